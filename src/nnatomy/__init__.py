@@ -1,0 +1,33 @@
+"""The anatomy of neural networks: every architecture from scratch, on our own automatic differentiation.
+
+`import nnatomy as nn` gives Tensors and their operations at once; layers, optimizers, data, experiments and rooms are
+imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+from nnatomy import random
+from nnatomy.backends import backend, use
+from nnatomy.checking import GradientError, check_gradients
+from nnatomy.errors import UserError
+from nnatomy.graph import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from nnatomy.ops import *  # noqa: F403
+from nnatomy.random import Generator, seed
+from nnatomy.tensor import Parameter, Tensor, grad, tensor
+
+__version__ = "0.1.0"
+
+_LAZY = ("architectures", "atlas", "cli", "data", "experiments", "functional", "init", "interchange", "layers", "optim")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _LAZY:
+        return importlib.import_module(f"nnatomy.{name}")
+    if not name.startswith("_"):
+        layers = importlib.import_module("nnatomy.layers")
+        if name in layers.__all__:
+            return getattr(layers, name)
+    raise AttributeError(f"module 'nnatomy' has no attribute {name!r}")

@@ -1,0 +1,202 @@
+"""Module: a thing with parameters. They are found by walking its attributes, and named by the path that leads to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Self
+
+import numpy as np
+
+from nnatomy.backends import B
+from nnatomy.errors import UserError
+from nnatomy.tensor import Parameter, Tensor
+
+ForwardHook = Callable[["Module", tuple[Any, ...], Any], Any]
+
+
+class Module:
+    """The base of layers and models: assign Parameters, Tensors (buffers) and Modules to attributes, define `forward`.
+
+    Lists, tuples and dictionaries of them count too. Attributes that begin with "_" or are None do not.
+    """
+
+    training: bool = True
+    _hooks: dict[int, ForwardHook] | None = None
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        raise NotImplementedError(f"{type(self).__name__} has no forward().")
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        out = self.forward(*args, **kwargs)
+        for hook in list((self._hooks or {}).values()):
+            replacement = hook(self, args, out)
+            out = out if replacement is None else replacement
+        return out
+
+    def register_forward_hook(self, hook: ForwardHook) -> Callable[[], None]:
+        """Calls `hook(module, args, output)` after each forward; what it returns replaces the output. Returns its remover."""
+        self._hooks = self._hooks or {}
+        key = max(self._hooks, default=0) + 1
+        self._hooks[key] = hook
+        return lambda: (self._hooks or {}).pop(key, None) and None
+
+    # Walking
+
+    def _walk(self) -> Iterator[tuple[str, Any]]:
+        """(path, value) for each Tensor and Module of this module's own attributes, lists and dictionaries opened."""
+        for name, value in vars(self).items():
+            if not name.startswith("_"):
+                yield from _open(name, value)
+
+    def named_modules(self, prefix: str = "", _seen: set[int] | None = None) -> Iterator[tuple[str, Module]]:
+        """This module and all below it, each once, with its path ("" for itself)."""
+        seen = set() if _seen is None else _seen
+        if id(self) in seen:
+            return
+        seen.add(id(self))
+        yield prefix, self
+        for path, value in self._walk():
+            if isinstance(value, Module):
+                yield from value.named_modules(f"{prefix}.{path}" if prefix else path, seen)
+
+    def modules(self) -> Iterator[Module]:
+        """This module and all below it, each once."""
+        return (module for _, module in self.named_modules())
+
+    def _tensors(self) -> Iterator[tuple[str, Tensor]]:
+        for prefix, module in self.named_modules():
+            for path, value in module._walk():
+                if isinstance(value, Tensor):
+                    yield (f"{prefix}.{path}" if prefix else path), value
+
+    def named_parameters(self) -> Iterator[tuple[str, Parameter]]:
+        """(path, parameter), each once: one that is shared goes by its first name."""
+        seen: set[int] = set()
+        for path, value in self._tensors():
+            if isinstance(value, Parameter) and id(value) not in seen:
+                seen.add(id(value))
+                yield path, value
+
+    def parameters(self) -> Iterator[Parameter]:
+        """All parameters, each once."""
+        return (value for _, value in self.named_parameters())
+
+    def named_buffers(self) -> Iterator[tuple[str, Tensor]]:
+        """(path, Tensor) of what is saved but not learned."""
+        return ((path, value) for path, value in self._tensors() if not isinstance(value, Parameter))
+
+    def apply(self, function: Callable[[Module], Any]) -> Self:
+        """Calls `function` on every module."""
+        for module in list(self.modules()):
+            function(module)
+        return self
+
+    # State
+
+    def train(self, training: bool = True) -> Self:
+        """Chooses the behaviour during training (dropout, batch statistics) for this module and all below it."""
+        for module in self.modules():
+            module.training = training
+        return self
+
+    def eval(self) -> Self:
+        """Chooses the behaviour after training."""
+        return self.train(False)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freezes (False) or thaws all parameters."""
+        for parameter in self.parameters():
+            parameter.requires_grad = requires_grad
+        return self
+
+    def zero_grad(self) -> None:
+        """Forgets all gradients."""
+        for parameter in self.parameters():
+            parameter.grad = None
+
+    def astype(self, dtype: Any) -> Self:
+        """Converts all floating-point parameters and buffers."""
+        for _, value in self._tensors():
+            if value.data.dtype.kind == "f":
+                value.data = value.data.astype(dtype)
+                value.grad = None
+        return self
+
+    def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
+        """A copy of every parameter and buffer by its path; one that is shared stands under each of its names."""
+        return {path: np.array(value.data) for path, value in self._tensors()}
+
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
+        """Takes the values of `state`; with `strict`, raises UserError naming what is missing, unexpected or misshapen."""
+        own = dict(self._tensors())
+        missing = [name for name in own if name not in state]
+        unexpected = [name for name in state if name not in own]
+        misshapen = [
+            f"{name} is {tuple(state[name].shape)}, expected {value.shape}"
+            for name, value in own.items()
+            if name in state and tuple(state[name].shape) != value.shape
+        ]
+        problems = [
+            f"{what}: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}"
+            for what, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
+            if names and (strict or what == "misshapen")
+        ]
+        if problems:
+            raise UserError(f"These weights do not fit {type(self).__name__}: {'; '.join(problems)}.")
+        for name, value in own.items():
+            if name in state:
+                value.data = B.array(getattr(state[name], "data", state[name]) if isinstance(state[name], Tensor) else state[name],
+                                     dtype=value.dtype)  # fmt: skip
+
+    def count_parameters(self) -> int:
+        """How many numbers are learned."""
+        return sum(parameter.size for parameter in self.parameters())
+
+    def __repr__(self) -> str:
+        lines = [
+            f"  ({path}): " + repr(value).replace("\n", "\n  ") for path, value in self._walk() if isinstance(value, Module)
+        ]
+        inner = self.extra_repr()
+        return f"{type(self).__name__}({inner}" + ("\n" + "\n".join(lines) + "\n)" if lines else ")")
+
+    def extra_repr(self) -> str:
+        """What tells this layer from another of its class: by default its plain numbers."""
+        plain = (int, float, bool, str, tuple)
+        skip = {"training"}
+        return ", ".join(
+            f"{k}={v}" for k, v in vars(self).items() if isinstance(v, plain) and k not in skip and not k.startswith("_")
+            and not (isinstance(v, tuple) and any(isinstance(e, Module | Tensor) for e in v))
+        )  # fmt: skip
+
+
+class Sequential(Module):
+    """Modules one after the other: y = m_n(... m_1(x))."""
+
+    def __init__(self, *modules: Callable[..., Any]) -> None:
+        for i, module in enumerate(modules):
+            setattr(self, str(i), module)
+
+    def __len__(self) -> int:
+        return len([k for k in vars(self) if k.isdigit()])
+
+    def __getitem__(self, i: int) -> Any:
+        return vars(self)[str(i % len(self))]
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def forward(self, x: Any) -> Any:
+        for module in self:
+            x = module(x)
+        return x
+
+
+def _open(path: str, value: Any) -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Tensor | Module):
+        yield path, value
+    elif isinstance(value, list | tuple):
+        for i, item in enumerate(value):
+            yield from _open(f"{path}.{i}", item)
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            yield from _open(f"{path}.{key}", item)

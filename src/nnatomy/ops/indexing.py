@@ -1,0 +1,136 @@
+"""Reading and writing chosen elements: indexing, gather and scatter, sort and top-k, embedding."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnatomy.backends import B
+from nnatomy.ops import shapes
+from nnatomy.ops.primitive import primitive
+from nnatomy.tensor import Tensor
+
+Index = Any
+
+
+def raw(index: Index) -> Index:
+    """An index whose Tensors are replaced by their arrays, and whose lists are arrays of the backend."""
+    if isinstance(index, tuple):
+        return tuple(raw(i) for i in index)
+    if isinstance(index, Tensor):
+        return index.data
+    return B.asarray(index) if isinstance(index, list) else index
+
+
+@primitive(lambda g, y, a, index: scatter_add_at(B.zeros(a.shape, dtype=a.dtype), index, g))
+def _getitem(a: Any, *, index: Index) -> Any:
+    return B.asarray(a[index])
+
+
+def getitem(a: Any, index: Index) -> Any:
+    """a[index]: slices, integers, integer and boolean arrays, newaxis and ellipsis, as in NumPy."""
+    return _getitem(a, index=raw(index))
+
+
+@primitive(lambda g, y, a, values, index: g, lambda g, y, a, values, index: getitem(g, index))
+def _scatter_add_at(a: Any, values: Any, *, index: Index) -> Any:
+    return B.scatter_add(a, index, values)
+
+
+def scatter_add_at(a: Any, index: Index, values: Any) -> Any:
+    """A copy of `a` with `values` added at `a[index]`; repeated positions add up."""
+    return _scatter_add_at(a, values, index=raw(index))
+
+
+@primitive(
+    lambda g, y, a, values, index: index_put(g, index, B.zeros((), dtype=g.dtype)),
+    lambda g, y, a, values, index: getitem(g, index),
+)
+def _index_put(a: Any, values: Any, *, index: Index) -> Any:
+    return B.index_put(a, index, values)
+
+
+def index_put(a: Any, index: Index, values: Any) -> Any:
+    """A copy of `a` in which `a[index]` is `values`: assignment that gradients flow through."""
+    return _index_put(a, values, index=raw(index))
+
+
+def _along(index: Any, axis: int) -> Index:
+    """The full index that reads `index` along `axis` and runs through all other axes."""
+    n = len(index.shape)
+    grid = [B.arange(size).reshape((-1,) + (1,) * (n - i - 1)) for i, size in enumerate(index.shape)]
+    grid[axis % n] = index
+    return tuple(grid)
+
+
+def gather(a: Any, index: Any, axis: int) -> Any:
+    """y[i, j] = a[index[i, j], j] for axis 0, and so on (torch.gather)."""
+    return getitem(a, _along(raw(index), axis))
+
+
+def scatter(a: Any, index: Any, values: Any, axis: int) -> Any:
+    """A copy of `a` with y[index[i, j], j] = values[i, j] for axis 0, and so on (torch.scatter)."""
+    return index_put(a, _along(raw(index), axis), values)
+
+
+def scatter_add(a: Any, index: Any, values: Any, axis: int) -> Any:
+    """As `scatter`, adding to what is there (torch.scatter_add)."""
+    return scatter_add_at(a, _along(raw(index), axis), values)
+
+
+def take(a: Any, index: Any, axis: int = 0) -> Any:
+    """The slices numbered `index` along `axis` (torch.index_select)."""
+    return getitem(a, (slice(None),) * (axis % len(a.shape)) + (raw(index),))
+
+
+@primitive(lambda g, y, weight, rows: _add_rows(g, rows=rows, shape=weight.shape))
+def _embedding(weight: Any, *, rows: Any) -> Any:
+    return weight[rows]
+
+
+@primitive(lambda g, y, values, rows, shape: _embedding(g, rows=rows))
+def _add_rows(values: Any, *, rows: Any, shape: tuple[int, ...]) -> Any:
+    return B.add_rows(shape, rows, values)
+
+
+def embedding(weight: Any, rows: Any) -> Any:
+    """weight[rows]: a row of (vocabulary, features) for each integer of `rows`, of any shape."""
+    return _embedding(weight, rows=raw(rows))
+
+
+def one_hot(rows: Any, classes: int, dtype: Any = "float32") -> Any:
+    """1 at position `rows[i]` of a new last axis, 0 elsewhere."""
+    hits = raw(rows)[..., None] == B.arange(classes)
+    return Tensor(hits.astype(dtype)) if isinstance(rows, Tensor) else hits.astype(dtype)
+
+
+def argsort(a: Any, axis: int = -1, descending: bool = False) -> Any:
+    """The order that sorts `a`, ties in their original order."""
+    values = raw(a)
+    order = B.argsort(-values if descending else values, axis=axis, kind="stable")
+    return Tensor(order) if isinstance(a, Tensor) else order
+
+
+def sort(a: Any, axis: int = -1, descending: bool = False) -> tuple[Any, Any]:
+    """The sorted values and the order that sorts them."""
+    order = argsort(a, axis, descending)
+    return gather(a, order, axis), order
+
+
+def topk(a: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any]:
+    """The k largest (or smallest) values, best first, and their positions."""
+    if not 0 <= k <= a.shape[axis]:
+        raise ValueError(f"topk() needs 0 <= k <= {a.shape[axis]}, the length of the axis. Received {k}.")
+    order = argsort(a, axis, descending=largest)
+    first = shapes.split(order, [k, a.shape[axis] - k], axis=axis)[0]
+    return gather(a, first, axis), first
+
+
+def median(a: Any, axis: int = -1) -> Any:
+    """The middle value, the lower of two, as torch.median gives it."""
+    values, _ = sort(a, axis)
+    return take(values, (a.shape[axis] - 1) // 2, axis)
+
+
+def nonzero(a: Any) -> tuple[Any, ...]:
+    """The positions of the elements that are not zero, one integer array for each axis."""
+    return tuple(Tensor(i) for i in B.nonzero(raw(a)))

@@ -1,0 +1,124 @@
+"""Products of matrices: matmul, einsum and what is spelled with them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from nnatomy.backends import B
+from nnatomy.ops import reductions, shapes
+from nnatomy.ops.primitive import primitive
+
+
+def _left(g: Any, y: Any, a: Any, b: Any) -> Any:
+    if len(b.shape) == 1:
+        return shapes.expand_dims(g, -1) * b if len(a.shape) > 1 else g * b
+    if len(a.shape) == 1:
+        return reductions.sum(shapes.expand_dims(g, -2) * b, -1)
+    return matmul(g, shapes.swapaxes(b, -1, -2))
+
+
+def _right(g: Any, y: Any, a: Any, b: Any) -> Any:
+    if len(a.shape) == 1:
+        return shapes.expand_dims(g, -2) * shapes.expand_dims(a, -1) if len(b.shape) > 1 else g * a
+    if len(b.shape) == 1:
+        return reductions.sum(shapes.expand_dims(g, -1) * a, tuple(range(len(a.shape) - 1)))
+    return matmul(shapes.swapaxes(a, -1, -2), g)
+
+
+@primitive(_left, _right)
+def matmul(a: Any, b: Any) -> Any:
+    """y = a b: rows of a times columns of b, over leading axes that broadcast; vectors as in NumPy."""
+    return B.matmul(a, b)
+
+
+def linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    """y = x W^T + b: x (..., inputs), W (outputs, inputs), b (outputs)."""
+    lead = x.shape[:-1]
+    if len(lead) != 1:  # one product for all rows
+        x = shapes.reshape(x, (math.prod(lead), x.shape[-1]))
+    y = matmul(x, shapes.transpose(weight))
+    if bias is not None:
+        y = y + bias
+    return y if len(lead) == 1 else shapes.reshape(y, (*lead, weight.shape[0]))
+
+
+def _einsum_vjp(needs: list[bool], g: Any, y: Any, *operands: Any, formula: str) -> tuple[Any, ...]:
+    """The gradient of one operand is an einsum of g with the others, its lone indices repeated."""
+    inputs, output = formula.split("->")
+    terms = inputs.split(",")
+    grads: list[Any] = []
+    for i, (term, operand) in enumerate(zip(terms, operands, strict=True)):
+        if not needs[i]:
+            grads.append(None)
+            continue
+        others = [t for j, t in enumerate(terms) if j != i]
+        known = set(output).union(*others)
+        target = "".join(c for c in term if c in known)
+        rest = [operands[j] for j in range(len(operands)) if j != i]
+        g_i = _einsum(g, *rest, formula=",".join([output, *others]) + "->" + target)
+        shape = [n if c in known else 1 for c, n in zip(term, operand.shape, strict=True)]
+        grads.append(shapes.broadcast_to(shapes.reshape(g_i, shape), operand.shape))
+    return tuple(grads)
+
+
+@primitive(joint=_einsum_vjp)
+def _einsum(*operands: Any, formula: str) -> Any:
+    return B.asarray(B.einsum(formula, *operands, optimize=True))
+
+
+def einsum(formula: str, *operands: Any) -> Any:
+    """Einstein's summation, "ij,jk->ik": indices absent from the result are summed. Supports "..." ; no index twice in one operand."""
+    return _einsum(*operands, formula=_explicit(formula, operands))
+
+
+def _explicit(formula: str, operands: Sequence[Any]) -> str:
+    """The formula with a result and with letters in place of "..."."""
+    formula = formula.replace(" ", "")
+    inputs, arrow, output = formula.partition("->")
+    terms = inputs.split(",")
+    if len(terms) != len(operands):
+        raise ValueError(f"einsum() needs one operand for each of {len(terms)} terms of {formula!r}. Received {len(operands)}.")
+    spare = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in formula]
+    widths = [len(o.shape) - len(t.replace("...", "")) for t, o in zip(terms, operands, strict=True) if "..." in t]
+    most = max(widths, default=0)
+    letters = "".join(spare[:most])
+    full = [
+        t.replace("...", letters[most - (len(o.shape) - len(t.replace("...", ""))) :] if "..." in t else "")
+        for t, o in zip(terms, operands, strict=True)
+    ]
+    if any(len(set(t)) != len(t) for t in full):
+        raise ValueError(f"einsum() takes each index at most once in an operand. Received {formula!r}; use diagonal() first.")
+    if not arrow:
+        counts = "".join(full)
+        output = "..." + "".join(sorted(c for c in set(counts) if counts.count(c) == 1 and c not in letters))
+    return ",".join(full) + "->" + output.replace("...", letters)
+
+
+def tensordot(a: Any, b: Any, axes: int | tuple[Sequence[int], Sequence[int]] = 2) -> Any:
+    """The sum over paired axes: the last `axes` of a with the first of b, or the two given lists."""
+    left: Sequence[int]
+    right: Sequence[int]
+    if isinstance(axes, int):
+        left, right = range(len(a.shape) - axes, len(a.shape)), range(axes)
+    else:
+        left, right = axes
+    names = "abcdefghijklmnopqrstuvwxyz"
+    a_term = list(names[: len(a.shape)])
+    b_term = list(names[len(a.shape) : len(a.shape) + len(b.shape)])
+    for i, j in zip(left, right, strict=True):
+        b_term[j] = a_term[i]
+    shared = {a_term[i] for i in left}
+    output = [c for c in a_term if c not in shared] + [c for c in b_term if c not in shared]
+    return _einsum(a, b, formula="".join(a_term) + "," + "".join(b_term) + "->" + "".join(output))
+
+
+def dot(a: Any, b: Any) -> Any:
+    """The sum of products of two vectors."""
+    return reductions.sum(a * b)
+
+
+def outer(a: Any, b: Any) -> Any:
+    """y_ij = a_i b_j."""
+    return shapes.expand_dims(a, -1) * b

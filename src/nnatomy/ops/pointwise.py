@@ -1,0 +1,377 @@
+"""Element by element: each primitive's derivatives stand directly above its formula. g is the gradient of y."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from nnatomy.backends import B
+from nnatomy.ops.primitive import primitive
+
+# Arithmetic
+
+
+@primitive(lambda g, y, a, b: g, lambda g, y, a, b: g)
+def add(a: Any, b: Any) -> Any:
+    """y = a + b."""
+    return a + b
+
+
+@primitive(lambda g, y, a, b: g, lambda g, y, a, b: -g)
+def subtract(a: Any, b: Any) -> Any:
+    """y = a - b."""
+    return a - b
+
+
+@primitive(lambda g, y, a, b: g * b, lambda g, y, a, b: g * a)
+def multiply(a: Any, b: Any) -> Any:
+    """y = a b."""
+    return a * b
+
+
+@primitive(lambda g, y, a, b: g / b, lambda g, y, a, b: -g * y / b)
+def divide(a: Any, b: Any) -> Any:
+    """y = a / b."""
+    return B.divide(a, b)
+
+
+@primitive(lambda g, y, a: -g)
+def negative(a: Any) -> Any:
+    """y = -a."""
+    return -a
+
+
+@primitive(
+    lambda g, y, a, b: g * b * power(a, b - 1),
+    lambda g, y, a, b: g * where(equal(a, 0), 0.0, y * log(where(equal(a, 0), 1.0, a))),
+)
+def power(a: Any, b: Any) -> Any:
+    """y = a^b; with respect to b where a > 0, and 0 where a = 0."""
+    return a**b
+
+
+@primitive(lambda g, y, a: 2 * g * a)
+def square(a: Any) -> Any:
+    """y = a^2."""
+    return B.square(a)
+
+
+@primitive(lambda g, y, a: g / (2 * y))
+def sqrt(a: Any) -> Any:
+    """y = sqrt(a)."""
+    return B.sqrt(a)
+
+
+def reciprocal(a: Any) -> Any:
+    """y = 1 / a."""
+    return divide(1.0, a)
+
+
+@primitive(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor(a / b))
+def remainder(a: Any, b: Any) -> Any:
+    """y = a - b floor(a / b), with the sign of b."""
+    return B.remainder(a, b)
+
+
+# Exponentials and logarithms
+
+
+@primitive(lambda g, y, a: g * y)
+def exp(a: Any) -> Any:
+    """y = e^a."""
+    return B.exp(a)
+
+
+@primitive(lambda g, y, a: g * (y + 1))
+def expm1(a: Any) -> Any:
+    """y = e^a - 1, exact near 0."""
+    return B.expm1(a)
+
+
+@primitive(lambda g, y, a: g / a)
+def log(a: Any) -> Any:
+    """y = ln a."""
+    return B.log(a)
+
+
+@primitive(lambda g, y, a: g / (a + 1))
+def log1p(a: Any) -> Any:
+    """y = ln(1 + a), exact near 0."""
+    return B.log1p(a)
+
+
+def log2(a: Any) -> Any:
+    """y = ln a / ln 2."""
+    return log(a) / math.log(2)
+
+
+@primitive(lambda g, y, a, b: g * exp(a - y), lambda g, y, a, b: g * exp(b - y))
+def logaddexp(a: Any, b: Any) -> Any:
+    """y = ln(e^a + e^b), without overflow."""
+    return B.logaddexp(a, b)
+
+
+@primitive(lambda g, y, a: g * y * (1 - y))
+def sigmoid(a: Any) -> Any:
+    """y = 1 / (1 + e^-a)."""
+    return B.sigmoid(a)
+
+
+@primitive(lambda g, y, a: g * sigmoid(a))
+def softplus(a: Any) -> Any:
+    """y = ln(1 + e^a), without overflow."""
+    return B.maximum(a, 0) + B.log1p(B.exp(-B.abs(a)))
+
+
+@primitive(lambda g, y, a: g * (2 / math.sqrt(math.pi)) * exp(-square(a)))
+def erf(a: Any) -> Any:
+    """y = 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to a."""
+    return B.erf(a)
+
+
+# Trigonometry and hyperbolics
+
+
+@primitive(lambda g, y, a: g * cos(a))
+def sin(a: Any) -> Any:
+    """y = sin a, in radians."""
+    return B.sin(a)
+
+
+@primitive(lambda g, y, a: -g * sin(a))
+def cos(a: Any) -> Any:
+    """y = cos a, in radians."""
+    return B.cos(a)
+
+
+@primitive(lambda g, y, a: g * (1 + square(y)))
+def tan(a: Any) -> Any:
+    """y = tan a, in radians."""
+    return B.tan(a)
+
+
+@primitive(lambda g, y, a: g / sqrt(1 - square(a)))
+def arcsin(a: Any) -> Any:
+    """y with sin y = a."""
+    return B.arcsin(a)
+
+
+@primitive(lambda g, y, a: -g / sqrt(1 - square(a)))
+def arccos(a: Any) -> Any:
+    """y with cos y = a."""
+    return B.arccos(a)
+
+
+@primitive(lambda g, y, a: g / (1 + square(a)))
+def arctan(a: Any) -> Any:
+    """y with tan y = a."""
+    return B.arctan(a)
+
+
+@primitive(lambda g, y, a: g * cosh(a))
+def sinh(a: Any) -> Any:
+    """y = (e^a - e^-a) / 2."""
+    return B.sinh(a)
+
+
+@primitive(lambda g, y, a: g * sinh(a))
+def cosh(a: Any) -> Any:
+    """y = (e^a + e^-a) / 2."""
+    return B.cosh(a)
+
+
+@primitive(lambda g, y, a: g * (1 - square(y)))
+def tanh(a: Any) -> Any:
+    """y = sinh a / cosh a."""
+    return B.tanh(a)
+
+
+@primitive(lambda g, y, a: g / (1 - square(a)))
+def arctanh(a: Any) -> Any:
+    """y with tanh y = a."""
+    return B.arctanh(a)
+
+
+# Choices. At a tie of maximum and minimum each side takes half; |a| and relu have slope 0 at 0, as in PyTorch.
+
+
+@primitive(lambda g, y, a: g * sign(a))
+def abs(a: Any) -> Any:
+    """y = |a|."""
+    return B.abs(a)
+
+
+@primitive(lambda g, y, a: where(greater(a, 0), g, 0.0))
+def relu(a: Any) -> Any:
+    """y = max(a, 0)."""
+    return B.maximum(a, 0)
+
+
+def _share(g: Any, a: Any, b: Any) -> Any:
+    """g where a > b, half of it where they are equal."""
+    return g * (astype(greater(a, b), dtype=g.dtype) + 0.5 * astype(equal(a, b), dtype=g.dtype))
+
+
+@primitive(lambda g, y, a, b: _share(g, a, b), lambda g, y, a, b: _share(g, b, a))
+def maximum(a: Any, b: Any) -> Any:
+    """y = the larger of a and b."""
+    return B.maximum(a, b)
+
+
+@primitive(lambda g, y, a, b: _share(g, b, a), lambda g, y, a, b: _share(g, a, b))
+def minimum(a: Any, b: Any) -> Any:
+    """y = the smaller of a and b."""
+    return B.minimum(a, b)
+
+
+def _inside(g: Any, a: Any, low: Any, high: Any) -> Any:
+    inside = None if low is None else greater_equal(a, low)
+    if high is not None:
+        below = less_equal(a, high)
+        inside = below if inside is None else logical_and(inside, below)
+    return g if inside is None else where(inside, g, 0.0)
+
+
+@primitive(lambda g, y, a, low, high: _inside(g, a, low, high))
+def _clip(a: Any, low: Any, high: Any) -> Any:
+    return B.clip(a, low, high)
+
+
+def clip(a: Any, low: Any = None, high: Any = None) -> Any:
+    """y = a held between `low` and `high`; either may be None."""
+    return _clip(a, low, high)
+
+
+@primitive(None, lambda g, y, c, a, b: where(c, g, 0.0), lambda g, y, c, a, b: where(c, 0.0, g))
+def _where(condition: Any, a: Any, b: Any) -> Any:
+    return B.where(condition, a, b)
+
+
+def where(condition: Any, a: Any, b: Any) -> Any:
+    """y = a where the condition holds, else b."""
+    return _where(condition, *_like(a, b))
+
+
+def _like(a: Any, b: Any) -> tuple[Any, Any]:
+    """Python numbers as arrays of the other's dtype: NumPy's where would make them float64."""
+    if isinstance(a, float | int) and hasattr(b, "dtype"):
+        a = B.asarray(a, dtype=b.dtype)
+    elif isinstance(b, float | int) and hasattr(a, "dtype"):
+        b = B.asarray(b, dtype=a.dtype)
+    return a, b
+
+
+def masked_fill(a: Any, mask: Any, value: float) -> Any:
+    """y = `value` where the mask holds, else a."""
+    return where(mask, value, a)
+
+
+@primitive(lambda g, y, a, dtype: astype(g, dtype=a.dtype))
+def astype(a: Any, *, dtype: Any) -> Any:
+    """y = a in another dtype."""
+    return a.astype(dtype)
+
+
+# Piecewise constant, comparisons and logic: no gradient
+
+
+@primitive()
+def sign(a: Any) -> Any:
+    """-1, 0 or 1."""
+    return B.sign(a)
+
+
+@primitive()
+def floor(a: Any) -> Any:
+    """The largest integer that is not above a."""
+    return B.floor(a)
+
+
+@primitive()
+def ceil(a: Any) -> Any:
+    """The smallest integer that is not below a."""
+    return B.ceil(a)
+
+
+@primitive()
+def round(a: Any) -> Any:
+    """The nearest integer, halves to even."""
+    return B.round(a)
+
+
+@primitive()
+def floor_divide(a: Any, b: Any) -> Any:
+    """floor(a / b)."""
+    return B.floor_divide(a, b)
+
+
+@primitive()
+def equal(a: Any, b: Any) -> Any:
+    """a == b."""
+    return B.equal(a, b)
+
+
+@primitive()
+def not_equal(a: Any, b: Any) -> Any:
+    """a != b."""
+    return B.not_equal(a, b)
+
+
+@primitive()
+def less(a: Any, b: Any) -> Any:
+    """a < b."""
+    return B.less(a, b)
+
+
+@primitive()
+def less_equal(a: Any, b: Any) -> Any:
+    """a <= b."""
+    return B.less_equal(a, b)
+
+
+@primitive()
+def greater(a: Any, b: Any) -> Any:
+    """a > b."""
+    return B.greater(a, b)
+
+
+@primitive()
+def greater_equal(a: Any, b: Any) -> Any:
+    """a >= b."""
+    return B.greater_equal(a, b)
+
+
+@primitive()
+def logical_and(a: Any, b: Any) -> Any:
+    """Both."""
+    return B.logical_and(a, b)
+
+
+@primitive()
+def logical_or(a: Any, b: Any) -> Any:
+    """Either."""
+    return B.logical_or(a, b)
+
+
+@primitive()
+def logical_not(a: Any) -> Any:
+    """Not."""
+    return B.logical_not(a)
+
+
+@primitive()
+def isnan(a: Any) -> Any:
+    """Whether each element is not a number."""
+    return B.isnan(a)
+
+
+@primitive()
+def isinf(a: Any) -> Any:
+    """Whether each element is infinite."""
+    return B.isinf(a)
+
+
+@primitive()
+def isfinite(a: Any) -> Any:
+    """Whether each element is neither NaN nor infinite."""
+    return B.isfinite(a)

@@ -1,0 +1,218 @@
+"""Sums, means, extremes and norms along axes; cumulative sums and products; the softmax family."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from nnatomy.backends import B
+from nnatomy.ops import pointwise as pw
+from nnatomy.ops import shapes
+from nnatomy.ops.primitive import primitive
+from nnatomy.tensor import Axis
+
+
+def _axes(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
+    return tuple(a % len(shape) for a in axes)
+
+
+def _spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
+    """A reduced array with its axes put back as length 1, so that it broadcasts against the original."""
+    axes = _axes(shape, axis)
+    return shapes.reshape(g, tuple(1 if i in axes else n for i, n in enumerate(shape)))
+
+
+def _count(shape: tuple[int, ...], axis: Axis) -> int:
+    return math.prod(shape[a] for a in _axes(shape, axis))
+
+
+@primitive(lambda g, y, a, axis, keepdims: shapes.broadcast_to(_spread(g, a.shape, axis), a.shape))
+def _sum(a: Any, *, axis: Axis, keepdims: bool) -> Any:
+    return a.sum(axis=axis, keepdims=keepdims)
+
+
+def sum(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The sum over `axis` (all axes if None)."""
+    return _sum(a, axis=axis, keepdims=keepdims)
+
+
+def mean(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The sum over `axis` divided by the number of its elements."""
+    return sum(a, axis, keepdims) / _count(a.shape, axis)
+
+
+def var(a: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Any:
+    """The mean squared distance from the mean; divides by n - `correction`, as PyTorch does."""
+    centred = a - mean(a, axis, keepdims=True)
+    return sum(pw.square(centred), axis, keepdims) / (_count(a.shape, axis) - correction)
+
+
+def std(a: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Any:
+    """The square root of `var`."""
+    return pw.sqrt(var(a, axis, keepdims, correction))
+
+
+def _prod_vjp(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
+    """Each element's gradient is the product of all the others: products from the left times products from the right."""
+    axes = _axes(a.shape, axis)
+    rest = tuple(i for i in range(len(a.shape)) if i not in axes)
+    front = shapes.transpose(a, axes + rest)
+    flat = shapes.reshape(front, (_count(a.shape, axis), *[a.shape[i] for i in rest]))
+    ones = B.ones((1, *flat.shape[1:]), dtype=a.dtype)
+    left = cumprod(shapes.concatenate([ones, flat[:-1]], axis=0), axis=0)
+    right = shapes.flip(cumprod(shapes.concatenate([ones, shapes.flip(flat, axis=0)[:-1]], axis=0), axis=0), axis=0)
+    others = shapes.reshape(left * right, front.shape)
+    inverse = tuple(sorted(range(len(a.shape)), key=(axes + rest).__getitem__))
+    return _spread(g, a.shape, axis) * shapes.transpose(others, inverse)
+
+
+@primitive(_prod_vjp)
+def _prod(a: Any, *, axis: Axis, keepdims: bool) -> Any:
+    return a.prod(axis=axis, keepdims=keepdims)
+
+
+def prod(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The product over `axis` (all axes if None); its gradient is exact where elements are zero."""
+    return _prod(a, axis=axis, keepdims=keepdims)
+
+
+def _extreme_vjp(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
+    """Tied extremes share the gradient equally."""
+    hit = pw.astype(pw.equal(a, _spread(y, a.shape, axis)), dtype=a.dtype)
+    return _spread(g, a.shape, axis) * hit / sum(hit, axis, keepdims=True)
+
+
+@primitive(_extreme_vjp)
+def _max(a: Any, *, axis: Axis, keepdims: bool) -> Any:
+    return a.max(axis=axis, keepdims=keepdims)
+
+
+@primitive(_extreme_vjp)
+def _min(a: Any, *, axis: Axis, keepdims: bool) -> Any:
+    return a.min(axis=axis, keepdims=keepdims)
+
+
+def max(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The largest value over `axis` (torch.amax)."""
+    return _max(a, axis=axis, keepdims=keepdims)
+
+
+def min(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The smallest value over `axis` (torch.amin)."""
+    return _min(a, axis=axis, keepdims=keepdims)
+
+
+def logsumexp(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """ln of the sum of e^a over `axis`, without overflow."""
+    return _logsumexp(a, axis=axis, keepdims=keepdims)
+
+
+@primitive(lambda g, y, a, axis, keepdims: _spread(g, a.shape, axis) * pw.exp(a - _spread(y, a.shape, axis)))
+def _logsumexp(a: Any, *, axis: Axis, keepdims: bool) -> Any:
+    top = a.max(axis=axis, keepdims=True)
+    top = B.where(B.isfinite(top), top, B.zeros_like(top))
+    total = B.log(B.exp(a - top).sum(axis=axis, keepdims=True)) + top
+    return total if keepdims else total.reshape(a.sum(axis=axis).shape)
+
+
+@primitive(lambda g, y, a, axis: y * (g - sum(g * y, axis, keepdims=True)))
+def _softmax(a: Any, *, axis: int) -> Any:
+    e = B.exp(a - a.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def softmax(a: Any, axis: int = -1) -> Any:
+    """e^a divided by its sum over `axis`."""
+    return _softmax(a, axis=axis)
+
+
+@primitive(lambda g, y, a, axis: g - pw.exp(y) * sum(g, axis, keepdims=True))
+def _log_softmax(a: Any, *, axis: int) -> Any:
+    shifted = a - a.max(axis=axis, keepdims=True)
+    return shifted - B.log(B.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+def log_softmax(a: Any, axis: int = -1) -> Any:
+    """a minus its logsumexp over `axis`."""
+    return _log_softmax(a, axis=axis)
+
+
+@primitive(lambda g, y, a, axis: shapes.flip(cumsum(shapes.flip(g, axis=axis), axis=axis), axis=axis))
+def cumsum(a: Any, *, axis: int) -> Any:
+    """y_i = a_0 + ... + a_i along `axis`."""
+    return B.cumsum(a, axis=axis)
+
+
+def _cumprod_vjp(g: Any, y: Any, a: Any, axis: int) -> Any:
+    """da_j = sum over i >= j of g_i times the product of a_0..a_i without a_j, exact where elements are zero."""
+    n = a.shape[axis]
+    x = shapes.moveaxis(a, axis, -1)
+    gs = shapes.moveaxis(g, axis, -1)
+    wide = shapes.broadcast_to(shapes.expand_dims(x, -2), (*x.shape[:-1], n, n))  # row j: a with a_j replaced by 1
+    without = cumprod(pw.where(B.arange(n)[:, None] == B.arange(n)[None, :], 1.0, wide), axis=-1)
+    upper = pw.where(B.arange(n)[None, :] >= B.arange(n)[:, None], without, 0.0)
+    return shapes.moveaxis(sum(upper * shapes.expand_dims(gs, -2), -1), -1, axis)
+
+
+@primitive(_cumprod_vjp)
+def cumprod(a: Any, *, axis: int) -> Any:
+    """y_i = a_0 ... a_i along `axis`."""
+    return B.cumprod(a, axis=axis)
+
+
+@primitive(lambda g, y, a, axis, keepdims: _spread(g, a.shape, axis) * a
+           / pw.where(pw.equal(_spread(y, a.shape, axis), 0), 1.0, _spread(y, a.shape, axis)))  # fmt: skip
+def _norm2(a: Any, *, axis: Axis, keepdims: bool) -> Any:
+    return B.sqrt(B.square(a).sum(axis=axis, keepdims=keepdims))
+
+
+def norm(a: Any, axis: Axis = None, keepdims: bool = False, p: float = 2.0) -> Any:
+    """(sum |a|^p)^(1/p) over `axis`, p = 1, 2, any positive number or infinity; slope 0 where the norm is 0."""
+    if p == 2:
+        return _norm2(a, axis=axis, keepdims=keepdims)
+    if p == math.inf:
+        return max(pw.abs(a), axis, keepdims)
+    if p == 1:
+        return sum(pw.abs(a), axis, keepdims)
+    return pw.power(sum(pw.power(pw.abs(a), p), axis, keepdims), 1.0 / p)
+
+
+@primitive()
+def _argmax(a: Any, *, axis: int | None, keepdims: bool) -> Any:
+    return B.asarray(B.argmax(a, axis=axis, keepdims=keepdims))
+
+
+@primitive()
+def _argmin(a: Any, *, axis: int | None, keepdims: bool) -> Any:
+    return B.asarray(B.argmin(a, axis=axis, keepdims=keepdims))
+
+
+@primitive()
+def _any(a: Any, *, axis: Axis, keepdims: bool) -> Any:
+    return B.asarray(B.any(a, axis=axis, keepdims=keepdims))
+
+
+@primitive()
+def _all(a: Any, *, axis: Axis, keepdims: bool) -> Any:
+    return B.asarray(B.all(a, axis=axis, keepdims=keepdims))
+
+
+def argmax(a: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The position of the largest value, the first of ties; into the flat array if `axis` is None."""
+    return _argmax(a, axis=axis, keepdims=keepdims)
+
+
+def argmin(a: Any, axis: int | None = None, keepdims: bool = False) -> Any:
+    """The position of the smallest value, the first of ties; into the flat array if `axis` is None."""
+    return _argmin(a, axis=axis, keepdims=keepdims)
+
+
+def any(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Whether any element is true."""
+    return _any(a, axis=axis, keepdims=keepdims)
+
+
+def all(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """Whether every element is true."""
+    return _all(a, axis=axis, keepdims=keepdims)

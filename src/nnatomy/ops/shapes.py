@@ -1,0 +1,234 @@
+"""Rearranging without arithmetic: reshape, transpose, join, split, pad, repeat. Adjoints rearrange back."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Sequence
+from typing import Any
+
+from nnatomy.backends import B
+from nnatomy.ops.primitive import primitive
+from nnatomy.tensor import Axis
+
+
+@primitive(lambda g, y, a, shape: reshape(g, a.shape))
+def _reshape(a: Any, *, shape: tuple[int, ...]) -> Any:
+    return a.reshape(shape)
+
+
+def reshape(a: Any, shape: int | Sequence[int]) -> Any:
+    """The same elements in another shape; one entry may be -1."""
+    return _reshape(a, shape=(shape,) if isinstance(shape, int) else tuple(shape))
+
+
+@primitive(lambda g, y, a, axes: transpose(g, tuple(sorted(range(len(axes)), key=axes.__getitem__))))
+def _transpose(a: Any, *, axes: tuple[int, ...]) -> Any:
+    return a.transpose(axes)
+
+
+def transpose(a: Any, axes: Sequence[int] | None = None) -> Any:
+    """Axes in another order; reversed if None."""
+    n = len(a.shape)
+    return _transpose(a, axes=tuple(range(n))[::-1] if axes is None else tuple(i % n for i in axes))
+
+
+def swapaxes(a: Any, first: int, second: int) -> Any:
+    """Two axes exchanged."""
+    axes = list(range(len(a.shape)))
+    axes[first], axes[second] = axes[second], axes[first]
+    return transpose(a, axes)
+
+
+def moveaxis(a: Any, source: int, target: int) -> Any:
+    """One axis moved to another place."""
+    n = len(a.shape)
+    axes = [i for i in range(n) if i != source % n]
+    axes.insert(target % n, source % n)
+    return transpose(a, axes)
+
+
+@primitive(lambda g, y, a, shape: g)  # summed back to a's shape where all broadcasting is undone
+def _broadcast_to(a: Any, *, shape: tuple[int, ...]) -> Any:
+    return B.broadcast_to(a, shape)
+
+
+def broadcast_to(a: Any, shape: Sequence[int]) -> Any:
+    """Repeats along axes of length 1, without a copy."""
+    return _broadcast_to(a, shape=tuple(shape))
+
+
+def expand_dims(a: Any, axis: int) -> Any:
+    """A new axis of length 1 (torch.unsqueeze)."""
+    shape = list(a.shape)
+    shape.insert(axis % (len(shape) + 1), 1)
+    return reshape(a, shape)
+
+
+unsqueeze = expand_dims
+
+
+def squeeze(a: Any, axis: Axis = None) -> Any:
+    """Without the axes of length 1, or those of `axis` that have length 1."""
+    n = len(a.shape)
+    axes = range(n) if axis is None else [axis % n] if isinstance(axis, int) else [i % n for i in axis]
+    return reshape(a, [size for i, size in enumerate(a.shape) if not (i in axes and size == 1)])
+
+
+def flatten(a: Any, start: int = 0, end: int = -1) -> Any:
+    """Axes `start` to `end` as one."""
+    n = len(a.shape)
+    if n == 0:
+        return reshape(a, (1,))
+    start, end = start % n, end % n
+    size = 1
+    for length in a.shape[start : end + 1]:
+        size *= length
+    return reshape(a, (*a.shape[:start], size, *a.shape[end + 1 :]))
+
+
+def _concatenate_vjp(needs: list[bool], g: Any, y: Any, *parts: Any, axis: int) -> tuple[Any, ...]:
+    return split(g, [p.shape[axis] for p in parts], axis=axis)
+
+
+@primitive(joint=_concatenate_vjp)
+def _concatenate(*parts: Any, axis: int) -> Any:
+    return B.concatenate(parts, axis=axis)
+
+
+def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
+    """Joined along an existing axis (torch.cat)."""
+    return _concatenate(*parts, axis=axis)
+
+
+cat = concatenate
+
+
+@primitive(joint=lambda needs, g, y, *parts, axis: unstack(g, axis=axis))
+def _stack(*parts: Any, axis: int) -> Any:
+    return B.stack(parts, axis=axis)
+
+
+def stack(parts: Sequence[Any], axis: int = 0) -> Any:
+    """Joined along a new axis."""
+    return _stack(*parts, axis=axis)
+
+
+@primitive(lambda gs, ys, a, axis: stack(gs, axis=axis))
+def _unstack(a: Any, *, axis: int) -> Any:
+    front = B.moveaxis(a, axis, 0)
+    return tuple(front[i] for i in range(len(front)))
+
+
+def unstack(a: Any, axis: int = 0) -> tuple[Any, ...]:
+    """The slices along an axis, without it (torch.unbind)."""
+    return tuple(_unstack(a, axis=axis))
+
+
+@primitive(lambda gs, ys, a, sizes, axis: concatenate(gs, axis=axis))
+def _split(a: Any, *, sizes: tuple[int, ...], axis: int) -> Any:
+    parts, start = [], 0
+    for size in sizes:
+        parts.append(a[(slice(None),) * (axis % len(a.shape)) + (slice(start, start + size),)])
+        start += size
+    return tuple(parts)
+
+
+def split(a: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
+    """Parts of the given sizes along `axis`, or of one size with a shorter last part, as torch.split does."""
+    n = a.shape[axis]
+    if isinstance(sections, int):
+        sections = [builtins.min(sections, n - start) for start in range(0, n, sections)]
+    if builtins.sum(sections) != n:
+        raise ValueError(f"split() sizes must add up to the length of the axis, {n}. Received {list(sections)}.")
+    return tuple(_split(a, sizes=tuple(sections), axis=axis))
+
+
+def chunk(a: Any, chunks: int, axis: int = 0) -> tuple[Any, ...]:
+    """`chunks` parts of equal size along `axis`, the last possibly shorter."""
+    return split(a, -(-a.shape[axis] // chunks), axis)
+
+
+@primitive(lambda g, y, a, axis: flip(g, axis=axis))
+def _flip(a: Any, *, axis: Axis) -> Any:
+    return B.flip(a, axis=axis)
+
+
+def flip(a: Any, axis: Axis = None) -> Any:
+    """In reverse order along `axis`."""
+    return _flip(a, axis=axis)
+
+
+def roll(a: Any, shift: int, axis: int) -> Any:
+    """Moved by `shift` places along `axis`; what leaves at one end comes in at the other."""
+    n = a.shape[axis]
+    cut = -shift % n if n else 0
+    first, second = split(a, [cut, n - cut], axis=axis)
+    return concatenate([second, first], axis=axis)
+
+
+def _crop(a: Any, widths: Sequence[tuple[int, int]]) -> Any:
+    return a[tuple(slice(before, n - after) for n, (before, after) in zip(a.shape, widths, strict=True))]
+
+
+@primitive(lambda g, y, a, widths, value: _crop(g, widths))
+def _pad(a: Any, *, widths: tuple[tuple[int, int], ...], value: float) -> Any:
+    shape = tuple(n + before + after for n, (before, after) in zip(a.shape, widths, strict=True))
+    inner = tuple(slice(before, before + n) for n, (before, _) in zip(a.shape, widths, strict=True))
+    return B.index_put(B.full(shape, value, dtype=a.dtype), inner, a)
+
+
+def pad(a: Any, widths: Sequence[tuple[int, int]], mode: str = "constant", value: float = 0.0) -> Any:
+    """Adds (before, after) elements for each axis: a constant, the "edge", or a "reflect"ed or "wrap"ped copy."""
+    pairs = tuple((int(before), int(after)) for before, after in widths)
+    if mode == "constant":
+        return _pad(a, widths=pairs, value=value)
+    if mode not in ("edge", "reflect", "wrap"):
+        raise ValueError(f'pad() mode must be "constant", "edge", "reflect" or "wrap". Received {mode!r}.')
+    for axis, (before, after) in enumerate(pairs):
+        if before or after:
+            n = a.shape[axis]
+            where = B.arange(-before, n + after)
+            if mode == "edge":
+                where = B.clip(where, 0, n - 1)
+            elif mode == "wrap":
+                where = where % n
+            else:
+                where = B.abs((where + n - 1) % (2 * n - 2) - (n - 1)) if n > 1 else where * 0
+            a = a[(slice(None),) * axis + (where,)]
+    return a
+
+
+def repeat(a: Any, times: Sequence[int]) -> Any:
+    """Tiled `times[i]` times along axis i (torch.Tensor.repeat, numpy.tile)."""
+    lead = len(times) - len(a.shape)
+    shape = (1,) * lead + tuple(a.shape)
+    paired = [part for n in shape for part in (1, n)]
+    wide = [part for t, n in zip(times, shape, strict=True) for part in (t, n)]
+    return reshape(broadcast_to(reshape(a, paired), wide), [t * n for t, n in zip(times, shape, strict=True)])
+
+
+def repeat_interleave(a: Any, times: int, axis: int) -> Any:
+    """Each element `times` times in a row along `axis` (numpy.repeat)."""
+    axis = axis % len(a.shape)
+    wide = expand_dims(a, axis + 1)
+    shape = list(wide.shape)
+    shape[axis + 1] = times
+    return flatten(broadcast_to(wide, shape), axis, axis + 1)
+
+
+@primitive(lambda g, y, a, k=0: tril(g, k=k))
+def tril(a: Any, *, k: int = 0) -> Any:
+    """The lower triangle of the last two axes, zeros above diagonal `k`."""
+    return B.tril(a, k=k)
+
+
+@primitive(lambda g, y, a, k=0: triu(g, k=k))
+def triu(a: Any, *, k: int = 0) -> Any:
+    """The upper triangle of the last two axes, zeros below diagonal `k`."""
+    return B.triu(a, k=k)
+
+
+def diagonal(a: Any) -> Any:
+    """The main diagonal of the last two axes."""
+    where = B.arange(builtins.min(a.shape[-2:]))
+    return a[..., where, where]

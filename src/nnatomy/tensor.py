@@ -1,0 +1,488 @@
+"""Tensor: an array that remembers how it was made. The walk back is in graph.py, the operations are in ops/."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from nnatomy import graph
+from nnatomy.backends import B
+from nnatomy.errors import UserError
+
+Array: TypeAlias = Any
+"""An array of the active backend."""
+Axis: TypeAlias = int | tuple[int, ...] | None
+
+_ops: Any = None  # the table of operations; ops/ puts itself here when it is imported, so that imports point downwards only
+
+
+def bind(table: Any) -> None:
+    """Tells Tensor where its operators are spelled out."""
+    global _ops
+    _ops = table
+
+
+class Tensor:
+    """An array of the active backend and, where a gradient is wanted, the operation that made it.
+
+    `data`: the array. `requires_grad`: whether `backward()` should reach it. `grad`: the accumulated gradient or None.
+    """
+
+    __slots__ = ("__weakref__", "changed", "data", "grad", "hooks", "index", "node", "requires_grad")
+    __array_priority__ = 1000
+    __array_ufunc__ = None  # ndarray + Tensor is Tensor.__radd__, never an array of objects
+
+    def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        self.data = data
+        self.requires_grad = requires_grad
+        self.grad: Tensor | None = None
+        self.node: graph.Node | None = None
+        self.index = 0  # which output of `node`
+        self.changed = 0  # when the value was last changed in place (graph.Clock)
+        self.hooks: list[graph.Hook] | None = None
+
+    @staticmethod
+    def plain(data: Array) -> Tensor:
+        """A Tensor without history, of no subclass."""
+        return Tensor(data)
+
+    # What it is
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return tuple(self.data.shape)
+
+    @property
+    def ndim(self) -> int:
+        return int(self.data.ndim)
+
+    @property
+    def size(self) -> int:
+        return int(self.data.size)
+
+    @property
+    def dtype(self) -> Any:
+        return self.data.dtype
+
+    @property
+    def is_leaf(self) -> bool:
+        return self.node is None
+
+    @property
+    def T(self) -> Tensor:
+        return self.transpose()
+
+    def __len__(self) -> int:
+        if not self.shape:
+            raise TypeError("len() of a Tensor without axes; use .item() for its value.")
+        return self.shape[0]
+
+    def __iter__(self) -> Iterator[Tensor]:
+        return iter([self[i] for i in range(len(self))])
+
+    def __repr__(self) -> str:
+        body = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=200, precision=4)
+        history = f", from {self.node.primitive.name}" if self.node else ", requires_grad" if self.requires_grad else ""
+        return f"tensor({body}, {self.dtype}{history})"
+
+    def numpy(self) -> np.ndarray[Any, Any]:
+        """The values as a read-only NumPy array; copy it to write."""
+        view = np.asarray(self.data).view()
+        view.flags.writeable = False
+        return view
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        return np.array(self.data, dtype=dtype) if copy else np.asarray(self.data, dtype=dtype)
+
+    def item(self) -> Any:
+        """The value of a Tensor with one element, as a Python number."""
+        if self.size != 1:
+            raise UserError(f"item() needs exactly one element. Received shape {self.shape}; index it or use .numpy().")
+        return np.asarray(self.data).reshape(()).item()
+
+    def tolist(self) -> Any:
+        return np.asarray(self.data).tolist()
+
+    def __bool__(self) -> bool:
+        if self.size != 1:
+            raise UserError(
+                f"The truth of a Tensor with {self.size} elements is ambiguous; use .any(), .all() or nn.where()."
+            )
+        return bool(self.item())
+
+    def __float__(self) -> float:
+        return float(self.item())
+
+    def __int__(self) -> int:
+        return int(self.item())
+
+    def __index__(self) -> int:
+        if not np.issubdtype(self.dtype, np.integer):
+            raise TypeError(f"Only integer Tensors can be an index. Received {self.dtype}; use .astype('int64').")
+        return int(self.item())
+
+    __hash__ = object.__hash__
+
+    # Differentiation
+
+    def backward(self, gradient: Any = None, *, retain_graph: bool | None = None, create_graph: bool = False) -> None:
+        """Adds d(self)/d(leaf) to `.grad` of every leaf that requires a gradient.
+
+        `gradient` weights the elements of a Tensor with more than one; `create_graph` makes the gradients differentiable.
+        """
+        if not self.requires_grad:
+            raise RuntimeError("backward() needs a result that requires a gradient; no input of this one has requires_grad.")
+        keep = create_graph if retain_graph is None else retain_graph
+        graph.backward([self], [_seed(self, gradient)], retain_graph=keep, create_graph=create_graph)
+
+    def detach(self) -> Tensor:
+        """The same values without history; shares memory."""
+        return Tensor(self.data)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Tensor:
+        """Sets whether `backward()` should reach this leaf."""
+        if self.node is not None and not requires_grad:
+            raise RuntimeError("Only a leaf can stop requiring a gradient; use .detach() on a result.")
+        self.requires_grad = requires_grad
+        return self
+
+    def retain_grad(self) -> None:
+        """Keeps `.grad` of a result as well, which is otherwise freed."""
+        if self.node is not None:
+            self.node.retained = self.node.retained or {}
+            self.node.retained[self.index] = weakref.ref(self)
+
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
+        """Calls `hook(gradient)` during backward; what it returns replaces the gradient. Returns a function that removes it."""
+        if self.node is not None:
+            self.node.hooks = self.node.hooks or {}
+            hooks = self.node.hooks.setdefault(self.index, [])
+        else:
+            self.hooks = hooks = self.hooks or []
+        hooks.append(hook)
+        return lambda: hooks.remove(hook) if hook in hooks else None
+
+    # Changing a value in place: leaves only, and never while operations on it are being recorded
+
+    def copy_(self, value: Any) -> Tensor:
+        """Replaces the values; a graph that used the old ones can no longer be differentiated, and says so."""
+        if graph.mode.recording and self.requires_grad:
+            raise RuntimeError(
+                "A Tensor that requires a gradient was changed in place while operations are recorded; "
+                "do it inside nn.no_grad(), or make a new Tensor with nn.where() or nn.index_put()."
+            )
+        new = value.data if isinstance(value, Tensor) else B.asarray(value, dtype=self.dtype)
+        if new.dtype != self.dtype:
+            raise TypeError(f"In-place values must have dtype {self.dtype}. Received {new.dtype}; convert with .astype().")
+        self.data = B.broadcast_to(new, self.shape).copy() if new.shape != self.shape else new
+        graph.Clock.now += 1
+        self.changed = graph.Clock.now
+        return self
+
+    def zero_(self) -> Tensor:
+        return self.copy_(B.zeros(self.shape, dtype=self.dtype))
+
+    def fill_(self, value: float) -> Tensor:
+        return self.copy_(B.full(self.shape, value, dtype=self.dtype))
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        raw = value.data if isinstance(value, Tensor) else value
+        if self.node is not None or (isinstance(value, Tensor) and value.requires_grad and graph.mode.recording):
+            raise RuntimeError("Assignment would cut the graph; use nn.index_put(x, index, value), which is differentiable.")
+        self.copy_(B.index_put(self.data, _raw_index(index), raw))
+
+    def __iadd__(self, other: Any) -> Tensor:
+        return self._in_place(_ops.add, other)
+
+    def __isub__(self, other: Any) -> Tensor:
+        return self._in_place(_ops.subtract, other)
+
+    def __imul__(self, other: Any) -> Tensor:
+        return self._in_place(_ops.multiply, other)
+
+    def __itruediv__(self, other: Any) -> Tensor:
+        return self._in_place(_ops.divide, other)
+
+    def _in_place(self, op: Any, other: Any) -> Tensor:
+        if self.node is not None or (graph.mode.recording and not self.requires_grad):
+            return op(self, other)  # a result: `x += y` names a new one
+        return self.copy_(op(self.data, other.data if isinstance(other, Tensor) else other))
+
+    # Arithmetic and comparison
+
+    def __add__(self, other: Any) -> Tensor:
+        return _ops.add(self, other)
+
+    def __radd__(self, other: Any) -> Tensor:
+        return _ops.add(other, self)
+
+    def __sub__(self, other: Any) -> Tensor:
+        return _ops.subtract(self, other)
+
+    def __rsub__(self, other: Any) -> Tensor:
+        return _ops.subtract(other, self)
+
+    def __mul__(self, other: Any) -> Tensor:
+        return _ops.multiply(self, other)
+
+    def __rmul__(self, other: Any) -> Tensor:
+        return _ops.multiply(other, self)
+
+    def __truediv__(self, other: Any) -> Tensor:
+        return _ops.divide(self, other)
+
+    def __rtruediv__(self, other: Any) -> Tensor:
+        return _ops.divide(other, self)
+
+    def __pow__(self, other: Any) -> Tensor:
+        return _ops.power(self, other)
+
+    def __rpow__(self, other: Any) -> Tensor:
+        return _ops.power(other, self)
+
+    def __mod__(self, other: Any) -> Tensor:
+        return _ops.remainder(self, other)
+
+    def __floordiv__(self, other: Any) -> Tensor:
+        return _ops.floor_divide(self, other)
+
+    def __matmul__(self, other: Any) -> Tensor:
+        return _ops.matmul(self, other)
+
+    def __rmatmul__(self, other: Any) -> Tensor:
+        return _ops.matmul(other, self)
+
+    def __neg__(self) -> Tensor:
+        return _ops.negative(self)
+
+    def __abs__(self) -> Tensor:
+        return _ops.abs(self)
+
+    def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return _ops.equal(self, other)
+
+    def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        return _ops.not_equal(self, other)
+
+    def __lt__(self, other: Any) -> Tensor:
+        return _ops.less(self, other)
+
+    def __le__(self, other: Any) -> Tensor:
+        return _ops.less_equal(self, other)
+
+    def __gt__(self, other: Any) -> Tensor:
+        return _ops.greater(self, other)
+
+    def __ge__(self, other: Any) -> Tensor:
+        return _ops.greater_equal(self, other)
+
+    def __and__(self, other: Any) -> Tensor:
+        return _ops.logical_and(self, other)
+
+    def __or__(self, other: Any) -> Tensor:
+        return _ops.logical_or(self, other)
+
+    def __invert__(self) -> Tensor:
+        return _ops.logical_not(self)
+
+    def __getitem__(self, index: Any) -> Tensor:
+        return _ops.getitem(self, index)
+
+    # The operations that PyTorch and NumPy offer as methods; each is nn.<name>(self, ...)
+
+    def exp(self) -> Tensor:
+        return _ops.exp(self)
+
+    def log(self) -> Tensor:
+        return _ops.log(self)
+
+    def sqrt(self) -> Tensor:
+        return _ops.sqrt(self)
+
+    def square(self) -> Tensor:
+        return _ops.square(self)
+
+    def abs(self) -> Tensor:
+        return _ops.abs(self)
+
+    def sin(self) -> Tensor:
+        return _ops.sin(self)
+
+    def cos(self) -> Tensor:
+        return _ops.cos(self)
+
+    def tanh(self) -> Tensor:
+        return _ops.tanh(self)
+
+    def sigmoid(self) -> Tensor:
+        return _ops.sigmoid(self)
+
+    def relu(self) -> Tensor:
+        return _ops.relu(self)
+
+    def clip(self, low: Any = None, high: Any = None) -> Tensor:
+        return _ops.clip(self, low, high)
+
+    def softmax(self, axis: int = -1) -> Tensor:
+        return _ops.softmax(self, axis=axis)
+
+    def log_softmax(self, axis: int = -1) -> Tensor:
+        return _ops.log_softmax(self, axis=axis)
+
+    def astype(self, dtype: Any) -> Tensor:
+        return _ops.astype(self, dtype=dtype)
+
+    def masked_fill(self, mask: Any, value: float) -> Tensor:
+        return _ops.masked_fill(self, mask, value)
+
+    def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return _ops.sum(self, axis=axis, keepdims=keepdims)
+
+    def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return _ops.mean(self, axis=axis, keepdims=keepdims)
+
+    def var(self, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Tensor:
+        return _ops.var(self, axis=axis, keepdims=keepdims, correction=correction)
+
+    def std(self, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Tensor:
+        return _ops.std(self, axis=axis, keepdims=keepdims, correction=correction)
+
+    def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return _ops.prod(self, axis=axis, keepdims=keepdims)
+
+    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return _ops.max(self, axis=axis, keepdims=keepdims)
+
+    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return _ops.min(self, axis=axis, keepdims=keepdims)
+
+    def norm(self, axis: Axis = None, keepdims: bool = False, p: float = 2.0) -> Tensor:
+        return _ops.norm(self, axis=axis, keepdims=keepdims, p=p)
+
+    def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return _ops.logsumexp(self, axis=axis, keepdims=keepdims)
+
+    def cumsum(self, axis: int) -> Tensor:
+        return _ops.cumsum(self, axis=axis)
+
+    def cumprod(self, axis: int) -> Tensor:
+        return _ops.cumprod(self, axis=axis)
+
+    def argmax(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        return _ops.argmax(self, axis=axis, keepdims=keepdims)
+
+    def argmin(self, axis: int | None = None, keepdims: bool = False) -> Tensor:
+        return _ops.argmin(self, axis=axis, keepdims=keepdims)
+
+    def any(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return _ops.any(self, axis=axis, keepdims=keepdims)
+
+    def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return _ops.all(self, axis=axis, keepdims=keepdims)
+
+    def reshape(self, *shape: Any) -> Tensor:
+        return _ops.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+
+    def transpose(self, *axes: Any) -> Tensor:
+        return _ops.transpose(self, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None)
+
+    permute = transpose
+
+    def swapaxes(self, first: int, second: int) -> Tensor:
+        return _ops.swapaxes(self, first, second)
+
+    def flatten(self, start: int = 0, end: int = -1) -> Tensor:
+        return _ops.flatten(self, start, end)
+
+    def squeeze(self, axis: Axis = None) -> Tensor:
+        return _ops.squeeze(self, axis)
+
+    def unsqueeze(self, axis: int) -> Tensor:
+        return _ops.expand_dims(self, axis)
+
+    def broadcast_to(self, shape: Sequence[int]) -> Tensor:
+        return _ops.broadcast_to(self, shape)
+
+    def split(self, sections: int | Sequence[int], axis: int = 0) -> tuple[Tensor, ...]:
+        return _ops.split(self, sections, axis=axis)
+
+    def unstack(self, axis: int = 0) -> tuple[Tensor, ...]:
+        return _ops.unstack(self, axis=axis)
+
+    def gather(self, index: Any, axis: int) -> Tensor:
+        return _ops.gather(self, index, axis=axis)
+
+    def sort(self, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
+        return _ops.sort(self, axis=axis, descending=descending)
+
+    def topk(self, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
+        return _ops.topk(self, k, axis=axis, largest=largest)
+
+
+class Parameter(Tensor):
+    """A Tensor that a Module learns: an attribute of this type is one of its parameters."""
+
+    __slots__ = ()
+
+    def __init__(self, data: Array, requires_grad: bool = True) -> None:
+        super().__init__(data.data if isinstance(data, Tensor) else data, requires_grad)
+
+
+def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
+    """A new Tensor with a copy of `values`; Python floats become float32, as everywhere unless a dtype is given."""
+    raw = values.data if isinstance(values, Tensor) else values
+    if dtype is None and not hasattr(raw, "dtype"):
+        found = np.asarray(raw).dtype
+        if found == object or found.kind in "US":
+            raise UserError("tensor() needs numbers in rows of equal length. Received something else; pad or encode it first.")
+        dtype = np.float32 if found.kind == "f" else None
+    array = B.array(raw, dtype=dtype)
+    if requires_grad and array.dtype.kind not in "fV":
+        raise UserError(f"Only floating-point Tensors can require gradients. Received {array.dtype}; give dtype='float32'.")
+    return Tensor(array, requires_grad)
+
+
+def _seed(t: Tensor, gradient: Any) -> Array:
+    """The gradient that backward starts from: ones for a scalar, else what the caller gives."""
+    if gradient is None:
+        if t.size != 1:
+            raise RuntimeError(
+                f"backward() without a gradient needs one element. Received shape {t.shape}; reduce it or give gradient=."
+            )
+        return B.ones(t.shape, dtype=t.dtype)
+    if not isinstance(gradient, Tensor):
+        gradient = B.asarray(gradient, dtype=t.dtype)
+    if tuple(gradient.shape) != t.shape:
+        raise RuntimeError(f"The gradient must have the result's shape {t.shape}. Received {tuple(gradient.shape)}.")
+    return gradient
+
+
+def _raw_index(index: Any) -> Any:
+    if isinstance(index, tuple):
+        return tuple(i.data if isinstance(i, Tensor) else i for i in index)
+    return index.data if isinstance(index, Tensor) else index
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    gradients: Any = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+) -> Any:
+    """d(outputs)/d(inputs), contracted with `gradients`; leaves `.grad` alone. None for an input that was not used."""
+    outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    if not any(t.requires_grad for t in outs):
+        raise RuntimeError("grad() needs a result that requires a gradient; no input of this one has requires_grad.")
+    given = [gradients] if isinstance(outputs, Tensor) or gradients is None else list(gradients)
+    seeds = [_seed(t, g) for t, g in zip(outs, given if len(given) == len(outs) else given * len(outs), strict=True)]
+    keep = create_graph if retain_graph is None else retain_graph
+    found = graph.backward(outs, [s.data if isinstance(s, Tensor) and not create_graph else s for s in seeds],
+                           retain_graph=keep, create_graph=create_graph, inputs=ins)
+    results = [g if g is None or isinstance(g, Tensor) else Tensor(g) for g in found]
+    return results[0] if isinstance(inputs, Tensor) else results
