@@ -1,0 +1,108 @@
+"""Reading a CSV file into columns of text, with one clear sentence for each way in which a file can be wrong."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnatomy.errors import UserError
+
+__all__ = ["MISSING", "RawTable", "read_csv", "read_text"]
+
+MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-nan", "#n/a", "<na>"})
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """Columns of stripped text, by name, in the order of the file; a missing cell is ""."""
+
+    columns: dict[str, list[str]]
+    source: str
+
+    def __len__(self) -> int:
+        return len(next(iter(self.columns.values()), []))
+
+
+def read_text(path: Path) -> str:
+    """Return a UTF-8 file's text (a leading byte-order mark aside); raises UserError for other encodings and binary files."""
+    if path.is_dir():
+        raise UserError(f"A file is needed here, {path} is a folder; name a file in it.")
+    try:
+        raw = path.read_bytes()
+    except FileNotFoundError as error:
+        raise UserError(f"There is no file {path}; check the name.") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
+    if b"\0" in raw[:4096] and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
+        raise UserError(f"{path} is a binary file, a text file is needed; export it as CSV or plain text.")
+    try:
+        return raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"Text must be UTF-8, {path} is not (byte {error.start}); save it again as UTF-8.") from error
+
+
+def read_csv(path: Path) -> RawTable:
+    """Return the table in a CSV file with a header line; comma, semicolon, tab and bar are recognised.
+
+    Raises UserError where the file is empty, has no rows under its header, unequal rows or a repeated column name.
+    """
+    text = read_text(path)
+    if not text.strip():
+        raise UserError(f"{path} is empty; a table has a header line and rows.")
+    delimiter = _delimiter(text)
+    try:
+        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+    except csv.Error as error:
+        raise UserError(f"{path} is not a readable CSV file ({error}).") from error
+    lines = [(number, row) for number, row in enumerate(rows, 1) if row and (len(row) > 1 or row[0].strip())]
+    header = _header([cell.strip() for cell in lines[0][1]], path)
+    for number, row in lines[1:]:
+        if len(row) != len(header):
+            raise UserError(
+                f"Each row needs as many cells as the header ({len(header)}), row {number} of {path} has {len(row)} "
+                f"(cells are parted by {DELIMITERS[delimiter]}s)."
+            )
+    if len(lines) < 2:
+        raise UserError(f"{path} has a header and no rows; add rows.")
+    cells = zip(*(row for _, row in lines[1:]), strict=True)
+    return RawTable({name: [_cell(c) for c in column] for name, column in zip(header, cells, strict=True)}, str(path))
+
+
+def _cell(cell: str) -> str:
+    cell = cell.strip()
+    return "" if cell.lower() in MISSING else cell
+
+
+def _header(names: Sequence[str], path: Path) -> list[str]:
+    header = [name or ("row" if place == 0 else f"column {place + 1}") for place, name in enumerate(names)]
+    repeated = [name for name, count in Counter(header).items() if count > 1]
+    if repeated:
+        raise UserError(f"Column names must differ, {path} has {repeated[0]!r} more than once; rename one.")
+    if len(header) > 1 and all(_is_number(name) for name in header):
+        raise UserError(f"The first line of {path} must name the columns, it holds numbers; add a header line.")
+    return header
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _delimiter(text: str) -> str:
+    """Return the delimiter that parts the first lines into equal rows of most cells."""
+    sample = text.splitlines()[:20]
+    best, most = ",", 0
+    for delimiter in DELIMITERS:
+        widths = [len(row) for row in csv.reader(sample, delimiter=delimiter) if row]
+        score = widths[0] * (2 if len(set(widths)) == 1 else 1) if widths and widths[0] > 1 else 0
+        if score > most:
+            best, most = delimiter, score
+    return best

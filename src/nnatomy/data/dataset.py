@@ -1,0 +1,236 @@
+"""What a data set is: three splits that yield arrays, the preprocessing that made them, and batches. No reading of files."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.errors import UserError
+
+__all__ = [
+    "ArraySplit",
+    "Column",
+    "Dataset",
+    "Preprocessing",
+    "RaggedSplit",
+    "SeriesSplit",
+    "Split",
+    "SubsetSplit",
+    "Timeline",
+    "WindowSplit",
+    "batches",
+    "generator",
+]
+
+Array = npt.NDArray[Any]
+Batch = tuple[Array, ...]
+Augment = Callable[[Array, np.random.Generator], Array]
+
+
+def generator(seed: int) -> np.random.Generator:
+    """Return the NumPy generator that `seed` names; the same stream on every machine."""
+    return np.random.Generator(np.random.Philox(seed))
+
+
+class Split(ABC):
+    """Examples that can be counted and taken by index; `take` returns arrays with the targets last."""
+
+    @abstractmethod
+    def __len__(self) -> int: ...
+
+    @abstractmethod
+    def take(self, indices: Array) -> Batch: ...
+
+    def all(self) -> Batch:
+        """Return every example as one batch."""
+        return self.take(np.arange(len(self)))
+
+
+@dataclass(frozen=True)
+class ArraySplit(Split):
+    """Examples held as arrays of equal length, for instance (inputs, targets)."""
+
+    arrays: tuple[Array, ...]
+
+    def __len__(self) -> int:
+        return len(self.arrays[0])
+
+    def take(self, indices: Array) -> Batch:
+        return tuple(array[indices] for array in self.arrays)
+
+
+@dataclass(frozen=True)
+class WindowSplit(Split):
+    """Windows over one long text: `take` gives (tokens[B, T], next_tokens[B, T]), the second one place further on."""
+
+    tokens: Array
+    length: int
+    stride: int
+
+    def __len__(self) -> int:
+        return max(0, (len(self.tokens) - self.length - 1) // self.stride + 1)
+
+    def take(self, indices: Array) -> Batch:
+        rows = np.asarray(indices)[:, None] * self.stride + np.arange(self.length)
+        return self.tokens[rows], self.tokens[rows + 1]
+
+
+@dataclass(frozen=True)
+class SeriesSplit(Split):
+    """Windows over a series: `take` gives (past[B, T, F], future[B, H, outputs]); window i starts at row i * stride."""
+
+    values: Array  # [rows, F]
+    targets: tuple[int, ...]  # which columns are foretold
+    past: int
+    horizon: int
+    stride: int = 1
+
+    def __len__(self) -> int:
+        return max(0, (len(self.values) - self.past - self.horizon) // self.stride + 1)
+
+    def take(self, indices: Array) -> Batch:
+        starts = np.asarray(indices)[:, None] * self.stride
+        future = self.values[starts + self.past + np.arange(self.horizon)]
+        return self.values[starts + np.arange(self.past)], future[:, :, list(self.targets)]
+
+
+@dataclass(frozen=True)
+class RaggedSplit(Split):
+    """Sequences of different lengths: `take` gives (tokens[B, T] padded to the batch's longest, lengths[B], labels[B])."""
+
+    sequences: tuple[Array, ...]
+    labels: Array
+    padding: int = 0
+
+    def __len__(self) -> int:
+        return len(self.sequences)
+
+    def take(self, indices: Array) -> Batch:
+        chosen = [self.sequences[int(i)] for i in indices]
+        lengths = np.array([len(s) for s in chosen], dtype=np.int64)
+        tokens = np.full((len(chosen), int(lengths.max(initial=1))), self.padding, dtype=np.int64)
+        for row, sequence in zip(tokens, chosen, strict=True):
+            row[: len(sequence)] = sequence
+        return tokens, lengths, self.labels[indices]
+
+
+@dataclass(frozen=True)
+class SubsetSplit(Split):
+    """Some examples of another split, by index."""
+
+    whole: Split
+    indices: Array
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def take(self, indices: Array) -> Batch:
+        return self.whole.take(self.indices[indices])
+
+
+class Preprocessing(ABC):
+    """How raw input becomes arrays; fitted on the training split only, and saved with the model as JSON."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def to_json(self) -> dict[str, Any]:
+        """Return plain values from which `from_json` restores this object; includes "kind"."""
+
+    @classmethod
+    @abstractmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> Preprocessing: ...
+
+    @abstractmethod
+    def transform(self, raw: Any) -> Batch:
+        """Return the model's inputs for raw input of this kind, without targets."""
+
+    def inverse_targets(self, targets: Array) -> Array:
+        """Return targets or predictions in the units of the user's file; unchanged where nothing was scaled."""
+        return targets
+
+
+@dataclass(frozen=True)
+class Column:
+    """What was inferred of one column of a table, for showing to the user."""
+
+    name: str
+    type: str  # "numeric", "boolean", "categorical", "date", "text", "identifier", "constant", "empty"
+    role: str  # "input", "target" or "left out"
+    missing: int
+    distinct: int
+    examples: tuple[str, ...]
+    outliers: int = 0
+
+
+@dataclass(frozen=True)
+class Timeline:
+    """The raw series behind windows, for plotting scores over time."""
+
+    times: Array  # datetime64[s], [rows]
+    values: Array  # [rows, F], in the file's units
+    columns: tuple[str, ...]
+    window: int
+    test_starts: Array  # first row of each test window
+    labelled: tuple[tuple[str, str], ...] = ()  # labelled intervals, ISO times
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A data set ready for training; floats are float32, class ids and tokens int64."""
+
+    name: str
+    kind: str  # "table", "image", "text", "sentences" or "series"
+    task: str  # "classification", "regression", "language", "forecast", "anomaly" or "reconstruction"
+    train: Split
+    validation: Split
+    test: Split
+    classes: tuple[str, ...]
+    preprocessing: Preprocessing
+    notices: tuple[str, ...]
+    input_shape: tuple[int, ...]  # of one example
+    description: str
+    outputs: int  # classes, regression targets, vocabulary size, foretold columns
+    columns: tuple[Column, ...] = ()
+    timeline: Timeline | None = None
+    extras: Mapping[str, Any] = field(default_factory=dict)  # plain values a room may use, such as "vocabulary"
+
+
+def batches(
+    split: Split,
+    batch_size: int,
+    shuffle: int | np.random.Generator | Array | None = None,
+    *,
+    drop_last: bool = False,
+    augment: Augment | None = None,
+    start: int = 0,
+) -> Iterator[Batch]:
+    """Yield the batches of one epoch; `shuffle` alone decides their order and their augmentation.
+
+    `shuffle` is a seed, a generator (one permutation and one integer are drawn from it), a permutation, or None for the
+    order of the split. Batch k is the same whether or not those before it were made: `start=k` continues an epoch exactly.
+    Raises UserError where `batch_size` is below 1.
+    """
+    if batch_size < 1:
+        raise UserError(f"A batch holds at least one example, received batch size {batch_size}; give 1 or more.")
+    order, key = _order(len(split), shuffle)
+    stop = len(order) - len(order) % batch_size if drop_last else len(order)
+    for number in range(start, -(-stop // batch_size)):
+        batch = split.take(order[number * batch_size : min((number + 1) * batch_size, stop)])
+        if augment is not None:
+            batch = (augment(batch[0], np.random.Generator(np.random.Philox(key=[key, number]))), *batch[1:])
+        yield batch
+
+
+def _order(n: int, shuffle: int | np.random.Generator | Array | None) -> tuple[Array, int]:
+    if shuffle is None:
+        return np.arange(n), 0
+    if isinstance(shuffle, np.ndarray):
+        return shuffle, int(shuffle[0]) if len(shuffle) else 0
+    rng = shuffle if isinstance(shuffle, np.random.Generator) else generator(shuffle)
+    return rng.permutation(n), int(rng.integers(2**63))

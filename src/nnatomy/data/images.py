@@ -1,0 +1,183 @@
+"""Images as NCHW floats: resizing, standardisation fitted on the training images, and folders with one sub-folder a class."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing
+from nnatomy.data.splits import split_rows
+from nnatomy.errors import UserError
+
+__all__ = ["ImagePreprocessing", "image_dataset", "load_image_folder", "read_image", "read_images", "resize_images"]
+
+Array = npt.NDArray[Any]
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+LARGEST = 128  # the side to which larger photographs are brought unless a size is asked for
+
+
+def resize_images(images: Array, size: tuple[int, int]) -> Array:
+    """Return images[..., h, w] at `size` (height, width), bilinear, and averaged where the result is smaller.
+
+    Each output pixel is a weighted mean of the input under a triangle as wide as one pixel of the coarser grid
+    (Pillow's BILINEAR; half-pixel centres).
+    """
+    if images.shape[-2:] == tuple(size):
+        return images
+    rows, columns = _triangle(images.shape[-2], size[0]), _triangle(images.shape[-1], size[1])
+    return np.asarray(rows @ images.astype(np.float32, copy=False) @ columns.T, dtype=np.float32)
+
+
+def _triangle(n_in: int, n_out: int) -> Array:
+    scale = n_in / n_out
+    width = max(1.0, scale)
+    centres = (np.arange(n_out) + 0.5) * scale
+    distance = np.abs(np.arange(n_in) + 0.5 - centres[:, None]) / width
+    weights = np.maximum(0.0, 1.0 - distance)
+    return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class ImagePreprocessing(Preprocessing):
+    """Resizes images, scales them to [0, 1], and standardises each channel by the training images' mean and deviation."""
+
+    kind: ClassVar[str] = "image"
+    size: tuple[int, int]  # height, width
+    mean: tuple[float, ...]  # per channel, of images in [0, 1]
+    std: tuple[float, ...]
+    classes: tuple[str, ...] = ()
+    largest: float = 255.0  # the value that becomes 1
+
+    @classmethod
+    def fit(
+        cls, images: Array, classes: Sequence[str], largest: float, size: tuple[int, int] | None
+    ) -> ImagePreprocessing:
+        """Fit on the training images[N, C, H, W] with values 0..largest."""
+        size = size or (images.shape[2], images.shape[3])
+        sample = (
+            resize_images(images[:10000].astype(np.float32), size) / largest
+        )  # 10,000 fix a mean to 1e-3 and spare memory
+        mean, std = sample.mean(axis=(0, 2, 3), dtype=np.float64), sample.std(axis=(0, 2, 3), dtype=np.float64)
+        if not std.max() > 1e-6:
+            raise UserError(
+                "Images to learn from must differ, every training image has the same single colour; check the files."
+            )
+        return cls(size, tuple(mean.tolist()), tuple(np.maximum(std, 1e-3).tolist()), tuple(classes), float(largest))
+
+    def transform(self, raw: Array) -> Batch:
+        """Return (inputs[N, C, H, W],) for raw images[N, C, h, w] with values 0..largest."""
+        if raw.ndim != 4 or raw.shape[1] != len(self.mean):
+            raise UserError(f"The model takes images [n, {len(self.mean)}, height, width], received {list(raw.shape)}.")
+        out = np.empty((len(raw), raw.shape[1], *self.size), np.float32)
+        scale = np.float32(1.0 / self.largest) / np.asarray(self.std, np.float32)[:, None, None]
+        shift = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)[:, None, None]
+        for first in range(0, len(raw), 4096):  # in pieces: float32 copies of 60,000 images are large
+            piece = slice(first, first + 4096)
+            out[piece] = resize_images(raw[piece].astype(np.float32), self.size) * scale - shift
+        return (out,)
+
+    def to_images(self, inputs: Array) -> Array:
+        """Return standardised inputs[N, C, H, W] as pictures in [0, 1] again."""
+        mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (self.mean, self.std))
+        return np.clip(inputs * std + mean, 0.0, 1.0)
+
+    def to_json(self) -> dict[str, Any]:
+        lists = {"size": list(self.size), "mean": list(self.mean), "std": list(self.std), "classes": list(self.classes)}
+        return {"kind": self.kind, **lists, "largest": self.largest}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> ImagePreprocessing:
+        size, mean, std, classes = (tuple(saved[key]) for key in ("size", "mean", "std", "classes"))
+        return cls((int(size[0]), int(size[1])), mean, std, classes, float(saved["largest"]))
+
+
+def image_dataset(
+    name: str,
+    parts: Sequence[tuple[Array, Array]],
+    classes: Sequence[str],
+    *,
+    largest: float = 255.0,
+    resize: tuple[int, int] | None = None,
+    notices: Sequence[str] = (),
+    description: str = "",
+) -> Dataset:
+    """Return the data set of three parts (images[N, C, H, W], class ids), standardised by the first."""
+    preprocessing = ImagePreprocessing.fit(parts[0][0], classes, largest, resize)
+    splits = [ArraySplit((*preprocessing.transform(x), y.astype(np.int64))) for x, y in parts]
+    shape = (parts[0][0].shape[1], *preprocessing.size)
+    return Dataset(
+        name,
+        "image",
+        "classification",
+        *splits,
+        tuple(classes),
+        preprocessing,
+        tuple(notices),
+        shape,
+        description,
+        len(classes),
+    )
+
+
+def read_image(path: Path, grey: bool) -> Array:
+    """Return one picture as uint8 [C, H, W]; raises UserError where Pillow is absent or the file is no picture."""
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise UserError("Reading pictures needs Pillow; install it with `pip install pillow`.") from error
+    try:
+        with Image.open(path) as picture:
+            pixels = np.asarray(picture.convert("L" if grey else "RGB"))
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path} is not a picture that can be read; remove it or save it again as PNG.") from error
+    return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _is_grey(paths: Sequence[Path]) -> bool:
+    """Tell whether a sample of the pictures has equal red, green and blue everywhere."""
+    sample = paths[:: max(1, len(paths) // 20)]
+    return all(bool(np.all(rgb == rgb[:1])) for rgb in (read_image(path, False) for path in sample))
+
+
+def read_images(paths: Sequence[Path], size: tuple[int, int] | None, grey: bool) -> tuple[Array, list[str]]:
+    """Return pictures as [N, C, H, W] floats 0..255 of one size, and notices where sizes had to be made equal."""
+    pictures, notices = [read_image(path, grey) for path in paths], []
+    if size is None:
+        sizes = Counter(p.shape[1:] for p in pictures)
+        common = sizes.most_common(1)[0][0]
+        shrink = min(1.0, LARGEST / max(common))
+        size = (max(1, round(common[0] * shrink)), max(1, round(common[1] * shrink)))
+        if len(sizes) > 1 or shrink < 1:
+            notices.append(f"Pictures of {len(sizes)} sizes were brought to {size[0]} x {size[1]}; choose with resize.")
+    return np.stack([resize_images(p.astype(np.float32), size) for p in pictures]), notices
+
+
+def load_image_folder(folder: Path, resize: tuple[int, int] | None, grey: bool | None, seed: int) -> Dataset:
+    """Return the data set of a folder with one sub-folder of pictures a class.
+
+    Raises UserError where there are no pictures, one class only, or a broken picture.
+    """
+    groups: dict[str, list[Path]] = {}
+    for child in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        files = sorted(p for p in child.rglob("*") if p.suffix.lower() in SUFFIXES)
+        if files:
+            groups[child.name] = files
+    if not groups:
+        raise UserError(f"A folder of images has one sub-folder of pictures for each class, {folder} has none.")
+    if len(groups) < 2:
+        raise UserError(
+            f"Classes to tell apart must be two or more, {folder} has only {next(iter(groups))!r}; add another sub-folder."
+        )
+    paths = [path for files in groups.values() for path in files]
+    grey = _is_grey(paths) if grey is None else grey
+    images, notices = read_images(paths, resize, grey)
+    labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])
+    parts = [(images[rows], labels[rows]) for rows in split_rows(len(labels), labels, seed, names=tuple(groups))]
+    text = f"{len(paths)} {'grey' if grey else 'colour'} pictures of {len(groups)} classes from {folder}"
+    return image_dataset(folder.name, parts, tuple(groups), notices=notices, description=text)

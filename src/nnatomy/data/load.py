@@ -1,0 +1,236 @@
+"""`load`: any source of data, by name or path, as a Dataset of a kind that the room accepts. The readers stand beside this file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from nnatomy.data.anomaly import anomaly_dataset
+from nnatomy.data.csvfile import read_csv
+from nnatomy.data.dataset import Dataset
+from nnatomy.data.embedded import EMBEDDED, embedded_dataset
+from nnatomy.data.generated import GENERATED, generated_dataset
+from nnatomy.data.idx import idx_files, is_idx
+from nnatomy.data.images import SUFFIXES, image_dataset, load_image_folder
+from nnatomy.data.named import NAMED, locate, read_cifar10
+from nnatomy.data.sentences import load_sentences, polarity_pair, reads_as_sentences
+from nnatomy.data.series import forecast_dataset, is_ordered, read_series, time_column
+from nnatomy.data.splits import limited, split_rows
+from nnatomy.data.table import table_dataset
+from nnatomy.data.text import load_text
+from nnatomy.errors import UserError, nearest_name, unknown_name
+
+__all__ = ["KINDS", "TASKS", "load", "names"]
+
+KINDS = ("table", "image", "text", "sentences", "series")
+TASKS = ("classification", "regression", "language", "forecast", "anomaly", "reconstruction")
+NOUNS = {
+    "table": "tables",
+    "image": "images",
+    "text": "plain text",
+    "sentences": "labelled sentences",
+    "series": "time series",
+}
+
+
+@dataclass(frozen=True)
+class _Options:
+    """What `load` was asked for, beside the source."""
+
+    accepts: tuple[str, ...]
+    tasks: tuple[str, ...]
+    target: str | None
+    keep: tuple[str, ...]
+    types: Mapping[str, str]
+    labels: Path | None
+    resize: tuple[int, int] | None
+    grey: bool | None
+    window: int | None
+    horizon: int | None
+    seed: int
+    offline: bool
+
+
+def names() -> tuple[str, ...]:
+    """Return the names that `load` knows: embedded, generated and public sets."""
+    return (*EMBEDDED, *GENERATED, *NAMED)
+
+
+def load(
+    source: str | Path,
+    accepts: Sequence[str] = KINDS,
+    *,
+    tasks: Sequence[str] = TASKS[:-1],
+    target: str | None = None,
+    keep: Sequence[str] = (),
+    types: Mapping[str, str] | None = None,
+    labels: str | Path | None = None,
+    resize: tuple[int, int] | None = None,
+    grey: bool | None = None,
+    window: int | None = None,
+    horizon: int | None = None,
+    seed: int = 0,
+    limit: int | None = None,
+    offline: bool = False,
+) -> Dataset:
+    """Return the data set that `source` names: an embedded, generated or public set, or a path.
+
+    `accepts` lists the kinds (KINDS) and `tasks` the tasks (TASKS) that the room can take; where a source can be read in
+    several ways, the first that fits is taken. `window` and `horizon` are lengths in tokens or rows. `limit` keeps at most
+    so many examples in each split. Raises UserError, one sentence, for all that is wrong with the source or the options.
+    """
+    for option, value in (("limit", limit), ("window", window), ("horizon", horizon)):
+        if value is not None and value < 1:
+            raise UserError(f"The option {option} is at least 1, received {value}; give a larger number.")
+    if resize is not None and min(resize) < 1:
+        raise UserError(
+            f"Images need a height and width of at least 1, received {resize[0]} x {resize[1]}; give larger sizes."
+        )
+    wanted = (tuple(accepts), tuple(tasks), target, tuple(keep), dict(types or {}))
+    labels_path = None if labels is None else Path(labels).expanduser()
+    options = _Options(*wanted, labels_path, resize, grey, window, horizon, seed, offline)
+    found = (
+        _from_name(str(source), options) if str(source) in names() else _from_path(Path(source).expanduser(), options)
+    )
+    if found.task not in options.tasks:
+        by = f" by its target {found.preprocessing.to_json().get('target')!r}" if found.kind == "table" else ""
+        raise UserError(
+            f"This room does {_listed(options.tasks)}, {found.name} is a set for {found.task}{by}; "
+            "choose another target, another data set or another room."
+        )
+    splits = {part: limited(getattr(found, part), limit, seed) for part in ("train", "validation", "test")}
+    return replace(found, **splits)
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else ", ".join(words[:-1]) + " or " + words[-1]
+
+
+def _accept(source: str, possible: Sequence[str], options: _Options) -> str:
+    """Return the first kind in `possible` that the room accepts; raises UserError, with both sides named, where none is."""
+    for kind in possible:
+        if kind in options.accepts:
+            return kind
+    raise UserError(
+        f"This room takes {_listed([NOUNS[kind] for kind in options.accepts])}, {source} holds "
+        f"{_listed([NOUNS[kind] for kind in possible])}; choose other data or another room."
+    )
+
+
+def _from_name(name: str, options: _Options) -> Dataset:
+    reconstruction = "reconstruction" in options.tasks and not {"classification", "regression"} & set(options.tasks)
+    if name in EMBEDDED:
+        _accept(name, ["image" if name == "digits" else "table"], options)
+        return embedded_dataset(name, options.resize, options.seed, reconstruction)
+    if name in GENERATED:
+        _accept(name, [GENERATED[name]], options)
+        return generated_dataset(name, options.seed, options.window, options.horizon)
+    known = NAMED[name]
+    _accept(name, known.kinds, options)
+    path = locate(known, options.offline)
+    if name == "cifar10":
+        found = read_cifar10(path, options.resize)
+    else:
+        found = _from_path(path, replace(options, target=options.target or known.target))
+    return replace(found, name=name, description=known.description)
+
+
+def _from_path(path: Path, options: _Options) -> Dataset:
+    if not path.exists():
+        raise _absent(path)
+    if path.is_dir():
+        return _from_folder(path, options)
+    if is_idx(path):
+        raise UserError(f"MNIST files are read four at a time: name their folder, {path.parent}, not {path.name}.")
+    suffix = path.suffix.lower()
+    if suffix in SUFFIXES:
+        raise UserError(
+            f"Pictures are read as a folder with one sub-folder for each class, {path} is one picture; name the folder."
+        )
+    if suffix == ".txt":
+        return _from_text(path, options)
+    if suffix in (".csv", ".tsv", ".tab", ".data", ".dat"):
+        return _from_table(path, options)
+    raise UserError(
+        f"Files that can be read end in .csv, .tsv or .txt, received {path.name}; "
+        "folders may hold pictures by class, MNIST idx files or a pair of .pos and .neg texts."
+    )
+
+
+def _absent(path: Path) -> UserError:
+    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    if len(path.parts) == 1 and not path.suffix:
+        return unknown_name("data set or file", str(path), [*names(), *beside], shown=len(names()))
+    near = nearest_name(path.name, beside)
+    hint = f"did you mean {path.parent / near}?" if near else "check the name."
+    return UserError(f"There is no file or folder {path}; {hint}")
+
+
+def _from_folder(folder: Path, options: _Options) -> Dataset:
+    if not any(folder.iterdir()):
+        raise UserError(
+            f"{folder} is an empty folder; put pictures in one sub-folder for each class, or the MNIST files."
+        )
+    if is_idx(folder):
+        _accept(str(folder), ["image"], options)
+        return _mnist(folder, options)
+    pair = polarity_pair(folder)
+    if pair is not None:
+        _accept(str(folder), ["sentences"], options)
+        return load_sentences(pair, options.seed)
+    if any(child.is_dir() for child in folder.iterdir()):
+        _accept(str(folder), ["image"], options)
+        return load_image_folder(folder, options.resize, options.grey, options.seed)
+    raise UserError(
+        f"A folder of data holds one sub-folder of pictures for each class, MNIST idx files or a pair of .pos and .neg texts, "
+        f"{folder} holds none of these; name a file in it."
+    )
+
+
+def _mnist(folder: Path, options: _Options) -> Dataset:
+    arrays = idx_files(folder)
+    images, labels = arrays["train-images"][:, None], arrays["train-labels"]
+    n = len(labels)
+    # A twelfth for choosing the best epoch, as most reports on MNIST do (55,000 + 5,000); the test files stay untouched.
+    classes = [str(c) for c in range(int(max(labels.max(), arrays["t10k-labels"].max())) + 1)]
+    train, first, second = split_rows(n, labels, options.seed, (1 / 24, 1 / 24), tuple(classes))
+    held = np.sort(np.concatenate([first, second]))
+    test = (arrays["t10k-images"][:, None], arrays["t10k-labels"])
+    parts = [(images[train], labels[train]), (images[held], labels[held]), test]
+    notice = f"{len(held)} of the {n} training images are held out for validation."
+    text = f"{n} training and {len(test[1])} test images from {folder}"
+    return image_dataset(folder.name, parts, classes, resize=options.resize, notices=[notice], description=text)
+
+
+def _from_text(path: Path, options: _Options) -> Dataset:
+    pair = polarity_pair(path)
+    kind = _accept(str(path), ["sentences", "text"] if pair else ["text"], options)
+    if kind == "sentences" and pair:
+        return load_sentences(pair, options.seed)
+    return load_text(path, options.window)
+
+
+def _from_table(path: Path, options: _Options) -> Dataset:
+    if "sentences" in options.accepts and reads_as_sentences(path):
+        return load_sentences((path,), options.seed)
+    table = read_csv(path)
+    timed = time_column(table, options.types)
+    series_first = timed is not None and ("table" not in options.accepts or is_ordered(table, timed))
+    kind = _accept(str(path), ["series", "table"] if series_first else ["table"], options)
+    if kind == "series" and timed is not None:
+        series = read_series(path.stem, table, timed)
+        if "anomaly" in options.tasks and "forecast" not in options.tasks:
+            return anomaly_dataset(series, path, options.labels, options.target, options.window)
+        return forecast_dataset(series, options.target, options.window, options.horizon)
+    return table_dataset(
+        path.stem,
+        table,
+        options.target,
+        keep=options.keep,
+        types=options.types,
+        seed=options.seed,
+        reconstruction="reconstruction" in options.tasks,
+    )

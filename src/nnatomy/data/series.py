@@ -1,0 +1,266 @@
+"""Tables with a column of times as series: reading, filling gaps, standardising, and windows for foretelling the future."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.data.columns import infer_type, numbers
+from nnatomy.data.csvfile import RawTable
+from nnatomy.data.dataset import Batch, Dataset, Preprocessing, SeriesSplit
+from nnatomy.data.splits import chronological
+from nnatomy.data.times import parse_times, time_reader
+from nnatomy.errors import UserError, unknown_name
+
+__all__ = [
+    "Series",
+    "SeriesPreprocessing",
+    "averaged",
+    "fill_gaps",
+    "forecast_dataset",
+    "is_ordered",
+    "read_series",
+    "time_column",
+]
+
+Array = npt.NDArray[Any]
+TIME_NAMES = frozenset({"date", "time", "timestamp", "datetime", "day", "utc_timestamp", "ds"})
+WINDOW, HORIZON = 96, 24
+ETT = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
+
+
+@dataclass(frozen=True)
+class Series:
+    """Values in order of time; NaN where one is missing."""
+
+    name: str
+    time: str  # the column of times
+    times: Array  # datetime64[s], [rows]
+    columns: tuple[str, ...]
+    values: Array  # float64 [rows, F]
+    notices: tuple[str, ...] = ()
+
+
+def time_column(table: RawTable, types: Mapping[str, str]) -> str | None:
+    """Return the first column that holds times, by choice, by its cells, or by its name; None where there is none."""
+    chosen = [name for name, kind in types.items() if kind == "date" and name in table.columns]
+    if chosen:
+        return chosen[0]
+    for name, cells in table.columns.items():
+        head = [c for c in cells[:50] if c]
+        numeric = bool(head) and bool(np.isfinite(numbers(head)).mean() > 0.5)
+        if head and not numeric and (name.lower() in TIME_NAMES or time_reader(head) is not None):
+            return name
+    return None
+
+
+def is_ordered(table: RawTable, time: str) -> bool:
+    """Tell whether a column holds times that nearly always go forward."""
+    try:
+        steps = np.diff(parse_times(table.columns[time], time).astype(np.int64))
+    except UserError:
+        return False
+    return len(steps) > 0 and bool(np.mean(steps > 0) >= 0.99)
+
+
+def read_series(name: str, table: RawTable, time: str) -> Series:
+    """Return the numeric columns of a table in order of its times.
+
+    Raises UserError where a time cannot be read, the rows are out of order, or no numeric column is left.
+    """
+    times = parse_times(table.columns[time], time)
+    notices = []
+    columns: dict[str, Array] = {}
+    for column, cells in table.columns.items():
+        if column == time:
+            continue
+        kind = infer_type(column, cells)
+        if kind in ("numeric", "boolean", "identifier") and np.isfinite(numbers(cells)).any():
+            columns[column] = numbers(cells)
+        else:
+            reason = {"constant": "is the same in every row", "empty": "has no values"}.get(kind, "holds no numbers")
+            notices.append(f"Column {column!r} {reason}: left out.")
+    if not columns:
+        raise UserError(
+            f"A series needs a column of numbers beside its times, {name} has none. {' '.join(notices)}".strip()
+        )
+    values = np.stack(list(columns.values()), axis=1)
+    steps = np.diff(times.astype(np.int64))
+    if len(steps) and np.mean(steps < 0) >= 0.99:
+        times, values = times[::-1], values[::-1]
+        notices.append("The newest row stands first: the series was turned round.")
+    elif len(steps) and np.mean(steps < 0) > 0.01:
+        row = int(np.flatnonzero(steps < 0)[0]) + 3
+        raise UserError(
+            f"A series stands in order of time, row {row} of {name} goes back in time; sort the file by {time!r}."
+        )
+    steps = np.diff(times.astype(np.int64))
+    if len(steps) and (steps != np.median(steps)).any():
+        notices.append(
+            f"{int((steps != np.median(steps)).sum())} of {len(steps)} time steps are uneven; rows are taken as evenly spaced."
+        )
+    return Series(name, time, times, tuple(columns), values, tuple(notices))
+
+
+def fill_gaps(values: Array) -> Array:
+    """Return values with each gap filled by the last value before it; gaps at the beginning stay NaN."""
+    known = np.isfinite(values)
+    last = np.maximum.accumulate(np.where(known, np.arange(len(values))[:, None], -1), axis=0)
+    return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), axis=0), np.nan)
+
+
+def averaged(series: Series, seconds: int) -> Series:
+    """Return the means over stretches of so many seconds; stretches without a row are passed over."""
+    stretch = series.times.astype(np.int64) // seconds
+    starts, place = np.unique(stretch, return_inverse=True)
+    known = np.isfinite(series.values)
+    sums, counts = np.zeros((len(starts), len(series.columns))), np.zeros((len(starts), len(series.columns)))
+    np.add.at(sums, place, np.where(known, series.values, 0.0))
+    np.add.at(counts, place, known)
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+    return replace(series, times=(starts * seconds).astype("datetime64[s]"), values=means)
+
+
+@dataclass(frozen=True)
+class SeriesPreprocessing(Preprocessing):
+    """Fills gaps and standardises each column by the training rows; `transform` cuts the windows that the model takes."""
+
+    kind: ClassVar[str] = "series"
+    task: str  # "forecast" or "anomaly"
+    time: str
+    columns: tuple[str, ...]
+    targets: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    window: int
+    horizon: int = 0
+    stride: int = 1
+    seconds: int = 0  # rows are means over so many seconds; 0 for the rows as they are
+
+    @classmethod
+    def fit(
+        cls, task: str, series: Series, rows: Array, targets: Sequence[str], window: int, **rest: int
+    ) -> SeriesPreprocessing:
+        """Fit on the given rows."""
+        values = series.values[rows]
+        mean, std = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
+        scale = (tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
+        return cls(task, series.time, series.columns, tuple(targets), *scale, window, **rest)
+
+    def standardise(self, values: Array) -> Array:
+        """Return float32 values[rows, F] with gaps filled; gaps at the beginning become the training mean."""
+        scaled = (fill_gaps(values) - np.array(self.mean)) / np.array(self.std)
+        return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
+
+    def transform(self, raw: RawTable) -> Batch:
+        """Return (past[1, window, F],), the last window, for a forecast; (windows[n, window, F],) for anomalies."""
+        absent = [c for c in (self.time, *self.columns) if c not in raw.columns]
+        if absent:
+            raise UserError(
+                f"The model was trained with the column {absent[0]!r}, {raw.source} has no such column; add it or name it so."
+            )
+        kept = RawTable({c: raw.columns[c] for c in (self.time, *self.columns)}, raw.source)
+        times = parse_times(kept.columns[self.time], self.time)
+        values = np.stack([numbers(kept.columns[c]) for c in self.columns], axis=1)
+        series = Series(raw.source, self.time, times, self.columns, values)
+        if self.seconds:
+            series = averaged(series, self.seconds)
+        if len(series.values) < self.window:
+            raise UserError(
+                f"The model looks at {self.window} rows, {raw.source} has {len(series.values)}; give a longer series."
+            )
+        scaled = self.standardise(series.values)
+        if self.task == "forecast":
+            return (scaled[None, -self.window :],)
+        starts = np.arange(0, len(scaled) - self.window + 1, self.stride)
+        return (scaled[starts[:, None] + np.arange(self.window)],)
+
+    def inverse_targets(self, targets: Array) -> Array:
+        """Return targets[..., outputs] in the file's units."""
+        chosen = [self.columns.index(c) for c in self.targets]
+        return targets * np.array(self.std)[chosen] + np.array(self.mean)[chosen]
+
+    def to_json(self) -> dict[str, Any]:
+        lists = {name: list(getattr(self, name)) for name in ("columns", "targets", "mean", "std")}
+        plain = {name: getattr(self, name) for name in ("task", "time", "window", "horizon", "stride", "seconds")}
+        return {"kind": self.kind, **lists, **plain}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> SeriesPreprocessing:
+        values = {name: tuple(v) if isinstance(v, list | tuple) else v for name, v in saved.items() if name != "kind"}
+        return cls(**values)
+
+
+def forecast_dataset(
+    series: Series, target: str | None = None, window: int | None = None, horizon: int | None = None
+) -> Dataset:
+    """Return windows (past[T, F], future[H, 1]) of a series, parted by time 60/20/20 (ETT sets: 12/4/4 months as usual).
+
+    Raises UserError where the target is absent or the series is too short for the windows.
+    """
+    notices = list(series.notices)
+    if target is None:
+        target = series.columns[-1]
+        if len(series.columns) > 1:
+            notices.append(f"The last column, {target!r}, is foretold; choose with --target.")
+    if target not in series.columns:
+        raise unknown_name("column of numbers", target, series.columns)
+    series = _from_first_target(series, target, notices)
+    past, future = window or WINDOW, horizon or HORIZON
+    first, second, end = _borders(series)
+    if min(first - past, second - first, end - second) < future:
+        raise UserError(
+            f"A series needs rows for its windows ({past} past and {future} future) in each of its three parts, {series.name} has "
+            f"{len(series.values)} rows; give a longer series, or a smaller window or horizon."
+        )
+    series = _without_sparse(series, target, first, notices)
+    gaps = int((~np.isfinite(series.values)).sum())
+    if gaps:
+        notices.append(f"{gaps} missing values were filled with the last one before them.")
+    preprocessing = SeriesPreprocessing.fit("forecast", series, np.arange(first), [target], past, horizon=future)
+    values = preprocessing.standardise(series.values)
+    column = (series.columns.index(target),)
+    bounds = (
+        (0, first),
+        (first - past, second),
+        (second - past, end),
+    )  # what lies before a part may be looked at, not foretold
+    splits = [SeriesSplit(values[a:b], column, past, future) for a, b in bounds]
+    text = f"{len(series.values)} rows of {len(series.columns)} columns; {past} rows foretell {future} of {target}"
+    shape = (past, len(series.columns))
+    return Dataset(series.name, "series", "forecast", *splits, (), preprocessing, tuple(notices), shape, text, 1)
+
+
+def _from_first_target(series: Series, target: str, notices: list[str]) -> Series:
+    known = np.flatnonzero(np.isfinite(series.values[:, series.columns.index(target)]))
+    if known[0] == 0:
+        return series
+    notices.append(f"The first {int(known[0])} rows have no value of {target!r}: left out.")
+    return replace(series, times=series.times[known[0] :], values=series.values[known[0] :])
+
+
+def _borders(series: Series) -> tuple[int, int, int]:
+    n = len(series.values)
+    if series.columns == ETT and n in (17420, 69680):
+        month = 30 * 24 * (n // 17420)
+        return 12 * month, 16 * month, 20 * month
+    return (*chronological(n), n)
+
+
+def _without_sparse(series: Series, target: str, first: int, notices: list[str]) -> Series:
+    absent = np.mean(~np.isfinite(series.values[:first]), axis=0)
+    spread = np.nan_to_num(np.nanstd(np.where(absent < 1, series.values[:first], 0.0), axis=0))
+    kept = []
+    for n, column in enumerate(series.columns):
+        if column == target or (absent[n] <= 0.5 and spread[n] > 0):
+            kept.append(n)
+        else:
+            reason = "is missing in most training rows" if absent[n] > 0.5 else "is the same in every training row"
+            notices.append(f"Column {column!r} {reason}: left out.")
+    if spread[series.columns.index(target)] == 0:
+        raise UserError(f"A target must vary, {target!r} is the same in every training row; choose another column.")
+    return replace(series, columns=tuple(series.columns[n] for n in kept), values=series.values[:, kept])

@@ -1,0 +1,90 @@
+"""One long text as characters: the vocabulary, and windows for predicting the next one. Labelled sentences stand in sentences.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.data.csvfile import read_text
+from nnatomy.data.dataset import Batch, Dataset, Preprocessing, WindowSplit
+from nnatomy.errors import UserError
+
+__all__ = ["CharacterPreprocessing", "load_text"]
+
+Array = npt.NDArray[Any]
+UNKNOWN = "\ufffd"  # stands for characters that training did not see
+WINDOW = 128
+
+
+@dataclass(frozen=True)
+class CharacterPreprocessing(Preprocessing):
+    """Numbers characters by their place in the training text's sorted vocabulary; 0 is the unknown character."""
+
+    kind: ClassVar[str] = "text"
+    vocabulary: tuple[str, ...]  # begins with UNKNOWN
+    window: int = WINDOW
+
+    @classmethod
+    def fit(cls, text: str, window: int) -> CharacterPreprocessing:
+        """Fit on the training text."""
+        return cls((UNKNOWN, *sorted(set(text) - {UNKNOWN})), window)
+
+    def encode(self, text: str) -> Array:
+        """Return token ids int64[len(text)]."""
+        table = np.zeros(1 + max(map(ord, self.vocabulary)), dtype=np.int64)
+        table[[ord(c) for c in self.vocabulary]] = np.arange(len(self.vocabulary))
+        table[ord(UNKNOWN) :] = 0 if len(table) > ord(UNKNOWN) + 1 else table[ord(UNKNOWN) :]
+        points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4").astype(np.int64)
+        return np.where(points < len(table), table[np.minimum(points, len(table) - 1)], 0)
+
+    def decode(self, tokens: Array) -> str:
+        """Return the text of token ids."""
+        return "".join(self.vocabulary[int(t)] for t in np.ravel(tokens))
+
+    def transform(self, raw: str) -> Batch:
+        """Return (tokens[1, len(text)],) for a text."""
+        if not raw:
+            raise UserError("A prompt needs at least one character, received none; give some text.")
+        return (self.encode(raw)[None],)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "vocabulary": list(self.vocabulary), "window": self.window}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> CharacterPreprocessing:
+        return cls(tuple(saved["vocabulary"]), int(saved["window"]))
+
+
+def load_text(path: Path, window: int | None = None) -> Dataset:
+    """Return the language data set of a UTF-8 text file: characters, parted by position 90/5/5.
+
+    Raises UserError where the file is empty, not UTF-8, or too short for a window in each part.
+    """
+    text = read_text(path).replace("\r\n", "\n")
+    length = window or WINDOW
+    need = 20 * (length + 1)
+    if len(text) < need:
+        raise UserError(
+            f"Text must hold a window in each of its parts (90/5/5 %), {path} has {len(text)} characters and windows of "
+            f"{length} need {need}; give more text or a smaller window."
+        )
+    first, second = round(0.9 * len(text)), round(0.95 * len(text))
+    pieces = (text[:first], text[first:second], text[second:])
+    preprocessing = CharacterPreprocessing.fit(pieces[0], length)
+    splits = [WindowSplit(preprocessing.encode(piece), length, length) for piece in pieces]
+    unknown = sum(int((split.tokens == 0).sum()) for split in splits[1:])
+    notices = (
+        [f"{unknown} characters of the later parts do not occur in the training part; they count as unknown."]
+        if unknown
+        else []
+    )
+    description = f"{len(text)} characters, {len(preprocessing.vocabulary) - 1} distinct, from {path.name}"
+    shape, outputs = (length,), len(preprocessing.vocabulary)
+    return Dataset(
+        path.stem, "text", "language", *splits, (), preprocessing, tuple(notices), shape, description, outputs
+    )

@@ -1,0 +1,53 @@
+"""Dates and times in text, as seconds since 1970 (UTC where a zone is given)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.errors import UserError
+
+__all__ = ["parse_times", "time_reader"]
+
+DAYS = ("%d.%m.%Y", "%d/%m/%Y", "%m/%d/%Y", "%Y/%m/%d", "%d-%m-%Y", "%d %b %Y", "%b %d, %Y")
+CLOCKS = ("", " %H:%M", " %H:%M:%S")
+Read = Callable[[str], datetime]
+
+
+def _with(layout: str) -> Read:
+    return lambda cell: datetime.strptime(cell, layout)
+
+
+def _reads(read: Read, cells: Sequence[str]) -> bool:
+    try:
+        for cell in cells:
+            read(cell)
+    except ValueError:
+        return False
+    return True
+
+
+def time_reader(cells: Sequence[str]) -> Read | None:
+    """Return the reader that understands every cell (ISO 8601 first, then common layouts), or None."""
+    readers = [datetime.fromisoformat, *(_with(day + clock) for day in DAYS for clock in CLOCKS)]
+    head = cells[:50]
+    return next((read for read in readers if _reads(read, head) and _reads(read, cells)), None)
+
+
+def parse_times(cells: Sequence[str], column: str) -> npt.NDArray[Any]:
+    """Return datetime64[s] for each cell; raises UserError that names the first row that is no time."""
+    read = time_reader(cells)
+    if read is None:
+        layouts = [datetime.fromisoformat, *(_with(day + clock) for day in DAYS for clock in CLOCKS)]
+        best = max(layouts, key=lambda r: sum(_reads(r, [cell]) for cell in cells[:50]))
+        row = next(n for n, cell in enumerate(cells) if not _reads(best, [cell]))
+        raise UserError(
+            f"Column {column!r} must hold times such as 2024-01-31 13:00:00, row {row + 2} has {cells[row]!r}; mend or remove the row."
+        )
+    found = [read(cell) for cell in cells]
+    plain = [t.astimezone(UTC).replace(tzinfo=None) if t.tzinfo else t for t in found]
+    return np.array(plain, dtype="datetime64[s]")
