@@ -1,5 +1,6 @@
 """Data sets, readers for users' own files, and batches; `load` turns any source into a Dataset."""
 
+from nnatomy.data.augment import Augmentation, augmentation
 from nnatomy.data.dataset import (
     ArraySplit,
     Column,
@@ -13,14 +14,17 @@ from nnatomy.data.dataset import (
     WindowSplit,
     batches,
 )
+from nnatomy.data.inputs import Inputs, load_inputs, preprocessing_from_json
 from nnatomy.data.load import KINDS, TASKS, load, names
 
 __all__ = [
     "KINDS",
     "TASKS",
     "ArraySplit",
+    "Augmentation",
     "Column",
     "Dataset",
+    "Inputs",
     "Preprocessing",
     "RaggedSplit",
     "SeriesSplit",
@@ -28,7 +32,10 @@ __all__ = [
     "SubsetSplit",
     "Timeline",
     "WindowSplit",
+    "augmentation",
     "batches",
     "load",
+    "load_inputs",
     "names",
+    "preprocessing_from_json",
 ]

@@ -56,35 +56,34 @@ def anomaly_dataset(
     normal = np.flatnonzero(early & (share == 0))
     held = normal[int(0.85 * len(normal)) :]
     train = normal[: int(0.85 * len(normal))]
-    train = (
-        train[starts[train] + length <= starts[held[0]]] if len(held) else train
-    )  # no row of validation is trained on
+    train = train[starts[train] + length <= starts[held[0]]] if len(held) else train  # no row of validation is trained on
     test = np.flatnonzero(~early | (share > 0))
     if len(train) < 10 or len(held) < 1 or len(test) < 2:
         raise UserError(
-            f"Windows of {length} rows leave too little to train on: {series.name} has {len(series.values)} rows, {len(train)} windows "
-            "for training; give a longer series or a smaller window."
+            f"Windows of {length} rows leave too little to train on: {series.name} has "
+            f"{len(series.values)} rows, {len(train)} windows for training; give a longer series or a smaller window."
         )
     rows = np.unique(starts[train][:, None] + np.arange(length))
     if not np.nanstd(series.values[rows], axis=0).max() > 0:
         raise UserError(
             f"A series must vary, {', '.join(series.columns)} is the same in every training row; choose another column."
         )
-    preprocessing = SeriesPreprocessing.fit(
-        "anomaly", series, rows, series.columns, length, stride=stride, seconds=seconds
-    )
+    preprocessing = SeriesPreprocessing.fit("anomaly", series, rows, series.columns, length)
+    preprocessing = replace(preprocessing, stride=stride, seconds=seconds)
     values = preprocessing.standardise(series.values)
     windows = values[starts[:, None] + np.arange(length)]
     marks = (share >= 0.5).astype(np.int64)
-    splits = [ArraySplit((windows[part], marks[part])) for part in (train, held, test)]
+    parts = [ArraySplit((windows[part], marks[part])) for part in (train, held, test)]
     if not intervals:
         notices.append("No labelled anomalies were found: scores can be drawn, not judged; give labels with --labels.")
     spans = tuple((str(a), str(b)) for a, b in intervals)
     timeline = Timeline(series.times, series.values, series.columns, length, starts[test], spans)
-    text = f"{len(starts)} windows of {length} rows; {int(marks[test].sum())} of {len(test)} test windows are labelled anomalies"
+    text = (
+        f"{len(starts)} windows of {length} rows; {int(marks[test].sum())} of {len(test)} test windows are labelled anomalies"
+    )
     shape, outputs = (length, len(series.columns)), len(series.columns)
     dataset = Dataset(
-        series.name, "series", "anomaly", *splits, (), preprocessing, tuple(notices), shape, text, outputs
+        series.name, "series", "anomaly", parts[0], parts[1], parts[2], (), preprocessing, tuple(notices), shape, text, outputs
     )
     return replace(dataset, timeline=timeline)
 

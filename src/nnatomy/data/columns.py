@@ -119,9 +119,7 @@ def task_of(target: str, kind: str, cells: Sequence[str]) -> str:
     if kind == "empty":
         raise UserError(f"The target {target!r} has no values; choose another column.")
     if kind == "constant":
-        raise UserError(
-            f"A target needs two values or more, {target!r} is {present[0]!r} in every row; choose another column."
-        )
+        raise UserError(f"A target needs two values or more, {target!r} is {present[0]!r} in every row; choose another column.")
     if kind in ("boolean", "categorical"):
         return "classification"
     if kind in ("text", "date"):
@@ -176,8 +174,8 @@ def gives_away(kind: str, cells: Sequence[str], target: Sequence[str], task: str
         return "repeats"
     if abs(np.corrcoef(x, y)[0, 1]) > 0.999:
         return "is a straight line of"
-    ranks = (np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in (x, y))
-    if abs(np.corrcoef(*ranks)[0, 1]) > 0.99999:
+    x_rank, y_rank = (np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in (x, y))
+    if abs(np.corrcoef(x_rank, y_rank)[0, 1]) > 0.99999:
         return "puts the rows in the order of"
     return None
 

@@ -43,8 +43,14 @@ class Field:
             counts = Counter(c for c in cells if c).most_common()
             rare = max(2, len(cells) // 1000)
             levels = [level for level, count in counts[:MOST_LEVELS] if count >= rare]
-            fill = counts[0][0] if counts else ""
-            return cls(name, kind, fill, missing, levels=tuple(sorted(levels)), other=len(levels) < len(counts))
+            return cls(
+                name,
+                kind,
+                counts[0][0] if counts else "",
+                missing,
+                levels=tuple(sorted(levels)),
+                other=len(levels) < len(counts),
+            )
         values = _values(name, kind, cells)
         known = values[np.isfinite(values)]
         missing = len(known) < len(values)
@@ -121,7 +127,10 @@ class TablePreprocessing(Preprocessing):
         return self.encode(raw)[0]
 
     def encode(self, table: RawTable) -> tuple[Batch, list[str]]:
-        """Return what `transform` does, and notices on extra columns and unseen categories; raises UserError for a missing column."""
+        """Return what `transform` does, and notices on extra columns and unseen categories.
+
+        Raises UserError where a column is missing.
+        """
         absent = [field.name for field in self.fields if field.name not in table.columns]
         if absent:
             raise UserError(

@@ -122,7 +122,10 @@ def mackey_glass(n: int, tau: int = 17, steps: int = 10) -> Array:
 
 
 def narma10(u: Array) -> Array:
-    """Return y for inputs u in [0, 0.5]: y' = 0.3 y + 0.05 y sum(last ten y) + 1.5 u(t - 9) u(t) + 0.1 (Atiya and Parlos 2000)."""
+    """Return y for inputs u in [0, 0.5] (Atiya and Parlos 2000).
+
+    y(t + 1) = 0.3 y(t) + 0.05 y(t) sum(y(t - 9) .. y(t)) + 1.5 u(t - 9) u(t) + 0.1
+    """
     y = np.zeros(len(u))
     for t in range(9, len(u) - 1):
         y[t + 1] = 0.3 * y[t] + 0.05 * y[t] * y[t - 9 : t + 1].sum() + 1.5 * u[t - 9] * u[t] + 0.1
@@ -186,4 +189,6 @@ def _sequences(name: str, seed: int, window: int | None) -> Dataset:
     preprocessing = SequencePreprocessing(x.shape[2], float(targets[:2800].mean()), float(targets[:2800].std()))
     scaled = ((targets - preprocessing.target_mean) / preprocessing.target_std).astype(np.float32)[:, None]
     splits = [ArraySplit((x[a:b].astype(np.float32), scaled[a:b])) for a, b in bounds]
-    return Dataset(name, "series", "regression", *splits, (), preprocessing, (), (length, x.shape[2]), text, 1)
+    return Dataset(
+        name, "series", "regression", splits[0], splits[1], splits[2], (), preprocessing, (), (length, x.shape[2]), text, 1
+    )

@@ -66,7 +66,7 @@ def is_idx(path: Path) -> bool:
 
 
 def idx_files(folder: Path) -> dict[str, Array]:
-    """Return the arrays of the four MNIST files in a folder, keyed "train-images", "train-labels", "t10k-images", "t10k-labels".
+    """Return the arrays of the four MNIST files in a folder, keyed by NAMES.
 
     Raises UserError where one is missing or images and labels do not match.
     """
@@ -75,18 +75,14 @@ def idx_files(folder: Path) -> dict[str, Array]:
         found = sorted(p for p in folder.iterdir() if p.is_file() and p.name.replace(".idx", "-idx").startswith(name))
         if not found:
             axes = 3 if name.endswith("images") else 1
-            raise UserError(
-                f"An MNIST folder holds four idx files, {folder} lacks {name}-idx{axes}-ubyte(.gz); put it there."
-            )
+            raise UserError(f"An MNIST folder holds four idx files, {folder} lacks {name}-idx{axes}-ubyte(.gz); put it there.")
         arrays[name] = read_idx(found[0])
         if arrays[name].ndim != (3 if name.endswith("images") else 1):
             raise UserError(f"{found[0]} has {arrays[name].ndim} axes; images have 3 (n, height, width) and labels 1.")
     for part in ("train", "t10k"):
         images, labels = arrays[f"{part}-images"], arrays[f"{part}-labels"]
         if len(images) != len(labels):
-            raise UserError(
-                f"{folder}: {part} has {len(images)} images and {len(labels)} labels; they belong in pairs."
-            )
+            raise UserError(f"{folder}: {part} has {len(images)} images and {len(labels)} labels; they belong in pairs.")
     if arrays["train-images"].shape[1:] != arrays["t10k-images"].shape[1:]:
         raise UserError(f"{folder}: training and test images differ in size; they must be of one set.")
     return arrays

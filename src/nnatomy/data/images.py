@@ -55,14 +55,10 @@ class ImagePreprocessing(Preprocessing):
     largest: float = 255.0  # the value that becomes 1
 
     @classmethod
-    def fit(
-        cls, images: Array, classes: Sequence[str], largest: float, size: tuple[int, int] | None
-    ) -> ImagePreprocessing:
+    def fit(cls, images: Array, classes: Sequence[str], largest: float, size: tuple[int, int] | None) -> ImagePreprocessing:
         """Fit on the training images[N, C, H, W] with values 0..largest."""
         size = size or (images.shape[2], images.shape[3])
-        sample = (
-            resize_images(images[:10000].astype(np.float32), size) / largest
-        )  # 10,000 fix a mean to 1e-3 and spare memory
+        sample = resize_images(images[:10000].astype(np.float32), size) / largest  # 10,000 fix a mean to 1e-3 and spare memory
         mean, std = sample.mean(axis=(0, 2, 3), dtype=np.float64), sample.std(axis=(0, 2, 3), dtype=np.float64)
         if not std.max() > 1e-6:
             raise UserError(
@@ -85,7 +81,7 @@ class ImagePreprocessing(Preprocessing):
     def to_images(self, inputs: Array) -> Array:
         """Return standardised inputs[N, C, H, W] as pictures in [0, 1] again."""
         mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (self.mean, self.std))
-        return np.clip(inputs * std + mean, 0.0, 1.0)
+        return np.asarray(np.clip(inputs * std + mean, 0.0, 1.0))
 
     def to_json(self) -> dict[str, Any]:
         lists = {"size": list(self.size), "mean": list(self.mean), "std": list(self.std), "classes": list(self.classes)}
@@ -115,7 +111,9 @@ def image_dataset(
         name,
         "image",
         "classification",
-        *splits,
+        splits[0],
+        splits[1],
+        splits[2],
         tuple(classes),
         preprocessing,
         tuple(notices),

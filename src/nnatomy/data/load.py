@@ -1,4 +1,4 @@
-"""`load`: any source of data, by name or path, as a Dataset of a kind that the room accepts. The readers stand beside this file."""
+"""`load`: any source of data, by name or path, as a Dataset of a kind that the room accepts. The readers stand beside it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 from nnatomy.data.anomaly import anomaly_dataset
 from nnatomy.data.csvfile import read_csv
-from nnatomy.data.dataset import Dataset
+from nnatomy.data.dataset import Dataset, SubsetSplit
 from nnatomy.data.embedded import EMBEDDED, embedded_dataset
 from nnatomy.data.generated import GENERATED, generated_dataset
 from nnatomy.data.idx import idx_files, is_idx
@@ -86,23 +86,22 @@ def load(
         if value is not None and value < 1:
             raise UserError(f"The option {option} is at least 1, received {value}; give a larger number.")
     if resize is not None and min(resize) < 1:
-        raise UserError(
-            f"Images need a height and width of at least 1, received {resize[0]} x {resize[1]}; give larger sizes."
-        )
+        raise UserError(f"Images need a height and width of at least 1, received {resize[0]} x {resize[1]}; give larger sizes.")
     wanted = (tuple(accepts), tuple(tasks), target, tuple(keep), dict(types or {}))
     labels_path = None if labels is None else Path(labels).expanduser()
     options = _Options(*wanted, labels_path, resize, grey, window, horizon, seed, offline)
-    found = (
-        _from_name(str(source), options) if str(source) in names() else _from_path(Path(source).expanduser(), options)
-    )
+    found = _from_name(str(source), options) if str(source) in names() else _from_path(Path(source).expanduser(), options)
     if found.task not in options.tasks:
         by = f" by its target {found.preprocessing.to_json().get('target')!r}" if found.kind == "table" else ""
         raise UserError(
             f"This room does {_listed(options.tasks)}, {found.name} is a set for {found.task}{by}; "
             "choose another target, another data set or another room."
         )
-    splits = {part: limited(getattr(found, part), limit, seed) for part in ("train", "validation", "test")}
-    return replace(found, **splits)
+    train, validation, test = (limited(split, limit, seed) for split in (found.train, found.validation, found.test))
+    timeline = found.timeline
+    if timeline is not None and isinstance(test, SubsetSplit):
+        timeline = replace(timeline, test_starts=timeline.test_starts[test.indices])
+    return replace(found, train=train, validation=validation, test=test, timeline=timeline)
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -171,9 +170,7 @@ def _absent(path: Path) -> UserError:
 
 def _from_folder(folder: Path, options: _Options) -> Dataset:
     if not any(folder.iterdir()):
-        raise UserError(
-            f"{folder} is an empty folder; put pictures in one sub-folder for each class, or the MNIST files."
-        )
+        raise UserError(f"{folder} is an empty folder; put pictures in one sub-folder for each class, or the MNIST files.")
     if is_idx(folder):
         _accept(str(folder), ["image"], options)
         return _mnist(folder, options)

@@ -1,4 +1,4 @@
-"""Public sets by name: where each stands under NNATOMY_DATA or the cache, and, where its origin is stable, how it is fetched."""
+"""Public sets by name: where each stands under NNATOMY_DATA or the cache, and how those of stable origin are fetched."""
 
 from __future__ import annotations
 
@@ -38,8 +38,7 @@ NAMED: dict[str, Named] = {
         ("image",),
         "70,000 handwritten digits, 28 x 28 (LeCun et al. 1998)",
         files=tuple(
-            f"{part}-ubyte.gz"
-            for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+            f"{part}-ubyte.gz" for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
         ),
     ),
     "cifar10": Named(
@@ -144,18 +143,14 @@ def locate(known: Named, offline: bool) -> Path:
         return path
     wanted = ", ".join(str(p) for p in (lacking or [path]))
     if offline or known.url is None:
-        reason = (
-            "the network is not to be used (--offline)" if known.url else "it has no stable address to fetch it from"
-        )
+        reason = "the network is not to be used (--offline)" if known.url else "it has no stable address to fetch it from"
         raise UserError(
             f"The data set is not here and {reason}; put {wanted} there, or set NNATOMY_DATA to the folder that holds it."
         )
     try:
         import pooch
     except ImportError as error:
-        raise UserError(
-            f"Fetching data needs pooch (`pip install pooch`); or put the file at {wanted} yourself."
-        ) from error
+        raise UserError(f"Fetching data needs pooch (`pip install pooch`); or put the file at {wanted} yourself.") from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         digest = f"sha256:{known.sha256}"

@@ -79,7 +79,11 @@ def reads_as_sentences(path: Path) -> bool:
     if path.suffix.lower() not in (".tsv", ".tab"):
         return False
     lines = [line.split("\t") for line in read_text(path).splitlines()[:50] if line.strip()]
-    return bool(lines) and all(len(cells) == 2 for cells in lines) and np.mean([len(c[0].split()) for c in lines]) >= 3
+    return (
+        bool(lines)
+        and all(len(cells) == 2 for cells in lines)
+        and sum(len(cells[0].split()) for cells in lines) >= 3 * len(lines)
+    )
 
 
 def load_sentences(paths: tuple[Path, ...], seed: int) -> Dataset:
@@ -113,7 +117,18 @@ def load_sentences(paths: tuple[Path, ...], seed: int) -> Dataset:
     text = f"{sum(map(len, texts))} sentences of {len(classes)} classes, {len(preprocessing.vocabulary)} words"
     shape, outputs = (max(len(s) for split in splits for s in split.sequences),), len(classes)
     return Dataset(
-        name, "sentences", "classification", *splits, classes, preprocessing, tuple(notices), shape, text, outputs
+        name,
+        "sentences",
+        "classification",
+        splits[0],
+        splits[1],
+        splits[2],
+        classes,
+        preprocessing,
+        tuple(notices),
+        shape,
+        text,
+        outputs,
     )
 
 
@@ -133,9 +148,7 @@ def _read_labelled(path: Path) -> tuple[list[str], list[str]]:
             continue
         sentence, tab, label = line.rpartition("\t")
         if not (tab and sentence.strip() and label.strip()):
-            raise UserError(
-                f"Each line is a sentence, a tab and a label, line {number} of {path} is not; mend or remove it."
-            )
+            raise UserError(f"Each line is a sentence, a tab and a label, line {number} of {path} is not; mend or remove it.")
         sentences.append(sentence)
         labels.append(label.strip())
     if not sentences:

@@ -22,6 +22,7 @@ __all__ = [
     "averaged",
     "fill_gaps",
     "forecast_dataset",
+    "in_order",
     "is_ordered",
     "read_series",
     "time_column",
@@ -85,25 +86,28 @@ def read_series(name: str, table: RawTable, time: str) -> Series:
             reason = {"constant": "is the same in every row", "empty": "has no values"}.get(kind, "holds no numbers")
             notices.append(f"Column {column!r} {reason}: left out.")
     if not columns:
-        raise UserError(
-            f"A series needs a column of numbers beside its times, {name} has none. {' '.join(notices)}".strip()
-        )
+        raise UserError(f"A series needs a column of numbers beside its times, {name} has none. {' '.join(notices)}".strip())
     values = np.stack(list(columns.values()), axis=1)
-    steps = np.diff(times.astype(np.int64))
-    if len(steps) and np.mean(steps < 0) >= 0.99:
-        times, values = times[::-1], values[::-1]
+    return in_order(Series(name, time, times, tuple(columns), values, tuple(notices)))
+
+
+def in_order(series: Series) -> Series:
+    """Return the series with its oldest row first; raises UserError where the rows follow no order of time."""
+    steps, notices = np.diff(series.times.astype(np.int64)), list(series.notices)
+    if not len(steps):
+        return series
+    if np.mean(steps < 0) >= 0.99:
+        series = replace(series, times=series.times[::-1], values=series.values[::-1])
         notices.append("The newest row stands first: the series was turned round.")
-    elif len(steps) and np.mean(steps < 0) > 0.01:
+    elif np.mean(steps < 0) > 0.01:
         row = int(np.flatnonzero(steps < 0)[0]) + 3
         raise UserError(
-            f"A series stands in order of time, row {row} of {name} goes back in time; sort the file by {time!r}."
+            f"A series stands in order of time, row {row} of {series.name} goes back in time; sort the file by {series.time!r}."
         )
-    steps = np.diff(times.astype(np.int64))
-    if len(steps) and (steps != np.median(steps)).any():
-        notices.append(
-            f"{int((steps != np.median(steps)).sum())} of {len(steps)} time steps are uneven; rows are taken as evenly spaced."
-        )
-    return Series(name, time, times, tuple(columns), values, tuple(notices))
+    uneven = int((np.abs(steps) != np.median(np.abs(steps))).sum())
+    if uneven:
+        notices.append(f"{uneven} of {len(steps)} time steps are uneven; rows are taken as evenly spaced.")
+    return replace(series, notices=tuple(notices))
 
 
 def fill_gaps(values: Array) -> Array:
@@ -143,46 +147,54 @@ class SeriesPreprocessing(Preprocessing):
 
     @classmethod
     def fit(
-        cls, task: str, series: Series, rows: Array, targets: Sequence[str], window: int, **rest: int
+        cls, task: str, series: Series, rows: Array, targets: Sequence[str], window: int, horizon: int = 0
     ) -> SeriesPreprocessing:
         """Fit on the given rows."""
         values = series.values[rows]
         mean, std = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
         scale = (tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
-        return cls(task, series.time, series.columns, tuple(targets), *scale, window, **rest)
+        return cls(task, series.time, series.columns, tuple(targets), *scale, window, horizon)
 
     def standardise(self, values: Array) -> Array:
         """Return float32 values[rows, F] with gaps filled; gaps at the beginning become the training mean."""
         scaled = (fill_gaps(values) - np.array(self.mean)) / np.array(self.std)
-        return np.nan_to_num(scaled, nan=0.0).astype(np.float32)
+        return np.asarray(np.nan_to_num(scaled, nan=0.0), dtype=np.float32)
 
     def transform(self, raw: RawTable) -> Batch:
         """Return (past[1, window, F],), the last window, for a forecast; (windows[n, window, F],) for anomalies."""
+        series = self._read(raw)
+        scaled = self.standardise(series.values)
+        return (scaled[self._starts(len(scaled))[:, None] + np.arange(self.window)],)
+
+    def window_times(self, raw: RawTable) -> Array:
+        """Return the time datetime64[s] of the first row of each window that `transform` cuts."""
+        series = self._read(raw)
+        return np.asarray(series.times[self._starts(len(series.values))])
+
+    def _starts(self, n: int) -> Array:
+        return np.array([n - self.window]) if self.task == "forecast" else np.arange(0, n - self.window + 1, self.stride)
+
+    def _read(self, raw: RawTable) -> Series:
         absent = [c for c in (self.time, *self.columns) if c not in raw.columns]
         if absent:
             raise UserError(
                 f"The model was trained with the column {absent[0]!r}, {raw.source} has no such column; add it or name it so."
             )
-        kept = RawTable({c: raw.columns[c] for c in (self.time, *self.columns)}, raw.source)
-        times = parse_times(kept.columns[self.time], self.time)
-        values = np.stack([numbers(kept.columns[c]) for c in self.columns], axis=1)
-        series = Series(raw.source, self.time, times, self.columns, values)
+        times = parse_times(raw.columns[self.time], self.time)
+        values = np.stack([numbers(raw.columns[c]) for c in self.columns], axis=1)
+        series = in_order(Series(raw.source, self.time, times, self.columns, values))
         if self.seconds:
             series = averaged(series, self.seconds)
         if len(series.values) < self.window:
             raise UserError(
                 f"The model looks at {self.window} rows, {raw.source} has {len(series.values)}; give a longer series."
             )
-        scaled = self.standardise(series.values)
-        if self.task == "forecast":
-            return (scaled[None, -self.window :],)
-        starts = np.arange(0, len(scaled) - self.window + 1, self.stride)
-        return (scaled[starts[:, None] + np.arange(self.window)],)
+        return series
 
     def inverse_targets(self, targets: Array) -> Array:
         """Return targets[..., outputs] in the file's units."""
         chosen = [self.columns.index(c) for c in self.targets]
-        return targets * np.array(self.std)[chosen] + np.array(self.mean)[chosen]
+        return np.asarray(targets * np.array(self.std)[chosen] + np.array(self.mean)[chosen])
 
     def to_json(self) -> dict[str, Any]:
         lists = {name: list(getattr(self, name)) for name in ("columns", "targets", "mean", "std")}
@@ -191,7 +203,7 @@ class SeriesPreprocessing(Preprocessing):
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> SeriesPreprocessing:
-        values = {name: tuple(v) if isinstance(v, list | tuple) else v for name, v in saved.items() if name != "kind"}
+        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items() if name != "kind"}
         return cls(**values)
 
 
@@ -214,8 +226,8 @@ def forecast_dataset(
     first, second, end = _borders(series)
     if min(first - past, second - first, end - second) < future:
         raise UserError(
-            f"A series needs rows for its windows ({past} past and {future} future) in each of its three parts, {series.name} has "
-            f"{len(series.values)} rows; give a longer series, or a smaller window or horizon."
+            f"A series needs rows for its windows ({past} past and {future} future) in each of its three parts, "
+            f"{series.name} has {len(series.values)} rows; give a longer series, or a smaller window or horizon."
         )
     series = _without_sparse(series, target, first, notices)
     gaps = int((~np.isfinite(series.values)).sum())
@@ -232,7 +244,9 @@ def forecast_dataset(
     splits = [SeriesSplit(values[a:b], column, past, future) for a, b in bounds]
     text = f"{len(series.values)} rows of {len(series.columns)} columns; {past} rows foretell {future} of {target}"
     shape = (past, len(series.columns))
-    return Dataset(series.name, "series", "forecast", *splits, (), preprocessing, tuple(notices), shape, text, 1)
+    return Dataset(
+        series.name, "series", "forecast", splits[0], splits[1], splits[2], (), preprocessing, tuple(notices), shape, text, 1
+    )
 
 
 def _from_first_target(series: Series, target: str, notices: list[str]) -> Series:

@@ -68,7 +68,21 @@ def table_dataset(
         f"target {target} ({task})" if target is not None else "no target (reconstruction)"
     )
     shape = (encoded.shape[1],)
-    return Dataset(name, "table", task, *splits, classes, preprocessing, tuple(notices), shape, text, outputs, columns)
+    return Dataset(
+        name,
+        "table",
+        task,
+        splits[0],
+        splits[1],
+        splits[2],
+        classes,
+        preprocessing,
+        tuple(notices),
+        shape,
+        text,
+        outputs,
+        columns,
+    )
 
 
 def _check_names(table: RawTable, target: str | None, keep: Sequence[str], reconstruction: bool) -> None:
@@ -79,9 +93,7 @@ def _check_names(table: RawTable, target: str | None, keep: Sequence[str], recon
             "check the delimiter (comma, semicolon, tab or bar)."
         )
     if target is None and not reconstruction:
-        raise UserError(
-            f"Which column is to be predicted? Name it with --target; {table.source} has {', '.join(names)}."
-        )
+        raise UserError(f"Which column is to be predicted? Name it with --target; {table.source} has {', '.join(names)}.")
     if target is not None and target not in names:
         raise unknown_name("column", target, names)
     for column in keep:
@@ -163,23 +175,20 @@ def _tell(
     missing = {c: table.columns[c].count("") for c in inputs if "" in table.columns[c]}
     if missing:
         listed = ", ".join(f"{c} {n}" for c, n in missing.items())
-        notices.append(
-            f"Missing cells were filled (median or most frequent value, and a feature that tells): {listed}."
-        )
+        notices.append(f"Missing cells were filled (median or most frequent value, and a feature that tells): {listed}.")
     for column in inputs:
         present = [c for c in table.columns[column] if c]
         if kinds[column] == "numeric":
             bad = [c for c in present if not np.isfinite(number(c))]
             if bad:
-                notices.append(
-                    f"Column {column!r}: {len(bad)} cells that are no finite numbers ({bad[0]!r}) count as missing."
-                )
+                notices.append(f"Column {column!r}: {len(bad)} cells that are no finite numbers ({bad[0]!r}) count as missing.")
         elif kinds[column] == "categorical":
             numeric = np.isfinite(numbers(present)).mean()
             if 0.9 <= numeric < 1:
                 wrong = next(c for c in present if not np.isfinite(number(c)))
                 notices.append(
-                    f"Column {column!r} is read as categories for cells such as {wrong!r}; --types {column}=numeric makes them missing."
+                    f"Column {column!r} is read as categories for cells such as {wrong!r}; "
+                    f"--types {column}=numeric makes them missing."
                 )
         elif kinds[column] == "date":
             notices.append(f"Column {column!r} holds dates: read as a number of days.")
@@ -187,9 +196,7 @@ def _tell(
         notices.append(f"Columns {a!r} and {b!r} say the same; both were kept.")
 
 
-def _describe(
-    name: str, cells: Sequence[str], kind: str, target: str | None, inputs: Sequence[str], outliers: int
-) -> Column:
+def _describe(name: str, cells: Sequence[str], kind: str, target: str | None, inputs: Sequence[str], outliers: int) -> Column:
     distinct = dict.fromkeys(c for c in cells if c)
     role = "target" if name == target else "input" if name in inputs else "left out"
     return Column(name, kind, role, cells.count(""), len(distinct), tuple(list(distinct)[:3]), outliers)

@@ -1,4 +1,4 @@
-"""One long text as characters: the vocabulary, and windows for predicting the next one. Labelled sentences stand in sentences.py."""
+"""One long text as characters: the vocabulary, and windows for predicting the next one. No labels: see sentences.py."""
 
 from __future__ import annotations
 
@@ -36,11 +36,8 @@ class CharacterPreprocessing(Preprocessing):
 
     def encode(self, text: str) -> Array:
         """Return token ids int64[len(text)]."""
-        table = np.zeros(1 + max(map(ord, self.vocabulary)), dtype=np.int64)
-        table[[ord(c) for c in self.vocabulary]] = np.arange(len(self.vocabulary))
-        table[ord(UNKNOWN) :] = 0 if len(table) > ord(UNKNOWN) + 1 else table[ord(UNKNOWN) :]
-        points = np.frombuffer(text.encode("utf-32-le"), dtype="<u4").astype(np.int64)
-        return np.where(points < len(table), table[np.minimum(points, len(table) - 1)], 0)
+        place = {character: n for n, character in enumerate(self.vocabulary)}
+        return np.fromiter((place.get(c, 0) for c in text), dtype=np.int64, count=len(text))
 
     def decode(self, tokens: Array) -> str:
         """Return the text of token ids."""
@@ -86,5 +83,16 @@ def load_text(path: Path, window: int | None = None) -> Dataset:
     description = f"{len(text)} characters, {len(preprocessing.vocabulary) - 1} distinct, from {path.name}"
     shape, outputs = (length,), len(preprocessing.vocabulary)
     return Dataset(
-        path.stem, "text", "language", *splits, (), preprocessing, tuple(notices), shape, description, outputs
+        path.stem,
+        "text",
+        "language",
+        splits[0],
+        splits[1],
+        splits[2],
+        (),
+        preprocessing,
+        tuple(notices),
+        shape,
+        description,
+        outputs,
     )

@@ -46,7 +46,7 @@ def parse_times(cells: Sequence[str], column: str) -> npt.NDArray[Any]:
         best = max(layouts, key=lambda r: sum(_reads(r, [cell]) for cell in cells[:50]))
         row = next(n for n, cell in enumerate(cells) if not _reads(best, [cell]))
         raise UserError(
-            f"Column {column!r} must hold times such as 2024-01-31 13:00:00, row {row + 2} has {cells[row]!r}; mend or remove the row."
+            f"Column {column!r} must hold times such as 2024-01-31 13:00:00, row {row + 2} has {cells[row]!r}; mend it."
         )
     found = [read(cell) for cell in cells]
     plain = [t.astimezone(UTC).replace(tzinfo=None) if t.tzinfo else t for t in found]
