@@ -1,0 +1,1 @@
+"""The rooms, by family: one folder for each architecture."""

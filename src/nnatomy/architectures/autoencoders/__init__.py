@@ -1,0 +1,1 @@
+"""Networks that learn to give back their input through something narrower."""

@@ -1,0 +1,1 @@
+"""Networks that slide one set of weights over an image."""

@@ -1,0 +1,1 @@
+"""Networks whose signals run one way, layer by layer: from the perceptron on."""

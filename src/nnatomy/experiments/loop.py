@@ -1,0 +1,207 @@
+"""The training loop: the one place where a network learns. Read it from `fit` downwards."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nnatomy.data.dataset import Dataset, batches
+from nnatomy.errors import UserError
+from nnatomy.experiments.recipe import Recipe, better
+from nnatomy.experiments.step import State, Step
+from nnatomy.experiments.tasks import Task
+from nnatomy.graph import no_grad
+from nnatomy.layers.module import Module
+from nnatomy.tensor import Tensor
+
+CALIBRATION = 20  # steps that are timed before a budget is turned into a number of steps
+
+
+@dataclass
+class Position:
+    """How far a run has come; together with the state it is all that a checkpoint needs."""
+
+    epoch: int = 0
+    batch: int = 0  # batches of this epoch that are done
+    step: int = 0
+    total: int = 0  # steps in all, from which the schedule is drawn
+    seconds: float = 0.0
+    loss_sum: float = 0.0  # over the examples of this epoch so far
+    examples: int = 0
+    best: float | None = None
+    best_epoch: int = 0
+    stopped: str = ""
+
+
+class Callback:
+    """Something that happens beside the loop; override what you need. `state` is saved with each checkpoint."""
+
+    state: dict[str, Any]
+
+    def begin(self, loop: Loop) -> None:
+        """Before the first step."""
+
+    def after_step(self, loop: Loop) -> None:
+        """After each step."""
+
+    def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
+        """After each epoch's validation; `line` is what metrics.jsonl will hold of it."""
+
+    def end(self, loop: Loop) -> None:
+        """After the last epoch, or when the run is interrupted."""
+
+
+@dataclass
+class Loop:
+    """One run: what is trained, on what, how long, and what watches it."""
+
+    recipe: Recipe
+    dataset: Dataset
+    task: Task
+    step: Step
+    epochs: int
+    batch_size: int
+    seed: int = 0
+    budget: float | None = None  # seconds
+    schedule: Any = None
+    callbacks: Sequence[Callback] = ()
+    position: Position = field(default_factory=Position)
+    best: dict[str, Any] = field(default_factory=dict)  # the best weights so far
+
+    def fit(self, state: State) -> State:
+        """Trains from `state` to the last epoch, the end of the budget, or until a callback sets `position.stopped`."""
+        at = self.position
+        self.base_lr = self.step.optimizer.lr
+        per_epoch = -(-len(self.dataset.train) // self.batch_size)
+        at.total = at.total or self.epochs * per_epoch
+        self.state, self._started, self._before = state, time.perf_counter(), at.seconds
+        for callback in self.callbacks:
+            callback.begin(self)
+        try:
+            with np.errstate(all="ignore"):  # what is not finite is found below, and named
+                while at.epoch < self.epochs and not at.stopped:
+                    self._epoch()
+        finally:
+            at.seconds = self.elapsed()
+            for callback in self.callbacks:
+                callback.end(self)
+        return self.state
+
+    def _epoch(self) -> None:
+        at, model = self.position, self.step.model
+        model.train()
+        order = np.random.Generator(np.random.Philox(key=[self.seed, at.epoch + 1]))  # the same whether resumed or not
+        for batch in batches(self.dataset.train, self.batch_size, order, augment=self.recipe.augment, start=at.batch):
+            self.step.optimizer.lr = self.base_lr * self.factor()
+            self.state, metrics = self.step(self.state, batch)
+            loss = float(metrics["loss"])
+            if not math.isfinite(loss):
+                raise UserError(self._explain(loss, batch))
+            at.loss_sum += loss * len(batch[0])
+            at.examples += len(batch[0])
+            at.batch += 1
+            at.step += 1
+            for callback in self.callbacks:
+                callback.after_step(self)
+            if self.budget is not None and self._budget_is_spent():
+                at.stopped = f"the budget of {self.budget:g} s was spent"
+                break
+        self._finish_epoch()
+
+    def _finish_epoch(self) -> None:
+        at = self.position
+        weights = self.step.evaluated(self.state)
+        with self.weights(weights):
+            found = self.task.evaluate(self.step.model, self.dataset.validation)
+        value = found.metrics[self.recipe.metric]
+        if better(self.recipe.metric, value, at.best):
+            at.best, at.best_epoch = value, at.epoch + 1
+            self.best = {name: np.array(a) for name, a in weights.items()}
+        train_loss = at.loss_sum / max(at.examples, 1)
+        line = {
+            "epoch": at.epoch + 1, "step": at.step, "lr": self.step.optimizer.lr, "train_loss": train_loss,
+            "validation": found.metrics, "seconds": round(self.elapsed(), 3), "best_epoch": at.best_epoch,
+        }  # fmt: skip
+        at.epoch += 1
+        at.batch, at.loss_sum, at.examples = 0, 0.0, 0
+        for callback in self.callbacks:
+            callback.after_epoch(self, line)
+
+    def factor(self) -> float:
+        """The schedule's factor of the base learning rate at this step; a budget stretches or shrinks the schedule."""
+        return 1.0 if self.schedule is None else float(self.schedule(self.position.step))
+
+    def elapsed(self) -> float:
+        """Seconds of training, those before a resumption included."""
+        return self._before + time.perf_counter() - self._started
+
+    def weights(self, weights: dict[str, Any]) -> Any:
+        """A block in which the model holds other weights."""
+        return _Swapped(self.step, self.state, weights)
+
+    def _budget_is_spent(self) -> bool:
+        """Also turns the budget into a number of steps, once steps have been timed."""
+        at, budget = self.position, self.budget or math.inf
+        if at.step == CALIBRATION:
+            possible = int(CALIBRATION * budget / max(self.elapsed(), 1e-9))
+            per_epoch = -(-len(self.dataset.train) // self.batch_size)
+            at.total = max(CALIBRATION + 1, min(possible, self.epochs * per_epoch))
+            if self.recipe.schedule is not None:
+                self.schedule = self.recipe.schedule(at.total)
+        return self.elapsed() >= budget or (at.step > CALIBRATION and at.step >= at.total)
+
+    def _explain(self, loss: float, batch: tuple[Any, ...]) -> str:
+        """Names the first layer whose values are not finite: the one that produced the bad loss."""
+        at = self.position
+        where = first_bad_layer(self.step.model, [Tensor(a) for a in batch[:-1]])
+        return (
+            f"Training needs a finite loss, received {loss} at epoch {at.epoch + 1}, step {at.step + 1} ({where}); "
+            f"lower --lr (now {self.step.optimizer.lr:g}) or limit the gradients with --set clip=1."
+        )
+
+
+class _Swapped:
+    """Puts weights into a model for the length of a block."""
+
+    def __init__(self, step: Step, state: State, weights: dict[str, Any]) -> None:
+        self.step, self.state, self.new = step, state, weights
+
+    def __enter__(self) -> None:
+        self.step.bind(self.state | {"model": self.new})
+
+    def __exit__(self, *problem: object) -> None:
+        self.step.bind(self.state)
+
+
+def first_bad_layer(model: Module, inputs: list[Tensor]) -> str:
+    """In words: the first parameter, else the first layer's output, that holds NaN or infinity."""
+    bad = next((name for name, p in model.named_parameters() if not np.isfinite(np.asarray(p.data)).all()), None)
+    found: list[str] = []
+
+    def watch(path: str) -> Any:
+        def hook(module: Module, args: tuple[Any, ...], out: Any) -> None:
+            first = out[0] if isinstance(out, tuple) else out
+            if isinstance(first, Tensor) and not found and not np.isfinite(np.asarray(first.data)).all():
+                found.append(f"layer {path or 'the model itself'} ({type(module).__name__})")
+
+        return hook
+
+    removers = [module.register_forward_hook(watch(path)) for path, module in model.named_modules()]
+    try:
+        with no_grad():
+            model(*inputs)
+    finally:
+        for remove in removers:
+            remove()
+    layer = f"the first values that are not finite come out of {found[0]}" if found else "every layer's output is finite"
+    return layer + (f", after an update broke the parameter {bad}" if bad else "")
+
+
+def position_to_json(position: Position) -> dict[str, Any]:
+    """Plain values of a position."""
+    return asdict(position)

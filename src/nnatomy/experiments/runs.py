@@ -1,0 +1,183 @@
+"""A run's folder: what was asked, where it ran, how it went, and checkpoints from which it continues exactly."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import sys
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnatomy.errors import UserError, nearest_name
+
+Array = np.ndarray[Any, Any]
+
+
+def write_atomically(path: Path, content: bytes | str) -> None:
+    """Writes a file whole or not at all: beside it first, then renamed over it.
+
+    Raises UserError where the disk is full or the folder cannot be written.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    name = ""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+            name = file.name
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o644)
+        os.replace(name, path)
+    except OSError as problem:
+        if name and os.path.exists(name):
+            os.unlink(name)
+        raise UserError(f"{path} could not be written ({problem.strerror or problem}); free space or choose another --out.") from None
+
+
+def save_arrays(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
+    """Writes named arrays and plain values as one safetensors file."""
+    from safetensors.numpy import save
+
+    tidy = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
+    write_atomically(path, save(tidy, {key: json.dumps(value) for key, value in metadata.items()}))
+
+
+def load_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
+    """Reads what `save_arrays` wrote. Raises UserError where the file is missing, cut short or not safetensors."""
+    from safetensors import SafetensorError, safe_open
+
+    if not path.is_file():
+        raise UserError(f"There is no checkpoint {path}; name the folder of a run that has one.")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
+    except (SafetensorError, OSError, ValueError, UnicodeDecodeError):
+        raise UserError(f"A checkpoint must be a whole safetensors file, {path} is damaged or another format; use a backup.") from None
+    return arrays, metadata
+
+
+@dataclass(frozen=True)
+class Run:
+    """The folder of one training run."""
+
+    folder: Path
+
+    @property
+    def last(self) -> Path:
+        return self.folder / "last.safetensors"
+
+    @property
+    def best(self) -> Path:
+        return self.folder / "best.safetensors"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "metrics.jsonl"
+
+    @classmethod
+    def create(cls, name: str, out: str | Path | None = None) -> Run:
+        """A new folder: `out`, which must be new or empty, or runs/<time>-<name>."""
+        if out is None:
+            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
+            folder = Path("runs") / f"{stamp}-{name}"
+            number = 1
+            while folder.exists():
+                number += 1
+                folder = Path("runs") / f"{stamp}-{name}-{number}"
+        else:
+            folder = Path(out)
+            if folder.exists() and not folder.is_dir():
+                raise UserError(f"--out names the folder of a run, {folder} is a file; choose another name.")
+        try:
+            if folder.exists() and any(folder.iterdir()):
+                raise UserError(f"A new run needs a new folder, {folder} is not empty; choose another --out, or continue it with --resume {folder}.")
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as problem:
+            raise UserError(f"The folder {folder} could not be made ({problem.strerror}); choose another --out.") from None
+        return cls(folder)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """The run in a folder. Raises UserError where it is none."""
+        path = Path(folder)
+        if not path.is_dir():
+            beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+            near = nearest_name(path.name, beside)
+            raise UserError(f"There is no run in {path}; {'did you mean ' + str(path.parent / near) + '?' if near else 'name the folder of a run.'}")
+        if not (path / "run.json").is_file():
+            raise UserError(f"{path} is not the folder of a run: it has no run.json; name a folder that nnatomy train made.")
+        return cls(path)
+
+    def write_json(self, name: str, value: Any) -> None:
+        """Writes plain values, readable by people too."""
+        write_atomically(self.folder / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Reads plain values. Raises UserError where the file is missing or damaged."""
+        path = self.folder / name
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise UserError(f"The run in {self.folder} lacks its {name}; it cannot be used.") from None
+        except (OSError, ValueError):
+            raise UserError(f"{path} is damaged: it must hold JSON; restore it or train again.") from None
+
+    def history(self) -> list[dict[str, Any]]:
+        """The lines of metrics.jsonl; a last line that was cut short is left out."""
+        if not self.log.is_file():
+            return []
+        lines = []
+        for line in self.log.read_text(encoding="utf-8").splitlines():
+            try:
+                lines.append(json.loads(line))
+            except ValueError:
+                break
+        return lines
+
+    def append(self, line: Mapping[str, Any]) -> None:
+        """Adds one line to metrics.jsonl."""
+        try:
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(line) + "\n")
+        except OSError as problem:
+            raise UserError(f"{self.log} could not be written ({problem.strerror}); free space or choose another --out.") from None
+
+    def rewind(self, lines: list[dict[str, Any]]) -> None:
+        """Makes metrics.jsonl hold exactly `lines`: what came after a checkpoint is run again."""
+        write_atomically(self.log, "".join(json.dumps(line) + "\n" for line in lines))
+
+
+def environment() -> dict[str, Any]:
+    """What a reader needs to know of the machine and the versions to judge a run."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    from nnatomy import __version__, backends
+
+    def installed(name: str) -> str | None:
+        try:
+            return version(name)
+        except PackageNotFoundError:
+            return None
+
+    packages = ("numpy", "scipy", "scikit-learn", "numba", "safetensors")
+    return {
+        "nnatomy": __version__,
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "processors": os.cpu_count(),
+        "backend": backends.current(),
+        "packages": {name: installed(name) for name in packages},
+    }

@@ -1,0 +1,275 @@
+"""What is measured: a task turns a model and a split into metrics and the arrays that a report draws."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nnatomy.data.dataset import Dataset, Split, batches
+from nnatomy.experiments.recipe import Recipe
+from nnatomy.functional import softmax
+from nnatomy.graph import no_grad
+from nnatomy.layers.module import Module
+from nnatomy.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics by name, and what they were computed from: arrays by name, for pictures and tests."""
+
+    metrics: dict[str, float]
+    arrays: dict[str, Array] = field(default_factory=dict)
+
+
+def forward(model: Module, arrays: tuple[Array, ...]) -> Any:
+    """The model's output for a batch of inputs (targets not among them), in evaluation mode and unrecorded."""
+    training = model.training
+    model.eval()
+    try:
+        with no_grad(), np.errstate(all="ignore"):
+            return model(*[Tensor(a) for a in arrays])
+    finally:
+        model.train(training)
+
+
+class Task(ABC):
+    """The measurements that fit a data set's targets."""
+
+    def __init__(self, recipe: Recipe, dataset: Dataset) -> None:
+        self.recipe, self.dataset = recipe, dataset
+
+    @abstractmethod
+    def measure(self, outputs: Array, targets: Array) -> Evaluation:
+        """Metrics of all decided outputs of a split against its targets."""
+
+    def target(self, batch: tuple[Array, ...]) -> Array:
+        """What the outputs of a batch are measured against."""
+        return batch[-1]
+
+    def evaluate(self, model: Module, split: Split, batch_size: int = 256, limit: int | None = None) -> Evaluation:
+        """Metrics over a split, or its first `limit` examples; "loss" is the recipe's, averaged over examples."""
+        total, outputs, targets = 0.0, [], []
+        count = 0
+        for batch in _first(split, batch_size, limit):
+            out = forward(model, batch[:-1])
+            with no_grad(), np.errstate(all="ignore"):
+                training = model.training
+                model.eval()
+                total += float(self.recipe.loss(model, *[Tensor(a) for a in batch]).item()) * len(batch[-1])
+                model.train(training)
+            outputs.append(np.asarray(self.recipe.decide(out).data))
+            targets.append(self.target(batch))
+            count += len(batch[-1])
+        found = self.measure(np.concatenate(outputs), np.concatenate(targets))
+        return Evaluation({"loss": total / count, **found.metrics}, found.arrays)
+
+    def predict(self, model: Module, inputs: tuple[Array, ...], batch_size: int = 256) -> dict[str, Array]:
+        """Predictions for model-ready inputs, one array a column of the answer."""
+        n = len(inputs[0])
+        parts = [
+            np.asarray(self.recipe.decide(forward(model, tuple(a[i : i + batch_size] for a in inputs))).data)
+            for i in range(0, n, batch_size)
+        ]
+        return self.answer(np.concatenate(parts), inputs)
+
+    @abstractmethod
+    def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
+        """Decided outputs as columns for a user."""
+
+
+def _first(split: Split, batch_size: int, limit: int | None) -> Iterator[tuple[Array, ...]]:
+    n = len(split) if limit is None else min(limit, len(split))
+    for start in range(0, n, batch_size):
+        yield split.take(np.arange(start, min(start + batch_size, n)))
+
+
+class Classification(Task):
+    """Accuracy and its kin; outputs are one score a class, or a single score whose sign decides between two."""
+
+    def probabilities(self, outputs: Array) -> Array:
+        """Softmax of the scores, or the sigmoid of a single one."""
+        if outputs.shape[-1] == 1:
+            outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=-1)
+        return np.asarray(softmax(outputs.astype(np.float64), axis=-1))
+
+    def measure(self, outputs: Array, targets: Array) -> Evaluation:
+        from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
+
+        p = self.probabilities(outputs)
+        chosen = p.argmax(axis=-1)
+        metrics = {
+            "accuracy": float((chosen == targets).mean()),
+            "balanced_accuracy": float(_quietly(balanced_accuracy_score, targets, chosen)),
+            "f1": float(f1_score(targets, chosen, average="macro", zero_division=0)),
+        }
+        if np.isfinite(p).all() and len(np.unique(targets)) == p.shape[1]:
+            metrics["auc"] = float(
+                roc_auc_score(targets, p[:, 1]) if p.shape[1] == 2 else roc_auc_score(targets, p, multi_class="ovr")
+            )
+        return Evaluation(metrics, {"targets": targets, "predictions": chosen, "probabilities": p})
+
+    def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
+        p = self.probabilities(outputs)
+        names = np.array(self.dataset.classes)
+        columns = {"prediction": names[p.argmax(axis=-1)], "probability": p.max(axis=-1)}
+        return columns | {f"p({name})": p[:, i] for i, name in enumerate(names)} if len(names) <= 20 else columns
+
+
+def _quietly(function: Any, *args: Any) -> Any:
+    """Without the warning about classes that a small split does not hold."""
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        return function(*args)
+
+
+class Regression(Task):
+    """Errors in the target's own units, and R²."""
+
+    def measure(self, outputs: Array, targets: Array) -> Evaluation:
+        from sklearn.metrics import mean_absolute_error, r2_score
+
+        y = self.dataset.preprocessing.inverse_targets(targets.astype(np.float64))
+        guess = self.dataset.preprocessing.inverse_targets(outputs.astype(np.float64))
+        if not np.isfinite(guess).all():
+            return Evaluation({"r2": -math.inf, "mae": math.inf, "rmse": math.inf}, {"targets": y, "predictions": guess})
+        metrics = {
+            "r2": float(r2_score(y, guess)),
+            "mae": float(mean_absolute_error(y, guess)),
+            "rmse": float(np.sqrt(np.mean((y - guess) ** 2))),
+        }
+        return Evaluation(metrics, {"targets": y, "predictions": guess})
+
+    def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
+        values = self.dataset.preprocessing.inverse_targets(outputs.astype(np.float64))
+        if values.shape[1] == 1:
+            return {"prediction": values[:, 0]}
+        return {f"prediction_{i}": values[:, i] for i in range(values.shape[1])}
+
+
+class Forecast(Task):
+    """Errors of foretold windows, standardised as the papers report them and in the target's units, against the last value."""
+
+    def measure(self, outputs: Array, targets: Array) -> Evaluation:
+        error = outputs.astype(np.float64).reshape(targets.shape) - targets
+        y = self.dataset.preprocessing.inverse_targets(targets.astype(np.float64))
+        guess = self.dataset.preprocessing.inverse_targets(outputs.astype(np.float64).reshape(targets.shape))
+        metrics = {
+            "mse": float(np.mean(error**2)),
+            "mae": float(np.mean(np.abs(error))),
+            "rmse_in_units": float(np.sqrt(np.mean((y - guess) ** 2))),
+        }
+        return Evaluation(metrics, {"targets": y, "predictions": guess})
+
+    def evaluate(self, model: Module, split: Split, batch_size: int = 256, limit: int | None = None) -> Evaluation:
+        found = super().evaluate(model, split, batch_size, limit)
+        whole = getattr(split, "targets", None)
+        columns = list(whole) if whole is not None else None
+        errors = [
+            np.abs(batch[0][:, -1:, columns] - batch[-1]).mean(axis=(1, 2))
+            for batch in _first(split, 1024, limit)
+            if columns is not None and batch[-1].ndim == 3
+        ]
+        naive = {"naive_mae": float(np.concatenate(errors).mean())} if errors else {}
+        return Evaluation(found.metrics | naive, found.arrays)
+
+    def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
+        shaped = outputs.astype(np.float64).reshape(len(outputs), -1, self.dataset.outputs)
+        values = self.dataset.preprocessing.inverse_targets(shaped)
+        return {f"step_{h + 1}": values[:, h, 0] for h in range(values.shape[1])}
+
+
+class Language(Task):
+    """How well the next token is foretold, in nats, bits and perplexity, against the unigram entropy of the text."""
+
+    def measure(self, outputs: Array, targets: Array) -> Evaluation:
+        raise TypeError("Language is measured batch by batch; see evaluate().")
+
+    def evaluate(self, model: Module, split: Split, batch_size: int = 64, limit: int | None = None) -> Evaluation:
+        total, hits, count = 0.0, 0, 0
+        counts = np.zeros(self.dataset.outputs, np.int64)
+        for tokens, following in _first(split, batch_size, limit):
+            scores = np.asarray(self.recipe.decide(forward(model, (tokens,))).data)
+            with np.errstate(all="ignore"):
+                top = scores.max(axis=-1, keepdims=True)
+                log_p = scores - top - np.log(np.exp(scores - top).sum(axis=-1, keepdims=True))
+            total -= float(np.take_along_axis(log_p, following[..., None], -1).sum(dtype=np.float64))
+            hits += int((scores.argmax(-1) == following).sum())
+            count += following.size
+            counts += np.bincount(following.reshape(-1), minlength=len(counts))
+        share = counts[counts > 0] / counts.sum()
+        loss = total / count
+        return Evaluation(
+            {
+                "loss": loss,
+                "bits_per_token": loss / math.log(2),
+                "perplexity": math.exp(min(loss, 700.0)),
+                "accuracy": hits / count,
+                "unigram_entropy": float(-(share * np.log(share)).sum()),
+            }
+        )
+
+    def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
+        characters = np.array(self.dataset.extras["vocabulary"])
+        return {"next": characters[outputs[:, -1].argmax(axis=-1)]}
+
+
+class Reconstruction(Task):
+    """How much of the inputs' variance comes back out."""
+
+    def target(self, batch: tuple[Array, ...]) -> Array:
+        return batch[0]
+
+    def measure(self, outputs: Array, targets: Array) -> Evaluation:
+        rows = len(targets)
+        x, back = targets.reshape(rows, -1).astype(np.float64), outputs.reshape(rows, -1).astype(np.float64)
+        errors = ((x - back) ** 2).mean(axis=1)
+        spread = ((x - x.mean(axis=0)) ** 2).mean()
+        metrics = {"mse": float(errors.mean()), "explained": float(1 - errors.mean() / max(spread, 1e-12))}
+        return Evaluation(metrics, {"targets": x, "predictions": back, "errors": errors})
+
+    def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
+        n = len(outputs)
+        return {"error": ((outputs.reshape(n, -1) - inputs[0].reshape(n, -1)).astype(np.float64) ** 2).mean(axis=1)}
+
+
+class Anomaly(Reconstruction):
+    """The error of each window as its anomaly score; AUC where the data set labels the test windows."""
+
+    def evaluate(self, model: Module, split: Split, batch_size: int = 256, limit: int | None = None) -> Evaluation:
+        from sklearn.metrics import average_precision_score, roc_auc_score
+
+        found = super().evaluate(model, split, batch_size, limit)
+        flags, scores = np.concatenate([batch[-1] for batch in _first(split, 1024, limit)]), found.arrays["errors"]
+        arrays = found.arrays | {"labels": flags, "scores": scores}
+        if len(np.unique(flags)) < 2:
+            return Evaluation(found.metrics, arrays)
+        metrics = {"auc": float(roc_auc_score(flags, scores)), "average_precision": float(average_precision_score(flags, scores))}
+        return Evaluation(found.metrics | metrics, arrays)
+
+
+TASKS: dict[str, type[Task]] = {
+    "classification": Classification,
+    "regression": Regression,
+    "forecast": Forecast,
+    "language": Language,
+    "anomaly": Anomaly,
+    "reconstruction": Reconstruction,
+}
+
+
+def task_for(recipe: Recipe, dataset: Dataset) -> Task:
+    """The task that measures a data set: its own, or reconstruction where that is what the recipe does."""
+    name = dataset.task if dataset.task in recipe.tasks else recipe.tasks[0]
+    return TASKS[name](recipe, dataset)
+
+
+__all__ = ["TASKS", "Evaluation", "Task", "batches", "forward", "task_for"]
