@@ -30,6 +30,7 @@ Array = npt.NDArray[Any]
 TYPES = ("numeric", "categorical", "boolean", "date", "text")  # those that a user may choose
 WORDS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"}, {"0", "1"}, {"0.0", "1.0"})
 TRUE = frozenset({"true", "yes", "t", "y", "1", "1.0"})
+TRUTH = {word: float(word in TRUE) for words in WORDS for word in words}
 ENOUGH = 20  # rows below which a coincidence is no evidence
 
 
@@ -48,8 +49,8 @@ def numbers(cells: Sequence[str]) -> Array:
 
 
 def truth(cells: Sequence[str]) -> Array:
-    """Return float64[n]: 1 for true, yes, t, y and 1, 0 for any other word, NaN for missing."""
-    return np.array([np.nan if not c else float(c.lower() in TRUE) for c in cells], dtype=np.float64)
+    """Return float64[n]: 1 for true, yes, t, y and 1, 0 for their opposites, NaN for any other cell."""
+    return np.array([TRUTH.get(c.lower(), np.nan) for c in cells], dtype=np.float64)
 
 
 def _is_numeric(cell: str) -> bool:
@@ -106,14 +107,19 @@ def _check_choice(name: str, kind: str, present: Sequence[str]) -> None:
         raise UserError(
             f"Column {name!r} cannot be numeric, most of its cells are not numbers ({wrong!r}); choose categorical."
         )
-    if kind == "boolean" and len(set(present)) > 2:
-        raise UserError(f"A boolean column has two values, {name!r} has {len(set(present))}; choose categorical.")
+    if kind == "boolean" and not any({c.lower() for c in present} <= words for words in WORDS):
+        raise UserError(
+            f"A boolean column holds true and false, yes and no, or 1 and 0, {name!r} has others; choose categorical."
+        )
     if kind == "date":
         parse_times(present, name)
 
 
-def task_of(target: str, kind: str, cells: Sequence[str]) -> str:
-    """Return "classification" or "regression" by the target's type and values; raises UserError where neither fits."""
+def task_of(target: str, kind: str, cells: Sequence[str], chosen: bool = False) -> str:
+    """Return "classification" or "regression" by the target's type and values.
+
+    Few whole numbers are classes unless the type was `chosen`. Raises UserError where neither task fits.
+    """
     present = [c for c in cells if c]
     distinct = len(set(present))
     if kind == "empty":
@@ -129,7 +135,7 @@ def task_of(target: str, kind: str, cells: Sequence[str]) -> str:
         )
     values = numbers(cells)
     values = values[np.isfinite(values)]
-    few = distinct <= 20 and len(values) >= 10 * distinct and bool(np.all(values == np.round(values)))
+    few = not chosen and distinct <= 20 and len(values) >= 10 * distinct and bool(np.all(values == np.round(values)))
     return "classification" if few and kind == "numeric" else "regression"
 
 

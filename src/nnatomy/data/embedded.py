@@ -27,7 +27,7 @@ EMBEDDED = tuple(DESCRIPTIONS)
 
 
 def embedded_dataset(name: str, resize: tuple[int, int] | None, seed: int, reconstruction: bool) -> Dataset:
-    """Return the named set; splits are 70/15/15, stratified where there are classes."""
+    """Return the named set; splits are 70/15/15 (tables 65/15/20), stratified where there are classes."""
     from sklearn import datasets
 
     if name == "digits":

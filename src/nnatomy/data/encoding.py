@@ -34,6 +34,7 @@ class Field:
     std: float = 1.0
     levels: tuple[str, ...] = ()
     other: bool = False  # whether rare and unseen categories have a feature of their own
+    log: bool = False  # whether a long-tailed number is taken as sign(x) log(1 + |x|)
 
     @classmethod
     def fit(cls, name: str, kind: str, cells: Sequence[str]) -> Field:
@@ -58,9 +59,10 @@ class Field:
             return cls(name, kind, 0.0, missing)
         if kind == "boolean":
             return cls(name, kind, float(np.mean(known) >= 0.5), missing)
-        fill = float(np.median(known))
+        fill, log = float(np.median(known)), kind == "numeric" and _long_tailed(known)
         filled = np.where(np.isfinite(values), values, fill)
-        return cls(name, kind, fill, missing, float(filled.mean()), float(filled.std()) or 1.0)
+        filled = _compress(filled) if log else filled
+        return cls(name, kind, fill, missing, float(filled.mean()), float(filled.std()) or 1.0, log=log)
 
     def features(self) -> list[str]:
         """Return the names of the features made from this column."""
@@ -68,13 +70,15 @@ class Field:
         return names + [f"{self.name}=other"] * self.other + [f"{self.name} is missing"] * self.indicator
 
     def encode(self, cells: Sequence[str]) -> tuple[Array, list[str]]:
-        """Return features float32[n, k] and the unseen categories; raises UserError where a number is none."""
+        """Return features float32[n, k] and the cells that could not be used: unseen categories, no numbers."""
         if self.type == "categorical":
             return self._encode_categories(cells)
         values = _values(self.name, self.type, cells)
         missing = ~np.isfinite(values)
-        columns = [(np.where(missing, self.fill, values) - self.mean) / self.std]
-        return np.stack(columns + [missing] * self.indicator, axis=1).astype(np.float32), []
+        filled = np.where(missing, self.fill, values)
+        columns = [((_compress(filled) if self.log else filled) - self.mean) / self.std]
+        unread = list(dict.fromkeys(cell for cell, lacks in zip(cells, missing, strict=True) if cell and lacks))
+        return np.stack(columns + [missing] * self.indicator, axis=1).astype(np.float32), unread
 
     def _encode_categories(self, cells: Sequence[str]) -> tuple[Array, list[str]]:
         place = {level: n for n, level in enumerate(self.levels)}
@@ -91,6 +95,16 @@ class Field:
         if self.indicator:
             out[:, -1] = [not cell for cell in cells]
         return out, list(unseen)
+
+
+def _long_tailed(values: Array) -> bool:
+    """Tell whether values are never negative and their skewness is above 2 (an exponential distribution's)."""
+    spread = values.std()
+    return bool(values.min() >= 0 and spread > 0 and np.mean(((values - values.mean()) / spread) ** 3) > 2)
+
+
+def _compress(values: Array) -> Array:
+    return np.asarray(np.sign(values) * np.log1p(np.abs(values)))
 
 
 def _values(name: str, kind: str, cells: Sequence[str]) -> Array:
@@ -145,9 +159,7 @@ class TablePreprocessing(Preprocessing):
             part, unseen = field.encode(table.columns[field.name])
             parts.append(part)
             if unseen:
-                notices.append(
-                    f"Column {field.name!r} has categories not seen in training ({', '.join(unseen[:5])}); they count as none."
-                )
+                notices.append(f"Column {field.name!r} has values that training did not know ({', '.join(unseen[:5])}).")
         return (np.concatenate(parts, axis=1),), notices
 
     def encode_target(self, cells: Sequence[str]) -> Array:

@@ -23,27 +23,24 @@ def split_rows(
 
     `fractions` are those of validation and test. Raises UserError where a class has too few rows to be in all three.
     """
-    from sklearn.model_selection import train_test_split
-
     if n < SMALLEST:
         raise UserError(f"Training needs at least {SMALLEST} rows for its three splits, received {n}; add rows.")
-    smallest = 1
-    if classes is not None:
-        ids, counts = np.unique(classes, return_counts=True)
-        few = ids[counts < 3]
-        if len(few):
-            label = names[int(few[0])] if names else str(few[0])
+    rng = generator(seed)
+    parts: tuple[list[Array], list[Array], list[Array]] = ([], [], [])
+    groups = np.zeros(n, dtype=np.int64) if classes is None else classes
+    for group in np.unique(groups):
+        rows = rng.permutation(np.flatnonzero(groups == group))
+        if len(rows) < 3:
+            label = names[int(group)] if names else str(group)
             raise UserError(
                 f"Each class needs at least 3 rows (one each for training, validation and test), class {label!r} has "
-                f"{int(counts[ids == few[0]][0])}; add rows, merge the class with another or remove its rows."
+                f"{len(rows)}; add rows, merge the class with another or remove its rows."
             )
-        smallest = len(ids)
-    rows = np.arange(n)
-    n_validation, n_test = (max(smallest, round(n * f)) for f in fractions)
-    rest, test = train_test_split(rows, test_size=n_test, random_state=seed, stratify=classes)
-    left = None if classes is None else classes[rest]
-    train, validation = train_test_split(rest, test_size=n_validation, random_state=seed, stratify=left)
-    return np.sort(train), np.sort(validation), np.sort(test)
+        held, tested = (max(1, round(len(rows) * fraction)) for fraction in fractions)
+        for part, piece in zip(parts, np.split(rows, [len(rows) - held - tested, len(rows) - tested]), strict=True):
+            part.append(piece)
+    train, validation, test = (np.sort(np.concatenate(part)) for part in parts)
+    return train, validation, test
 
 
 def chronological(n: int, fractions: tuple[float, float] = (0.2, 0.2)) -> tuple[int, int]:

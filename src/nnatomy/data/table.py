@@ -18,6 +18,7 @@ from nnatomy.errors import UserError, unknown_name
 __all__ = ["table_dataset"]
 
 Array = npt.NDArray[Any]
+FRACTIONS = (0.15, 0.2)  # of the rows for validation and for test: small tables need the larger test to be judged at all
 LEFT_OUT = {
     "text": "holds free text, different in most rows",
     "identifier": "only names the row",
@@ -43,7 +44,9 @@ def table_dataset(
     """
     _check_names(table, target, keep, reconstruction)
     kinds = column_types(table, types or {})
-    task = "reconstruction" if target is None else task_of(target, kinds[target], table.columns[target])
+    task = (
+        "reconstruction" if target is None else task_of(target, kinds[target], table.columns[target], target in (types or {}))
+    )
     notices: list[str] = []
     if target is not None:
         table = _rows_with_target(table, target, task, notices)
@@ -51,12 +54,15 @@ def table_dataset(
     classes = _class_names(table.columns[target]) if target is not None and task == "classification" else ()
     place = {label: n for n, label in enumerate(classes)}
     ids = np.array([place[c] for c in table.columns[str(target)]]) if classes else None
-    train, validation, test = split_rows(len(table), ids, seed, names=classes)
+    train, validation, test = split_rows(len(table), ids, seed, FRACTIONS, classes)
     cells = {column: [values[row] for row in train] for column, values in table.columns.items()}
     inputs = _inputs(kinds, cells, target, task, keep, notices)
     outliers = _outliers(kinds, inputs, cells, notices)
     _tell(table, kinds, inputs, cells, notices)
     fields = tuple(Field.fit(column, _kept_type(kinds[column], cells[column]), cells[column]) for column in inputs)
+    long = [field.name for field in fields if field.log]
+    if long:
+        notices.append(f"Numbers with a long tail are taken as their logarithms: {', '.join(long)}.")
     mean, std = _scale(cells[str(target)]) if task == "regression" else (0.0, 1.0)
     preprocessing = TablePreprocessing(fields, target, task, classes, mean, std)
     (encoded,) = preprocessing.transform(table)
