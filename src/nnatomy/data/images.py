@@ -19,6 +19,7 @@ __all__ = ["ImagePreprocessing", "image_dataset", "load_image_folder", "read_ima
 
 Array = npt.NDArray[Any]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+PIECE = 4096  # images turned to float32 at once: copies of 60,000 are large
 LARGEST = 128  # the side to which larger photographs are brought unless a size is asked for
 
 
@@ -58,8 +59,12 @@ class ImagePreprocessing(Preprocessing):
     def fit(cls, images: Array, classes: Sequence[str], largest: float, size: tuple[int, int] | None) -> ImagePreprocessing:
         """Fit on the training images[N, C, H, W] with values 0..largest."""
         size = size or (images.shape[2], images.shape[3])
-        sample = resize_images(images[:10000].astype(np.float32), size) / largest  # 10,000 fix a mean to 1e-3 and spare memory
-        mean, std = sample.mean(axis=(0, 2, 3), dtype=np.float64), sample.std(axis=(0, 2, 3), dtype=np.float64)
+        sums = np.zeros((2, images.shape[1]))
+        for first in range(0, len(images), PIECE):
+            scaled = resize_images(images[first : first + PIECE].astype(np.float32), size) / np.float32(largest)
+            sums += scaled.sum(axis=(0, 2, 3), dtype=np.float64), np.square(scaled).sum(axis=(0, 2, 3), dtype=np.float64)
+        mean, square = sums / (len(images) * size[0] * size[1])
+        std = np.sqrt(np.maximum(square - mean**2, 0.0))
         if not std.max() > 1e-6:
             raise UserError(
                 "Images to learn from must differ, every training image has the same single colour; check the files."
@@ -73,8 +78,8 @@ class ImagePreprocessing(Preprocessing):
         out = np.empty((len(raw), raw.shape[1], *self.size), np.float32)
         scale = np.float32(1.0 / self.largest) / np.asarray(self.std, np.float32)[:, None, None]
         shift = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)[:, None, None]
-        for first in range(0, len(raw), 4096):  # in pieces: float32 copies of 60,000 images are large
-            piece = slice(first, first + 4096)
+        for first in range(0, len(raw), PIECE):
+            piece = slice(first, first + PIECE)
             out[piece] = resize_images(raw[piece].astype(np.float32), self.size) * scale - shift
         return (out,)
 

@@ -97,11 +97,27 @@ def load(
             f"This room does {_listed(options.tasks)}, {found.name} is a set for {found.task}{by}; "
             "choose another target, another data set or another room."
         )
+    _refuse_unused(found, str(source), options)
     train, validation, test = (limited(split, limit, seed) for split in (found.train, found.validation, found.test))
     timeline = found.timeline
     if timeline is not None and isinstance(test, SubsetSplit):
         timeline = replace(timeline, test_starts=timeline.test_starts[test.indices])
     return replace(found, train=train, validation=validation, test=test, timeline=timeline)
+
+
+def _refuse_unused(found: Dataset, source: str, options: _Options) -> None:
+    """Raise UserError for an option that says how to read data of another kind: it would be passed over in silence."""
+    fixed = source in EMBEDDED or source in GENERATED
+    table, series = found.kind == "table" and not fixed, found.kind == "series" and not fixed
+    given = {
+        "target": (options.target, table or series),
+        "keep": (options.keep, table),
+        "types": (options.types, table or series),
+        "labels": (options.labels, found.task == "anomaly"),
+    }
+    for option, (value, used) in given.items():
+        if value and not used:
+            raise UserError(f"The option --{option} does not apply to {found.name} ({NOUNS[found.kind]}); leave it out.")
 
 
 def _listed(words: Sequence[str]) -> str:
@@ -211,7 +227,8 @@ def _from_text(path: Path, options: _Options) -> Dataset:
 
 
 def _from_table(path: Path, options: _Options) -> Dataset:
-    if "sentences" in options.accepts and reads_as_sentences(path):
+    only_sentences = path.suffix.lower() == ".tsv" and not {"table", "series"} & set(options.accepts)
+    if "sentences" in options.accepts and (only_sentences or reads_as_sentences(path)):
         return load_sentences((path,), options.seed)
     table = read_csv(path)
     timed = time_column(table, options.types)
