@@ -239,7 +239,7 @@ def _from_table(path: Path, options: _Options) -> Dataset:
         if "anomaly" in options.tasks and "forecast" not in options.tasks:
             return anomaly_dataset(series, path, options.labels, options.target, options.window)
         return forecast_dataset(series, options.target, options.window, options.horizon)
-    return table_dataset(
+    made = table_dataset(
         path.stem,
         table,
         options.target,
@@ -248,3 +248,7 @@ def _from_table(path: Path, options: _Options) -> Dataset:
         seed=options.seed,
         reconstruction="reconstruction" in options.tasks,
     )
+    if timed is None or not is_ordered(table, timed):
+        return made
+    notice = "Rows in order of time are parted at random here, so scores may flatter; a room for series parts them by time."
+    return replace(made, notices=(*made.notices, notice))

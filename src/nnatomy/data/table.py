@@ -181,7 +181,9 @@ def _tell(
     missing = {c: table.columns[c].count("") for c in inputs if "" in table.columns[c]}
     if missing:
         listed = ", ".join(f"{c} {n}" for c, n in missing.items())
-        notices.append(f"Missing cells were filled (median or most frequent value, and a feature that tells): {listed}.")
+        notices.append(
+            f"Missing cells were filled (median or most frequent value; features tell where training rows had them): {listed}."
+        )
     for column in inputs:
         present = [c for c in table.columns[column] if c]
         if kinds[column] == "numeric":

@@ -11,9 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from small_files import table_text
-from test_images import mnist_folder, picture_folder
-from test_series import anomalous, hours, series_text
+from small_files import anomalous, hours, mnist_folder, picture_folder, series_text, table_text
 
 from nnatomy.data import load, load_inputs, preprocessing_from_json
 from nnatomy.errors import UserError, nearest_name, unknown_name

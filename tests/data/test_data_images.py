@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from small_files import mnist_folder, picture_folder
 
 from nnatomy.data import augmentation, load, load_inputs, preprocessing_from_json
 from nnatomy.data.augment import AUGMENTATIONS, crop, cutout, flip, rotate
@@ -22,34 +23,6 @@ from nnatomy.errors import UserError
 Write = Callable[..., Path]
 Real = Callable[[str], Path]
 RNG = np.random.default_rng(0)
-
-
-def mnist_folder(folder: Path, n: int = 90, compress: bool = False) -> Path:
-    """Write a small set in MNIST's form: class k is brightest in row k."""
-    folder.mkdir(exist_ok=True)
-    for part, count in (("train", n), ("t10k", 30)):
-        labels = (np.arange(count) % 3).astype(np.uint8)
-        images = np.zeros((count, 5, 4), np.uint8)
-        images[np.arange(count), labels] = 200
-        for kind, array in (("images-idx3", images), ("labels-idx1", labels)):
-            path = folder / f"{part}-{kind}-ubyte"
-            write_idx(path, array)
-            if compress:
-                (folder / f"{path.name}.gz").write_bytes(gzip.compress(path.read_bytes()))
-                path.unlink()
-    return folder
-
-
-def picture_folder(folder: Path, sizes: list[tuple[int, int]], colour: bool = False, n: int = 8) -> Path:
-    """Write pictures of two classes, dark and light."""
-    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
-    rng = np.random.default_rng(1)
-    for name, level in (("dark", 30), ("light", 200)):
-        (folder / name).mkdir(parents=True)
-        for k in range(n):
-            pixels = np.clip(level + rng.normal(0, 9, (*sizes[k % len(sizes)], 3)), 0, 255).astype(np.uint8)
-            image.fromarray(pixels if colour else pixels[:, :, 0]).save(folder / name / f"{k}.png")
-    return folder
 
 
 @settings(max_examples=30, deadline=None)

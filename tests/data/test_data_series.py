@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from small_files import anomalous, hours, series_text
 
 from nnatomy.data import load, load_inputs, preprocessing_from_json
 from nnatomy.data.generated import LOGIC, PLANE, mackey_glass, narma10
@@ -18,17 +19,6 @@ from nnatomy.errors import UserError
 
 Write = Callable[..., Path]
 Real = Callable[[str], Path]
-
-
-def hours(n: int, step: int = 3600) -> list[str]:
-    return [str(t).replace("T", " ") for t in np.datetime64("2024-01-01T00:00:00") + np.arange(n) * step]
-
-
-def series_text(n: int = 400, step: int = 3600, **columns: list[object]) -> str:
-    t = np.arange(n)
-    values: dict[str, list[object]] = {"time": list(hours(n, step)), "x": list(np.round(np.sin(t / 5), 5)), "y": list(t)}
-    rows = zip(*{**values, **columns}.values(), strict=True)
-    return "\n".join([",".join({**values, **columns}), *(",".join(map(str, row)) for row in rows)])
 
 
 def test_a_forecast_is_parted_by_time(write: Write) -> None:
@@ -84,18 +74,6 @@ def test_the_future_follows_the_last_row_at_prediction(write: Write) -> None:
     new = load_inputs(path, back)
     np.testing.assert_allclose(back.inverse_targets(new.arrays[0][:, :, 1:])[0, :, 0], np.arange(390, 400), atol=1e-3)
     assert new.rows == (hours(400)[390].replace(" ", "T"),)
-
-
-def anomalous(write: Write, labels: bool = True) -> Path:
-    """Write a sine with three broken stretches, 20 rows each."""
-    values = np.sin(np.arange(1200) / 4)
-    starts = (200, 800, 1000)
-    for start in starts:
-        values[start : start + 20] = 4
-    time = hours(1200)
-    if labels:
-        write("labels.json", json.dumps({"other.csv": [], "s.csv": {"windows": [[time[s], time[s + 19]] for s in starts]}}))
-    return write("s.csv", "\n".join(["time,x", *(f"{t},{v:.4f}" for t, v in zip(time, values, strict=True))]))
 
 
 def test_anomalies_are_labelled_and_kept_out_of_training(write: Write) -> None:

@@ -1,0 +1,80 @@
+"""Public sets by name: found under NNATOMY_DATA, fetched once otherwise, and checked by their SHA-256."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from small_files import mnist_folder
+
+from nnatomy.data import load
+from nnatomy.data.named import NAMED, locate
+from nnatomy.errors import UserError
+
+Real = Callable[[str], Path]
+FETCHED = [name for name, known in NAMED.items() if known.url]
+
+
+@pytest.mark.parametrize("name", NAMED)
+def test_public_sets_load_by_their_names(real: Real, name: str) -> None:
+    real(NAMED[name].place)
+    found = load(name)
+    assert found.name == name
+    assert found.kind in NAMED[name].kinds
+    first = found.train.take(np.arange(2))
+    assert all(len(array) == 2 and np.isfinite(array).all() for array in first)
+    if found.task == "classification":
+        assert first[-1].dtype == np.int64
+        assert found.outputs == len(found.classes)
+
+
+@pytest.mark.parametrize("name", FETCHED)
+def test_fetched_sets_are_the_files_that_are_meant(real: Real, name: str) -> None:
+    import hashlib
+
+    assert hashlib.sha256(real(NAMED[name].place).read_bytes()).hexdigest() == NAMED[name].sha256
+
+
+@pytest.mark.parametrize("name", FETCHED)
+def test_absent_sets_are_fetched_once_with_their_digest(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pooch = pytest.importorskip("pooch", reason="pooch is not installed")
+    calls: list[tuple[str, str]] = []
+
+    def retrieve(url: str, known_hash: str, fname: str, path: Path, **_: Any) -> str:
+        calls.append((url, known_hash))
+        (Path(path) / fname).write_text("here")
+        return str(Path(path) / fname)
+
+    monkeypatch.setenv("NNATOMY_DATA", str(tmp_path))
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    known = NAMED[name]
+    assert locate(known, offline=False) == locate(known, offline=True) == tmp_path / known.place
+    assert calls == [(known.url, f"sha256:{known.sha256}")]
+
+
+def test_a_network_that_fails_says_which_file_to_put_where(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pooch = pytest.importorskip("pooch", reason="pooch is not installed")
+
+    def retrieve(*_: Any, **__: Any) -> str:
+        raise ConnectionError("no route to host\nand a traceback")
+
+    monkeypatch.setenv("NNATOMY_DATA", str(tmp_path))
+    monkeypatch.setattr(pooch, "retrieve", retrieve)
+    with pytest.raises(UserError, match=r"no route to host.; put the file at .*titanic") as caught:
+        load("titanic")
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unpacked_mnist_is_found_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNATOMY_DATA", str(tmp_path))
+    mnist_folder(tmp_path / "mnist")
+    assert load("mnist", offline=True).name == "mnist"
+
+
+def test_time_ordered_rows_in_a_table_are_noticed(real: Real) -> None:
+    found = load(real("timeseries/ETTh1.csv"), ("table",), target="OT")
+    assert any("parted at random" in notice for notice in found.notices)
+    assert not any("parted at random" in notice for notice in load(real("tabular/titanic.csv"), target="survived").notices)
