@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -73,19 +73,26 @@ class Loop:
     position: Position = field(default_factory=Position)
     best: dict[str, Any] = field(default_factory=dict)  # the best weights so far
 
+    interrupted: bool = False
+    """Set from outside (Ctrl-C): the loop stops after the step it is in, in a state that can be continued."""
+    outcome: str = "running"
+    """"running", then "finished", "interrupted" or "failed"."""
+
     def fit(self, state: State) -> State:
         """Trains from `state` to the last epoch, the end of the budget, or until a callback sets `position.stopped`."""
         at = self.position
-        self.base_lr = self.step.optimizer.lr
-        per_epoch = -(-len(self.dataset.train) // self.batch_size)
-        at.total = at.total or self.epochs * per_epoch
+        at.total = at.total or self.epochs * self.steps_per_epoch
         self.state, self._started, self._before = state, time.perf_counter(), at.seconds
         for callback in self.callbacks:
             callback.begin(self)
         try:
             with np.errstate(all="ignore"):  # what is not finite is found below, and named
-                while at.epoch < self.epochs and not at.stopped:
+                while at.epoch < self.epochs and not at.stopped and not self.interrupted:
                     self._epoch()
+            self.outcome = "interrupted" if self.interrupted else "finished"
+        except BaseException:
+            self.outcome = "failed"
+            raise
         finally:
             at.seconds = self.elapsed()
             for callback in self.callbacks:
@@ -93,11 +100,11 @@ class Loop:
         return self.state
 
     def _epoch(self) -> None:
-        at, model = self.position, self.step.model
-        model.train()
+        at = self.position
+        self.step.model.train()
         order = np.random.Generator(np.random.Philox(key=[self.seed, at.epoch + 1]))  # the same whether resumed or not
         for batch in batches(self.dataset.train, self.batch_size, order, augment=self.recipe.augment, start=at.batch):
-            self.step.optimizer.lr = self.base_lr * self.factor()
+            self.state["optimizer"]["factor"] = self.factor()
             self.state, metrics = self.step(self.state, batch)
             loss = float(metrics["loss"])
             if not math.isfinite(loss):
@@ -108,10 +115,17 @@ class Loop:
             at.step += 1
             for callback in self.callbacks:
                 callback.after_step(self)
+            if self.interrupted:
+                return
             if self.budget is not None and self._budget_is_spent():
                 at.stopped = f"the budget of {self.budget:g} s was spent"
                 break
         self._finish_epoch()
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Batches in the training split, the last and possibly smaller one included."""
+        return -(-len(self.dataset.train) // self.batch_size)
 
     def _finish_epoch(self) -> None:
         at = self.position
@@ -124,7 +138,7 @@ class Loop:
             self.best = {name: np.array(a) for name, a in weights.items()}
         train_loss = at.loss_sum / max(at.examples, 1)
         line = {
-            "epoch": at.epoch + 1, "step": at.step, "lr": self.step.optimizer.lr, "train_loss": train_loss,
+            "epoch": at.epoch + 1, "step": at.step, "lr": self.lr(), "train_loss": train_loss,
             "validation": found.metrics, "seconds": round(self.elapsed(), 3), "best_epoch": at.best_epoch,
         }  # fmt: skip
         at.epoch += 1
@@ -135,6 +149,10 @@ class Loop:
     def factor(self) -> float:
         """The schedule's factor of the base learning rate at this step; a budget stretches or shrinks the schedule."""
         return 1.0 if self.schedule is None else float(self.schedule(self.position.step))
+
+    def lr(self) -> float:
+        """The learning rate of the step that was taken last."""
+        return float(self.step.optimizer.lr * self.step.optimizer.factor)
 
     def elapsed(self) -> float:
         """Seconds of training, those before a resumption included."""
@@ -149,8 +167,7 @@ class Loop:
         at, budget = self.position, self.budget or math.inf
         if at.step == CALIBRATION:
             possible = int(CALIBRATION * budget / max(self.elapsed(), 1e-9))
-            per_epoch = -(-len(self.dataset.train) // self.batch_size)
-            at.total = max(CALIBRATION + 1, min(possible, self.epochs * per_epoch))
+            at.total = max(CALIBRATION + 1, min(possible, self.epochs * self.steps_per_epoch))
             if self.recipe.schedule is not None:
                 self.schedule = self.recipe.schedule(at.total)
         return self.elapsed() >= budget or (at.step > CALIBRATION and at.step >= at.total)
@@ -161,7 +178,7 @@ class Loop:
         where = first_bad_layer(self.step.model, [Tensor(a) for a in batch[:-1]])
         return (
             f"Training needs a finite loss, received {loss} at epoch {at.epoch + 1}, step {at.step + 1} ({where}); "
-            f"lower --lr (now {self.step.optimizer.lr:g}) or limit the gradients with --set clip=1."
+            f"lower --lr (now {self.lr():g}) or limit the gradients with --set clip=1."
         )
 
 
@@ -200,8 +217,3 @@ def first_bad_layer(model: Module, inputs: list[Tensor]) -> str:
             remove()
     layer = f"the first values that are not finite come out of {found[0]}" if found else "every layer's output is finite"
     return layer + (f", after an update broke the parameter {bad}" if bad else "")
-
-
-def position_to_json(position: Position) -> dict[str, Any]:
-    """Plain values of a position."""
-    return asdict(position)

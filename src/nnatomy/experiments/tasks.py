@@ -218,7 +218,7 @@ class Language(Task):
         )
 
     def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
-        characters = np.array(self.dataset.extras["vocabulary"])
+        characters = np.array(getattr(self.dataset.preprocessing, "vocabulary"))  # noqa: B009
         return {"next": characters[outputs[:, -1].argmax(axis=-1)]}
 
 

@@ -1,0 +1,5 @@
+"""`python -m nnatomy` is `nnatomy`."""
+
+from nnatomy.cli.main import entry
+
+entry()

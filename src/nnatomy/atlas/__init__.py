@@ -1,0 +1,1 @@
+"""The rooms' pages, rendered for reading."""

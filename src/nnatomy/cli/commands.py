@@ -1,0 +1,242 @@
+"""The commands: each reads its flags, calls the function of the same name and shows what came back."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nnatomy.errors import UserError
+
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
+
+
+def list_(
+    family: Annotated[str | None, typer.Option(help="Only the rooms of one family.")] = None, as_json: Json = False
+) -> None:
+    """List the rooms: one for each architecture, in the order of their years."""
+    from nnatomy.experiments.rooms import rooms
+
+    found = [room for room in rooms().values() if family in (None, room.family)]
+    if not found:
+        from nnatomy.errors import unknown_name
+
+        raise unknown_name("family", str(family), sorted({room.family for room in rooms().values()}))
+    rows = [(room.name, str(room.front["year"]), room.family, room.front["idea"]) for room in found]
+    if as_json:
+        _print_json({"rooms": [dict(zip(("name", "year", "family", "idea"), row, strict=True)) for row in rows]})
+        return
+    _table(("room", "year", "family", "idea"), rows)
+
+
+def info(name: Annotated[str, typer.Argument(help="A room, as nnatomy list shows it.")], as_json: Json = False) -> None:
+    """Show a room's page: what the architecture is, why, how, when, and its sources."""
+    from nnatomy.atlas.terminal import show_page
+    from nnatomy.experiments.rooms import room
+
+    found = room(name)
+    if as_json:
+        _print_json({"name": found.name, "family": found.family, **found.front, "page": found.page})
+        return
+    show_page(found)
+
+
+def train(
+    name: Annotated[str | None, typer.Argument(metavar="ROOM", help="A room, as nnatomy list shows it.")] = None,
+    data: Annotated[str | None, typer.Option(help="A data set's name, or a path: CSV, MNIST folder, image folder, text.")] = None,
+    target: Annotated[str | None, typer.Option(help="The column to foretell.")] = None,
+    keep: Annotated[list[str] | None, typer.Option(help="A column to keep although it gives the target away.")] = None,
+    types: Annotated[list[str] | None, typer.Option(metavar="COLUMN=TYPE", help="What a column is: numeric, categorical ...")] = None,
+    labels: Annotated[str | None, typer.Option(help="A JSON file with labelled anomalies.")] = None,
+    window: Annotated[int | None, typer.Option(help="Tokens or rows that the model sees at once.")] = None,
+    horizon: Annotated[int | None, typer.Option(help="Rows to foretell.")] = None,
+    limit: Annotated[int | None, typer.Option(help="Use at most so many examples of each split.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times through the training data.")] = None,
+    batch_size: Annotated[int | None, typer.Option(help="Examples in one step.")] = None,
+    lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
+    seed: Annotated[int, typer.Option(help="Decides initial weights, splits and order.")] = 0,
+    budget: Annotated[str | None, typer.Option(help="Fit the work into a time: 90s, 5m, 1h.")] = None,
+    backend: Annotated[str, typer.Option(help="What computes: numpy.")] = "numpy",
+    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<time>-<room> if not given.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder exactly.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. hidden=64,32.")] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never download.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Train a room on its own data or yours; writes a folder with the model, its scores and a report."""
+    from nnatomy import experiments
+
+    if resume is not None:
+        given = [flag for flag, value in (("ROOM", name), ("--data", data), ("--target", target), ("--epochs", epochs),
+                 ("--lr", lr), ("--batch-size", batch_size), ("--set", set_), ("--out", out)) if value is not None]  # fmt: skip
+        if given:
+            raise UserError(f"--resume continues a run as it was begun, received {given[0]} too; leave it out, or start a new run.")
+        result = experiments.resume(resume, progress=True)
+    else:
+        if name is None:
+            raise UserError("train needs the name of a room, received none; nnatomy list shows them, for example nnatomy train lenet5.")
+        result = experiments.train(
+            name, data, out=out, progress=True, target=target, keep=tuple(keep or ()), types=_pairs(types, "--types"),
+            labels=labels, window=window, horizon=horizon, limit=limit, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
+            budget=None if budget is None else _seconds(budget), backend=backend, offline=offline, settings=_pairs(set_, "--set"),
+        )  # fmt: skip
+    if result.interrupted:
+        print(f"Stopped and saved. Continue with: nnatomy train --resume {result.run.folder}", file=sys.stderr)
+        if as_json:
+            _print_json(result.to_json())
+        return 130
+    if as_json:
+        _print_json(result.to_json())
+        return 0
+    if result.stopped:
+        print(f"Stopped after epoch {result.epochs}: {result.stopped}.")
+    _metrics(result.metrics, f"Test scores after {result.epochs} epochs in {result.seconds:.1f} s")
+    wanted = result.prepared.recipe.score if result.prepared.request.data is None else {}
+    for metric, goal in wanted.items():
+        print(f"The recipe's goal for {metric} is {goal:g}.")
+    print(f"Report: {result.run.report}")
+    return 0
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    data: Annotated[str | None, typer.Option(help="Another file, with targets; the run's own test data if not given.")] = None,
+    split: Annotated[str, typer.Option(help="Which part of the run's own data: train, validation or test.")] = "test",
+    as_json: Json = False,
+) -> None:
+    """Measure a trained run on held-out data."""
+    from nnatomy import experiments
+    from nnatomy.experiments.train import finite
+
+    found = experiments.evaluate(run, data, split)
+    if as_json:
+        metrics = {name: finite(value) for name, value in found.metrics.items()}
+        _print_json({"run": str(run), "data": data, "split": split if data is None else None, "metrics": metrics})
+        return
+    _metrics(found.metrics, f"Scores on {data or 'the run’s ' + split + ' data'}")
+
+
+def predict(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    data: Annotated[str, typer.Option(help="A file of the kind the run was trained on; targets are not needed.")],
+    out: Annotated[Path | None, typer.Option(help="Write the predictions to this CSV file.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Answer for new data with a trained run."""
+    import csv
+    import io
+
+    from nnatomy import experiments
+    from nnatomy.experiments.runs import write_atomically
+
+    if out is not None and out.exists():
+        raise UserError(f"--out must name a new file, {out} exists; choose another name or remove it.")
+    columns = experiments.predict(run, data)
+    rows = list(zip(*columns.values(), strict=True))
+    if as_json:
+        _print_json({"run": str(run), "predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows([f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in rows)
+    if out is not None:
+        write_atomically(out, text.getvalue())
+        print(f"{len(rows)} predictions written to {out}.", file=sys.stderr)
+    elif not as_json:
+        print(text.getvalue(), end="")
+
+
+def verify(
+    names: Annotated[list[str] | None, typer.Argument(metavar="[ROOM]...", help="Rooms; all if none is named.")] = None,
+    write: Annotated[bool, typer.Option("--write", help="Fill the tables of the rooms' pages.")] = False,
+    as_json: Json = False,
+) -> int:
+    """Hold rooms against their PyTorch and Keras twins: outputs, gradients and weights after three steps."""
+    from nnatomy.experiments.rooms import room, rooms
+    from nnatomy.experiments.verify import show, verify_rooms
+
+    found = [room(name) for name in names] if names else list(rooms().values())
+    results = verify_rooms(found, write=write, tell=not as_json)
+    if as_json:
+        _print_json({"rooms": {r.room: r.to_json() for r in results}, "passed": all(r.passed for r in results)})
+    else:
+        show(results)
+    return 0 if all(r.passed for r in results) else 1
+
+
+def draw(
+    what: Annotated[str, typer.Argument(metavar="ROOM|RUN", help="A room, or the folder of a run.")],
+    out: Annotated[Path | None, typer.Option(help="The picture's file: .png or .svg; drawings/<room>.png if not given.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw how an architecture works, from a trained model: a run's, or one that is trained for it now."""
+    from nnatomy.experiments.drawing import draw_picture
+
+    path, source = draw_picture(what, out)
+    if as_json:
+        _print_json({"picture": str(path), "run": source})
+    else:
+        print(f"Picture: {path}")
+
+
+def doctor(as_json: Json = False) -> int:
+    """Check this machine: Python, packages, extras, data folders, and that a small network learns."""
+    from nnatomy.cli.doctor import examine
+
+    checks = examine()
+    if as_json:
+        _print_json({"checks": [check.to_json() for check in checks], "healthy": all(c.fine for c in checks if c.needed)})
+    else:
+        _table(("check", "state", "detail"), [(c.name, "ok" if c.fine else "MISSING" if c.needed else "not installed", c.detail) for c in checks])
+    return 0 if all(c.fine for c in checks if c.needed) else 1
+
+
+COMMANDS = (list_, info, train, evaluate, predict, verify, draw, doctor)
+
+
+def _pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key or not value:
+            raise UserError(f"{flag} takes name=value, received {text!r}; for example {flag} {'hidden=64,32' if flag == '--set' else 'age=numeric'}.")
+        pairs[key] = value
+    return pairs
+
+
+def _seconds(text: str) -> float:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip().lower())
+    if match is None:
+        raise UserError(f"--budget takes a time such as 90s, 5m or 1h, received {text!r}.")
+    return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
+
+
+def _metrics(metrics: dict[str, float], title: str) -> None:
+    print(title)
+    width = max(map(len, metrics))
+    for name, value in metrics.items():
+        print(f"  {name:<{width}}  {value:.4f}")
+
+
+def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for i, column in enumerate(header):
+        table.add_column(column, overflow="fold", no_wrap=i == 0)
+    for row in rows:
+        table.add_row(*row)
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140
+    console.print(table)
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, ensure_ascii=False))

@@ -1,0 +1,86 @@
+"""`nnatomy`: its commands and how bad input is answered. What the commands do is in experiments/ and atlas/."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+import click
+import typer
+
+from nnatomy import __version__
+from nnatomy.cli import commands
+from nnatomy.errors import UserError
+
+app = typer.Typer(
+    name="nnatomy",
+    help="The anatomy of neural networks: from scratch, proven equal to PyTorch and Keras, trained by one command.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"nnatomy {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: bool = typer.Option(False, "--version", callback=_version, is_eager=True, help="Show the version."),
+    debug: bool = typer.Option(False, "--debug", help="Show the traceback of an error."),
+) -> None:
+    pass
+
+
+for function in commands.COMMANDS:
+    app.command(name=function.__name__.rstrip("_"))(function)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit code: 0, 2 for bad input (one sentence), 130 after Ctrl-C."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in words
+    words = ["--debug", *(w for w in words if w != "--debug")] if debug else words
+    try:
+        found = app(args=words, standalone_mode=False)
+        return found if isinstance(found, int) else 0
+    except UserError as problem:
+        return _refuse(problem, debug, str(problem))
+    except click.ClickException as problem:
+        return _refuse(problem, debug, " ".join(problem.format_message().split()))
+    except (click.exceptions.Abort, KeyboardInterrupt):
+        print("nnatomy: interrupted.", file=sys.stderr)
+        return 130
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except BrokenPipeError:
+        sys.stderr.close()
+        return 0
+    except MemoryError:
+        return _refuse(MemoryError(), False, "This needs more memory than there is; lower --batch-size or --limit the data.")
+    except OSError as problem:
+        where = f" {problem.filename}" if problem.filename else ""
+        return _refuse(problem, debug, f"The system refused{where}: {problem.strerror or problem}; free space, change permissions or choose another place.")
+    except Exception as problem:
+        if debug:
+            raise
+        print(f"nnatomy: an error of ours, not of yours: {type(problem).__name__}: {problem}; "
+              "run again with --debug and report what it shows.", file=sys.stderr)  # fmt: skip
+        return 1
+
+
+def _refuse(problem: BaseException, debug: bool, sentence: str) -> int:
+    if debug:
+        raise problem
+    print(f"nnatomy: {sentence}", file=sys.stderr)
+    return 2
+
+
+def entry() -> None:
+    """What the installed `nnatomy` command calls."""
+    sys.exit(main())

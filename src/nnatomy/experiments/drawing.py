@@ -1,0 +1,208 @@
+"""Pictures of runs: the room's own, learning curves, and what the task measured."""
+
+from __future__ import annotations
+
+import io
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnatomy.errors import UserError
+from nnatomy.experiments.recipe import HIGHER
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nnatomy.experiments.train import Result
+
+BLUE, ORANGE, GREEN, GREY = "#2563a8", "#d1662a", "#2e8b57", "#6b7280"
+
+
+def draw_picture(what: str, out: Path | None) -> tuple[Path, str]:
+    """Draws a room's picture from a run, or from a model trained for it now, into a new .png or .svg file.
+
+    Returns the picture's path and where the model came from.
+    """
+    from nnatomy.experiments import rooms, train
+    from nnatomy.experiments.runs import Run
+
+    is_run = Path(what).is_dir()
+    name = train.request_of(Run.open(what)).room if is_run else rooms.room(what).name
+    path = out or _free(Path("drawings") / f"{name}.png")
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise UserError(f"--out must end in .png or .svg, received {path.name}; choose one of them.")
+    if path.exists():
+        raise UserError(f"--out must name a new file, {path} exists; choose another name or remove it.")
+    if is_run:
+        run = Run.open(what)
+        prepared = train.prepare(train.request_of(run))
+        train.load_best(prepared.model, run)
+        figure = prepared.room.module("picture").draw(prepared.model, prepared.dataset)
+        source = what
+    else:
+        print(f"Training {name} for its picture, 20 s at most; to draw a run of yours, give its folder.", file=sys.stderr)
+        with tempfile.TemporaryDirectory() as folder:
+            result = train.train(name, out=Path(folder) / "run", budget=20.0, report=False)
+        figure = result.prepared.room.module("picture").draw(result.model, result.dataset)
+        source = f"{name}, trained for {result.seconds:.0f} s"
+    save(figure, path)
+    return path, source
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first of its numbered kin that is not taken."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Writes a figure whole or not at all, as its name's ending says."""
+    from nnatomy.experiments.runs import write_atomically
+
+    write_atomically(path, render(figure, path.suffix.lower().lstrip(".")))
+
+
+def render(figure: Figure, kind: str) -> bytes:
+    """A figure as the bytes of a png or svg."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format=kind, dpi=110, bbox_inches="tight", **({"metadata": {"Date": None}} if kind == "svg" else {}))
+    return buffer.getvalue()
+
+
+def curves(history: list[dict[str, Any]], metric: str) -> Figure:
+    """Training and validation loss by epoch, the metric that chose the best epoch, and that epoch marked."""
+    from matplotlib.figure import Figure
+
+    epochs = [line["epoch"] for line in history]
+    best = history[-1]["best_epoch"]
+    figure = Figure(figsize=(10, 3.6), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    marker = "o" if len(epochs) < 12 else None
+    left.plot(epochs, [line["train_loss"] for line in history], color=BLUE, label="training (while learning)", marker=marker, ms=4)
+    left.plot(epochs, [line["validation"]["loss"] for line in history], color=ORANGE, label="validation", marker=marker, ms=4)
+    left.set(title="Loss", xlabel="epoch")
+    right.plot(epochs, [line["validation"][metric] for line in history], color=GREEN, marker=marker, ms=4)
+    right.set(title=f"Validation {metric} ({'higher' if metric in HIGHER else 'lower'} is better)", xlabel="epoch")
+    for axes in (left, right):
+        axes.axvline(best, color=GREY, ls="--", lw=1, label=f"best epoch: {best}")
+        axes.grid(alpha=0.25)
+        axes.legend(frameon=False, fontsize=9)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def findings(result: Result) -> Figure | None:
+    """What the test split showed: a confusion matrix, residuals, anomaly scores over time, or a forecast."""
+    evaluation = result.evaluation
+    if evaluation is None:
+        return None
+    arrays = evaluation.arrays
+    if "probabilities" in arrays:
+        return confusion(arrays, list(result.dataset.classes))
+    if "scores" in arrays:
+        return anomalies(result, arrays)
+    if "errors" in arrays:
+        return None
+    if "predictions" in arrays:
+        return residuals(arrays) if arrays["targets"].ndim == 2 else forecasts(arrays)
+    return None
+
+
+def confusion(arrays: dict[str, Any], classes: list[str]) -> Figure:
+    """How often each class (row) was taken for each other (column); for two classes also the ROC curve."""
+    from matplotlib.figure import Figure
+    from sklearn.metrics import confusion_matrix, roc_curve
+
+    n = len(classes)
+    counts = confusion_matrix(arrays["targets"], arrays["predictions"], labels=range(n))
+    size = min(4 + 0.35 * n, 12)
+    figure = Figure(figsize=(10, 4.2) if n == 2 else (size, size * 0.9), layout="constrained")
+    axes, roc = figure.subplots(1, 2) if n == 2 else (figure.subplots(), None)
+    share = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    axes.set(title="Confusion matrix: test examples", xlabel="predicted", ylabel="true")
+    names = [c if len(c) < 18 else c[:16] + "…" for c in classes]
+    axes.set_xticks(range(n), names, rotation=0 if n <= 10 and max(map(len, names)) < 6 else 90, fontsize=9 if n < 20 else 6)
+    axes.set_yticks(range(n), names, fontsize=9 if n < 20 else 6)
+    for i in range(n if n <= 20 else 0):
+        for j in range(n):
+            if counts[i, j]:
+                axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9, color="white" if share[i, j] > 0.5 else "black")
+    if roc is not None and len(np.unique(arrays["targets"])) == 2:
+        x, y, _ = roc_curve(arrays["targets"], arrays["probabilities"][:, 1])
+        roc.plot(x, y, color=BLUE)
+        roc.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1)
+        roc.set(title=f"ROC curve for “{classes[1]}”", xlabel="false positive rate", ylabel="true positive rate")
+        roc.grid(alpha=0.25)
+    return figure
+
+
+def residuals(arrays: dict[str, Any]) -> Figure:
+    """Predicted against true values, and what is left over."""
+    from matplotlib.figure import Figure
+
+    y, guess = arrays["targets"][:, 0], arrays["predictions"][:, 0]
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.scatter(y, guess, s=8, alpha=0.35, color=BLUE, linewidths=0)
+    ends = [min(y.min(), guess.min()), max(y.max(), guess.max())]
+    left.plot(ends, ends, color=GREY, ls="--", lw=1)
+    left.set(title="Predicted against true (test)", xlabel="true", ylabel="predicted")
+    right.hist(guess - y, bins=50, color=BLUE, alpha=0.8)
+    right.axvline(0, color=GREY, ls="--", lw=1)
+    right.set(title="Residuals: predicted - true", xlabel="residual", ylabel="examples")
+    for axes in (left, right):
+        axes.grid(alpha=0.25)
+    return figure
+
+
+def forecasts(arrays: dict[str, Any]) -> Figure:
+    """Three test windows foretold, and how the error grows with the horizon."""
+    from matplotlib.figure import Figure
+
+    y, guess = arrays["targets"][..., 0], arrays["predictions"][..., 0]
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    panels = figure.subplots(1, 3)
+    for axes, at in zip(panels[:2], (len(y) // 4, 3 * len(y) // 4), strict=True):
+        axes.plot(range(1, y.shape[1] + 1), y[at], color=GREY, label="true", marker="o", ms=3)
+        axes.plot(range(1, y.shape[1] + 1), guess[at], color=BLUE, label="foretold", marker="o", ms=3)
+        axes.set(title=f"Test window {at}", xlabel="steps ahead")
+        axes.legend(frameon=False, fontsize=9)
+    panels[2].plot(range(1, y.shape[1] + 1), np.abs(y - guess).mean(axis=0), color=ORANGE, marker="o", ms=3)
+    panels[2].set(title="Mean absolute error", xlabel="steps ahead", ylim=(0, None))
+    for axes in panels:
+        axes.grid(alpha=0.25)
+    return figure
+
+
+def anomalies(result: Result, arrays: dict[str, Any]) -> Figure:
+    """The series, the labelled stretches, and the score of each test window at its middle."""
+    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+    from matplotlib.figure import Figure
+
+    line = result.dataset.timeline
+    figure = Figure(figsize=(11, 5), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=line is not None)
+    if line is None:
+        bottom.plot(arrays["scores"], color=ORANGE)
+        return figure
+    top.plot(line.times, line.values[:, 0], color=BLUE, lw=0.7)
+    top.set(title=f"{line.columns[0]}; labelled anomalies are shaded")
+    middles = line.times[np.minimum(line.test_starts + line.window // 2, len(line.times) - 1)]
+    order = np.argsort(middles)
+    bottom.plot(middles[order], arrays["scores"][order], ".", color=ORANGE, ms=3)
+    bottom.set(title="Reconstruction error of each test window: high where the series does what training never showed", yscale="log")
+    for axes in (top, bottom):
+        for start, stop in line.labelled:
+            axes.axvspan(np.datetime64(start), np.datetime64(stop), color="#e11d48", alpha=0.15)  # type: ignore[arg-type]
+        axes.grid(alpha=0.25)
+    locator = AutoDateLocator()
+    bottom.xaxis.set_major_locator(locator)
+    bottom.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    return figure

@@ -1,0 +1,147 @@
+"""Overriding a recipe: `--set key=value`, `--lr`, `--epochs`, `--batch-size`, and the plain form that a run's folder keeps."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+from nnatomy import optim
+from nnatomy.errors import UserError, unknown_name
+from nnatomy.experiments.recipe import Recipe
+
+FIELDS = {"clip": 1.0, "patience": 1, "average": 0.999}
+"""Fields of a recipe that --set may change, each with a value of its type."""
+
+
+def override(
+    recipe: Recipe,
+    settings: Mapping[str, str] | None = None,
+    *,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    lr: float | None = None,
+) -> Recipe:
+    """A recipe with the user's choices in it. Raises UserError for unknown names and values that do not fit."""
+    for name, value in (("--epochs", epochs), ("--batch-size", batch_size)):
+        if value is not None and value < 1:
+            raise UserError(f"{name} must be at least 1, received {value}; give a larger number.")
+    if lr is not None and not 0 < lr < float("inf"):
+        raise UserError(f"--lr must be a positive number, received {lr:g}; give one such as 0.001.")
+    recipe = replace(recipe, epochs=epochs or recipe.epochs, batch_size=batch_size or recipe.batch_size)
+    chosen = dict(settings or {})
+    if "optimizer" in chosen:
+        name = chosen.pop("optimizer")
+        if name not in _optimizers():
+            raise unknown_name("optimizer", name, _optimizers())
+        kept = {k: v for k, v in recipe.optimizer.keywords.items() if k in _keywords(_optimizers()[name])}
+        recipe = replace(recipe, optimizer=partial(_optimizers()[name], **kept))
+    if "schedule" in chosen:
+        name = chosen.pop("schedule")
+        known = _schedules()
+        if name.lower() != "none" and name not in known:
+            raise unknown_name("schedule", name, ["none", *known])
+        recipe = replace(recipe, schedule=None if name.lower() == "none" else partial(known[name]))
+    if lr is not None:
+        recipe = replace(recipe, optimizer=partial(recipe.optimizer, lr=lr))
+    for key, text in chosen.items():
+        recipe = _set(recipe, key, text)
+    return recipe
+
+
+def _set(recipe: Recipe, key: str, text: str) -> Recipe:
+    options = {**_defaults(recipe.build), **recipe.options}
+    rates = {k: v for k, v in _keywords(recipe.optimizer.func).items() if k not in ("params", "self")}
+    if key in options:
+        return replace(recipe, options={**recipe.options, key: _parse(key, text, options[key])})
+    if key in FIELDS:
+        value = None if text.lower() == "none" else _parse(key, text, FIELDS[key])
+        if value is not None and value <= 0:
+            raise UserError(f"--set {key} must be positive, received {text}; give a larger number or none.")
+        return replace(recipe, **{key: value})
+    if key in rates:
+        return replace(recipe, optimizer=partial(recipe.optimizer, **{key: _parse(key, text, rates[key])}))
+    raise unknown_name("setting", key, [*options, *FIELDS, *rates, "optimizer", "schedule"])
+
+
+def _parse(key: str, text: str, like: Any) -> Any:
+    """A value of the type that the default has."""
+    try:
+        if isinstance(like, bool):
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
+        if isinstance(like, int):
+            return int(text)
+        if isinstance(like, float):
+            return float(text)
+        if isinstance(like, tuple | list):
+            kind = type(like[0]) if like else int
+            return tuple(kind(part) for part in text.split(",") if part)
+    except (ValueError, KeyError):
+        shape = "numbers with commas between them" if isinstance(like, tuple | list) else f"of type {type(like).__name__}"
+        raise UserError(f"--set {key} must be {shape}, received {text!r}; for example {key}={_shown(like)}.") from None
+    if like is None:
+        for kind in (int, float):
+            try:
+                return kind(text)
+            except ValueError:
+                continue
+        return None if text.lower() == "none" else text
+    return text
+
+
+def _shown(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _defaults(build: Callable[..., Any]) -> dict[str, Any]:
+    """The keyword arguments of a room's `build` after the data set, with their defaults."""
+    parameters = list(inspect.signature(build).parameters.values())[1:]
+    return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
+
+
+def _keywords(function: Callable[..., Any]) -> dict[str, Any]:
+    return {p.name: p.default for p in inspect.signature(function).parameters.values() if p.name != "params"}
+
+
+def _optimizers() -> dict[str, Any]:
+    classes = {name: getattr(optim, name) for name in optim.__all__}
+    return {
+        name: c for name, c in classes.items()
+        if inspect.isclass(c) and issubclass(c, optim.Optimizer) and c is not optim.Optimizer and name != "LBFGS"
+    }  # fmt: skip
+
+
+def _schedules() -> dict[str, Any]:
+    """Schedules that need nothing but the total number of steps."""
+    classes = {name: getattr(optim, name) for name in optim.__all__}
+    found = {}
+    for name, c in classes.items():
+        if inspect.isclass(c) and issubclass(c, optim.Schedule) and c is not optim.Schedule:
+            needed = [p for p in inspect.signature(c).parameters.values() if p.default is inspect.Parameter.empty]
+            if [p.name for p in needed] == ["total"]:
+                found[name] = c
+    return found
+
+
+def plain(recipe: Recipe) -> dict[str, Any]:
+    """A resolved recipe in plain values, for people and for the run's folder."""
+
+    def call(p: partial[Any] | None) -> dict[str, Any] | None:
+        return None if p is None else {"name": p.func.__name__, **p.keywords}
+
+    return {
+        "model": dict(recipe.options),
+        "loss": getattr(recipe.loss, "__name__", str(recipe.loss)),
+        "optimizer": call(recipe.optimizer),
+        "schedule": call(recipe.schedule),
+        "epochs": recipe.epochs,
+        "batch_size": recipe.batch_size,
+        "metric": recipe.metric,
+        "clip": recipe.clip,
+        "patience": recipe.patience,
+        "average": recipe.average,
+        "augment": None if recipe.augment is None else [getattr(c, "__name__", str(c)) for c in recipe.augment.changes],
+        "load": dict(recipe.load),
+    }

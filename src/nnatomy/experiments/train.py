@@ -1,0 +1,384 @@
+"""Training a room: from a name and some data to a model, its scores and the folder that holds them."""
+
+from __future__ import annotations
+
+import shlex
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnatomy import backends, data, random
+from nnatomy.data.dataset import Dataset
+from nnatomy.errors import UserError
+from nnatomy.experiments import callbacks as cb
+from nnatomy.experiments.loop import Callback, Loop, Position
+from nnatomy.experiments.recipe import Recipe
+from nnatomy.experiments.rooms import Room
+from nnatomy.experiments.rooms import room as find_room
+from nnatomy.experiments.runs import Run, environment, load_arrays
+from nnatomy.experiments.settings import override, plain
+from nnatomy.experiments.step import Step
+from nnatomy.experiments.tasks import Evaluation, Task, task_for
+from nnatomy.layers.module import Module
+
+
+DESCRIBED = ("name", "kind", "task", "classes", "input_shape", "outputs", "description")
+"""What a run's folder keeps of the data set, beside the preprocessing, so that its model can be built without the data."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asked for: plain values, from which the same run can be started again."""
+
+    room: str
+    data: str | None = None
+    target: str | None = None
+    keep: tuple[str, ...] = ()
+    types: Mapping[str, str] = field(default_factory=dict)
+    labels: str | None = None
+    window: int | None = None
+    horizon: int | None = None
+    limit: int | None = None
+    epochs: int | None = None
+    batch_size: int | None = None
+    lr: float | None = None
+    seed: int = 0
+    budget: float | None = None
+    backend: str = "numpy"
+    offline: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def command(self) -> str:
+        """The command line that asks for the same."""
+        words = ["nnatomy", "train", self.room]
+        for name, value in vars(self).items():
+            flag = "--" + name.replace("_", "-")
+            if name in ("room", "settings", "types", "keep") or value == type(self).__dataclass_fields__[name].default:
+                continue
+            words += [flag] if value is True else [flag, f"{value:g}s" if name == "budget" else str(value)]
+        words += [word for name in self.keep for word in ("--keep", name)]
+        words += [word for name, kind in self.types.items() for word in ("--types", f"{name}={kind}")]
+        words += [word for key, value in self.settings.items() for word in ("--set", f"{key}={value}")]
+        return shlex.join(words)
+
+
+@dataclass
+class Prepared:
+    """A request made real: data, recipe, model and the task that measures it."""
+
+    request: Request
+    room: Room
+    recipe: Recipe
+    dataset: Dataset
+    model: Module
+    task: Task
+
+
+@dataclass
+class Result:
+    """A finished (or interrupted) run."""
+
+    prepared: Prepared
+    run: Run
+    epochs: int
+    seconds: float
+    metrics: dict[str, float]
+    """On the test split, which nothing was chosen by."""
+    evaluation: Evaluation | None
+    stopped: str = ""
+    interrupted: bool = False
+
+    @property
+    def model(self) -> Module:
+        """The trained model, with the weights of the best epoch."""
+        return self.prepared.model
+
+    @property
+    def dataset(self) -> Dataset:
+        return self.prepared.dataset
+
+    def to_json(self) -> dict[str, Any]:
+        """What `nnatomy train --json` prints."""
+        return {
+            "room": self.prepared.room.name,
+            "run": str(self.run.folder),
+            "backend": self.prepared.request.backend,
+            "epochs": self.epochs,
+            "seconds": round(self.seconds, 3),
+            "parameters": self.model.count_parameters(),
+            "metrics": {name: finite(value) for name, value in self.metrics.items()},
+        } | ({"interrupted": True} if self.interrupted else {})
+
+
+def finite(value: float) -> float | None:
+    """JSON knows no NaN and no infinity: null stands for them."""
+    return value if np.isfinite(value) else None
+
+
+def prepare(request: Request) -> Prepared:
+    """Loads the data, chooses the recipe that fits it and builds the model. Raises UserError for all that does not fit."""
+    backends.use(request.backend)
+    room = find_room(request.room)
+    recipe, dataset = _choose(room, request)
+    recipe = override(
+        recipe, request.settings, epochs=request.epochs, batch_size=request.batch_size, lr=request.lr
+    )
+    if request.budget is not None and not 0 < request.budget < float("inf"):
+        raise UserError(f"--budget must be a positive time, received {request.budget:g} s; give one such as 2m.")
+    if request.seed < 0:
+        raise UserError(f"--seed must be 0 or more, received {request.seed}; give another number.")
+    random.seed(request.seed)
+    model = recipe.build(dataset, **recipe.options)
+    return Prepared(request, room, recipe, dataset, model, task_for(recipe, dataset))
+
+
+def _choose(room: Room, request: Request) -> tuple[Recipe, Dataset]:
+    """The first recipe for the kind and task of the data, and the data read as that recipe wants it."""
+    recipes = list(room.recipes)
+    asked = {
+        "target": request.target, "keep": request.keep, "types": request.types, "labels": request.labels,
+        "seed": request.seed, "limit": request.limit, "offline": request.offline,
+        **{k: v for k, v in (("window", request.window), ("horizon", request.horizon)) if v is not None},
+    }  # fmt: skip
+    if request.data is None:
+        recipes = recipes[:1]
+    source = request.data if request.data is not None else recipes[0].data
+    while True:
+        kinds = tuple(dict.fromkeys(r.kind for r in recipes))
+        tasks = tuple(dict.fromkeys(t for r in recipes for t in r.tasks))
+        common = dict(recipes[0].load) if all(r.load == recipes[0].load for r in recipes) else {}
+        dataset = data.load(source, kinds, tasks=tasks, **(common | asked))
+        fitting = [r for r in recipes if r.kind == dataset.kind and (dataset.task in r.tasks or "reconstruction" in r.tasks)]
+        if not fitting:
+            raise UserError(
+                f"The room {room.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; "
+                "choose other data or another room."
+            )
+        if common == dict(fitting[0].load):
+            return fitting[0], dataset
+        recipes = fitting[:1]  # read it again, as this recipe wants it
+
+
+def train(
+    room: str,
+    data: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = False,
+    report: bool = True,
+    **asked: Any,
+) -> Result:
+    """Trains a room and writes its run's folder; what can be asked for is in `Request`.
+
+    >>> result = nn.experiments.train("mlp", "titanic.csv", target="survived", seed=1)  # doctest: +SKIP
+    >>> result.metrics["auc"], result.run.folder  # doctest: +SKIP
+
+    Raises UserError for bad input, before anything is written where it can be known by then.
+    """
+    unknown = set(asked) - set(Request.__dataclass_fields__)
+    if unknown:
+        raise UserError(f"train() takes {', '.join(Request.__dataclass_fields__)}. Received {', '.join(sorted(unknown))}.")
+    settings = {k: _as_text(v) for k, v in (asked.pop("settings", None) or {}).items()}
+    request = Request(room, None if data is None else _settled(data), settings=settings, **_settled_labels(asked))
+    prepared = prepare(request)
+    if progress:
+        announce(prepared)
+    run = Run.create(room, out)
+    run.write_json("run.json", {"request": _plain_request(request), "command": request.command(), "recipe": plain(prepared.recipe)})
+    run.write_json("environment.json", environment())
+    run.write_json("preprocessing.json", prepared.dataset.preprocessing.to_json())
+    run.write_json("dataset.json", {name: _listed(getattr(prepared.dataset, name)) for name in DESCRIBED})
+    return _fit(prepared, run, Position(), {}, None, [], callbacks, progress, report)
+
+
+def resume(
+    folder: str | Path, *, callbacks: Sequence[Callback] = (), progress: bool = False, report: bool = True
+) -> Result:
+    """Continues an interrupted run exactly: its final weights are those of a run that was never interrupted."""
+    run = Run.open(folder)
+    request = request_of(run)
+    prepared = prepare(request)
+    if prepared.dataset.preprocessing.to_json() != run.read_json("preprocessing.json"):
+        raise UserError(f"A run continues on the data it began with, {request.data or prepared.recipe.data} has changed; start a new run.")
+    if not run.last.exists():
+        return _fit(prepared, run, Position(), {}, None, [], callbacks, progress, report)
+    state, position, best, saved = cb.load_checkpoint(run)
+    return _fit(prepared, run, position, best, state, saved, callbacks, progress, report)
+
+
+def request_of(run: Run) -> Request:
+    """What was asked for when the run was made."""
+    saved = run.read_json("run.json")
+    try:
+        fields = saved["request"]
+        return Request(**{**fields, "keep": tuple(fields["keep"])})
+    except (KeyError, TypeError):
+        raise UserError(f"{run.folder / 'run.json'} is damaged: it does not say what was asked for; train again.") from None
+
+
+def restore(folder: str | Path) -> tuple[Prepared, Run]:
+    """The trained model of a run, with the weights of its best epoch; needs nothing but the folder.
+
+    Its data set has the preprocessing and the sizes of the one it was trained on, and no examples.
+    """
+    run = Run.open(folder)
+    request = request_of(run)
+    backends.use(request.backend)
+    saved = run.read_json("dataset.json")
+    nothing = data.ArraySplit((np.zeros(0),))
+    try:
+        fields = {**saved, "classes": tuple(saved["classes"]), "input_shape": tuple(saved["input_shape"])}
+        preprocessing = data.preprocessing_from_json(run.read_json("preprocessing.json"))
+        dataset = Dataset(train=nothing, validation=nothing, test=nothing, preprocessing=preprocessing, notices=(), **fields)
+    except (KeyError, TypeError):
+        raise UserError(f"{run.folder / 'dataset.json'} is damaged: it does not describe the data; train again.") from None
+    room = find_room(request.room)
+    recipe = next(r for r in room.recipes if r.kind == dataset.kind and ({dataset.task, "reconstruction"} & set(r.tasks)))
+    recipe = override(recipe, request.settings, epochs=request.epochs, batch_size=request.batch_size, lr=request.lr)
+    prepared = Prepared(request, room, recipe, dataset, recipe.build(dataset, **recipe.options), task_for(recipe, dataset))
+    load_best(prepared.model, run)
+    return prepared, run
+
+
+def load_best(model: Module, run: Run) -> None:
+    """Gives a model the weights of the run's best epoch, or the last ones where no epoch has ended yet."""
+    if not (run.best.exists() or run.last.exists()):
+        raise UserError(f"The run in {run.folder} has no weights yet; continue it with nnatomy train --resume {run.folder}.")
+    path = run.best if run.best.exists() else run.last
+    arrays, _ = load_arrays(path)
+    inside = {k.removeprefix("model/"): v for k, v in arrays.items() if k.startswith("model/")}
+    model.load_state_dict(arrays if path == run.best else inside)
+    model.eval()
+
+
+def evaluate(folder: str | Path, source: str | Path | None = None, split: str = "test") -> Evaluation:
+    """Metrics of a trained run on one split of its own data, or on another file that holds targets."""
+    if source is None:
+        run = Run.open(folder)
+        prepared = prepare(request_of(run))
+        load_best(prepared.model, run)
+        if split not in ("train", "validation", "test"):
+            raise UserError(f"--split must be train, validation or test, received {split!r}; give one of these.")
+        return prepared.task.evaluate(prepared.model, getattr(prepared.dataset, split))
+    prepared, _ = restore(folder)
+    inputs = data.load_inputs(_settled(source), prepared.dataset.preprocessing)
+    if inputs.targets is None:
+        raise UserError(f"To evaluate, {source} must hold the targets too; use nnatomy predict for a file without them.")
+    return prepared.task.evaluate(prepared.model, data.ArraySplit((*inputs.arrays, inputs.targets)))
+
+
+def predict(folder: str | Path, source: str | Path) -> dict[str, list[Any]]:
+    """The answers of a trained run for a file, as columns; the first names the rows."""
+    prepared, _ = restore(folder)
+    inputs = data.load_inputs(_settled(source), prepared.dataset.preprocessing)
+    columns = prepared.task.predict(prepared.model, inputs.arrays)
+    return {"row": list(inputs.rows)} | {name: values.tolist() for name, values in columns.items()}
+
+
+def _fit(
+    prepared: Prepared, run: Run, position: Position, best: dict[str, Any], state: Any, saved: list[Any],
+    extra: Sequence[Callback], progress: bool, report: bool,
+) -> Result:  # fmt: skip
+    recipe, request, model = prepared.recipe, prepared.request, prepared.model
+    optimizer = recipe.optimizer(model.named_parameters()) if any(True for _ in model.parameters()) else None
+    if optimizer is None:
+        raise UserError(f"The room {prepared.room.name} has nothing to learn by gradients with these options.")
+    step = Step(model, optimizer, recipe.loss, recipe.clip, recipe.average)
+    watching: list[Callback] = [cb.Log(run), *extra]
+    if recipe.patience is not None:
+        watching.append(cb.EarlyStopping(recipe.patience))
+    if progress:
+        watching.append(cb.Progress())
+    watching.append(cb.Checkpoints(run))  # last, so that it saves what the others have decided
+    for callback, kept in zip(watching, saved, strict=False):
+        if kept is not None:
+            callback.state = kept
+    loop = Loop(
+        recipe, prepared.dataset, prepared.task, step, recipe.epochs, recipe.batch_size, request.seed, request.budget,
+        callbacks=watching, position=position, best=best,
+    )  # fmt: skip
+    if recipe.schedule is not None:
+        loop.schedule = recipe.schedule(position.total or recipe.epochs * loop.steps_per_epoch)
+    with _stopping_on_ctrl_c(loop):
+        loop.fit(step.state() if state is None else state)
+    if loop.outcome == "interrupted":
+        return Result(prepared, run, position.epoch, position.seconds, {}, None, interrupted=True)
+    if loop.best:
+        model.load_state_dict(loop.best)
+    model.eval()
+    evaluation = prepared.task.evaluate(model, prepared.dataset.test)
+    result = Result(prepared, run, position.epoch, position.seconds, evaluation.metrics, evaluation, position.stopped)
+    run.write_json("result.json", result.to_json())
+    if report:
+        from nnatomy.experiments.report import write_report
+
+        write_report(result)
+    return result
+
+
+@contextmanager
+def _stopping_on_ctrl_c(loop: Loop) -> Iterator[None]:
+    """The first Ctrl-C (or a polite kill) ends the run after its current step, in good order; a second one at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: Any) -> None:
+        if loop.interrupted:
+            raise KeyboardInterrupt
+        loop.interrupted = True
+
+    before = {s: signal.signal(s, stop) for s in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for s, handler in before.items():
+            signal.signal(s, handler)
+
+
+def announce(prepared: Prepared) -> None:
+    """Tells, before the work begins, what will be trained on what, and what was noticed in the data."""
+    import sys
+
+    dataset = prepared.dataset
+    sizes = ", ".join(f"{len(s):,} {name}" for name, s in (("training", dataset.train), ("validation", dataset.validation), ("test", dataset.test)))
+    print(f"{prepared.room.front['title']} with {prepared.model.count_parameters():,} parameters on {dataset.name} "
+          f"({dataset.task}): {sizes} examples.", file=sys.stderr)  # fmt: skip
+    for notice in dataset.notices:
+        print(f"  note: {notice}", file=sys.stderr)
+
+
+def _settled(source: str | Path) -> str:
+    """A path as an absolute one, so that a run can be continued from anywhere; a name as it is."""
+    text = str(source)
+    if text in data.names():
+        return text
+    path = Path(text).expanduser()
+    return str(path.resolve()) if path.exists() else text
+
+
+def _settled_labels(asked: dict[str, Any]) -> dict[str, Any]:
+    if asked.get("labels") is not None:
+        asked["labels"] = _settled(asked["labels"])
+    if "keep" in asked:
+        asked["keep"] = tuple(asked["keep"])
+    return asked
+
+
+def _listed(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _as_text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list | tuple) else str(value)
+
+
+def _plain_request(request: Request) -> dict[str, Any]:
+    return {**vars(request), "keep": list(request.keep), "types": dict(request.types), "settings": dict(request.settings)}

@@ -1,0 +1,41 @@
+"""What all tests share: quiet frameworks, one thread each, shapes checked in the rooms, and where real data lie."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
+os.environ.setdefault("TF_NUM_INTEROP_THREADS", "1")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
+os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+from collections.abc import Iterator  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+import pytest  # noqa: E402
+from jaxtyping import install_import_hook  # noqa: E402
+
+install_import_hook("nnatomy.architectures", "beartype.beartype")
+
+
+@pytest.fixture
+def real_data() -> Path:
+    """The folder of real data sets; tests that need it are skipped where NNATOMY_DATA does not name one."""
+    folder = os.environ.get("NNATOMY_DATA")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("needs real data: set NNATOMY_DATA to its folder")
+    return Path(folder)
+
+
+@pytest.fixture(autouse=True)
+def _same_start() -> Iterator[None]:
+    """Every test starts from the same random stream and on the numpy backend, and leaves both as it found them."""
+    from nnatomy import backends, random
+
+    random.seed(0)
+    yield
+    backends.use("numpy")
