@@ -26,6 +26,8 @@ _LAZY = ("architectures", "atlas", "cli", "data", "experiments", "functional", "
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"nnatomy.{name}")
+    if name in ("NeuralClassifier", "NeuralRegressor"):
+        return getattr(importlib.import_module("nnatomy.experiments"), name)
     if not name.startswith("_"):
         layers = importlib.import_module("nnatomy.layers")
         if name in layers.__all__:

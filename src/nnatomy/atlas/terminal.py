@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from nnatomy.experiments.rooms import Room
+from nnatomy.experiments.discovery import Room
 
 
 def show_page(room: Room) -> None:

@@ -19,7 +19,7 @@ def list_(
     family: Annotated[str | None, typer.Option(help="Only the rooms of one family.")] = None, as_json: Json = False
 ) -> None:
     """List the rooms: one for each architecture, in the order of their years."""
-    from nnatomy.experiments.rooms import rooms
+    from nnatomy.experiments.discovery import rooms
 
     found = [room for room in rooms().values() if family in (None, room.family)]
     if not found:
@@ -36,7 +36,7 @@ def list_(
 def info(name: Annotated[str, typer.Argument(help="A room, as nnatomy list shows it.")], as_json: Json = False) -> None:
     """Show a room's page: what the architecture is, why, how, when, and its sources."""
     from nnatomy.atlas.terminal import show_page
-    from nnatomy.experiments.rooms import room
+    from nnatomy.experiments.discovery import room
 
     found = room(name)
     if as_json:
@@ -110,7 +110,7 @@ def evaluate(
 ) -> None:
     """Measure a trained run on held-out data."""
     from nnatomy import experiments
-    from nnatomy.experiments.train import finite
+    from nnatomy.experiments.training import finite
 
     found = experiments.evaluate(run, data, split)
     if as_json:
@@ -156,7 +156,7 @@ def verify(
     as_json: Json = False,
 ) -> int:
     """Hold rooms against their PyTorch and Keras twins: outputs, gradients and weights after three steps."""
-    from nnatomy.experiments.rooms import room, rooms
+    from nnatomy.experiments.discovery import room, rooms
     from nnatomy.experiments.verify import show, verify_rooms
 
     found = [room(name) for name in names] if names else list(rooms().values())
@@ -225,13 +225,14 @@ def _metrics(metrics: dict[str, float], title: str) -> None:
 def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
     from rich import box
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     table = Table(box=box.SIMPLE_HEAD)
     for i, column in enumerate(header):
         table.add_column(column, overflow="fold", no_wrap=i == 0)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*map(escape, row))
     console = Console()
     if not console.is_terminal:
         console.width = 140

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-import click
 import typer
 
 from nnatomy import __version__
@@ -15,7 +14,6 @@ from nnatomy.errors import UserError
 app = typer.Typer(
     name="nnatomy",
     help="The anatomy of neural networks: from scratch, proven equal to PyTorch and Keras, trained by one command.",
-    no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -44,6 +42,7 @@ for function in commands.COMMANDS:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line and returns its exit code: 0, 2 for bad input (one sentence), 130 after Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    words = words or ["--help"]
     debug = "--debug" in words
     words = ["--debug", *(w for w in words if w != "--debug")] if debug else words
     try:
@@ -51,12 +50,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return found if isinstance(found, int) else 0
     except UserError as problem:
         return _refuse(problem, debug, str(problem))
-    except click.ClickException as problem:
-        return _refuse(problem, debug, " ".join(problem.format_message().split()))
-    except (click.exceptions.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         print("nnatomy: interrupted.", file=sys.stderr)
         return 130
-    except click.exceptions.Exit as leave:
+    except typer.Exit as leave:
         return leave.exit_code
     except BrokenPipeError:
         sys.stderr.close()
@@ -67,6 +64,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         where = f" {problem.filename}" if problem.filename else ""
         return _refuse(problem, debug, f"The system refused{where}: {problem.strerror or problem}; free space, change permissions or choose another place.")
     except Exception as problem:
+        if hasattr(problem, "format_message"):  # a command line that cannot be read, told by Typer's own copy of Click or by Click
+            return _refuse(problem, debug, " ".join(str(problem.format_message()).split()))
         if debug:
             raise
         print(f"nnatomy: an error of ours, not of yours: {type(problem).__name__}: {problem}; "

@@ -1,15 +1,42 @@
-"""How rooms are trained and measured: recipes, the loop, runs, tasks. Imports of models happen when a room is asked for."""
+"""How rooms are trained and measured: recipes, the loop, runs, tasks. Parts are imported when they are first used."""
 
-from nnatomy.experiments.callbacks import Checkpoints, EarlyStopping, Log, Progress
-from nnatomy.experiments.loop import Callback, Loop, Position
-from nnatomy.experiments.recipe import Case, Recipe
-from nnatomy.experiments.rooms import Room, room, rooms
-from nnatomy.experiments.runs import Run
-from nnatomy.experiments.step import Step
-from nnatomy.experiments.tasks import Evaluation, Task, task_for
-from nnatomy.experiments.train import Prepared, Request, Result, evaluate, predict, restore, resume, train
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from nnatomy.experiments.callbacks import Checkpoints, EarlyStopping, Log, Progress
+    from nnatomy.experiments.estimators import NeuralClassifier, NeuralRegressor
+    from nnatomy.experiments.loop import Callback, Loop, Position
+    from nnatomy.experiments.recipe import Case, Recipe
+    from nnatomy.experiments.discovery import Room, room, rooms
+    from nnatomy.experiments.runs import Run
+    from nnatomy.experiments.step import Step
+    from nnatomy.experiments.tasks import Evaluation, Task, task_for
+    from nnatomy.experiments.training import Prepared, Request, Result, evaluate, predict, restore, resume, train
+
+_PLACES = {
+    "callbacks": ("Checkpoints", "EarlyStopping", "Log", "Progress"),
+    "estimators": ("NeuralClassifier", "NeuralRegressor"),
+    "loop": ("Callback", "Loop", "Position"),
+    "recipe": ("Case", "Recipe"),
+    "discovery": ("Room", "room", "rooms"),
+    "runs": ("Run",),
+    "step": ("Step",),
+    "tasks": ("Evaluation", "Task", "task_for"),
+    "training": ("Prepared", "Request", "Result", "evaluate", "predict", "restore", "resume", "train"),
+}
+_WHERE = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
-    "Callback", "Case", "Checkpoints", "EarlyStopping", "Evaluation", "Log", "Loop", "Position", "Prepared", "Progress",
-    "Recipe", "Request", "Result", "Room", "Run", "Step", "Task", "evaluate", "predict", "restore", "resume", "room", "rooms", "task_for", "train",
+    "Callback", "Case", "Checkpoints", "EarlyStopping", "Evaluation", "Log", "Loop", "NeuralClassifier", "NeuralRegressor",
+    "Position", "Prepared", "Progress", "Recipe", "Request", "Result", "Room", "Run", "Step", "Task", "evaluate", "predict",
+    "restore", "resume", "room", "rooms", "task_for", "train",
 ]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"nnatomy.experiments.{_WHERE[name]}"), name)
+    raise AttributeError(f"module 'nnatomy.experiments' has no attribute {name!r}")

@@ -16,7 +16,7 @@ from nnatomy.experiments.recipe import HIGHER
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nnatomy.experiments.train import Result
+    from nnatomy.experiments.training import Result
 
 BLUE, ORANGE, GREEN, GREY = "#2563a8", "#d1662a", "#2e8b57", "#6b7280"
 
@@ -26,11 +26,11 @@ def draw_picture(what: str, out: Path | None) -> tuple[Path, str]:
 
     Returns the picture's path and where the model came from.
     """
-    from nnatomy.experiments import rooms, train
+    from nnatomy.experiments import discovery, training
     from nnatomy.experiments.runs import Run
 
     is_run = Path(what).is_dir()
-    name = train.request_of(Run.open(what)).room if is_run else rooms.room(what).name
+    name = training.request_of(Run.open(what)).room if is_run else discovery.room(what).name
     path = out or _free(Path("drawings") / f"{name}.png")
     if path.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"--out must end in .png or .svg, received {path.name}; choose one of them.")
@@ -38,14 +38,14 @@ def draw_picture(what: str, out: Path | None) -> tuple[Path, str]:
         raise UserError(f"--out must name a new file, {path} exists; choose another name or remove it.")
     if is_run:
         run = Run.open(what)
-        prepared = train.prepare(train.request_of(run))
-        train.load_best(prepared.model, run)
+        prepared = training.prepare(training.request_of(run))
+        training.load_best(prepared.model, run)
         figure = prepared.room.module("picture").draw(prepared.model, prepared.dataset)
         source = what
     else:
         print(f"Training {name} for its picture, 20 s at most; to draw a run of yours, give its folder.", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder:
-            result = train.train(name, out=Path(folder) / "run", budget=20.0, report=False)
+            result = training.train(name, out=Path(folder) / "run", budget=20.0, report=False)
         figure = result.prepared.room.module("picture").draw(result.model, result.dataset)
         source = f"{name}, trained for {result.seconds:.0f} s"
     save(figure, path)

@@ -129,17 +129,18 @@ class Loop:
 
     def _finish_epoch(self) -> None:
         at = self.position
-        weights = self.step.evaluated(self.state)
-        with self.weights(weights):
-            found = self.task.evaluate(self.step.model, self.dataset.validation)
-        value = found.metrics[self.recipe.metric]
-        if better(self.recipe.metric, value, at.best):
-            at.best, at.best_epoch = value, at.epoch + 1
-            self.best = {name: np.array(a) for name, a in weights.items()}
+        metrics: dict[str, float] = {}
+        if len(self.dataset.validation):
+            weights = self.step.evaluated(self.state)
+            with self.weights(weights):
+                metrics = self.task.evaluate(self.step.model, self.dataset.validation).metrics
+            if better(self.recipe.metric, metrics[self.recipe.metric], at.best):
+                at.best, at.best_epoch = metrics[self.recipe.metric], at.epoch + 1
+                self.best = {name: np.array(a) for name, a in weights.items()}
         train_loss = at.loss_sum / max(at.examples, 1)
         line = {
             "epoch": at.epoch + 1, "step": at.step, "lr": self.lr(), "train_loss": train_loss,
-            "validation": found.metrics, "seconds": round(self.elapsed(), 3), "best_epoch": at.best_epoch,
+            "validation": metrics, "seconds": round(self.elapsed(), 3), "best_epoch": at.best_epoch,
         }  # fmt: skip
         at.epoch += 1
         at.batch, at.loss_sum, at.examples = 0, 0.0, 0

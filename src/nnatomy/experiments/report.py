@@ -11,7 +11,7 @@ from nnatomy.experiments import drawing
 from nnatomy.experiments.runs import write_atomically
 
 if TYPE_CHECKING:
-    from nnatomy.experiments.train import Result
+    from nnatomy.experiments.training import Result
 
 STYLE = """
 :root { color-scheme: light; }

@@ -19,8 +19,8 @@ from nnatomy.errors import UserError
 from nnatomy.experiments import callbacks as cb
 from nnatomy.experiments.loop import Callback, Loop, Position
 from nnatomy.experiments.recipe import Recipe
-from nnatomy.experiments.rooms import Room
-from nnatomy.experiments.rooms import room as find_room
+from nnatomy.experiments.discovery import Room
+from nnatomy.experiments.discovery import room as find_room
 from nnatomy.experiments.runs import Run, environment, load_arrays
 from nnatomy.experiments.settings import override, plain
 from nnatomy.experiments.step import Step
