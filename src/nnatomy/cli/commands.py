@@ -22,10 +22,10 @@ def list_(
     from nnatomy.experiments.discovery import rooms
 
     found = [room for room in rooms().values() if family in (None, room.family)]
-    if not found:
+    if family is not None and not found:
         from nnatomy.errors import unknown_name
 
-        raise unknown_name("family", str(family), sorted({room.family for room in rooms().values()}))
+        raise unknown_name("family", family, sorted({room.family for room in rooms().values()}))
     rows = [(room.name, str(room.front["year"]), room.family, room.front["idea"]) for room in found]
     if as_json:
         _print_json({"rooms": [dict(zip(("name", "year", "family", "idea"), row, strict=True)) for row in rows]})
