@@ -1,0 +1,5 @@
+"""The perceptron (1958)."""
+
+from nnatomy.architectures.feedforward.perceptron.model import Perceptron, build, delta_rule, learn, loss, perceptron_criterion
+
+__all__ = ["Perceptron", "build", "delta_rule", "learn", "loss", "perceptron_criterion"]
