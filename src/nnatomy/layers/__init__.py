@@ -1,1 +1,22 @@
-__all__: list[str] = []
+"""The parts that models are made of. `nn.Linear` and `nnatomy.layers.Linear` are the same thing."""
+
+from nnatomy.layers import activation, convolution, dropout, embedding, linear, loss, normalisation, pooling
+from nnatomy.layers.activation import *  # noqa: F403
+from nnatomy.layers.convolution import *  # noqa: F403
+from nnatomy.layers.dropout import *  # noqa: F403
+from nnatomy.layers.embedding import *  # noqa: F403
+from nnatomy.layers.linear import *  # noqa: F403
+from nnatomy.layers.loss import *  # noqa: F403
+from nnatomy.layers.module import Module, Sequential
+from nnatomy.layers.normalisation import *  # noqa: F403
+from nnatomy.layers.pooling import *  # noqa: F403
+
+__all__ = ["Module", "Sequential"]
+__all__ += linear.__all__
+__all__ += convolution.__all__
+__all__ += pooling.__all__
+__all__ += normalisation.__all__
+__all__ += dropout.__all__
+__all__ += embedding.__all__
+__all__ += activation.__all__
+__all__ += loss.__all__

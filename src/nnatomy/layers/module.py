@@ -145,8 +145,8 @@ class Module:
             raise UserError(f"These weights do not fit {type(self).__name__}: {'; '.join(problems)}.")
         for name, value in own.items():
             if name in state:
-                value.data = B.array(getattr(state[name], "data", state[name]) if isinstance(state[name], Tensor) else state[name],
-                                     dtype=value.dtype)  # fmt: skip
+                given = state[name]
+                value.data = B.array(given.data if isinstance(given, Tensor) else given, dtype=value.dtype)
 
     def count_parameters(self) -> int:
         """How many numbers are learned."""

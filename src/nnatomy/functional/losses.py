@@ -1,0 +1,345 @@
+"""Losses: what training makes small. Each takes reduction="mean", "sum" or "none"; names and meanings are PyTorch's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from nnatomy import ops
+from nnatomy.backends import B
+from nnatomy.errors import UserError
+from nnatomy.functional.normalisation import normalize
+from nnatomy.ops.indexing import raw
+from nnatomy.ops.primitive import primitive
+
+__all__ = [
+    "binary_cross_entropy", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "cosine_similarity", "cross_entropy",
+    "dice_loss", "hinge_loss", "huber_loss", "info_nce_loss", "kl_div", "l1_loss", "mse_loss", "multi_margin_loss", "nll_loss",
+    "pairwise_distance", "sigmoid_focal_loss", "smooth_l1_loss", "soft_margin_loss", "triplet_margin_loss",
+]  # fmt: skip
+
+# Regression
+
+
+def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """(input - target)^2."""
+    target = _like(input, target, "mse_loss")
+    return _reduce(ops.square(input - target), reduction)
+
+
+def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """|input - target|, also called mean absolute error."""
+    target = _like(input, target, "l1_loss")
+    return _reduce(ops.abs(input - target), reduction)
+
+
+def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
+    """d^2 / 2 where d = |input - target| <= delta, else delta (d - delta / 2) (Huber 1964)."""
+    target = _like(input, target, "huber_loss")
+    if delta <= 0:
+        raise UserError(f"huber_loss() needs delta > 0. Received {delta}.")
+    d = ops.abs(input - target)
+    return _reduce(ops.where(ops.less_equal(d, delta), 0.5 * ops.square(d), delta * (d - 0.5 * delta)), reduction)
+
+
+def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
+    """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2 (Girshick 2015, eq. 3); beta = 0 is l1_loss."""
+    target = _like(input, target, "smooth_l1_loss")
+    if beta < 0:
+        raise UserError(f"smooth_l1_loss() needs beta >= 0. Received {beta}.")
+    if beta == 0:
+        return l1_loss(input, target, reduction)
+    d = ops.abs(input - target)
+    return _reduce(ops.where(ops.less(d, beta), 0.5 * ops.square(d) / beta, d - 0.5 * beta), reduction)
+
+
+# Classification
+
+
+def _floored_log(p: Any) -> Any:
+    """ln p, but at least -100, as PyTorch's binary cross-entropy has it."""
+    positive = ops.greater(p, 0)
+    return ops.where(positive, ops.clip(ops.log(ops.where(positive, p, 1.0)), -100.0), -100.0)
+
+
+@primitive(
+    lambda g, y, p, t: g * (p - t) / ops.clip(p * (1 - p), 1e-12),
+    lambda g, y, p, t: g * (_floored_log(1 - p) - _floored_log(p)),
+)
+def _bce(p: Any, t: Any) -> Any:
+    return -(t * _floored_log(p) + (1 - t) * _floored_log(1 - p))
+
+
+def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction: str = "mean") -> Any:
+    """-(t ln p + (1 - t) ln(1 - p)) of probabilities p; logarithms are held at -100 or above.
+
+    Prefer `binary_cross_entropy_with_logits`, which loses no digits where p is near 0 or 1.
+    """
+    target = _like(input, target, "binary_cross_entropy")
+    if _outside(input, 0, 1):
+        raise UserError("binary_cross_entropy() needs probabilities between 0 and 1; give scores to the form with logits.")
+    loss = _bce(input, target)
+    return _reduce(loss if weight is None else loss * weight, reduction)
+
+
+def binary_cross_entropy_with_logits(
+    input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
+) -> Any:
+    """-(w t ln sigmoid(x) + (1 - t) ln(1 - sigmoid(x))) of scores x, with w = `pos_weight` for the positive class."""
+    target = _like(input, target, "binary_cross_entropy_with_logits")
+    scale = 1.0 if pos_weight is None else 1 + (pos_weight - 1) * target
+    loss = (1 - target) * input + scale * ops.softplus(-input)
+    return _reduce(loss if weight is None else loss * weight, reduction)
+
+
+def cross_entropy(
+    input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean",
+    label_smoothing: float = 0.0,
+) -> Any:  # fmt: skip
+    """-sum over classes c of w_c q_c ln softmax(input)_c.
+
+    `input`: scores (classes), (batch, classes) or (batch, classes, ...). `target`: class numbers without the class axis, or
+    probabilities of input's shape. q is the target's class, moved by `label_smoothing` towards all classes alike.
+    The mean is weighted by `weight` of the target's class, and leaves out targets equal to `ignore_index`: NaN if none is left.
+    """
+    if not 0 <= label_smoothing <= 1:
+        raise UserError(f"cross_entropy() needs label_smoothing between 0 and 1. Received {label_smoothing}.")
+    axis = _class_axis(input)
+    log_p = ops.log_softmax(input, axis=axis)
+    classes = input.shape[axis]
+    if target.dtype.kind == "f":
+        return _cross_entropy_of_probabilities(log_p, target, weight, reduction, label_smoothing, axis)
+    loss = nll_loss(log_p, target, weight, ignore_index, reduction)
+    if label_smoothing == 0:
+        return loss
+    kept, _, total = _kept(log_p, target, weight, ignore_index)
+    spread = log_p if weight is None else log_p * _along_classes(weight, log_p, axis)
+    smooth = ops.where(kept, -ops.sum(spread, axis=axis), 0.0)
+    smooth = ops.sum(smooth) * _inverse(total) if reduction == "mean" else _reduce(smooth, reduction)
+    return (1 - label_smoothing) * loss + (label_smoothing / classes) * smooth
+
+
+def _cross_entropy_of_probabilities(
+    log_p: Any, target: Any, weight: Any, reduction: str, label_smoothing: float, axis: int
+) -> Any:
+    if target.shape != log_p.shape:
+        raise UserError(
+            f"Targets that are probabilities need the scores' shape {tuple(log_p.shape)}. Received {tuple(target.shape)}; "
+            "class numbers must be integers."
+        )
+    classes = log_p.shape[axis]
+    if label_smoothing > 0:
+        target = target * (1 - label_smoothing) + label_smoothing / classes
+    if weight is not None:
+        log_p = log_p * _along_classes(weight, log_p, axis)
+    return _reduce(-ops.sum(log_p * target, axis=axis), reduction)
+
+
+def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
+    """-w_t input_t for log-probabilities `input` and class numbers `target`, shaped and averaged as in `cross_entropy`."""
+    kept, scale, total = _kept(input, target, weight, ignore_index)
+    axis = _class_axis(input)
+    index = ops.expand_dims(B.where(kept, raw(target), 0), axis)
+    picked = ops.squeeze(ops.gather(input, index, axis=axis), axis=axis)
+    loss = ops.where(kept, -picked if scale is None else -picked * scale, 0.0)
+    return ops.sum(loss) * _inverse(total) if reduction == "mean" else _reduce(loss, reduction)
+
+
+def _kept(input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any]:
+    """Which targets count, the weight of each one's class (None if all are 1), and the sum of the weights that count."""
+    axis = _class_axis(input)
+    expected = tuple(n for i, n in enumerate(input.shape) if i != axis)
+    labels = raw(target)
+    if tuple(labels.shape) != expected or labels.dtype.kind not in "iu":
+        raise UserError(
+            f"Scores of shape {tuple(input.shape)} need integer class numbers of shape {expected}. "
+            f"Received {tuple(labels.shape)} of {labels.dtype}."
+        )
+    kept = labels != ignore_index
+    labels = B.where(kept, labels, 0)
+    classes = input.shape[axis]
+    if _outside(labels, 0, classes - 1):
+        raise UserError(f"Class numbers must lie between 0 and {classes - 1}. Received {labels.min()} to {labels.max()}.")
+    if weight is None:
+        return kept, None, kept.sum().astype(input.dtype)
+    weights = raw(weight)
+    if tuple(weights.shape) != (classes,):
+        raise UserError(f"weight must give one number for each of the {classes} classes. Received shape {weights.shape}.")
+    scale = weights[labels]
+    return kept, scale, B.where(kept, scale, B.zeros_like(scale)).sum()
+
+
+def _inverse(total: Any) -> Any:
+    """1 / total, and NaN without a warning where nothing was counted."""
+    empty = total == 0
+    one = B.ones_like(total)
+    return B.where(empty, one * float("nan"), one / B.where(empty, one, total))
+
+
+def _class_axis(input: Any) -> int:
+    if not input.shape:
+        raise UserError("Scores need an axis of classes. Received a single number.")
+    return 0 if len(input.shape) == 1 else 1
+
+
+def _along_classes(weight: Any, scores: Any, axis: int) -> Any:
+    return raw(weight).reshape((-1,) + (1,) * (len(scores.shape) - axis - 1))
+
+
+def hinge_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
+    """max(0, margin - t x) with targets t of -1 and 1: the support vector machine's loss (Cortes and Vapnik 1995)."""
+    target = _like(input, target, "hinge_loss")
+    return _reduce(ops.relu(margin - target * input), reduction)
+
+
+def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
+    """ln(1 + e^(-t x)) with targets t of -1 and 1."""
+    target = _like(input, target, "soft_margin_loss")
+    return _reduce(ops.softplus(-target * input), reduction)
+
+
+def multi_margin_loss(
+    input: Any, target: Any, p: int = 1, margin: float = 1.0, weight: Any = None, reduction: str = "mean"
+) -> Any:
+    """w_t / C times the sum over classes c other than t of max(0, margin - x_t + x_c)^p, for scores (batch, C), p = 1 or 2."""
+    if p not in (1, 2):
+        raise UserError(f"multi_margin_loss() needs p = 1 or 2. Received {p}.")
+    if len(input.shape) != 2:
+        raise UserError(f"multi_margin_loss() needs scores (batch, classes). Received shape {tuple(input.shape)}.")
+    _, scale, _ = _kept(input, target, weight, -1)
+    labels = raw(target)
+    gap = ops.relu(margin - ops.gather(input, labels[:, None], axis=1) + input)
+    gap = ops.where(ops.one_hot(labels, input.shape[1], dtype="bool"), 0.0, gap if p == 1 else ops.square(gap))
+    loss = ops.sum(gap, axis=1) / input.shape[1]
+    return _reduce(loss if scale is None else loss * scale, reduction)
+
+
+def sigmoid_focal_loss(
+    input: Any, target: Any, alpha: float = 0.25, gamma: float = 2.0, reduction: str = "mean"
+) -> Any:
+    """-alpha_t (1 - p_t)^gamma ln p_t: cross-entropy that fades where the score is already right (Lin et al. 2017, eq. 5).
+
+    p_t is sigmoid(input) for target 1 and its complement for 0; so is alpha_t from alpha, unless alpha is negative (none).
+    """
+    target = _like(input, target, "sigmoid_focal_loss")
+    p = ops.sigmoid(input)
+    wrong = p * (1 - target) + (1 - p) * target  # 1 - p_t
+    loss = binary_cross_entropy_with_logits(input, target, reduction="none") * ops.power(wrong, gamma)
+    if alpha >= 0:
+        loss = (alpha * target + (1 - alpha) * (1 - target)) * loss
+    return _reduce(loss, reduction)
+
+
+def dice_loss(input: Any, target: Any, smooth: float = 1.0, reduction: str = "mean") -> Any:
+    """1 - (2 sum(p t) + smooth) / (sum(p) + sum(t) + smooth) over the space of probabilities p (batch, channels, *space).
+
+    Without reduction it has shape (batch, channels). After Milletari et al. (2016), with plain sums below the line.
+    """
+    target = _like(input, target, "dice_loss")
+    if len(input.shape) < 3:
+        raise UserError(f"dice_loss() needs (batch, channels, *space). Received shape {tuple(input.shape)}.")
+    space = tuple(range(2, len(input.shape)))
+    overlap = ops.sum(input * target, axis=space)
+    size = ops.sum(input, axis=space) + ops.sum(target, axis=space)
+    return _reduce(1 - (2 * overlap + smooth) / (size + smooth), reduction)
+
+
+# Distributions and distances
+
+
+def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = False) -> Any:
+    """t (ln t - input) for log-probabilities `input` and probabilities t (or their logarithms if `log_target`).
+
+    reduction="batchmean" divides the sum by the batch, which is the divergence; "mean" divides by all elements, as in PyTorch.
+    """
+    target = _like(input, target, "kl_div")
+    if log_target:
+        loss = ops.exp(target) * (target - input)
+    else:
+        positive = ops.greater(target, 0)
+        loss = ops.where(positive, target * ops.log(ops.where(positive, target, 1.0)), 0.0 * target) - target * input
+    if reduction == "batchmean":
+        return ops.sum(loss) / (input.shape[0] if input.shape else 1)
+    return _reduce(loss, reduction)
+
+
+def cosine_similarity(x1: Any, x2: Any, axis: int = 1, eps: float = 1e-8) -> Any:
+    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) over `axis`."""
+    return ops.sum(normalize(x1, axis=axis, eps=eps) * normalize(x2, axis=axis, eps=eps), axis=axis)
+
+
+def pairwise_distance(x1: Any, x2: Any, p: float = 2.0, eps: float = 1e-6, keepdims: bool = False) -> Any:
+    """The p-norm of x1 - x2 + eps over the last axis."""
+    return ops.norm(x1 - x2 + eps, axis=-1, keepdims=keepdims, p=p)
+
+
+def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float = 0.0, reduction: str = "mean") -> Any:
+    """1 - cos(x1, x2) for pairs that belong together (target 1), max(0, cos - margin) for pairs that do not (-1)."""
+    if input1.shape != input2.shape or tuple(target.shape) != tuple(input1.shape[:-1]):
+        raise UserError(
+            f"cosine_embedding_loss() needs two inputs (batch, features) and targets (batch). Received {tuple(input1.shape)}, "
+            f"{tuple(input2.shape)} and {tuple(target.shape)}."
+        )
+    squares = [ops.sum(x * x, axis=-1) + 1e-12 for x in (input1, input2)]
+    cosine = ops.sum(input1 * input2, axis=-1) / ops.sqrt(squares[0] * squares[1])
+    sides = raw(target)
+    apart = ops.where(sides == -1, ops.relu(cosine - margin), 0.0)
+    return _reduce(ops.where(sides == 1, 1 - cosine, apart), reduction)
+
+
+def triplet_margin_loss(
+    anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False,
+    reduction: str = "mean",
+) -> Any:  # fmt: skip
+    """max(0, |a - p| - |a - n| + margin) (Schroff et al. 2015, eq. 2).
+
+    With `swap`, the nearer of anchor and positive is the one that the negative must leave (Balntas et al. 2016).
+    """
+    near, far = pairwise_distance(anchor, positive, p, eps), pairwise_distance(anchor, negative, p, eps)
+    if swap:
+        far = ops.minimum(far, pairwise_distance(positive, negative, p, eps))
+    return _reduce(ops.relu(margin + near - far), reduction)
+
+
+def info_nce_loss(query: Any, key: Any, temperature: float = 0.1, reduction: str = "mean") -> Any:
+    """-ln of the softmax over keys j of cos(q_i, k_j) / temperature, at j = i (van den Oord et al. 2018, eq. 4).
+
+    `query`, `key`: (batch, features); row i of each belong together, all other rows are the negatives.
+    """
+    if len(query.shape) != 2 or query.shape != key.shape:
+        raise UserError(
+            f"info_nce_loss() needs queries and keys of one shape (batch, features). Received {tuple(query.shape)} and "
+            f"{tuple(key.shape)}."
+        )
+    scores = ops.matmul(normalize(query), ops.transpose(normalize(key))) / temperature
+    return cross_entropy(scores, B.arange(query.shape[0]), reduction=reduction)
+
+
+# Shared
+
+
+def _reduce(loss: Any, reduction: str) -> Any:
+    if reduction == "mean":
+        return ops.mean(loss)
+    if reduction == "sum":
+        return ops.sum(loss)
+    if reduction == "none":
+        return loss
+    raise UserError(f'reduction must be "mean", "sum" or "none". Received {reduction!r}.')
+
+
+def _like(input: Any, target: Any, name: str) -> Any:
+    """The target, integers and booleans as numbers of the input's type. Shapes must agree: (n, 1) against (n,) is a mistake."""
+    if tuple(input.shape) != tuple(target.shape):
+        raise UserError(
+            f"{name}() needs input and target of one shape. Received {tuple(input.shape)} and {tuple(target.shape)}; "
+            "reshape one."
+        )
+    return target if target.dtype.kind == "f" else ops.astype(target, dtype=input.dtype)
+
+
+def _outside(values: Any, low: float, high: float) -> bool:
+    """Whether a value lies outside [low, high]; values that are not known yet (a compiled step's) pass."""
+    known = raw(values)
+    return isinstance(known, np.ndarray) and known.size > 0 and bool((known < low).any() or (known > high).any())

@@ -1,0 +1,144 @@
+"""Normalisation as functions of their input, and linear maps. The layers with their weights are in layers/normalisation.py."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from nnatomy import ops
+from nnatomy.backends import B
+from nnatomy.errors import UserError
+from nnatomy.ops import linear
+
+__all__ = [
+    "batch_norm", "group_norm", "instance_norm", "layer_norm", "linear", "local_response_norm", "normalize", "rms_norm",
+]  # fmt: skip
+
+
+def normalize(x: Any, p: float = 2.0, axis: int = 1, eps: float = 1e-12) -> Any:
+    """x / max(|x|_p, eps), the norm taken over `axis`."""
+    return x / ops.clip(ops.norm(x, axis=axis, keepdims=True, p=p), eps)
+
+
+def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
+    """x minus its mean over `axes`, the mean, and the variance (divided by n), all with their axes kept."""
+    mean = ops.mean(x, axis=axes, keepdims=True)
+    centred = x - mean
+    return centred, mean, ops.mean(ops.square(centred), axis=axes, keepdims=True)
+
+
+def _affine(x: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
+    if weight is not None:
+        x = x * ops.reshape(weight, shape)
+    return x if bias is None else x + ops.reshape(bias, shape)
+
+
+def _trailing(x: Any, normalized_shape: Sequence[int], name: str) -> tuple[int, ...]:
+    shape = tuple(normalized_shape)
+    if not shape or tuple(x.shape[-len(shape) :]) != shape:
+        raise UserError(f"{name} needs an input whose last axes are {shape}. Received shape {tuple(x.shape)}.")
+    return tuple(range(-len(shape), 0))
+
+
+def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """w (x - mean) / sqrt(variance + eps) + b over the last axes, which have `normalized_shape` (Ba et al. 2016, eq. 4)."""
+    centred, _, variance = _moments(x, _trailing(x, normalized_shape, "layer_norm()"))
+    return _affine(centred / ops.sqrt(variance + eps), weight, bias, tuple(normalized_shape))
+
+
+def rms_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
+    """w x / sqrt(mean(x^2) + eps) over the last axes (Zhang and Sennrich 2019, eq. 4); eps None is the dtype's epsilon."""
+    axes = _trailing(x, normalized_shape, "rms_norm()")
+    if eps is None:
+        eps = {2: 2.0**-10, 4: 2.0**-23, 8: 2.0**-52}[x.dtype.itemsize]
+    return _affine(x / ops.sqrt(ops.mean(ops.square(x), axis=axes, keepdims=True) + eps), weight, None, tuple(normalized_shape))
+
+
+def batch_norm(
+    x: Any, running_mean: Any, running_var: Any, weight: Any = None, bias: Any = None, training: bool = False,
+    momentum: float = 0.1, eps: float = 1e-5,
+) -> Any:  # fmt: skip
+    """w (x - mean) / sqrt(variance + eps) + b for each channel of axis 1 (Ioffe and Szegedy 2015, algorithm 1).
+
+    In training the moments are the batch's, and the running ones (Tensors, or None) move towards them by `momentum`, the
+    variance as n / (n - 1) times the batch's; otherwise the running ones are used.
+    """
+    axes = (0, *range(2, len(x.shape)))
+    shape = (1, x.shape[1]) + (1,) * (len(x.shape) - 2)
+    if not training:
+        if running_mean is None or running_var is None:
+            raise UserError("batch_norm() needs the running moments when it does not train. Received None.")
+        mean, variance = (_plain(t).reshape(shape) for t in (running_mean, running_var))
+        scale = 1 / B.sqrt(variance + eps)
+        if weight is not None:
+            scale = ops.reshape(weight, shape) * scale
+        shift = -mean * scale if bias is None else ops.reshape(bias, shape) - mean * scale
+        return x * scale + shift
+    count = math.prod(x.shape[a] for a in axes)
+    if count < 2:
+        raise UserError(
+            f"Batch statistics need more than one value for each channel. Received shape {tuple(x.shape)}; "
+            "use a larger batch, or eval()."
+        )
+    centred, mean, variance = _moments(x, axes)
+    if running_mean is not None:
+        _follow(running_mean, _plain(mean), momentum)
+        _follow(running_var, _plain(variance) * (count / (count - 1)), momentum)
+    scale = 1 / ops.sqrt(variance + eps)
+    if weight is not None:
+        scale = scale * ops.reshape(weight, shape)
+    y = centred * scale
+    return y if bias is None else y + ops.reshape(bias, shape)
+
+
+def instance_norm(
+    x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
+    use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
+) -> Any:  # fmt: skip
+    """As `batch_norm`, the moments taken over space for each example and channel by itself (Ulyanov et al. 2016, eq. 6)."""
+    if not use_input_stats:
+        return batch_norm(x, running_mean, running_var, weight, bias, training=False, eps=eps)
+    count = math.prod(x.shape[2:])
+    if count < 2:
+        raise UserError(f"Instance statistics need more than one place in space. Received shape {tuple(x.shape)}.")
+    centred, mean, variance = _moments(x, tuple(range(2, len(x.shape))))
+    if running_mean is not None:
+        _follow(running_mean, _plain(mean).mean(axis=0), momentum)
+        _follow(running_var, _plain(variance).mean(axis=0) * (count / (count - 1)), momentum)
+    return _affine(centred / ops.sqrt(variance + eps), weight, bias, (1, x.shape[1]) + (1,) * (len(x.shape) - 2))
+
+
+def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+    """w (x - mean) / sqrt(variance + eps) + b, the moments over space and each group of channels (Wu and He 2018)."""
+    if len(x.shape) < 2 or x.shape[1] % num_groups:
+        raise UserError(
+            f"group_norm() needs (batch, channels, ...) with channels in {num_groups} groups. Received shape {tuple(x.shape)}."
+        )
+    grouped = ops.reshape(x, (x.shape[0], num_groups, -1))
+    centred, _, variance = _moments(grouped, (2,))
+    y = ops.reshape(centred / ops.sqrt(variance + eps), x.shape)
+    return _affine(y, weight, bias, (1, x.shape[1]) + (1,) * (len(x.shape) - 2))
+
+
+def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
+    """x / (k + alpha mean of x^2 over `size` neighbouring channels)^beta (Krizhevsky et al. 2012, section 3.3).
+
+    Channels beyond the ends are 0. As in PyTorch, alpha multiplies the mean; the paper's multiplies the sum.
+    """
+    if len(x.shape) < 3:
+        raise UserError(f"local_response_norm() needs (batch, channels, *space). Received shape {tuple(x.shape)}.")
+    squares = ops.reshape(ops.square(x), (x.shape[0], 1, x.shape[1], -1))
+    squares = ops.pad(squares, [(0, 0), (0, 0), (size // 2, (size - 1) // 2), (0, 0)])
+    mean = ops.reshape(ops.avg_pool(squares, (size, 1), 1), x.shape)
+    return x / ops.power(k + alpha * mean, beta)
+
+
+def _plain(t: Any) -> Any:
+    """The array of a Tensor: a value that is read without being differentiated."""
+    return t.data if hasattr(t, "requires_grad") else t
+
+
+def _follow(running: Any, value: Any, momentum: float) -> None:
+    """running <- (1 - momentum) running + momentum value."""
+    running.copy_((1 - momentum) * running.data + momentum * value.reshape(running.shape))
