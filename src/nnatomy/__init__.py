@@ -9,14 +9,23 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from nnatomy import random
-from nnatomy.backends import backend, use
-from nnatomy.checking import GradientError, check_gradients
-from nnatomy.errors import UserError
-from nnatomy.graph import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from nnatomy import random as random
+from nnatomy.backends import backend as backend
+from nnatomy.backends import use as use
+from nnatomy.checking import GradientError as GradientError
+from nnatomy.checking import check_gradients as check_gradients
+from nnatomy.errors import UserError as UserError
+from nnatomy.graph import enable_grad as enable_grad
+from nnatomy.graph import is_grad_enabled as is_grad_enabled
+from nnatomy.graph import no_grad as no_grad
+from nnatomy.graph import set_grad_enabled as set_grad_enabled
 from nnatomy.ops import *  # noqa: F403
-from nnatomy.random import Generator, seed
-from nnatomy.tensor import Parameter, Tensor, grad, tensor
+from nnatomy.random import Generator as Generator
+from nnatomy.random import seed as seed
+from nnatomy.tensor import Parameter as Parameter
+from nnatomy.tensor import Tensor as Tensor
+from nnatomy.tensor import grad as grad
+from nnatomy.tensor import tensor as tensor
 
 __version__ = "0.1.0"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,10 +48,14 @@ def info(name: Annotated[str, typer.Argument(help="A room, as nnatomy list shows
 
 def train(
     name: Annotated[str | None, typer.Argument(metavar="ROOM", help="A room, as nnatomy list shows it.")] = None,
-    data: Annotated[str | None, typer.Option(help="A data set's name, or a path: CSV, MNIST folder, image folder, text.")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="A data set's name, or a path: CSV, MNIST folder, image folder, text.")
+    ] = None,
     target: Annotated[str | None, typer.Option(help="The column to foretell.")] = None,
     keep: Annotated[list[str] | None, typer.Option(help="A column to keep although it gives the target away.")] = None,
-    types: Annotated[list[str] | None, typer.Option(metavar="COLUMN=TYPE", help="What a column is: numeric, categorical ...")] = None,
+    types: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN=TYPE", help="What a column is: numeric, categorical ...")
+    ] = None,
     labels: Annotated[str | None, typer.Option(help="A JSON file with labelled anomalies.")] = None,
     window: Annotated[int | None, typer.Option(help="Tokens or rows that the model sees at once.")] = None,
     horizon: Annotated[int | None, typer.Option(help="Rows to foretell.")] = None,
@@ -63,7 +68,9 @@ def train(
     backend: Annotated[str, typer.Option(help="What computes: numpy.")] = "numpy",
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<time>-<room> if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder exactly.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. hidden=64,32.")] = None,
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. hidden=64,32.")
+    ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never download.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -74,15 +81,20 @@ def train(
         given = [flag for flag, value in (("ROOM", name), ("--data", data), ("--target", target), ("--epochs", epochs),
                  ("--lr", lr), ("--batch-size", batch_size), ("--set", set_), ("--out", out)) if value is not None]  # fmt: skip
         if given:
-            raise UserError(f"--resume continues a run as it was begun, received {given[0]} too; leave it out, or start a new run.")
+            raise UserError(
+                f"--resume continues a run as it was begun, received {given[0]} too; leave it out, or start a new run."
+            )
         result = experiments.resume(resume, progress=True)
     else:
         if name is None:
-            raise UserError("train needs the name of a room, received none; nnatomy list shows them, for example nnatomy train lenet5.")
+            raise UserError(
+                "train needs the name of a room, received none; nnatomy list shows them, for example nnatomy train lenet5."
+            )
         result = experiments.train(
             name, data, out=out, progress=True, target=target, keep=tuple(keep or ()), types=_pairs(types, "--types"),
             labels=labels, window=window, horizon=horizon, limit=limit, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
-            budget=None if budget is None else _seconds(budget), backend=backend, offline=offline, settings=_pairs(set_, "--set"),
+            budget=None if budget is None else _seconds(budget), backend=backend, offline=offline,
+            settings=_pairs(set_, "--set"),
         )  # fmt: skip
     if result.interrupted:
         print(f"Stopped and saved. Continue with: nnatomy train --resume {result.run.folder}", file=sys.stderr)
@@ -170,7 +182,9 @@ def verify(
 
 def draw(
     what: Annotated[str, typer.Argument(metavar="ROOM|RUN", help="A room, or the folder of a run.")],
-    out: Annotated[Path | None, typer.Option(help="The picture's file: .png or .svg; drawings/<room>.png if not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The picture's file: .png or .svg; drawings/<room>.png if not given.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Draw how an architecture works, from a trained model: a run's, or one that is trained for it now."""
@@ -191,7 +205,10 @@ def doctor(as_json: Json = False) -> int:
     if as_json:
         _print_json({"checks": [check.to_json() for check in checks], "healthy": all(c.fine for c in checks if c.needed)})
     else:
-        _table(("check", "state", "detail"), [(c.name, "ok" if c.fine else "MISSING" if c.needed else "not installed", c.detail) for c in checks])
+        _table(
+            ("check", "state", "detail"),
+            [(c.name, "ok" if c.fine else "MISSING" if c.needed else "not installed", c.detail) for c in checks],
+        )
     return 0 if all(c.fine for c in checks if c.needed) else 1
 
 
@@ -203,7 +220,8 @@ def _pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key or not value:
-            raise UserError(f"{flag} takes name=value, received {text!r}; for example {flag} {'hidden=64,32' if flag == '--set' else 'age=numeric'}.")
+            example = "hidden=64,32" if flag == "--set" else "age=numeric"
+            raise UserError(f"{flag} takes name=value, received {text!r}; for example {flag} {example}.")
         pairs[key] = value
     return pairs
 
@@ -222,7 +240,7 @@ def _metrics(metrics: dict[str, float], title: str) -> None:
         print(f"  {name:<{width}}  {value:.4f}")
 
 
-def _table(header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
     from rich import box
     from rich.console import Console
     from rich.markup import escape

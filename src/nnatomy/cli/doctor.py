@@ -45,7 +45,11 @@ def examine() -> list[Check]:
     checks.append(_writable())
     for extra, names in EXTRAS.items():
         absent = [name for name in names if _version(name) is None and _version(name.removesuffix("-cpu")) is None]
-        detail = f'pip install "nnatomy[{extra}]"' if absent else ", ".join(f"{n} {_version(n) or _version(n.removesuffix('-cpu'))}" for n in names)
+        detail = (
+            f'pip install "nnatomy[{extra}]"'
+            if absent
+            else ", ".join(f"{n} {_version(n) or _version(n.removesuffix('-cpu'))}" for n in names)
+        )
         checks.append(Check(f"extra: {extra}", not absent, detail, needed=False))
     checks.append(_data())
     return checks
@@ -75,7 +79,8 @@ def _learning() -> Check:
         loss.backward()
         with nn.no_grad():
             for p in (w1, b1, w2, b2):
-                p -= 0.2 * p.grad
+                assert p.grad is not None
+                p.copy_(p - 0.2 * p.grad)
                 p.grad = None
     seconds = time.perf_counter() - start
     return Check("learning", bool(loss.item() < 0.01), f"XOR to an error of {loss.item():.2g} in {seconds:.2f} s")
@@ -86,7 +91,9 @@ def _writable() -> Check:
         with tempfile.TemporaryFile(dir=Path.cwd()):
             pass
     except OSError as problem:
-        return Check("runs folder", False, f"{Path.cwd()} cannot be written ({problem.strerror}); change to another folder or give --out")
+        return Check(
+            "runs folder", False, f"{Path.cwd()} cannot be written ({problem.strerror}); change to another folder or give --out"
+        )
     return Check("runs folder", True, f"{Path.cwd() / 'runs'} can be written")
 
 

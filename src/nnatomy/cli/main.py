@@ -62,9 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _refuse(MemoryError(), False, "This needs more memory than there is; lower --batch-size or --limit the data.")
     except OSError as problem:
         where = f" {problem.filename}" if problem.filename else ""
-        return _refuse(problem, debug, f"The system refused{where}: {problem.strerror or problem}; free space, change permissions or choose another place.")
+        return _refuse(
+            problem,
+            debug,
+            f"The system refused{where}: {problem.strerror or problem}; free space or choose another place.",
+        )
     except Exception as problem:
-        if hasattr(problem, "format_message"):  # a command line that cannot be read, told by Typer's own copy of Click or by Click
+        if hasattr(
+            problem, "format_message"
+        ):  # a command line that cannot be read, told by Typer's own copy of Click or by Click
             return _refuse(problem, debug, " ".join(str(problem.format_message()).split()))
         if debug:
             raise

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nnatomy.experiments.callbacks import Checkpoints, EarlyStopping, Log, Progress
+    from nnatomy.experiments.discovery import Room, room, rooms
     from nnatomy.experiments.estimators import NeuralClassifier, NeuralRegressor
     from nnatomy.experiments.loop import Callback, Loop, Position
     from nnatomy.experiments.recipe import Case, Recipe
-    from nnatomy.experiments.discovery import Room, room, rooms
     from nnatomy.experiments.runs import Run
     from nnatomy.experiments.step import Step
     from nnatomy.experiments.tasks import Evaluation, Task, task_for

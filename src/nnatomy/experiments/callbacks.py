@@ -154,7 +154,8 @@ class Progress(Callback):
         if self._bar is not None:
             self._bar.update(self._task, completed=at.step, total=at.total, epoch=self._epoch(loop))
         elif time.perf_counter() - self._told > self.every:
-            self._say(f"epoch {self._epoch(loop)}  step {at.step} of {at.total}  train loss {at.loss_sum / at.examples:.4g}{self._left(loop)}")
+            loss = at.loss_sum / max(at.examples, 1)
+            self._say(f"epoch {self._epoch(loop)}  step {at.step} of {at.total}  train loss {loss:.4g}{self._left(loop)}")
 
     def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
         metric = loop.recipe.metric

@@ -71,7 +71,7 @@ def save(figure: Figure, path: Path) -> None:
 def render(figure: Figure, kind: str) -> bytes:
     """A figure as the bytes of a png or svg."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=110, bbox_inches="tight", **({"metadata": {"Date": None}} if kind == "svg" else {}))
+    figure.savefig(buffer, format=kind, dpi=110, bbox_inches="tight", metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
 
 
@@ -84,7 +84,9 @@ def curves(history: list[dict[str, Any]], metric: str) -> Figure:
     figure = Figure(figsize=(10, 3.6), layout="constrained")
     left, right = figure.subplots(1, 2)
     marker = "o" if len(epochs) < 12 else None
-    left.plot(epochs, [line["train_loss"] for line in history], color=BLUE, label="training (while learning)", marker=marker, ms=4)
+    left.plot(
+        epochs, [line["train_loss"] for line in history], color=BLUE, label="training (while learning)", marker=marker, ms=4
+    )
     left.plot(epochs, [line["validation"]["loss"] for line in history], color=ORANGE, label="validation", marker=marker, ms=4)
     left.set(title="Loss", xlabel="epoch")
     right.plot(epochs, [line["validation"][metric] for line in history], color=GREEN, marker=marker, ms=4)
@@ -133,7 +135,15 @@ def confusion(arrays: dict[str, Any], classes: list[str]) -> Figure:
     for i in range(n if n <= 20 else 0):
         for j in range(n):
             if counts[i, j]:
-                axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9, color="white" if share[i, j] > 0.5 else "black")
+                axes.text(
+                    j,
+                    i,
+                    str(counts[i, j]),
+                    ha="center",
+                    va="center",
+                    fontsize=9,
+                    color="white" if share[i, j] > 0.5 else "black",
+                )
     if roc is not None and len(np.unique(arrays["targets"])) == 2:
         x, y, _ = roc_curve(arrays["targets"], arrays["probabilities"][:, 1])
         roc.plot(x, y, color=BLUE)
@@ -197,10 +207,12 @@ def anomalies(result: Result, arrays: dict[str, Any]) -> Figure:
     middles = line.times[np.minimum(line.test_starts + line.window // 2, len(line.times) - 1)]
     order = np.argsort(middles)
     bottom.plot(middles[order], arrays["scores"][order], ".", color=ORANGE, ms=3)
-    bottom.set(title="Reconstruction error of each test window: high where the series does what training never showed", yscale="log")
+    bottom.set(
+        title="Reconstruction error of each test window: high where the series does what training never showed", yscale="log"
+    )
     for axes in (top, bottom):
         for start, stop in line.labelled:
-            axes.axvspan(np.datetime64(start), np.datetime64(stop), color="#e11d48", alpha=0.15)  # type: ignore[arg-type]
+            axes.axvspan(np.datetime64(start), np.datetime64(stop), color="#e11d48", alpha=0.15)
         axes.grid(alpha=0.25)
     locator = AutoDateLocator()
     bottom.xaxis.set_major_locator(locator)

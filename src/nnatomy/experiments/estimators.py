@@ -15,9 +15,9 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from nnatomy import random
 from nnatomy.data.dataset import ArraySplit, Dataset, Preprocessing
 from nnatomy.errors import UserError
+from nnatomy.experiments.discovery import room as find_room
 from nnatomy.experiments.loop import Loop
 from nnatomy.experiments.recipe import Recipe
-from nnatomy.experiments.discovery import room as find_room
 from nnatomy.experiments.settings import override
 from nnatomy.experiments.step import Step
 from nnatomy.experiments.tasks import Classification, Task, task_for
@@ -67,7 +67,9 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
                 f"The room {self.room} has no recipe for {self._task} on {kind} data; choose another room"
                 + (", or give input_shape=(channels, height, width)." if kind == "table" else ".")
             )
-        settings = {k: ",".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for k, v in (self.settings or {}).items()}
+        settings = {
+            k: ",".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for k, v in (self.settings or {}).items()
+        }
         return override(recipes[0], settings, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr)
 
     def _shaped(self, x: Array) -> Array:
@@ -132,7 +134,9 @@ class NeuralClassifier(ClassifierMixin, _Neural):  # type: ignore[misc]
         self._labels = LabelEncoder().fit(y)
         self.classes_ = self._labels.classes_
         if len(self.classes_) < 2:
-            raise UserError(f"Classification needs at least two classes, received one class, {self.classes_[0]!r}; give data with both.")
+            raise UserError(
+                f"Classification needs at least two classes, received one class, {self.classes_[0]!r}; give data with both."
+            )
         names = tuple(str(c) for c in self.classes_)
         self._fit(X, self._labels.transform(y).astype(np.int64), names, len(names))
         return self

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from nnatomy.data.dataset import Dataset
 from nnatomy.data.augment import Augmentation
 from nnatomy.layers.module import Module
 from nnatomy.tensor import Tensor

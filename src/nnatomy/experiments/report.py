@@ -18,13 +18,15 @@ STYLE = """
 body { font: 16px/1.55 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; color: #1f2937; background: #f6f7f9; margin: 0; }
 main { max-width: 1060px; margin: 0 auto; padding: 28px 20px 60px; }
 h1 { font-size: 1.7rem; margin: 0 0 4px; } h2 { font-size: 1.15rem; margin: 0 0 12px; }
-section { background: #fff; border: 1px solid #e3e6ea; border-radius: 10px; padding: 20px 22px; margin: 18px 0; overflow-x: auto; }
+section { background: #fff; border: 1px solid #e3e6ea; border-radius: 10px; padding: 20px 22px; margin: 18px 0;
+  overflow-x: auto; }
 .cards { display: flex; flex-wrap: wrap; gap: 12px; margin: 18px 0 0; }
 .card { background: #fff; border: 1px solid #e3e6ea; border-radius: 10px; padding: 10px 18px; }
 .card b { display: block; font-size: 1.45rem; color: #2563a8; } .card span { color: #6b7280; font-size: .85rem; }
 img { max-width: 100%; height: auto; display: block; margin: 0 auto; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; }
-th, td { text-align: left; padding: 4px 12px 4px 0; border-bottom: 1px solid #eef0f2; } td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
+th, td { text-align: left; padding: 4px 12px 4px 0; border-bottom: 1px solid #eef0f2; }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums; }
 pre { background: #f3f4f6; border-radius: 8px; padding: 12px 14px; overflow-x: auto; font-size: .88rem; white-space: pre-wrap; }
 p.quiet { color: #6b7280; margin: 2px 0; }
 """
@@ -56,7 +58,9 @@ def render(result: Result) -> str:
     sections.append(_section("The recipe", _table(_flat(saved["recipe"]))))
     sections.append(_section("Where it ran", _table(_flat(run.read_json("environment.json")))))
     sections.append(_section("Make it again", f"<pre>{html.escape(saved['command'])}</pre>"))
-    cards = "".join(f'<div class="card"><b>{value:.4g}</b><span>{html.escape(name)}</span></div>' for name, value in result.metrics.items())
+    cards = "".join(
+        f'<div class="card"><b>{value:.4g}</b><span>{html.escape(name)}</span></div>' for name, value in result.metrics.items()
+    )
     stopped = f" Stopped early: {html.escape(result.stopped)}." if result.stopped else ""
     best = f" Best epoch: {history[-1]['best_epoch']}." if history else ""
     return f"""<!DOCTYPE html>
@@ -64,7 +68,8 @@ def render(result: Result) -> str:
 <title>{html.escape(title)}</title><style>{STYLE}</style></head><body><main>
 <h1>{html.escape(title)}</h1>
 <p class="quiet">{html.escape(room.front["idea"])}</p>
-<p class="quiet">{result.epochs} epochs in {result.seconds:.1f} s, {result.model.count_parameters():,} parameters, seed {prepared.request.seed}.{best}{stopped}</p>
+<p class="quiet">{result.epochs} epochs in {result.seconds:.1f} s, {result.model.count_parameters():,} parameters,
+seed {prepared.request.seed}.{best}{stopped}</p>
 <div class="cards">{cards}</div>
 <p class="quiet">Measured on the test split, which took no part in training or in choosing the best epoch.</p>
 {"".join(sections)}
@@ -103,7 +108,8 @@ def _data(result: Result) -> str:
     notes = "".join(f"<li>{html.escape(n)}</li>" for n in dataset.notices)
     columns = ""
     if dataset.columns:
-        head = "<tr><th>column</th><th>type</th><th>role</th><th class=n>missing</th><th class=n>outliers</th><th>examples</th></tr>"
+        head = "<tr><th>column</th><th>type</th><th>role</th><th class=n>missing</th><th class=n>outliers</th>"
+        head += "<th>examples</th></tr>"
         columns = "<table>" + head + "".join(
             f"<tr><td>{html.escape(c.name)}</td><td>{c.type}</td><td>{c.role}</td><td class=n>{c.missing}</td>"
             f"<td class=n>{c.outliers}</td><td>{html.escape(', '.join(c.examples))}</td></tr>"
@@ -124,7 +130,8 @@ def _summary(result: Result) -> str:
         f"<td class=n>{r.parameters:,}</td><td class=n>{r.multiply_adds:,}</td></tr>"
         for r in found.rows
     )
-    total = f"<tr><th>in all</th><td></td><td></td><th class=n>{found.parameters:,}</th><th class=n>{found.multiply_adds:,}</th></tr>"
+    sums = f"<th class=n>{found.parameters:,}</th><th class=n>{found.multiply_adds:,}</th>"
+    total = f"<tr><th>in all</th><td></td><td></td>{sums}</tr>"
     return f"<table>{head}{rows}{total}</table><p class=quiet>Output shapes and multiply-adds are for one example.</p>"
 
 

@@ -39,7 +39,9 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except OSError as problem:
         if name and os.path.exists(name):
             os.unlink(name)
-        raise UserError(f"{path} could not be written ({problem.strerror or problem}); free space or choose another --out.") from None
+        raise UserError(
+            f"{path} could not be written ({problem.strerror or problem}); free space or choose another --out."
+        ) from None
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
@@ -61,7 +63,9 @@ def load_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
     except (SafetensorError, OSError, ValueError, UnicodeDecodeError):
-        raise UserError(f"A checkpoint must be a whole safetensors file, {path} is damaged or another format; use a backup.") from None
+        raise UserError(
+            f"A checkpoint must be a whole safetensors file, {path} is damaged or another format; use a backup."
+        ) from None
     return arrays, metadata
 
 
@@ -103,7 +107,10 @@ class Run:
                 raise UserError(f"--out names the folder of a run, {folder} is a file; choose another name.")
         try:
             if folder.exists() and any(folder.iterdir()):
-                raise UserError(f"A new run needs a new folder, {folder} is not empty; choose another --out, or continue it with --resume {folder}.")
+                raise UserError(
+                    f"A new run needs a new folder, {folder} is not empty; choose another --out, "
+                    f"or continue it with --resume {folder}."
+                )
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as problem:
             raise UserError(f"The folder {folder} could not be made ({problem.strerror}); choose another --out.") from None
@@ -116,7 +123,8 @@ class Run:
         if not path.is_dir():
             beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
             near = nearest_name(path.name, beside)
-            raise UserError(f"There is no run in {path}; {'did you mean ' + str(path.parent / near) + '?' if near else 'name the folder of a run.'}")
+            remedy = f"did you mean {path.parent / near}?" if near else "name the folder of a run."
+            raise UserError(f"There is no run in {path}; {remedy}")
         if not (path / "run.json").is_file():
             raise UserError(f"{path} is not the folder of a run: it has no run.json; name a folder that nnatomy train made.")
         return cls(path)
@@ -153,7 +161,9 @@ class Run:
             with self.log.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         except OSError as problem:
-            raise UserError(f"{self.log} could not be written ({problem.strerror}); free space or choose another --out.") from None
+            raise UserError(
+                f"{self.log} could not be written ({problem.strerror}); free space or choose another --out."
+            ) from None
 
     def rewind(self, lines: list[dict[str, Any]]) -> None:
         """Makes metrics.jsonl hold exactly `lines`: what came after a checkpoint is run again."""

@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from nnatomy import optim
 from nnatomy.errors import UserError, unknown_name
@@ -60,7 +60,7 @@ def _set(recipe: Recipe, key: str, text: str) -> Recipe:
         value = None if text.lower() == "none" else _parse(key, text, FIELDS[key])
         if value is not None and value <= 0:
             raise UserError(f"--set {key} must be positive, received {text}; give a larger number or none.")
-        return replace(recipe, **{key: value})
+        return replace(recipe, **cast(Any, {key: value}))
     if key in rates:
         return replace(recipe, optimizer=partial(recipe.optimizer, **{key: _parse(key, text, rates[key])}))
     raise unknown_name("setting", key, [*options, *FIELDS, *rates, "optimizer", "schedule"])
@@ -92,7 +92,13 @@ def _parse(key: str, text: str, like: Any) -> Any:
 
 
 def _shown(value: Any) -> str:
-    return ",".join(map(str, value)) if isinstance(value, tuple | list) else str(value).lower() if isinstance(value, bool) else str(value)
+    return (
+        ",".join(map(str, value))
+        if isinstance(value, tuple | list)
+        else str(value).lower()
+        if isinstance(value, bool)
+        else str(value)
+    )
 
 
 def _defaults(build: Callable[..., Any]) -> dict[str, Any]:

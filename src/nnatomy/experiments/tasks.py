@@ -252,7 +252,10 @@ class Anomaly(Reconstruction):
         arrays = found.arrays | {"labels": flags, "scores": scores}
         if len(np.unique(flags)) < 2:
             return Evaluation(found.metrics, arrays)
-        metrics = {"auc": float(roc_auc_score(flags, scores)), "average_precision": float(average_precision_score(flags, scores))}
+        metrics = {
+            "auc": float(roc_auc_score(flags, scores)),
+            "average_precision": float(average_precision_score(flags, scores)),
+        }
         return Evaluation(found.metrics | metrics, arrays)
 
 

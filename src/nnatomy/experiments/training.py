@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +17,15 @@ from nnatomy import backends, data, random
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
 from nnatomy.experiments import callbacks as cb
-from nnatomy.experiments.loop import Callback, Loop, Position
-from nnatomy.experiments.recipe import Recipe
 from nnatomy.experiments.discovery import Room
 from nnatomy.experiments.discovery import room as find_room
+from nnatomy.experiments.loop import Callback, Loop, Position
+from nnatomy.experiments.recipe import Recipe
 from nnatomy.experiments.runs import Run, environment, load_arrays
 from nnatomy.experiments.settings import override, plain
 from nnatomy.experiments.step import Step
 from nnatomy.experiments.tasks import Evaluation, Task, task_for
 from nnatomy.layers.module import Module
-
 
 DESCRIBED = ("name", "kind", "task", "classes", "input_shape", "outputs", "description")
 """What a run's folder keeps of the data set, beside the preprocessing, so that its model can be built without the data."""
@@ -126,9 +125,7 @@ def prepare(request: Request) -> Prepared:
     backends.use(request.backend)
     room = find_room(request.room)
     recipe, dataset = _choose(room, request)
-    recipe = override(
-        recipe, request.settings, epochs=request.epochs, batch_size=request.batch_size, lr=request.lr
-    )
+    recipe = override(recipe, request.settings, epochs=request.epochs, batch_size=request.batch_size, lr=request.lr)
     if request.budget is not None and not 0 < request.budget < float("inf"):
         raise UserError(f"--budget must be a positive time, received {request.budget:g} s; give one such as 2m.")
     if request.seed < 0:
@@ -191,22 +188,24 @@ def train(
     if progress:
         announce(prepared)
     run = Run.create(room, out)
-    run.write_json("run.json", {"request": _plain_request(request), "command": request.command(), "recipe": plain(prepared.recipe)})
+    run.write_json(
+        "run.json", {"request": _plain_request(request), "command": request.command(), "recipe": plain(prepared.recipe)}
+    )
     run.write_json("environment.json", environment())
     run.write_json("preprocessing.json", prepared.dataset.preprocessing.to_json())
     run.write_json("dataset.json", {name: _listed(getattr(prepared.dataset, name)) for name in DESCRIBED})
     return _fit(prepared, run, Position(), {}, None, [], callbacks, progress, report)
 
 
-def resume(
-    folder: str | Path, *, callbacks: Sequence[Callback] = (), progress: bool = False, report: bool = True
-) -> Result:
+def resume(folder: str | Path, *, callbacks: Sequence[Callback] = (), progress: bool = False, report: bool = True) -> Result:
     """Continues an interrupted run exactly: its final weights are those of a run that was never interrupted."""
     run = Run.open(folder)
     request = request_of(run)
     prepared = prepare(request)
     if prepared.dataset.preprocessing.to_json() != run.read_json("preprocessing.json"):
-        raise UserError(f"A run continues on the data it began with, {request.data or prepared.recipe.data} has changed; start a new run.")
+        raise UserError(
+            f"A run continues on the data it began with, {request.data or prepared.recipe.data} has changed; start a new run."
+        )
     if not run.last.exists():
         return _fit(prepared, run, Position(), {}, None, [], callbacks, progress, report)
     state, position, best, saved = cb.load_checkpoint(run)
@@ -348,7 +347,10 @@ def announce(prepared: Prepared) -> None:
     import sys
 
     dataset = prepared.dataset
-    sizes = ", ".join(f"{len(s):,} {name}" for name, s in (("training", dataset.train), ("validation", dataset.validation), ("test", dataset.test)))
+    sizes = ", ".join(
+        f"{len(s):,} {name}"
+        for name, s in (("training", dataset.train), ("validation", dataset.validation), ("test", dataset.test))
+    )
     print(f"{prepared.room.front['title']} with {prepared.model.count_parameters():,} parameters on {dataset.name} "
           f"({dataset.task}): {sizes} examples.", file=sys.stderr)  # fmt: skip
     for notice in dataset.notices:
