@@ -1,6 +1,17 @@
 """The parts that models are made of. `nn.Linear` and `nnatomy.layers.Linear` are the same thing."""
 
-from nnatomy.layers import activation, convolution, dropout, embedding, linear, loss, normalisation, pooling
+from nnatomy.layers import (
+    activation,
+    convolution,
+    dropout,
+    embedding,
+    linear,
+    loss,
+    normalisation,
+    pooling,
+    recurrent,
+    regularisation,
+)
 from nnatomy.layers.activation import *  # noqa: F403
 from nnatomy.layers.convolution import *  # noqa: F403
 from nnatomy.layers.dropout import *  # noqa: F403
@@ -10,6 +21,8 @@ from nnatomy.layers.loss import *  # noqa: F403
 from nnatomy.layers.module import Module, Sequential
 from nnatomy.layers.normalisation import *  # noqa: F403
 from nnatomy.layers.pooling import *  # noqa: F403
+from nnatomy.layers.recurrent import *  # noqa: F403
+from nnatomy.layers.regularisation import *  # noqa: F403
 
 __all__ = ["Module", "Sequential"]
 __all__ += linear.__all__
@@ -18,5 +31,7 @@ __all__ += pooling.__all__
 __all__ += normalisation.__all__
 __all__ += dropout.__all__
 __all__ += embedding.__all__
+__all__ += recurrent.__all__
 __all__ += activation.__all__
 __all__ += loss.__all__
+__all__ += regularisation.__all__

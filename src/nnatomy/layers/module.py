@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -11,7 +11,11 @@ from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.tensor import Parameter, Tensor
 
+if TYPE_CHECKING:
+    from nnatomy.layers.summary import Summary
+
 ForwardHook = Callable[["Module", tuple[Any, ...], Any], Any]
+ForwardPreHook = Callable[["Module", tuple[Any, ...]], Any]
 
 
 class Module:
@@ -22,11 +26,16 @@ class Module:
 
     training: bool = True
     _hooks: dict[int, ForwardHook] | None = None
+    _pre_hooks: dict[int, ForwardPreHook] | None = None
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward().")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for pre_hook in list((self._pre_hooks or {}).values()):
+            changed = pre_hook(self, args)
+            if changed is not None:
+                args = changed if isinstance(changed, tuple) else (changed,)
         out = self.forward(*args, **kwargs)
         for hook in list((self._hooks or {}).values()):
             replacement = hook(self, args, out)
@@ -39,6 +48,13 @@ class Module:
         key = max(self._hooks, default=0) + 1
         self._hooks[key] = hook
         return lambda: (self._hooks or {}).pop(key, None) and None
+
+    def register_forward_pre_hook(self, hook: ForwardPreHook) -> Callable[[], None]:
+        """Calls `hook(module, args)` before each forward; what it returns replaces the arguments. Returns its remover."""
+        self._pre_hooks = self._pre_hooks or {}
+        key = max(self._pre_hooks, default=0) + 1
+        self._pre_hooks[key] = hook
+        return lambda: (self._pre_hooks or {}).pop(key, None) and None
 
     # Walking
 
@@ -151,6 +167,12 @@ class Module:
     def count_parameters(self) -> int:
         """How many numbers are learned."""
         return sum(parameter.size for parameter in self.parameters())
+
+    def summary(self, *example: Any) -> Summary:
+        """Layers, output shapes, parameters and multiply-adds for one example input; print it for a table."""
+        from nnatomy.layers.summary import summary
+
+        return summary(self, *example)
 
     def __repr__(self) -> str:
         lines = [

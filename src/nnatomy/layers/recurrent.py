@@ -1,0 +1,325 @@
+"""Recurrent cells, and layers that run them over sequences. Names, gates and their order are PyTorch's."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from nnatomy import functional as F
+from nnatomy import init, ops
+from nnatomy.backends import B
+from nnatomy.errors import UserError
+from nnatomy.layers import checks
+from nnatomy.layers.module import Module
+from nnatomy.random import Generator
+from nnatomy.tensor import Parameter, Tensor
+
+__all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
+
+# One step of each cell. x_gates is W_ih x + b_ih, computed for all steps at once; h (and c) are the state before.
+
+
+def _rnn_step(x_gates: Any, h: Any, w_hh: Any, b_hh: Any, nonlinearity: str) -> Any:
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh) (Elman 1990), or relu in place of tanh."""
+    a = x_gates + ops.linear(h, w_hh, b_hh)
+    return ops.tanh(a) if nonlinearity == "tanh" else ops.relu(a)
+
+
+def _lstm_step(x_gates: Any, h: Any, c: Any, w_hh: Any, b_hh: Any) -> tuple[Any, Any]:
+    """Gates i, f, g, o: c' = f c + i g; h' = o tanh c' (Hochreiter and Schmidhuber 1997; f of Gers et al. 2000)."""
+    gates = x_gates + ops.linear(h, w_hh, b_hh)
+    i, f, g, o = ops.split(gates, gates.shape[-1] // 4, axis=-1)
+    c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
+    return ops.sigmoid(o) * ops.tanh(c), c
+
+
+def _gru_step(x_gates: Any, h: Any, w_hh: Any, b_hh: Any, reset_after: bool) -> Any:
+    """Reset r, update z, candidate n: h' = (1 - z) n + z h (Cho et al. 2014, eq. 5 to 8).
+
+    n = tanh(W_in x + b_in + r (W_hn h + b_hn)) if `reset_after`, as in PyTorch; else tanh(W_in x + b_in + W_hn (r h) + b_hn).
+    """
+    size = h.shape[-1]
+    x_r, x_z, x_n = ops.split(x_gates, size, axis=-1)
+    if reset_after:
+        h_r, h_z, h_n = ops.split(ops.linear(h, w_hh, b_hh), size, axis=-1)
+        r, z = ops.sigmoid(x_r + h_r), ops.sigmoid(x_z + h_z)
+        n = ops.tanh(x_n + r * h_n)
+    else:
+        w_rz, w_n = ops.split(w_hh, [2 * size, size], axis=0)
+        b_rz, b_n = (None, None) if b_hh is None else ops.split(b_hh, [2 * size, size], axis=0)
+        h_r, h_z = ops.split(ops.linear(h, w_rz, b_rz), size, axis=-1)
+        r, z = ops.sigmoid(x_r + h_r), ops.sigmoid(x_z + h_z)
+        n = ops.tanh(x_n + ops.linear(r * h, w_n, b_n))
+    return n + z * (h - n)
+
+
+def _nonlinearity(layer: str, name: str) -> str:
+    if name not in ("tanh", "relu"):
+        raise UserError(f'{layer} needs nonlinearity "tanh" or "relu". Received {name!r}.')
+    return name
+
+
+class _Cell(Module):
+    """weight_ih (gates x hidden, input), weight_hh (gates x hidden, hidden), bias_ih, bias_hh, from U(+-1/sqrt(hidden))."""
+
+    gates: int
+
+    def _make(self, input_size: int, hidden_size: int, bias: bool, generator: Generator | None) -> None:
+        checks.sizes(type(self).__name__, input_size=input_size, hidden_size=hidden_size)
+        self.input_size, self.hidden_size = input_size, hidden_size
+        bound, rows = 1 / math.sqrt(hidden_size), self.gates * hidden_size
+        self.weight_ih = Parameter(init.uniform((rows, input_size), -bound, bound, generator))
+        self.weight_hh = Parameter(init.uniform((rows, hidden_size), -bound, bound, generator))
+        self.bias_ih = Parameter(init.uniform((rows,), -bound, bound, generator)) if bias else None
+        self.bias_hh = Parameter(init.uniform((rows,), -bound, bound, generator)) if bias else None
+
+    def _start(self, x: Any, *states: Any) -> tuple[Any, ...]:
+        """W_ih x + b_ih, and the states, zeros where there are none."""
+        name = type(self).__name__
+        if len(x.shape) != 2:
+            raise UserError(f"{name} takes (batch, {self.input_size}). Received shape {tuple(x.shape)}.")
+        checks.last_axis(name, x, self.input_size)
+        expected = (x.shape[0], self.hidden_size)
+        for state in states:
+            if state is not None and tuple(state.shape) != expected:
+                raise UserError(f"{name} takes states of shape {expected}. Received {tuple(state.shape)}.")
+        zeros = B.zeros(expected, dtype=x.dtype)
+        return ops.linear(x, self.weight_ih, self.bias_ih), *(zeros if s is None else s for s in states)
+
+
+class RNNCell(_Cell):
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or with relu; x (batch, input), h (batch, hidden), zeros if None."""
+
+    gates = 1
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, nonlinearity: str = "tanh", *,
+        generator: Generator | None = None,
+    ) -> None:  # fmt: skip
+        self.nonlinearity = _nonlinearity("RNNCell", nonlinearity)
+        self._make(input_size, hidden_size, bias, generator)
+
+    def forward(self, x: Any, h: Any = None) -> Any:
+        gates, h = self._start(x, h)
+        return _rnn_step(gates, h, self.weight_hh, self.bias_hh, self.nonlinearity)
+
+
+class LSTMCell(_Cell):
+    """c' = f c + i g, h' = o tanh c'; x (batch, input), state (h, c), each (batch, hidden). Rows of the weights: i, f, g, o."""
+
+    gates = 4
+
+    def __init__(self, input_size: int, hidden_size: int, bias: bool = True, *, generator: Generator | None = None) -> None:
+        self._make(input_size, hidden_size, bias, generator)
+
+    def forward(self, x: Any, state: tuple[Any, Any] | None = None) -> tuple[Any, Any]:
+        gates, h, c = self._start(x, *((None, None) if state is None else state))
+        return _lstm_step(gates, h, c, self.weight_hh, self.bias_hh)
+
+
+class GRUCell(_Cell):
+    """h' = (1 - z) n + z h; x (batch, input), h (batch, hidden). Rows of the weights: r, z, n.
+
+    The reset gate acts after the product with W_hn, as in PyTorch, or before it, as in the paper, with `reset_after=False`.
+    """
+
+    gates = 3
+
+    def __init__(
+        self, input_size: int, hidden_size: int, bias: bool = True, reset_after: bool = True, *,
+        generator: Generator | None = None,
+    ) -> None:  # fmt: skip
+        self.reset_after = reset_after
+        self._make(input_size, hidden_size, bias, generator)
+
+    def forward(self, x: Any, h: Any = None) -> Any:
+        gates, h = self._start(x, h)
+        return _gru_step(gates, h, self.weight_hh, self.bias_hh, self.reset_after)
+
+
+class _Recurrent(Module):
+    """Runs a cell along sequences: `num_layers` on top of one another, each also from the end if `bidirectional`.
+
+    Parameters weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, then ..._l0_reverse, ..._l1 and so on, all from
+    U(-1/sqrt(hidden), 1/sqrt(hidden)). A direction's states are a tuple of arrays (batch, hidden), the output first.
+    """
+
+    gates: int
+    states: int  # how many arrays make a state
+
+    def _make(
+        self, input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool, dropout: float,
+        bidirectional: bool, generator: Generator | None,
+    ) -> None:  # fmt: skip
+        name = type(self).__name__
+        checks.sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
+        checks.probability(name, dropout)
+        if dropout > 0 and num_layers == 1:
+            raise UserError(f"{name} drops between layers, so dropout needs num_layers above 1. Received dropout {dropout}.")
+        self.input_size, self.hidden_size, self.num_layers, self.bias = input_size, hidden_size, num_layers, bias
+        self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
+        self._generator = generator
+        bound, rows = 1 / math.sqrt(hidden_size), self.gates * hidden_size
+        for suffix in self._suffixes():
+            inputs = input_size if suffix.startswith("_l0") else hidden_size * (1 + bidirectional)
+            shapes = {"weight_ih": (rows, inputs), "weight_hh": (rows, hidden_size)}
+            for kind, shape in (shapes | ({"bias_ih": (rows,), "bias_hh": (rows,)} if bias else {})).items():
+                setattr(self, kind + suffix, Parameter(init.uniform(shape, -bound, bound, generator)))
+
+    def _suffixes(self) -> list[str]:
+        """The end of the parameters' names, for each layer and direction: "_l0", "_l0_reverse", "_l1", ..."""
+        ways = ("", "_reverse") if self.bidirectional else ("",)
+        return [f"_l{layer}{way}" for layer in range(self.num_layers) for way in ways]
+
+    def _step(self, x_gates: Any, state: tuple[Any, ...], w_hh: Any, b_hh: Any) -> tuple[Any, ...]:
+        """The state after one step."""
+        raise NotImplementedError
+
+    def _run(self, x: Any, start: tuple[Any, ...] | None, lengths: Any) -> tuple[Any, tuple[Any, ...]]:
+        """The outputs for x, and the last states, each (layers x directions, batch, hidden)."""
+        name = type(self).__name__
+        axis = 1 if self.batch_first else 0
+        if len(x.shape) != 3:
+            order = "(batch, steps" if self.batch_first else "(steps, batch"
+            raise UserError(f"{name} takes {order}, {self.input_size}). Received shape {tuple(x.shape)}.")
+        checks.last_axis(name, x, self.input_size)
+        steps, batch = x.shape[axis], x.shape[1 - axis]
+        if steps == 0:
+            raise UserError(f"{name} needs sequences of at least one step. Received shape {tuple(x.shape)}.")
+        live = None if lengths is None else _live(name, lengths, steps, batch)
+        suffixes = self._suffixes()
+        first = self._first_states(start, len(suffixes), batch, x.dtype)
+        last: list[tuple[Any, ...]] = []
+        for layer in range(self.num_layers):
+            outputs: list[Any] = []
+            for suffix in [s for s in suffixes if s.removesuffix("_reverse") == f"_l{layer}"]:
+                y, state = self._direction(x, suffix, first[len(last)], live, axis)
+                outputs.append(y)
+                last.append(state)
+            x = outputs[0] if len(outputs) == 1 else ops.concatenate(outputs, axis=2)
+            if layer < self.num_layers - 1:
+                x = F.dropout(x, self.dropout, self.training, self._generator)
+        return x, tuple(ops.stack(parts) for parts in zip(*last))
+
+    def _direction(
+        self, x: Any, suffix: str, state: tuple[Any, ...], live: Any, axis: int
+    ) -> tuple[Any, tuple[Any, ...]]:
+        """One layer in one direction. Where a sequence has ended, its state stays and its output is 0."""
+        w_ih, w_hh = getattr(self, "weight_ih" + suffix), getattr(self, "weight_hh" + suffix)
+        b_ih, b_hh = (getattr(self, kind + suffix, None) for kind in ("bias_ih", "bias_hh"))
+        x_gates = ops.unstack(ops.linear(x, w_ih, b_ih), axis=axis)
+        order = range(len(x_gates))[::-1] if suffix.endswith("_reverse") else range(len(x_gates))
+        outputs: list[Any] = [None] * len(x_gates)
+        for t in order:
+            after = self._step(x_gates[t], state, w_hh, b_hh)
+            if live is None:
+                state = after
+                outputs[t] = state[0]
+            else:
+                state = tuple(ops.where(live[t], new, old) for new, old in zip(after, state))
+                outputs[t] = ops.where(live[t], state[0], 0.0)
+        return ops.stack(outputs, axis=axis), state
+
+    def _first_states(self, start: tuple[Any, ...] | None, rows: int, batch: int, dtype: Any) -> list[tuple[Any, ...]]:
+        """The state before the first step, for each layer and direction; zeros if none is given."""
+        if start is None:
+            zeros = B.zeros((batch, self.hidden_size), dtype=dtype)
+            return [(zeros,) * self.states] * rows
+        expected = (rows, batch, self.hidden_size)
+        for part in start:
+            if tuple(part.shape) != expected:
+                raise UserError(
+                    f"{type(self).__name__} takes an initial state of shape {expected}: layers x directions, batch, hidden. "
+                    f"Received {tuple(part.shape)}."
+                )
+        return list(zip(*(ops.unstack(part) for part in start)))
+
+
+def _live(name: str, lengths: Any, steps: int, batch: int) -> list[Any]:
+    """For each step, a column (batch, 1) that says which sequences are still running."""
+    counts = lengths.data if isinstance(lengths, Tensor) else B.asarray(lengths)
+    if tuple(counts.shape) != (batch,) or counts.dtype.kind not in "iu":
+        raise UserError(
+            f"{name} needs lengths to be {batch} integers, one for each sequence. "
+            f"Received shape {tuple(counts.shape)} of {counts.dtype}."
+        )
+    if isinstance(counts, np.ndarray) and batch and not (counts.min() >= 1 and counts.max() <= steps):
+        raise UserError(f"{name} needs lengths from 1 to {steps}. Received {counts.min()} to {counts.max()}.")
+    return [(counts > t)[:, None] for t in range(steps)]
+
+
+class RNN(_Recurrent):
+    """h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), or with relu (Elman 1990).
+
+    x (batch, steps, input); h0 (layers x directions, batch, hidden), zeros if None; `lengths` of ragged sequences, padded at
+    the end. Returns y (batch, steps, directions x hidden), 0 in the padding, and h after each sequence's last step.
+    """
+
+    gates, states = 1, 1
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
+        batch_first: bool = True, dropout: float = 0.0, bidirectional: bool = False, *, generator: Generator | None = None,
+    ) -> None:  # fmt: skip
+        self.nonlinearity = _nonlinearity("RNN", nonlinearity)
+        self._make(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, generator)
+
+    def _step(self, x_gates: Any, state: tuple[Any, ...], w_hh: Any, b_hh: Any) -> tuple[Any, ...]:
+        return (_rnn_step(x_gates, state[0], w_hh, b_hh, self.nonlinearity),)
+
+    def forward(self, x: Any, h0: Any = None, lengths: Any = None) -> tuple[Any, Any]:
+        y, (h,) = self._run(x, None if h0 is None else (h0,), lengths)
+        return y, h
+
+
+class LSTM(_Recurrent):
+    """c_t = f c_(t-1) + i g, h_t = o tanh c_t (Hochreiter and Schmidhuber 1997; forget gate of Gers et al. 2000).
+
+    x (batch, steps, input); state (h0, c0), each (layers x directions, batch, hidden), zeros if None; `lengths` of ragged
+    sequences, padded at the end. Returns y (batch, steps, directions x hidden), 0 in the padding, and (h, c) after each
+    sequence's last step.
+    """
+
+    gates, states = 4, 2
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = True,
+        dropout: float = 0.0, bidirectional: bool = False, *, generator: Generator | None = None,
+    ) -> None:  # fmt: skip
+        self._make(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, generator)
+
+    def _step(self, x_gates: Any, state: tuple[Any, ...], w_hh: Any, b_hh: Any) -> tuple[Any, ...]:
+        return _lstm_step(x_gates, state[0], state[1], w_hh, b_hh)
+
+    def forward(
+        self, x: Any, state: tuple[Any, Any] | None = None, lengths: Any = None
+    ) -> tuple[Any, tuple[Any, Any]]:
+        y, (h, c) = self._run(x, state, lengths)
+        return y, (h, c)
+
+
+class GRU(_Recurrent):
+    """h_t = (1 - z) n + z h_(t-1) (Cho et al. 2014).
+
+    x (batch, steps, input); h0 (layers x directions, batch, hidden), zeros if None; `lengths` of ragged sequences, padded at
+    the end. Returns y (batch, steps, directions x hidden), 0 in the padding, and h after each sequence's last step.
+    `reset_after=False` resets the state before its product with W_hn, as the paper does; PyTorch resets the product.
+    """
+
+    gates, states = 3, 1
+
+    def __init__(
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = True,
+        dropout: float = 0.0, bidirectional: bool = False, reset_after: bool = True, *, generator: Generator | None = None,
+    ) -> None:  # fmt: skip
+        self.reset_after = reset_after
+        self._make(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, generator)
+
+    def _step(self, x_gates: Any, state: tuple[Any, ...], w_hh: Any, b_hh: Any) -> tuple[Any, ...]:
+        return (_gru_step(x_gates, state[0], w_hh, b_hh, self.reset_after),)
+
+    def forward(self, x: Any, h0: Any = None, lengths: Any = None) -> tuple[Any, Any]:
+        y, (h,) = self._run(x, None if h0 is None else (h0,), lengths)
+        return y, h

@@ -1,0 +1,174 @@
+"""What a model is made of and what it costs: one row a layer, from one forward pass that hooks watch.
+
+A multiply-add is counted where it happens, in the products and convolutions that the backend is asked for, so the count holds
+for any model. Elementwise arithmetic is left out, normalisation layers apart: they cost one multiply-add an element to scale
+and shift, and one more where the moments come from the input itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from nnatomy import graph
+from nnatomy.backends import B
+from nnatomy.layers import normalisation
+from nnatomy.layers.module import Module
+
+__all__ = ["Row", "Summary", "summary"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One layer: the shape of its output (of the first, where it gives several), and its own parameters and multiply-adds."""
+
+    path: str
+    layer: str
+    output_shape: tuple[int, ...]
+    parameters: int
+    multiply_adds: int
+
+
+@dataclass(frozen=True)
+class Summary:
+    """The rows in the order of the model's attributes; `str()` is a table."""
+
+    model: str
+    rows: tuple[Row, ...]
+    parameters: int
+    multiply_adds: int
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain numbers, strings, lists and dictionaries."""
+        return asdict(self) | {"rows": [asdict(row) | {"output_shape": list(row.output_shape)} for row in self.rows]}
+
+    def __str__(self) -> str:
+        cells = [("path", "layer", "output shape", "parameters", "multiply-adds")]
+        for row in self.rows:
+            shape = " x ".join(map(str, row.output_shape))
+            cells.append((row.path or "(model)", row.layer, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}"))
+        cells.append(("in all", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"))
+        widths = [max(len(line[i]) for line in cells) for i in range(5)]
+        lines = [
+            "  ".join(text.rjust(w) if i > 2 else text.ljust(w) for i, (text, w) in enumerate(zip(line, widths))).rstrip()
+            for line in cells
+        ]
+        rule = "-" * (sum(widths) + 8)
+        return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
+
+
+def summary(model: Module, *example: Any) -> Summary:
+    """The layers of `model` as they work on `example`, in eval mode and without recording; the model is left as it was.
+
+    Layers that only hold others have no row. A shared parameter counts once, a layer that runs twice costs twice.
+    """
+    modes = [(module, module.training) for module in model.modules()]
+    paths = {id(module): path for path, module in model.named_modules()}
+    shapes: dict[str, tuple[int, ...]] = {}
+    costs = dict.fromkeys(paths.values(), 0)
+    running: list[str] = [""]
+
+    def enter(module: Module, args: tuple[Any, ...]) -> None:
+        running.append(paths[id(module)])
+
+    def leave(module: Module, args: tuple[Any, ...], output: Any) -> None:
+        path = running.pop()
+        shapes[path] = _shape(output)
+        costs[path] += _normalisation(module, args)
+
+    def spend(multiply_adds: int) -> None:
+        costs[running[-1]] += multiply_adds
+
+    removers = []
+    try:
+        for module, _ in modes:
+            removers += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+        with graph.no_grad(), _counting(spend):
+            model.eval()(*example)
+    finally:
+        for remove in removers:
+            remove()
+        for module, training in modes:
+            module.training = training
+    own = dict.fromkeys(paths.values(), 0)
+    for name, parameter in model.named_parameters():
+        own[_owner(name, own)] += parameter.size
+    holders = {path for path, module in model.named_modules() if len(list(module.modules())) > 1}
+    rows = tuple(
+        Row(path, type(module).__name__, shapes.get(path, ()), own[path], costs[path])
+        for path, module in model.named_modules()
+        if path not in holders or own[path] or costs[path]
+    )
+    return Summary(type(model).__name__, rows, sum(own.values()), sum(costs.values()))
+
+
+def _owner(name: str, paths: dict[str, int]) -> str:
+    """The module that a parameter belongs to: the longest path that its name begins with."""
+    while name not in paths:
+        name = name.rpartition(".")[0]
+    return name
+
+
+def _shape(output: Any) -> tuple[int, ...]:
+    while isinstance(output, tuple | list) and output:
+        output = output[0]
+    return tuple(getattr(output, "shape", ()))
+
+
+def _normalisation(module: Module, args: tuple[Any, ...]) -> int:
+    if not args or not hasattr(args[0], "shape"):
+        return 0
+    elements = math.prod(args[0].shape)
+    if isinstance(module, normalisation._BatchNorm):
+        return elements
+    own_moments = (normalisation.LayerNorm, normalisation.RMSNorm, normalisation.GroupNorm, normalisation._InstanceNorm)
+    return 2 * elements if isinstance(module, own_moments) else 0
+
+
+# What each product costs, from its arguments and its result. A backend's further products join here.
+
+
+def _matmul(y: Any, a: Any, b: Any) -> int:
+    return math.prod(y.shape) * a.shape[-1]
+
+
+def _conv(y: Any, x: Any, w: Any, **how: Any) -> int:
+    return math.prod(y.shape) * math.prod(w.shape[1:])
+
+
+def _conv_input(y: Any, g: Any, w: Any, **how: Any) -> int:
+    return math.prod(g.shape) * math.prod(w.shape[1:])
+
+
+def _einsum(y: Any, formula: str, *operands: Any, **how: Any) -> int:
+    terms = formula.partition("->")[0].split(",")
+    sizes = {c: n for term, operand in zip(terms, operands) for c, n in zip(term, operand.shape)}
+    return math.prod(sizes.values()) * (len(operands) - 1)
+
+
+PRODUCTS: dict[str, Callable[..., int]] = {"matmul": _matmul, "conv": _conv, "conv_input": _conv_input, "einsum": _einsum}
+
+
+@contextmanager
+def _counting(spend: Callable[[int], None]) -> Iterator[None]:
+    """Has every product of the active backend tell its cost while the block runs."""
+    plain = {name: getattr(B, name) for name in PRODUCTS}
+
+    def counted(name: str) -> Callable[..., Any]:
+        def product(*args: Any, **kwargs: Any) -> Any:
+            y = plain[name](*args, **kwargs)
+            spend(PRODUCTS[name](y, *args, **kwargs))
+            return y
+
+        return product
+
+    for name in PRODUCTS:
+        setattr(B, name, counted(name))
+    try:
+        yield
+    finally:
+        for name, function in plain.items():
+            setattr(B, name, function)
