@@ -20,7 +20,7 @@ Group = dict[str, Any]
 _AT_LEAST_0 = ("lr", "momentum", "weight_decay", "eps", "eps1", "eps2", "lr_decay", "initial_accumulator_value",
                "tolerance_grad", "tolerance_change")  # fmt: skip
 _FRACTIONS = ("alpha", "rho")
-_AT_LEAST_1 = ("d", "max_iter", "max_eval", "history_size")
+_COUNTS = ("max_iter", "max_eval", "history_size")
 
 
 class Optimizer(ABC):
@@ -43,7 +43,7 @@ class Optimizer(ABC):
             raise UserError(f"params must be an iterable of Parameters. Received {type(params).__name__}; give {remedy}.")
         given = list(params)
         if not given:
-            raise UserError("An optimizer needs at least one parameter. Received none; is the model built, and not frozen away?")
+            raise UserError("An optimizer needs at least one parameter. Received none; give those of a model that has some.")
         for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
             self.add_param_group(group)
 
@@ -103,7 +103,7 @@ class Optimizer(ABC):
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Adds parameters with settings of their own; what is not given is as in the constructor."""
         if not isinstance(group, Mapping) or "params" not in group:
-            raise UserError('A parameter group is a dictionary {"params": [...], "lr": ...}. Received ' f"{_short(group)}.")
+            raise UserError(f'A parameter group must be a dictionary {{"params": [...], "lr": ...}}. Received {_short(group)}.')
         given = group["params"]
         members = [given] if isinstance(given, Tensor) else list(given)
         taken = [name for other in self.param_groups for name in other["names"]]
@@ -161,9 +161,9 @@ class Optimizer(ABC):
             group["lr"] = _number(lr, float)
 
     def state_dict(self) -> dict[str, Any]:
-        """A flat dictionary: "state.<parameter>.<key>" -> ndarray (a copy), "step.<parameter>", "group.<i>.<setting>", "factor".
+        """A flat dictionary: "state.<parameter>.<key>" -> ndarray (a copy), and plain values that JSON can hold.
 
-        All but the arrays are plain values that JSON can hold.
+        Those are "step.<parameter>", "group.<i>.<setting>" and "factor".
         """
         flat: dict[str, Any] = {"factor": self.factor}
         for i, group in enumerate(self.param_groups):
@@ -176,7 +176,8 @@ class Optimizer(ABC):
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Takes the values of `state_dict()`; raises UserError naming what is missing, unexpected or misshapen."""
         left = dict(state)
-        settings = [{key: left.pop(f"group.{i}.{key}", _MISSING) for key in self.defaults} for i in range(len(self.param_groups))]
+        groups = range(len(self.param_groups))
+        settings = [{key: left.pop(f"group.{i}.{key}", _MISSING) for key in self.defaults} for i in groups]
         missing = [f"group.{i}.{key}" for i, group in enumerate(settings) for key, value in group.items() if value is _MISSING]
         misshapen = []
         loaded: dict[str, dict[str, Array]] = {}
@@ -197,10 +198,9 @@ class Optimizer(ABC):
                             misshapen.append(f"state.{name}.{key} is {tuple(value.shape)}, expected {tuple(like.shape)}")
                         else:
                             loaded[name][key] = B.array(value, dtype=like.dtype)
+        found = {"missing": missing, "unexpected": [] if missing else list(left), "misshapen": misshapen}
         problems = [
-            f"{what}: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}"
-            for what, names in (("missing", missing), ("unexpected", list(left) if not missing else []), ("misshapen", misshapen))
-            if names
+            f"{what}: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}" for what, names in found.items() if names
         ]
         if problems:
             raise UserError(f"This state does not fit {type(self).__name__} and its parameters: {'; '.join(problems)}.")
@@ -253,8 +253,10 @@ def _check(settings: Mapping[str, Any]) -> None:
             _require(key, value, "a finite number >= 0", lambda v: v >= 0)
         elif key in _FRACTIONS:
             _require(key, value, "between 0 and 1", lambda v: 0 <= v <= 1)
-        elif key in _AT_LEAST_1:
+        elif key == "d":
             _require(key, value, "a finite number >= 1", lambda v: v >= 1)
+        elif key in _COUNTS:
+            _require(key, value, "a whole number >= 1", lambda v: v >= 1 and v == int(v))
         elif key == "dampening":
             _require(key, value, "a finite number", lambda v: True)
         elif key == "beta2_decay":
@@ -266,8 +268,14 @@ def _check(settings: Mapping[str, Any]) -> None:
                 _require(f"betas[{i}]", beta, "at least 0 and below 1", lambda v: 0 <= v < 1)
 
 
-_REMEDIES = {"lr": "try 0.001", "betas[0]": "the usual one is 0.9", "betas[1]": "the usual one is 0.999",
-             "momentum": "the usual ones are 0 and 0.9", "weight_decay": "0 switches it off", "eps": "the usual one is 1e-08"}  # fmt: skip
+_REMEDIES = {
+    "lr": "try 0.001",
+    "betas[0]": "the usual one is 0.9",
+    "betas[1]": "the usual one is 0.999",
+    "momentum": "the usual ones are 0 and 0.9",
+    "weight_decay": "0 switches it off",
+    "eps": "the usual one is 1e-08",
+}
 
 
 def _require(key: str, value: Any, rule: str, holds: Callable[[float], bool]) -> None:

@@ -1,7 +1,7 @@
 """The update rules, each as its paper's equations: names, arguments and defaults are PyTorch's where it has the rule.
 
-In all of them p is a parameter, g its gradient, s the rule's state, t = 1, 2, ... the number of this update. L-BFGS, which needs
-the whole loss function, is in lbfgs.py; (batch) gradient descent is SGD on all of the data.
+In all of them p is a parameter, g its gradient, s the rule's state, t = 1, 2, ... the number of this update. L-BFGS, which
+needs the whole loss function, is in lbfgs.py; (batch) gradient descent is SGD on all of the data.
 """
 
 from __future__ import annotations
@@ -237,7 +237,8 @@ class AdamW(Optimizer):
 class Adafactor(Optimizer):
     """Adam's second moment in the memory of a row and a column (Shazeer & Stern 2018), as torch.optim.Adafactor has it.
 
-    w = t^beta2_decay;  R <- R + w (mean of g^2 over columns - R), C likewise over rows;  V = R C / mean(R), for vectors g^2 itself;
+    w = t^beta2_decay;  R <- R + w (mean of g^2 over columns - R), C likewise over rows;  V = R C / mean(R);
+    for vectors V <- V + w (g^2 - V) itself;
     u = g / sqrt(max(V, eps1^2));  p <- p - max(eps2, rms(p)) min(lr, 1 / sqrt(t)) u / max(1, rms(u) / d).
 
     `eps` is (eps1, eps2), eps1 = None for the dtype's resolution; weight decay is decoupled. So steps are relative to the size
@@ -282,8 +283,9 @@ class Adafactor(Optimizer):
 
 
 class Lion(Optimizer):
-    """Evolved sign momentum (Chen et al. 2023, algorithm 2), with decoupled weight decay; lr is to be 3 to 10 times below Adam's.
+    """Evolved sign momentum (Chen et al. 2023, algorithm 2), with decoupled weight decay.
 
+    Its lr is to be 3 to 10 times below Adam's (section 5 there).
     p <- p - lr (sign(beta1 m + (1 - beta1) g) + weight_decay p);  m <- beta2 m + (1 - beta2) g.
     """
 
@@ -310,7 +312,9 @@ class Lion(Optimizer):
 class LAMB(Optimizer):
     """Adam's direction with a step as long as the parameter, for large batches (You et al. 2020, algorithm 2; phi(z) = z).
 
-    u = m' / (sqrt(v') + eps) + weight_decay p with Adam's m', v';  p <- p - lr |p| / |u| u, the ratio being 1 where a norm is 0.
+    u = m' / (sqrt(v') + eps) + weight_decay p with Adam's m', v';  p <- p - lr |p| / |u| u.
+
+    |p| / |u| counts as 1 where one of them is 0.
     """
 
     def __init__(
