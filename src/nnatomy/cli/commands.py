@@ -169,7 +169,7 @@ def verify(
 ) -> int:
     """Hold rooms against their PyTorch and Keras twins: outputs, gradients and weights after three steps."""
     from nnatomy.experiments.discovery import room, rooms
-    from nnatomy.experiments.verify import show, verify_rooms
+    from nnatomy.experiments.verification import show, verify_rooms
 
     found = [room(name) for name in names] if names else list(rooms().values())
     results = verify_rooms(found, write=write, tell=not as_json)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nnatomy.experiments.step import Step
     from nnatomy.experiments.tasks import Evaluation, Task, task_for
     from nnatomy.experiments.training import Prepared, Request, Result, evaluate, predict, restore, resume, train
+    from nnatomy.experiments.verification import Verification, verify
 
 _PLACES = {
     "callbacks": ("Checkpoints", "EarlyStopping", "Log", "Progress"),
@@ -26,13 +27,14 @@ _PLACES = {
     "step": ("Step",),
     "tasks": ("Evaluation", "Task", "task_for"),
     "training": ("Prepared", "Request", "Result", "evaluate", "predict", "restore", "resume", "train"),
+    "verification": ("Verification", "verify"),
 }
 _WHERE = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
     "Callback", "Case", "Checkpoints", "EarlyStopping", "Evaluation", "Log", "Loop", "NeuralClassifier", "NeuralRegressor",
-    "Position", "Prepared", "Progress", "Recipe", "Request", "Result", "Room", "Run", "Step", "Task", "evaluate", "predict",
-    "restore", "resume", "room", "rooms", "task_for", "train",
+    "Position", "Prepared", "Progress", "Recipe", "Request", "Result", "Room", "Run", "Step", "Task", "Verification",
+    "evaluate", "predict", "restore", "resume", "room", "rooms", "task_for", "train", "verify",
 ]  # fmt: skip
 
 
