@@ -149,7 +149,8 @@ class NeuralClassifier(ClassifierMixin, _Neural):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """The most probable class of each row."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        best = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[best])
 
 
 class NeuralRegressor(RegressorMixin, _Neural):  # type: ignore[misc]
