@@ -165,9 +165,9 @@ class Optimizer(ABC):
 
         Those are "step.<parameter>", "group.<i>.<setting>" and "factor".
         """
-        flat: dict[str, Any] = {"factor": self.factor}
+        flat: dict[str, Any] = {"factor": _plain(self.factor)}
         for i, group in enumerate(self.param_groups):
-            flat |= {f"group.{i}.{key}": group[key] for key in self.defaults}
+            flat |= {f"group.{i}.{key}": _plain(group[key]) for key in self.defaults}
         for name, arrays in self.state.items():
             flat[f"step.{name}"] = self.steps[name]
             flat |= {f"state.{name}.{key}": np.array(value) for key, value in arrays.items()}
