@@ -1,0 +1,236 @@
+"""Training as users meet it: overriding recipes, budgets, callbacks, what a run's folder holds, measuring and predicting."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+import re
+import shlex
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nnatomy as nn
+from nnatomy import experiments
+from nnatomy.cli import main
+from nnatomy.experiments.callbacks import flatten, unflatten
+from nnatomy.experiments.loop import Callback, Loop
+from nnatomy.experiments.settings import override, plain
+from nnatomy.experiments.training import Request, prepare
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A small trained network on a table with a text column and gaps."""
+    folder = tmp_path_factory.mktemp("training")
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 2))
+    colour = rng.choice(["red", "green"], 300)
+    y = np.where(x[:, 0] + (colour == "red") > 0.5, "in", "out")
+    cells = enumerate(zip(x, colour, y, strict=True))
+    rows = [["" if i % 37 == 0 else f"{a:.4f}", f"{b:.4f}", c, t] for i, ((a, b), c, t) in cells]
+    path = folder / "points.csv"
+    path.write_text("a,b,colour,side\n" + "\n".join(",".join(r) for r in rows) + "\n")
+    return experiments.train("mlp", path, target="side", epochs=12, seed=1, out=folder / "run"), path
+
+
+# Recipes and their overrides
+
+
+def recipe() -> experiments.Recipe:
+    return experiments.room("mlp").recipes[0]
+
+
+@pytest.mark.parametrize(
+    "settings, place, value",
+    [
+        ({"hidden": "8,4"}, ("model", "hidden"), (8, 4)),
+        ({"dropout": "0.25"}, ("model", "dropout"), 0.25),
+        ({"batch_norm": "true"}, ("model", "batch_norm"), True),
+        ({"activation": "tanh"}, ("model", "activation"), "tanh"),
+        ({"optimizer": "SGD", "momentum": "0.9"}, ("optimizer", "momentum"), 0.9),
+        ({"optimizer": "Lion"}, ("optimizer", "name"), "Lion"),
+        ({"weight_decay": "0.01"}, ("optimizer", "weight_decay"), 0.01),
+        ({"schedule": "none"}, ("schedule",), None),
+        ({"clip": "1"}, ("clip",), 1.0),
+        ({"clip": "none"}, ("clip",), None),
+        ({"patience": "4"}, ("patience",), 4),
+    ],
+)
+def test_settings_change_exactly_what_they_name(settings: dict[str, str], place: tuple[str, ...], value: Any) -> None:
+    found: Any = plain(override(recipe(), settings))
+    for key in place:
+        found = found[key]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_flags_override_the_recipe() -> None:
+    changed = plain(override(recipe(), epochs=7, batch_size=9, lr=0.5))
+    assert (changed["epochs"], changed["batch_size"], changed["optimizer"]["lr"]) == (7, 9, 0.5)
+
+
+def test_the_command_of_a_request_asks_for_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = Request(
+        "mlp", "my data.csv", target="y", keep=("a b",), types={"c": "numeric"}, epochs=3, lr=0.01, seed=4, budget=90.0,
+        settings={"hidden": "8,4"}, offline=True,
+    )  # fmt: skip
+    asked: dict[str, Any] = {}
+
+    def fake(room: str, data: str, **given: Any) -> Any:
+        asked.update(given, room=room, data=data)
+        raise nn.UserError("enough")
+
+    monkeypatch.setattr("nnatomy.experiments.training.train", fake)
+    assert main(shlex.split(request.command())[1:]) == 2
+    for name, value in vars(request).items():
+        assert asked[name] == value, name
+
+
+# The loop
+
+
+class Watch(Callback):
+    """Counts what the loop calls."""
+
+    def __init__(self) -> None:
+        self.steps, self.lines, self.ended, self.lrs = 0, [], 0, []
+
+    def after_step(self, loop: Loop) -> None:
+        self.steps += 1
+        self.lrs.append(loop.lr())
+
+    def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
+        self.lines.append(line)
+
+    def end(self, loop: Loop) -> None:
+        self.ended += 1
+
+
+def test_callbacks_see_every_step_and_epoch(tmp_path: Path) -> None:
+    watch = Watch()
+    result = experiments.train("mlp", "iris", epochs=4, batch_size=10, out=tmp_path / "r", callbacks=[watch], report=False)
+    per_epoch = math.ceil(len(result.dataset.train) / 10)
+    assert (watch.steps, len(watch.lines), watch.ended) == (4 * per_epoch, 4, 1)
+
+
+def test_the_best_epochs_weights_are_kept(tmp_path: Path) -> None:
+    watch = Watch()
+    result = experiments.train("mlp", "wine", epochs=8, out=tmp_path / "r", callbacks=[watch], report=False)
+    metric = result.prepared.recipe.metric
+    values = [line["validation"][metric] for line in watch.lines]
+    best = max(values) if metric in ("accuracy", "r2") else min(values)
+    found = result.prepared.task.evaluate(result.model, result.dataset.validation).metrics[metric]
+    assert found == pytest.approx(best, rel=1e-6)
+
+
+def test_patience_stops_a_run_that_no_longer_improves(tmp_path: Path) -> None:
+    result = experiments.train("mlp", "iris", epochs=400, settings={"patience": 3}, out=tmp_path / "r", report=False)
+    assert result.epochs < 400
+    assert "3 epochs" in result.stopped
+
+
+def test_a_budget_is_kept_and_the_schedule_fits_in_it(tmp_path: Path) -> None:
+    watch = Watch()
+    result = experiments.train("mlp", "digits", epochs=5000, budget=3.0, out=tmp_path / "r", callbacks=[watch], report=False)
+    assert 1.0 < result.seconds < 5.0
+    assert "budget" in result.stopped
+    assert result.metrics["accuracy"] > 0.5
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path: Path) -> None:
+    a, b, c = (
+        experiments.train("mlp", "iris", epochs=2, seed=s, out=tmp_path / str(i), report=False).model.state_dict()
+        for i, s in enumerate((5, 5, 6))
+    )
+    for name in a:
+        np.testing.assert_array_equal(a[name], b[name])
+    assert any(not np.array_equal(a[name], c[name]) for name in a)
+
+
+def test_an_average_of_the_weights_is_what_is_kept(tmp_path: Path) -> None:
+    raw, averaged = (
+        experiments.train("mlp", "iris", epochs=1, settings=s, out=tmp_path / str(len(s)), report=False).model.state_dict()
+        for s in ({}, {"average": "0.5"})
+    )
+    assert any(not np.array_equal(raw[name], averaged[name]) for name in raw)
+
+
+def test_state_trees_survive_taking_apart() -> None:
+    tree = {"a": {"b": np.ones(2), "n": 3, "none": {}}, "c": [1, 2], "d": {"e": {"f": np.zeros(1)}}}
+    arrays, values = flatten(tree)
+    again = unflatten(arrays, json.loads(json.dumps(values)))
+    assert again["a"]["n"] == 3
+    assert again["a"]["none"] == {}
+    assert again["c"] == [1, 2]
+    np.testing.assert_array_equal(again["a"]["b"], tree["a"]["b"])
+    assert again["d"]["e"]["f"].shape == (1,)
+
+
+# The run's folder, and using it
+
+
+def test_a_runs_folder_holds_all_that_was_promised(run: Any) -> None:
+    folder = run[0].run.folder
+    assert {p.name for p in folder.iterdir()} == {
+        "run.json", "environment.json", "preprocessing.json", "dataset.json", "metrics.jsonl", "last.safetensors",
+        "best.safetensors", "result.json", "report.html",
+    }  # fmt: skip
+    assert len((folder / "metrics.jsonl").read_text().splitlines()) == 12
+
+
+def test_the_report_stands_alone(run: Any) -> None:
+    page = run[0].run.report.read_text()
+    assert not re.search(r"""(src|href)=["']?(?!data:)|@import|url\(""", page)
+    assert "<script" not in page
+    for needed in ("Learning curves", "Best epoch", "accuracy", "nnatomy train mlp", "multiply-adds", "colour", "seed 1"):
+        assert needed in page, needed
+
+
+def test_evaluate_finds_the_same_scores_again(run: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluate", str(run[0].run.folder), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["metrics"]
+    assert found == pytest.approx(run[0].metrics, rel=1e-6)
+
+
+def test_predict_needs_only_the_folder_and_answers_row_by_row(run: Any, tmp_path: Path) -> None:
+    new = tmp_path / "new.csv"
+    new.write_text("colour,b,a\nred,0.1,3\ngreen,0.1,-3\nviolet,0.2,\n")
+    run[1].rename(run[1].with_suffix(".away"))  # the training data are gone
+    try:
+        assert main(["predict", str(run[0].run.folder), "--data", str(new), "--out", str(tmp_path / "p.csv")]) == 0
+    finally:
+        run[1].with_suffix(".away").rename(run[1])
+    rows = list(csv.DictReader((tmp_path / "p.csv").open()))
+    assert [r["prediction"] for r in rows[:2]] == ["in", "out"]
+    assert len(rows) == 3
+    assert all(math.isclose(float(r["p(in)"]) + float(r["p(out)"]), 1, abs_tol=1e-4) for r in rows)
+
+
+def test_train_json_is_one_object_of_the_promised_form(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["train", "mlp", "--data", "iris", "--epochs", "2", "--out", str(tmp_path / "r"), "--json"]) == 0
+    out = capsys.readouterr().out
+    found = json.loads(out)
+    assert out.count("\n") == 1
+    assert set(found) == {"room", "run", "backend", "epochs", "seconds", "parameters", "metrics"}
+    assert (found["room"], found["backend"], found["epochs"]) == ("mlp", "numpy", 2)
+    assert 0 <= found["metrics"]["accuracy"] <= 1
+
+
+def test_list_and_info_as_json(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["list", "--json"]) == 0
+    names = [r["name"] for r in json.loads(capsys.readouterr().out)["rooms"]]
+    assert {"perceptron", "mlp", "lenet5", "lstm", "autoencoder"} <= set(names)
+    assert main(["info", "lstm", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["family"] == "recurrent"
+
+
+def test_preparation_trains_nothing_and_is_repeatable() -> None:
+    a, b = (prepare(Request("mlp", "iris", seed=2)) for _ in range(2))
+    for name, value in a.model.state_dict().items():
+        np.testing.assert_array_equal(value, b.model.state_dict()[name])
+    assert replace(a.request, seed=3) != a.request
