@@ -59,6 +59,8 @@ class Recipe:
     """Changes to the training images of each batch."""
     average: float | None = None
     """Decay of an exponential moving average of the weights, which is what is evaluated and saved as the best."""
+    sample: Callable[[Any, Dataset], str] | None = None
+    """sample(model, dataset): something the trained model makes, as text for the report."""
 
 
 HIGHER = frozenset({"accuracy", "balanced_accuracy", "f1", "auc", "average_precision", "r2", "explained"})
