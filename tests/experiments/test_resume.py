@@ -15,7 +15,8 @@ import pytest
 
 from nnatomy.experiments.runs import load_arrays
 
-OPTIONS = ["mlp", "--epochs", "6", "--seed", "3", "--set", "dropout=0.2", "--set", "hidden=48,32", "--batch-size", "16"]
+SETTINGS = ("dropout=0.2", "hidden=48,32", "plateau=1")
+OPTIONS = ["mlp", "--epochs", "6", "--seed", "3", "--batch-size", "16", *(w for s in SETTINGS for w in ("--set", s))]
 
 
 def _start(words: list[str], cwd: Path, every: float = 0.05) -> subprocess.Popen[str]:

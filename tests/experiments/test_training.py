@@ -134,6 +134,13 @@ def test_patience_stops_a_run_that_no_longer_improves(tmp_path: Path) -> None:
     assert "3 epochs" in result.stopped
 
 
+def test_a_plateau_halves_the_learning_rate(tmp_path: Path) -> None:
+    watch = Watch()
+    settings = {"plateau": 1, "schedule": "none", "lr": 1e-9}  # too small to improve anything visibly
+    experiments.train("mlp", "iris", epochs=6, settings=settings, out=tmp_path / "r", callbacks=[watch], report=False)
+    assert watch.lrs[-1] < 0.6 * watch.lrs[0]
+
+
 def test_a_budget_is_kept_and_the_schedule_fits_in_it(tmp_path: Path) -> None:
     watch = Watch()
     result = experiments.train("mlp", "digits", epochs=5000, budget=3.0, out=tmp_path / "r", callbacks=[watch], report=False)

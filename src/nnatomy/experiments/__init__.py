@@ -6,7 +6,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from nnatomy.experiments.callbacks import Checkpoints, EarlyStopping, Log, Progress
+    from nnatomy.experiments.callbacks import Checkpoints, EarlyStopping, Log, LowerOnPlateau, Progress
     from nnatomy.experiments.discovery import Room, room, rooms
     from nnatomy.experiments.estimators import NeuralClassifier, NeuralRegressor
     from nnatomy.experiments.loop import Callback, Loop, Position
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from nnatomy.experiments.verification import Verification, verify
 
 _PLACES = {
-    "callbacks": ("Checkpoints", "EarlyStopping", "Log", "Progress"),
+    "callbacks": ("Checkpoints", "EarlyStopping", "Log", "LowerOnPlateau", "Progress"),
     "estimators": ("NeuralClassifier", "NeuralRegressor"),
     "loop": ("Callback", "Loop", "Position"),
     "recipe": ("Case", "Recipe"),
@@ -32,9 +32,8 @@ _PLACES = {
 _WHERE = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
-    "Callback", "Case", "Checkpoints", "EarlyStopping", "Evaluation", "Log", "Loop", "NeuralClassifier", "NeuralRegressor",
-    "Position", "Prepared", "Progress", "Recipe", "Request", "Result", "Room", "Run", "Step", "Task", "Verification",
-    "evaluate", "predict", "restore", "resume", "room", "rooms", "task_for", "train", "verify",
+    "Callback", "Case", "Checkpoints", "EarlyStopping", "Evaluation", "Log", "Loop", "LowerOnPlateau", "NeuralClassifier",
+    "NeuralRegressor", "Position", "Prepared", "Progress", "Recipe", "Request", "Result", "Room", "Run", "Step", "Task", "Verification", "evaluate", "predict", "restore", "resume", "room", "rooms", "task_for", "train", "verify",
 ]  # fmt: skip
 
 

@@ -6,14 +6,15 @@ import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from nnatomy.experiments.loop import Callback, Loop, Position
-from nnatomy.experiments.recipe import better
+from nnatomy.experiments.recipe import HIGHER, better
 from nnatomy.experiments.runs import Run, load_arrays, save_arrays
 from nnatomy.experiments.step import State
+from nnatomy.optim import ReduceOnPlateau
 
 
 class Checkpoints(Callback):
@@ -122,6 +123,25 @@ class EarlyStopping(Callback):
         self.state["waited"] += 1
         if self.state["waited"] >= self.patience:
             loop.position.stopped = f"{loop.recipe.metric} has not improved for {self.patience} epochs"
+
+
+class LowerOnPlateau(Callback):
+    """Halves the learning rate after `patience` epochs without a better value of the recipe's metric."""
+
+    def __init__(self, patience: int, factor: float = 0.5) -> None:
+        self.patience, self.factor = patience, factor
+        self.state = {}
+
+    def begin(self, loop: Loop) -> None:
+        mode: Literal["min", "max"] = "max" if loop.recipe.metric in HIGHER else "min"
+        self._rule = ReduceOnPlateau(mode, self.factor, self.patience - 1)
+        if self.state:
+            self._rule.load_state_dict(self.state)
+        loop.scale = self._rule(loop.position.step)
+
+    def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
+        loop.scale = self._rule.observe(line["validation"][loop.recipe.metric])
+        self.state = self._rule.state_dict()
 
 
 class Progress(Callback):

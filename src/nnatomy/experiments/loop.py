@@ -73,6 +73,8 @@ class Loop:
     position: Position = field(default_factory=Position)
     best: dict[str, Any] = field(default_factory=dict)  # the best weights so far
 
+    scale: float = 1.0
+    """A further factor of the learning rate, which callbacks may change."""
     interrupted: bool = False
     """Set from outside (Ctrl-C): the loop stops after the step it is in, in a state that can be continued."""
     outcome: str = "running"
@@ -149,7 +151,7 @@ class Loop:
 
     def factor(self) -> float:
         """The schedule's factor of the base learning rate at this step; a budget stretches or shrinks the schedule."""
-        return 1.0 if self.schedule is None else float(self.schedule(self.position.step))
+        return self.scale * (1.0 if self.schedule is None else float(self.schedule(self.position.step)))
 
     def lr(self) -> float:
         """The learning rate of the step that was taken last."""

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from nnatomy.data.augment import Augmentation
+from nnatomy.data.dataset import Dataset
 from nnatomy.layers.module import Module
 from nnatomy.tensor import Tensor
 
@@ -55,6 +56,8 @@ class Recipe:
     """Gradients are scaled down to this norm."""
     patience: int | None = None
     """Stop after this many epochs without a better `metric`."""
+    plateau: int | None = None
+    """Halve the learning rate after this many epochs without a better `metric`."""
     augment: Augmentation | None = None
     """Changes to the training images of each batch."""
     average: float | None = None

@@ -12,7 +12,7 @@ from nnatomy import optim
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.experiments.recipe import Recipe
 
-FIELDS = {"clip": 1.0, "patience": 1, "average": 0.999}
+FIELDS = {"clip": 1.0, "patience": 1, "plateau": 1, "average": 0.999}
 """Fields of a recipe that --set may change, each with a value of its type."""
 
 
@@ -147,6 +147,7 @@ def plain(recipe: Recipe) -> dict[str, Any]:
         "metric": recipe.metric,
         "clip": recipe.clip,
         "patience": recipe.patience,
+        "plateau": recipe.plateau,
         "average": recipe.average,
         "augment": None if recipe.augment is None else [getattr(c, "__name__", str(c)) for c in recipe.augment.changes],
         "load": dict(recipe.load),

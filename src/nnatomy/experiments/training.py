@@ -293,6 +293,8 @@ def _fit(
     watching: list[Callback] = [cb.Log(run), *extra]
     if recipe.patience is not None:
         watching.append(cb.EarlyStopping(recipe.patience))
+    if recipe.plateau is not None:
+        watching.append(cb.LowerOnPlateau(recipe.plateau))
     if progress:
         watching.append(cb.Progress())
     watching.append(cb.Checkpoints(run))  # last, so that it saves what the others have decided
