@@ -32,8 +32,10 @@ _PLACES = {
 _WHERE = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
-    "Callback", "Case", "Checkpoints", "EarlyStopping", "Evaluation", "Log", "Loop", "LowerOnPlateau", "NeuralClassifier",
-    "NeuralRegressor", "Position", "Prepared", "Progress", "Recipe", "Request", "Result", "Room", "Run", "Step", "Task", "Verification", "evaluate", "predict", "restore", "resume", "room", "rooms", "task_for", "train", "verify",
+    "Callback", "Case", "Checkpoints", "EarlyStopping", "Evaluation", "Log", "Loop", "LowerOnPlateau",
+    "NeuralClassifier", "NeuralRegressor", "Position", "Prepared", "Progress", "Recipe", "Request", "Result", "Room",
+    "Run", "Step", "Task", "Verification", "evaluate", "predict", "restore", "resume", "room", "rooms", "task_for",
+    "train", "verify",
 ]  # fmt: skip
 
 
