@@ -1,0 +1,42 @@
+"""Contracts 2 and 3: gradients equal central differences, every parameter has one, and published sizes are reproduced."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from central_differences import wrong_gradients
+
+from nnatomy.experiments.discovery import Room
+from nnatomy.experiments.recipe import Case
+from nnatomy.experiments.twins import Ours
+from nnatomy.experiments.verification import cast, draw_weights
+from nnatomy.tensor import Tensor
+
+
+def test_gradients_equal_central_differences(room: Room, case: Case) -> None:
+    rng = np.random.default_rng(3)
+    ours = Ours(room, case, "float64")
+    ours.load(draw_weights(ours, rng))
+    ours.model.train()
+    *inputs, targets = cast(case.batch(rng), "float64")
+    tensors = [Tensor(a, requires_grad=a.dtype.kind == "f") for a in inputs]
+    leaves = {f"input {i}": t for i, t in enumerate(tensors) if t.requires_grad} | dict(ours.parameters)
+    wrong = wrong_gradients(lambda: case.loss(ours.model, *tensors, Tensor(targets)), leaves, rng)
+    assert not wrong, f"{room.name}, {case.name}: {'; '.join(wrong)}"
+
+
+def test_every_parameter_has_a_gradient(room: Room, case: Case) -> None:
+    rng = np.random.default_rng(4)
+    ours = Ours(room, case, "float32")
+    ours.load(draw_weights(ours, rng))
+    ours.gradients(cast(case.batch(rng), "float32"))
+    without = [name for name, p in ours.parameters.items() if p.requires_grad and (p.grad is None or not p.grad.numpy().any())]
+    assert not without, f"{room.name}, {case.name}: no gradient reaches {', '.join(without)}"
+    mixed = [name for name, p in ours.parameters.items() if p.grad is not None and p.grad.dtype != p.dtype]
+    assert not mixed, f"{room.name}, {case.name}: gradients of another type than their parameter: {', '.join(mixed)}"
+
+
+def test_published_size(room: Room, case: Case) -> None:
+    if case.parameters is None:
+        pytest.skip("no published size")
+    assert Ours(room, case, "float32").model.count_parameters() == case.parameters

@@ -1,0 +1,98 @@
+"""Contract 8, the folder: complete, quick to import, drawn, and independent of its twins and of other rooms."""
+
+from __future__ import annotations
+
+import ast
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+import nnatomy
+from nnatomy.errors import UserError
+from nnatomy.experiments.discovery import Room, rooms
+from nnatomy.experiments.training import Request, prepare
+
+FILES = ("__init__.py", "model.py", "page.md", "torch_twin.py", "keras_twin.py", "recipe.py", "picture.py")
+HEAVY = ("torch", "keras", "tensorflow", "matplotlib", "sklearn", "scipy", "numba", "rich", "typer", "pooch")
+
+
+def imported(path: Path) -> set[str]:
+    """The modules that a file imports anywhere in it, by their full names."""
+    found: set[str] = set()
+    package = path.parent.relative_to(Path(nnatomy.__file__).parents[1]).parts
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            start = ".".join(package[: len(package) + 1 - node.level]) if node.level else ""
+            base = ".".join(filter(None, (start, node.module)))
+            found |= {base} | {f"{base}.{alias.name}" for alias in node.names}
+    return found
+
+
+def test_folder_is_complete(room: Room) -> None:
+    missing = [name for name in FILES if not (room.folder / name).is_file()]
+    assert not missing, f"{room.name} lacks {', '.join(missing)}"
+    assert room.recipes, f"{room.name} has no recipe"
+    assert room.cases, f"{room.name} has no case"
+    names = [case.name for case in room.cases]
+    assert len(set(names)) == len(names), f"{room.name} has two cases of one name"
+
+
+@pytest.mark.parametrize("twin", ["torch_twin", "keras_twin"])
+def test_twins_share_nothing_with_the_model(room: Room, twin: str) -> None:
+    shared = [name for name in imported(room.folder / f"{twin}.py") if name.split(".")[0] in ("nnatomy", "")]
+    assert not shared, f"{twin}.py of {room.name} imports {', '.join(shared)}"
+
+
+def test_rooms_do_not_import_one_another(room: Room) -> None:
+    own = f"nnatomy.architectures.{room.family}.{room.name}"
+    parents = [other for other in rooms().values() if other.name in room.front["builds_on"]]
+    allowed = {f"nnatomy.architectures.{other.family}.{other.name}" for other in parents}
+    for path in room.folder.rglob("*.py"):
+        others = {".".join(name.split(".")[:4]) for name in imported(path) if name.startswith("nnatomy.architectures.")}
+        assert others <= {own} | allowed, f"{path.name} of {room.name} imports {', '.join(others - {own} - allowed)}"
+
+
+def test_model_imports_quickly_and_little(room: Room) -> None:
+    """Within 50 ms on top of the core and of jaxtyping, in which shapes are written; best of five, as machines may be busy."""
+    code = (
+        "import time, numpy, jaxtyping, nnatomy\n"
+        "start = time.perf_counter()\n"
+        f"import nnatomy.architectures.{room.family}.{room.name}.model\n"
+        "print(time.perf_counter() - start)\n"
+        f"import sys; print(*[name for name in {HEAVY} if name in sys.modules])"
+    )
+    found = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(5)]
+    seconds = min(float(out.splitlines()[0]) for out in found)
+    assert seconds < 0.05, f"importing {room.name} takes {seconds * 1e3:.0f} ms"
+    assert not found[0].splitlines()[1], f"importing {room.name} also imports {found[0].splitlines()[1]}"
+
+
+def test_picture_is_drawn(room: Room) -> None:
+    try:
+        prepared = prepare(Request(room.name, offline=True, limit=200))
+    except UserError as problem:
+        pytest.skip(f"needs the data of {room.name}'s recipe: {problem}")
+    prepared.model.eval()
+    before = prepared.model.state_dict()
+    figure = room.module("picture").draw(prepared.model, prepared.dataset)
+    assert isinstance(figure, Figure)
+    assert any(axes.has_data() for axes in figure.axes), f"the picture of {room.name} shows nothing"
+    titles = [axes.get_title() for axes in figure.axes] + [figure.get_suptitle()]
+    assert any(titles), f"the picture of {room.name} has no title"
+    width, height = figure.get_size_inches() * 110
+    assert 600 <= width <= 1600, f"the picture of {room.name} is {width:.0f} pixels wide"
+    assert 200 <= height <= 1600, f"the picture of {room.name} is {height:.0f} pixels high"
+    for kind in ("png", "svg"):  # warnings, such as of glyphs that no font has, are errors here
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format=kind, dpi=110)
+        assert len(buffer.getvalue()) > 5000
+    after = prepared.model.state_dict()
+    assert all(np.array_equal(before[name], after[name]) for name in before), f"drawing {room.name} changes its model"
+    assert not prepared.model.training, f"drawing {room.name} leaves its model in training mode"

@@ -1,0 +1,116 @@
+"""Contracts 4 and 5: it learns, as well as its twin does; the same seed gives the same bits; interrupted runs lose nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnatomy import optim
+from nnatomy.errors import UserError
+from nnatomy.experiments.discovery import Room
+from nnatomy.experiments.loop import Callback, Loop
+from nnatomy.experiments.recipe import HIGHER, Case
+from nnatomy.experiments.runs import load_arrays
+from nnatomy.experiments.training import Request, prepare, resume, train
+from nnatomy.experiments.twins import Ours
+from nnatomy.experiments.verification import cast, draw_weights
+from nnatomy.tensor import Tensor
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SHORT: dict[str, Any] = {"epochs": 2, "limit": 150, "offline": True}
+
+
+def twin_training() -> ModuleType:
+    """benchmarks/twin_training.py, which is no package."""
+    spec = importlib.util.spec_from_file_location("twin_training", BENCHMARKS / "twin_training.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def need_data(room: Room) -> None:
+    """Skips the test where the recipe's data set is not on this machine."""
+    try:
+        prepare(Request(room.name, offline=True, limit=50))
+    except UserError as problem:
+        pytest.skip(f"needs the data of {room.name}'s recipe: {problem}")
+
+
+def test_overfits_one_batch(room: Room, case: Case) -> None:
+    rng = np.random.default_rng(5)
+    ours = Ours(room, case, "float32")
+    ours.load(draw_weights(ours, rng))
+    ours.model.train()
+    batch = [Tensor(a) for a in cast(case.batch(rng), "float32")]
+    optimizer = optim.Adam(ours.model.named_parameters(), lr=0.01)
+    losses = []
+    for _ in range(800):
+        optimizer.zero_grad()
+        loss = case.loss(ours.model, *batch)
+        losses.append(float(loss.item()))
+        if losses[-1] <= case.overfit * losses[0]:
+            return
+        loss.backward()
+        optimizer.step()
+    pytest.fail(f"{room.name}, {case.name}: the loss fell from {losses[0]:.3g} to {min(losses):.3g}, not by {case.overfit:g}")
+
+
+@pytest.mark.slow
+def test_reaches_its_recipes_score(room: Room, tmp_path: Path) -> None:
+    need_data(room)
+    result = train(room.name, out=tmp_path / "run", report=False, offline=True)
+    for metric, goal in room.recipes[0].score.items():
+        reached = result.metrics[metric]
+        assert reached >= goal if metric in HIGHER else reached <= goal, f"{room.name}: {metric} {reached:.4f}, goal {goal:g}"
+
+
+@pytest.mark.slow
+def test_trains_as_well_as_its_twin(room: Room, tmp_path: Path) -> None:
+    need_data(room)
+    comparison = twin_training().compare(room.name, seeds=(0, 1, 2), epochs=min(3, room.recipes[0].epochs), limit=600)
+    assert comparison.within_noise, str(comparison)
+
+
+def test_the_same_seed_gives_the_same_bits(room: Room, tmp_path: Path) -> None:
+    need_data(room)
+    first, second, other = (
+        train(room.name, out=tmp_path / f"{i}", report=False, seed=seed, **SHORT).model.state_dict()
+        for i, seed in enumerate((7, 7, 8))
+    )
+    differing = [name for name in first if first[name].tobytes() != second[name].tobytes()]
+    assert not differing, f"{room.name}: the same seed gives other weights in {', '.join(differing)}"
+    assert any(first[name].tobytes() != other[name].tobytes() for name in first), f"{room.name}: the seed changes nothing"
+
+
+class Interrupt(Callback):
+    """Asks the loop to stop after a number of steps, as Ctrl-C does."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+
+    def after_step(self, loop: Loop) -> None:
+        loop.interrupted = loop.position.step == self.step
+
+
+def test_interrupted_and_resumed_equals_undisturbed(room: Room, tmp_path: Path) -> None:
+    need_data(room)
+    calm = train(room.name, out=tmp_path / "calm", report=False, seed=3, **SHORT)
+    total = int(calm.run.history()[-1]["step"])
+    broken = train(room.name, out=tmp_path / "broken", report=False, seed=3, callbacks=[Interrupt(max(1, total // 3))], **SHORT)
+    assert broken.interrupted
+    resumed = resume(tmp_path / "broken", report=False)
+    assert resumed.metrics == calm.metrics
+    for name in ("last.safetensors", "best.safetensors"):
+        undisturbed, _ = load_arrays(tmp_path / "calm" / name)
+        continued, _ = load_arrays(tmp_path / "broken" / name)
+        differing = [key for key in undisturbed if undisturbed[key].tobytes() != continued[key].tobytes()]
+        assert undisturbed.keys() == continued.keys()
+        assert not differing, f"{room.name}: resuming changes {', '.join(differing)} in {name}"
