@@ -117,6 +117,12 @@ class AvgPool1d(_AvgPool):
 
     axes = 1
 
+    def __init__(
+        self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+        count_include_pad: bool = True,
+    ) -> None:  # fmt: skip
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
+
 
 class AvgPool2d(_AvgPool):
     """The mean of each window of (batch, channels, height, width); the stride is the kernel if None."""

@@ -1,0 +1,298 @@
+"""Every layer equals PyTorch's: one line a case."""
+
+import warnings
+
+import numpy as np
+import pytest
+from layer_parity import same, same_signature, torch
+
+import nnatomy as nn
+
+RNG = np.random.default_rng(4)
+T = torch.nn
+
+
+def x(*shape):
+    return RNG.normal(size=shape)
+
+
+def ids(*shape, high=7):
+    return RNG.integers(0, high, shape)
+
+
+IMAGES = {1: (2, 4, 9), 2: (2, 4, 7, 6), 3: (2, 4, 5, 4, 6)}
+
+CASES = [  # class, positional arguments, keyword arguments, inputs
+    ("Identity", (), {}, [x(2, 3)]),
+    ("Flatten", (), {}, [x(2, 3, 4)]),
+    ("Flatten", (0, 1), {}, [x(2, 3, 4)]),
+    ("Unflatten", (1, (2, 3)), {}, [x(4, 6, 2)]),
+    ("Unflatten", (-1, (2, -1)), {}, [x(4, 6)]),
+    ("Linear", (5, 3), {}, [x(4, 5)]),
+    ("Linear", (5, 3), {"bias": False}, [x(4, 5)]),
+    ("Linear", (5, 3), {}, [x(5)]),
+    ("Linear", (5, 3), {}, [x(2, 3, 4, 5)]),
+    ("Linear", (5, 3), {}, [x(0, 5)]),
+    ("Bilinear", (5, 3, 2), {}, [x(4, 5), x(4, 3)]),
+    ("Bilinear", (5, 3, 2), {"bias": False}, [x(2, 4, 5), x(2, 4, 3)]),
+    *[
+        (f"Conv{n}d", (4, 6, 3), options, [x(*IMAGES[n])])
+        for n in (1, 2, 3)
+        for options in (
+            {},
+            {"stride": 2, "padding": 1},
+            {"dilation": 2, "bias": False, "padding": 2},
+            {"groups": 2, "padding": "same"},
+            {"padding": "valid", "groups": 2},
+            {"padding": 1, "padding_mode": "circular"},
+            {"padding": 2, "padding_mode": "reflect"},
+            {"padding": "same", "padding_mode": "replicate", "dilation": 2},
+        )
+    ],
+    ("Conv2d", (4, 6, (3, 2)), {"stride": (2, 1), "padding": (1, 0), "dilation": (1, 2)}, [x(2, 4, 7, 6)]),
+    ("Conv2d", (4, 8, 1), {"groups": 4}, [x(2, 4, 5, 5)]),
+    *[
+        (f"ConvTranspose{n}d", (4, 6, 3), options, [x(*IMAGES[n])])
+        for n in (1, 2, 3)
+        for options in ({}, {"stride": 2, "padding": 1, "output_padding": 1}, {"dilation": 2, "bias": False}, {"groups": 2})
+    ],
+    ("ConvTranspose2d", (4, 2, (3, 4)), {"stride": (1, 3), "output_padding": (0, 2)}, [x(2, 4, 3, 5)]),
+    *[
+        (f"{kind}Pool{n}d", (3,), options, [x(*IMAGES[n])])
+        for n in (1, 2, 3)
+        for kind in ("Max", "Avg")
+        for options in ({}, {"stride": 2, "padding": 1}, {"ceil_mode": True}, {"ceil_mode": True, "stride": 2, "padding": 1})
+    ],
+    *[(f"MaxPool{n}d", (2,), {"dilation": 2, "stride": 1}, [x(*IMAGES[n])]) for n in (1, 2, 3)],
+    ("MaxPool2d", (2, 3), {"ceil_mode": True}, [x(2, 4, 6, 6)]),
+    ("MaxPool2d", (3, 2), {"ceil_mode": True, "dilation": 2}, [x(2, 4, 8, 7)]),
+    ("MaxPool2d", (2,), {}, [np.zeros((1, 2, 4, 4))]),
+    *[
+        (f"AvgPool{n}d", (3,), {"count_include_pad": False, "padding": 1, "stride": 2, "ceil_mode": ceil}, [x(*IMAGES[n])])
+        for n in (1, 2, 3)
+        for ceil in (False, True)
+    ],
+    ("AvgPool2d", ((3, 2),), {"divisor_override": 5}, [x(2, 4, 6, 6)]),
+    ("AvgPool2d", ((3, 2),), {"divisor_override": 5, "ceil_mode": True, "padding": (1, 0)}, [x(2, 4, 6, 5)]),
+    *[
+        (f"Adaptive{kind}Pool{n}d", (size,), {}, [x(*IMAGES[n])])
+        for n in (1, 2, 3)
+        for kind in ("Max", "Avg")
+        for size in (1, 3, 4)
+    ],
+    ("AdaptiveAvgPool2d", ((None, 2),), {}, [x(2, 4, 7, 6)]),
+    ("AdaptiveMaxPool2d", ((3, None),), {}, [x(2, 4, 7, 6)]),
+    *[("Upsample", (), {"scale_factor": 2}, [x(*IMAGES[n])]) for n in (1, 2, 3)],
+    *[("Upsample", (11 if n == 1 else (11, 5, 9)[:n],), {}, [x(*IMAGES[n])]) for n in (1, 2, 3)],
+    *[
+        ("Upsample", (), {**how, "mode": mode, "align_corners": corners}, [x(*IMAGES[n])])
+        for n, mode in ((1, "linear"), (2, "bilinear"), (3, "trilinear"))
+        for how in ({"size": 9 if n == 1 else (9, 5, 7)[:n]}, {"scale_factor": 2}, {"scale_factor": 1.5})
+        for corners in (False, True)
+    ],
+    *[
+        (f"BatchNorm{n}d", (4,), options, [x(*IMAGES[n]) * 3 + 1])
+        for n in (1, 2, 3)
+        for options in (
+            {}, {"affine": False, "eps": 1e-3}, {"momentum": 0.3}, {"track_running_stats": False}, {"momentum": None}
+        )
+    ],
+    ("BatchNorm1d", (4,), {}, [x(5, 4) * 3 + 1]),
+    *[
+        (f"InstanceNorm{n}d", (4,), options, [x(*IMAGES[n]) * 3 + 1])
+        for n in (1, 2, 3)
+        for options in ({}, {"affine": True}, {"affine": True, "track_running_stats": True, "momentum": 0.3})
+    ],
+    ("LayerNorm", (5,), {}, [x(4, 3, 5)]),
+    ("LayerNorm", ((3, 5),), {"eps": 1e-3}, [x(4, 3, 5)]),
+    ("LayerNorm", (5,), {"elementwise_affine": False}, [x(4, 3, 5)]),
+    ("LayerNorm", (5,), {"bias": False}, [x(4, 3, 5)]),
+    ("RMSNorm", (5,), {}, [x(4, 3, 5)]),
+    ("RMSNorm", ((3, 5),), {"eps": 1e-3, "elementwise_affine": False}, [x(4, 3, 5)]),
+    ("GroupNorm", (2, 4), {}, [x(2, 4, 5)]),
+    ("GroupNorm", (4, 4), {"affine": False, "eps": 1e-2}, [x(2, 4, 3, 5)]),
+    ("GroupNorm", (1, 4), {}, [x(3, 4)]),
+    ("LocalResponseNorm", (3,), {"alpha": 0.5}, [x(2, 4, 3, 5)]),
+    ("Embedding", (7, 3), {}, [ids(4, 5)]),
+    ("Embedding", (7, 3), {"padding_idx": 2}, [ids(4, 5)]),
+    ("Embedding", (7, 3), {"padding_idx": -1, "max_norm": 1.0}, [ids(3)]),
+    ("Embedding", (7, 3), {"max_norm": 0.5, "norm_type": 1.0}, [ids(2, 2, 2)]),
+    *[(name, (), {}, [x(3, 4, 5) * 3]) for name in (
+        "CELU", "ELU", "GELU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "LogSigmoid", "Mish", "PReLU",
+        "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softplus", "Softshrink", "Softsign", "Tanh", "Tanhshrink",
+    )],
+    ("GLU", (), {}, [x(3, 4, 6)]),
+    ("GLU", (1,), {}, [x(3, 4, 5)]),
+    ("CELU", (0.5,), {}, [x(3, 4)]),
+    ("ELU", (0.5,), {}, [x(3, 4)]),
+    ("GELU", ("tanh",), {}, [x(3, 4)]),
+    ("Hardtanh", (-0.5, 0.2), {}, [x(3, 4)]),
+    ("LeakyReLU", (0.2,), {}, [x(3, 4)]),
+    ("PReLU", (4, 0.1), {}, [x(3, 4, 5)]),
+    ("Softplus", (2.0, 1.0), {}, [x(3, 4)]),
+    ("Softshrink", (0.2,), {}, [x(3, 4)]),
+    ("Hardshrink", (0.2,), {}, [x(3, 4)]),
+    ("Softmax", (1,), {}, [x(3, 4, 5)]),
+    ("LogSoftmax", (-1,), {}, [x(3, 4, 5)]),
+    ("Softmin", (0,), {}, [x(3, 4, 5)]),
+    ("MSELoss", (), {}, [x(3, 4), x(3, 4)]),
+    ("L1Loss", (), {"reduction": "sum"}, [x(3, 4), x(3, 4)]),
+    ("HuberLoss", ("none", 0.5), {}, [x(3, 4), x(3, 4)]),
+    ("SmoothL1Loss", (), {"beta": 0.5}, [x(3, 4), x(3, 4)]),
+    ("BCELoss", (), {}, [RNG.uniform(0.1, 0.9, (3, 4)), RNG.uniform(size=(3, 4))]),
+    ("BCEWithLogitsLoss", (), {}, [x(3, 4), RNG.uniform(size=(3, 4))]),
+    ("CrossEntropyLoss", (), {}, [x(5, 4), ids(5, high=4)]),
+    ("CrossEntropyLoss", (), {"label_smoothing": 0.1, "ignore_index": 1}, [x(5, 4, 3), ids(5, 3, high=4)]),
+    ("NLLLoss", (), {"ignore_index": 1}, [x(6, 4), np.array([0, 1, 2, 3, 1, 0])]),
+    ("MultiMarginLoss", (2, 0.5), {}, [x(5, 4), ids(5, high=4)]),
+    ("KLDivLoss", (), {"reduction": "batchmean"}, [x(3, 4), RNG.uniform(0.1, 1, (3, 4))]),
+    ("KLDivLoss", (), {"reduction": "sum", "log_target": True}, [x(3, 4), x(3, 4)]),
+    ("CosineEmbeddingLoss", (0.2,), {}, [x(3, 4), x(3, 4), np.array([1, -1, -1])]),
+    ("TripletMarginLoss", (), {"swap": True}, [x(3, 4), x(3, 4), x(3, 4)]),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name, args, options, inputs", CASES, ids=[f"{c[0]}-{i}" for i, c in enumerate(CASES)])
+def test_layer(name, args, options, inputs):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PyTorch's remarks on even kernels with padding="same"
+        theirs = getattr(T, name)(*args, **options)
+        rounded = name in ("CELU", "Hardsigmoid")  # PyTorch keeps a constant in float32 there
+        same(getattr(nn, name)(*args, **options), theirs, *inputs, tolerance=1e-7 if rounded else 1e-10)
+
+
+SHARED = sorted({case[0] for case in CASES} | {"Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout"})
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_constructor_is_pytorchs(name):
+    renamed = {"dim": "axis"} if name in ("GLU", "Softmax", "LogSoftmax", "Softmin") else {}
+    same_signature(getattr(nn, name), getattr(T, name), renamed)
+
+
+def test_every_layer_has_a_case():
+    ours = {n for n in nn.layers.__all__ if isinstance(getattr(nn, n), type) and issubclass(getattr(nn, n), nn.Module)}
+    elsewhere = {  # this file's PyTorch twin is missing; each has its own test
+        "Module", "Sequential", "RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "StochasticDepth", "Step", "Maxout",
+        "DiceLoss", "HingeLoss", "InfoNCELoss", "SigmoidFocalLoss", "SoftMarginLoss",
+    }  # fmt: skip
+    assert ours == set(SHARED) | elsewhere
+
+
+@pytest.mark.parametrize(
+    "layer, function, inputs",
+    [
+        (nn.Step(), nn.functional.step, [x(3, 4)]),
+        (nn.Maxout(2), lambda a: nn.functional.maxout(a, 2), [x(3, 4)]),
+        (nn.DiceLoss(0.5), lambda a, b: nn.functional.dice_loss(a, b, 0.5), [x(2, 3, 4), x(2, 3, 4)]),
+        (nn.HingeLoss(0.5), lambda a, b: nn.functional.hinge_loss(a, b, 0.5), [x(3, 4), x(3, 4)]),
+        (nn.SoftMarginLoss("sum"), lambda a, b: nn.functional.soft_margin_loss(a, b, "sum"), [x(3, 4), x(3, 4)]),
+        (nn.InfoNCELoss(0.5), lambda a, b: nn.functional.info_nce_loss(a, b, 0.5), [x(3, 4), x(3, 4)]),
+        (
+            nn.SigmoidFocalLoss(0.5, 1.0, "sum"),
+            lambda a, b: nn.functional.sigmoid_focal_loss(a, b, 0.5, 1.0, "sum"),
+            [x(3, 4), x(3, 4)],
+        ),
+    ],
+)
+def test_layers_without_a_twin_pass_their_arguments_on(layer, function, inputs):
+    np.testing.assert_array_equal(layer(*inputs), function(*inputs))
+
+
+def test_weighted_losses_keep_their_weights_as_buffers():
+    w, v = RNG.uniform(size=4), RNG.uniform(size=4)
+    y = ids(5, high=4)
+    same(nn.CrossEntropyLoss(w), T.CrossEntropyLoss(torch.tensor(w)), x(5, 4), y)
+    same(nn.NLLLoss(nn.tensor(w)), T.NLLLoss(torch.tensor(w)), x(5, 4), y)
+    same(nn.MultiMarginLoss(weight=w), T.MultiMarginLoss(weight=torch.tensor(w)), x(5, 4), y)
+    same(nn.BCELoss(w), T.BCELoss(torch.tensor(w)), RNG.uniform(0.1, 0.9, (3, 4)), RNG.uniform(size=(3, 4)))
+    theirs = T.BCEWithLogitsLoss(torch.tensor(w), pos_weight=torch.tensor(v))
+    same(nn.BCEWithLogitsLoss(w, pos_weight=v), theirs, x(3, 4), RNG.uniform(size=(3, 4)))
+
+
+LAWS = [
+    ("Linear", (30, 400)),
+    ("Bilinear", (10, 12, 100)),
+    ("Conv1d", (8, 200, 5)),
+    ("Conv2d", (8, 100, 3)),
+    ("Conv3d", (4, 100, 3)),
+    ("ConvTranspose1d", (100, 30, 5)),
+    ("ConvTranspose2d", (100, 10, 3)),
+    ("ConvTranspose3d", (100, 4, 3)),
+    ("Embedding", (200, 50)),
+    ("RNNCell", (40, 60)),
+    ("LSTM", (40, 60)),
+    ("GRU", (40, 60)),
+]
+
+
+@pytest.mark.parametrize("name, args", LAWS)
+def test_initial_weights_follow_pytorchs_law(name, args):
+    torch.manual_seed(0)
+    from scipy import stats
+
+    ours = getattr(nn, name)(*args, generator=nn.Generator(1)).state_dict()
+    theirs = {k: v.numpy() for k, v in getattr(T, name)(*args).state_dict().items()}
+    assert ours.keys() == theirs.keys()
+    for key, value in ours.items():
+        assert value.dtype == np.float32
+        assert stats.ks_2samp(value.ravel(), theirs[key].ravel()).pvalue > 1e-3, key
+    again = getattr(nn, name)(*args, generator=nn.Generator(1)).state_dict()
+    assert all((again[k] == v).all() for k, v in ours.items())
+
+
+WRONG_CONSTRUCTORS = [
+    (lambda: nn.Linear(0, 3), "in_features to be a whole number above 0. Received 0"),
+    (lambda: nn.Linear(3, 2.5), "Received 2.5"),
+    (lambda: nn.Conv2d(4, 6, 3, groups=3), "3 groups"),
+    (lambda: nn.Conv2d(4, 6, (3, 3, 3)), "one whole number, or 2"),
+    (lambda: nn.Conv2d(4, 6, 3, padding="some"), "'some'"),
+    (lambda: nn.Conv2d(4, 6, 3, padding="same", stride=2), "stride 1"),
+    (lambda: nn.Conv2d(4, 6, 3, padding_mode="mirror"), "'mirror'"),
+    (lambda: nn.Conv2d(4, 6, 3, stride=0), "stride"),
+    (lambda: nn.ConvTranspose2d(4, 6, 3, output_padding=1), "below stride"),
+    (lambda: nn.ConvTranspose2d(4, 6, 3, padding_mode="circular"), "zeros"),
+    (lambda: nn.MaxPool2d(2, padding=2), "half the kernel"),
+    (lambda: nn.AdaptiveAvgPool2d(0), "output_size"),
+    (lambda: nn.Upsample(), "either size or scale_factor"),
+    (lambda: nn.Upsample(scale_factor=2, mode="bicubic"), "'bicubic'"),
+    (lambda: nn.Upsample(scale_factor=2, align_corners=True), "align_corners"),
+    (lambda: nn.BatchNorm2d(-1), "num_features"),
+    (lambda: nn.GroupNorm(3, 4), "3 groups"),
+    (lambda: nn.LayerNorm(()), "normalized_shape"),
+    (lambda: nn.Dropout(1.2), "between 0 and 1"),
+    (lambda: nn.StochasticDepth(0.5, "col"), "'col'"),
+    (lambda: nn.Embedding(5, 3, padding_idx=5), "5 rows"),
+    (lambda: nn.Hardtanh(1, -1), "below max_val"),
+    (lambda: nn.GELU("fast"), "'fast'"),
+    (lambda: nn.MSELoss("avg"), "'avg'"),
+    (lambda: nn.RNN(3, 4, nonlinearity="gelu"), "'gelu'"),
+    (lambda: nn.LSTM(3, 4, dropout=0.5), "num_layers above 1"),
+    (lambda: nn.GRU(3, 0), "hidden_size"),
+]
+WRONG_INPUTS = [
+    (lambda: nn.Linear(3, 2)(x(4, 5)), r"3 features on the last axis. Received shape \(4, 5\)"),
+    (lambda: nn.Bilinear(3, 2, 2)(x(4, 3), x(5, 2)), "agree"),
+    (lambda: nn.Conv2d(4, 6, 3)(x(2, 3, 5, 5)), r"\(batch, 4, height, width\)"),
+    (lambda: nn.Conv1d(4, 6, 3)(x(4, 5)), r"\(batch, 4, length\)"),
+    (lambda: nn.MaxPool2d(2)(x(3, 4, 4)), r"\(batch, channels, height, width\)"),
+    (lambda: nn.BatchNorm2d(4)(x(2, 4, 5)), "BatchNorm2d takes"),
+    (lambda: nn.BatchNorm1d(4)(x(1, 4)), "larger batch"),
+    (lambda: nn.LayerNorm(4)(x(2, 5)), r"\(4,\)"),
+    (lambda: nn.GroupNorm(2, 4)(x(2, 6, 3)), r"\(batch, 4"),
+    (lambda: nn.Embedding(5, 3)(np.array([0, 5])), "from 0 to 4. Received 0 to 5"),
+    (lambda: nn.Embedding(5, 3)(np.array([-1])), "Received -1"),
+    (lambda: nn.Embedding(5, 3)(x(3)), "integers"),
+    (lambda: nn.LSTM(3, 4)(x(2, 5)), r"\(batch, steps, 3\)"),
+    (lambda: nn.LSTM(3, 4)(x(2, 5, 3), (x(1, 2, 4), x(1, 3, 4))), r"\(1, 2, 4\)"),
+    (lambda: nn.GRU(3, 4)(x(2, 5, 3), lengths=[5, 6]), "from 1 to 5. Received 5 to 6"),
+    (lambda: nn.GRU(3, 4)(x(2, 5, 3), lengths=[5]), "2 integers"),
+    (lambda: nn.RNN(3, 4)(x(2, 0, 3)), "at least one step"),
+    (lambda: nn.LSTMCell(3, 4)(x(2, 3), (x(2, 4), x(2, 5))), r"\(2, 4\)"),
+]
+
+
+@pytest.mark.parametrize("call, words", WRONG_CONSTRUCTORS + WRONG_INPUTS)
+def test_wrong_arguments_are_told(call, words):
+    with pytest.raises(nn.UserError, match=words):
+        call()
