@@ -55,20 +55,18 @@ recipes = (table, image)
 Array = npt.NDArray[Any]
 
 
-def _examples(features: int, classes: int, rows: int = 9) -> Any:
-    """A batch of `rows` points around one centre for each class."""
+def _examples(classes: int, features: int = 12, rows: int = 10) -> Any:
+    """Points at random: fewer than weights, so that a plane parts them, but not just any plane, which would leave no gradient."""
 
     def batch(rng: np.random.Generator) -> tuple[Array, ...]:
-        targets = np.arange(rows, dtype=np.int64) % classes
-        centres = 2 * rng.normal(size=(classes, features))
-        return centres[targets] + 0.3 * rng.normal(size=(rows, features)), targets
+        return rng.normal(size=(rows, features)), np.arange(rows, dtype=np.int64) % classes
 
     return batch
 
 
 cases = (
-    Case("one unit", {"features": 4}, _examples(4, 2), loss),
-    Case("one unit a class", {"features": 6, "outputs": 3}, _examples(6, 3), loss),
-    Case("Adaline", {"features": 4, "rule": "delta"}, _examples(4, 2), loss),
-    Case("Adalines, one a class", {"features": 6, "outputs": 3, "rule": "delta"}, _examples(6, 3), loss),
+    Case("one unit", {"features": 12}, _examples(2), loss),
+    Case("one unit a class", {"features": 12, "outputs": 3}, _examples(3), loss),
+    Case("Adaline", {"features": 12, "rule": "delta"}, _examples(2), loss),
+    Case("Adalines, one a class", {"features": 12, "outputs": 3, "rule": "delta"}, _examples(3), loss),
 )
