@@ -21,6 +21,10 @@ from nnatomy.graph import no_grad as no_grad
 from nnatomy.graph import set_grad_enabled as set_grad_enabled
 from nnatomy.ops import *  # noqa: F403
 from nnatomy.random import Generator as Generator
+from nnatomy.random import rand as rand
+from nnatomy.random import randint as randint
+from nnatomy.random import randn as randn
+from nnatomy.random import randperm as randperm
 from nnatomy.random import seed as seed
 from nnatomy.tensor import Parameter as Parameter
 from nnatomy.tensor import Tensor as Tensor

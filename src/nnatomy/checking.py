@@ -15,8 +15,9 @@ class GradientError(AssertionError):
 
 
 def check_gradients(
-    f: Callable[..., Tensor], inputs: Sequence[Any], *, eps: float = 1e-6, tolerance: float = 1e-6, order: int = 1, seed: int = 0
-) -> None:
+    f: Callable[..., Tensor], inputs: Sequence[Any], *,
+    eps: float = 1e-6, tolerance: float = 1e-6, order: int = 1, seed: int = 0,
+) -> None:  # fmt: skip
     """Raises GradientError unless d f / d input = (f(x + eps) - f(x - eps)) / (2 eps), element by element, in float64.
 
     `order=2` checks the gradient of a random contraction of the gradient as well. Tolerance is relative to 1 + |expected|.
@@ -51,7 +52,7 @@ def check_gradients(
         mixes = [rng.normal(size=points[i].shape) for i in wanted]
 
         def contracted(*args: Tensor) -> Tensor:
-            live = [Tensor(a.data, requires_grad=True) if i in wanted and not a.requires_grad else a for i, a in enumerate(args)]
+            live = [a if a.requires_grad else Tensor(a.data, requires_grad=i in wanted) for i, a in enumerate(args)]
             gs = grad(scalar(*live), [live[i] for i in wanted], create_graph=True)
             total = Tensor(np.zeros(()))
             for g, mix in zip(gs, mixes, strict=True):

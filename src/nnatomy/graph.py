@@ -6,6 +6,7 @@ import itertools
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,12 +26,6 @@ class _Mode(threading.local):
 
 mode = _Mode()
 _next_order = itertools.count().__next__
-
-
-class Clock:
-    """Counts in-place changes of Tensors, so that backward notices a value that changed after it was used."""
-
-    now = 0
 
 
 @contextmanager
@@ -60,49 +55,49 @@ def is_grad_enabled() -> bool:
 
 
 class Node:
-    """One recorded operation: the primitive, its arguments, and its output(s)."""
+    """One recorded operation: the primitive, its arguments (Tensors and others), their raw values, and its output(s)."""
 
-    __slots__ = ("args", "clock", "hooks", "kwargs", "order", "out", "primitive", "retained")
+    __slots__ = ("args", "hooks", "kwargs", "needs", "order", "out", "primitive", "retained", "values")
 
-    def __init__(self, primitive: Any, args: tuple[Any, ...], kwargs: dict[str, Any], out: Any) -> None:
+    def __init__(
+        self, primitive: Any, args: tuple[Any, ...], values: Sequence[Any], needs: Sequence[bool],
+        kwargs: dict[str, Any], out: Any,
+    ) -> None:  # fmt: skip
         self.primitive = primitive
         self.args: tuple[Any, ...] | None = args
+        self.values: Sequence[Any] | None = values
+        self.needs = needs  # which arguments wanted a gradient when the operation ran
         self.kwargs = kwargs
         self.out = out  # the raw array, or a tuple of them: no cycle from a Tensor to itself
         self.order = _next_order()  # creation order is a topological order
-        self.clock = Clock.now
         self.hooks: dict[int, list[Hook]] | None = None
         self.retained: dict[int, Any] | None = None
 
-
-def reachable(roots: Sequence[Node]) -> list[Node]:
-    """All nodes from which `roots` were computed, newest first. Iterative: depth is no limit."""
-    seen = {id(node): node for node in roots}
-    stack = list(seen.values())
-    while stack:
-        args = stack.pop().args
-        if args is None:
+    def parents(self) -> list[Tensor]:
+        """The arguments that wanted a gradient."""
+        if self.args is None:
             raise RuntimeError(FREED)
-        for arg in args:
-            parent = getattr(arg, "node", None)
-            if parent is not None and id(parent) not in seen:
-                seen[id(parent)] = parent
-                stack.append(parent)
-    return sorted(seen.values(), key=lambda node: node.order, reverse=True)
+        return [a for a, need in zip(self.args, self.needs, strict=True) if need]
+
+    def free(self) -> None:
+        self.args = self.values = self.out = None
 
 
-def leading_to(nodes: list[Node], inputs: Sequence[Tensor]) -> set[int]:
-    """The ids of those nodes (newest first) whose output depends on one of `inputs`."""
-    wanted = {id(t) for t in inputs}
-    producers = {id(t.node) for t in inputs if t.node is not None}
-    needed: set[int] = set()
-    for node in reversed(nodes):
-        for arg in node.args or ():
-            parent = getattr(arg, "node", None)
-            if id(arg) in wanted or (parent is not None and (id(parent) in needed or id(parent) in producers)):
-                needed.add(id(node))
-                break
-    return needed
+def between(roots: Sequence[Tensor], inputs: Sequence[Tensor]) -> set[Node]:
+    """The nodes on a way from `inputs` to `roots`. Iterative: depth is no limit."""
+    seen = {t.node for t in roots if t.node is not None}
+    stack = list(seen)
+    while stack:
+        for parent in stack.pop().parents():
+            if parent.node is not None and parent.node not in seen:
+                seen.add(parent.node)
+                stack.append(parent.node)
+    wanted = {(t.node, t.index if t.node else id(t)) for t in inputs}
+    found: set[Node] = set()
+    for node in sorted(seen, key=lambda node: node.order):
+        if any(p.node in found or (p.node, p.index if p.node else id(p)) in wanted for p in node.parents()):
+            found.add(node)
+    return found
 
 
 def backward(
@@ -113,67 +108,86 @@ def backward(
     create_graph: bool,
     inputs: Sequence[Tensor] | None = None,
 ) -> list[Any]:
-    """Walks from `roots` to the leaves and accumulates into `.grad`, or returns the gradients of `inputs` if given.
+    """Walks from `roots` to the leaves, newest node first, and accumulates into `.grad`.
 
-    Gradients are plain arrays (nothing is recorded), or with `create_graph` Tensors that remember how they were made.
+    With `inputs`, returns their gradients instead. Gradients are plain arrays (nothing is recorded), or with `create_graph`
+    Tensors that remember how they were made.
     """
     from nnatomy.tensor import Tensor
 
-    nodes = reachable([t.node for t in roots if t.node is not None])
-    needed = None if inputs is None else leading_to(nodes, inputs)
-    pending: dict[tuple[int, int], Any] = {}  # gradient of output `index` of a node
+    pending: dict[Node, list[Any]] = {}  # a node's outputs' gradients, summed so far
+    queue: list[tuple[int, Node]] = []  # the nodes in `pending`, as a heap
     leaves: dict[int, tuple[Tensor, Any]] = {}
-    captured: dict[tuple[int, int], Any] = {}
-    capture = {(id(t.node), t.index) for t in inputs or () if t.node is not None}
+    through = None if inputs is None else between(roots, inputs)
+    wanted = {(t.node, t.index): None for t in inputs or () if t.node is not None}
+    wanted_leaves = {id(t) for t in inputs or () if t.node is None}
 
-    def deposit(t: Tensor, g: Any) -> None:
-        if t.node is not None:
-            key = (id(t.node), t.index)
-            pending[key] = pending[key] + g if key in pending else g
-        elif t.requires_grad:
+    def send(t: Tensor, g: Any) -> None:
+        node = t.node
+        if node is None:
             leaves[id(t)] = (t, leaves[id(t)][1] + g if id(t) in leaves else g)
+        elif node in pending:
+            gs = pending[node]
+            gs[t.index] = g if gs[t.index] is None else gs[t.index] + g
+        elif node.args is None:
+            raise RuntimeError(FREED)
+        else:
+            gs = pending[node] = [None] * (len(node.out) if type(node.out) is tuple else 1)
+            gs[t.index] = g
+            heappush(queue, (-node.order, node))
 
     with set_grad_enabled(create_graph):
         for t, g in zip(roots, gradients, strict=True):
-            deposit(t, Tensor(g) if create_graph and not isinstance(g, Tensor) else g)
-        for node in nodes:
-            several = isinstance(node.out, tuple)
-            outs = node.out if several else (node.out,)
-            gs = [pending.pop((id(node), i), None) for i in range(len(outs))]
-            for i, g in enumerate(gs):
-                if g is None:
+            if t.requires_grad:
+                raw = g.data if isinstance(g, Tensor) else g
+                send(t, (g if isinstance(g, Tensor) else Tensor(g)) if create_graph else raw)
+        while queue:
+            node = heappop(queue)[1]
+            gs = pending.pop(node)
+            if node.hooks or node.retained:
+                _observe(node, gs, create_graph)
+            needs = node.needs
+            if through is not None:
+                for i, g in enumerate(gs):
+                    if (node, i) in wanted:
+                        wanted[node, i] = g
+                if node not in through:
                     continue
-                if node.hooks and i in node.hooks:
-                    gs[i] = g = run_hooks(node.hooks[i], g, create_graph)
-                if node.retained and i in node.retained and (t := node.retained[i]()) is not None:
-                    accumulate(t, g)
-                if (id(node), i) in capture:
-                    captured[id(node), i] = g
-            if needed is not None and id(node) not in needed:
-                continue
-            if all(g is None for g in gs):
-                continue
-            for arg, g in node.primitive.pull_back(node, gs, create_graph, Tensor):
-                deposit(arg, g)
+                needs = [
+                    need and (id(a) in wanted_leaves or a.node in through or (a.node, a.index) in wanted)
+                    for a, need in zip(node.args or (), needs, strict=True)
+                ]
+            for a, g in zip(node.args or (), node.primitive.pull_back(node, gs, needs, create_graph)):
+                if g is not None:
+                    send(a, g)
             if not retain_graph:
-                node.args = None
-                node.out = tuple(None for _ in outs) if several else None
+                node.free()
         for i, (t, g) in leaves.items():
             if t.hooks:
                 leaves[i] = (t, run_hooks(t.hooks, g, create_graph))
-    if inputs is None:
-        for t, g in leaves.values():
+        if inputs is None:
+            for t, g in leaves.values():
+                accumulate(t, g)
+            return []
+    return [wanted[t.node, t.index] if t.node is not None else leaves.get(id(t), (t, None))[1] for t in inputs]
+
+
+def _observe(node: Node, gs: list[Any], create_graph: bool) -> None:
+    """Runs the hooks of a result and keeps its gradient where `retain_grad` asked for it."""
+    for i, g in enumerate(gs):
+        if g is None:
+            continue
+        if node.hooks and i in node.hooks:
+            gs[i] = g = run_hooks(node.hooks[i], g, create_graph)
+        if node.retained and i in node.retained and (t := node.retained[i]()) is not None:
             accumulate(t, g)
-        return []
-    return [
-        captured.get((id(t.node), t.index)) if t.node is not None else leaves.get(id(t), (None, None))[1]
-        for t in inputs
-    ]
 
 
 def accumulate(t: Tensor, g: Any) -> None:
     """`t.grad += g`, as a new Tensor: gradients seen earlier keep their values."""
-    new = g if hasattr(g, "requires_grad") else type(t).plain(g)
+    from nnatomy.tensor import Tensor
+
+    new = g if isinstance(g, Tensor) else Tensor(g)
     t.grad = new if t.grad is None else t.grad + new
 
 
@@ -182,7 +196,7 @@ def run_hooks(hooks: list[Hook], g: Any, create_graph: bool) -> Any:
     from nnatomy.tensor import Tensor
 
     t = g if isinstance(g, Tensor) else Tensor(g)
-    for hook in hooks:
+    for hook in list(hooks):
         replacement = hook(t)
         if replacement is not None:
             t = replacement if isinstance(replacement, Tensor) else Tensor(replacement)

@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 
 from nnatomy.backends import B
+from nnatomy.errors import UserError
+from nnatomy.ops.creation import sizes
+from nnatomy.tensor import Tensor
 
 Shape = int | Sequence[int]
 
@@ -16,11 +19,13 @@ Shape = int | Sequence[int]
 class Generator:
     """A stream of random numbers: Threefry-2x32 (Salmon et al. 2011) of a key made from `seed` and a counter.
 
-    Numbers depend on the seed and on what was drawn before, and on nothing else.
+    Numbers depend on the seed and on what was drawn before, and on nothing else. Raises UserError unless 0 <= seed < 2^64.
     """
 
     def __init__(self, seed: int = 0) -> None:
-        self.key: tuple[int, int] = ((seed >> 32) & 0xFFFFFFFF, seed & 0xFFFFFFFF)
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
+            raise UserError(f"A seed is an integer from 0 to 2^64 - 1. Received {seed!r}.")
+        self.key: tuple[int, int] = (int(seed) >> 32, int(seed) & 0xFFFFFFFF)
         self.counter = 0
 
     def bits(self, count: int) -> Any:
@@ -30,14 +35,21 @@ class Generator:
         return drawn
 
     def uniform(self, shape: Shape = (), low: float = 0.0, high: float = 1.0, dtype: Any = "float32") -> Any:
-        """Uniform in [low, high)."""
-        shape = _shape(shape)
-        unit = (self.bits(math.prod(shape)) >> 8).astype("float64") * 2.0**-24
+        """Uniform in [low, high): multiples of 2^-24 of its width in float32, of 2^-53 in float64."""
+        shape = sizes((shape,))
+        n = math.prod(shape)
+        if np.dtype(dtype) == np.float64:
+            words = self.bits(2 * n).astype("float64")
+            unit = (B.floor(words[:n] * 2.0**-5) * 2.0**26 + B.floor(words[n:] * 2.0**-6)) * 2.0**-53
+        else:
+            unit = (self.bits(n) >> 8).astype("float64") * 2.0**-24
         return (low + (high - low) * unit).reshape(shape).astype(dtype)
 
     def normal(self, shape: Shape = (), mean: float = 0.0, std: float = 1.0, dtype: Any = "float32") -> Any:
         """Normal with the given mean and standard deviation (Box and Muller 1958)."""
-        shape = _shape(shape)
+        shape = sizes((shape,))
+        if std < 0:
+            raise UserError(f"normal() needs std >= 0. Received {std}.")
         n = math.prod(shape)
         half = (n + 1) // 2
         bits = self.bits(2 * half).astype("float64")
@@ -53,24 +65,31 @@ class Generator:
         """Normal, conditioned on lying in [low, high], by inverting the distribution function."""
         from scipy.special import ndtr, ndtri
 
+        if std <= 0 or not low < high:
+            raise UserError(f"truncated_normal() needs std > 0 and low < high. Received std {std}, low {low}, high {high}.")
         a, b = ndtr((low - mean) / std), ndtr((high - mean) / std)
         z = ndtri(np.asarray(self.uniform(shape, float(a), float(b), dtype="float64")))
         return B.asarray(np.clip(mean + std * z, low, high), dtype=dtype)
 
     def bernoulli(self, shape: Shape, p: float) -> Any:
         """True with probability p."""
-        shape = _shape(shape)
+        shape = sizes((shape,))
+        if not 0 <= p <= 1:
+            raise UserError(f"A probability lies between 0 and 1. Received {p}.")
         return (self.bits(math.prod(shape)) < min(int(p * 2.0**32), 0xFFFFFFFF)).reshape(shape) | (p >= 1)
 
     def integers(self, low: int, high: int, shape: Shape = ()) -> Any:
         """Uniform integers in [low, high)."""
-        shape = _shape(shape)
+        shape = sizes((shape,))
+        if not low < high:
+            raise UserError(f"integers() needs low < high. Received {low} and {high}.")
         words = self.bits(2 * math.prod(shape)).astype("uint64").reshape(-1, 2)
-        wide = (words[:, 0] << np.uint64(32)) | words[:, 1]
-        return (low + (wide % np.uint64(high - low)).astype("int64")).reshape(shape)
+        wide = words[:, 0] * 2**32 + words[:, 1]
+        return (low + (wide % (high - low)).astype("int64")).reshape(shape)
 
     def permutation(self, n: int) -> np.ndarray[Any, Any]:
         """The numbers 0 to n - 1 in random order."""
+        (n,) = sizes((n,))
         return np.argsort(np.asarray(self.bits(n)), kind="stable")
 
     def split(self, n: int) -> list[Generator]:
@@ -102,5 +121,24 @@ def seed(value: int) -> None:
     default.key, default.counter = Generator(value).key, 0
 
 
-def _shape(shape: Shape) -> tuple[int, ...]:
-    return (shape,) if isinstance(shape, int) else tuple(shape)
+# New Tensors of random numbers, by PyTorch's names, from the default generator unless one is given
+
+
+def rand(*shape: Any, generator: Generator | None = None, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    """Uniform in [0, 1): nn.rand(2, 3) or nn.rand((2, 3))."""
+    return Tensor((generator or default).uniform(sizes(shape), dtype=dtype), requires_grad)
+
+
+def randn(*shape: Any, generator: Generator | None = None, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
+    """Normal with mean 0 and standard deviation 1."""
+    return Tensor((generator or default).normal(sizes(shape), dtype=dtype), requires_grad)
+
+
+def randint(low: int, high: int, shape: Shape, generator: Generator | None = None) -> Tensor:
+    """Uniform integers in [low, high)."""
+    return Tensor((generator or default).integers(low, high, shape))
+
+
+def randperm(n: int, generator: Generator | None = None) -> Tensor:
+    """The numbers 0 to n - 1 in random order."""
+    return Tensor(B.asarray((generator or default).permutation(n)))

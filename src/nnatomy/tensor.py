@@ -31,7 +31,7 @@ class Tensor:
     `data`: the array. `requires_grad`: whether `backward()` should reach it. `grad`: the accumulated gradient or None.
     """
 
-    __slots__ = ("__weakref__", "changed", "data", "grad", "hooks", "index", "node", "requires_grad")
+    __slots__ = ("__weakref__", "data", "grad", "hooks", "index", "node", "requires_grad")
     __array_priority__ = 1000
     __array_ufunc__ = None  # ndarray + Tensor is Tensor.__radd__, never an array of objects
 
@@ -41,13 +41,7 @@ class Tensor:
         self.grad: Tensor | None = None
         self.node: graph.Node | None = None
         self.index = 0  # which output of `node`
-        self.changed = 0  # when the value was last changed in place (graph.Clock)
         self.hooks: list[graph.Hook] | None = None
-
-    @staticmethod
-    def plain(data: Array) -> Tensor:
-        """A Tensor without history, of no subclass."""
-        return Tensor(data)
 
     # What it is
 
@@ -81,7 +75,9 @@ class Tensor:
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
-        return iter([self[i] for i in range(len(self))])
+        if not self.shape:
+            raise TypeError("A Tensor without axes cannot be iterated over; use .item() for its value.")
+        return iter(self.unstack())
 
     def __repr__(self) -> str:
         body = np.array2string(self.numpy(), separator=", ", prefix="tensor(", threshold=200, precision=4)
@@ -95,7 +91,15 @@ class Tensor:
         return view
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        return np.array(self.data, dtype=dtype) if copy else np.asarray(self.data, dtype=dtype)
+        return np.array(self.data, dtype=dtype) if copy else np.asarray(self.numpy(), dtype=dtype)
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if spec else str(self)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.node is not None:
+            raise RuntimeError("Only leaves can be copied or pickled, a result is part of a graph; use .detach() first.")
+        return _rebuilt, (type(self), self.data, self.requires_grad, self.grad)
 
     def item(self) -> Any:
         """The value of a Tensor with one element, as a Python number."""
@@ -134,7 +138,10 @@ class Tensor:
         `gradient` weights the elements of a Tensor with more than one; `create_graph` makes the gradients differentiable.
         """
         if not self.requires_grad:
-            raise RuntimeError("backward() needs a result that requires a gradient; no input of this one has requires_grad.")
+            raise RuntimeError(
+                "backward() needs a result that requires a gradient; no input of this one has requires_grad, "
+                "or it was made inside nn.no_grad()."
+            )
         keep = create_graph if retain_graph is None else retain_graph
         graph.backward([self], [_seed(self, gradient)], retain_graph=keep, create_graph=create_graph)
 
@@ -146,6 +153,8 @@ class Tensor:
         """Sets whether `backward()` should reach this leaf."""
         if self.node is not None and not requires_grad:
             raise RuntimeError("Only a leaf can stop requiring a gradient; use .detach() on a result.")
+        if requires_grad:
+            _differentiable(self.data)
         self.requires_grad = requires_grad
         return self
 
@@ -174,12 +183,15 @@ class Tensor:
                 "A Tensor that requires a gradient was changed in place while operations are recorded; "
                 "do it inside nn.no_grad(), or make a new Tensor with nn.where() or nn.index_put()."
             )
-        new = value.data if isinstance(value, Tensor) else B.asarray(value, dtype=self.dtype)
+        new = value.data if isinstance(value, Tensor) else B.array(value, dtype=self.dtype)
         if new.dtype != self.dtype:
             raise TypeError(f"In-place values must have dtype {self.dtype}. Received {new.dtype}; convert with .astype().")
-        self.data = B.broadcast_to(new, self.shape).copy() if new.shape != self.shape else new
-        graph.Clock.now += 1
-        self.changed = graph.Clock.now
+        if tuple(new.shape) != self.shape:
+            try:
+                new = B.broadcast_to(new, self.shape)
+            except ValueError:
+                raise UserError(f"Values of shape {tuple(new.shape)} cannot be written into shape {self.shape}.") from None
+        self.data = new
         return self
 
     def zero_(self) -> Tensor:
@@ -207,9 +219,10 @@ class Tensor:
         return self._in_place(_ops.divide, other)
 
     def _in_place(self, op: Any, other: Any) -> Tensor:
-        if self.node is not None or (graph.mode.recording and not self.requires_grad):
+        new = self.node is not None or (isinstance(other, Tensor) and other.requires_grad and not self.requires_grad)
+        if graph.mode.recording and new:
             return op(self, other)  # a result: `x += y` names a new one
-        return self.copy_(op(self.data, other.data if isinstance(other, Tensor) else other))
+        return self.copy_(op(self.detach(), other.detach() if isinstance(other, Tensor) else other))
 
     # Arithmetic and comparison
 
@@ -255,6 +268,15 @@ class Tensor:
     def __rmatmul__(self, other: Any) -> Tensor:
         return _ops.matmul(other, self)
 
+    def __rmod__(self, other: Any) -> Tensor:
+        return _ops.remainder(other, self)
+
+    def __rfloordiv__(self, other: Any) -> Tensor:
+        return _ops.floor_divide(other, self)
+
+    def __pos__(self) -> Tensor:
+        return self
+
     def __neg__(self) -> Tensor:
         return _ops.negative(self)
 
@@ -262,9 +284,13 @@ class Tensor:
         return _ops.abs(self)
 
     def __eq__(self, other: Any) -> Tensor:  # type: ignore[override]
+        if other is None or isinstance(other, str):
+            return NotImplemented
         return _ops.equal(self, other)
 
     def __ne__(self, other: Any) -> Tensor:  # type: ignore[override]
+        if other is None or isinstance(other, str):
+            return NotImplemented
         return _ops.not_equal(self, other)
 
     def __lt__(self, other: Any) -> Tensor:
@@ -296,8 +322,14 @@ class Tensor:
     def exp(self) -> Tensor:
         return _ops.exp(self)
 
+    def expm1(self) -> Tensor:
+        return _ops.expm1(self)
+
     def log(self) -> Tensor:
         return _ops.log(self)
+
+    def log1p(self) -> Tensor:
+        return _ops.log1p(self)
 
     def sqrt(self) -> Tensor:
         return _ops.sqrt(self)
@@ -323,6 +355,27 @@ class Tensor:
     def relu(self) -> Tensor:
         return _ops.relu(self)
 
+    def sign(self) -> Tensor:
+        return _ops.sign(self)
+
+    def floor(self) -> Tensor:
+        return _ops.floor(self)
+
+    def ceil(self) -> Tensor:
+        return _ops.ceil(self)
+
+    def round(self) -> Tensor:
+        return _ops.round(self)
+
+    def pow(self, exponent: Any) -> Tensor:
+        return _ops.power(self, exponent)
+
+    def isnan(self) -> Tensor:
+        return _ops.isnan(self)
+
+    def isfinite(self) -> Tensor:
+        return _ops.isfinite(self)
+
     def clip(self, low: Any = None, high: Any = None) -> Tensor:
         return _ops.clip(self, low, high)
 
@@ -334,6 +387,10 @@ class Tensor:
 
     def astype(self, dtype: Any) -> Tensor:
         return _ops.astype(self, dtype=dtype)
+
+    def clone(self) -> Tensor:
+        """The same values in memory of their own; gradients flow through."""
+        return _ops.clone(self)
 
     def masked_fill(self, mask: Any, value: float) -> Tensor:
         return _ops.masked_fill(self, mask, value)
@@ -383,6 +440,9 @@ class Tensor:
     def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return _ops.all(self, axis=axis, keepdims=keepdims)
 
+    def median(self, axis: int = -1) -> Tensor:
+        return _ops.median(self, axis=axis)
+
     def reshape(self, *shape: Any) -> Tensor:
         return _ops.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
 
@@ -396,6 +456,27 @@ class Tensor:
 
     def flatten(self, start: int = 0, end: int = -1) -> Tensor:
         return _ops.flatten(self, start, end)
+
+    def flip(self, axis: Axis = None) -> Tensor:
+        return _ops.flip(self, axis)
+
+    def roll(self, shift: int, axis: int) -> Tensor:
+        return _ops.roll(self, shift, axis)
+
+    def repeat(self, *times: Any) -> Tensor:
+        return _ops.repeat(self, times[0] if len(times) == 1 and not isinstance(times[0], int) else times)
+
+    def moveaxis(self, source: int, target: int) -> Tensor:
+        return _ops.moveaxis(self, source, target)
+
+    def tril(self, k: int = 0) -> Tensor:
+        return _ops.tril(self, k)
+
+    def triu(self, k: int = 0) -> Tensor:
+        return _ops.triu(self, k)
+
+    def diagonal(self) -> Tensor:
+        return _ops.diagonal(self)
 
     def squeeze(self, axis: Axis = None) -> Tensor:
         return _ops.squeeze(self, axis)
@@ -415,6 +496,30 @@ class Tensor:
     def gather(self, index: Any, axis: int) -> Tensor:
         return _ops.gather(self, index, axis=axis)
 
+    def take(self, index: Any, axis: int = 0) -> Tensor:
+        return _ops.take(self, index, axis=axis)
+
+    def scatter(self, index: Any, values: Any, axis: int) -> Tensor:
+        return _ops.scatter(self, index, values, axis=axis)
+
+    def scatter_add(self, index: Any, values: Any, axis: int) -> Tensor:
+        return _ops.scatter_add(self, index, values, axis=axis)
+
+    def index_put(self, index: Any, values: Any) -> Tensor:
+        return _ops.index_put(self, index, values)
+
+    def nonzero(self) -> tuple[Tensor, ...]:
+        return _ops.nonzero(self)
+
+    def argsort(self, axis: int = -1, descending: bool = False) -> Tensor:
+        return _ops.argsort(self, axis=axis, descending=descending)
+
+    def matmul(self, other: Any) -> Tensor:
+        return _ops.matmul(self, other)
+
+    def chunk(self, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
+        return _ops.chunk(self, chunks, axis=axis)
+
     def sort(self, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
         return _ops.sort(self, axis=axis, descending=descending)
 
@@ -428,21 +533,41 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Array, requires_grad: bool = True) -> None:
-        super().__init__(data.data if isinstance(data, Tensor) else data, requires_grad)
+        raw = data.data if isinstance(data, Tensor) else data if hasattr(data, "dtype") else tensor(data).data
+        if requires_grad:
+            _differentiable(raw)
+        super().__init__(raw, requires_grad)
 
 
 def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A new Tensor with a copy of `values`; Python floats become float32, as everywhere unless a dtype is given."""
     raw = values.data if isinstance(values, Tensor) else values
+    if isinstance(raw, list | tuple) and any(isinstance(v, Tensor) for v in raw):
+        raise UserError("tensor() copies numbers. Received a list of Tensors; join them with nn.stack() or nn.cat().")
     if dtype is None and not hasattr(raw, "dtype"):
-        found = np.asarray(raw).dtype
-        if found == object or found.kind in "US":
+        try:
+            found = np.asarray(raw).dtype
+        except ValueError:  # rows of unequal length
+            found = np.dtype(object)
+        if found.kind not in "biuf":
             raise UserError("tensor() needs numbers in rows of equal length. Received something else; pad or encode it first.")
         dtype = np.float32 if found.kind == "f" else None
     array = B.array(raw, dtype=dtype)
-    if requires_grad and array.dtype.kind not in "fV":
-        raise UserError(f"Only floating-point Tensors can require gradients. Received {array.dtype}; give dtype='float32'.")
+    if requires_grad:
+        _differentiable(array)
     return Tensor(array, requires_grad)
+
+
+def _differentiable(array: Array) -> None:
+    if array.dtype.kind != "f":
+        raise UserError(f"Only floating-point Tensors can require gradients. Received {array.dtype}; give dtype='float32'.")
+
+
+def _rebuilt(kind: type[Tensor], data: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
+    """A leaf from its parts: what copy and pickle call."""
+    t = kind(data, requires_grad)
+    t.grad = grad
+    return t
 
 
 def _seed(t: Tensor, gradient: Any) -> Array:
@@ -455,8 +580,11 @@ def _seed(t: Tensor, gradient: Any) -> Array:
         return B.ones(t.shape, dtype=t.dtype)
     if not isinstance(gradient, Tensor):
         gradient = B.asarray(gradient, dtype=t.dtype)
-    if tuple(gradient.shape) != t.shape:
-        raise RuntimeError(f"The gradient must have the result's shape {t.shape}. Received {tuple(gradient.shape)}.")
+    if tuple(gradient.shape) != t.shape or gradient.dtype != t.dtype:
+        raise RuntimeError(
+            f"The gradient must have the result's shape {t.shape} and dtype {t.dtype}. "
+            f"Received {tuple(gradient.shape)}, {gradient.dtype}."
+        )
     return gradient
 
 
@@ -482,7 +610,6 @@ def grad(
     given = [gradients] if isinstance(outputs, Tensor) or gradients is None else list(gradients)
     seeds = [_seed(t, g) for t, g in zip(outs, given if len(given) == len(outs) else given * len(outs), strict=True)]
     keep = create_graph if retain_graph is None else retain_graph
-    found = graph.backward(outs, [s.data if isinstance(s, Tensor) and not create_graph else s for s in seeds],
-                           retain_graph=keep, create_graph=create_graph, inputs=ins)
+    found = graph.backward(outs, seeds, retain_graph=keep, create_graph=create_graph, inputs=ins)
     results = [g if g is None or isinstance(g, Tensor) else Tensor(g) for g in found]
     return results[0] if isinstance(inputs, Tensor) else results

@@ -4,17 +4,93 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy import (  # noqa: F401  (these names are the backend)
-    abs, add, all, any, arange, arccos, arcsin, arctan, arctanh, argmax, argmin, argsort, array, asarray, broadcast_to, ceil,
-    clip, concatenate, cos, cosh, cumprod, cumsum, divide, einsum, equal, exp, expm1, flip, floor, floor_divide, full,
-    greater, greater_equal, isfinite, isinf, isnan, less, less_equal, log, log1p, logaddexp, logical_and, logical_not,
-    logical_or, matmul, max, maximum, mean, min, minimum, moveaxis, multiply, negative, nonzero, not_equal, ones, ones_like,
-    power, prod, remainder, reshape, round, sign, sin, sinh, sort, sqrt, square, stack, subtract, sum, take_along_axis, tan,
-    tanh, transpose, tril, triu, where, zeros, zeros_like,
+    abs,
+    add,
+    all,
+    any,
+    arange,
+    arccos,
+    arcsin,
+    arctan,
+    arctan2,
+    arctanh,
+    argmax,
+    argmin,
+    argsort,
+    array,
+    asarray,
+    broadcast_to,
+    ceil,
+    clip,
+    concatenate,
+    cos,
+    cosh,
+    cumprod,
+    cumsum,
+    divide,
+    einsum,
+    equal,
+    exp,
+    expm1,
+    flip,
+    floor,
+    floor_divide,
+    full,
+    greater,
+    greater_equal,
+    isfinite,
+    isinf,
+    isnan,
+    less,
+    less_equal,
+    log,
+    log1p,
+    logaddexp,
+    logical_and,
+    logical_not,
+    logical_or,
+    logical_xor,
+    matmul,
+    max,
+    maximum,
+    mean,
+    min,
+    minimum,
+    moveaxis,
+    multiply,
+    negative,
+    nonzero,
+    not_equal,
+    ones,
+    ones_like,
+    power,
+    prod,
+    remainder,
+    reshape,
+    round,
+    sign,
+    sin,
+    sinh,
+    sort,
+    sqrt,
+    square,
+    stack,
+    subtract,
+    sum,
+    take_along_axis,
+    tan,
+    tanh,
+    transpose,
+    tril,
+    triu,
+    where,
+    zeros,
+    zeros_like,
 )  # fmt: skip
 
 Array = Any
@@ -68,29 +144,52 @@ def add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
     return (one_hot @ values.reshape(flat.size, -1)).reshape(shape)
 
 
-# Convolution. x is (batch, channels, *space), w is (channels out, channels in / groups, *kernel).
-# `padding` is a (before, after) pair for each axis of space; the three functions are one another's adjoints.
+# Convolution and pooling. x is (batch, channels, *space), w is (channels out, channels in / groups, *kernel).
+# `padding` is a (before, after) pair for each axis of space. conv, conv_input and conv_weight are one another's adjoints.
+# Inside, the batch is the last axis, so that a window's elements lie next to one another for all examples; results are
+# views that put it first again.
 
 Pairs = Sequence[tuple[int, int]]
 
 
-def _windows(x: Array, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], out: Sequence[int]) -> Array:
-    """Copies of the inputs that each kernel position meets: (batch, channels, kernel positions, positions out)."""
-    positions = list(itertools.product(*map(range, kernel)))
-    cols = np.empty((*x.shape[:2], len(positions), *out), x.dtype)
-    for k, offset in enumerate(positions):
-        cols[:, :, k] = x[(..., *_slices(offset, stride, dilation, out))]
-    return cols.reshape(*x.shape[:2], len(positions), math.prod(out))
+def _batch_last(x: Array) -> Array:
+    return x.transpose(*range(1, x.ndim), 0)
 
 
-def _slices(offset: Sequence[int], stride: Sequence[int], dilation: Sequence[int], out: Sequence[int]) -> list[slice]:
-    return [slice(o * d, o * d + s * (n - 1) + 1, s) for o, s, d, n in zip(offset, stride, dilation, out, strict=True)]
+def _batch_first(x: Array) -> Array:
+    return x.transpose(-1, *range(x.ndim - 1))
 
 
-def _pad(x: Array, padding: Pairs, value: float = 0.0) -> Array:
+def _padded(x: Array, padding: Pairs, value: float = 0.0) -> Array:
+    """x (channels, *space, batch) with `value` around its space."""
     if not np.any(padding):
         return x
-    return np.pad(x, [(0, 0), (0, 0), *padding], constant_values=value)
+    space = zip(x.shape[1:-1], padding, strict=True)
+    out = np.full((len(x), *(n + before + after for n, (before, after) in space), x.shape[-1]), value, x.dtype)
+    _cropped(out, padding, x.shape[1:-1])[...] = x
+    return out
+
+
+def _cropped(x: Array, padding: Pairs, space: Sequence[int]) -> Array:
+    """The view of x (channels, *space, batch) that `_padded` filled."""
+    return x[(slice(None), *(slice(before, before + n) for n, (before, _) in zip(space, padding, strict=True)))]
+
+
+def _offsets(
+    kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], out: Sequence[int]
+) -> Iterator[tuple[int, tuple[slice, ...]]]:
+    """Each kernel position with the index of the inputs that it meets, one for each position of the result."""
+    for k, offset in enumerate(itertools.product(*map(range, kernel))):
+        axes = zip(offset, stride, dilation, out, strict=True)
+        yield k, (slice(None), *(slice(o * d, o * d + s * (n - 1) + 1, s) for o, s, d, n in axes))
+
+
+def _windows(x: Array, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int], out: Sequence[int]) -> Array:
+    """Copies of the inputs that each kernel position meets: (channels, kernel positions, *positions out, batch)."""
+    cols = np.empty((len(x), math.prod(kernel), *out, x.shape[-1]), x.dtype)
+    for k, here in _offsets(kernel, stride, dilation, out):
+        cols[:, k] = x[here]
+    return cols
 
 
 def conv_shape(
@@ -105,25 +204,27 @@ def conv(
     x: Array, w: Array, *, stride: Sequence[int], padding: Pairs, dilation: Sequence[int], groups: int
 ) -> Array:
     """y[b, o, p] = sum over c, k of w[o, c, k] x[b, c, stride p + dilation k - padding]."""
-    kernel = w.shape[2:]
+    kernel, n, outputs = w.shape[2:], len(x), len(w)
     out = conv_shape(x.shape[2:], kernel, stride, padding, dilation)
-    cols = _windows(_pad(x, padding), kernel, stride, dilation, out)
-    n, g = len(x), groups
-    cols = cols.reshape(n, g, -1, math.prod(out))
-    return np.matmul(w.reshape(g, len(w) // g, -1), cols).reshape(n, len(w), *out)
+    cols = _windows(_padded(_batch_last(x), padding), kernel, stride, dilation, out)
+    inner = math.prod(w.shape[1:])
+    y = np.matmul(w.reshape(groups, outputs // groups, inner), cols.reshape(groups, inner, math.prod(out) * n))
+    return _batch_first(y.reshape(outputs, *out, n))
 
 
 def conv_input(
     g: Array, w: Array, *, space: Sequence[int], stride: Sequence[int], padding: Pairs, dilation: Sequence[int], groups: int
 ) -> Array:
     """The adjoint of `conv` in x: spreads each g[b, o, p] over the inputs that made it. Also the transposed convolution."""
-    kernel, out, n = w.shape[2:], g.shape[2:], len(g)
-    wt = w.reshape(groups, len(w) // groups, -1).swapaxes(1, 2)
-    cols = np.matmul(wt, g.reshape(n, groups, len(w) // groups, -1)).reshape(n, -1, math.prod(kernel), *out)
-    padded = np.zeros((*cols.shape[:2], *(s + p[0] + p[1] for s, p in zip(space, padding, strict=True))), g.dtype)
-    for k, offset in enumerate(itertools.product(*map(range, kernel))):
-        padded[(..., *_slices(offset, stride, dilation, out))] += cols[:, :, k]
-    return padded[(..., *(slice(p[0], p[0] + s) for s, p in zip(space, padding, strict=True)))]
+    kernel, out, n, outputs = w.shape[2:], g.shape[2:], len(g), len(w)
+    inner, channels = math.prod(w.shape[1:]), groups * w.shape[1]
+    wt = w.reshape(groups, outputs // groups, inner).swapaxes(1, 2)
+    cols = np.matmul(wt, _batch_last(g).reshape(groups, outputs // groups, math.prod(out) * n))
+    cols = cols.reshape(channels, math.prod(kernel), *out, n)
+    padded = np.zeros((channels, *(s + p[0] + p[1] for s, p in zip(space, padding, strict=True)), n), cols.dtype)
+    for k, here in _offsets(kernel, stride, dilation, out):
+        padded[here] += cols[:, k]
+    return _batch_first(_cropped(padded, padding, space))
 
 
 def conv_weight(
@@ -131,9 +232,11 @@ def conv_weight(
 ) -> Array:
     """The adjoint of `conv` in w: correlates inputs with output gradients."""
     n, outputs, out = len(x), g.shape[1], g.shape[2:]
-    cols = _windows(_pad(x, padding), kernel, stride, dilation, out).reshape(n, groups, -1, math.prod(out))
-    gs = g.reshape(n, groups, outputs // groups, -1)
-    return np.matmul(gs, cols.swapaxes(2, 3)).sum(axis=0).reshape(outputs, x.shape[1] // groups, *kernel)
+    channels = x.shape[1] // groups
+    inner, positions = channels * math.prod(kernel), math.prod(out) * n
+    cols = _windows(_padded(_batch_last(x), padding), kernel, stride, dilation, out).reshape(groups, inner, positions)
+    gs = _batch_last(g).reshape(groups, outputs // groups, positions)
+    return np.matmul(gs, cols.swapaxes(1, 2)).reshape(outputs, channels, *kernel)
 
 
 # Pooling. Windows as in convolution, each channel by itself.
@@ -142,31 +245,28 @@ def conv_weight(
 def max_pool(
     x: Array, *, kernel: Sequence[int], stride: Sequence[int], padding: Pairs, dilation: Sequence[int]
 ) -> tuple[Array, Array]:
-    """The largest value of each window, and the flat kernel position where it stands first."""
+    """The largest value of each window (NaN where there is one), and the flat kernel position where it stands first."""
     out = conv_shape(x.shape[2:], kernel, stride, padding, dilation)
-    padded = _pad(x, padding, -math.inf)
-    best: Array = None
-    for k, offset in enumerate(itertools.product(*map(range, kernel))):
-        here = padded[(..., *_slices(offset, stride, dilation, out))]
-        if best is None:
-            best, where_best = np.array(here), np.zeros(here.shape, np.int64)
-            continue
-        better = (here > best) | np.isnan(here)
-        where_best[better] = k
-        best = np.where(better, here, best)
-    return best, where_best
+    padded = _padded(_batch_last(x), padding, -math.inf)
+    best = np.full((len(padded), *out, len(x)), -math.inf, x.dtype)
+    position = np.zeros(best.shape, np.int32)
+    for k, here in _offsets(kernel, stride, dilation, out):
+        value = padded[here]
+        better = (value > best) | (value != value)
+        best = np.where(better, value, best)
+        position = np.where(better, np.int32(k), position)
+    return _batch_first(best), _batch_first(position)
 
 
 def pool_gather(
     x: Array, position: Array, *, kernel: Sequence[int], stride: Sequence[int], padding: Pairs, dilation: Sequence[int]
 ) -> Array:
     """The value of each window at the given kernel position."""
-    out = position.shape[2:]
-    padded = _pad(x, padding)
-    y = np.zeros(position.shape, x.dtype)
-    for k, offset in enumerate(itertools.product(*map(range, kernel))):
-        y = np.where(position == k, padded[(..., *_slices(offset, stride, dilation, out))], y)
-    return y
+    padded, chosen = _padded(_batch_last(x), padding), _batch_last(position)
+    y = np.zeros(chosen.shape, x.dtype)
+    for k, here in _offsets(kernel, stride, dilation, position.shape[2:]):
+        y = np.where(chosen == k, padded[here], y)
+    return _batch_first(y)
 
 
 def pool_scatter(
@@ -174,33 +274,33 @@ def pool_scatter(
     dilation: Sequence[int],
 ) -> Array:  # fmt: skip
     """The adjoint of `pool_gather`: adds each g to the input that its window chose."""
-    out = g.shape[2:]
-    padded = np.zeros((*g.shape[:2], *(s + p[0] + p[1] for s, p in zip(space, padding, strict=True))), g.dtype)
-    for k, offset in enumerate(itertools.product(*map(range, kernel))):
-        padded[(..., *_slices(offset, stride, dilation, out))] += np.where(position == k, g, 0)
-    return padded[(..., *(slice(p[0], p[0] + s) for s, p in zip(space, padding, strict=True)))]
+    gs, chosen = _batch_last(g), _batch_last(position)
+    padded = np.zeros((len(gs), *(s + p[0] + p[1] for s, p in zip(space, padding, strict=True)), len(g)), g.dtype)
+    for k, here in _offsets(kernel, stride, dilation, g.shape[2:]):
+        padded[here] += np.where(chosen == k, gs, 0)
+    return _batch_first(_cropped(padded, padding, space))
 
 
 def sum_pool(x: Array, *, kernel: Sequence[int], stride: Sequence[int], padding: Pairs) -> Array:
     """The sum of each window."""
     once = (1,) * len(kernel)
     out = conv_shape(x.shape[2:], kernel, stride, padding, once)
-    padded = _pad(x, padding)
-    y = np.zeros((*x.shape[:2], *out), x.dtype)
-    for offset in itertools.product(*map(range, kernel)):
-        y += padded[(..., *_slices(offset, stride, once, out))]
-    return y
+    padded = _padded(_batch_last(x), padding)
+    y = np.zeros((len(padded), *out, len(x)), x.dtype)
+    for _, here in _offsets(kernel, stride, once, out):
+        y += padded[here]
+    return _batch_first(y)
 
 
 def sum_pool_input(
     g: Array, *, space: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Pairs
 ) -> Array:
     """The adjoint of `sum_pool`: adds each g to every input of its window."""
-    once, out = (1,) * len(kernel), g.shape[2:]
-    padded = np.zeros((*g.shape[:2], *(s + p[0] + p[1] for s, p in zip(space, padding, strict=True))), g.dtype)
-    for offset in itertools.product(*map(range, kernel)):
-        padded[(..., *_slices(offset, stride, once, out))] += g
-    return padded[(..., *(slice(p[0], p[0] + s) for s, p in zip(space, padding, strict=True)))]
+    gs = _batch_last(g)
+    padded = np.zeros((len(gs), *(s + p[0] + p[1] for s, p in zip(space, padding, strict=True)), len(g)), g.dtype)
+    for _, here in _offsets(kernel, stride, (1,) * len(kernel), g.shape[2:]):
+        padded[here] += gs
+    return _batch_first(_cropped(padded, padding, space))
 
 
 # Random bits: Threefry-2x32 (Salmon et al. 2011), a keyed counter, so that streams are the same on every machine.
@@ -211,7 +311,7 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 def random_bits(key: tuple[int, int], counter: int, count: int) -> Array:
     """`count` random uint32: the blocks numbered `counter`, `counter` + 1, ... of the stream with this key."""
     blocks = (count + 1) // 2
-    numbers = np.arange(counter, counter + blocks, dtype=np.uint64)
+    numbers = np.arange(blocks, dtype=np.uint64) + np.uint64(counter)
     x0, x1 = (numbers >> np.uint64(32)).astype(np.uint32), numbers.astype(np.uint32)
     k0, k1 = np.uint32(key[0]), np.uint32(key[1])
     keys = (k0, k1, k0 ^ k1 ^ np.uint32(0x1BD11BDA))

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnatomy.backends import B
+from nnatomy.errors import UserError
 from nnatomy.ops import indexing, reductions, shapes
 from nnatomy.ops.primitive import primitive
 
@@ -46,15 +47,20 @@ def conv(
 ) -> Any:
     """Cross-correlation of x (batch, channels, *space) with weight (out, channels / groups, *kernel), plus bias (out).
 
-    `padding`: zeros on both sides of each axis, or "same" (stride 1) or "valid". Raises ValueError where shapes do not fit.
+    `padding`: zeros on both sides of each axis, or "same" (stride 1) or "valid". Raises UserError where shapes do not fit.
     """
-    n = len(weight.shape) - 2
-    kernel = tuple(weight.shape[2:])
-    _check(x, weight, n, groups)
-    strides, dilations = _each(stride, n), _each(dilation, n)
-    how = {"stride": strides, "padding": _pairs(padding, kernel, strides, dilations), "dilation": dilations, "groups": groups}
-    _check_space(x.shape[2:], kernel, how)
-    return _with_bias(_conv(x, weight, **how), bias)
+    n = _space(weight)
+    if len(x.shape) != n + 2:
+        raise UserError(f"A {n}-D convolution needs (batch, channels and {n} axes of space). Received shape {tuple(x.shape)}.")
+    if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
+        raise UserError(
+            f"Weights of shape {tuple(weight.shape)} in {groups} group(s) take {weight.shape[1] * groups} channels and need "
+            f"a first axis divisible by the groups. Received an input of shape {tuple(x.shape)}."
+        )
+    kernel, strides, dilations = tuple(weight.shape[2:]), _positive("stride", stride, n), _positive("dilation", dilation, n)
+    how = {"stride": strides, "padding": _pairs(padding, kernel, strides, dilations), "dilation": dilations}
+    _check_fit(x.shape[2:], kernel, **how)
+    return _with_bias(_conv(x, weight, groups=groups, **how), bias)
 
 
 def conv_transpose(
@@ -65,23 +71,48 @@ def conv_transpose(
 
     Space out = (n - 1) stride - 2 padding + dilation (kernel - 1) + output_padding + 1.
     """
-    n = len(weight.shape) - 2
-    if len(x.shape) != n + 2 or x.shape[1] != weight.shape[0]:
-        raise ValueError(f"conv_transpose() needs (batch, {weight.shape[0]}, *space) with {n} axes of space. Received {x.shape}.")
-    strides, dilations, pads, extra = (_each(v, n) for v in (stride, dilation, padding, output_padding))
+    n = _space(weight)
+    if len(x.shape) != n + 2 or x.shape[1] != weight.shape[0] or x.shape[1] % groups:
+        raise UserError(
+            f"Weights of shape {tuple(weight.shape)} in {groups} group(s) take (batch, {weight.shape[0]}, {n} axes of space). "
+            f"Received shape {tuple(x.shape)}."
+        )
+    strides, dilations = _positive("stride", stride, n), _positive("dilation", dilation, n)
+    pads, extra = _each("padding", padding, n), _each("output_padding", output_padding, n)
+    if any(not 0 <= e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)):
+        raise UserError(f"output_padding must be smaller than the stride or the dilation. Received {extra}.")
     sizes = zip(x.shape[2:], strides, pads, dilations, weight.shape[2:], extra, strict=True)
     space = tuple((m - 1) * s - 2 * p + d * (k - 1) + e + 1 for m, s, p, d, k, e in sizes)
+    if any(m < 1 for m in space):
+        raise UserError(f"This transposed convolution would give the space {space}; use less padding or a larger input.")
     pairs = tuple((p, p) for p in pads)
     y = _conv_input(x, weight, space=space, stride=strides, padding=pairs, dilation=dilations, groups=groups)
     return _with_bias(y, bias)
+
+
+def _space(weight: Any) -> int:
+    if len(weight.shape) < 3:
+        raise UserError(f"A convolution needs weights (out, in, *kernel). Received shape {tuple(weight.shape)}.")
+    return len(weight.shape) - 2
 
 
 def _with_bias(y: Any, bias: Any) -> Any:
     return y if bias is None else y + shapes.reshape(bias, (-1,) + (1,) * (len(y.shape) - 2))
 
 
-def _each(value: Size, n: int) -> tuple[int, ...]:
-    return (value,) * n if isinstance(value, int) else tuple(value)
+def _each(name: str, value: Size, n: int) -> tuple[int, ...]:
+    """One number for each of n axes of space."""
+    values = (value,) * n if isinstance(value, int) else tuple(value)
+    if len(values) != n or any(v < 0 for v in values):
+        raise UserError(f"{name} must be a number >= 0, or {n} of them. Received {value}.")
+    return values
+
+
+def _positive(name: str, value: Size, n: int) -> tuple[int, ...]:
+    values = _each(name, value, n)
+    if 0 in values:
+        raise UserError(f"{name} must be at least 1. Received {value}.")
+    return values
 
 
 def _pairs(padding: Padding, kernel: Sequence[int], stride: Sequence[int], dilation: Sequence[int]) -> tuple[Any, ...]:
@@ -89,25 +120,19 @@ def _pairs(padding: Padding, kernel: Sequence[int], stride: Sequence[int], dilat
         return ((0, 0),) * len(kernel)
     if padding == "same":
         if any(s != 1 for s in stride):
-            raise ValueError(f'padding="same" needs stride 1. Received {tuple(stride)}; give the padding as a number.')
+            raise UserError(f'padding="same" needs stride 1. Received {tuple(stride)}; give the padding as a number.')
         totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return tuple((t // 2, t - t // 2) for t in totals)
     if isinstance(padding, str):
-        raise ValueError(f'padding must be a number, "same" or "valid". Received {padding!r}.')
-    return tuple((p, p) for p in _each(padding, len(kernel)))
+        raise UserError(f'padding must be a number, "same" or "valid". Received {padding!r}.')
+    return tuple((p, p) for p in _each("padding", padding, len(kernel)))
 
 
-def _check(x: Any, weight: Any, n: int, groups: int) -> None:
-    if len(x.shape) != n + 2:
-        raise ValueError(f"A {n}-D convolution needs (batch, channels and {n} axes of space). Received shape {tuple(x.shape)}.")
-    if x.shape[1] != weight.shape[1] * groups:
-        raise ValueError(f"This convolution takes {weight.shape[1] * groups} channels. Received shape {tuple(x.shape)}.")
-
-
-def _check_space(space: Sequence[int], kernel: Sequence[int], how: dict[str, Any]) -> None:
-    out = B.conv_shape(space, kernel, how["stride"], how["padding"], how["dilation"])
-    if any(n < 1 for n in out):
-        raise ValueError(f"A kernel of {tuple(kernel)} does not fit an input of {tuple(space)}; pad the input or use a smaller kernel.")
+def _check_fit(space: Sequence[int], kernel: Sequence[int], stride: Any, padding: Any, dilation: Any) -> None:
+    if any(n < 1 for n in B.conv_shape(space, kernel, stride, padding, dilation)):
+        raise UserError(
+            f"A kernel of {tuple(kernel)} does not fit an input of {tuple(space)}; pad the input or use a smaller kernel."
+        )
 
 
 # Pooling
@@ -142,63 +167,79 @@ def _plain(t: Any) -> Any:
     return getattr(t, "data", t) if not hasattr(t, "strides") else t
 
 
-def _pooling(x: Any, kernel: Size, stride: Size | None, padding: Size) -> dict[str, Any]:
+def _pooling(x: Any, kernel: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool) -> dict[str, Any]:
+    """The windows of a pooling; with `ceil_mode` the padding grows for a last window that starts inside the input."""
     n = len(x.shape) - 2
-    kernels = _each(kernel, n)
-    pads = _each(padding, n)
+    if n < 1:
+        raise UserError(f"Pooling needs (batch, channels, *space). Received shape {tuple(x.shape)}.")
+    kernels, pads, dilations = _positive("kernel", kernel, n), _each("padding", padding, n), _positive("dilation", dilation, n)
+    strides = kernels if stride is None else _positive("stride", stride, n)
     if any(2 * p > k for p, k in zip(pads, kernels, strict=True)):
-        raise ValueError(f"Pooling needs padding of at most half the kernel {kernels}. Received {pads}.")
-    return {"kernel": kernels, "stride": _each(kernel if stride is None else stride, n), "padding": tuple((p, p) for p in pads)}
+        raise UserError(f"Pooling needs padding of at most half the kernel {kernels}. Received {pads}.")
+    pairs = []
+    for m, k, s, p, d in zip(x.shape[2:], kernels, strides, pads, dilations, strict=True):
+        left = (m + 2 * p - d * (k - 1) - 1) % s
+        wider = ceil_mode and left > 0 and m + p > (m + 2 * p - d * (k - 1) - 1) // s * s + s
+        pairs.append((p, p + s - left if wider else p))
+    how = {"stride": strides, "padding": tuple(pairs), "dilation": dilations}
+    _check_fit(x.shape[2:], kernels, **how)
+    return {"kernel": kernels, **how}
 
 
-def max_pool(x: Any, kernel: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1) -> Any:
+def max_pool(
+    x: Any, kernel: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1, ceil_mode: bool = False
+) -> Any:
     """The largest value of each window; the gradient goes to the first of ties. `stride` is the kernel if None."""
-    how = _pooling(x, kernel, stride, padding) | {"dilation": _each(dilation, len(x.shape) - 2)}
-    _check_space(x.shape[2:], how["kernel"], how)
-    return _max_pool(x, **how)[0]
+    return _max_pool(x, **_pooling(x, kernel, stride, padding, dilation, ceil_mode))[0]
 
 
-def avg_pool(x: Any, kernel: Size, stride: Size | None = None, padding: Size = 0, count_include_pad: bool = True) -> Any:
+def avg_pool(
+    x: Any, kernel: Size, stride: Size | None = None, padding: Size = 0, count_include_pad: bool = True, ceil_mode: bool = False
+) -> Any:
     """The mean of each window; zeros of the padding count unless `count_include_pad` is False."""
-    how = _pooling(x, kernel, stride, padding)
-    _check_space(x.shape[2:], how["kernel"], how | {"dilation": (1,) * len(how["kernel"])})
+    how = _pooling(x, kernel, stride, padding, 1, ceil_mode)
+    del how["dilation"]
     total = _sum_pool(x, **how)
-    if count_include_pad:
+    beyond = [(0, after - before) for before, after in how["padding"]]  # of ceil_mode: never counted
+    if count_include_pad and not any(after for _, after in beyond):
         return total / math.prod(how["kernel"])
-    return total / B.sum_pool(B.ones((1, 1, *x.shape[2:]), dtype=x.dtype), **how)
-
-
-def _adaptive(x: Any, size: Size, reduce: Any) -> Any:
-    """Reduces the cells floor(i n / m) to ceil((i + 1) n / m) of each axis, as PyTorch does."""
-    n = len(x.shape) - 2
-    sizes = _each(size, n)
-    if all(s % m == 0 for s, m in zip(x.shape[2:], sizes, strict=True)):
-        parts = [p for s, m in zip(x.shape[2:], sizes, strict=True) for p in (m, s // m)]
-        return reduce(shapes.reshape(x, (*x.shape[:2], *parts)), tuple(range(3, 3 + 2 * n, 2)))
-    bounds = [[(i * s // m, -(-(i + 1) * s // m)) for i in range(m)] for s, m in zip(x.shape[2:], sizes, strict=True)]
-    cells = [
-        reduce(x[(..., *(slice(*b) for b in cell))], tuple(range(2, 2 + n))) for cell in itertools.product(*bounds)
-    ]
-    return shapes.reshape(shapes.stack(cells, axis=-1), (*x.shape[:2], *sizes))
+    counted = [n + 2 * before if count_include_pad else n for n, (before, _) in zip(x.shape[2:], how["padding"], strict=True)]
+    around = tuple(beyond) if count_include_pad else how["padding"]
+    return total / B.sum_pool(B.ones((1, 1, *counted), dtype=x.dtype), **how | {"padding": around})
 
 
 def adaptive_avg_pool(x: Any, size: Size) -> Any:
-    """Means over cells so that the result has the given size."""
-    return _adaptive(x, size, reductions.mean)
+    """Means over the cells floor(i n / m) to ceil((i + 1) n / m) of each axis, as PyTorch's, so that the result has `size`."""
+    return _adaptive(x, size, avg_pool, lambda cell: reductions.mean(cell, -1))
 
 
 def adaptive_max_pool(x: Any, size: Size) -> Any:
-    """Maxima over cells so that the result has the given size."""
-    return _adaptive(x, size, reductions.max)
+    """Maxima over the same cells; the gradient goes to the first of ties."""
+    return _adaptive(x, size, max_pool, _first_max)
+
+
+def _first_max(cell: Any) -> Any:
+    at = reductions.argmax(cell, -1, keepdims=True)
+    return shapes.squeeze(indexing.gather(cell, at, -1), -1)
+
+
+def _adaptive(x: Any, size: Size, pool: Any, reduce: Any) -> Any:
+    sizes = _positive("size", size, len(x.shape) - 2)
+    space = x.shape[2:]
+    if all(s % m == 0 for s, m in zip(space, sizes, strict=True)):
+        return pool(x, tuple(s // m for s, m in zip(space, sizes, strict=True)))
+    bounds = [[slice(i * s // m, -(-(i + 1) * s // m)) for i in range(m)] for s, m in zip(space, sizes, strict=True)]
+    cells = [reduce(shapes.flatten(x[(..., *cell)], 2)) for cell in itertools.product(*bounds)]
+    return shapes.reshape(shapes.stack(cells, axis=-1), (*x.shape[:2], *sizes))
 
 
 # Patches and interpolation
 
 
 def unfold(x: Any, kernel: Size, stride: Size = 1, padding: Size = 0, dilation: Size = 1) -> Any:
-    """The patches under each kernel position as columns: (batch, channels x kernel, positions), as torch.nn.functional.unfold."""
+    """The patches under the kernel as columns: (batch, channels x kernel, positions), as torch.nn.functional.unfold."""
     n, channels = len(x.shape) - 2, x.shape[1]
-    kernels = _each(kernel, n)
+    kernels = _positive("kernel", kernel, n)
     size = math.prod(kernels)
     one_hot = B.asarray(B.arange(size)[:, None] == B.arange(size)[None, :]).astype(x.dtype).reshape(size, 1, *kernels)
     picked = conv(
@@ -209,19 +250,23 @@ def unfold(x: Any, kernel: Size, stride: Size = 1, padding: Size = 0, dilation: 
 
 
 def interpolate(
-    x: Any, size: Size | None = None, scale: float | None = None, mode: str = "nearest", align_corners: bool = False
+    x: Any, size: Size | None = None, scale: float | Sequence[float] | None = None, mode: str = "nearest", align_corners: bool = False
 ) -> Any:
     """Images at another size: "nearest", "linear" (bilinear, trilinear) or "area", as torch.nn.functional.interpolate."""
     n = len(x.shape) - 2
     if (size is None) == (scale is None):
-        raise ValueError("interpolate() needs either size or scale. Received both or neither.")
-    sizes = _each(size, n) if size is not None else tuple(int(m * float(scale or 1)) for m in x.shape[2:])
+        raise UserError("interpolate() needs either size or scale. Received both or neither.")
+    scales = (scale,) * n if isinstance(scale, int | float) else tuple(scale or ())
+    if scales:
+        sizes = tuple(int(m * s) for m, s in zip(x.shape[2:], scales, strict=True))
+    else:
+        sizes = _positive("size", size or 0, n)
     if mode == "area":
         return adaptive_avg_pool(x, sizes)
-    if mode not in ("nearest", "linear"):
-        raise ValueError(f'interpolate() mode must be "nearest", "linear" or "area". Received {mode!r}.')
+    if mode not in ("nearest", "linear", "bilinear", "trilinear"):
+        raise UserError(f'interpolate() mode must be "nearest", "linear" or "area". Received {mode!r}.')
     for axis, (old, new) in enumerate(zip(x.shape[2:], sizes, strict=True), start=2):
-        step = 1 / scale if scale is not None else old / new
+        step = 1 / scales[axis - 2] if scales else old / new
         place = B.arange(new)
         if mode == "nearest":
             x = indexing.take(x, B.minimum(B.floor(place * step).astype("int64"), old - 1), axis)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnatomy.backends import B
+from nnatomy.errors import UserError
 from nnatomy.ops import shapes
 from nnatomy.ops.primitive import primitive
 from nnatomy.tensor import Tensor
@@ -18,7 +19,9 @@ def raw(index: Index) -> Index:
         return tuple(raw(i) for i in index)
     if isinstance(index, Tensor):
         return index.data
-    return B.asarray(index) if isinstance(index, list) else index
+    if isinstance(index, list):
+        return B.asarray(index) if index else B.zeros((0,), dtype="int64")
+    return index
 
 
 @primitive(lambda g, y, a, index: scatter_add_at(B.zeros(a.shape, dtype=a.dtype), index, g))
@@ -58,7 +61,7 @@ def _along(index: Any, axis: int) -> Index:
     """The full index that reads `index` along `axis` and runs through all other axes."""
     n = len(index.shape)
     grid = [B.arange(size).reshape((-1,) + (1,) * (n - i - 1)) for i, size in enumerate(index.shape)]
-    grid[axis % n] = index
+    grid[shapes.place(axis, n)] = index
     return tuple(grid)
 
 
@@ -79,7 +82,7 @@ def scatter_add(a: Any, index: Any, values: Any, axis: int) -> Any:
 
 def take(a: Any, index: Any, axis: int = 0) -> Any:
     """The slices numbered `index` along `axis` (torch.index_select)."""
-    return getitem(a, (slice(None),) * (axis % len(a.shape)) + (raw(index),))
+    return getitem(a, (slice(None),) * shapes.place(axis, len(a.shape)) + (raw(index),))
 
 
 @primitive(lambda g, y, weight, rows: _add_rows(g, rows=rows, shape=weight.shape))
@@ -106,7 +109,11 @@ def one_hot(rows: Any, classes: int, dtype: Any = "float32") -> Any:
 def argsort(a: Any, axis: int = -1, descending: bool = False) -> Any:
     """The order that sorts `a`, ties in their original order."""
     values = raw(a)
-    order = B.argsort(-values if descending else values, axis=axis, kind="stable")
+    if descending:  # read backwards, sorted, and read backwards again: ties stay in order, NaN counts as largest
+        n = values.shape[axis]
+        order = n - 1 - B.flip(B.argsort(B.flip(values, axis=axis), axis=axis, stable=True), axis=axis)
+    else:
+        order = B.argsort(values, axis=axis, stable=True)
     return Tensor(order) if isinstance(a, Tensor) else order
 
 
@@ -119,7 +126,7 @@ def sort(a: Any, axis: int = -1, descending: bool = False) -> tuple[Any, Any]:
 def topk(a: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any]:
     """The k largest (or smallest) values, best first, and their positions."""
     if not 0 <= k <= a.shape[axis]:
-        raise ValueError(f"topk() needs 0 <= k <= {a.shape[axis]}, the length of the axis. Received {k}.")
+        raise UserError(f"topk() needs 0 <= k <= {a.shape[axis]}, the length of the axis. Received {k}.")
     order = argsort(a, axis, descending=largest)
     first = shapes.split(order, [k, a.shape[axis] - k], axis=axis)[0]
     return gather(a, first, axis), first
@@ -133,4 +140,5 @@ def median(a: Any, axis: int = -1) -> Any:
 
 def nonzero(a: Any) -> tuple[Any, ...]:
     """The positions of the elements that are not zero, one integer array for each axis."""
-    return tuple(Tensor(i) for i in B.nonzero(raw(a)))
+    found = B.nonzero(raw(a))
+    return tuple(Tensor(i) for i in found) if isinstance(a, Tensor) else tuple(found)

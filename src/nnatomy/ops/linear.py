@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnatomy.backends import B
+from nnatomy.errors import UserError
 from nnatomy.ops import reductions, shapes
 from nnatomy.ops.primitive import primitive
 
@@ -24,6 +25,8 @@ def _right(g: Any, y: Any, a: Any, b: Any) -> Any:
         return shapes.expand_dims(g, -2) * shapes.expand_dims(a, -1) if len(b.shape) > 1 else g * a
     if len(b.shape) == 1:
         return reductions.sum(shapes.expand_dims(g, -1) * a, tuple(range(len(a.shape) - 1)))
+    if len(b.shape) == 2:  # shared by all leading axes: one product over all rows
+        a, g = (shapes.reshape(v, (math.prod(v.shape[:-1]), v.shape[-1])) for v in (a, g))
     return matmul(shapes.swapaxes(a, -1, -2), g)
 
 
@@ -33,14 +36,34 @@ def matmul(a: Any, b: Any) -> Any:
     return B.matmul(a, b)
 
 
+@primitive(
+    lambda g, y, x, w: matmul(g, w),
+    lambda g, y, x, w: matmul(shapes.transpose(g), x),
+)
+def _linear(x: Any, w: Any) -> Any:
+    return B.matmul(x, w.T)
+
+
+@primitive(
+    lambda g, y, x, w, b: matmul(g, w),
+    lambda g, y, x, w, b: matmul(shapes.transpose(g), x),
+    lambda g, y, x, w, b: reductions.sum(g, 0),
+)
+def _affine(x: Any, w: Any, b: Any) -> Any:
+    return B.matmul(x, w.T) + b
+
+
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """y = x W^T + b: x (..., inputs), W (outputs, inputs), b (outputs)."""
+    if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
+        raise UserError(
+            f"linear() needs inputs (..., {weight.shape[-1]}) for weights (outputs, inputs) of shape {tuple(weight.shape)}. "
+            f"Received {tuple(x.shape)}."
+        )
     lead = x.shape[:-1]
     if len(lead) != 1:  # one product for all rows
         x = shapes.reshape(x, (math.prod(lead), x.shape[-1]))
-    y = matmul(x, shapes.transpose(weight))
-    if bias is not None:
-        y = y + bias
+    y = _linear(x, weight) if bias is None else _affine(x, weight, bias)
     return y if len(lead) == 1 else shapes.reshape(y, (*lead, weight.shape[0]))
 
 
@@ -58,8 +81,10 @@ def _einsum_vjp(needs: list[bool], g: Any, y: Any, *operands: Any, formula: str)
         target = "".join(c for c in term if c in known)
         rest = [operands[j] for j in range(len(operands)) if j != i]
         g_i = _einsum(g, *rest, formula=",".join([output, *others]) + "->" + target)
-        shape = [n if c in known else 1 for c, n in zip(term, operand.shape, strict=True)]
-        grads.append(shapes.broadcast_to(shapes.reshape(g_i, shape), operand.shape))
+        size = dict(zip(target, g_i.shape, strict=True))
+        g_i = shapes.reshape(g_i, [size.get(c, 1) for c in term])
+        full = [n if size.get(c, 1) == 1 else size[c] for c, n in zip(term, operand.shape, strict=True)]
+        grads.append(shapes.broadcast_to(g_i, full))
     return tuple(grads)
 
 
@@ -69,8 +94,24 @@ def _einsum(*operands: Any, formula: str) -> Any:
 
 
 def einsum(formula: str, *operands: Any) -> Any:
-    """Einstein's summation, "ij,jk->ik": indices absent from the result are summed. Supports "..." ; no index twice in one operand."""
-    return _einsum(*operands, formula=_explicit(formula, operands))
+    """Einstein's summation, "ij,jk->ik": indices absent from the result are summed. "..." stands for leading axes."""
+    explicit = _explicit(formula, operands)
+    inputs, output = explicit.split("->")
+    pairs = [_distinct(term, operand) for term, operand in zip(inputs.split(","), operands, strict=True)]
+    return _einsum(*(operand for _, operand in pairs), formula=",".join(term for term, _ in pairs) + "->" + output)
+
+
+def _distinct(term: str, operand: Any) -> tuple[str, Any]:
+    """The term and its operand with the diagonal taken over any index that stands in it twice."""
+    for c in dict.fromkeys(term):
+        while term.count(c) > 1:
+            i, j = term.index(c), term.rindex(c)
+            if operand.shape[i] != operand.shape[j]:
+                raise UserError(f"einsum() index {c!r} stands for both {operand.shape[i]} and {operand.shape[j]} elements.")
+            rest = [k for k in range(len(term)) if k not in (i, j)]
+            operand = shapes.diagonal(shapes.transpose(operand, [*rest, i, j]))
+            term = "".join(term[k] for k in rest) + c
+    return term, operand
 
 
 def _explicit(formula: str, operands: Sequence[Any]) -> str:
@@ -79,7 +120,7 @@ def _explicit(formula: str, operands: Sequence[Any]) -> str:
     inputs, arrow, output = formula.partition("->")
     terms = inputs.split(",")
     if len(terms) != len(operands):
-        raise ValueError(f"einsum() needs one operand for each of {len(terms)} terms of {formula!r}. Received {len(operands)}.")
+        raise UserError(f"einsum() needs one operand for each of {len(terms)} terms of {formula!r}. Received {len(operands)}.")
     spare = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in formula]
     widths = [len(o.shape) - len(t.replace("...", "")) for t, o in zip(terms, operands, strict=True) if "..." in t]
     most = max(widths, default=0)
@@ -88,8 +129,6 @@ def _explicit(formula: str, operands: Sequence[Any]) -> str:
         t.replace("...", letters[most - (len(o.shape) - len(t.replace("...", ""))) :] if "..." in t else "")
         for t, o in zip(terms, operands, strict=True)
     ]
-    if any(len(set(t)) != len(t) for t in full):
-        raise ValueError(f"einsum() takes each index at most once in an operand. Received {formula!r}; use diagonal() first.")
     if not arrow:
         counts = "".join(full)
         output = "..." + "".join(sorted(c for c in set(counts) if counts.count(c) == 1 and c not in letters))

@@ -7,6 +7,7 @@ from typing import Any
 
 from nnatomy.backends import B
 from nnatomy.ops.primitive import primitive
+from nnatomy.tensor import Tensor
 
 # Arithmetic
 
@@ -41,8 +42,15 @@ def negative(a: Any) -> Any:
     return -a
 
 
+def _power_slope(a: Any, b: Any) -> Any:
+    """b a^(b - 1), and 0 for b = 0 even where a = 0."""
+    if isinstance(b, int | float):
+        return b * power(a, b - 1) if b != 0 else B.zeros(a.shape, dtype=a.dtype)
+    return b * power(a, where(equal(b, 0), 1.0, b - 1))
+
+
 @primitive(
-    lambda g, y, a, b: g * b * power(a, b - 1),
+    lambda g, y, a, b: g * _power_slope(a, b),
     lambda g, y, a, b: g * where(equal(a, 0), 0.0, y * log(where(equal(a, 0), 1.0, a))),
 )
 def power(a: Any, b: Any) -> Any:
@@ -129,6 +137,11 @@ def erf(a: Any) -> Any:
     return B.erf(a)
 
 
+def rsqrt(a: Any) -> Any:
+    """y = 1 / sqrt(a)."""
+    return divide(1.0, sqrt(a))
+
+
 # Trigonometry and hyperbolics
 
 
@@ -186,6 +199,12 @@ def tanh(a: Any) -> Any:
     return B.tanh(a)
 
 
+@primitive(lambda g, y, a, b: g * b / (square(a) + square(b)), lambda g, y, a, b: -g * a / (square(a) + square(b)))
+def arctan2(a: Any, b: Any) -> Any:
+    """y, the angle of the point (b, a), in (-pi, pi]."""
+    return B.arctan2(a, b)
+
+
 @primitive(lambda g, y, a: g / (1 - square(a)))
 def arctanh(a: Any) -> Any:
     """y with tanh y = a."""
@@ -209,7 +228,7 @@ def relu(a: Any) -> Any:
 
 def _share(g: Any, a: Any, b: Any) -> Any:
     """g where a > b, half of it where they are equal."""
-    return g * (astype(greater(a, b), dtype=g.dtype) + 0.5 * astype(equal(a, b), dtype=g.dtype))
+    return g * (astype(greater(a, b), g.dtype) + 0.5 * astype(equal(a, b), g.dtype))
 
 
 @primitive(lambda g, y, a, b: _share(g, a, b), lambda g, y, a, b: _share(g, b, a))
@@ -238,7 +257,10 @@ def _clip(a: Any, low: Any, high: Any) -> Any:
 
 
 def clip(a: Any, low: Any = None, high: Any = None) -> Any:
-    """y = a held between `low` and `high`; either may be None."""
+    """y = a held between `low` and `high` (torch.clamp); either may be None, or a Tensor that gradients flow to."""
+    if isinstance(low, Tensor) or isinstance(high, Tensor):
+        a = a if low is None else maximum(a, low)
+        return a if high is None else minimum(a, high)
     return _clip(a, low, high)
 
 
@@ -253,12 +275,16 @@ def where(condition: Any, a: Any, b: Any) -> Any:
 
 
 def _like(a: Any, b: Any) -> tuple[Any, Any]:
-    """Python numbers as arrays of the other's dtype: NumPy's where would make them float64."""
-    if isinstance(a, float | int) and hasattr(b, "dtype"):
+    """Python numbers as arrays of the other's dtype, where it can hold them: NumPy's where would make them float64."""
+    if isinstance(a, float | int) and _holds(b, a):
         a = B.asarray(a, dtype=b.dtype)
-    elif isinstance(b, float | int) and hasattr(a, "dtype"):
+    elif isinstance(b, float | int) and _holds(a, b):
         b = B.asarray(b, dtype=a.dtype)
     return a, b
+
+
+def _holds(array: Any, number: float) -> bool:
+    return hasattr(array, "dtype") and (array.dtype.kind == "f" or (array.dtype.kind == "i" and isinstance(number, int)))
 
 
 def masked_fill(a: Any, mask: Any, value: float) -> Any:
@@ -266,37 +292,54 @@ def masked_fill(a: Any, mask: Any, value: float) -> Any:
     return where(mask, value, a)
 
 
-@primitive(lambda g, y, a, dtype: astype(g, dtype=a.dtype))
-def astype(a: Any, *, dtype: Any) -> Any:
-    """y = a in another dtype."""
+@primitive(lambda g, y, a, dtype: _astype(g, dtype=a.dtype))
+def _astype(a: Any, *, dtype: Any) -> Any:
     return a.astype(dtype)
 
 
-# Piecewise constant, comparisons and logic: no gradient
+def astype(a: Any, dtype: Any) -> Any:
+    """y = a in another dtype."""
+    return _astype(a, dtype=dtype)
 
 
-@primitive()
+@primitive(lambda g, y, a: g)
+def clone(a: Any) -> Any:
+    """y = a, in memory of its own."""
+    return B.array(a)
+
+
+# Piecewise constant: the gradient is 0
+
+
+def _flat(g: Any, y: Any, a: Any) -> Any:
+    return B.zeros(a.shape, dtype=a.dtype)
+
+
+@primitive(_flat)
 def sign(a: Any) -> Any:
     """-1, 0 or 1."""
     return B.sign(a)
 
 
-@primitive()
+@primitive(_flat)
 def floor(a: Any) -> Any:
     """The largest integer that is not above a."""
     return B.floor(a)
 
 
-@primitive()
+@primitive(_flat)
 def ceil(a: Any) -> Any:
     """The smallest integer that is not below a."""
     return B.ceil(a)
 
 
-@primitive()
+@primitive(_flat)
 def round(a: Any) -> Any:
     """The nearest integer, halves to even."""
     return B.round(a)
+
+
+# Comparisons and logic: no gradient
 
 
 @primitive()
@@ -351,6 +394,12 @@ def logical_and(a: Any, b: Any) -> Any:
 def logical_or(a: Any, b: Any) -> Any:
     """Either."""
     return B.logical_or(a, b)
+
+
+@primitive()
+def logical_xor(a: Any, b: Any) -> Any:
+    """One but not the other."""
+    return B.logical_xor(a, b)
 
 
 @primitive()

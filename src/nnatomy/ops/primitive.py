@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from nnatomy import graph
 from nnatomy.backends import B
+from nnatomy.errors import UserError
 from nnatomy.tensor import Tensor
 
 Vjp = Callable[..., Any] | None
@@ -29,51 +30,43 @@ class Primitive:
     def __init__(self, name: str, vjps: tuple[Vjp, ...], joint: Vjp) -> None:
         self.name, self.vjps, self.joint = name, vjps, joint
 
-    def pull_back(
-        self, node: graph.Node, gs: list[Any], as_tensors: bool, tensor: type[Tensor]
-    ) -> Iterator[tuple[Tensor, Any]]:
-        """The arguments of `node` that want a gradient, each with its gradient, shaped as the argument is."""
-        args = node.args
-        if args is None:
+    def pull_back(self, node: graph.Node, gs: list[Any], needs: Sequence[bool], create_graph: bool) -> list[Any]:
+        """The gradients of the node's arguments, each shaped as its argument is; None where none is needed."""
+        args, values, y = node.args, node.values, node.out
+        if args is None or values is None:
             raise RuntimeError(graph.FREED)
-        several = isinstance(node.out, tuple)
-        outs = node.out if several else (node.out,)
-        if several:
-            gs = [B.zeros(o.shape, dtype=o.dtype) if g is None else g for g, o in zip(gs, outs, strict=True)]
-        for a in args:
-            if isinstance(a, tensor) and a.changed > node.clock:
+        for a, value in zip(args, values, strict=True):
+            if a is not value and a.data is not value:
                 raise RuntimeError(
-                    f"An input of {self.name} (shape {a.shape}) was changed in place after it was used, so its gradient is lost; "
-                    "change it after backward(), or use a new Tensor."
+                    f"An input of {self.name} (shape {a.shape}) was changed in place after it was used, so its gradient "
+                    "is lost; change it after backward(), or use a new Tensor."
                 )
-        y: Any
-        if as_tensors:  # the graph continues through the arguments and through the output
-            wrapped = []
-            for i, out in enumerate(outs):
-                t = tensor(out, requires_grad=out.dtype.kind == "f")
-                t.node, t.index = node, i
-                wrapped.append(t)
-            y, values = tuple(wrapped) if several else wrapped[0], args
-        else:
-            y, values = node.out, tuple(a.data if isinstance(a, tensor) else a for a in args)
-        g = tuple(gs) if several else gs[0]
-        needs = [isinstance(a, tensor) and a.requires_grad for a in args]
+        several = type(y) is tuple
+        g: Any = gs[0]
+        if several:
+            g = tuple(B.zeros(o.shape, dtype=o.dtype) if g is None else g for g, o in zip(gs, y, strict=True))
+        inputs: Sequence[Any] = values
+        if create_graph:  # the gradient depends on the arguments and on the output, and they on what came before
+            inputs = args
+            y = tuple(_result(o, node, i) for i, o in enumerate(y)) if several else _result(y, node, 0)
         if self.joint is not None:
-            results = self.joint(needs, g, y, *values, **node.kwargs)
-            for a, need, r in zip(args, needs, results, strict=True):
-                if need and r is not None:
-                    yield a, unbroadcast(r, a, self.name)
-            return
-        for a, need, vjp in zip(args, needs, self.vjps, strict=False):
-            if need and vjp is not None:
-                yield a, unbroadcast(vjp(g, y, *values, **node.kwargs), a, self.name)
+            found = self.joint(needs, g, y, *inputs, **node.kwargs)
+        else:
+            found = [
+                vjp(g, y, *inputs, **node.kwargs) if need and vjp is not None else None
+                for need, vjp in zip(needs, self.vjps, strict=False)
+            ]
+        return [
+            unbroadcast(r, v, self.name) if need and r is not None else None
+            for r, v, need in zip(found, values, needs, strict=False)
+        ]
 
 
-def unbroadcast(g: Any, t: Tensor, name: str) -> Any:
+def unbroadcast(g: Any, value: Any, name: str) -> Any:
     """Sums a gradient back to the shape that was broadcast: the only place where broadcasting is undone."""
-    shape, have = t.data.shape, g.shape
-    if g.dtype != t.data.dtype:
-        raise TypeError(f"The gradient of {name} has dtype {g.dtype}, its argument {t.dtype}: a silent promotion.")
+    shape, have = value.shape, g.shape
+    if g.dtype != value.dtype:
+        raise TypeError(f"The gradient of {name} has dtype {g.dtype}, its argument {value.dtype}: a silent promotion.")
     if have == shape:
         return g
     from nnatomy.ops import reductions, shapes
@@ -90,6 +83,10 @@ def settle(
 
     Raises TypeError where arrays of different floating types meet.
     """
+    if out.dtype != FLOAT64:
+        return out
+    if "dtype" in kwargs:  # asked for by name
+        return out
     strong = [not isinstance(a, np.generic | float | int) and hasattr(v, "dtype") for a, v in zip(args, values, strict=True)]
     kinds = {v.dtype for v, s in zip(values, strong, strict=True) if s and v.dtype.kind == "f"}
     if kinds == {FLOAT64}:
@@ -114,30 +111,29 @@ def primitive(*vjps: Vjp, joint: Vjp = None) -> Callable[[Callable[..., Any]], C
 
         @functools.wraps(forward)
         def op(*args: Any, **kwargs: Any) -> Any:
-            tensors = track = False
-            values = []
+            tensors = False
+            values, needs = [], []
             for a in args:
                 if isinstance(a, Tensor):
                     tensors = True
-                    if a.requires_grad:
-                        track = True
                     values.append(a.data)
+                    needs.append(a.requires_grad)
                 else:
                     values.append(a)
-            out = forward(*values, **kwargs)
+                    needs.append(False)
+            try:
+                out = forward(*values, **kwargs)
+            except (ValueError, TypeError, IndexError) as error:
+                raise explained(name, values, error) from error
             if not tensors:
                 return out
-            track = track and differentiable and graph.mode.recording
+            track = differentiable and graph.mode.recording and True in needs
             if type(out) is tuple:
-                node = graph.Node(spec, args, kwargs, out) if track else None
+                node = graph.Node(spec, args, values, needs, kwargs, out) if track else None
                 return tuple(_result(o, node, i) for i, o in enumerate(out))
-            if out.dtype is FLOAT64 or out.dtype == FLOAT64:
+            if out.dtype is not FLOAT32:
                 out = settle(name, forward, args, values, kwargs, out)
-            y = Tensor(out)
-            if track:
-                y.requires_grad = True
-                y.node = graph.Node(spec, args, kwargs, out)
-            return y
+            return _result(out, graph.Node(spec, args, values, needs, kwargs, out) if track else None, 0)
 
         op.primitive = spec  # type: ignore[attr-defined]
         return op
@@ -150,3 +146,12 @@ def _result(out: Any, node: graph.Node | None, index: int) -> Tensor:
     if node is not None and out.dtype.kind == "f":
         t.requires_grad, t.node, t.index = True, node, index
     return t
+
+
+def explained(name: str, values: Sequence[Any], error: Exception) -> Exception:
+    """The same error with the operation's name and the shapes it received."""
+    if isinstance(error, UserError):
+        return error
+    received = ", ".join(f"shape {tuple(v.shape)}" if hasattr(v, "shape") else repr(v)[:40] for v in values)
+    text = f"{name}() cannot take {received}: {error}"
+    return UserError(text) if isinstance(error, ValueError) else type(error)(text)

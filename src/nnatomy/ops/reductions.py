@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from nnatomy.backends import B
+from nnatomy.errors import UserError
 from nnatomy.ops import pointwise as pw
 from nnatomy.ops import shapes
 from nnatomy.ops.primitive import primitive
@@ -14,7 +15,7 @@ from nnatomy.tensor import Axis
 
 def _axes(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
     axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
-    return tuple(a % len(shape) for a in axes)
+    return tuple(shapes.place(a, len(shape)) for a in axes)
 
 
 def _spread(g: Any, shape: tuple[int, ...], axis: Axis) -> Any:
@@ -49,8 +50,9 @@ def var(a: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) 
 
 
 def std(a: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Any:
-    """The square root of `var`."""
-    return pw.sqrt(var(a, axis, keepdims, correction))
+    """The square root of `var`; its slope is 0 where all elements are equal."""
+    centred = a - mean(a, axis, keepdims=True)
+    return norm(centred, axis, keepdims) / math.sqrt(_count(a.shape, axis) - correction)
 
 
 def _prod_vjp(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
@@ -59,9 +61,9 @@ def _prod_vjp(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
     rest = tuple(i for i in range(len(a.shape)) if i not in axes)
     front = shapes.transpose(a, axes + rest)
     flat = shapes.reshape(front, (_count(a.shape, axis), *[a.shape[i] for i in rest]))
-    ones = B.ones((1, *flat.shape[1:]), dtype=a.dtype)
-    left = cumprod(shapes.concatenate([ones, flat[:-1]], axis=0), axis=0)
-    right = shapes.flip(cumprod(shapes.concatenate([ones, shapes.flip(flat, axis=0)[:-1]], axis=0), axis=0), axis=0)
+    ones = B.ones((1, *flat.shape[1:]), dtype=a.dtype)[: len(flat)]
+    left = cumprod(shapes.concatenate([ones, flat[:-1]]), axis=0)
+    right = shapes.flip(cumprod(shapes.concatenate([ones, shapes.flip(flat, axis=0)[:-1]]), axis=0), axis=0)
     others = shapes.reshape(left * right, front.shape)
     inverse = tuple(sorted(range(len(a.shape)), key=(axes + rest).__getitem__))
     return _spread(g, a.shape, axis) * shapes.transpose(others, inverse)
@@ -79,7 +81,7 @@ def prod(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def _extreme_vjp(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
     """Tied extremes share the gradient equally."""
-    hit = pw.astype(pw.equal(a, _spread(y, a.shape, axis)), dtype=a.dtype)
+    hit = pw.astype(pw.equal(a, _spread(y, a.shape, axis)), a.dtype)
     return _spread(g, a.shape, axis) * hit / sum(hit, axis, keepdims=True)
 
 
@@ -108,7 +110,13 @@ def logsumexp(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     return _logsumexp(a, axis=axis, keepdims=keepdims)
 
 
-@primitive(lambda g, y, a, axis, keepdims: _spread(g, a.shape, axis) * pw.exp(a - _spread(y, a.shape, axis)))
+def _logsumexp_vjp(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
+    """The softmax of a; 0 where all of it is -inf."""
+    top = _spread(y, a.shape, axis)
+    return _spread(g, a.shape, axis) * pw.exp(a - pw.where(pw.equal(top, -math.inf), 0.0, top))
+
+
+@primitive(_logsumexp_vjp)
 def _logsumexp(a: Any, *, axis: Axis, keepdims: bool) -> Any:
     top = a.max(axis=axis, keepdims=True)
     top = B.where(B.isfinite(top), top, B.zeros_like(top))
@@ -139,9 +147,13 @@ def log_softmax(a: Any, axis: int = -1) -> Any:
 
 
 @primitive(lambda g, y, a, axis: shapes.flip(cumsum(shapes.flip(g, axis=axis), axis=axis), axis=axis))
-def cumsum(a: Any, *, axis: int) -> Any:
-    """y_i = a_0 + ... + a_i along `axis`."""
+def _cumsum(a: Any, *, axis: int) -> Any:
     return B.cumsum(a, axis=axis)
+
+
+def cumsum(a: Any, axis: int) -> Any:
+    """y_i = a_0 + ... + a_i along `axis`."""
+    return _cumsum(a, axis=axis)
 
 
 def _cumprod_vjp(g: Any, y: Any, a: Any, axis: int) -> Any:
@@ -156,9 +168,13 @@ def _cumprod_vjp(g: Any, y: Any, a: Any, axis: int) -> Any:
 
 
 @primitive(_cumprod_vjp)
-def cumprod(a: Any, *, axis: int) -> Any:
-    """y_i = a_0 ... a_i along `axis`."""
+def _cumprod(a: Any, *, axis: int) -> Any:
     return B.cumprod(a, axis=axis)
+
+
+def cumprod(a: Any, axis: int) -> Any:
+    """y_i = a_0 ... a_i along `axis`."""
+    return _cumprod(a, axis=axis)
 
 
 @primitive(lambda g, y, a, axis, keepdims: _spread(g, a.shape, axis) * a
@@ -169,13 +185,17 @@ def _norm2(a: Any, *, axis: Axis, keepdims: bool) -> Any:
 
 def norm(a: Any, axis: Axis = None, keepdims: bool = False, p: float = 2.0) -> Any:
     """(sum |a|^p)^(1/p) over `axis`, p = 1, 2, any positive number or infinity; slope 0 where the norm is 0."""
+    if not p > 0:
+        raise UserError(f"norm() needs p > 0. Received {p}.")
     if p == 2:
         return _norm2(a, axis=axis, keepdims=keepdims)
     if p == math.inf:
         return max(pw.abs(a), axis, keepdims)
     if p == 1:
         return sum(pw.abs(a), axis, keepdims)
-    return pw.power(sum(pw.power(pw.abs(a), p), axis, keepdims), 1.0 / p)
+    total = sum(pw.power(pw.abs(a), p), axis, keepdims)
+    zero = pw.equal(total, 0)
+    return pw.where(zero, 0.0, pw.power(pw.where(zero, 1.0, total), 1.0 / p))
 
 
 @primitive()

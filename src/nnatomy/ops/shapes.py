@@ -7,8 +7,16 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnatomy.backends import B
+from nnatomy.errors import UserError
 from nnatomy.ops.primitive import primitive
 from nnatomy.tensor import Axis
+
+
+def place(axis: int, n: int) -> int:
+    """`axis` counted from the front. Raises UserError where an array of n axes has no such one."""
+    if not -n <= axis < n:
+        raise UserError(f"There is no axis {axis} in an array of {n} axes; give one from {-n} to {n - 1}.")
+    return axis % n
 
 
 @primitive(lambda g, y, a, shape: reshape(g, a.shape))
@@ -29,21 +37,23 @@ def _transpose(a: Any, *, axes: tuple[int, ...]) -> Any:
 def transpose(a: Any, axes: Sequence[int] | None = None) -> Any:
     """Axes in another order; reversed if None."""
     n = len(a.shape)
-    return _transpose(a, axes=tuple(range(n))[::-1] if axes is None else tuple(i % n for i in axes))
+    return _transpose(a, axes=tuple(range(n))[::-1] if axes is None else tuple(place(i, n) for i in axes))
 
 
 def swapaxes(a: Any, first: int, second: int) -> Any:
     """Two axes exchanged."""
-    axes = list(range(len(a.shape)))
-    axes[first], axes[second] = axes[second], axes[first]
+    n = len(a.shape)
+    axes = list(range(n))
+    first, second = place(first, n), place(second, n)
+    axes[first], axes[second] = second, first
     return transpose(a, axes)
 
 
 def moveaxis(a: Any, source: int, target: int) -> Any:
     """One axis moved to another place."""
     n = len(a.shape)
-    axes = [i for i in range(n) if i != source % n]
-    axes.insert(target % n, source % n)
+    axes = [i for i in range(n) if i != place(source, n)]
+    axes.insert(place(target, n), place(source, n))
     return transpose(a, axes)
 
 
@@ -60,7 +70,7 @@ def broadcast_to(a: Any, shape: Sequence[int]) -> Any:
 def expand_dims(a: Any, axis: int) -> Any:
     """A new axis of length 1 (torch.unsqueeze)."""
     shape = list(a.shape)
-    shape.insert(axis % (len(shape) + 1), 1)
+    shape.insert(place(axis, len(shape) + 1), 1)
     return reshape(a, shape)
 
 
@@ -70,7 +80,7 @@ unsqueeze = expand_dims
 def squeeze(a: Any, axis: Axis = None) -> Any:
     """Without the axes of length 1, or those of `axis` that have length 1."""
     n = len(a.shape)
-    axes = range(n) if axis is None else [axis % n] if isinstance(axis, int) else [i % n for i in axis]
+    axes = range(n) if axis is None else [place(i, n) for i in ((axis,) if isinstance(axis, int) else axis)]
     return reshape(a, [size for i, size in enumerate(a.shape) if not (i in axes and size == 1)])
 
 
@@ -79,7 +89,7 @@ def flatten(a: Any, start: int = 0, end: int = -1) -> Any:
     n = len(a.shape)
     if n == 0:
         return reshape(a, (1,))
-    start, end = start % n, end % n
+    start, end = place(start, n), place(end, n)
     size = 1
     for length in a.shape[start : end + 1]:
         size *= length
@@ -128,7 +138,7 @@ def unstack(a: Any, axis: int = 0) -> tuple[Any, ...]:
 def _split(a: Any, *, sizes: tuple[int, ...], axis: int) -> Any:
     parts, start = [], 0
     for size in sizes:
-        parts.append(a[(slice(None),) * (axis % len(a.shape)) + (slice(start, start + size),)])
+        parts.append(a[(slice(None),) * place(axis, len(a.shape)) + (slice(start, start + size),)])
         start += size
     return tuple(parts)
 
@@ -139,7 +149,7 @@ def split(a: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ..
     if isinstance(sections, int):
         sections = [builtins.min(sections, n - start) for start in range(0, n, sections)]
     if builtins.sum(sections) != n:
-        raise ValueError(f"split() sizes must add up to the length of the axis, {n}. Received {list(sections)}.")
+        raise UserError(f"split() sizes must add up to the length of the axis, {n}. Received {list(sections)}.")
     return tuple(_split(a, sizes=tuple(sections), axis=axis))
 
 
@@ -183,7 +193,7 @@ def pad(a: Any, widths: Sequence[tuple[int, int]], mode: str = "constant", value
     if mode == "constant":
         return _pad(a, widths=pairs, value=value)
     if mode not in ("edge", "reflect", "wrap"):
-        raise ValueError(f'pad() mode must be "constant", "edge", "reflect" or "wrap". Received {mode!r}.')
+        raise UserError(f'pad() mode must be "constant", "edge", "reflect" or "wrap". Received {mode!r}.')
     for axis, (before, after) in enumerate(pairs):
         if before or after:
             n = a.shape[axis]
@@ -209,23 +219,31 @@ def repeat(a: Any, times: Sequence[int]) -> Any:
 
 def repeat_interleave(a: Any, times: int, axis: int) -> Any:
     """Each element `times` times in a row along `axis` (numpy.repeat)."""
-    axis = axis % len(a.shape)
+    axis = place(axis, len(a.shape))
     wide = expand_dims(a, axis + 1)
     shape = list(wide.shape)
     shape[axis + 1] = times
     return flatten(broadcast_to(wide, shape), axis, axis + 1)
 
 
-@primitive(lambda g, y, a, k=0: tril(g, k=k))
-def tril(a: Any, *, k: int = 0) -> Any:
-    """The lower triangle of the last two axes, zeros above diagonal `k`."""
+@primitive(lambda g, y, a, k: tril(g, k))
+def _tril(a: Any, *, k: int) -> Any:
     return B.tril(a, k=k)
 
 
-@primitive(lambda g, y, a, k=0: triu(g, k=k))
-def triu(a: Any, *, k: int = 0) -> Any:
-    """The upper triangle of the last two axes, zeros below diagonal `k`."""
+@primitive(lambda g, y, a, k: triu(g, k))
+def _triu(a: Any, *, k: int) -> Any:
     return B.triu(a, k=k)
+
+
+def tril(a: Any, k: int = 0) -> Any:
+    """The lower triangle of the last two axes, zeros above diagonal `k`."""
+    return _tril(a, k=k)
+
+
+def triu(a: Any, k: int = 0) -> Any:
+    """The upper triangle of the last two axes, zeros below diagonal `k`."""
+    return _triu(a, k=k)
 
 
 def diagonal(a: Any) -> Any:

@@ -1,0 +1,69 @@
+"""New Tensors from nothing but a shape. Random ones are in random.py."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from nnatomy.backends import B
+from nnatomy.errors import UserError
+from nnatomy.tensor import Tensor
+
+FLOAT = "float32"
+
+
+def sizes(shape: tuple[Any, ...]) -> tuple[int, ...]:
+    """A shape given as one sequence or as its numbers. Raises UserError unless they are integers >= 0."""
+    given = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
+    if any(not hasattr(n, "__index__") or n < 0 for n in given):
+        raise UserError(f"A shape is a sequence of integers >= 0. Received {given}.")
+    return tuple(int(n) for n in given)
+
+
+def zeros(*shape: Any, dtype: Any = FLOAT, requires_grad: bool = False) -> Tensor:
+    """Zeros: nn.zeros(2, 3) or nn.zeros((2, 3))."""
+    return Tensor(B.zeros(sizes(shape), dtype=dtype), requires_grad)
+
+
+def ones(*shape: Any, dtype: Any = FLOAT, requires_grad: bool = False) -> Tensor:
+    """Ones."""
+    return Tensor(B.ones(sizes(shape), dtype=dtype), requires_grad)
+
+
+def full(shape: int | Sequence[int], value: float, dtype: Any = FLOAT, requires_grad: bool = False) -> Tensor:
+    """`value` everywhere."""
+    return Tensor(B.full(sizes((shape,)), value, dtype=dtype), requires_grad)
+
+
+def eye(n: int, m: int | None = None, dtype: Any = FLOAT) -> Tensor:
+    """n rows and m columns (n if None), 1 where row and column are equal, 0 elsewhere."""
+    return Tensor((B.arange(n)[:, None] == B.arange(n if m is None else m)[None, :]).astype(dtype))
+
+
+def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
+    """start, start + step, ... below stop (0 up to `start` if only one is given); int64 of integers, else float32."""
+    low, high = (0, start) if stop is None else (start, stop)
+    if dtype is None:
+        dtype = "int64" if all(isinstance(v, int) for v in (low, high, step)) else FLOAT
+    return Tensor(B.arange(low, high, step).astype(dtype))
+
+
+def linspace(start: float, stop: float, count: int, dtype: Any = FLOAT) -> Tensor:
+    """`count` numbers at equal distances, from `start` to `stop` inclusive."""
+    return Tensor((start + B.arange(count) * ((stop - start) / max(count - 1, 1))).astype(dtype))
+
+
+def zeros_like(a: Any) -> Any:
+    """Zeros of the same shape and dtype."""
+    return full_like(a, 0)
+
+
+def ones_like(a: Any) -> Any:
+    """Ones of the same shape and dtype."""
+    return full_like(a, 1)
+
+
+def full_like(a: Any, value: float) -> Any:
+    """`value` everywhere, in the same shape and dtype."""
+    made = B.full(tuple(a.shape), value, dtype=a.dtype)
+    return Tensor(made) if isinstance(a, Tensor) else made
