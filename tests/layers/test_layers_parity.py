@@ -80,6 +80,8 @@ CASES = [  # class, positional arguments, keyword arguments, inputs
         for kind in ("Max", "Avg")
         for size in (1, 3, 4)
     ],
+    ("AdaptiveMaxPool2d", (3,), {}, [np.zeros((1, 2, 5, 7))]),
+    ("AdaptiveMaxPool2d", (3,), {}, [np.zeros((1, 2, 6, 9))]),
     ("AdaptiveAvgPool2d", ((None, 2),), {}, [x(2, 4, 7, 6)]),
     ("AdaptiveMaxPool2d", ((3, None),), {}, [x(2, 4, 7, 6)]),
     *[("Upsample", (), {"scale_factor": 2}, [x(*IMAGES[n])]) for n in (1, 2, 3)],

@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import numpy as np
+
 from nnatomy import graph
 from nnatomy.backends import B
 from nnatomy.layers import normalisation
@@ -144,9 +146,16 @@ def _conv_input(y: Any, g: Any, w: Any, **how: Any) -> int:
 
 
 def _einsum(y: Any, formula: str, *operands: Any, **how: Any) -> int:
-    terms = formula.partition("->")[0].split(",")
+    """Operands are contracted pair by pair, in the order that NumPy finds."""
+    inputs, output = formula.split("->")
+    terms = inputs.split(",")
     sizes = {c: n for term, operand in zip(terms, operands) for c, n in zip(term, operand.shape)}
-    return math.prod(sizes.values()) * (len(operands) - 1)
+    total = 0
+    for pair in np.einsum_path(formula, *(np.broadcast_to(0.0, o.shape) for o in operands), optimize=True)[0][1:]:
+        taken = "".join(terms.pop(i) for i in sorted(pair, reverse=True))
+        total += math.prod(sizes[c] for c in set(taken)) if len(pair) > 1 else 0
+        terms.append("".join(set(taken) & set(output + "".join(terms))))
+    return total
 
 
 PRODUCTS: dict[str, Callable[..., int]] = {"matmul": _matmul, "conv": _conv, "conv_input": _conv_input, "einsum": _einsum}
