@@ -14,12 +14,19 @@ os.environ.setdefault("CUDA_VISIBLE_DEVICES", "")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
 
-install_import_hook("nnatomy.architectures", "beartype.beartype")
+_spec = find_spec("nnatomy")
+assert _spec is not None
+assert _spec.origin is not None
+_src = Path(_spec.origin).parents[1]
+_rooms = _src / "nnatomy" / "architectures"
+_ours = [p for p in _rooms.rglob("*.py") if not p.stem.endswith("_twin")]  # not the twins: Keras reads their signatures
+install_import_hook([".".join(p.relative_to(_src).with_suffix("").parts) for p in _ours], "beartype.beartype")
 
 
 @pytest.fixture
