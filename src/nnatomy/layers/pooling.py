@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from nnatomy import ops
-from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.layers import checks
 from nnatomy.layers.module import Module
@@ -21,49 +19,30 @@ Size = int | Sequence[int]
 
 
 class _Pool(Module):
-    """What windows share: their sizes, and where `ceil_mode` lets the last one reach beyond the end."""
+    """What windows share: their sizes, and whether the last one may reach beyond the end (`ceil_mode`)."""
 
     axes: int
-    kernel_size: tuple[int, ...]
-    stride: tuple[int, ...]
-    padding: tuple[int, ...]
-    dilation: tuple[int, ...]
-    ceil_mode: bool
 
-    def _take(self, kernel_size: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool) -> None:
+    def _take(self, kernel_size: Size, stride: Size | None, padding: Size, ceil_mode: bool) -> None:
         name = type(self).__name__
         self.kernel_size = checks.each(name, "kernel_size", kernel_size, self.axes)
         self.stride = self.kernel_size if stride is None else checks.each(name, "stride", stride, self.axes)
         self.padding = checks.each(name, "padding", padding, self.axes, least=0)
-        self.dilation = checks.each(name, "dilation", dilation, self.axes)
         self.ceil_mode = ceil_mode
         if any(2 * p > k for p, k in zip(self.padding, self.kernel_size)):
             raise UserError(f"{name} needs padding of at most half the kernel {self.kernel_size}. Received {padding!r}.")
-
-    def _overhang(self, space: Sequence[int]) -> list[tuple[int, int]]:
-        """How far the last window reaches beyond the padded end of each axis, if it starts before the unpadded end."""
-        widths = [(0, 0), (0, 0)]
-        for n, k, s, p, d in zip(space, self.kernel_size, self.stride, self.padding, self.dilation):
-            reach = d * (k - 1) + 1
-            windows = -(-(n + 2 * p - reach) // s) + 1
-            if (windows - 1) * s >= n + p:
-                windows -= 1
-            widths.append((0, max(0, (windows - 1) * s + reach - n - 2 * p)))
-        return widths
 
 
 class _MaxPool(_Pool):
     def __init__(
         self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1, ceil_mode: bool = False
     ) -> None:
-        self._take(kernel_size, stride, padding, dilation, ceil_mode)
+        self._take(kernel_size, stride, padding, ceil_mode)
+        self.dilation = checks.each(type(self).__name__, "dilation", dilation, self.axes)
 
     def forward(self, x: Any) -> Any:
         checks.image(type(self).__name__, x, self.axes)
-        if self.ceil_mode:
-            widths = self._overhang(x.shape[2:])
-            x = ops.pad(x, widths, value=-math.inf) if any(w for _, w in widths) else x
-        return ops.max_pool(x, self.kernel_size, self.stride, self.padding, self.dilation)
+        return ops.max_pool(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
 
 
 class MaxPool1d(_MaxPool):
@@ -87,41 +66,20 @@ class MaxPool3d(_MaxPool):
 class _AvgPool(_Pool):
     def __init__(
         self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
-        count_include_pad: bool = True, divisor_override: int | None = None,
+        count_include_pad: bool = True,
     ) -> None:  # fmt: skip
-        self._take(kernel_size, stride, padding, 1, ceil_mode)
-        self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
-        if divisor_override is not None and divisor_override == 0:
-            raise UserError(f"{type(self).__name__} needs a divisor_override other than 0. Received 0.")
+        self._take(kernel_size, stride, padding, ceil_mode)
+        self.count_include_pad = count_include_pad
 
     def forward(self, x: Any) -> Any:
         checks.image(type(self).__name__, x, self.axes)
-        size = math.prod(self.kernel_size)
-        if not self.ceil_mode:
-            if self.divisor_override is None:
-                return ops.avg_pool(x, self.kernel_size, self.stride, self.padding, self.count_include_pad)
-            return ops.avg_pool(x, self.kernel_size, self.stride, self.padding) * (size / self.divisor_override)
-        widths = self._overhang(x.shape[2:])  # zeros that never count
-        padded = [(0, 0), (0, 0), *((p, p + w) for p, (_, w) in zip(self.padding, widths[2:]))]
-        total = ops.avg_pool(ops.pad(x, padded), self.kernel_size, self.stride) * size
-        if self.divisor_override is not None:
-            return total / self.divisor_override
-        inner = [n + 2 * p if self.count_include_pad else n for n, p in zip(x.shape[2:], self.padding)]
-        around = widths if self.count_include_pad else padded
-        ones = ops.pad(B.ones((1, 1, *inner), dtype=x.dtype), around)
-        return total / (ops.avg_pool(ones, self.kernel_size, self.stride) * size)
+        return ops.avg_pool(x, self.kernel_size, self.stride, self.padding, self.count_include_pad, self.ceil_mode)
 
 
 class AvgPool1d(_AvgPool):
     """The mean of each window of (batch, channels, length); the stride is the kernel if None."""
 
     axes = 1
-
-    def __init__(
-        self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
-        count_include_pad: bool = True,
-    ) -> None:  # fmt: skip
-        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
 
 
 class AvgPool2d(_AvgPool):
