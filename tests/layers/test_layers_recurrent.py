@@ -182,4 +182,4 @@ def test_backward_is_linear_in_the_number_of_steps():
             best = min(best, time.perf_counter() - start)
         return best
 
-    assert seconds(800) < 20 * seconds(100)
+    assert seconds(800) < 30 * seconds(100)  # a quadratic cost would take 64 times as long
