@@ -56,7 +56,7 @@ Array = npt.NDArray[Any]
 
 
 def _examples(classes: int, features: int = 12, rows: int = 10) -> Any:
-    """Points at random: fewer than weights, so that a plane parts them, but not just any plane, which would leave no gradient."""
+    """Random points, fewer than weights: some plane parts them, but not just any, which would leave nothing to learn."""
 
     def batch(rng: np.random.Generator) -> tuple[Array, ...]:
         return rng.normal(size=(rows, features)), np.arange(rows, dtype=np.int64) % classes
