@@ -104,7 +104,7 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
                 loop.schedule = recipe.schedule(recipe.epochs * loop.steps_per_epoch)
             state = loop.fit(step.state())
             self.model_.load_state_dict(step.evaluated(state))
-            self.model_.eval()
+            self.model_.eval().astype("float64")  # so that a row's answer does not depend on the rows around it
         finally:
             random.default.load_state_dict(before)
         self.n_iter_ = loop.position.epoch
@@ -112,7 +112,7 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
     def _outputs(self, x: Any) -> Array:
         check_is_fitted(self, "model_")
         x = validate_data(self, x, reset=False)
-        inputs = self._shaped(self._scaler.transform(x).astype(np.float32))
+        inputs = self._shaped(self._scaler.transform(x).astype(np.float64))
         from nnatomy.experiments.tasks import forward
 
         out = self._task_.recipe.decide(forward(self.model_, (inputs,)))
@@ -158,6 +158,11 @@ class NeuralRegressor(RegressorMixin, _Neural):  # type: ignore[misc]
 
     _task = "regression"
 
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
     def fit(self, X: Any, y: Any) -> Self:
         """Trains on rows X (samples, features) and values y (samples) or (samples, outputs)."""
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
@@ -169,5 +174,6 @@ class NeuralRegressor(RegressorMixin, _Neural):  # type: ignore[misc]
 
     def predict(self, X: Any) -> Array:
         """The values foretold, shaped as the targets were."""
-        values = np.asarray(self._target_scaler.inverse_transform(self._outputs(X)))
+        outputs = self._outputs(X)
+        values = np.asarray(self._target_scaler.inverse_transform(outputs))
         return values[:, 0] if self._flat else values
