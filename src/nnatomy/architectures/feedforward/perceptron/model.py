@@ -103,7 +103,7 @@ def learn(model: Perceptron, x: Any, y: Any, epochs: int = 100, pocket: bool = T
     outputs, dtype = model.weight.shape[0], model.weight.dtype
     X = np.asarray(x, dtype).reshape(len(x), -1)
     X = np.hstack([X, np.ones((len(X), 1), dtype)])  # the bias is the weight of an input that is always 1
-    T = np.asarray(signs(Tensor(np.asarray(y)), outputs, dtype).data)
+    T = np.asarray(signs(Tensor(np.asarray(y, np.int64)), outputs, dtype).data)
     W = np.hstack([model.weight.numpy(), model.bias.numpy()[:, None]])
     best, fewest = W.copy(), _errors(W, X, T)
     history = []
