@@ -1,0 +1,63 @@
+"""How LeNet-5 is trained on images, and the small instances that the contracts build."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from nnatomy.architectures.convolutional.lenet5.model import LeNet5, LeNet5Paper, loss
+from nnatomy.data.augment import Augmentation, crop
+from nnatomy.data.dataset import Dataset
+from nnatomy.errors import unknown_name
+from nnatomy.experiments.recipe import Case, Recipe
+from nnatomy.optim import Adam, OneCycle
+
+
+def fit_to(dataset: Dataset, form: str = "modern", activation: str = "relu") -> LeNet5 | LeNet5Paper:
+    """One output a class, the largest wins; `form` is "modern" or "paper", `activation` concerns the modern form alone."""
+    if form == "modern":
+        return LeNet5(dataset.outputs, activation)
+    if form == "paper":
+        return LeNet5Paper(dataset.outputs, scores=True)
+    raise unknown_name("form", form, ("modern", "paper"))
+
+
+# Small batches, so that five passes are enough for the 1,257 embedded digits as well as for the 55,000 of MNIST.
+# The loss on the validation split chooses the epoch: accuracies of a few hundred images are often equal.
+image = Recipe(
+    kind="image",
+    tasks=("classification",),
+    data="digits",
+    build=fit_to,
+    options={"form": "modern", "activation": "relu"},
+    loss=loss,
+    optimizer=partial(Adam, lr=4e-3),
+    schedule=partial(OneCycle, pct_start=0.2),
+    epochs=5,
+    batch_size=8,
+    metric="loss",
+    score={"accuracy": 0.97},
+    load={"resize": (28, 28), "grey": True},
+    augment=Augmentation((partial(crop, padding=2),)),
+)
+recipes = (image,)
+
+
+def _images(size: int, classes: int = 10, rows: int = 6) -> Any:
+    """A batch of `rows` images of noise, the classes in turn."""
+
+    def batch(rng: np.random.Generator) -> tuple[np.ndarray[Any, Any], ...]:
+        return rng.normal(size=(rows, 1, size, size)), np.arange(rows, dtype=np.int64) % classes
+
+    return batch
+
+
+cases = (
+    Case("modern, tanh", {"form": "modern", "activation": "tanh"}, _images(28), loss, parameters=61_706),
+    Case("modern, relu", {"form": "modern", "activation": "relu"}, _images(28), loss, parameters=61_706),
+    Case("modern, three classes", {"form": "modern", "classes": 3}, _images(28, classes=3), loss),
+    Case("paper", {"form": "paper"}, _images(32), loss, parameters=60_000, lr=0.001),
+    Case("paper, three classes", {"form": "paper", "classes": 3}, _images(32, classes=3), loss, lr=0.001),
+)
