@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from nnatomy.atlas.formulas import to_unicode
 from nnatomy.experiments.discovery import Room
 
 
@@ -14,18 +15,20 @@ def show_page(room: Room) -> None:
 
     console = Console()
     width = min(console.width, 100) if console.is_terminal else 100
+    console.width = width
     front = room.front
     console.print(f"[bold]{front['title']}[/bold] ({front['year']}), {room.family}", highlight=False)
-    console.print(front["idea"], highlight=False, width=width)
-    console.print(f"Paper: {front['paper']}", highlight=False, markup=False, width=width)
+    console.print(front["idea"], highlight=False)
+    console.print(f"Paper: {front['paper']}", highlight=False, markup=False)
     for key in ("predecessors", "successors", "builds_on"):
         if front.get(key):
             console.print(f"{key.replace('_', ' ').capitalize()}: {', '.join(front[key])}", highlight=False)
-    console.print(Markdown(readable(room.page)), width=width)
+    console.print(Markdown(readable(room.page)))
     console.print(f"Train it: nnatomy train {room.name}    Prove it: nnatomy verify {room.name}", highlight=False)
 
 
 def readable(page: str) -> str:
-    """Markdown whose display formulas stand in blocks of their own and whose comments are gone."""
+    """Markdown with formulas in Unicode, display formulas in blocks of their own, and no comments."""
     page = re.sub(r"<!--.*?-->\n?", "", page, flags=re.S)
-    return re.sub(r"\$\$(.+?)\$\$", lambda m: "\n```\n" + m[1].strip() + "\n```\n", page, flags=re.S)
+    page = re.sub(r"\$\$(.+?)\$\$", lambda m: "\n```text\n" + to_unicode(m[1]) + "\n```\n", page, flags=re.S)
+    return re.sub(r"\$([^$\n]+?)\$", lambda m: to_unicode(m[1]).replace("*", "\\*").replace("_", "\\_"), page)

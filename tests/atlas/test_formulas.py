@@ -1,0 +1,35 @@
+"""Formulas in the terminal."""
+
+from __future__ import annotations
+
+import pytest
+
+from nnatomy.atlas.formulas import to_unicode
+from nnatomy.atlas.terminal import readable
+from nnatomy.experiments import rooms
+
+
+@pytest.mark.parametrize(
+    "tex, text",
+    [
+        (r"z_l = h_{l-1} W_l^\top + b_l", "zₗ = hₗ₋₁ Wₗᵀ + bₗ"),
+        (r"\frac{\partial \ell}{\partial y}", "(∂ ℓ)/(∂ y)"),
+        (r"\tfrac12", "1/2"),
+        (r"\sum_i x_i^2 \le \alpha", "Σᵢ xᵢ² ≤ α"),
+        (r"e^{-y_i}", "e^(-yᵢ)"),
+        (r"\lVert W \rVert", "‖ W ‖"),
+        (r"\hat y \in \mathbb{R}^n", "y\u0302 ∈ Rⁿ"),
+        (r"a \text{ or } b", "a or b"),
+        (r"\sqrt{x + 1}", "√(x + 1)"),
+    ],
+)
+def test_known_formulas(tex: str, text: str) -> None:
+    assert to_unicode(tex) == text
+
+
+@pytest.mark.parametrize("name", list(rooms()))
+def test_no_page_shows_latex_in_the_terminal(name: str) -> None:
+    text = readable(rooms()[name].page)
+    assert "$" not in text
+    for command in ("\\frac", "\\sum", "\\partial", "\\begin", "\\alpha", "\\mathbb"):
+        assert command not in text
