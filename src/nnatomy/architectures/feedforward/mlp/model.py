@@ -23,8 +23,8 @@ ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
 class MLP(Module):
     """h_0 = x, h_l = f(W_l h_(l-1) + b_l), and y = W_L h_(L-1) + b_L (Rumelhart, Hinton and Williams 1986).
 
-    `features`: numbers in an example. `outputs`: classes, or numbers to be foretold. `hidden`: units of each hidden layer, from
-    none (a linear model) to any depth. `activation`: f. `dropout`: share of hidden units silenced at each training step.
+    `features`: numbers in an example. `outputs`: classes, or numbers to be predicted. `hidden`: units of each hidden layer,
+    from none (a linear model) to any depth. `activation`: f. `dropout`: share of hidden units silenced at each training step.
     `batch_norm`: whether each W_l h + b_l is normalised over the batch. `l1`: what `loss` adds for each unit of sum |W|.
     Raises UserError for sizes below 1 and a negative penalty.
     """
@@ -45,7 +45,7 @@ class MLP(Module):
         self.l1 = l1
 
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch outputs"]:
-        """Scores of the classes (before the softmax), or the foretold numbers; images and the like are flattened."""
+        """Scores of the classes (before the softmax), or the predicted numbers; images and the like are flattened."""
         h = x.flatten(1)
         *hidden, last = self.linears
         for i, linear in enumerate(hidden):

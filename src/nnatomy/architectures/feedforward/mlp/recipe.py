@@ -22,7 +22,7 @@ def fit_to(
     dataset: Dataset, hidden: Sequence[int] = (64, 64), activation: str = "relu", dropout: float = 0.0,
     batch_norm: bool = False, l1: float = 0.0,
 ) -> MLP:  # fmt: skip
-    """As many inputs as an example has numbers, and one output for each class or foretold number."""
+    """As many inputs as an example has numbers, and one output for each class or predicted number."""
     return build(math.prod(dataset.input_shape), dataset.outputs, hidden, activation, dropout, batch_norm, l1)
 
 
