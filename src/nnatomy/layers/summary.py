@@ -19,6 +19,7 @@ from nnatomy import graph
 from nnatomy.backends import B
 from nnatomy.layers import normalisation
 from nnatomy.layers.module import Module
+from nnatomy.tensor import Tensor
 
 __all__ = ["Row", "Summary", "summary"]
 
@@ -89,7 +90,7 @@ def summary(model: Module, *example: Any) -> Summary:
         for module, _ in modes:
             removers += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
         with graph.no_grad(), _counting(spend):
-            model.eval()(*example)
+            model.eval()(*[x if isinstance(x, Tensor) else Tensor(x) for x in example])
     finally:
         for remove in removers:
             remove()
