@@ -197,20 +197,19 @@ def _against(
         "buffers": max(buffers.values(), default=0.0),
     }
     bad = next((m for m in MEASURES if not found[m] <= limit), None)
-    if bad in ("outputs", "loss"):
-        training = bad == "loss"
-        where = _first_bad_stage(ours, twin, start, batch[:-1], training, limit)
-        place = where or ("the loss function" if training else "the model's answer") + ", as every stage agrees"
+    stage = _first_bad_stage(ours, twin, start, batch[:-1], bad != "outputs", limit) if bad else ""
+    if bad is None or stage:
+        place = stage
+    elif bad in ("outputs", "loss"):
+        place = f"{'the loss function' if bad == 'loss' else 'the model itself'}, as every stage agrees"
     elif bad == "gradients":
         wrong = [name for name, d in gradients.items() if not d <= limit]
         order = [path.split("#")[0] for path in ours.stages(batch[:-1], True)[0]]
         nearest = max(wrong, key=lambda name: _position(name, order))  # the walk back meets it first
         place = f"gradient of {nearest}, off by {gradients[nearest]:.1e} (first on the way back; wrong: {', '.join(wrong)})"
-    elif bad is not None:
+    else:
         wrong = [name for name, d in (weights | buffers).items() if not d <= limit]
         place = f"{bad} after {steps} steps: {', '.join(wrong)}, though outputs, loss and first gradients agree"
-    else:
-        place = ""
     return Comparison(ours.case.name, twin.name, precision, limit, found, place)
 
 
