@@ -141,7 +141,7 @@ def add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
 
     flat = rows.reshape(-1)
     one_hot = csr_matrix((np.ones(flat.size, values.dtype), (flat, np.arange(flat.size))), shape=(shape[0], flat.size))
-    return (one_hot @ values.reshape(flat.size, -1)).reshape(shape)
+    return (one_hot @ values.reshape(flat.size, math.prod(shape[1:]))).reshape(shape)
 
 
 # Convolution and pooling. x is (batch, channels, *space), w is (channels out, channels in / groups, *kernel).

@@ -85,8 +85,12 @@ def conv_transpose(
     space = tuple((m - 1) * s - 2 * p + d * (k - 1) + e + 1 for m, s, p, d, k, e in sizes)
     if any(m < 1 for m in space):
         raise UserError(f"This transposed convolution would give the space {space}; use less padding or a larger input.")
-    pairs = tuple((p, p) for p in pads)
-    y = _conv_input(x, weight, space=space, stride=strides, padding=pairs, dilation=dilations, groups=groups)
+    beyond = [max(e - p, 0) for p, e in zip(pads, extra, strict=True)]  # output that no input reaches
+    reached = tuple(m - b for m, b in zip(space, beyond, strict=True))
+    pairs = tuple((p, max(p - e, 0)) for p, e in zip(pads, extra, strict=True))
+    y = _conv_input(x, weight, space=reached, stride=strides, padding=pairs, dilation=dilations, groups=groups)
+    if any(beyond):
+        y = shapes.pad(y, [(0, 0), (0, 0), *((0, b) for b in beyond)])
     return _with_bias(y, bias)
 
 
@@ -209,7 +213,7 @@ def avg_pool(
 
 
 def adaptive_avg_pool(x: Any, size: Size) -> Any:
-    """Means over the cells floor(i n / m) to ceil((i + 1) n / m) of each axis, as PyTorch's, so that the result has `size`."""
+    """Means over the cells floor(i n / m) to ceil((i + 1) n / m) of each axis, so that the result has `size`."""
     return _adaptive(x, size, avg_pool, lambda cell: reductions.mean(cell, -1))
 
 
@@ -250,8 +254,9 @@ def unfold(x: Any, kernel: Size, stride: Size = 1, padding: Size = 0, dilation: 
 
 
 def interpolate(
-    x: Any, size: Size | None = None, scale: float | Sequence[float] | None = None, mode: str = "nearest", align_corners: bool = False
-) -> Any:
+    x: Any, size: Size | None = None, scale: float | Sequence[float] | None = None, mode: str = "nearest",
+    align_corners: bool = False,
+) -> Any:  # fmt: skip
     """Images at another size: "nearest", "linear" (bilinear, trilinear) or "area", as torch.nn.functional.interpolate."""
     n = len(x.shape) - 2
     if (size is None) == (scale is None):

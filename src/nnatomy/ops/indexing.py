@@ -41,7 +41,7 @@ def _scatter_add_at(a: Any, values: Any, *, index: Index) -> Any:
 
 def scatter_add_at(a: Any, index: Index, values: Any) -> Any:
     """A copy of `a` with `values` added at `a[index]`; repeated positions add up."""
-    return _scatter_add_at(a, values, index=raw(index))
+    return _scatter_add_at(a, _fitting(a, values), index=raw(index))
 
 
 @primitive(
@@ -54,7 +54,14 @@ def _index_put(a: Any, values: Any, *, index: Index) -> Any:
 
 def index_put(a: Any, index: Index, values: Any) -> Any:
     """A copy of `a` in which `a[index]` is `values`: assignment that gradients flow through."""
-    return _index_put(a, values, index=raw(index))
+    return _index_put(a, _fitting(a, values), index=raw(index))
+
+
+def _fitting(a: Any, values: Any) -> Any:
+    """`values`, if they can be written into `a` without a silent change of their type."""
+    if isinstance(values, Tensor) and values.dtype.kind == "f" and values.dtype != a.dtype:
+        raise TypeError(f"Values of {values.dtype} cannot be written into {a.dtype}; convert one with .astype().")
+    return values
 
 
 def _along(index: Any, axis: int) -> Index:

@@ -49,9 +49,16 @@ def _power_slope(a: Any, b: Any) -> Any:
     return b * power(a, where(equal(b, 0), 1.0, b - 1))
 
 
+def _power_growth(y: Any, a: Any) -> Any:
+    """y ln a, and 0 where a = 0."""
+    if isinstance(a, int | float):
+        return y * (math.log(a) if a > 0 else 0.0 if a == 0 else math.nan)
+    return where(equal(a, 0), 0.0, y * log(where(equal(a, 0), 1.0, a)))
+
+
 @primitive(
     lambda g, y, a, b: g * _power_slope(a, b),
-    lambda g, y, a, b: g * where(equal(a, 0), 0.0, y * log(where(equal(a, 0), 1.0, a))),
+    lambda g, y, a, b: g * _power_growth(y, a),
 )
 def power(a: Any, b: Any) -> Any:
     """y = a^b; with respect to b where a > 0, and 0 where a = 0."""
@@ -199,7 +206,7 @@ def tanh(a: Any) -> Any:
     return B.tanh(a)
 
 
-@primitive(lambda g, y, a, b: g * b / (square(a) + square(b)), lambda g, y, a, b: -g * a / (square(a) + square(b)))
+@primitive(lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: -g * a / (a * a + b * b))
 def arctan2(a: Any, b: Any) -> Any:
     """y, the angle of the point (b, a), in (-pi, pi]."""
     return B.arctan2(a, b)

@@ -36,7 +36,7 @@ class Primitive:
         if args is None or values is None:
             raise RuntimeError(graph.FREED)
         for a, value in zip(args, values, strict=True):
-            if a is not value and a.data is not value:
+            if isinstance(a, Tensor) and a.data is not value:
                 raise RuntimeError(
                     f"An input of {self.name} (shape {a.shape}) was changed in place after it was used, so its gradient "
                     "is lost; change it after backward(), or use a new Tensor."
@@ -47,7 +47,7 @@ class Primitive:
             g = tuple(B.zeros(o.shape, dtype=o.dtype) if g is None else g for g, o in zip(gs, y, strict=True))
         inputs: Sequence[Any] = values
         if create_graph:  # the gradient depends on the arguments and on the output, and they on what came before
-            inputs = args
+            inputs = [a if isinstance(a, Tensor) else v for a, v in zip(args, values, strict=True)]
             y = tuple(_result(o, node, i) for i, o in enumerate(y)) if several else _result(y, node, 0)
         if self.joint is not None:
             found = self.joint(needs, g, y, *inputs, **node.kwargs)
@@ -76,29 +76,17 @@ def unbroadcast(g: Any, value: Any, name: str) -> Any:
     return shapes.reshape(reductions.sum(g, axis=axes), shape)
 
 
-def settle(
-    name: str, forward: Callable[..., Any], args: tuple[Any, ...], values: list[Any], kwargs: dict[str, Any], out: Any
-) -> Any:
-    """Keeps float64 out of a float32 computation: NumPy scalars count as Python numbers, integers become float32.
-
-    Raises TypeError where arrays of different floating types meet.
-    """
+def settle(name: str, values: Sequence[Any], out: Any) -> Any:
+    """Keeps float64 out of what is not float64: integers become float32. Raises TypeError where floating types meet."""
     if out.dtype != FLOAT64:
         return out
-    if "dtype" in kwargs:  # asked for by name
-        return out
-    strong = [not isinstance(a, np.generic | float | int) and hasattr(v, "dtype") for a, v in zip(args, values, strict=True)]
-    kinds = {v.dtype for v, s in zip(values, strong, strict=True) if s and v.dtype.kind == "f"}
-    if kinds == {FLOAT64}:
-        return out
+    kinds = {v.dtype for v in values if hasattr(v, "dtype") and v.dtype.kind == "f"}
     if len(kinds) > 1:
         raise TypeError(
             f"{name} received arrays of {' and '.join(sorted(str(k) for k in kinds))}; "
             "convert one of them with .astype(): types are not promoted silently."
         )
-    weak = [v.item() if isinstance(v, np.generic) and not s else v for v, s in zip(values, strong, strict=True)]
-    again = forward(*weak, **kwargs)
-    return again.astype(FLOAT32) if again.dtype == FLOAT64 else again
+    return out if kinds == {FLOAT64} else out.astype(FLOAT32)
 
 
 def primitive(*vjps: Vjp, joint: Vjp = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -111,7 +99,7 @@ def primitive(*vjps: Vjp, joint: Vjp = None) -> Callable[[Callable[..., Any]], C
 
         @functools.wraps(forward)
         def op(*args: Any, **kwargs: Any) -> Any:
-            tensors = False
+            tensors = numbers = False
             values, needs = [], []
             for a in args:
                 if isinstance(a, Tensor):
@@ -121,6 +109,9 @@ def primitive(*vjps: Vjp, joint: Vjp = None) -> Callable[[Callable[..., Any]], C
                 else:
                     values.append(a)
                     needs.append(False)
+                    numbers = numbers or isinstance(a, np.generic)
+            if tensors and numbers:  # beside a Tensor, a NumPy scalar counts as a Python number, which has no dtype
+                values = [v.item() if isinstance(a, np.generic) else v for a, v in zip(args, values, strict=True)]
             try:
                 out = forward(*values, **kwargs)
             except (ValueError, TypeError, IndexError) as error:
@@ -131,8 +122,8 @@ def primitive(*vjps: Vjp, joint: Vjp = None) -> Callable[[Callable[..., Any]], C
             if type(out) is tuple:
                 node = graph.Node(spec, args, values, needs, kwargs, out) if track else None
                 return tuple(_result(o, node, i) for i, o in enumerate(out))
-            if out.dtype is not FLOAT32:
-                out = settle(name, forward, args, values, kwargs, out)
+            if out.dtype is not FLOAT32 and "dtype" not in kwargs:
+                out = settle(name, values, out)
             return _result(out, graph.Node(spec, args, values, needs, kwargs, out) if track else None, 0)
 
         op.primitive = spec  # type: ignore[attr-defined]
