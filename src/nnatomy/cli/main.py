@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in words
     words = ["--debug", *(w for w in words if w != "--debug")] if debug else words
     try:
-        found = app(args=words, standalone_mode=False)
+        found = app(args=words, prog_name="nnatomy", standalone_mode=False)
         return found if isinstance(found, int) else 0
     except UserError as problem:
         return _refuse(problem, debug, str(problem))

@@ -124,12 +124,12 @@ def prepare(request: Request) -> Prepared:
     """Loads the data, chooses the recipe that fits it and builds the model. Raises UserError for all that does not fit."""
     backends.use(request.backend)
     room = find_room(request.room)
-    recipe, dataset = _choose(room, request)
-    recipe = override(recipe, request.settings, epochs=request.epochs, batch_size=request.batch_size, lr=request.lr)
     if request.budget is not None and not 0 < request.budget < float("inf"):
         raise UserError(f"--budget must be a positive time, received {request.budget:g} s; give one such as 2m.")
     if request.seed < 0:
         raise UserError(f"--seed must be 0 or more, received {request.seed}; give another number.")
+    recipe, dataset = _choose(room, request)
+    recipe = override(recipe, request.settings, epochs=request.epochs, batch_size=request.batch_size, lr=request.lr)
     random.seed(request.seed)
     model = recipe.build(dataset, **recipe.options)
     return Prepared(request, room, recipe, dataset, model, task_for(recipe, dataset))
