@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import inspect
+import math
 import statistics
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -77,7 +78,7 @@ def train_twin(request: Request) -> tuple[str, float]:
         prepared = prepare(request)
     recipe, dataset, model = prepared.recipe, prepared.dataset, prepared.model
     twin_module = room.module("torch_twin")
-    options = options_for(twin_module.build, room, built)
+    options = options_for(twin_module.build, prepared, built)
     twin = twin_module.build(**options)
     twin.load_state_dict({name: torch.tensor(a) for name, a in model.state_dict().items()})
     torch.manual_seed(request.seed)
@@ -138,14 +139,19 @@ def options_of_builds(room: Room) -> Iterator[list[inspect.BoundArguments]]:
         recipe.build = original
 
 
-def options_for(build: Any, room: Room, built: list[inspect.BoundArguments]) -> dict[str, Any]:
-    """The options of the last build, as the twin's `build` takes them; what it lacks must have its default."""
+def options_for(build: Any, prepared: Prepared, built: list[inspect.BoundArguments]) -> dict[str, Any]:
+    """The options of the last build, as the twin's `build` takes them; what it lacks must have its default.
+
+    Where the recipe made its model in another way they are the recipe's options and the sizes of the data; if they are not the
+    right ones, the weights will not fit.
+    """
+    known, recipe, dataset = inspect.signature(build).parameters, prepared.recipe, prepared.dataset
     if not built:
-        raise RuntimeError(f"recipe.py of {room.name} must make its model by calling build of model.py.")
-    known = inspect.signature(build).parameters
+        sizes = {"features": math.prod(dataset.input_shape), "outputs": dataset.outputs, "classes": dataset.outputs}
+        return {name: value for name, value in {**sizes, **recipe.options}.items() if name in known}
     for name, value in built[-1].arguments.items():
         if name not in known and value != built[-1].signature.parameters[name].default:
-            raise RuntimeError(f"The twin of {room.name} knows no option {name}, which its recipe sets to {value!r}.")
+            raise RuntimeError(f"The twin of {prepared.room.name} knows no option {name}, which its recipe sets to {value!r}.")
     return {name: value for name, value in built[-1].arguments.items() if name in known}
 
 

@@ -24,9 +24,8 @@ _spec = find_spec("nnatomy")
 assert _spec is not None
 assert _spec.origin is not None
 _src = Path(_spec.origin).parents[1]
-_rooms = _src / "nnatomy" / "architectures"
-_ours = [p for p in _rooms.rglob("*.py") if not p.stem.endswith("_twin")]  # not the twins: Keras reads their signatures
-install_import_hook([".".join(p.relative_to(_src).with_suffix("").parts) for p in _ours], "beartype.beartype")
+_models = (_src / "nnatomy" / "architectures").rglob("model.py")
+install_import_hook([".".join(p.relative_to(_src).with_suffix("").parts) for p in _models], "beartype.beartype")
 
 
 @pytest.fixture
