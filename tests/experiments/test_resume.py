@@ -57,7 +57,7 @@ def test_sigkill_at_ten_random_moments_changes_no_bit(tmp_path: Path) -> None:
             time.sleep(chance.uniform(0, whole / 8))
         if process.poll() is None and kills < 10:
             process.send_signal(signal.SIGKILL)
-            process.wait()
+            process.communicate()
             kills += 1
             words = ["--resume", "killed"] if (tmp_path / "killed" / "run.json").exists() else words
             continue
