@@ -6,6 +6,7 @@ Training is in recipe.py, the theory in page.md.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ OUTPUTS: dict[str, Callable[[Any], Any]] = {"identity": lambda x: x, "sigmoid": 
 
 
 class TiedLinear(Module):
-    """y = x W + b, where W [outputs, inputs] is the weight of another layer: that layer turned round, with a bias of its own."""
+    """y = x W + b, where W [outputs, inputs] is the weight of another layer: that layer turned round, with its own bias."""
 
     def __init__(self, source: Linear) -> None:
         self._source = source  # not part of this layer's state: the weight is learned and saved once, with its owner
@@ -40,8 +41,8 @@ class Autoencoder(Module):
     """code = encode(x), reconstruction = decode(code): layers narrow to `code` numbers and widen again, as in a mirror.
 
     `features`: numbers in an example. `hidden`: widths of the layers between input and code. `code`: width of the bottleneck.
-    `activation`: after each hidden layer; "identity" makes the network linear. `output_activation`: "identity", or "sigmoid" for
-    inputs in [0, 1]. `tied`: the decoder uses the encoder's weights, transposed (Vincent et al. 2010).
+    `activation`: after each hidden layer; "identity" makes the network linear. `output_activation`: "identity", or "sigmoid"
+    for inputs in [0, 1]. `tied`: the decoder uses the encoder's weights, transposed (Vincent et al. 2010).
     Raises UserError for widths below 1 and for unknown activations.
     """
 
@@ -62,10 +63,12 @@ class Autoencoder(Module):
         if output_activation not in OUTPUTS:
             raise unknown_name("output activation", output_activation, OUTPUTS)
         self.activation, self.output_activation = activation, output_activation
-        self.encoder = [Linear(n, m) for n, m in zip(widths, widths[1:])]
-        self.decoder = [TiedLinear(e) if tied else Linear(*reversed(e.weight.shape)) for e in reversed(self.encoder)]
+        self.encoder = [Linear(wide, narrow) for wide, narrow in pairwise(widths)]
+        self.decoder: list[Module] = [TiedLinear(layer) for layer in reversed(self.encoder)]
+        if not tied:
+            self.decoder = [Linear(narrow, wide) for narrow, wide in pairwise(reversed(widths))]
 
-    def encode(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch code"]:
+    def encode(self, x: Float[Tensor, batch *shape]) -> Float[Tensor, "batch code"]:
         """The codes of examples; images and windows are flattened."""
         act = ACTIVATIONS[self.activation]
         h = ops.flatten(x, 1)
@@ -81,17 +84,17 @@ class Autoencoder(Module):
             h = act(layer(h))
         return OUTPUTS[self.output_activation](self.decoder[-1](h))  # type: ignore[no-any-return]
 
-    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
+    def forward(self, x: Float[Tensor, batch *shape]) -> Float[Tensor, batch *shape]:
         """The reconstruction, in the shape of x."""
         return self.decode(self.encode(x)).reshape(x.shape)
 
 
-def loss(model: Module, x: Float[Tensor, "batch *shape"], targets: Float[Tensor, "batch *shape"]) -> Float[Tensor, ""]:
+def loss(model: Module, x: Float[Tensor, batch *shape], targets: Float[Tensor, batch *shape]) -> Float[Tensor, ""]:
     """Mean over all elements of (model(x) - targets)^2; for an autoencoder the targets are x itself."""
     return F.mse_loss(model(x), targets)  # type: ignore[no-any-return]
 
 
-def reconstruction_error(model: Module, x: Float[Tensor, "batch *shape"], *labels: Tensor) -> Float[Tensor, ""]:
+def reconstruction_error(model: Module, x: Float[Tensor, batch *shape], *labels: Tensor) -> Float[Tensor, ""]:
     """`loss` against the inputs themselves; labels that a data set may have are not looked at."""
     return loss(model, x, x)
 

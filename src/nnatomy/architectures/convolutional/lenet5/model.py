@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from jaxtyping import Float, Int
+from numpy.typing import NDArray
 
 from nnatomy import functional as F
 from nnatomy import ops, random
@@ -121,13 +122,13 @@ DIGITS = """
 """
 
 
-def digit_codes() -> np.ndarray[Any, Any]:
+def digit_codes() -> NDArray[Any]:
     """The ten bitmaps of DIGITS as rows of 84 numbers, +1 or -1."""
     rows = [line.split() for line in DIGITS.strip().splitlines()]
     return np.array([[1.0 if c == "#" else -1.0 for row in rows for c in row[digit]] for digit in range(10)])
 
 
-def random_codes(classes: int, seed: int = 1998) -> np.ndarray[Any, Any]:
+def random_codes(classes: int, seed: int = 1998) -> NDArray[Any]:
     """Codes of 84 numbers, +1 or -1 with equal chance, the same for every model: the paper's choice where no bitmaps fit."""
     return np.where(np.asarray(Generator(seed).bernoulli((classes, 84), 0.5)), 1.0, -1.0)
 
@@ -136,8 +137,8 @@ class LeNet5Paper(Module):
     """LeNet-5 as published: trainable sub-sampling, Table I, scaled tanh, and distances to fixed codes as outputs.
 
     `classes`: outputs; ten have the codes of the digits' bitmaps, other numbers random ones. `scores`: give the penalties with
-    their sign turned, so that the largest wins, as other classifiers have it. 60,000 parameters, for any number of classes, since
-    the codes are not learned. Raises UserError for fewer than two classes.
+    their sign turned, so that the largest wins, as other classifiers have it. 60,000 parameters for any number of classes: the
+    codes are not learned. Raises UserError for fewer than two classes.
     """
 
     def __init__(self, classes: int = 10, scores: bool = False) -> None:

@@ -6,17 +6,25 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from nnatomy.architectures.convolutional.lenet5.model import LeNet5, LeNet5Paper, loss
 from nnatomy.data.augment import Augmentation, crop
 from nnatomy.data.dataset import Dataset
-from nnatomy.errors import unknown_name
+from nnatomy.errors import UserError, unknown_name
 from nnatomy.experiments.recipe import Case, Recipe
 from nnatomy.optim import Adam, OneCycle
 
 
 def fit_to(dataset: Dataset, form: str = "modern", activation: str = "relu") -> LeNet5 | LeNet5Paper:
-    """One output a class, the largest wins; `form` is "modern" or "paper", `activation` concerns the modern form alone."""
+    """One output a class, the largest wins; `form` is "modern" or "paper", `activation` concerns the modern form alone.
+
+    Raises UserError for images that are not grey.
+    """
+    if dataset.input_shape[0] != 1:
+        raise UserError(
+            f"LeNet-5 reads grey images. Those of {dataset.name} have {dataset.input_shape[0]} colours; choose other data."
+        )
     if form == "modern":
         return LeNet5(dataset.outputs, activation)
     if form == "paper":
@@ -48,7 +56,7 @@ recipes = (image,)
 def _images(size: int, classes: int = 10, rows: int = 6) -> Any:
     """A batch of `rows` images of noise, the classes in turn."""
 
-    def batch(rng: np.random.Generator) -> tuple[np.ndarray[Any, Any], ...]:
+    def batch(rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
         return rng.normal(size=(rows, 1, size, size)), np.arange(rows, dtype=np.int64) % classes
 
     return batch
