@@ -91,7 +91,8 @@ def load(
     labels_path = None if labels is None else Path(labels).expanduser()
     options = _Options(*wanted, labels_path, resize, grey, window, horizon, seed, offline)
     found = _from_name(str(source), options) if str(source) in names() else _from_path(Path(source).expanduser(), options)
-    if found.task not in options.tasks:
+    labels_unused = found.kind == "image" and "reconstruction" in options.tasks  # labelled images can be given back too
+    if found.task not in options.tasks and not labels_unused:
         by = f" by its target {found.preprocessing.to_json().get('target')!r}" if found.kind == "table" else ""
         raise UserError(
             f"This room does {_listed(options.tasks)}, {found.name} is a set for {found.task}{by}; "
