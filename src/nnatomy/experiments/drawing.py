@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from nnatomy.experiments.training import Result
 
+TELLING = ("accuracy", "r2", "explained", "mae", "bits_per_token", "mse")
 BLUE, ORANGE, GREEN, GREY = "#2563a8", "#d1662a", "#2e8b57", "#6b7280"
 
 
@@ -76,7 +77,7 @@ def render(figure: Figure, kind: str) -> bytes:
 
 
 def curves(history: list[dict[str, Any]], metric: str) -> Figure:
-    """Training and validation loss by epoch, the metric that chose the best epoch, and that epoch marked."""
+    """Training and validation loss by epoch, the telling metric beside them, and the best epoch marked."""
     from matplotlib.figure import Figure
 
     epochs = [line["epoch"] for line in history]
@@ -89,6 +90,8 @@ def curves(history: list[dict[str, Any]], metric: str) -> Figure:
     )
     left.plot(epochs, [line["validation"]["loss"] for line in history], color=ORANGE, label="validation", marker=marker, ms=4)
     left.set(title="Loss", xlabel="epoch")
+    if metric == "loss":  # the left side shows that already
+        metric = next((m for m in TELLING if m in history[-1]["validation"]), metric)
     right.plot(epochs, [line["validation"][metric] for line in history], color=GREEN, marker=marker, ms=4)
     right.set(title=f"Validation {metric} ({'higher' if metric in HIGHER else 'lower'} is better)", xlabel="epoch")
     for axes in (left, right):
@@ -100,7 +103,7 @@ def curves(history: list[dict[str, Any]], metric: str) -> Figure:
 
 
 def findings(result: Result) -> Figure | None:
-    """What the test split showed: a confusion matrix, residuals, anomaly scores over time, or a forecast."""
+    """What the test split showed: a confusion matrix, residuals, anomaly scores, or a forecast."""
     evaluation = result.evaluation
     if evaluation is None:
         return None
@@ -108,7 +111,7 @@ def findings(result: Result) -> Figure | None:
     if "probabilities" in arrays:
         return confusion(arrays, list(result.dataset.classes))
     if "scores" in arrays:
-        return anomalies(result, arrays)
+        return anomalies(arrays)
     if "errors" in arrays:
         return None
     if "predictions" in arrays:
@@ -191,30 +194,27 @@ def forecasts(arrays: dict[str, Any]) -> Figure:
     return figure
 
 
-def anomalies(result: Result, arrays: dict[str, Any]) -> Figure:
-    """The series, the labelled stretches, and the score of each test window at its middle."""
-    from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
+def anomalies(arrays: dict[str, Any]) -> Figure:
+    """The scores of ordinary and of labelled test windows, and what each threshold would find and wrongly report."""
     from matplotlib.figure import Figure
+    from sklearn.metrics import roc_curve
 
-    line = result.dataset.timeline
-    figure = Figure(figsize=(11, 5), layout="constrained")
-    top, bottom = figure.subplots(2, 1, sharex=line is not None)
-    if line is None:
-        bottom.plot(arrays["scores"], color=ORANGE)
-        return figure
-    top.plot(line.times, line.values[:, 0], color=BLUE, lw=0.7)
-    top.set(title=f"{line.columns[0]}; labelled anomalies are shaded")
-    middles = line.times[np.minimum(line.test_starts + line.window // 2, len(line.times) - 1)]
-    order = np.argsort(middles)
-    bottom.plot(middles[order], arrays["scores"][order], ".", color=ORANGE, ms=3)
-    bottom.set(
-        title="Reconstruction error of each test window: high where the series does what training never showed", yscale="log"
-    )
-    for axes in (top, bottom):
-        for start, stop in line.labelled:
-            axes.axvspan(np.datetime64(start), np.datetime64(stop), color="#e11d48", alpha=0.15)
+    scores, labels = np.maximum(arrays["scores"], 1e-12), arrays["labels"]
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    bins = np.geomspace(scores.min(), max(scores.max(), 1.01 * scores.min()), 40)
+    for label, color, name in ((0, BLUE, "not labelled"), (1, ORANGE, "labelled an anomaly")):
+        left.hist(scores[labels == label], bins=bins, color=color, alpha=0.65, label=f"{name}: {(labels == label).sum()}")
+    left.set(title="Scores of the test windows", xlabel="reconstruction error", ylabel="windows", xscale="log")
+    left.legend(frameon=False, fontsize=9)
+    if len(np.unique(labels)) == 2:
+        wrong, found, _ = roc_curve(labels, scores)
+        right.plot(wrong, found, color=BLUE)
+        right.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1)
+        right.set(title="ROC curve over all thresholds", xlabel="ordinary windows reported", ylabel="labelled windows found")
+    else:
+        right.set_axis_off()
+        right.text(0.5, 0.5, "No labelled anomalies among the test windows:\nscores can be drawn, not judged.", ha="center")
+    for axes in (left, right):
         axes.grid(alpha=0.25)
-    locator = AutoDateLocator()
-    bottom.xaxis.set_major_locator(locator)
-    bottom.xaxis.set_major_formatter(ConciseDateFormatter(locator))
     return figure

@@ -134,8 +134,10 @@ def _schedules() -> dict[str, Any]:
 def plain(recipe: Recipe) -> dict[str, Any]:
     """A resolved recipe in plain values, for people and for the run's folder."""
 
-    def call(p: partial[Any] | None) -> dict[str, Any] | None:
-        return None if p is None else {"name": p.func.__name__, **p.keywords}
+    def call(p: Any) -> dict[str, Any] | None:
+        if p is None:
+            return None
+        return {"name": p.func.__name__, **p.keywords} if isinstance(p, partial) else {"name": p.__name__}
 
     return {
         "model": dict(recipe.options),
@@ -149,6 +151,6 @@ def plain(recipe: Recipe) -> dict[str, Any]:
         "patience": recipe.patience,
         "plateau": recipe.plateau,
         "average": recipe.average,
-        "augment": None if recipe.augment is None else [getattr(c, "__name__", str(c)) for c in recipe.augment.changes],
+        "augment": None if recipe.augment is None else [call(c) for c in recipe.augment.changes],
         "load": dict(recipe.load),
     }
