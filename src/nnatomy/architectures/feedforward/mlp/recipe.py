@@ -39,7 +39,7 @@ image = Recipe(
     batch_size=64,
     metric="loss",
     score={"accuracy": 0.97},
-    patience=20,
+    patience=30,
 )
 classification = Recipe(
     kind="table",
