@@ -1,0 +1,272 @@
+"""The LSTM: a cell that is written, kept and read through gates; its layers and directions; and a network around it.
+
+Training by the project's loop is in recipe.py, the theory in page.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from jaxtyping import Float, Int, Shaped
+
+from nnatomy import functional as F
+from nnatomy import ops, random
+from nnatomy.backends import B
+from nnatomy.errors import UserError, unknown_name
+from nnatomy.graph import no_grad
+from nnatomy.layers import Dropout, Embedding, Linear
+from nnatomy.layers.module import Module
+from nnatomy.tensor import Parameter, Tensor
+
+READOUTS = ("each", "last")
+State = tuple[Tensor, Tensor]
+"""(h, c), each [layers * directions, batch, hidden], in PyTorch's order: layer 0 forward, layer 0 backward, layer 1 ..."""
+
+
+class Step(NamedTuple):
+    """All that happens in a cell at one moment; each [batch, hidden]."""
+
+    i: Tensor
+    f: Tensor
+    g: Tensor
+    o: Tensor
+    c: Tensor
+    h: Tensor
+
+
+def cell(a: Tensor, c: Tensor, peepholes: Sequence[Tensor] = ()) -> Step:
+    """One moment of an LSTM layer, from the sums a = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh and the cell c = c_{t-1}.
+
+    i = sigmoid(a_i + p_i c)      what to write        g = tanh(a_g)   the candidate
+    f = sigmoid(a_f + p_f c)      what to keep         c' = f c + i g  the new cell
+    o = sigmoid(a_o + p_o c')     what to show         h = o tanh(c')  the output
+
+    `a`: [batch, 4 hidden], gates in PyTorch's order i, f, g, o. `peepholes`: (p_i, p_f, p_o), each [hidden], or nothing.
+    Source: Hochreiter & Schmidhuber (1997); f: Gers, Schmidhuber & Cummins (2000); p: Gers & Schmidhuber (2000).
+    """
+    a_i, a_f, a_g, a_o = ops.split(a, c.shape[-1], axis=-1)
+    if peepholes:
+        a_i, a_f = a_i + peepholes[0] * c, a_f + peepholes[1] * c
+    i, f, g = a_i.sigmoid(), a_f.sigmoid(), a_g.tanh()
+    c = f * c + i * g
+    if peepholes:
+        a_o = a_o + peepholes[2] * c
+    o = a_o.sigmoid()
+    return Step(i, f, g, o, c, o * c.tanh())
+
+
+class LSTM(Module):
+    """Layers of LSTM cells over a sequence, forwards or both ways; parameters are named and shaped as in torch.nn.LSTM.
+
+    All weights begin uniform in [-1/sqrt(hidden), 1/sqrt(hidden)], as PyTorch's do. `dropout` acts between layers only.
+    Raises UserError for sizes below 1.
+    """
+
+    def __init__(
+        self, inputs: int, hidden: int, layers: int = 1, bidirectional: bool = False, peepholes: bool = False,
+        dropout: float = 0.0,
+    ) -> None:  # fmt: skip
+        if min(inputs, hidden, layers) < 1:
+            raise UserError(f"An LSTM needs at least 1 input, hidden unit and layer. Received {inputs}, {hidden} and {layers}.")
+        self.inputs, self.hidden, self.layers = inputs, hidden, layers
+        self.directions = ("", "_reverse") if bidirectional else ("",)
+        self.dropout = Dropout(dropout)
+        bound = 1 / math.sqrt(hidden)
+        for layer in range(layers):
+            width = inputs if layer == 0 else hidden * len(self.directions)
+            shapes: dict[str, tuple[int, ...]] = {
+                "weight_ih": (4 * hidden, width),
+                "weight_hh": (4 * hidden, hidden),
+                "bias_ih": (4 * hidden,),
+                "bias_hh": (4 * hidden,),
+            }
+            if peepholes:
+                shapes |= {"peephole_i": (hidden,), "peephole_f": (hidden,), "peephole_o": (hidden,)}
+            for direction in self.directions:
+                for name, shape in shapes.items():
+                    setattr(self, f"{name}_l{layer}{direction}", Parameter(random.default.uniform(shape, -bound, bound)))
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch time inputs"],
+        lengths: Int[Tensor, " batch"] | None = None,
+        state: State | None = None,
+    ) -> tuple[Float[Tensor, "batch time width"], State]:
+        """The top layer's outputs, width = hidden times directions, and the state after the last step.
+
+        `lengths`: steps at and past a sequence's length leave its state as it is and give zeros; the backward direction begins
+        at each sequence's own end. `state`: where to begin (zeros if None), as an earlier call returned it.
+        """
+        alive = self._alive(x, lengths)
+        y = x.swapaxes(0, 1)  # [time, batch, ...]: the steps lie side by side in memory
+        h, c = self._begin(x, state)
+        hs: list[Tensor] = []
+        cs: list[Tensor] = []
+        for layer in range(self.layers):
+            if layer > 0:
+                y = self.dropout(y)
+            outputs = []
+            for direction in self.directions:
+                k = len(hs)
+                steps = self._unroll(y, alive, h[k], c[k], f"_l{layer}{direction}")
+                hs.append(steps[-1].h)
+                cs.append(steps[-1].c)
+                outputs.append(ops.stack([step.h for step in (reversed(steps) if direction else steps)]))
+            y = ops.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
+            if alive is not None:
+                y = ops.where(alive, y, 0.0)
+        return y.swapaxes(0, 1), (ops.stack(hs), ops.stack(cs))
+
+    def _unroll(self, x: Tensor, alive: Any, h: Tensor, c: Tensor, suffix: str) -> list[Step]:
+        """The steps of one layer in one direction, in the order in which they are taken. x: [time, batch, width]."""
+        weights = vars(self)
+        W_ih, W_hh = weights["weight_ih" + suffix], weights["weight_hh" + suffix].T
+        bias = weights["bias_ih" + suffix] + weights["bias_hh" + suffix]
+        peepholes = [weights[f"peephole_{gate}{suffix}"] for gate in "ifo" if f"peephole_i{suffix}" in weights]
+        from_inputs = ops.unstack(ops.linear(x, W_ih, bias))  # one product for all steps; only W_hh h has to wait for its turn
+        order = range(len(from_inputs))
+        steps = []
+        for t in reversed(order) if suffix.endswith("_reverse") else order:
+            step = cell(from_inputs[t] + h @ W_hh, c, peepholes)
+            if alive is not None:
+                step = step._replace(c=ops.where(alive[t], step.c, c), h=ops.where(alive[t], step.h, h))
+            steps.append(step)
+            h, c = step.h, step.c
+        return steps
+
+    def _alive(self, x: Tensor, lengths: Tensor | None) -> Any:
+        """Whether step t lies within sequence b: an array [time, batch, 1], or None where all have the same length."""
+        if lengths is None:
+            return None
+        if lengths.shape != x.shape[:1]:
+            raise UserError(f"An LSTM needs one length for each of {x.shape[0]} sequences. Received shape {lengths.shape}.")
+        return B.arange(x.shape[1])[:, None, None] < lengths.data[None, :, None]
+
+    def _begin(self, x: Tensor, state: State | None) -> State:
+        shape = (self.layers * len(self.directions), x.shape[0], self.hidden)
+        if state is None:
+            zeros = Tensor(B.zeros(shape, dtype=x.dtype))
+            return zeros, zeros
+        if any(s.shape != shape for s in state):
+            raise UserError(f"This LSTM's state is a pair (h, c) of shape {shape}. Received {[s.shape for s in state]}.")
+        return state
+
+    def trace(self, x: Float[Tensor, "batch time inputs"]) -> Step:
+        """Gates, cell and output of the first layer, forwards, at every step: each [time, batch, hidden], for pictures."""
+        h, c = self._begin(x, None)
+        steps = self._unroll(x.swapaxes(0, 1), None, h[0], c[0], "_l0")
+        return Step(*(ops.stack(list(part)) for part in zip(*steps, strict=True)))
+
+
+class LSTMNetwork(Module):
+    """An LSTM between what it reads (numbers, or tokens through an embedding) and a linear layer that answers.
+
+    `readout`: "each" answers at every step; "last" once, from the final hidden states of the top layer, both directions
+    side by side. `vocabulary`: with it the network reads tokens and `inputs` is the width of their embedding.
+    Raises UserError for sizes below 1 and for another readout.
+    """
+
+    def __init__(
+        self, inputs: int, hidden: int, outputs: int, layers: int = 1, bidirectional: bool = False, peepholes: bool = False,
+        dropout: float = 0.0, vocabulary: int | None = None, readout: str = "each",
+    ) -> None:  # fmt: skip
+        if readout not in READOUTS:
+            raise unknown_name("readout", readout, READOUTS)
+        self.readout = readout
+        self.embedding = None if vocabulary is None else Embedding(vocabulary, inputs)
+        self.lstm = LSTM(inputs, hidden, layers, bidirectional, peepholes, dropout)
+        self.output = Linear(hidden * len(self.lstm.directions), outputs)
+
+    def forward(
+        self, x: Shaped[Tensor, "batch time *inputs"], lengths: Int[Tensor, " batch"] | None = None
+    ) -> Float[Tensor, "batch *time outputs"]:
+        """Answers for tokens [batch, time] or numbers [batch, time, inputs]: at each step, or one a sequence."""
+        return self.run(x, lengths)[0]
+
+    def run(
+        self, x: Shaped[Tensor, "batch time *inputs"], lengths: Int[Tensor, " batch"] | None = None, state: State | None = None
+    ) -> tuple[Float[Tensor, "batch *time outputs"], State]:
+        """As `forward`, and the state from which a later call continues the sequences."""
+        return self.answer(self.read(x), lengths, state)
+
+    def read(self, x: Shaped[Tensor, "batch time *inputs"]) -> Float[Tensor, "batch time inputs"]:
+        """What the LSTM sees: the embedded tokens, or the numbers as they are."""
+        return x if self.embedding is None else self.embedding(x)
+
+    def answer(
+        self, seen: Float[Tensor, "batch time inputs"], lengths: Int[Tensor, " batch"] | None = None, state: State | None = None
+    ) -> tuple[Float[Tensor, "batch *time outputs"], State]:
+        """From what the LSTM sees to the answers and the state."""
+        y, (h, c) = self.lstm(seen, lengths, state)
+        if self.readout == "last":
+            y = ops.concatenate(h.unstack()[-len(self.lstm.directions) :], axis=-1)
+        return self.output(y), (h, c)
+
+
+def build(
+    inputs: int, hidden: int, outputs: int, layers: int = 1, bidirectional: bool = False, peepholes: bool = False,
+    dropout: float = 0.0, vocabulary: int | None = None, readout: str = "each",
+) -> LSTMNetwork:  # fmt: skip
+    """A network from plain values."""
+    return LSTMNetwork(inputs, hidden, outputs, layers, bidirectional, peepholes, dropout, vocabulary, readout)
+
+
+def loss(model: LSTMNetwork, *batch: Tensor) -> Float[Tensor, ""]:
+    """Mean cross-entropy for integer targets, mean squared error for others; batch is (x, targets) or (x, lengths, targets).
+
+    Every answer counts alike: with readout "each", those at padded steps as well.
+    """
+    answers, targets = model(*batch[:-1]), batch[-1]
+    if targets.dtype.kind == "f":
+        return F.mse_loss(answers, targets)  # type: ignore[no-any-return]
+    return F.cross_entropy(answers.reshape(-1, answers.shape[-1]), targets.reshape(-1))  # type: ignore[no-any-return]
+
+
+def start_gates(model: LSTMNetwork, forget: float = 1.0, write: float = 0.0) -> LSTMNetwork:
+    """Sets where gates stand before learning: bias_ih + bias_hh is `forget` in the forget gates, `write` in the input gates.
+
+    A positive `forget` keeps what a cell holds until the cell learns not to (Gers, Schmidhuber & Cummins 2000); 1 serves well
+    (Jozefowicz, Zaremba & Sutskever 2015). A negative `write` keeps noise out of the cell until the gate learns what to let in
+    (Hochreiter & Schmidhuber 1997, section 5.4, has -3 and -6).
+    """
+    n = model.lstm.hidden
+    with no_grad():
+        for name, p in model.lstm.named_parameters():
+            if name.startswith("bias_"):
+                p[:n], p[n : 2 * n] = (write, forget) if name.startswith("bias_ih") else (0.0, 0.0)
+    return model
+
+
+def sample(
+    model: LSTMNetwork, prompt: Sequence[int], length: int, temperature: float = 1.0, generator: random.Generator | None = None
+) -> list[int]:
+    """`length` tokens that the model writes after `prompt`, one at a time, the state carried from each to the next.
+
+    Each is drawn from softmax(scores / temperature): below 1 the likely grow likelier, and at 0 the likeliest is taken.
+    Raises UserError for an empty prompt, a negative temperature, or a model that does not read tokens.
+    """
+    if model.embedding is None or model.readout != "each" or len(model.lstm.directions) > 1:
+        raise UserError('To write text, a model reads tokens in one direction and answers at "each" step; this one does not.')
+    if not len(prompt) or temperature < 0:
+        raise UserError(f"sample() needs a prompt and a temperature >= 0. Received {len(prompt)} tokens and {temperature}.")
+    generator = generator or random.default
+    training, written = model.training, []
+    model.eval()
+    with no_grad():
+        scores, state = model.run(Tensor(B.asarray([list(prompt)])))
+        for _ in range(length):
+            written.append(_draw(scores.numpy()[0, -1], temperature, generator))
+            scores, state = model.run(Tensor(B.asarray([written[-1:]])), state=state)
+    model.train(training)
+    return written
+
+
+def _draw(scores: Any, temperature: float, generator: random.Generator) -> int:
+    if temperature == 0:
+        return int(scores.argmax())
+    scaled = (scores.astype("float64") - scores.max()) / temperature
+    reached = np.exp(scaled).cumsum()
+    return int(np.searchsorted(reached, float(generator.uniform()) * reached[-1], side="right"))

@@ -1,0 +1,190 @@
+"""How the LSTM is trained on sequences, forecasts, text and sentences, and the small instances that the contracts build."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+from numpy.typing import NDArray
+
+from nnatomy import functional as F
+from nnatomy.architectures.recurrent.lstm.model import LSTMNetwork, build, loss, sample, start_gates
+from nnatomy.data.augment import Augmentation
+from nnatomy.data.dataset import Dataset
+from nnatomy.experiments.recipe import Case, Recipe
+from nnatomy.layers.module import Module
+from nnatomy.optim import Adam, AdamW, Cosine
+from nnatomy.random import Generator
+from nnatomy.tensor import Tensor
+
+Array = NDArray[Any]
+
+
+def fit_to(
+    dataset: Dataset, hidden: int = 128, layers: int = 1, bidirectional: bool = False, peepholes: bool = False,
+    dropout: float = 0.0, embedding: int = 64, forget_bias: float = 1.0, input_bias: float = 0.0,
+) -> LSTMNetwork:  # fmt: skip
+    """Text: scores of the next character at each step. Sentences: one answer for each. Series: all foretold values at the end.
+
+    `embedding`: width of the vectors that stand for tokens. `forget_bias`, `input_bias`: where these gates begin.
+    """
+    saved = dataset.preprocessing.to_json()
+    tokens = dataset.kind in ("text", "sentences")
+    model = build(
+        inputs=embedding if tokens else dataset.input_shape[-1],
+        hidden=hidden,
+        outputs=dataset.outputs * saved.get("horizon", 1),
+        layers=layers,
+        bidirectional=bidirectional,
+        peepholes=peepholes,
+        dropout=dropout,
+        vocabulary=len(saved["vocabulary"]) if tokens else None,
+        readout="each" if dataset.kind == "text" else "last",
+    )
+    return start_gates(model, forget_bias, input_bias)
+
+
+class FromLastValue(Module):
+    """Foretells how far the target moves away from its last known value: y_h = x_T + network(x - x_T)_h.
+
+    A series drifts, and levels that training never showed are no obstacle to whoever looks at differences only: the same
+    subtraction is what the NLinear of Zeng et al. (2023) adds to a linear forecast. `column`: the target's place in x;
+    `alone`: the network sees the target's own past only, not that of the other columns.
+    """
+
+    def __init__(self, network: LSTMNetwork, column: int, alone: bool) -> None:
+        self.network, self.column, self.alone = network, column, alone
+
+    def forward(self, x: Float[Tensor, "batch time columns"]) -> Float[Tensor, "batch horizon"]:
+        return x[:, -1, self.column : self.column + 1] + self.network(self.seen(x))  # type: ignore[no-any-return]
+
+    def seen(self, x: Float[Tensor, "batch time columns"]) -> Float[Tensor, "batch time inputs"]:
+        """What the network is shown."""
+        chosen = x[:, :, self.column : self.column + 1] if self.alone else x
+        return chosen - chosen[:, -1:]
+
+
+def forecaster(
+    dataset: Dataset, hidden: int = 32, layers: int = 1, peepholes: bool = False, dropout: float = 0.0,
+    forget_bias: float = 1.0, input_bias: float = 0.0, alone: bool = True,
+) -> FromLastValue:  # fmt: skip
+    """All foretold values from the state after the last known one."""
+    saved = dataset.preprocessing.to_json()
+    inputs = 1 if alone else dataset.input_shape[-1]
+    network = build(inputs, hidden, dataset.outputs * saved["horizon"], layers, False, peepholes, dropout, readout="last")
+    return FromLastValue(start_gates(network, forget_bias, input_bias), saved["columns"].index(saved["targets"][0]), alone)
+
+
+def forecast_loss(model: FromLastValue, past: Tensor, future: Tensor) -> Tensor:
+    """Mean squared error of all foretold values, [batch, horizon, columns] as one row."""
+    return F.mse_loss(model(past), future.reshape(future.shape[0], -1))  # type: ignore[no-any-return]
+
+
+def write(model: LSTMNetwork, dataset: Dataset, length: int = 600, temperature: float = 0.8) -> str:
+    """Text that the model goes on to write after a line break; the same each time."""
+    preprocessing: Any = dataset.preprocessing
+    prompt = preprocessing.encode("\n").tolist()
+    return str(preprocessing.decode(np.array(sample(model, prompt, length, temperature, Generator(0)))))
+
+
+def forget_words(tokens: Array, rng: np.random.Generator, share: float = 0.3) -> Array:
+    """Makes a share of the words unknown (token 1), anew each time: so none can be learned by heart."""
+    return np.where((rng.uniform(size=tokens.shape) < share) & (tokens > 0), 1, tokens)
+
+
+# The task that Hochreiter and Schmidhuber (1997, section 5.4) chose to show that errors reach far back.
+sequences = Recipe(
+    kind="series",
+    tasks=("regression",),
+    data="adding_problem",
+    build=fit_to,
+    options={"hidden": 32, "forget_bias": 5.0, "input_bias": -3.0},
+    loss=loss,
+    optimizer=partial(Adam, lr=1e-2),
+    schedule=partial(Cosine, warmup=0.02),
+    epochs=15,
+    batch_size=50,
+    metric="r2",
+    score={"r2": 0.97},
+    clip=1.0,
+)
+text = Recipe(
+    kind="text",
+    tasks=("language",),
+    data="tinyshakespeare",
+    build=fit_to,
+    options={"hidden": 256, "embedding": 64},
+    loss=loss,
+    optimizer=partial(Adam, lr=4e-3),
+    schedule=partial(Cosine, warmup=0.02),
+    epochs=12,
+    batch_size=32,
+    metric="loss",
+    load={"window": 64},
+    clip=1.0,
+    sample=write,
+)
+sentences = Recipe(
+    kind="sentences",
+    tasks=("classification",),
+    data="rt_polarity",
+    build=fit_to,
+    options={"hidden": 64, "embedding": 64, "bidirectional": True},
+    loss=loss,
+    optimizer=partial(AdamW, lr=2e-3, weight_decay=0.3),
+    schedule=partial(Cosine, warmup=0.02),
+    epochs=8,
+    batch_size=64,
+    metric="accuracy",
+    clip=1.0,
+    augment=Augmentation((forget_words,)),
+)
+forecasts = Recipe(
+    kind="series",
+    tasks=("forecast",),
+    data="etth1",
+    build=forecaster,
+    options={"hidden": 32, "alone": True},
+    loss=forecast_loss,
+    optimizer=partial(Adam, lr=1e-3),
+    schedule=partial(Cosine, warmup=0.02),
+    epochs=8,
+    batch_size=64,
+    metric="mse",
+    clip=1.0,
+)
+recipes: tuple[Recipe, ...] = (sequences, text, sentences, forecasts)
+
+
+def _tokens(rng: np.random.Generator) -> tuple[Array, ...]:
+    tokens = rng.integers(0, 9, (4, 7))
+    return tokens[:, :-1], tokens[:, 1:]
+
+
+def _numbers(rng: np.random.Generator) -> tuple[Array, ...]:
+    return rng.normal(size=(5, 6, 3)), rng.normal(size=(5, 2))
+
+
+def _ragged(rng: np.random.Generator) -> tuple[Array, ...]:
+    lengths = np.array([7, 3, 5, 1, 6, 4])
+    tokens = np.where(np.arange(7) < lengths[:, None], rng.integers(1, 9, (6, 7)), 0)
+    return tokens, lengths, np.array([0, 1, 2, 0, 1, 2])
+
+
+def _every_step(rng: np.random.Generator) -> tuple[Array, ...]:
+    return rng.normal(size=(4, 5, 3)), rng.normal(size=(4, 5, 2))
+
+
+cases: tuple[Case, ...] = (
+    Case("characters", {"inputs": 5, "hidden": 8, "outputs": 9, "vocabulary": 9, "readout": "each"}, _tokens, loss),
+    Case("regression", {"inputs": 3, "hidden": 8, "outputs": 2, "readout": "last"}, _numbers, loss),
+    Case(
+        "ragged",
+        {"inputs": 4, "hidden": 6, "outputs": 3, "layers": 2, "bidirectional": True, "vocabulary": 9, "readout": "last"},
+        _ragged,
+        loss,
+    ),
+    Case("peepholes", {"inputs": 3, "hidden": 8, "outputs": 2, "peepholes": True, "readout": "each"}, _every_step, loss),
+)
