@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from nnatomy.data.dataset import Dataset, batches
 from nnatomy.errors import UserError
@@ -88,7 +89,9 @@ class Loop:
         for callback in self.callbacks:
             callback.begin(self)
         try:
-            with np.errstate(all="ignore"):  # what is not finite is found below, and named
+            # What is not finite is found below, and named. Products of this size gain nothing from a second BLAS thread,
+            # and lose all where another process wants the core: the threads wait for one another by spinning.
+            with np.errstate(all="ignore"), threadpool_limits(1, user_api="blas"):
                 while at.epoch < self.epochs and not at.stopped and not self.interrupted:
                     self._epoch()
             self.outcome = "interrupted" if self.interrupted else "finished"
