@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from recipe_data import skip_without_data
 
 import nnatomy
-from nnatomy.errors import UserError
 from nnatomy.experiments.discovery import Room, rooms
 from nnatomy.experiments.training import Request, prepare
 
@@ -75,10 +75,8 @@ def test_model_imports_quickly_and_little(room: Room) -> None:
 
 
 def test_picture_is_drawn(room: Room) -> None:
-    try:
-        prepared = prepare(Request(room.name, offline=True, limit=200))
-    except UserError as problem:
-        pytest.skip(f"needs the data of {room.name}'s recipe: {problem}")
+    skip_without_data(room)
+    prepared = prepare(Request(room.name, offline=True, limit=200))
     prepared.model.eval()
     before = prepared.model.state_dict()
     figure = room.module("picture").draw(prepared.model, prepared.dataset)

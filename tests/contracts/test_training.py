@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from recipe_data import skip_without_data
 
 from nnatomy import optim
-from nnatomy.errors import UserError
 from nnatomy.experiments.discovery import Room
 from nnatomy.experiments.loop import Callback, Loop
 from nnatomy.experiments.recipe import HIGHER, Case
 from nnatomy.experiments.runs import load_arrays
-from nnatomy.experiments.training import Request, prepare, resume, train
+from nnatomy.experiments.training import resume, train
 from nnatomy.experiments.twins import Ours
 from nnatomy.experiments.verification import cast, draw_weights
 from nnatomy.tensor import Tensor
@@ -34,14 +34,6 @@ def twin_training() -> ModuleType:
     module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
-
-
-def need_data(room: Room) -> None:
-    """Skips the test where the recipe's data set is not on this machine."""
-    try:
-        prepare(Request(room.name, offline=True, limit=50))
-    except UserError as problem:
-        pytest.skip(f"needs the data of {room.name}'s recipe: {problem}")
 
 
 def test_overfits_one_batch(room: Room, case: Case) -> None:
@@ -65,7 +57,7 @@ def test_overfits_one_batch(room: Room, case: Case) -> None:
 
 @pytest.mark.slow
 def test_reaches_its_recipes_score(room: Room, tmp_path: Path) -> None:
-    need_data(room)
+    skip_without_data(room)
     result = train(room.name, out=tmp_path / "run", report=False, offline=True)
     for metric, goal in room.recipes[0].score.items():
         reached = result.metrics[metric]
@@ -74,13 +66,13 @@ def test_reaches_its_recipes_score(room: Room, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_trains_as_well_as_its_twin(room: Room, tmp_path: Path) -> None:
-    need_data(room)
+    skip_without_data(room)
     comparison = twin_training().compare(room.name, seeds=(0, 1, 2), epochs=min(3, room.recipes[0].epochs), limit=600)
     assert comparison.within_noise, str(comparison)
 
 
 def test_the_same_seed_gives_the_same_bits(room: Room, tmp_path: Path) -> None:
-    need_data(room)
+    skip_without_data(room)
     first, second, other = (
         train(room.name, out=tmp_path / f"{i}", report=False, seed=seed, **SHORT).model.state_dict()
         for i, seed in enumerate((7, 7, 8))
@@ -101,7 +93,7 @@ class Interrupt(Callback):
 
 
 def test_interrupted_and_resumed_equals_undisturbed(room: Room, tmp_path: Path) -> None:
-    need_data(room)
+    skip_without_data(room)
     calm = train(room.name, out=tmp_path / "calm", report=False, seed=3, **SHORT)
     total = int(calm.run.history()[-1]["step"])
     broken = train(room.name, out=tmp_path / "broken", report=False, seed=3, callbacks=[Interrupt(max(1, total // 3))], **SHORT)

@@ -89,7 +89,8 @@ class Autoencoder(keras.Model):
         return x
 
     def call(self, x: Any) -> Any:
-        return self.decode(self.encode(x))
+        shape = ops.shape(x)
+        return ops.reshape(self.decode(self.encode(ops.reshape(x, (shape[0], -1)))), shape)
 
 
 def build(
@@ -108,7 +109,7 @@ def build(
 
 
 def loss(model: Autoencoder, x: Any, targets: Any, training: bool = True) -> Any:
-    """Mean squared error of the reconstruction [B, features]."""
+    """Mean squared error of the reconstruction, which has the shape of x."""
     y = model(x, training=training)
     return ops.mean(ops.square(y - ops.cast(targets, y.dtype)))
 

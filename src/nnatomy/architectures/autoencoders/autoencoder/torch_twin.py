@@ -67,7 +67,7 @@ class Autoencoder(nn.Module):
         return x
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.decode(self.encode(x))
+        return self.decode(self.encode(x.flatten(1))).reshape(x.shape)
 
 
 def build(
@@ -83,5 +83,5 @@ def build(
 
 
 def loss(model: Autoencoder, x: Tensor, targets: Tensor) -> Tensor:
-    """Mean squared error of the reconstruction [B, features]."""
+    """Mean squared error of the reconstruction, which has the shape of x."""
     return F.mse_loss(model(x), targets)
