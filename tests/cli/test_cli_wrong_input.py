@@ -157,7 +157,7 @@ def test_one_sentence_and_code_2(name: str, place: Path, capsys: pytest.CaptureF
     before = {p: p.stat().st_mtime_ns for p in place.rglob("*")}
     code = main(line.split())
     out, err = capsys.readouterr()
-    told = [row for row in err.splitlines() if not row.startswith(("  note:", "MLP", "Multi"))]
+    told = [row for row in err.splitlines() if not row.startswith(("  note:", "  inputs:", "Multi"))]
     assert code == 2, err
     assert out == ""
     assert len(told) == 1, err

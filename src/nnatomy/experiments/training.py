@@ -355,6 +355,10 @@ def announce(prepared: Prepared) -> None:
     )
     print(f"{prepared.room.front['title']} with {prepared.model.count_parameters():,} parameters on {dataset.name} "
           f"({dataset.task}): {sizes} examples.", file=sys.stderr)  # fmt: skip
+    inputs = [f"{c.name} {c.type}" for c in dataset.columns if c.role == "input"]
+    if inputs:
+        shown = ", ".join(inputs[:24]) + (f" and {len(inputs) - 24} more" if len(inputs) > 24 else "")
+        print(f"  inputs: {shown} (--types COLUMN=TYPE changes one)", file=sys.stderr)
     for notice in dataset.notices:
         print(f"  note: {notice}", file=sys.stderr)
 
