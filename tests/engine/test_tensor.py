@@ -152,10 +152,10 @@ def test_deepcopy_of_a_module() -> None:
 
 def test_methods_say_what_functions_say() -> None:
     x = nn.tensor(np.random.default_rng(0).uniform(0.2, 0.8, size=(3, 4)), requires_grad=True)
-    plain = ("exp", "expm1", "log", "log1p", "sqrt", "square", "abs", "sin", "cos", "tanh", "sigmoid", "relu", "sign", "floor",
-             "ceil", "round", "isnan", "isfinite", "clone", "softmax", "log_softmax", "sum", "mean", "var", "std", "prod", "max", "min",
-             "norm", "logsumexp", "argmax", "argmin", "any", "all", "flatten", "squeeze", "flip", "tril", "triu", "diagonal", "argsort",
-             "median", "transpose")  # fmt: skip
+    plain = ("exp", "expm1", "log", "log1p", "sqrt", "square", "abs", "sin", "cos", "tanh", "sigmoid", "relu", "sign",
+             "floor", "ceil", "round", "isnan", "isfinite", "clone", "softmax", "log_softmax", "sum", "mean", "var", "std",
+             "prod", "max", "min", "norm", "logsumexp", "argmax", "argmin", "any", "all", "flatten", "squeeze", "flip",
+             "tril", "triu", "diagonal", "argsort", "median", "transpose")  # fmt: skip
     calls: dict[str, tuple[Any, ...]] = dict.fromkeys(plain, ())
     calls |= {
         "clip": (0.3, 0.5), "astype": ("float32",), "masked_fill": (x.numpy() > 0.5, 0.0), "cumsum": (1,), "cumprod": (0,),

@@ -1,0 +1,49 @@
+"""What a backend is: a module with a `name` and these functions. tests/backends hold every backend against this list.
+
+Names without a note mean what they mean in NumPy, on float32, float64, integer and boolean arrays. Functions are pure: they
+return new arrays (or views) and change none. What is noted is specified by numpy_reference.py, in code that reads as the rule.
+
+Beside the functions, ops/ use of an array its operators, `shape`, `dtype`, `ndim`, `size`, `T`, indexing by slices, integers,
+arrays, None and ..., and the methods `astype`, `reshape`, `transpose`, `sum`, `prod`, `max` and `min` with axis and keepdims.
+"""
+
+from __future__ import annotations
+
+CREATION = ("arange", "array", "asarray", "full", "ones", "ones_like", "zeros", "zeros_like")
+
+ELEMENTWISE = (
+    "abs", "arccos", "arcsin", "arctan", "arctan2", "arctanh", "ceil", "clip", "cos", "cosh", "divide", "equal", "exp", "expm1",
+    "floor", "floor_divide", "greater", "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p",
+    "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "not_equal", "remainder",
+    "round", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "where",
+    "erf", "sigmoid",  # of a real argument; without overflow
+)  # fmt: skip
+
+ALONG_AXES = (
+    "all", "any", "argmax", "argmin",  # the first of ties
+    "argsort",  # (a, axis=, stable=True)
+    "cumprod", "cumsum", "nonzero",
+)  # fmt: skip
+
+REARRANGING = ("broadcast_to", "concatenate", "flip", "moveaxis", "stack", "tril", "triu")
+
+PRODUCTS = (
+    "matmul", "einsum",
+    "conv", "conv_input", "conv_weight",  # cross-correlation and its two adjoints
+)  # fmt: skip
+
+POOLING = (
+    "conv_shape",  # plain numbers: the space that a convolution or a pooling leaves
+    "max_pool", "pool_gather", "pool_scatter",  # the largest and where it stands; reading and writing there
+    "sum_pool", "sum_pool_input",
+)  # fmt: skip
+
+WRITING = (
+    "index_put",  # (x, index, values): a copy of x with x[index] = values
+    "scatter_add",  # (x, index, values): a copy with values added, repeated positions adding up
+    "add_rows",  # (shape, rows, values): zeros with values[i] added to row rows[i]
+)  # fmt: skip
+
+RANDOM = ("random_bits",)  # (key, counter, count): Threefry-2x32 words, the same on every backend
+
+FUNCTIONS = CREATION + ELEMENTWISE + ALONG_AXES + REARRANGING + PRODUCTS + POOLING + WRITING + RANDOM
