@@ -20,7 +20,7 @@ from nnatomy.graph import no_grad
 from nnatomy.layers.module import Module
 from nnatomy.tensor import Tensor
 
-CALIBRATION = 20  # steps that are timed before a budget is turned into a number of steps
+CALIBRATION = 20  # steps after which a budget is turned into a number of steps anew
 
 
 @dataclass
@@ -169,14 +169,15 @@ class Loop:
         return _Swapped(self.step, self.state, weights)
 
     def _budget_is_spent(self) -> bool:
-        """Also turns the budget into a number of steps, once steps have been timed."""
+        """Also says, from time to time, how many steps the budget allows, so that the schedule ends when the time does."""
         at, budget = self.position, self.budget or math.inf
-        if at.step == CALIBRATION:
-            possible = int(CALIBRATION * budget / max(self.elapsed(), 1e-9))
-            at.total = max(CALIBRATION + 1, min(possible, self.epochs * self.steps_per_epoch))
+        if at.step % CALIBRATION == 0:
+            each = max(self.elapsed(), 1e-9) / at.step
+            possible = at.step + int(max(budget - self.elapsed(), 0) / each)
+            at.total = max(at.step + 1, min(possible, self.epochs * self.steps_per_epoch))
             if self.recipe.schedule is not None:
                 self.schedule = self.recipe.schedule(at.total)
-        return self.elapsed() >= budget or (at.step > CALIBRATION and at.step >= at.total)
+        return self.elapsed() >= budget
 
     def _explain(self, loss: float, batch: tuple[Any, ...]) -> str:
         """Names the first layer whose values are not finite: the one that produced the bad loss."""
