@@ -143,10 +143,12 @@ def test_a_plateau_halves_the_learning_rate(tmp_path: Path) -> None:
 
 def test_a_budget_is_kept_and_the_schedule_fits_in_it(tmp_path: Path) -> None:
     watch = Watch()
-    result = experiments.train("mlp", "digits", epochs=5000, budget=3.0, out=tmp_path / "r", callbacks=[watch], report=False)
+    asked = {"epochs": 5000, "budget": 3.0, "settings": {"patience": "none"}}
+    result = experiments.train("mlp", "digits", out=tmp_path / "r", callbacks=[watch], report=False, **asked)
     assert 1.0 < result.seconds < 5.0
     assert "budget" in result.stopped
     assert result.metrics["accuracy"] > 0.5
+    assert watch.lrs[-1] < 0.2 * max(watch.lrs)  # a cosine that has come down by the end of the time
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_does_not(tmp_path: Path) -> None:
