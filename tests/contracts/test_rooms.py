@@ -60,17 +60,17 @@ def test_rooms_do_not_import_one_another(room: Room) -> None:
 
 
 def test_model_imports_quickly_and_little(room: Room) -> None:
-    """Within 50 ms of processor time on top of NumPy, the core, and jaxtyping, in which shapes are written; best of five."""
+    """The engine and a room together cost less processor time than NumPy alone, which is the measure of the machine."""
     code = (
-        "import time, numpy, jaxtyping, nnatomy\n"
-        "start = time.process_time()\n"
+        "import time; start = time.process_time()\n"
+        "import numpy; between = time.process_time()\n"
         f"import nnatomy.architectures.{room.family}.{room.name}.model\n"
-        "print(time.process_time() - start)\n"
+        "print(between - start, time.process_time() - between)\n"
         f"import sys; print(*[name for name in {HEAVY} if name in sys.modules])"
     )
     found = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(5)]
-    seconds = min(float(out.splitlines()[0]) for out in found)
-    assert seconds < 0.05, f"importing {room.name} takes {seconds * 1e3:.0f} ms"
+    numpy, ours = (min(float(out.split()[i]) for out in found) for i in (0, 1))
+    assert ours < numpy, f"importing {room.name} takes {ours * 1e3:.0f} ms, NumPy {numpy * 1e3:.0f} ms"
     assert not found[0].splitlines()[1], f"importing {room.name} also imports {found[0].splitlines()[1]}"
 
 

@@ -188,9 +188,9 @@ def draw(
     as_json: Json = False,
 ) -> None:
     """Draw how an architecture works, from a trained model: a run's, or one that is trained for it now."""
-    from nnatomy.experiments.drawing import draw_picture
+    from nnatomy import experiments
 
-    path, source = draw_picture(what, out)
+    path, source = experiments.draw(what, out)
     if as_json:
         _print_json({"picture": str(path), "run": source})
     else:

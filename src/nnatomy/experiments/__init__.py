@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from nnatomy.experiments.discovery import Room, room, rooms
     from nnatomy.experiments.estimators import NeuralClassifier, NeuralRegressor
     from nnatomy.experiments.loop import Callback, Loop, Position
+    from nnatomy.experiments.pictures import draw
     from nnatomy.experiments.recipe import Case, Recipe
     from nnatomy.experiments.runs import Run
     from nnatomy.experiments.step import Step
@@ -21,20 +22,21 @@ _PLACES = {
     "callbacks": ("Checkpoints", "EarlyStopping", "Log", "LowerOnPlateau", "Progress"),
     "estimators": ("NeuralClassifier", "NeuralRegressor"),
     "loop": ("Callback", "Loop", "Position"),
+    "pictures": ("draw",),
     "recipe": ("Case", "Recipe"),
     "discovery": ("Room", "room", "rooms"),
     "runs": ("Run",),
     "step": ("Step",),
     "tasks": ("Evaluation", "Task", "task_for"),
     "training": ("Prepared", "Request", "Result", "evaluate", "predict", "restore", "resume", "train"),
-    "verification": ("Verification", "verify"),
+    "verification": ("Verification", "draw", "verify"),
 }
 _WHERE = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
     "Callback", "Case", "Checkpoints", "EarlyStopping", "Evaluation", "Log", "Loop", "LowerOnPlateau",
     "NeuralClassifier", "NeuralRegressor", "Position", "Prepared", "Progress", "Recipe", "Request", "Result", "Room",
-    "Run", "Step", "Task", "Verification", "evaluate", "predict", "restore", "resume", "room", "rooms", "task_for",
+    "Run", "Step", "Task", "Verification", "draw", "evaluate", "predict", "restore", "resume", "room", "rooms", "task_for",
     "train", "verify",
 ]  # fmt: skip
 

@@ -10,7 +10,6 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 
 from nnatomy import functional as F
 from nnatomy import ops
@@ -18,6 +17,7 @@ from nnatomy.errors import UserError, unknown_name
 from nnatomy.layers import Linear
 from nnatomy.layers.module import Module
 from nnatomy.tensor import Parameter, Tensor
+from nnatomy.typing import Float
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": ops.relu, "tanh": ops.tanh, "sigmoid": ops.sigmoid, "elu": F.elu, "gelu": F.gelu, "identity": lambda x: x,

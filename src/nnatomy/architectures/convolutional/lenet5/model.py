@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 from numpy.typing import NDArray
 
 from nnatomy import functional as F
@@ -20,6 +19,7 @@ from nnatomy.layers import AvgPool2d, Conv2d, Linear
 from nnatomy.layers.module import Module
 from nnatomy.random import Generator
 from nnatomy.tensor import Parameter, Tensor
+from nnatomy.typing import Float, Int
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"tanh": ops.tanh, "relu": ops.relu}
 

@@ -6,13 +6,12 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from jaxtyping import Float
-
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.functional import cross_entropy, elu, gelu, leaky_relu, mse_loss, relu, selu, sigmoid, silu, tanh
 from nnatomy.layers import BatchNorm1d, Dropout, Linear
 from nnatomy.layers.module import Module
 from nnatomy.tensor import Tensor
+from nnatomy.typing import Float
 
 ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
     "relu": relu, "tanh": tanh, "sigmoid": sigmoid, "gelu": gelu, "silu": silu, "elu": elu, "leaky_relu": leaky_relu,

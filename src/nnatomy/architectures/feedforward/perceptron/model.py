@@ -8,7 +8,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float, Int
 
 from nnatomy.backends import B
 from nnatomy.errors import UserError, unknown_name
@@ -16,6 +15,7 @@ from nnatomy.layers.module import Module
 from nnatomy.ops.indexing import one_hot
 from nnatomy.ops.pointwise import where
 from nnatomy.tensor import Parameter, Tensor
+from nnatomy.typing import Float, Int
 
 RULES = ("perceptron", "delta")
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from jaxtyping import Float, Int, Shaped
 
 from nnatomy import functional as F
 from nnatomy import ops, random
@@ -20,6 +19,7 @@ from nnatomy.graph import no_grad
 from nnatomy.layers import Dropout, Embedding, Linear
 from nnatomy.layers.module import Module
 from nnatomy.tensor import Parameter, Tensor
+from nnatomy.typing import Float, Int, Shaped
 
 READOUTS = ("each", "last")
 State = tuple[Tensor, Tensor]

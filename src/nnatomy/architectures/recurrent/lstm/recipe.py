@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from jaxtyping import Float
 from numpy.typing import NDArray
 
 from nnatomy import functional as F
@@ -18,6 +17,7 @@ from nnatomy.layers.module import Module
 from nnatomy.optim import Adam, AdamW, Cosine
 from nnatomy.random import Generator
 from nnatomy.tensor import Tensor
+from nnatomy.typing import Float
 
 Array = NDArray[Any]
 
