@@ -29,7 +29,7 @@ _PLACES = {
     "step": ("Step",),
     "tasks": ("Evaluation", "Task", "task_for"),
     "training": ("Prepared", "Request", "Result", "evaluate", "predict", "restore", "resume", "train"),
-    "verification": ("Verification", "draw", "verify"),
+    "verification": ("Verification", "verify"),
 }
 _WHERE = {name: module for module, names in _PLACES.items() for name in names}
 
