@@ -19,7 +19,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("kind, start", [("png", b"\x89PNG"), ("svg", b"<?xml")])
-def test_a_run_is_drawn_as_asked(run: Path, tmp_path: Path, kind: str, start: bytes, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_is_drawn(run: Path, tmp_path: Path, kind: str, start: bytes, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / f"picture.{kind}"
     assert main(["draw", str(run), "--out", str(path), "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"picture": str(path), "run": str(run)}
