@@ -16,7 +16,7 @@ import pytest
 from nnatomy.experiments.runs import load_arrays
 
 SETTINGS = ("dropout=0.2", "hidden=48,32", "plateau=1")
-OPTIONS = ["mlp", "--epochs", "6", "--seed", "3", "--batch-size", "16", *(w for s in SETTINGS for w in ("--set", s))]
+OPTIONS = ["mlp", "--epochs", "25", "--seed", "3", "--batch-size", "16", *(w for s in SETTINGS for w in ("--set", s))]
 
 
 def _start(words: list[str], cwd: Path, every: float = 0.05) -> subprocess.Popen[str]:
@@ -44,26 +44,27 @@ def _first_sign(process: subprocess.Popen[str], folder: Path) -> bool:
 
 
 def test_sigkill_at_ten_random_moments_changes_no_bit(tmp_path: Path) -> None:
-    calm = _start([*OPTIONS, "--out", "calm"], tmp_path)
     start = time.perf_counter()
+    calm = _start([*OPTIONS, "--out", "calm"], tmp_path)
+    _first_sign(calm, tmp_path / "calm")
+    startup = time.perf_counter() - start
     _finish(calm)
-    whole = time.perf_counter() - start
+    span = time.perf_counter() - start - startup
     chance = random.Random(7)
-    kills = 0
+    reached = set()
     words = [*OPTIONS, "--out", "killed"]
-    for _ in range(60):
+    for _ in range(10):
         process = _start(words, tmp_path)
-        if _first_sign(process, tmp_path / "killed"):
-            time.sleep(chance.uniform(0, whole / 8))
-        if process.poll() is None and kills < 10:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-            kills += 1
-            words = ["--resume", "killed"] if (tmp_path / "killed" / "run.json").exists() else words
-            continue
-        _finish(process)
-        break
-    assert kills >= 5  # on a fast machine the run may end before the tenth
+        time.sleep(startup * 0.95 + chance.uniform(0, span / 10))
+        assert process.poll() is None, "the run ended before its tenth kill: make it longer"
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+        if (tmp_path / "killed" / "run.json").exists():
+            words = ["--resume", "killed"]
+        if (tmp_path / "killed" / "last.safetensors").exists():
+            reached.add(load_arrays(tmp_path / "killed" / "last.safetensors")[1]["position"]["step"])
+    assert len(reached) >= 3, "the kills all fell into the same moment"
+    _finish(_start(words, tmp_path))
     for name in ("last.safetensors", "best.safetensors"):
         ours, _ = load_arrays(tmp_path / "killed" / name)
         theirs, _ = load_arrays(tmp_path / "calm" / name)
