@@ -21,6 +21,9 @@ from nnatomy.experiments import rooms
         (r"\hat y \in \mathbb{R}^n", "y\u0302 ∈ Rⁿ"),
         (r"a \text{ or } b", "a or b"),
         (r"\sqrt{x + 1}", "√(x + 1)"),
+        (r"x \mapsto A B x + c", "x ↦ A B x + c"),
+        (r"\Big(\log x\Big)", "(log x)"),
+        (r"a \unheardof b", "a unheardof b"),  # what is not known is shown, not swallowed
     ],
 )
 def test_known_formulas(tex: str, text: str) -> None:

@@ -195,6 +195,16 @@ def test_maps_move_with_the_image() -> None:
     assert np.allclose(np.roll(s2, (1, 2), axis=(2, 3)), s2_moved, atol=1e-6)
 
 
+def test_after_two_poolings_maps_move_with_shifts_by_four() -> None:
+    model, x = room.LeNet5(), np.zeros((1, 1, 28, 28), np.float32)
+    x[0, 0, 10:12, 10:12] = 1.0
+    s4, by_two, by_four = (
+        model.s4(model.c3(model.s2(model.c1(Tensor(np.roll(x, (k, k), axis=(2, 3))))))).numpy() for k in (0, 2, 4)
+    )
+    assert np.allclose(np.roll(s4, (1, 1), axis=(2, 3)), by_four, atol=1e-6)
+    assert not any(np.allclose(np.roll(s4, (k, k), axis=(2, 3)), by_two, atol=1e-3) for k in (0, 1))
+
+
 def test_shifts_cost_less_than_they_cost_a_fully_connected_network(digits: data.Dataset, unshifted: room.LeNet5) -> None:
     plain = dataclasses.replace(
         image, loss=lambda m, x, y: cross_entropy(m(x), y), optimizer=partial(Adam, lr=1e-3), schedule=None,

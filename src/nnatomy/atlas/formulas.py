@@ -19,13 +19,9 @@ SIGNS = {
     "lVert": "‖", "rVert": "‖", "Vert": "‖", "|": "‖", "lvert": "|", "rvert": "|", "langle": "⟨", "rangle": "⟩", "star": "*",
     "ast": "*", "circ": "∘", "oplus": "⊕", "quad": "  ", "qquad": "    ", "prime": "′", "colon": ":", "equiv": "≡", "ll": "≪",
     "gg": "≫", "lfloor": "⌊", "rfloor": "⌋", "lceil": "⌈", "rceil": "⌉", "{": "{", "}": "}", ",": " ", ";": " ",
-    ":": " ", "!": "",
-    " ": " ", "\\": "\n",
+    ":": " ", "!": "", " ": " ", "\\": "\n", "mapsto": "↦",
 }  # fmt: skip
-NAMES = (
-    "exp", "log", "ln", "max", "min", "tanh", "sin", "cos", "arg", "argmax", "argmin", "det", "dim",
-    "Pr", "lim", "sup", "inf",
-)  # fmt: skip
+SILENT = ("left", "right", "big", "Big", "bigg", "Bigg", "textstyle", "displaystyle")  # they change sizes only
 HATS = {"hat": "\u0302", "bar": "\u0304", "tilde": "\u0303", "vec": "\u20d7", "dot": "\u0307"}
 RAISED = dict(zip("0123456789+-=()nijkTt′ᵀ", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱʲᵏᵀᵗ′ᵀ", strict=True))
 LOWERED = dict(zip("0123456789+-=()aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
@@ -33,7 +29,10 @@ TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[{}^_&]|\s+|.", re.S)
 
 
 def to_unicode(tex: str) -> str:
-    """A formula as text: Greek letters and signs, raised and lowered characters where Unicode has them, a / b for fractions."""
+    """A formula as text: Greek letters and signs, raised and lowered characters where Unicode has them, a / b for fractions.
+
+    A command that is not listed here gives its name: right for log and max, and nothing is lost without a trace.
+    """
     tokens = TOKEN.findall(tex)
     text = _sequence(tokens, until=None)
     return re.sub(r"[ \t]+", lambda m: "   " if len(m[0]) > 3 else " ", text).strip()
@@ -73,9 +72,9 @@ def _one(tokens: list[str]) -> str:
     if name in ("begin", "end"):
         _argument(tokens)
         return "\n" if name == "begin" else ""
-    if name in NAMES:
-        return name
-    return GREEK.get(name) or SIGNS.get(name, "")
+    if name in SILENT:
+        return ""
+    return GREEK.get(name) or SIGNS.get(name, name)
 
 
 def _argument(tokens: list[str]) -> str:
