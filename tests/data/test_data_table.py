@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_files import table_text
 
-from nnatomy.data import load, load_inputs, preprocessing_from_json
+from nnatomy.data import load, load_examples, load_inputs, preprocessing_from_json
 from nnatomy.data.columns import far_outliers, gives_away, infer_type, one_to_one, task_of
 from nnatomy.data.csvfile import RawTable, read_csv
 from nnatomy.data.encoding import Field, TablePreprocessing
@@ -263,7 +263,6 @@ def test_new_rows_are_checked_against_the_columns(write: Write) -> None:
     assert new.rows == ("1", "2")
     assert any("extra" in n for n in new.notices)
     assert any("violet" in n for n in new.notices)
-    assert new.targets is None
     with pytest.raises(UserError, match=r"the column 'b', .* has no such column"):
         load_inputs(write("new.csv", "colour,a\nred,1\n"), found.preprocessing)
 
@@ -271,9 +270,9 @@ def test_new_rows_are_checked_against_the_columns(write: Write) -> None:
 def test_targets_in_a_new_file_are_read(write: Write) -> None:
     path = write("t.csv", table_text(N, y=HALF))
     found = load(path, ("table",), target="y")
-    new = load_inputs(path, found.preprocessing)
-    assert new.targets is not None
-    assert [found.classes[k] for k in new.targets] == HALF
+    examples, notices = load_examples(path, found.preprocessing)
+    assert [found.classes[k] for k in examples.all()[1]] == HALF
+    assert notices == ()
 
 
 def test_titanic_as_it_is(real: Real) -> None:

@@ -104,7 +104,7 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
     ("a series in no order", "s.csv", DISORDERED, {"accepts": ("series",)}, "goes back in time; sort the file by 'time'"),
     ("a wrong time", "s.csv", cells(series_text(), (hours(400)[7], "soon")), {"accepts": ("series",)}, "row 9 has 'soon'"),
     ("a missing time", "s.csv", cells(series_text(), (hours(400)[7], "")), {"accepts": ("series",)}, "row 9 has ''"),
-    ("a series without times", "s.csv", GOOD, {"accepts": ("series",)}, "holds tables"),
+    ("a series without times", "s.csv", GOOD, {"accepts": ("series",)}, "needs a column of times"),
     ("a series without numbers", "s.csv", WORDS, {}, "needs a column of numbers"),
     ("a series with an absent target", "s.csv", series_text(), {"target": "xx"}, "did you mean 'x'|no column of numbers"),
     ("a constant series", "s.csv", "time,x\n" + "".join(f"{t},5\n" for t in hours(400)), {}, "needs a column of numbers"),

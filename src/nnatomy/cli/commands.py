@@ -78,8 +78,11 @@ def train(
     from nnatomy import experiments
 
     if resume is not None:
-        given = [flag for flag, value in (("ROOM", name), ("--data", data), ("--target", target), ("--epochs", epochs),
-                 ("--lr", lr), ("--batch-size", batch_size), ("--set", set_), ("--out", out)) if value is not None]  # fmt: skip
+        given = [flag for flag, value in (
+            ("ROOM", name), ("--data", data), ("--target", target), ("--keep", keep), ("--types", types), ("--labels", labels),
+            ("--window", window), ("--horizon", horizon), ("--limit", limit), ("--epochs", epochs), ("--lr", lr),
+            ("--batch-size", batch_size), ("--seed", seed or None), ("--budget", budget), ("--set", set_), ("--out", out),
+        ) if value not in (None, [])]  # fmt: skip
         if given:
             raise UserError(
                 f"--resume continues a run as it was begun, received {given[0]} too; leave it out, or start a new run."
@@ -117,17 +120,22 @@ def train(
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     data: Annotated[str | None, typer.Option(help="Another file, with targets; the run's own test data if not given.")] = None,
-    split: Annotated[str, typer.Option(help="Which part of the run's own data: train, validation or test.")] = "test",
+    split: Annotated[
+        str | None, typer.Option(help="Which part of the run's own data: train, validation or test (if not given).")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Measure a trained run on held-out data."""
     from nnatomy import experiments
-    from nnatomy.experiments.training import finite
+    from nnatomy.experiments.runs import finite
 
-    found = experiments.evaluate(run, data, split)
+    if data is not None and split is not None:
+        raise UserError(f"--split names a part of the run's own data, received it with --data {data}; leave one of them out.")
+    split = split or "test"
+    found = experiments.evaluate(run, data, split, progress=True)
     if as_json:
-        metrics = {name: finite(value) for name, value in found.metrics.items()}
-        _print_json({"run": str(run), "data": data, "split": split if data is None else None, "metrics": metrics})
+        where = {"run": str(run), "data": data, "split": split if data is None else None}
+        _print_json({**where, "metrics": finite(found.metrics)})
         return
     _metrics(found.metrics, f"Scores on {data or 'the run’s ' + split + ' data'}")
 
@@ -147,7 +155,7 @@ def predict(
 
     if out is not None and out.exists():
         raise UserError(f"--out must name a new file, {out} exists; choose another name or remove it.")
-    columns = experiments.predict(run, data)
+    columns = experiments.predict(run, data, progress=True)
     rows = list(zip(*columns.values(), strict=True))
     if as_json:
         _print_json({"run": str(run), "predictions": [dict(zip(columns, row, strict=True)) for row in rows]})

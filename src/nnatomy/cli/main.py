@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 
@@ -47,6 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = ["--debug", *(w for w in words if w != "--debug")] if debug else words
     try:
         found = app(args=words, prog_name="nnatomy", standalone_mode=False)
+        sys.stdout.flush()
         return found if isinstance(found, int) else 0
     except UserError as problem:
         return _refuse(problem, debug, str(problem))
@@ -55,8 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except typer.Exit as leave:
         return leave.exit_code
-    except BrokenPipeError:
-        sys.stderr.close()
+    except (BrokenPipeError, SystemExit):  # the reader has left, as head does; Rich tells it by SystemExit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
         return 0
     except MemoryError:
         return _refuse(MemoryError(), False, "This needs more memory than there is; lower --batch-size or --limit the data.")

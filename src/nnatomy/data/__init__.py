@@ -14,6 +14,7 @@ from nnatomy.data.dataset import (
     WindowSplit,
     batches,
 )
+from nnatomy.data.examples import load_examples
 from nnatomy.data.inputs import Inputs, load_inputs, preprocessing_from_json
 from nnatomy.data.load import KINDS, TASKS, load, names
 
@@ -35,6 +36,7 @@ __all__ = [
     "augmentation",
     "batches",
     "load",
+    "load_examples",
     "load_inputs",
     "names",
     "preprocessing_from_json",

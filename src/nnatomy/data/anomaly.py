@@ -16,7 +16,7 @@ from nnatomy.data.dataset import ArraySplit, Dataset, Timeline
 from nnatomy.data.series import Series, SeriesPreprocessing, averaged
 from nnatomy.errors import UserError, unknown_name
 
-__all__ = ["anomaly_dataset", "find_labels", "read_labels"]
+__all__ = ["anomaly_dataset", "find_labels", "marked_windows", "read_labels"]
 
 Array = npt.NDArray[Any]
 Interval = tuple[np.datetime64, np.datetime64]
@@ -50,8 +50,7 @@ def anomaly_dataset(
     length = window or WINDOW
     stride = max(1, length // 24)
     starts = np.arange(0, len(series.values) - length + 1, stride)
-    labelled = _labelled(series.times, intervals)
-    share = labelled[starts[:, None] + np.arange(length)].mean(axis=1) if len(starts) else np.zeros(0)
+    share = marked_windows(series.times, starts, length, intervals)
     early = starts + length <= EARLY * len(series.values)
     normal = np.flatnonzero(early & (share == 0))
     held = normal[int(0.85 * len(normal)) :]
@@ -97,11 +96,12 @@ def _stretch(series: Series) -> int:
     return next((s for s in STRETCHES if s > step and span / s >= 1000), 0)
 
 
-def _labelled(times: Array, intervals: Sequence[Interval]) -> Array:
+def marked_windows(times: Array, starts: Array, length: int, intervals: Sequence[Interval]) -> Array:
+    """Return the share of labelled rows in each window of `length` rows, by the rows where windows start."""
     inside = np.zeros(len(times), dtype=bool)
     for first, last in intervals:
         inside |= (times >= first) & (times <= last)
-    return inside
+    return np.asarray(inside[starts[:, None] + np.arange(length)].mean(axis=1)) if len(starts) else np.zeros(0)
 
 
 def find_labels(path: Path, notices: list[str]) -> list[Interval]:

@@ -129,17 +129,33 @@ def image_dataset(
 
 
 def read_image(path: Path, grey: bool) -> Array:
-    """Return one picture as uint8 [C, H, W]; raises UserError where Pillow is absent or the file is no picture."""
+    """Return one picture as uint8 [C, H, W], on white where it is transparent.
+
+    Raises UserError where Pillow is absent or the file is no picture.
+    """
     try:
         from PIL import Image
     except ImportError as error:
         raise UserError("Reading pictures needs Pillow; install it with `pip install pillow`.") from error
     try:
         with Image.open(path) as picture:
-            pixels = np.asarray(picture.convert("L" if grey else "RGB"))
+            pixels = np.asarray(_opaque(picture).convert("L" if grey else "RGB"))
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise UserError(f"{path} is not a picture that can be read; remove it or save it again as PNG.") from error
     return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+def _opaque(picture: Any) -> Any:
+    """Return a Pillow picture on white paper where it was transparent, and with 8 bits a pixel where it had 16."""
+    from PIL import Image
+
+    if picture.mode.startswith("I"):
+        values = np.asarray(picture).astype(np.int64)
+        return Image.fromarray((values // 257 if values.max() > 255 else values).clip(0, 255).astype(np.uint8))
+    if "A" not in picture.getbands() and "transparency" not in picture.info:
+        return picture
+    drawn = picture.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn)
 
 
 def _is_grey(paths: Sequence[Path]) -> bool:
@@ -157,7 +173,7 @@ def read_images(paths: Sequence[Path], size: tuple[int, int] | None, grey: bool)
         shrink = min(1.0, LARGEST / max(common))
         size = (max(1, round(common[0] * shrink)), max(1, round(common[1] * shrink)))
         if len(sizes) > 1 or shrink < 1:
-            notices.append(f"Pictures of {len(sizes)} sizes were brought to {size[0]} x {size[1]}; choose with resize.")
+            notices.append(f"Pictures of {len(sizes)} sizes were brought to {size[0]} x {size[1]}.")
     return np.stack([resize_images(p.astype(np.float32), size) for p in pictures]), notices
 
 

@@ -1,4 +1,4 @@
-"""New data for a trained model: the same reading and the saved preprocessing, without targets."""
+"""New data for a trained model: the same reading and the saved preprocessing, without targets (see examples.py)."""
 
 from __future__ import annotations
 
@@ -7,15 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from nnatomy.data.csvfile import RawTable, read_csv, read_text
 from nnatomy.data.dataset import Batch, Preprocessing
 from nnatomy.data.encoding import TablePreprocessing
 from nnatomy.data.generated import SequencePreprocessing
 from nnatomy.data.idx import is_idx, read_idx
 from nnatomy.data.images import SUFFIXES, ImagePreprocessing, read_images
-from nnatomy.data.sentences import WordPreprocessing
+from nnatomy.data.sentences import WordPreprocessing, read_sentences, reads_as_sentences
 from nnatomy.data.series import SeriesPreprocessing
 from nnatomy.data.text import CharacterPreprocessing
 from nnatomy.errors import UserError
@@ -37,12 +35,11 @@ PREPROCESSINGS: dict[str, type[Preprocessing]] = {
 
 @dataclass(frozen=True)
 class Inputs:
-    """What the model is called with, a name for each example, and the targets where the file has them."""
+    """What the model is called with, a name for each example, and what was noticed."""
 
     arrays: Batch
     rows: tuple[str, ...]
     notices: tuple[str, ...] = ()
-    targets: np.ndarray[Any, Any] | None = None
 
 
 def preprocessing_from_json(saved: Mapping[str, Any]) -> Preprocessing:
@@ -57,7 +54,7 @@ def preprocessing_from_json(saved: Mapping[str, Any]) -> Preprocessing:
 
 
 def load_inputs(source: str | Path, preprocessing: Preprocessing) -> Inputs:
-    """Return the model's inputs for a file of the kind it was trained on; targets in it are read where there are any.
+    """Return the model's inputs for a file of the kind it was trained on; targets in it are passed over.
 
     Tables and series: a CSV file. Images: a picture, a folder of pictures, or an idx file. Sentences: a text file, one a
     line. Text: a text file, the prompt. Raises UserError where the file is absent or does not fit what was trained on.
@@ -75,20 +72,17 @@ def load_inputs(source: str | Path, preprocessing: Preprocessing) -> Inputs:
     if not text.strip():
         raise UserError(f"{path} is empty; it should hold text.")
     if isinstance(preprocessing, WordPreprocessing):
-        sentences = [line for line in text.splitlines() if line.strip()]
+        labelled = reads_as_sentences(path)
+        sentences = read_sentences(path)[0] if labelled else [line for line in text.splitlines() if line.strip()]
         return Inputs(preprocessing.transform(sentences), tuple(sentences))
     if isinstance(preprocessing, CharacterPreprocessing):
-        return Inputs(preprocessing.transform(text), (path.name,))
+        return Inputs(preprocessing.transform(text.replace("\r\n", "\n")), (path.name,))
     raise UserError(f"A model of {preprocessing.kind} is not given files, received {path}; call it from Python with arrays.")
 
 
 def _table(table: RawTable, preprocessing: TablePreprocessing) -> Inputs:
     arrays, notices = preprocessing.encode(table)
-    targets = None
-    cells = table.columns.get(preprocessing.target or "")
-    if cells is not None and all(cells):
-        targets = preprocessing.encode_target(cells)
-    return Inputs(arrays, tuple(str(n + 1) for n in range(len(table))), tuple(notices), targets)
+    return Inputs(arrays, tuple(str(n + 1) for n in range(len(table))), tuple(notices))
 
 
 def _series(table: RawTable, preprocessing: SeriesPreprocessing) -> Inputs:

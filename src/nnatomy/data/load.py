@@ -93,6 +93,10 @@ def load(
     found = _from_name(str(source), options) if str(source) in names() else _from_path(Path(source).expanduser(), options)
     labels_unused = found.kind == "image" and "reconstruction" in options.tasks  # labelled images can be given back too
     if found.task not in options.tasks and not labels_unused:
+        if options.target is not None and "reconstruction" in options.tasks:
+            raise UserError(
+                f"This room gives its input back and takes no target, received {options.target!r}; leave out --target."
+            )
         by = f" by its target {found.preprocessing.to_json().get('target')!r}" if found.kind == "table" else ""
         raise UserError(
             f"This room does {_listed(options.tasks)}, {found.name} is a set for {found.task}{by}; "
@@ -115,6 +119,8 @@ def _refuse_unused(found: Dataset, source: str, options: _Options) -> None:
         "keep": (options.keep, table),
         "types": (options.types, table or series),
         "labels": (options.labels, found.task == "anomaly"),
+        "window": (options.window, found.kind in ("text", "series")),
+        "horizon": (options.horizon, found.task == "forecast"),
     }
     for option, (value, used) in given.items():
         if value and not used:
@@ -234,6 +240,11 @@ def _from_table(path: Path, options: _Options) -> Dataset:
     table = read_csv(path)
     timed = time_column(table, options.types)
     series_first = timed is not None and ("table" not in options.accepts or is_ordered(table, timed))
+    if timed is None and "series" in options.accepts and "table" not in options.accepts:
+        raise UserError(
+            f"A series needs a column of times such as 2024-01-31 13:00:00, {path} has {', '.join(table.columns)}; "
+            "add one, or name it with --types COLUMN=date."
+        )
     kind = _accept(str(path), ["series", "table"] if series_first else ["table"], options)
     if kind == "series" and timed is not None:
         series = read_series(path.stem, table, timed)

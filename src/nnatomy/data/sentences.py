@@ -17,7 +17,7 @@ from nnatomy.data.dataset import Batch, Dataset, Preprocessing, RaggedSplit
 from nnatomy.data.splits import split_rows
 from nnatomy.errors import UserError
 
-__all__ = ["WordPreprocessing", "load_sentences", "polarity_pair", "reads_as_sentences", "words"]
+__all__ = ["WordPreprocessing", "load_sentences", "polarity_pair", "read_sentences", "reads_as_sentences", "words"]
 
 Array = npt.NDArray[Any]
 PADDING, UNKNOWN = "<pad>", "<unk>"
@@ -130,6 +130,12 @@ def load_sentences(paths: tuple[Path, ...], seed: int) -> Dataset:
         text,
         outputs,
     )
+
+
+def read_sentences(path: Path) -> tuple[list[str], list[str]]:
+    """Return the sentences and labels of a (.neg, .pos) pair, by its folder or one of its files, or of lines with labels."""
+    pair = polarity_pair(path)
+    return _read_pair(pair) if pair else _read_labelled(path)
 
 
 def _official_parts(path: Path) -> tuple[Path, Path, Path] | None:

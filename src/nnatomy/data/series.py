@@ -162,19 +162,23 @@ class SeriesPreprocessing(Preprocessing):
 
     def transform(self, raw: RawTable) -> Batch:
         """Return (past[1, window, F],), the last window, for a forecast; (windows[n, window, F],) for anomalies."""
-        series = self._read(raw)
+        series = self.read(raw)
         scaled = self.standardise(series.values)
         return (scaled[self._starts(len(scaled))[:, None] + np.arange(self.window)],)
 
     def window_times(self, raw: RawTable) -> Array:
         """Return the time datetime64[s] of the first row of each window that `transform` cuts."""
-        series = self._read(raw)
+        series = self.read(raw)
         return np.asarray(series.times[self._starts(len(series.values))])
 
     def _starts(self, n: int) -> Array:
         return np.array([n - self.window]) if self.task == "forecast" else np.arange(0, n - self.window + 1, self.stride)
 
-    def _read(self, raw: RawTable) -> Series:
+    def read(self, raw: RawTable) -> Series:
+        """Return the columns that the model uses, in order of time and averaged as in training.
+
+        Raises UserError where a column is missing or the series is shorter than a window.
+        """
         absent = [c for c in (self.time, *self.columns) if c not in raw.columns]
         if absent:
             raise UserError(

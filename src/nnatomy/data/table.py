@@ -15,7 +15,7 @@ from nnatomy.data.encoding import Field, TablePreprocessing
 from nnatomy.data.splits import split_rows
 from nnatomy.errors import UserError, unknown_name
 
-__all__ = ["table_dataset"]
+__all__ = ["rows_with_target", "table_dataset"]
 
 Array = npt.NDArray[Any]
 FRACTIONS = (0.15, 0.2)  # of the rows for validation and for test: small tables need the larger test to be judged at all
@@ -49,7 +49,7 @@ def table_dataset(
     )
     notices: list[str] = []
     if target is not None:
-        table = _rows_with_target(table, target, task, notices)
+        table = rows_with_target(table, target, task, notices)
         kinds = {**kinds, target: "categorical" if task == "classification" else "numeric"}
     classes = _class_names(table.columns[target]) if target is not None and task == "classification" else ()
     place = {label: n for n, label in enumerate(classes)}
@@ -107,7 +107,8 @@ def _check_names(table: RawTable, target: str | None, keep: Sequence[str], recon
             raise unknown_name("column", column, names)
 
 
-def _rows_with_target(table: RawTable, target: str, task: str, notices: list[str]) -> RawTable:
+def rows_with_target(table: RawTable, target: str, task: str, notices: list[str]) -> RawTable:
+    """Return the rows that have a usable value of the target, and add a notice where others were left out."""
     cells = table.columns[target]
     good = [bool(c) and (task == "classification" or bool(np.isfinite(number(c)))) for c in cells]
     if all(good):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,9 +28,16 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def render(figure: Figure, kind: str) -> bytes:
-    """A figure as the bytes of a png or svg."""
+    """A figure as the bytes of a png or svg; dollars in users' names stay dollars and begin no formula."""
+    from matplotlib.text import Text
+
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and r"\mathdefault" not in text.get_text():  # Matplotlib's own, on logarithmic axes
+            text.set_parse_math("$" not in text.get_text())
     buffer = io.BytesIO()
-    figure.savefig(buffer, format=kind, dpi=110, bbox_inches="tight", metadata={"Date": None} if kind == "svg" else None)
+    with warnings.catch_warnings():  # characters that the font lacks and margins that long names overrun: nothing to mend
+        warnings.simplefilter("ignore")
+        figure.savefig(buffer, format=kind, dpi=110, bbox_inches="tight", metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import platform
 import sys
@@ -42,6 +43,13 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         raise UserError(
             f"{path} could not be written ({problem.strerror or problem}); free space or choose another --out."
         ) from None
+
+
+def finite(value: Any) -> Any:
+    """A value as JSON knows it, which has no NaN and no infinity: None stands for them."""
+    if isinstance(value, Mapping):
+        return {key: finite(item) for key, item in value.items()}
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
@@ -94,18 +102,12 @@ class Run:
     @classmethod
     def create(cls, name: str, out: str | Path | None = None) -> Run:
         """A new folder: `out`, which must be new or empty, or runs/<time>-<name>."""
-        if out is None:
-            stamp = datetime.now().strftime("%Y%m%d-%H%M%S")
-            folder = Path("runs") / f"{stamp}-{name}"
-            number = 1
-            while folder.exists():
-                number += 1
-                folder = Path("runs") / f"{stamp}-{name}-{number}"
-        else:
-            folder = Path(out)
-            if folder.exists() and not folder.is_dir():
-                raise UserError(f"--out names the folder of a run, {folder} is a file; choose another name.")
+        folder = Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}" if out is None else Path(out)
+        if folder.exists() and not folder.is_dir():
+            raise UserError(f"--out names the folder of a run, {folder} is a file; choose another name.")
         try:
+            if out is None:
+                return cls(_new_folder(folder))
             if folder.exists() and any(folder.iterdir()):
                 raise UserError(
                     f"A new run needs a new folder, {folder} is not empty; choose another --out, "
@@ -120,6 +122,8 @@ class Run:
     def open(cls, folder: str | Path) -> Run:
         """The run in a folder. Raises UserError where it is none."""
         path = Path(folder)
+        if path.is_file():
+            raise UserError(f"A run is a folder, {path} is a file; name the folder it lies in, {path.parent}.")
         if not path.is_dir():
             beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
             near = nearest_name(path.name, beside)
@@ -159,7 +163,7 @@ class Run:
         """Adds one line to metrics.jsonl."""
         try:
             with self.log.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps(finite(line)) + "\n")
         except OSError as problem:
             raise UserError(
                 f"{self.log} could not be written ({problem.strerror}); free space or choose another --out."
@@ -167,7 +171,19 @@ class Run:
 
     def rewind(self, lines: list[dict[str, Any]]) -> None:
         """Makes metrics.jsonl hold exactly `lines`: what came after a checkpoint is run again."""
-        write_atomically(self.log, "".join(json.dumps(line) + "\n" for line in lines))
+        write_atomically(self.log, "".join(json.dumps(finite(line)) + "\n" for line in lines))
+
+
+def _new_folder(path: Path) -> Path:
+    """Makes the folder, or the first of its numbered kin that is not taken, also by a run begun at the same moment."""
+    number, free = 1, path
+    while True:
+        try:
+            free.mkdir(parents=True)
+            return free
+        except FileExistsError:
+            number += 1
+            free = path.with_name(f"{path.name}-{number}")
 
 
 def environment() -> dict[str, Any]:

@@ -123,7 +123,7 @@ class Classification(Task):
 
 
 def _quietly(function: Any, *args: Any) -> Any:
-    """Without the warning about classes that a small split does not hold."""
+    """Without the warning about classes or a variance that a small split does not hold; the answer is NaN then."""
     import warnings
 
     with warnings.catch_warnings():
@@ -142,7 +142,7 @@ class Regression(Task):
         if not np.isfinite(guess).all():
             return Evaluation({"r2": -math.inf, "mae": math.inf, "rmse": math.inf}, {"targets": y, "predictions": guess})
         metrics = {
-            "r2": float(r2_score(y, guess)),
+            "r2": float(_quietly(r2_score, y, guess)),
             "mae": float(mean_absolute_error(y, guess)),
             "rmse": float(np.sqrt(np.mean((y - guess) ** 2))),
         }

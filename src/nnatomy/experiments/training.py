@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import signal
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -21,7 +22,7 @@ from nnatomy.experiments.discovery import Room
 from nnatomy.experiments.discovery import room as find_room
 from nnatomy.experiments.loop import Callback, Loop, Position
 from nnatomy.experiments.recipe import Recipe
-from nnatomy.experiments.runs import Run, environment, load_arrays
+from nnatomy.experiments.runs import Run, environment, finite, load_arrays
 from nnatomy.experiments.settings import override, plain
 from nnatomy.experiments.step import Step
 from nnatomy.experiments.tasks import Evaluation, Task, task_for
@@ -111,13 +112,8 @@ class Result:
             "epochs": self.epochs,
             "seconds": round(self.seconds, 3),
             "parameters": self.model.count_parameters(),
-            "metrics": {name: finite(value) for name, value in self.metrics.items()},
+            "metrics": finite(self.metrics),
         } | ({"interrupted": True} if self.interrupted else {})
-
-
-def finite(value: float) -> float | None:
-    """JSON knows no NaN and no infinity: null stands for them."""
-    return value if np.isfinite(value) else None
 
 
 def prepare(request: Request) -> Prepared:
@@ -257,8 +253,13 @@ def load_best(model: Module, run: Run) -> None:
     model.eval()
 
 
-def evaluate(folder: str | Path, source: str | Path | None = None, split: str = "test") -> Evaluation:
-    """Metrics of a trained run on one split of its own data, or on another file that holds targets."""
+def evaluate(
+    folder: str | Path, source: str | Path | None = None, split: str = "test", *, progress: bool = False
+) -> Evaluation:
+    """Metrics of a trained run on one split of its own data, or on another file that holds targets.
+
+    With `progress`, what was noticed in that file is told.
+    """
     if source is None:
         run = Run.open(folder)
         prepared = prepare(request_of(run))
@@ -267,16 +268,21 @@ def evaluate(folder: str | Path, source: str | Path | None = None, split: str = 
             raise UserError(f"--split must be train, validation or test, received {split!r}; give one of these.")
         return prepared.task.evaluate(prepared.model, getattr(prepared.dataset, split))
     prepared, _ = restore(folder)
-    inputs = data.load_inputs(_settled(source), prepared.dataset.preprocessing)
-    if inputs.targets is None:
-        raise UserError(f"To evaluate, {source} must hold the targets too; use nnatomy predict for a file without them.")
-    return prepared.task.evaluate(prepared.model, data.ArraySplit((*inputs.arrays, inputs.targets)))
+    examples, notices = data.load_examples(_settled(source), prepared.dataset.preprocessing)
+    if progress:
+        _tell(notices)
+    return prepared.task.evaluate(prepared.model, examples)
 
 
-def predict(folder: str | Path, source: str | Path) -> dict[str, list[Any]]:
-    """The answers of a trained run for a file, as columns; the first names the rows."""
+def predict(folder: str | Path, source: str | Path, *, progress: bool = False) -> dict[str, list[Any]]:
+    """The answers of a trained run for a file, as columns; the first names the rows.
+
+    With `progress`, what was noticed in the file is told.
+    """
     prepared, _ = restore(folder)
     inputs = data.load_inputs(_settled(source), prepared.dataset.preprocessing)
+    if progress:
+        _tell(inputs.notices)
     columns = prepared.task.predict(prepared.model, inputs.arrays)
     return {"row": list(inputs.rows)} | {name: values.tolist() for name, values in columns.items()}
 
@@ -346,8 +352,6 @@ def _stopping_on_ctrl_c(loop: Loop) -> Iterator[None]:
 
 def announce(prepared: Prepared) -> None:
     """Tells, before the work begins, what will be trained on what, and what was noticed in the data."""
-    import sys
-
     dataset = prepared.dataset
     sizes = ", ".join(
         f"{len(s):,} {name}"
@@ -359,13 +363,19 @@ def announce(prepared: Prepared) -> None:
     if inputs:
         shown = ", ".join(inputs[:24]) + (f" and {len(inputs) - 24} more" if len(inputs) > 24 else "")
         print(f"  inputs: {shown} (--types COLUMN=TYPE changes one)", file=sys.stderr)
-    for notice in dataset.notices:
+    _tell(dataset.notices)
+
+
+def _tell(notices: Sequence[str]) -> None:
+    for notice in notices:
         print(f"  note: {notice}", file=sys.stderr)
 
 
 def _settled(source: str | Path) -> str:
     """A path as an absolute one, so that a run can be continued from anywhere; a name as it is."""
     text = str(source)
+    if not text.strip():
+        raise UserError("Data are named by a data set's name or a path, received nothing; give one, for example digits.")
     if text in data.names():
         return text
     path = Path(text).expanduser()
