@@ -186,6 +186,14 @@ def _new_folder(path: Path) -> Path:
             free = path.with_name(f"{path.name}-{number}")
 
 
+def _blas() -> str:
+    """NumPy's matrix library and the processor it takes this one for: another choice rounds differently."""
+    from threadpoolctl import threadpool_info
+
+    found = [i for i in threadpool_info() if i["user_api"] == "blas" and "numpy" in i["filepath"]]
+    return ", ".join(f"{i['internal_api']} {i['version']} {i.get('architecture', '')}".strip() for i in found) or "unknown"
+
+
 def environment() -> dict[str, Any]:
     """What a reader needs to know of the machine and the versions to judge a run."""
     from importlib.metadata import PackageNotFoundError, version
@@ -205,5 +213,6 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "processors": os.cpu_count(),
         "backend": backends.current(),
+        "blas": _blas(),
         "packages": {name: installed(name) for name in packages},
     }
