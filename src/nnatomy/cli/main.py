@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = ["--debug", *(w for w in words if w != "--debug")] if debug else words
     try:
         found = app(args=words, prog_name="nnatomy", standalone_mode=False)
-        sys.stdout.flush()
+        print(end="", flush=True)
         return found if isinstance(found, int) else 0
     except UserError as problem:
         return _refuse(problem, debug, str(problem))
@@ -61,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
         return 0
     except MemoryError:
-        return _refuse(MemoryError(), False, "This needs more memory than there is; lower --batch-size or --limit the data.")
+        return _refuse(MemoryError(), False, "This needs more memory than there is; lower --batch-size, --limit the data or choose a smaller model.")
     except OSError as problem:
         where = f" {problem.filename}" if problem.filename else ""
         return _refuse(
@@ -89,5 +90,8 @@ def _refuse(problem: BaseException, debug: bool, sentence: str) -> int:
 
 
 def entry() -> None:
-    """What the installed `nnatomy` command calls."""
+    """What the installed `nnatomy` command calls; a character that the terminal cannot show is no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     sys.exit(main())

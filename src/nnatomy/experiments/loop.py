@@ -139,6 +139,8 @@ class Loop:
             weights = self.step.evaluated(self.state)
             with self.weights(weights):
                 metrics = self.task.evaluate(self.step.model, self.dataset.validation).metrics
+                if math.isnan(metrics["loss"]):  # the last step of the epoch broke the weights
+                    raise UserError(self._explain(metrics["loss"], self.dataset.validation.take(np.arange(1))))
             if better(self.recipe.metric, metrics[self.recipe.metric], at.best):
                 at.best, at.best_epoch = metrics[self.recipe.metric], at.epoch + 1
                 self.best = {name: np.array(a) for name, a in weights.items()}

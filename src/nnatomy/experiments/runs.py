@@ -154,9 +154,12 @@ class Run:
         lines = []
         for line in self.log.read_text(encoding="utf-8").splitlines():
             try:
-                lines.append(json.loads(line))
+                found = json.loads(line)
             except ValueError:
                 break
+            if not (isinstance(found, dict) and "epoch" in found):
+                raise UserError(f"{self.log} is damaged: line {len(lines) + 1} is no epoch of a run; restore it or train again.")
+            lines.append(found)
         return lines
 
     def append(self, line: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -14,6 +15,10 @@ from nnatomy.experiments.recipe import Recipe
 
 FIELDS = {"clip": 1.0, "patience": 1, "plateau": 1, "average": 0.999}
 """Fields of a recipe that --set may change, each with a value of its type."""
+FIELDS_BELOW = {"average": 1.0}
+"""Where they end, above 0."""
+FLAGS = ("epochs", "batch_size", "seed", "budget", "limit", "window", "horizon", "target", "data")
+"""What has a flag of its own."""
 
 
 def override(
@@ -58,11 +63,14 @@ def _set(recipe: Recipe, key: str, text: str) -> Recipe:
         return replace(recipe, options={**recipe.options, key: _parse(key, text, options[key])})
     if key in FIELDS:
         value = None if text.lower() == "none" else _parse(key, text, FIELDS[key])
-        if value is not None and value <= 0:
-            raise UserError(f"--set {key} must be positive, received {text}; give a larger number or none.")
+        if value is not None and not 0 < value < FIELDS_BELOW.get(key, math.inf):
+            rule = f"between 0 and {FIELDS_BELOW[key]:g}" if key in FIELDS_BELOW else "positive"
+            raise UserError(f"--set {key} must be {rule}, received {text}; give such a number or none.")
         return replace(recipe, **cast(Any, {key: value}))
     if key in rates:
         return replace(recipe, optimizer=partial(recipe.optimizer, **{key: _parse(key, text, rates[key])}))
+    if key in FLAGS:
+        raise UserError(f"--set changes the recipe, {key} has a flag of its own; give --{key.replace('_', '-')} {text}.")
     raise unknown_name("setting", key, [*options, *FIELDS, *rates, "optimizer", "schedule"])
 
 
