@@ -46,3 +46,10 @@ def __getattr__(name: str) -> Any:
         if name in layers.__all__:
             return getattr(layers, name)
     raise AttributeError(f"module 'nnatomy' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """What completion offers: all that is here, imported already or not."""
+    own = {name for name in globals() if not name.startswith("_")} - {"annotations", "importlib", "Any"}
+    layers = importlib.import_module("nnatomy.layers").__all__
+    return sorted(own | set(layers) | set(_LAZY) | {"NeuralClassifier", "NeuralRegressor", "__version__"})

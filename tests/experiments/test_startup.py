@@ -6,6 +6,8 @@ import json
 import subprocess
 import sys
 
+import nnatomy
+
 HEAVY = ("sklearn", "matplotlib", "torch", "tensorflow", "keras", "jax", "numba", "pandas", "typer", "rich")
 
 
@@ -18,6 +20,13 @@ def modules_after(code: str) -> set[str]:
 
 def test_import_nnatomy_brings_numpy_and_little_else() -> None:
     assert not modules_after("import nnatomy") & set(HEAVY)
+
+
+def test_completion_shows_what_is_imported_late() -> None:
+    shown = dir(nnatomy)
+    assert {"Linear", "optim", "experiments", "NeuralClassifier", "tanh"} <= set(shown)
+    assert all(hasattr(nnatomy, name) for name in shown)
+    assert not {"importlib", "Any", "annotations"} & set(shown)
 
 
 def test_list_imports_no_model_and_no_engine_beyond_the_core() -> None:
