@@ -44,8 +44,10 @@ class LeNet5(Module):
         self.f6 = Linear(120, 84)
         self.output = Linear(84, classes)
 
-    def forward(self, x: Float[Tensor, "batch 1 28 28"]) -> Float[Tensor, "batch classes"]:
-        """One score a class."""
+    def forward(self, x: Float[Tensor, "batch colours height width"]) -> Float[Tensor, "batch classes"]:
+        """One score a class. Raises UserError for images of another size."""
+        if x.shape[1:] != (1, 28, 28):
+            raise UserError(f"LeNet-5 reads grey images [batch, 1, 28, 28]. Received shape {x.shape}; resize them.")
         act = ACTIVATIONS[self.activation]
         x = self.s2(act(self.c1(x)))  # [batch, 6, 14, 14]
         x = self.s4(act(self.c3(x)))  # [batch, 16, 5, 5]

@@ -100,6 +100,8 @@ class LSTM(Module):
         `lengths`: steps at and past a sequence's length leave its state as it is and give zeros; the backward direction begins
         at each sequence's own end. `state`: where to begin (zeros if None), as an earlier call returned it.
         """
+        if len(x.shape) != 3 or x.shape[2] != self.inputs:
+            raise UserError(f"This LSTM reads sequences [batch, time, {self.inputs}]. Received shape {x.shape}.")
         alive = self._alive(x, lengths)
         y = x.swapaxes(0, 1)  # [time, batch, ...]: the steps lie side by side in memory
         h, c = self._begin(x, state)
