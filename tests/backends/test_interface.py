@@ -12,8 +12,7 @@ from nnatomy import backends
 from nnatomy.backends import B, interface, numpy_reference
 
 SOURCE = Path(nnatomy.__file__).parent
-ABOVE = [p for part in ("ops", "functional", "layers", "optim", "init.py", "random.py", "tensor.py", "graph.py")
-         for p in ([SOURCE / part] if part.endswith(".py") else (SOURCE / part).rglob("*.py"))]  # fmt: skip
+ABOVE = [p for p in SOURCE.rglob("*.py") if p.parent.name != "backends"]
 
 
 def attributes(path: Path, of: str) -> set[str]:

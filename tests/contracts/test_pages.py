@@ -53,6 +53,13 @@ def test_length_and_no_empty_lens(room: Room) -> None:
     assert not empty, f"next to nothing stands under {', '.join(empty)}"
 
 
+def test_table_of_verification_is_of_these_cases(room: Room) -> None:
+    """A new case, or a page copied from another room, needs `nnatomy verify --write`."""
+    table = sections(room)["8 Evaluation focus"].partition("<!-- table: verify -->")[2].partition("<!-- /table -->")[0]
+    rows = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in table.strip().splitlines()[2:]]
+    assert rows == [(case.name, twin) for case in room.cases for twin in ("PyTorch", "Keras")]
+
+
 def test_references(room: Room) -> None:
     text = sections(room)[f"{len(LENSES)} References"]
     items = re.findall(r"^\s*(?:[-*]|\d+\.)\s+(.+(?:\n(?!\s*(?:[-*]|\d+\.)\s)\s*\S.*)*)", text, flags=re.MULTILINE)

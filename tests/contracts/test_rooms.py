@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from recipe_data import skip_without_data
 
 import nnatomy
-from nnatomy.experiments.discovery import Room, rooms
+from nnatomy.experiments.discovery import FOLDER, Room, rooms
 from nnatomy.experiments.training import Request, prepare
 
 FILES = ("__init__.py", "model.py", "page.md", "torch_twin.py", "keras_twin.py", "recipe.py", "picture.py")
@@ -42,6 +42,12 @@ def test_folder_is_complete(room: Room) -> None:
     assert room.cases, f"{room.name} has no case"
     names = [case.name for case in room.cases]
     assert len(set(names)) == len(names), f"{room.name} has two cases of one name"
+
+
+def test_no_folder_is_half_a_room() -> None:
+    """Discovery goes by page.md: without one, no contract would see the folder."""
+    folders = {path.parent for path in FOLDER.glob("*/*/*.py")}
+    assert folders == {room.folder for room in rooms().values()}
 
 
 @pytest.mark.parametrize("twin", ["torch_twin", "keras_twin"])

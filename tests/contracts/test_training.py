@@ -52,7 +52,7 @@ def test_overfits_one_batch(room: Room, case: Case) -> None:
             return
         loss.backward()
         optimizer.step()
-    pytest.fail(f"{room.name}, {case.name}: the loss fell from {losses[0]:.3g} to {min(losses):.3g}, not by {case.overfit:g}")
+    pytest.fail(f"{room.name}, {case.name}: the loss fell from {losses[0]:.3g} to {min(losses):.3g}, not to {case.overfit:g}x")
 
 
 @pytest.mark.slow
