@@ -17,7 +17,7 @@ STYLE = """
 :root { color-scheme: light; }
 body { font: 16px/1.55 system-ui, "Segoe UI", Helvetica, Arial, sans-serif; color: #1f2937; background: #f6f7f9; margin: 0; }
 main { max-width: 1060px; margin: 0 auto; padding: 28px 20px 60px; }
-h1 { font-size: 1.7rem; margin: 0 0 4px; } h2 { font-size: 1.15rem; margin: 0 0 12px; }
+h1 { font-size: 1.7rem; margin: 0 0 4px; overflow-wrap: anywhere; } h2 { font-size: 1.15rem; margin: 0 0 12px; }
 section { background: #fff; border: 1px solid #e3e6ea; border-radius: 10px; padding: 20px 22px; margin: 18px 0;
   overflow-x: auto; }
 .cards { display: flex; flex-wrap: wrap; gap: 12px; margin: 18px 0 0; }
