@@ -97,14 +97,12 @@ class Verification:
     def page_rows(self) -> list[tuple[str, ...]]:
         """A heading and one row for each case and twin, for the room's page."""
         shown = ("outputs", "gradients", "weights")
-        rows: list[tuple[str, ...]] = [("Case", "Twin", *(f"{measure}, {p}" for p in LIMITS for measure in shown))]
+        rows: list[tuple[str, ...]] = [("Case", "Twin", *(f"{measure}, {' / '.join(LIMITS)}" for measure in shown))]
         by = {(c.case, c.twin, c.precision): c for c in self.comparisons}
         for case, twin in dict.fromkeys((c.case, c.twin) for c in self.comparisons):
-            row = [case, {"torch": "PyTorch", "keras": "Keras"}.get(twin, twin)]
-            for precision in LIMITS:
-                c = by.get((case, twin, precision))
-                row += [_short(c.differences[measure]) if c else "" for measure in shown]
-            rows.append(tuple(row))
+            found = [by.get((case, twin, precision)) for precision in LIMITS]
+            cells = [" / ".join(_short(c.differences[measure]) if c else "-" for c in found) for measure in shown]
+            rows.append((case, {"torch": "PyTorch", "keras": "Keras"}.get(twin, twin), *cells))
         return rows
 
 
