@@ -15,8 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 
+from nnatomy import experiments
 from nnatomy.cli import main
 from nnatomy.data.images import read_image
+from nnatomy.errors import UserError
 from nnatomy.experiments.runs import Run
 
 WAVE = [math.sin(i / 5) + 0.1 * math.cos(i * i) for i in range(260)]
@@ -226,3 +228,32 @@ def test_a_terminal_without_unicode_and_no_terminal_at_all(line: str, tmp_path: 
     assert found.stdout.isascii()
     if "--json" in line:
         _strict(found.stdout)
+
+
+@pytest.mark.parametrize(
+    ("options", "needed"),
+    [
+        ({"epochs": "3"}, "a whole number for epochs"),
+        ({"epochs": 1.5}, "a whole number for epochs"),
+        ({"seed": None}, "a whole number for seed"),
+        ({"limit": 2.5}, "a whole number for limit"),
+        ({"lr": "fast"}, "a number for lr"),
+        ({"budget": "soon"}, "90s, 5m or 1h"),
+        ({"settings": ["hidden"]}, "a dictionary for settings"),
+        ({"types": ["a=numeric"]}, "a dictionary for types"),
+        ({"data": np.ones((3, 3))}, "NeuralClassifier"),
+        ({"out": 5}, "a path for out"),
+        ({"room": None}, "a name or a path for room"),
+        ({"epoch": 3}, "Received epoch"),
+    ],
+)
+def test_train_in_python_names_the_wrong_option(options: dict[str, Any], needed: str) -> None:
+    with pytest.raises(UserError, match=needed):
+        experiments.train(**({"room": "mlp", "data": "iris"} | options))
+
+
+def test_train_in_python_takes_numpy_numbers_and_times(tmp_path: Path) -> None:
+    found = experiments.train(
+        "mlp", "iris", epochs=np.int64(1), lr=np.float32(0.1), budget="5m", limit=9, out=tmp_path / "run", report=False
+    )
+    assert found.prepared.request.budget == 300

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -76,6 +75,7 @@ def train(
 ) -> int:
     """Train a room on its own data or yours; writes a folder with the model, its scores and a report."""
     from nnatomy import experiments
+    from nnatomy.experiments.settings import parse_seconds
 
     if resume is not None:
         given = [flag for flag, value in (
@@ -96,7 +96,7 @@ def train(
         result = experiments.train(
             name, data, out=out, progress=True, target=target, keep=tuple(keep or ()), types=_pairs(types, "--types"),
             labels=labels, window=window, horizon=horizon, limit=limit, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
-            budget=None if budget is None else _seconds(budget), backend=backend, offline=offline,
+            budget=None if budget is None else parse_seconds(budget), backend=backend, offline=offline,
             settings=_pairs(set_, "--set"),
         )  # fmt: skip
     if result.interrupted:
@@ -232,13 +232,6 @@ def _pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
             raise UserError(f"{flag} takes name=value, received {text!r}; for example {flag} {example}.")
         pairs[key] = value
     return pairs
-
-
-def _seconds(text: str) -> float:
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip().lower())
-    if match is None:
-        raise UserError(f"--budget takes a time such as 90s, 5m or 1h, received {text!r}.")
-    return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def _metrics(metrics: dict[str, float], title: str) -> None:

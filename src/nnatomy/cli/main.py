@@ -62,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
         return 0
     except MemoryError:
-        return _refuse(MemoryError(), False, "This needs more memory than there is; lower --batch-size, --limit the data or choose a smaller model.")
+        sentence = "This needs more memory than there is; lower --batch-size, --limit the data or choose a smaller model."
+        return _refuse(MemoryError(), False, sentence)
     except OSError as problem:
         where = f" {problem.filename}" if problem.filename else ""
         return _refuse(

@@ -151,14 +151,14 @@ class Run:
         """The lines of metrics.jsonl; a last line that was cut short is left out."""
         if not self.log.is_file():
             return []
-        lines = []
+        lines: list[dict[str, Any]] = []
         for line in self.log.read_text(encoding="utf-8").splitlines():
             try:
                 found = json.loads(line)
             except ValueError:
                 break
             if not (isinstance(found, dict) and "epoch" in found):
-                raise UserError(f"{self.log} is damaged: line {len(lines) + 1} is no epoch of a run; restore it or train again.")
+                raise UserError(f"{self.log} is damaged: line {len(lines) + 1} is no epoch; restore it or train again.")
             lines.append(found)
         return lines
 

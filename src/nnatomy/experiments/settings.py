@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -54,6 +55,14 @@ def override(
     for key, text in chosen.items():
         recipe = _set(recipe, key, text)
     return recipe
+
+
+def parse_seconds(text: str) -> float:
+    """A time such as 90s, 5m or 1h in seconds; a number alone counts seconds. Raises UserError for other text."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip().lower())
+    if match is None:
+        raise UserError(f"--budget takes a time such as 90s, 5m or 1h, received {text!r}.")
+    return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def _set(recipe: Recipe, key: str, text: str) -> Recipe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import shlex
 import signal
 import sys
@@ -9,6 +10,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +25,7 @@ from nnatomy.experiments.discovery import room as find_room
 from nnatomy.experiments.loop import Callback, Loop, Position
 from nnatomy.experiments.recipe import Recipe
 from nnatomy.experiments.runs import Run, environment, finite, load_arrays
-from nnatomy.experiments.settings import override, plain
+from nnatomy.experiments.settings import override, parse_seconds, plain
 from nnatomy.experiments.step import Step
 from nnatomy.experiments.tasks import Evaluation, Task, task_for
 from nnatomy.layers.module import Module
@@ -178,8 +180,11 @@ def train(
     unknown = set(asked) - set(Request.__dataclass_fields__)
     if unknown:
         raise UserError(f"train() takes {', '.join(Request.__dataclass_fields__)}. Received {', '.join(sorted(unknown))}.")
-    settings = {k: _as_text(v) for k, v in (asked.pop("settings", None) or {}).items()}
-    request = Request(room, None if data is None else _settled(data), settings=settings, **_settled_labels(asked))
+    for name, value in (("room", room), ("data", data), ("out", out)):
+        if not isinstance(value, str | PathLike | None) or (name == "room" and value is None):
+            remedy = "wrap arrays in nn.NeuralClassifier or nn.NeuralRegressor" if name == "data" else "give it as text"
+            raise UserError(f"train() takes a name or a path for {name}, received {type(value).__name__}; {remedy}.")
+    request = Request(room, None if data is None else _settled(data), **{k: _settled_option(k, v) for k, v in asked.items()})
     prepared = prepare(request)
     if progress:
         announce(prepared)
@@ -382,12 +387,26 @@ def _settled(source: str | Path) -> str:
     return str(path.resolve()) if path.exists() else text
 
 
-def _settled_labels(asked: dict[str, Any]) -> dict[str, Any]:
-    if asked.get("labels") is not None:
-        asked["labels"] = _settled(asked["labels"])
-    if "keep" in asked:
-        asked["keep"] = tuple(asked["keep"])
-    return asked
+def _settled_option(name: str, value: Any) -> Any:
+    """An option of `Request` as the plain value that a run's folder holds; raises UserError for one of another type."""
+    if value is None and name not in ("seed", "backend"):
+        return {"keep": (), "types": {}, "settings": {}}.get(name)
+    try:
+        if name in ("window", "horizon", "limit", "epochs", "batch_size", "seed"):
+            return operator.index(value)
+        if name in ("lr", "budget"):
+            return parse_seconds(value) if name == "budget" and isinstance(value, str) else float(value)
+        if name == "keep":
+            return (value,) if isinstance(value, str) else tuple(map(str, value))
+        if name in ("types", "settings"):
+            return {str(k): _as_text(v) for k, v in value.items()}
+    except UserError:
+        raise
+    except (TypeError, ValueError, AttributeError):
+        kinds = {"lr": "a number", "budget": "seconds or a time such as 5m", "keep": "names of columns"}
+        kind = kinds.get(name, "a dictionary" if name in ("types", "settings") else "a whole number")
+        raise UserError(f"train() takes {kind} for {name}, received {value!r}; give it so.") from None
+    return _settled(value) if name == "labels" else value
 
 
 def _listed(value: Any) -> Any:
