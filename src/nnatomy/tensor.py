@@ -20,9 +20,12 @@ _ops: Any = None  # the table of operations; ops/ puts itself here when it is im
 
 
 def bind(table: Any) -> None:
-    """Tells Tensor where its operators are spelled out."""
+    """Tells Tensor where its operators are spelled out; methods without a word of their own take the operation's."""
     global _ops
     _ops = table
+    for name, method in vars(Tensor).items():
+        if callable(method) and not method.__doc__ and hasattr(table, name):
+            method.__doc__ = getattr(table, name).__doc__
 
 
 class Tensor:

@@ -243,3 +243,16 @@ def test_preparation_trains_nothing_and_is_repeatable() -> None:
     for name, value in a.model.state_dict().items():
         np.testing.assert_array_equal(value, b.model.state_dict()[name])
     assert replace(a.request, seed=3) != a.request
+
+
+def test_a_text_run_continues_a_prompt(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    book = tmp_path / "book.txt"
+    book.write_text("the cat sat on the mat and the dog sat on the log. " * 120)
+    experiments.train("lstm", book, epochs=6, window=32, settings={"hidden": 32}, out=tmp_path / "r", report=False)
+    (tmp_path / "prompt.txt").write_text("the cat ")
+    for _ in range(2):  # the same each time
+        assert main(["predict", str(tmp_path / "r"), "--data", str(tmp_path / "prompt.txt"), "--json"]) == 0
+    first, second = (json.loads(line)["predictions"][0] for line in capsys.readouterr().out.splitlines())
+    assert first == second
+    assert len(first["continuation"]) == 200
+    assert {"sat", "the", "on"} & set(first["continuation"].split())

@@ -18,7 +18,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON objec
 def list_(
     family: Annotated[str | None, typer.Option(help="Only the rooms of one family.")] = None, as_json: Json = False
 ) -> None:
-    """List the rooms: one for each architecture, in the order of their years."""
+    """List the rooms: one for each architecture, by year."""
     from nnatomy.experiments.discovery import rooms
 
     found = [room for room in rooms().values() if family in (None, room.family)]
@@ -34,7 +34,7 @@ def list_(
 
 
 def info(name: Annotated[str, typer.Argument(help="A room, as nnatomy list shows it.")], as_json: Json = False) -> None:
-    """Show a room's page: what the architecture is, why, how, when, and its sources."""
+    """Show a room's page: what it is, why, how, when, sources."""
     from nnatomy.atlas.terminal import show_page
     from nnatomy.experiments.discovery import room
 
@@ -50,14 +50,14 @@ def train(
     data: Annotated[
         str | None, typer.Option(help="A data set's name, or a path: CSV, MNIST folder, image folder, text.")
     ] = None,
-    target: Annotated[str | None, typer.Option(help="The column to foretell.")] = None,
+    target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
     keep: Annotated[list[str] | None, typer.Option(help="A column to keep although it gives the target away.")] = None,
     types: Annotated[
         list[str] | None, typer.Option(metavar="COLUMN=TYPE", help="What a column is: numeric, categorical ...")
     ] = None,
     labels: Annotated[str | None, typer.Option(help="A JSON file with labelled anomalies.")] = None,
     window: Annotated[int | None, typer.Option(help="Tokens or rows that the model sees at once.")] = None,
-    horizon: Annotated[int | None, typer.Option(help="Rows to foretell.")] = None,
+    horizon: Annotated[int | None, typer.Option(help="Rows to forecast.")] = None,
     limit: Annotated[int | None, typer.Option(help="Use at most so many examples of each split.")] = None,
     epochs: Annotated[int | None, typer.Option(help="Times through the training data.")] = None,
     batch_size: Annotated[int | None, typer.Option(help="Examples in one step.")] = None,
@@ -73,8 +73,12 @@ def train(
     offline: Annotated[bool, typer.Option("--offline", help="Never download.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Train a room on its own data or yours; writes a folder with the model, its scores and a report."""
+    """Train a room on its own data or on yours.
+
+    Writes a folder with the model, its scores and a report.
+    """
     from nnatomy import experiments
+    from nnatomy.experiments.callbacks import counted
     from nnatomy.experiments.settings import parse_seconds
 
     if resume is not None:
@@ -109,7 +113,7 @@ def train(
         return 0
     if result.stopped:
         print(f"Stopped after epoch {result.epochs}: {result.stopped}.")
-    _metrics(result.metrics, f"Test scores after {result.epochs} epochs in {result.seconds:.1f} s")
+    _metrics(result.metrics, f"Test scores after {counted(result.epochs, 'epoch')} in {result.seconds:.1f} s")
     wanted = result.prepared.recipe.score if result.prepared.request.data is None else {}
     for metric, goal in wanted.items():
         print(f"The recipe's goal for {metric} is {goal:g}.")
@@ -175,7 +179,10 @@ def verify(
     write: Annotated[bool, typer.Option("--write", help="Fill the tables of the rooms' pages.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Hold rooms against their PyTorch and Keras twins: outputs, gradients and weights after three steps."""
+    """Hold rooms against their PyTorch and Keras twins.
+
+    Compares outputs, gradients and the weights after three steps, in double and in single precision.
+    """
     from nnatomy.experiments.discovery import room, rooms
     from nnatomy.experiments.verification import show, verify_rooms
 
@@ -195,7 +202,10 @@ def draw(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw how an architecture works, from a trained model: a run's, or one that is trained for it now."""
+    """Draw how an architecture works, from a trained model.
+
+    A run's model, or one that is trained for the picture now.
+    """
     from nnatomy import experiments
 
     path, source = experiments.draw(what, out)
@@ -206,7 +216,7 @@ def draw(
 
 
 def doctor(as_json: Json = False) -> int:
-    """Check this machine: Python, packages, extras, data folders, and that a small network learns."""
+    """Check the installation, and that a small network learns."""
     from nnatomy.cli.doctor import examine
 
     checks = examine()

@@ -11,7 +11,10 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-CORE = ("numpy", "numba", "scipy", "scikit-learn", "matplotlib", "rich", "typer", "safetensors", "jaxtyping", "pooch")
+CORE = (
+    "numpy", "numba", "scipy", "scikit-learn", "matplotlib", "rich", "typer", "safetensors", "jaxtyping", "pooch",
+    "threadpoolctl",
+)  # fmt: skip
 EXTRAS = {
     "verify": ("torch", "keras", "tensorflow-cpu"),
     "jax": ("jax",),

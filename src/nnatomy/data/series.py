@@ -1,4 +1,4 @@
-"""Tables with a column of times as series: reading, filling gaps, standardising, and windows for foretelling the future."""
+"""Tables with a column of times as series: reading, filling gaps, standardising, and windows for forecasting."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def forecast_dataset(
     if target is None:
         target = series.columns[-1]
         if len(series.columns) > 1:
-            notices.append(f"The last column, {target!r}, is foretold; choose with --target.")
+            notices.append(f"The last column, {target!r}, is forecast; choose with --target.")
     if target not in series.columns:
         raise unknown_name("column of numbers", target, series.columns)
     series = _from_first_target(series, target, notices)
@@ -246,7 +246,7 @@ def forecast_dataset(
         (second - past, end),
     )  # what lies before a part may be looked at, not foretold
     splits = [SeriesSplit(values[a:b], column, past, future) for a, b in bounds]
-    text = f"{len(series.values)} rows of {len(series.columns)} columns; {past} rows foretell {future} of {target}"
+    text = f"{len(series.values)} rows of {len(series.columns)} columns; {past} rows forecast {future} of {target}"
     shape = (past, len(series.columns))
     return Dataset(
         series.name, "series", "forecast", splits[0], splits[1], splits[2], (), preprocessing, tuple(notices), shape, text, 1

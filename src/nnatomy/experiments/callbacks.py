@@ -206,6 +206,11 @@ class Progress(Callback):
         print(text, file=sys.stderr, flush=True)
 
 
+def counted(n: int, noun: str) -> str:
+    """1 epoch, 2 epochs."""
+    return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
 def clock(seconds: float) -> str:
     """Seconds as people say them: 42 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 60:

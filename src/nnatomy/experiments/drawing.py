@@ -141,7 +141,7 @@ def residuals(arrays: dict[str, Any]) -> Figure:
 
 
 def forecasts(arrays: dict[str, Any]) -> Figure:
-    """Three test windows foretold, and how the error grows with the horizon."""
+    """Three test windows forecast, and how the error grows with the horizon."""
     from matplotlib.figure import Figure
 
     y, guess = arrays["targets"][..., 0], arrays["predictions"][..., 0]
@@ -149,7 +149,7 @@ def forecasts(arrays: dict[str, Any]) -> Figure:
     panels = figure.subplots(1, 3)
     for axes, at in zip(panels[:2], (len(y) // 4, 3 * len(y) // 4), strict=True):
         axes.plot(range(1, y.shape[1] + 1), y[at], color=GREY, label="true", marker="o", ms=3)
-        axes.plot(range(1, y.shape[1] + 1), guess[at], color=BLUE, label="foretold", marker="o", ms=3)
+        axes.plot(range(1, y.shape[1] + 1), guess[at], color=BLUE, label="forecast", marker="o", ms=3)
         axes.set(title=f"Test window {at}", xlabel="steps ahead")
         axes.legend(frameon=False, fontsize=9)
     panels[2].plot(range(1, y.shape[1] + 1), np.abs(y - guess).mean(axis=0), color=ORANGE, marker="o", ms=3)

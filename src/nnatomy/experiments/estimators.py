@@ -173,7 +173,7 @@ class NeuralRegressor(RegressorMixin, _Neural):  # type: ignore[misc]
         return self
 
     def predict(self, X: Any) -> Array:
-        """The values foretold, shaped as the targets were."""
+        """The predicted values, shaped as the targets were."""
         outputs = self._outputs(X)
         values = np.asarray(self._target_scaler.inverse_transform(outputs))
         return values[:, 0] if self._flat else values

@@ -8,6 +8,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from nnatomy.experiments import drawing
+from nnatomy.experiments.callbacks import counted
 from nnatomy.experiments.runs import write_atomically
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def render(result: Result) -> str:
 <title>{html.escape(title)}</title><style>{STYLE}</style></head><body><main>
 <h1>{html.escape(title)}</h1>
 <p class="quiet">{html.escape(room.front["idea"])}</p>
-<p class="quiet">{result.epochs} epochs in {result.seconds:.1f} s, {result.model.count_parameters():,} parameters,
+<p class="quiet">{counted(result.epochs, "epoch")} in {result.seconds:.1f} s, {result.model.count_parameters():,} parameters,
 seed {prepared.request.seed}.{best}{stopped}</p>
 <div class="cards">{cards}</div>
 <p class="quiet">Measured on the test split, which took no part in training or in choosing the best epoch.</p>

@@ -15,6 +15,7 @@ from nnatomy.experiments.recipe import Recipe
 from nnatomy.functional import softmax
 from nnatomy.graph import no_grad
 from nnatomy.layers.module import Module
+from nnatomy.random import Generator
 from nnatomy.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -156,7 +157,7 @@ class Regression(Task):
 
 
 class Forecast(Task):
-    """Errors of foretold windows, standardised as the papers report them and in the target's units, against the last value."""
+    """Errors of forecast windows, standardised as the papers report them and in the target's units, against the last value."""
 
     def measure(self, outputs: Array, targets: Array) -> Evaluation:
         error = outputs.astype(np.float64).reshape(targets.shape) - targets
@@ -187,8 +188,11 @@ class Forecast(Task):
         return {f"step_{h + 1}": values[:, h, 0] for h in range(values.shape[1])}
 
 
+WRITTEN, TEMPERATURE = 200, 0.7  # how much is written after a prompt, and how far from the likeliest it strays
+
+
 class Language(Task):
-    """How well the next token is foretold, in nats, bits and perplexity, against the unigram entropy of the text."""
+    """How well the next token is predicted, in nats, bits and perplexity, against the unigram entropy of the text."""
 
     def measure(self, outputs: Array, targets: Array) -> Evaluation:
         raise TypeError("Language is measured batch by batch; see evaluate().")
@@ -217,9 +221,20 @@ class Language(Task):
             }
         )
 
+    def predict(self, model: Module, inputs: tuple[Array, ...], batch_size: int = 256) -> dict[str, Array]:
+        """How the text goes on: WRITTEN tokens, each drawn from the probabilities after the window before it."""
+        window, generator = self.dataset.input_shape[0], Generator(0)
+        tokens = inputs[0]
+        for _ in range(WRITTEN):
+            scores = np.asarray(self.recipe.decide(forward(model, (tokens[:, -window:],))).data)[:, -1]
+            p = np.asarray(softmax(scores.astype(np.float64) / TEMPERATURE, axis=-1))
+            drawn = (p.cumsum(axis=-1) < generator.uniform((len(p), 1), dtype="float64")).sum(axis=-1)
+            tokens = np.concatenate([tokens, drawn[:, None]], axis=1)
+        return self.answer(tokens[:, -WRITTEN:], inputs)
+
     def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
         characters = np.array(getattr(self.dataset.preprocessing, "vocabulary"))  # noqa: B009
-        return {"next": characters[outputs[:, -1].argmax(axis=-1)]}
+        return {"continuation": np.array(["".join(characters[row]) for row in outputs])}
 
 
 class Reconstruction(Task):

@@ -210,6 +210,8 @@ def resume(folder: str | Path, *, callbacks: Sequence[Callback] = (), progress: 
     if not run.last.exists():
         return _fit(prepared, run, Position(), {}, None, [], callbacks, progress, report)
     state, position, best, saved = cb.load_checkpoint(run)
+    if progress and (position.stopped or position.epoch >= prepared.recipe.epochs):
+        print("This run was complete: nothing is left to train, its scores are measured again.", file=sys.stderr)
     return _fit(prepared, run, position, best, state, saved, callbacks, progress, report)
 
 
