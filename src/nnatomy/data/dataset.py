@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -198,7 +198,6 @@ class Dataset:
     outputs: int  # classes, regression targets, vocabulary size, foretold columns
     columns: tuple[Column, ...] = ()
     timeline: Timeline | None = None
-    extras: Mapping[str, Any] = field(default_factory=dict)  # plain values a room may use, such as "vocabulary"
 
 
 def batches(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,15 +30,22 @@ class Evaluation:
     arrays: dict[str, Array] = field(default_factory=dict)
 
 
-def forward(model: Module, arrays: tuple[Array, ...]) -> Any:
-    """The model's output for a batch of inputs (targets not among them), in evaluation mode and unrecorded."""
+@contextmanager
+def _evaluating(model: Module) -> Iterator[None]:
+    """A block in which the model behaves as after training, nothing is recorded, and overflow makes no noise."""
     training = model.training
     model.eval()
     try:
         with no_grad(), np.errstate(all="ignore"):
-            return model(*[Tensor(a) for a in arrays])
+            yield
     finally:
         model.train(training)
+
+
+def forward(model: Module, arrays: tuple[Array, ...]) -> Any:
+    """The model's output for a batch of inputs (targets not among them), in evaluation mode and unrecorded."""
+    with _evaluating(model):
+        return model(*[Tensor(a) for a in arrays])
 
 
 class Task(ABC):
@@ -54,17 +62,14 @@ class Task(ABC):
         """What the outputs of a batch are measured against."""
         return batch[-1]
 
-    def evaluate(self, model: Module, split: Split, batch_size: int = 256, limit: int | None = None) -> Evaluation:
-        """Metrics over a split, or its first `limit` examples; "loss" is the recipe's, averaged over examples."""
+    def evaluate(self, model: Module, split: Split, batch_size: int = 256) -> Evaluation:
+        """Metrics over a split; "loss" is the recipe's, averaged over examples."""
         total, outputs, targets = 0.0, [], []
         count = 0
-        for batch in _first(split, batch_size, limit):
+        for batch in batches(split, batch_size):
             out = forward(model, batch[:-1])
-            with no_grad(), np.errstate(all="ignore"):
-                training = model.training
-                model.eval()
+            with _evaluating(model):
                 total += float(self.recipe.loss(model, *[Tensor(a) for a in batch]).item()) * len(batch[-1])
-                model.train(training)
             outputs.append(np.asarray(self.recipe.decide(out).data))
             targets.append(self.target(batch))
             count += len(batch[-1])
@@ -83,12 +88,6 @@ class Task(ABC):
     @abstractmethod
     def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
         """Decided outputs as columns for a user."""
-
-
-def _first(split: Split, batch_size: int, limit: int | None) -> Iterator[tuple[Array, ...]]:
-    n = len(split) if limit is None else min(limit, len(split))
-    for start in range(0, n, batch_size):
-        yield split.take(np.arange(start, min(start + batch_size, n)))
 
 
 class Classification(Task):
@@ -170,13 +169,13 @@ class Forecast(Task):
         }
         return Evaluation(metrics, {"targets": y, "predictions": guess})
 
-    def evaluate(self, model: Module, split: Split, batch_size: int = 256, limit: int | None = None) -> Evaluation:
-        found = super().evaluate(model, split, batch_size, limit)
+    def evaluate(self, model: Module, split: Split, batch_size: int = 256) -> Evaluation:
+        found = super().evaluate(model, split, batch_size)
         whole = getattr(split, "targets", None)
         columns = list(whole) if whole is not None else None
         errors = [
             np.abs(batch[0][:, -1:, columns] - batch[-1]).mean(axis=(1, 2))
-            for batch in _first(split, 1024, limit)
+            for batch in batches(split, 1024)
             if columns is not None and batch[-1].ndim == 3
         ]
         naive = {"naive_mae": float(np.concatenate(errors).mean())} if errors else {}
@@ -197,10 +196,10 @@ class Language(Task):
     def measure(self, outputs: Array, targets: Array) -> Evaluation:
         raise TypeError("Language is measured batch by batch; see evaluate().")
 
-    def evaluate(self, model: Module, split: Split, batch_size: int = 64, limit: int | None = None) -> Evaluation:
+    def evaluate(self, model: Module, split: Split, batch_size: int = 64) -> Evaluation:
         total, hits, count = 0.0, 0, 0
         counts = np.zeros(self.dataset.outputs, np.int64)
-        for tokens, following in _first(split, batch_size, limit):
+        for tokens, following in batches(split, batch_size):
             scores = np.asarray(self.recipe.decide(forward(model, (tokens,))).data)
             with np.errstate(all="ignore"):
                 top = scores.max(axis=-1, keepdims=True)
@@ -259,11 +258,11 @@ class Reconstruction(Task):
 class Anomaly(Reconstruction):
     """The error of each window as its anomaly score; AUC where the data set labels the test windows."""
 
-    def evaluate(self, model: Module, split: Split, batch_size: int = 256, limit: int | None = None) -> Evaluation:
+    def evaluate(self, model: Module, split: Split, batch_size: int = 256) -> Evaluation:
         from sklearn.metrics import average_precision_score, roc_auc_score
 
-        found = super().evaluate(model, split, batch_size, limit)
-        flags, scores = np.concatenate([batch[-1] for batch in _first(split, 1024, limit)]), found.arrays["errors"]
+        found = super().evaluate(model, split, batch_size)
+        flags, scores = np.concatenate([batch[-1] for batch in batches(split, 1024)]), found.arrays["errors"]
         arrays = found.arrays | {"labels": flags, "scores": scores}
         if len(np.unique(flags)) < 2:
             return Evaluation(found.metrics, arrays)
@@ -290,4 +289,4 @@ def task_for(recipe: Recipe, dataset: Dataset) -> Task:
     return TASKS[name](recipe, dataset)
 
 
-__all__ = ["TASKS", "Evaluation", "Task", "batches", "forward", "task_for"]
+__all__ = ["TASKS", "Evaluation", "Task", "forward", "task_for"]
