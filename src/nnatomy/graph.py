@@ -132,7 +132,8 @@ def backward(
         elif node.args is None:
             raise RuntimeError(FREED)
         else:
-            gs = pending[node] = [None] * (len(node.out) if type(node.out) is tuple else 1)
+            count = len(node.out) - node.primitive.saved if type(node.out) is tuple else 1
+            gs = pending[node] = [None] * count
             gs[t.index] = g
             heappush(queue, (-node.order, node))
 

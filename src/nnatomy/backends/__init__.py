@@ -6,14 +6,27 @@ Nothing above `ops/` knows which. `B` is the active backend: `B.exp(x)` calls it
 from __future__ import annotations
 
 import importlib
+import importlib.util
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
-from nnatomy.errors import unknown_name
+from nnatomy.errors import UserError, unknown_name
 
-MODULES = {"numpy": "nnatomy.backends.numpy_reference"}
+_MODES = ("auto", "fast", "reference")
+
+
+def kernels() -> str:
+    """What NNATOMY_KERNELS says: "auto" (kernels where they pay), "fast" (wherever there is one) or "reference" (none)."""
+    mode = os.environ.get("NNATOMY_KERNELS") or "auto"
+    if mode not in _MODES:
+        raise UserError(f'NNATOMY_KERNELS must be "auto", "fast" or "reference". Received {mode!r}; unset it for "auto".')
+    return "reference" if importlib.util.find_spec("numba") is None else mode
+
+
+MODULES = {"numpy": "nnatomy.backends.numpy_reference" if kernels() == "reference" else "nnatomy.backends.numpy_fast"}
 """Backends by the name that a user gives."""
 
 B: Any = SimpleNamespace()

@@ -23,12 +23,13 @@ class Primitive:
 
     `vjps[i](g, y, *args, **kwargs)` is the gradient of argument i, given that of the output y; None where there is none.
     `joint(needs, g, y, *args, **kwargs)` returns all of them at once, where they share work; `needs[i]` says which count.
+    The last `saved` outputs of the forward function are kept for the derivatives and not handed out.
     """
 
-    __slots__ = ("joint", "name", "vjps")
+    __slots__ = ("joint", "name", "saved", "vjps")
 
-    def __init__(self, name: str, vjps: tuple[Vjp, ...], joint: Vjp) -> None:
-        self.name, self.vjps, self.joint = name, vjps, joint
+    def __init__(self, name: str, vjps: tuple[Vjp, ...], joint: Vjp, saved: int) -> None:
+        self.name, self.vjps, self.joint, self.saved = name, vjps, joint, saved
 
     def pull_back(self, node: graph.Node, gs: list[Any], needs: Sequence[bool], create_graph: bool) -> list[Any]:
         """The gradients of the node's arguments, each shaped as its argument is; None where none is needed."""
@@ -43,8 +44,8 @@ class Primitive:
                 )
         several = type(y) is tuple
         g: Any = gs[0]
-        if several:
-            g = tuple(B.zeros(o.shape, dtype=o.dtype) if g is None else g for g, o in zip(gs, y, strict=True))
+        if several and len(y) - self.saved > 1:
+            g = tuple(B.zeros(o.shape, dtype=o.dtype) if g is None else g for g, o in zip(gs, y[: len(y) - self.saved]))
         inputs: Sequence[Any] = values
         if create_graph:  # the gradient depends on the arguments and on the output, and they on what came before
             inputs = [a if isinstance(a, Tensor) else v for a, v in zip(args, values, strict=True)]
@@ -89,12 +90,12 @@ def settle(name: str, values: Sequence[Any], out: Any) -> Any:
     return out if kinds == {FLOAT64} else out.astype(FLOAT32)
 
 
-def primitive(*vjps: Vjp, joint: Vjp = None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Turns an array function into an operation on arrays and Tensors. `vjps` stand above the function they derive."""
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
         name = forward.__name__.strip("_")
-        spec = Primitive(name, vjps, joint)
+        spec = Primitive(name, vjps, joint, saved)
         differentiable = bool(vjps) or joint is not None
 
         @functools.wraps(forward)
@@ -117,11 +118,15 @@ def primitive(*vjps: Vjp, joint: Vjp = None) -> Callable[[Callable[..., Any]], C
             except (ValueError, TypeError, IndexError) as error:
                 raise explained(name, values, error) from error
             if not tensors:
-                return out
+                if not saved:
+                    return out
+                return out[:-saved] if len(out) - saved > 1 else out[0]
             track = differentiable and graph.mode.recording and True in needs
             if type(out) is tuple:
                 node = graph.Node(spec, args, values, needs, kwargs, out) if track else None
-                return tuple(_result(o, node, i) for i, o in enumerate(out))
+                if len(out) - saved == 1:
+                    return _result(out[0], node, 0)
+                return tuple(_result(o, node, i) for i, o in enumerate(out[: len(out) - saved]))
             if out.dtype is not FLOAT32 and "dtype" not in kwargs:
                 out = settle(name, values, out)
             return _result(out, graph.Node(spec, args, values, needs, kwargs, out) if track else None, 0)
@@ -130,6 +135,21 @@ def primitive(*vjps: Vjp, joint: Vjp = None) -> Callable[[Callable[..., Any]], C
         return op
 
     return decorate
+
+
+def through(composed: Callable[..., Any], needs: Sequence[bool], g: Any, inputs: Sequence[Any], **kwargs: Any) -> list[Any]:
+    """The gradients of a fused primitive by way of its composed form, so that they can be differentiated themselves.
+
+    For a `joint` whose inputs are Tensors (`create_graph`). `composed(*inputs, **kwargs)` returns what the primitive hands out.
+    """
+    from nnatomy.ops.pointwise import clone
+
+    cut = [clone(a) if need else a for a, need in zip(inputs, needs, strict=True)]  # no way round by one another
+    y = composed(*cut, **kwargs)
+    ys, gs = (y, g) if isinstance(y, tuple) else ((y,), (g,))
+    wanted = [c for c, need in zip(cut, needs, strict=True) if need]
+    found = iter(graph.backward(ys, gs, retain_graph=True, create_graph=True, inputs=wanted))
+    return [next(found) if need else None for need in needs]
 
 
 def _result(out: Any, node: graph.Node | None, index: int) -> Tensor:

@@ -1,0 +1,108 @@
+"""Not arithmetic: running a list of kernels on several threads, and what its threads do while there is nothing to run.
+
+A program is a list of instructions, each [kernel's address, length, parallel, arguments ...] in int64. Parallel kernels run on
+every thread, each taking its share; others on the first. After each instruction the threads meet. So results depend on the
+number of threads only through how kernels share their work, which is fixed.
+
+Threads share an array of int64 at `pool`, one cache line apart: the job's number, program, length, threads; `asleep`; a mutex;
+a condition; then for each thread how many meetings it has reached.
+"""
+
+
+from __future__ import annotations
+
+from numba import njit
+
+from nnatomy.backends.fast.vectors import atomic_read, atomic_write, call_kernel, f64, foreign, i64, pause
+
+JOB, PROGRAM, LENGTH, THREADS, ASLEEP, MUTEX, CONDITION, REACHED = 0, 64, 72, 80, 128, 192, 320, 448
+SPINS = 4_000  # of a worker before it sleeps: about 0.2 ms
+PATIENCE = 2_000  # spins at a meeting before the processor is offered to others
+
+_lock = foreign("pthread_mutex_lock", 1)
+_unlock = foreign("pthread_mutex_unlock", 1)
+_wait = foreign("pthread_cond_wait", 2)
+_wake_all = foreign("pthread_cond_broadcast", 1)
+_offer = foreign("sched_yield", 0)
+
+
+@njit(inline="always")
+def _meet(pool, thread, threads, meeting):
+    """Waits until all threads have come to this meeting."""
+    atomic_write(pool + REACHED + 64 * thread, meeting)
+    for other in range(threads):
+        spins = 0
+        while atomic_read(pool + REACHED + 64 * other) < meeting:
+            spins += 1
+            if spins < PATIENCE:
+                pause()
+            else:
+                _offer()
+
+
+@njit(inline="never")
+def _run(pool, program, length, thread, threads, meeting):
+    """Executes the program; returns the number of the last meeting."""
+    p = i64(program)
+    at = 0
+    while at < length:
+        if thread == 0 or p[at + 2] != 0:
+            call_kernel(p[at], program + 8 * (at + 3), thread, threads if p[at + 2] != 0 else 1)
+        if threads > 1:
+            meeting += 1
+            _meet(pool, thread, threads, meeting)
+        at += p[at + 1]
+    return meeting
+
+
+def run(a, thread, threads):
+    """a: pool, program, length, threads. Runs a program on the calling thread and on threads - 1 workers."""
+    pool, program, length, workers = a[0], a[1], a[2], a[3]
+    if workers == 1:
+        _run(pool, program, length, 0, 1, 0)
+        return
+    shared = i64(pool)
+    meeting = shared[REACHED // 8]
+    i64(pool + PROGRAM)[0] = program
+    i64(pool + LENGTH)[0] = length
+    i64(pool + THREADS)[0] = workers
+    atomic_write(pool + JOB, atomic_read(pool + JOB) + 1)
+    if atomic_read(pool + ASLEEP) > 0:
+        _lock(pool + MUTEX)
+        _wake_all(pool + CONDITION)
+        _unlock(pool + MUTEX)
+    _run(pool, program, length, 0, workers, meeting)
+
+
+def work(a, thread, threads):
+    """a: pool, thread. What a worker does until the job's number is negative."""
+    pool, me = a[0], a[1]
+    done = a[2]
+    while True:
+        spins = 0
+        job = atomic_read(pool + JOB)
+        while job == done:
+            spins += 1
+            if spins < SPINS:
+                pause()
+            else:
+                _lock(pool + MUTEX)
+                i64(pool + ASLEEP)[0] += 1
+                atomic_write(pool + ASLEEP, i64(pool + ASLEEP)[0])
+                while atomic_read(pool + JOB) == done:
+                    _wait(pool + CONDITION, pool + MUTEX)
+                atomic_write(pool + ASLEEP, i64(pool + ASLEEP)[0] - 1)
+                _unlock(pool + MUTEX)
+            job = atomic_read(pool + JOB)
+        if job < 0:
+            return
+        done = job
+        workers = i64(pool + THREADS)[0]
+        if me < workers:
+            meeting = i64(pool + REACHED + 64 * me)[0]
+            _run(pool, i64(pool + PROGRAM)[0], i64(pool + LENGTH)[0], me, workers, meeting)
+
+
+def nothing(a, thread, threads):
+    """An instruction without effect, to time the machine by."""
+    f64(a[0])[0] += 1.0
