@@ -35,13 +35,26 @@ class Vector(types.Type):
         super().__init__(name="float32xN")
 
 
-vector = Vector()
+class Mask(types.Type):
+    """LANES truth values."""
+
+    def __init__(self) -> None:
+        super().__init__(name="maskxN")
+
+
+vector, mask = Vector(), Mask()
 
 
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager, kind) -> None:
         super().__init__(manager, kind, _VEC)
+
+
+@register_model(Mask)
+class _MaskModel(models.PrimitiveModel):
+    def __init__(self, manager, kind) -> None:
+        super().__init__(manager, kind, _MASK)
 
 
 # Pointers: an address (int64) as something that can be indexed.
@@ -146,34 +159,122 @@ def splat(context, x):
     return vector(types.float32), lambda ctx, b, sig, args: _splat(b, args[0])
 
 
+# Arithmetic on float32 numbers, on vectors, or on both mixed (a number then stands in every lane). The compiler neither reorders
+# nor fuses add, subtract, multiply and divide, unlike the operators + - * /: Numba gives the flags of fast mathematics to whatever
+# has no flag, so these carry one that means nothing for them.
+
+
+def _generic(count, build, truth=False):
+    """An intrinsic of `count` arguments whose LLVM code `build(b, *values)` makes; `truth`: the result is a truth value."""
+
+    def typed(*kinds):
+        wide = any(isinstance(k, Vector) for k in kinds)
+        result = (mask if wide else types.boolean) if truth else vector if wide else types.float32
+
+        def code(ctx, b, sig, args):
+            return build(b, *(_splat(b, v) if wide and k is types.float32 else v for v, k in zip(args, sig.args)))
+
+        return result(*(vector if isinstance(k, Vector) else types.float32 for k in kinds)), code
+
+    forms = {1: lambda context, x: typed(x), 2: lambda context, x, y: typed(x, y), 3: lambda context, x, y, z: typed(x, y, z)}
+    return intrinsic(forms[count])
+
+
+def _suffix(value):
+    return _SUFFIX if value.type == _VEC else "f32"
+
+
+def _llvm(name, count):
+    """LLVM's own function of that name."""
+    return _generic(count, lambda b, *v: b.call(_function(b, f"llvm.{name}.{_suffix(v[0])}", *([v[0].type] * (count + 1))), v))
+
+
+def _like(value, number):
+    """A constant of the type of a float32 value or vector, or of the integers of the same width."""
+    kind = value.type
+    return ir.Constant(kind, [number] * LANES if isinstance(kind, ir.VectorType) else number)
+
+
+def _as_integers(b, value):
+    return b.bitcast(value, ir.VectorType(_I32, LANES) if value.type == _VEC else _I32)
+
+
+def _power_of_two(b, n, like):
+    """2^n for an integer n, -126 <= n <= 127."""
+    return b.bitcast(b.shl(b.add(n, _like(n, 127)), _like(n, 23)), like)
+
+
+def _scaled(b, x, n):
+    if x.type == _VEC and LANES == 16:
+        name, i16 = "llvm.x86.avx512.mask.scalef.ps.512", ir.IntType(16)
+        scale = _function(b, name, _VEC, _VEC, _VEC, _VEC, i16, _I32)
+        return b.call(scale, [x, n, x, ir.Constant(i16, -1), ir.Constant(_I32, 4)])
+    bits = _as_integers(b, b.fadd(n, _like(n, 12582912.0), flags=("arcp",)))  # 1.5 2^23 + n ends in the integer n; NaN gives any
+    whole = b.sub(bits, _like(bits, 0x4B400000))
+    half = b.ashr(whole, _like(whole, 1))
+    once = b.fmul(x, _power_of_two(b, half, x.type), flags=("arcp",))
+    return b.fmul(once, _power_of_two(b, b.sub(whole, half), x.type), flags=("arcp",))
+
+
+def _exponent(b, x):
+    bits = _as_integers(b, x)
+    return b.sitofp(b.ashr(b.sub(bits, _like(bits, 0x3F3504F3)), _like(bits, 23)), x.type)
+
+
+fma = _llvm("fma", 3)
+"""x y + z, rounded once."""
+add = _generic(2, lambda b, x, y: b.fadd(x, y, flags=("arcp",)))
+subtract = _generic(2, lambda b, x, y: b.fsub(x, y, flags=("arcp",)))
+multiply = _generic(2, lambda b, x, y: b.fmul(x, y, flags=("arcp",)))
+divide = _generic(2, lambda b, x, y: b.fdiv(x, y, flags=("contract",)))
+root = _llvm("sqrt", 1)
+absolute = _llvm("fabs", 1)
+below = _llvm("floor", 1)
+"""The largest whole number <= x."""
+above = _llvm("ceil", 1)
+nearest = _llvm("rint", 1)
+"""The nearest whole number, the even one of two."""
+with_sign = _llvm("copysign", 2)
+"""The size of x with the sign of y."""
+scaled = _generic(2, _scaled)
+"""x 2^n for a whole number n, |n| <= 250."""
+exponent = _generic(1, _exponent)
+"""The whole number e with sqrt(1/2) <= x 2^-e < sqrt(2), for normal x > 0."""
+is_less = _generic(2, lambda b, x, y: b.fcmp_ordered("<", x, y), truth=True)
+is_equal = _generic(2, lambda b, x, y: b.fcmp_ordered("==", x, y), truth=True)
+is_nan = _generic(1, lambda b, x: b.fcmp_unordered("uno", x, x), truth=True)
+
+
 @intrinsic
-def fma(context, a, b, c):
-    """a b + c, rounded once."""
+def select(context, condition, x, y):
+    """x where the condition holds, else y."""
+    if not isinstance(condition, Mask):
+        return types.float32(types.boolean, types.float32, types.float32), lambda ctx, b, sig, args: b.select(*args)
 
     def code(ctx, b, sig, args):
-        return b.call(_function(b, f"llvm.fma.{_SUFFIX}", _VEC, _VEC, _VEC, _VEC), args)
+        sides = [_splat(b, v) if k is types.float32 else v for v, k in zip(args[1:], sig.args[1:])]
+        return b.select(args[0], *sides)
 
-    return vector(vector, vector, vector), code
-
-
-def _pairwise(build):
-    @intrinsic
-    def op(context, a, b):
-        return vector(vector, vector), lambda ctx, builder, sig, args: build(builder, *args)
-
-    return op
+    return vector(mask, *(vector if isinstance(k, Vector) else types.float32 for k in (x, y))), code
 
 
-_add = _pairwise(lambda b, x, y: b.fadd(x, y))
-_sub = _pairwise(lambda b, x, y: b.fsub(x, y))
-_mul = _pairwise(lambda b, x, y: b.fmul(x, y))
-_div = _pairwise(lambda b, x, y: b.fdiv(x, y))
-vmax = _pairwise(lambda b, x, y: b.select(b.fcmp_unordered(">=", x, y), x, y))
-"""The larger; NaN where x is NaN, and y's NaN where x is a number."""
-vmin = _pairwise(lambda b, x, y: b.select(b.fcmp_unordered("<=", x, y), x, y))
-"""The smaller, NaN likewise."""
+def _chosen(sign):
+    def build(b, x, y):
+        one = b.select(b.fcmp_ordered(sign, x, y), x, y)  # y where either is NaN: one instruction on x86
+        return b.select(b.fcmp_unordered("uno", x, x), x, one)
 
-for _operator, _form in ((operator.add, _add), (operator.sub, _sub), (operator.mul, _mul), (operator.truediv, _div)):
+    return build
+
+
+vmax = _generic(2, _chosen(">"))
+"""The larger; NaN where either is."""
+vmin = _generic(2, _chosen("<"))
+"""The smaller; NaN where either is."""
+
+_loose = (lambda b, x, y: b.fadd(x, y), lambda b, x, y: b.fsub(x, y), lambda b, x, y: b.fmul(x, y), lambda b, x, y: b.fdiv(x, y))
+_operators = (operator.add, operator.sub, operator.mul, operator.truediv)
+
+for _operator, _form in zip(_operators, (_generic(2, build) for build in _loose)):
 
     def _bind(form):
         def typed(x, y):
