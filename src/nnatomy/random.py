@@ -108,8 +108,16 @@ class Generator:
 
     def load_state_dict(self, state: dict[str, list[int]]) -> None:
         """Continues where the generator that wrote `state` stood."""
-        self.key = (int(state["key"][0]), int(state["key"][1]))
-        self.counter = int(state["counter"][0])
+        self.key = (_whole(state["key"][0]), _whole(state["key"][1]))
+        self.counter = _whole(state["counter"][0])
+
+
+def _whole(value: Any) -> Any:
+    """A Python integer; a traced scalar, which cannot be one, stays as it is."""
+    try:
+        return int(value)
+    except TypeError:
+        return value
 
 
 default = Generator(0)

@@ -227,7 +227,7 @@ def abs(a: Any) -> Any:
     return B.abs(a)
 
 
-@primitive(lambda g, y, a: where(greater(a, 0), g, 0.0))
+@primitive(lambda g, y, a: where(greater(y, 0), g, 0.0))  # y tells as much as a, and is kept anyway
 def relu(a: Any) -> Any:
     """y = max(a, 0)."""
     return B.maximum(a, 0)

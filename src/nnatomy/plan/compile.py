@@ -1,0 +1,288 @@
+"""compile(): what a user calls. A Compiled function chooses the plan that fits its arguments, or makes it."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+
+from nnatomy.backends import B, kernels
+from nnatomy.plan.trace import Trace, TracedArray, TracedNumber, Unplannable, Var, leaves, rebuilt, recording
+
+Array = np.ndarray[Any, Any]
+Tree = Any
+Path = tuple[Any, ...]
+MOST_PLANS = 16
+
+
+def compile(function: Callable[..., Any]) -> Compiled:
+    """The same function, planned: traced once for each shape of its arguments, then replayed without Python between kernels.
+
+    `function(*trees) -> tree`: nested dictionaries, lists and tuples of arrays and numbers; it must be pure. If it returns
+    `(state, ...)` with a state that is a dictionary shaped like its first argument, as a training step does, the state is
+    donated: what a call returns is updated in place by the next. Other arguments that are dictionaries (parameters) are read
+    where they lie. Where a function cannot be planned, because it asks for values, it runs as it is, and a warning says why.
+    """
+    return function if isinstance(function, Compiled) else Compiled(function)
+
+
+class Compiled:
+    """A function with its plans, one for each shape of its arguments; `reason` says why there are none."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+        self.reason: str | None = None
+        self._plans: dict[Any, _Ready] = {}
+        self._donates: bool | None = None  # whether the first argument is a state that comes back
+        self._state: _State | None = None
+
+    def __call__(self, *args: Tree) -> Tree:
+        if self.reason is not None or not active():
+            return self.function(*args)
+        if self._donates is None:
+            self._donates = self._learn(args)
+            if self.reason is not None:
+                return self.function(*args)
+        state = self._adopted(args[0]) if self._donates else None
+        rest = args[1:] if state is not None else args
+        key = (None if state is None else state.key, *(_key(leaf, path) for i, t in enumerate(rest) for path, leaf in leaves(t)))
+        ready = self._plans.get(key)
+        if ready is None or ready.stale():
+            while len(self._plans) >= MOST_PLANS:
+                self._plans.pop(next(iter(self._plans)))
+            made = self._planned(lambda: _Ready(_Recorded(self.function, (state.tree, *rest) if state else rest), state, rest))
+            if made is None:
+                return self.function(*args)
+            ready = self._plans[key] = made
+        return ready(rest)
+
+    def _learn(self, args: tuple[Tree, ...]) -> bool:
+        recorded = self._planned(lambda: _Recorded(self.function, args))
+        return recorded is not None and recorded.donates
+
+    def _planned(self, make: Callable[[], Any]) -> Any:
+        try:
+            return make()
+        except Unplannable as why:
+            self.reason = str(why)
+            self._plans.clear()
+            warnings.warn(f"This function runs as it is, without a plan: {why}.", RuntimeWarning, stacklevel=4)
+            return None
+
+    def _adopted(self, tree: Tree) -> _State:
+        """The state that the first argument is, in arrays that plans may overwrite."""
+        if self._state is not None and self._state.holds(tree):
+            return self._state
+        state = _State(tree)
+        if self._state is not None and self._state.key == state.key:
+            self._state.take(state)
+        else:
+            self._state = state
+            self._plans.clear()
+        return self._state
+
+    def parts(self) -> list[tuple[str, bool]]:
+        """The calls of the newest plan in order, and whether each runs as a kernel."""
+        return list(self._plans.values())[-1].plan.parts() if self._plans else []
+
+    @property
+    def memory(self) -> int:
+        """Bytes that all plans hold for intermediate results."""
+        return sum(ready.plan.memory for ready in self._plans.values())
+
+
+def active() -> bool:
+    """Whether plans are made: on the NumPy backend, unless NNATOMY_KERNELS=reference."""
+    return bool(B.name == "numpy") and kernels() != "reference"
+
+
+def _key(leaf: Any, path: Path) -> Any:
+    if isinstance(leaf, np.ndarray):
+        by_reference = bool(path) and isinstance(path[0], str)
+        return (leaf.shape, leaf.dtype.char, leaf.strides, id(leaf)) if by_reference else (leaf.shape, leaf.dtype.char)
+    return type(leaf) if _is_number(leaf) else leaf
+
+
+def _is_number(leaf: Any) -> bool:
+    return isinstance(leaf, int | float) and not isinstance(leaf, bool | np.generic)
+
+
+def _at(tree: Tree, path: Path) -> Any:
+    for step in path:
+        tree = tree[step]
+    return tree
+
+
+class _Recorded:
+    """One traced run of a function: the calls, the Var of each leaf of the arguments, and what was returned."""
+
+    def __init__(self, function: Callable[..., Any], args: tuple[Tree, ...]) -> None:
+        self.trace = Trace()
+        self.vars: dict[Path, Var] = {}
+
+        def traced(path: Path, leaf: Any) -> Any:
+            if isinstance(leaf, np.ndarray):
+                made: Any = self.trace.array(leaf.shape, leaf.dtype)
+            elif _is_number(leaf):
+                made = self.trace.number(type(leaf))
+            else:
+                return leaf
+            self.vars[path] = made.var
+            return made
+
+        arguments = [rebuilt(tree, traced, (i,)) for i, tree in enumerate(args)]
+        try:
+            with recording(self.trace), np.errstate(all="ignore"):
+                self.returned = function(*arguments)
+        finally:
+            bind = getattr(function, "bind", None)
+            if bind is not None:
+                bind(args[0])  # a model that was bound to traced values is bound to real ones again
+        paths = [path for path, _ in leaves(args[0])]
+        self.donates = (
+            isinstance(args[0], dict) and isinstance(self.returned, tuple) and len(self.returned) > 1
+            and isinstance(self.returned[0], dict) and [path for path, _ in leaves(self.returned[0])] == paths
+        )  # fmt: skip
+
+
+class _State:
+    """A tree of arrays of our own, which plans update in place, and of numbers."""
+
+    def __init__(self, tree: Tree) -> None:
+        seen: set[int] = set()
+
+        def own(path: Path, leaf: Any) -> Any:
+            if isinstance(leaf, np.ndarray):
+                seen.add(id(leaf))
+                return _aligned_copy(leaf)
+            return leaf.item() if isinstance(leaf, np.generic) else leaf
+
+        self.tree = rebuilt(tree, own)
+        self.slots = [(_at(self.tree, p[:-1]), p[-1], leaf) for p, leaf in leaves(self.tree) if isinstance(leaf, np.ndarray)]
+        self.numbers = [(_at(self.tree, p[:-1]), p[-1]) for p, leaf in leaves(self.tree) if _is_number(leaf)]
+        self.key = tuple((path, _key(leaf, ())) for path, leaf in leaves(self.tree))
+
+    def holds(self, tree: Tree) -> bool:
+        """Whether this is the tree that the last call returned; arrays that were exchanged since are copied in."""
+        if tree is not self.tree:
+            return False
+        for holder, key, array in self.slots:
+            now = holder[key]
+            if now is not array:
+                if not isinstance(now, np.ndarray) or now.shape != array.shape or now.dtype != array.dtype:
+                    return False
+                np.copyto(array, now)
+                holder[key] = array
+        return True
+
+    def take(self, other: _State) -> None:
+        """The values of another state of the same shape."""
+        for (holder, key, mine), (_, _, theirs) in zip(self.slots, other.slots, strict=True):
+            np.copyto(mine, theirs)
+            holder[key] = mine
+        for (holder, key), (from_holder, from_key) in zip(self.numbers, other.numbers, strict=True):
+            holder[key] = from_holder[from_key]
+
+
+def _aligned_copy(array: Array) -> Array:
+    from nnatomy.backends.fast.lowering import allocate
+
+    copy = allocate(array.shape, array.dtype)
+    np.copyto(copy, array)
+    return copy
+
+
+class _Ready:
+    """A plan with what to write before a run and what to read after it."""
+
+    def __init__(self, recorded: _Recorded, state: _State | None, rest: tuple[Tree, ...]) -> None:
+        from nnatomy.plan.plan import Plan
+
+        self.state = state
+        known = recorded.vars
+        args = (state.tree, *rest) if state is not None else rest
+        given = {(i, *path): leaf for i, tree in enumerate(args) for path, leaf in leaves(tree)}
+        self.returned = recorded.returned if state is None else recorded.returned[1:]
+        arrays: list[tuple[Var, Array]] = []  # read, and for a state written, where they lie
+        updates: list[tuple[Array, Var]] = []
+        new_numbers: list[tuple[Any, Any, Var]] = []
+        inputs: list[Var] = []
+        after = dict(leaves(recorded.returned[0], (0,))) if state is not None else {}
+        for path, v in known.items():
+            leaf, new = given[path], after.get(path)
+            if isinstance(leaf, np.ndarray) and (path in after or isinstance(path[1] if len(path) > 1 else None, str)):
+                arrays.append((v, leaf))
+            else:
+                inputs.append(v)
+            if path not in after or _var(new) is v:
+                continue
+            if isinstance(leaf, np.ndarray):
+                if not isinstance(new, TracedArray) or new.shape != leaf.shape or new.dtype != leaf.dtype:
+                    raise Unplannable(f"a state whose {path[-1]!r} changes its shape or type, or becomes a constant")
+                updates.append((leaf, new.var))
+            elif isinstance(new, TracedNumber):
+                new_numbers.append((_at(args, path[:-1]), path[-1], new.var))
+            else:
+                raise Unplannable(f"a state whose number {path[-1]!r} becomes a constant")
+        results = [v for v in (_var(leaf) for _, leaf in leaves(self.returned)) if v is not None]
+        self.plan = plan = Plan(recorded.trace.calls, inputs, arrays, updates, results + [v for _, _, v in new_numbers])
+        self.new_numbers = new_numbers
+        self.old_numbers: list[tuple[Any, Any, int]] = []
+        self.copies: list[tuple[int, Array]] = []  # which leaf of the other arguments goes where
+        count = 0
+        for path, leaf in given.items():
+            v = known.get(path)
+            inside = state is not None and path[0] == 0
+            place = plan.place(v) if v is not None and v.number else None
+            if inside:
+                if place is not None:
+                    self.old_numbers.append((_at(args, path[:-1]), path[-1], place))
+                continue
+            if place is not None:
+                self.copies.append((count, plan.bank[place : place + 1].reshape(())))
+            elif v in inputs and not v.number and plan.known(v):  # type: ignore[union-attr]
+                self.copies.append((count, plan.array(v)))  # type: ignore[arg-type]
+            count += 1
+
+    def stale(self) -> bool:
+        """Whether the number of threads has changed since."""
+        from nnatomy.backends.fast.machine import get_num_threads
+
+        return self.plan.threads != get_num_threads()
+
+    def __call__(self, rest: tuple[Tree, ...]) -> Any:
+        plan = self.plan
+        bank = plan.bank
+        for holder, key, place in self.old_numbers:
+            bank[place] = holder[key]
+        if self.copies:
+            given = list(_flat(rest))
+            for i, array in self.copies:
+                array[...] = given[i]
+        plan.run()
+        for holder, key, v in self.new_numbers:
+            holder[key] = plan.number(v)
+        others = rebuilt(self.returned, self._read)
+        return others if self.state is None else (self.state.tree, *others)
+
+    def _read(self, path: Path, leaf: Any) -> Any:
+        if isinstance(leaf, TracedArray):
+            return self.plan.array(leaf.var).copy()
+        return self.plan.number(leaf.var) if isinstance(leaf, TracedNumber) else leaf
+
+
+def _flat(tree: Tree) -> Iterator[Any]:
+    if isinstance(tree, dict):
+        for part in tree.values():
+            yield from _flat(part)
+    elif isinstance(tree, list | tuple):
+        for part in tree:
+            yield from _flat(part)
+    else:
+        yield tree
+
+
+def _var(leaf: Any) -> Var | None:
+    return leaf.var if isinstance(leaf, TracedArray | TracedNumber) else None

@@ -1,0 +1,354 @@
+"""A plan: the calls of a trace with memory assigned, most of them as instructions of a program, ready to be run again and again."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from nnatomy.backends.fast.lowering import Emitter, find
+from nnatomy.backends.fast.machine import Program, aligned, get_num_threads
+from nnatomy.plan import fusion
+from nnatomy.plan.memory import Array, Buffer, View, arranged, outline
+from nnatomy.plan.trace import Call, Unplannable, Var, substitute
+
+NUMBERS = {
+    "add": 0, "subtract": 1, "multiply": 2, "divide": 3, "power": 4, "negative": 5, "exp": 6, "expm1": 7, "log": 8, "sqrt": 9,
+    "floor_divide": 10, "minimum": 11, "maximum": 12,
+}  # fmt: skip
+"""What kernels/numbers.py computes."""
+
+class Plan:
+    """Runs one trace's calls on memory of its own.
+
+    `inputs`: Vars that are written before each run (`input_arrays`, or `set_number`); `state`: Vars whose arrays are given and
+    live outside; `updates`: (array, Var) pairs: what a run leaves in these arrays; `results`: Vars that are read after it.
+    """
+
+    def __init__(
+        self, calls: Sequence[Call], inputs: Sequence[Var], state: Sequence[tuple[Var, Array]],
+        updates: Sequence[tuple[Array, Var]], results: Sequence[Var],
+    ) -> None:  # fmt: skip
+        self.threads = get_num_threads()
+        wanted = [v for _, v in updates] + list(results)
+        calls, same = fusion.simplified(calls, wanted)
+        self._same = same
+        wanted = [same.get(v, v) for v in wanted]
+        self._numbers(calls, inputs)
+        calls = [call for call in calls if not call.outs[0].number]
+        calls = fusion.with_epilogues(calls, [v for v in wanted if not v.number])
+        calls = fusion.grouped(calls, [v for v in wanted if not v.number])
+        self._assign(calls, inputs, state, updates, [v for v in wanted if not v.number])
+        self._lower()
+
+    # Numbers
+
+    def _numbers(self, calls: Sequence[Call], inputs: Sequence[Var]) -> None:
+        """Gives each number its place in the bank, and the arithmetic among them its lines."""
+        self._place: dict[Var, int] = {}
+        constants: dict[float, int] = {}
+        values: list[float] = []
+        lines: list[int] = []
+
+        def place(a: Any) -> int:
+            if isinstance(a, Var):
+                if a not in self._place:
+                    self._place[a] = len(values)
+                    values.append(0.0)
+                return self._place[a]
+            number = float(a)
+            if number not in constants:
+                constants[number] = len(values)
+                values.append(number)
+            return constants[number]
+
+        for v in inputs:
+            if v.number:
+                place(v)
+        for call in calls:
+            if call.outs[0].number:
+                if call.name not in NUMBERS:
+                    raise Unplannable(f"{call.name}() of numbers that change from step to step")
+                refs = [place(a) for a in call.args]
+                lines += [NUMBERS[call.name], place(call.outs[0]), refs[0], refs[-1]]
+            else:
+                for v in call.inputs():
+                    if v.number:
+                        place(v)
+        self.bank = aligned(max(len(values), 1), np.float64)
+        self.bank[: len(values)] = values
+        self._lines = lines
+
+    def number(self, v: Var) -> Any:
+        """A number's value after a run."""
+        return v.dtype(self.bank[self._place[self._same.get(v, v)]])
+
+    def place(self, v: Var) -> int | None:
+        """Where in `bank` an input is written; None if nothing reads it."""
+        return self._place.get(v)
+
+    # Memory
+
+    def _assign(
+        self, calls: Sequence[Call], inputs: Sequence[Var], state: Sequence[tuple[Var, Array]],
+        updates: Sequence[tuple[Array, Var]], wanted: Sequence[Var],
+    ) -> None:  # fmt: skip
+        """Chooses the layout of every array, finds out which are views, and which results can be written where they belong."""
+        self._views: dict[Var, View] = {}
+        self._calls: list[Call] = []
+        self._buffers: list[Buffer] = []
+        for v, array in state:
+            self._views[v] = self._new(Buffer(array, array, 0, len(calls) * 2 + 2))
+        for v in inputs:
+            if not v.number:
+                self._views[v] = self._new(Buffer(outline(v.shape or (), v.dtype), None, 0, 0))
+        for call in calls:
+            if fusion.is_view(call):
+                self._view(call)
+                continue
+            orders = self._orders(call)
+            for i, out in enumerate(call.outs):
+                buffer = Buffer(outline(out.shape or (), out.dtype, orders[i]), None, len(self._calls), len(self._calls))
+                self._views[out] = self._new(buffer)
+            self._append(call)
+        self._write_in_place(updates)
+        end = len(self._calls)
+        for v in wanted:
+            self._buffer(v).last = end + 1
+        for array, v in updates:
+            v = self._same.get(v, v)
+            if not v.number and self._views[v].buffer.array is not array:
+                view = Var(array.shape, array.dtype, -1)
+                self._views[view] = View(Buffer(array, array), array)
+                self._append(Call("copy", np.array, (v,), {}, [view]))
+        self._arena = arranged(self._buffers)
+        self.memory = self._arena.nbytes
+
+    def _new(self, buffer: Buffer) -> View:
+        self._buffers.append(buffer)
+        return View(buffer, buffer.outline)
+
+    def _buffer(self, v: Var) -> Buffer:
+        return self._views[v].buffer
+
+    def _append(self, call: Call) -> None:
+        for v in call.inputs():
+            if not v.number:
+                buffer = self._buffer(v)
+                buffer.last = max(buffer.last, len(self._calls))
+        self._calls.append(call)
+
+    def _view(self, call: Call) -> None:
+        """A call whose result lies in its argument's memory; where the layout does not allow that, after a copy."""
+        out, source = call.outs[0], call.args[0]
+        if not isinstance(source, Var):  # of a constant
+            array = np.asarray(call.function(*call.args, **call.kwargs))
+            self._views[out] = self._new(Buffer(array, array, 0, 0))
+            return
+        view = self._views[source]
+        found = np.asarray(call.function(view.outline, *call.args[1:], **call.kwargs))
+        if found.size and not np.may_share_memory(found, view.outline):
+            copied = Var(source.shape, source.dtype, -1)
+            self._views[copied] = self._new(Buffer(outline(source.shape or (), source.dtype), None, len(self._calls), -1))
+            self._append(Call("copy", np.array, (source,), {}, [copied]))
+            view = self._views[copied]
+            found = call.function(view.outline, *call.args[1:], **call.kwargs)
+        self._views[out] = View(view.buffer, found)
+
+    def _orders(self, call: Call) -> list[tuple[int, ...] | None]:
+        """The order in memory of the axes of each output."""
+        if call.name == "pointwise":
+            shape = call.outs[0].shape or ()
+            like = max(
+                (self._views[a].outline for a in call.args if isinstance(a, Var) and not a.number and a.shape == shape),
+                key=lambda a: (a.itemsize, 0 not in a.strides), default=None,
+            )  # fmt: skip
+            if like is None or 0 in like.strides:
+                return [None] * len(call.outs)
+            return [tuple(sorted(range(like.ndim), key=lambda i: (-like.strides[i], i)))] * len(call.outs)
+        lowering = find(call.name)
+        if lowering is None or lowering.order is None:
+            return [None] * len(call.outs)
+        return lowering.order(*self._outlined(call))
+
+    def _outlined(self, call: Call) -> tuple[Any, Any]:
+        def of(v: Any) -> Any:
+            if isinstance(v, Var):
+                return np.zeros(()) if v.number else self._views[v].outline
+            return v
+
+        return substitute(call.args, of), substitute(call.kwargs, of)
+
+    def _write_in_place(self, updates: Sequence[tuple[Array, Var]]) -> None:
+        """Lets a call write a new state where the old one stands, if nothing reads the old one later."""
+        readers: dict[int, int] = {}  # of each outside array, the last call that reads it
+        writer: dict[Var, int] = {}
+        for i, call in enumerate(self._calls):
+            for v in call.inputs():
+                if not v.number:
+                    readers[id(self._buffer(v))] = i
+            for out in call.outs:
+                writer[out] = i
+        outside = {id(b.array): b for b in self._buffers if b.array is not None}
+        count = Counter(self._same.get(v, v) for _, v in updates)
+        for array, v in updates:
+            v = self._same.get(v, v)
+            old, view = outside.get(id(array)), self._views.get(v)
+            if v.number or old is None or view is None or v not in writer or count[v] > 1:
+                continue
+            new = view.buffer
+            if new.array is not None or view.outline is not new.outline or new.outline.strides != array.strides:
+                continue
+            at = writer[v]
+            last = readers.get(id(old), -1)
+            if last < at or (last == at and self._calls[at].name == "pointwise" and self._reads_whole(self._calls[at], old)):
+                new.array = array
+
+    def _reads_whole(self, call: Call, buffer: Buffer) -> bool:
+        """Whether the call reads this memory in the layout in which it will write it."""
+        views = [self._views[v] for v in call.inputs() if not v.number]
+        return all(v.outline is buffer.outline or v.outline.strides == buffer.outline.strides for v in views if v.buffer is buffer)
+
+    # Instructions
+
+    def _lower(self) -> None:
+        """Turns calls into instructions, with calls of Python between where there is no kernel."""
+        scratch = _Scratch()
+        for dry in (True, False):  # the first time only to learn how much scratch memory the calls need
+            scratch.begin(dry)
+            self._parts: list[Callable[[], None]] = []
+            self._sizes: list[tuple[str, bool]] = []
+            program = Program()
+            if self._lines:
+                arguments = [self.bank.ctypes.data, len(self._lines) // 4, *self._lines]
+                program.add("numbers", "arithmetic", arguments)
+            for call in self._calls:
+                emitter = _PlanEmitter(program, self.threads, scratch)
+                kernel = self._emit(call, emitter)
+                self._sizes.append((call.name, kernel))
+                if not kernel:
+                    if program.words:
+                        self._parts.append(program.run)
+                    self._parts.append(self._python(call))
+                    program = Program()
+            if program.words:
+                program.seal()
+                self._parts.append(program.run)
+        self.memory += scratch.nbytes
+
+    def _emit(self, call: Call, emitter: Emitter) -> bool:
+        lowering = find(call.name)
+        if lowering is None:
+            return False
+        args, kwargs = self._real(call)
+        outs = [self._views[o].array() for o in call.outs]
+        emitter.program.keep(args, kwargs, outs)
+        return lowering.emit(emitter, outs, args, kwargs)
+
+    def _real(self, call: Call) -> tuple[Any, Any]:
+        """The arguments as arrays in their places; numbers as arrays without axes in the bank."""
+
+        def of(v: Any) -> Any:
+            if isinstance(v, Var):
+                return self.bank[self._place[v] : self._place[v] + 1].reshape(()) if v.number else self._views[v].array()
+            return v
+
+        return substitute(call.args, of), substitute(call.kwargs, of)
+
+    def _python(self, call: Call) -> Callable[[], None]:
+        """A part that calls the reference and writes its result where it belongs."""
+        args, kwargs = self._real(call)
+        outs = [self._views[o].array() for o in call.outs]
+        kinds = {self._place[v]: v.dtype for v in call.inputs() if v.number}
+        function, bank = call.function, self.bank
+        epilogue = _epilogue(call, kwargs)
+        start = bank.ctypes.data
+
+        def value(a: Any) -> Any:
+            if isinstance(a, np.ndarray) and a.ndim == 0 and a.dtype == np.float64 and a.base is not None:
+                place = (a.ctypes.data - start) // 8
+                if 0 <= place < len(bank) and place in kinds:
+                    return kinds[place](a)
+            return a
+
+        def part() -> None:
+            now = (substitute(args, value), substitute(kwargs, value)) if kinds else (args, kwargs)
+            with np.errstate(all="ignore"):
+                made = epilogue(function(*now[0], **now[1])) if epilogue else function(*now[0], **now[1])
+                for out, a in zip(outs, made if isinstance(made, tuple) else (made,), strict=True):
+                    np.copyto(out, a, casting="unsafe")
+
+        return part
+
+    def array(self, v: Var) -> Array:
+        """The array that holds a Var."""
+        return self._views[self._same.get(v, v)].array()
+
+    def known(self, v: Var) -> bool:
+        """Whether anything reads or makes this array."""
+        return self._same.get(v, v) in self._views
+
+    def run(self) -> None:
+        """Computes the results from what stands in the inputs and the state."""
+        for part in self._parts:
+            part()
+
+    def parts(self) -> list[tuple[str, bool]]:
+        """The calls in their order, and whether each is a kernel (else Python calls the reference)."""
+        return list(self._sizes)
+
+
+def _epilogue(call: Call, kwargs: dict[str, Any]) -> Callable[[Any], Any] | None:
+    """What a fused call does after the function that it is named for, which knows nothing of it."""
+    bias, activation, masked = kwargs.pop("bias", None), kwargs.pop("activation", None), kwargs.pop("y", None)
+    if call.name == "batch_norm_vjp" and masked is not None:
+        raise Unplannable("a batch norm whose gradient no kernel takes")
+    if bias is None and activation is None:
+        return None
+    from nnatomy.backends import numpy_reference as reference
+
+    functions = {"relu": lambda y: np.maximum(y, 0), "tanh": np.tanh, "sigmoid": reference.sigmoid, None: lambda y: y}
+
+    def epilogue(made: Any) -> Any:
+        several = isinstance(made, tuple)
+        y = made[0] if several else made
+        if bias is not None:
+            y = y + (bias if call.name == "matmul" else bias.reshape((-1,) + (1,) * (y.ndim - 2)))
+        y = functions[activation](y)
+        return (y, *made[1:]) if several else y
+
+    return epilogue
+
+
+class _Scratch:
+    """Memory that each call may use for itself; all calls share it."""
+
+    def __init__(self) -> None:
+        self.most = 0
+        self.memory: Array | None = None
+
+    def begin(self, dry: bool) -> None:
+        self.memory = None if dry else aligned(max(self.most, 1), np.uint8)
+
+    @property
+    def nbytes(self) -> int:
+        return self.most
+
+
+class _PlanEmitter(Emitter):
+    """An emitter whose scratch memory is the plan's."""
+
+    def __init__(self, program: Program, threads: int, scratch: _Scratch) -> None:
+        super().__init__(program, threads)
+        self._shared, self._used = scratch, 0
+
+    def scratch(self, count: int, dtype: Any = np.float32) -> Array:
+        start = self._used
+        kind = np.dtype(dtype)
+        self._used += -(-max(count, 1) * kind.itemsize // 64) * 64
+        if self._shared.memory is None:
+            self._shared.most = max(self._shared.most, self._used)
+            return np.empty(count, kind)
+        return self._shared.memory[start : start + count * kind.itemsize].view(kind)
