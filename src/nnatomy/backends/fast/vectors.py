@@ -159,9 +159,80 @@ def splat(context, x):
     return vector(types.float32), lambda ctx, b, sig, args: _splat(b, args[0])
 
 
-# Arithmetic on float32 numbers, on vectors, or on both mixed (a number then stands in every lane). The compiler neither reorders
-# nor fuses add, subtract, multiply and divide, unlike the operators + - * /: Numba gives the flags of fast mathematics to whatever
-# has no flag, so these carry one that means nothing for them.
+@intrinsic
+def transpose(context, source, source_step, target, target_step, rows, columns):
+    """target[j, i] = source[i, j] for i < rows, j < columns, both at most LANES. Rows stand `step` elements apart."""
+    n = types.int64
+
+    def code(ctx, b, sig, args):
+        name, wide = "transpose", ir.FunctionType(ir.VoidType(), [_F32.as_pointer(), _I64, _F32.as_pointer(), _I64, _I64, _I64])
+        fn = b.module.globals.get(name)
+        if fn is None:
+            fn = ir.Function(b.module, wide, name)
+            fn.linkage = "internal"
+            fn.attributes.add("noinline")
+            _transpose(ir.IRBuilder(fn.append_basic_block()), *fn.args)
+        b.call(fn, args)
+        return ctx.get_dummy_value()
+
+    return types.void(_F32P, n, _F32P, n, n, n), code
+
+
+def _transpose(b, source, source_step, target, target_step, rows, columns):
+    every, align, zero = ir.Constant(_I64, LANES), ir.Constant(_I32, 4), ir.Constant(_VEC, [0.0] * LANES)
+    read = _function(b, f"llvm.masked.load.{_SUFFIX}.p0", _VEC, _VEC.as_pointer(), _I32, _MASK, _VEC)
+    write = _function(b, f"llvm.masked.store.{_SUFFIX}.p0", ir.VoidType(), _VEC, _VEC.as_pointer(), _I32, _MASK)
+    full, part = b.append_basic_block("full"), b.append_basic_block("part")
+    whole = b.and_(b.icmp_signed("==", rows, every), b.icmp_signed("==", columns, every))
+    b.cbranch(whole, full, part)
+
+    def places(pointer, step, count):
+        """Where the rows stand; `count` given: those beyond it at the first, for a mask of nothing."""
+        for i in range(LANES):
+            offset = b.mul(step, ir.Constant(_I64, i))
+            if count is not None:
+                offset = b.select(b.icmp_signed(">", count, ir.Constant(_I64, i)), offset, ir.Constant(_I64, 0))
+            yield _place(b, pointer, offset)
+
+    def turned(vectors):
+        """In each of log2(LANES) steps, pairs of vectors exchange every second group of 1, 2, 4, ... lanes."""
+        group = 1
+        while group < LANES:
+            lower = [i + LANES - group if i & group else i for i in range(LANES)]
+            upper = [i + LANES if i & group else i + group for i in range(LANES)]
+            order = [ir.Constant(ir.VectorType(_I32, LANES), lanes) for lanes in (lower, upper)]
+            for i in range(LANES):
+                if not i & group:
+                    x, y = vectors[i], vectors[i + group]
+                    vectors[i], vectors[i + group] = (b.shuffle_vector(x, y, o) for o in order)
+            group *= 2
+        return vectors
+
+    def masks(count, other):
+        for i in range(LANES):
+            there = b.icmp_signed(">", count, ir.Constant(_I64, i))
+            yield _mask(b, b.select(there, other, ir.Constant(_I64, 0)))
+
+    b.position_at_end(full)
+    values = []
+    for where in places(source, source_step, None):
+        values.append(b.load(where))
+        values[-1].align = 4
+    for value, where in zip(turned(values), list(places(target, target_step, None))):
+        b.store(value, where).align = 4
+    b.ret_void()
+    b.position_at_end(part)
+    values = [b.call(read, [where, align, m, zero])
+              for where, m in zip(places(source, source_step, rows), masks(rows, columns))]  # fmt: skip
+    values = turned(values)
+    for value, where, m in zip(values, places(target, target_step, columns), masks(columns, rows)):
+        b.call(write, [value, where, align, m])
+    b.ret_void()
+
+
+# Arithmetic on float32 numbers, on vectors, or on both mixed (a number then stands in every lane). The compiler neither
+# reorders nor fuses add, subtract, multiply and divide, unlike the operators + - * /: Numba gives the flags of fast mathematics
+# to whatever has no flag, so these carry one that means nothing for them.
 
 
 def _generic(count, build, truth=False):
@@ -209,7 +280,7 @@ def _scaled(b, x, n):
         name, i16 = "llvm.x86.avx512.mask.scalef.ps.512", ir.IntType(16)
         scale = _function(b, name, _VEC, _VEC, _VEC, _VEC, i16, _I32)
         return b.call(scale, [x, n, x, ir.Constant(i16, -1), ir.Constant(_I32, 4)])
-    bits = _as_integers(b, b.fadd(n, _like(n, 12582912.0), flags=("arcp",)))  # 1.5 2^23 + n ends in the integer n; NaN gives any
+    bits = _as_integers(b, b.fadd(n, _like(n, 12582912.0), flags=("arcp",)))  # 1.5 2^23 + n ends in the integer n
     whole = b.sub(bits, _like(bits, 0x4B400000))
     half = b.ashr(whole, _like(whole, 1))
     once = b.fmul(x, _power_of_two(b, half, x.type), flags=("arcp",))
@@ -271,10 +342,12 @@ vmax = _generic(2, _chosen(">"))
 vmin = _generic(2, _chosen("<"))
 """The smaller; NaN where either is."""
 
-_loose = (lambda b, x, y: b.fadd(x, y), lambda b, x, y: b.fsub(x, y), lambda b, x, y: b.fmul(x, y), lambda b, x, y: b.fdiv(x, y))
-_operators = (operator.add, operator.sub, operator.mul, operator.truediv)
+_OPERATORS = (
+    (operator.add, lambda b, x, y: b.fadd(x, y)), (operator.sub, lambda b, x, y: b.fsub(x, y)),
+    (operator.mul, lambda b, x, y: b.fmul(x, y)), (operator.truediv, lambda b, x, y: b.fdiv(x, y)),
+)  # fmt: skip
 
-for _operator, _form in zip(_operators, (_generic(2, build) for build in _loose)):
+for _operator, _build in _OPERATORS:
 
     def _bind(form):
         def typed(x, y):
@@ -284,7 +357,7 @@ for _operator, _form in zip(_operators, (_generic(2, build) for build in _loose)
 
         return typed
 
-    overload(_operator, inline="always")(_bind(_form))
+    overload(_operator, inline="always")(_bind(_generic(2, _build)))
 
 
 def _across(name, *start):
