@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,8 +18,10 @@ from nnatomy.experiments.step import State, Step
 from nnatomy.experiments.tasks import Task
 from nnatomy.graph import no_grad
 from nnatomy.layers.module import Module
+from nnatomy.plan import compile
 from nnatomy.tensor import Tensor
 
+WORTH_PLANNING = 10.0  # seconds that a run would take eagerly; below, even loading the kernels is not worth it
 CALIBRATION = 20  # steps after which a budget is turned into a number of steps anew
 
 
@@ -80,6 +82,7 @@ class Loop:
     """Set from outside (Ctrl-C): the loop stops after the step it is in, in a state that can be continued."""
     outcome: str = "running"
     """"running", then "finished", "interrupted" or "failed"."""
+    _planned: Callable[..., Any] | None = None
 
     def fit(self, state: State) -> State:
         """Trains from `state` to the last epoch, the end of the budget, or until a callback sets `position.stopped`."""
@@ -110,7 +113,7 @@ class Loop:
         order = np.random.Generator(np.random.Philox(key=[self.seed, at.epoch + 1]))  # the same whether resumed or not
         for batch in batches(self.dataset.train, self.batch_size, order, augment=self.recipe.augment, start=at.batch):
             self.state["optimizer"]["factor"] = self.factor()
-            self.state, metrics = self.step(self.state, batch)
+            self.state, metrics = self._advance(batch)(self.state, batch)
             loss = float(metrics["loss"])
             if not math.isfinite(loss):
                 raise UserError(self._explain(loss, batch))
@@ -126,6 +129,15 @@ class Loop:
                 at.stopped = f"the budget of {self.budget:g} s was spent"
                 break
         self._finish_epoch()
+
+    def _advance(self, batch: Any) -> Callable[..., Any]:
+        """The step as this run takes it: planned where that pays, which depends on the work alone and so is the same next time."""
+        if self._planned is None:
+            compiled = compile(self.step, warn=False)
+            whole = self.epochs * self.steps_per_epoch * compiled.eager_seconds(self.state, batch)
+            pays = min(whole, self.budget or math.inf) >= WORTH_PLANNING
+            self._planned = compiled if pays else self.step
+        return self._planned
 
     @property
     def steps_per_epoch(self) -> int:
@@ -160,7 +172,7 @@ class Loop:
 
     def lr(self) -> float:
         """The learning rate of the step that was taken last."""
-        return float(self.step.optimizer.lr * self.step.optimizer.factor)
+        return float(self.state["optimizer"]["lr"][0] * self.state["optimizer"]["factor"])
 
     def elapsed(self) -> float:
         """Seconds of training, those before a resumption included."""

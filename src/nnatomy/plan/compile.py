@@ -9,30 +9,32 @@ from typing import Any
 import numpy as np
 
 from nnatomy.backends import B, kernels
-from nnatomy.plan.trace import Trace, TracedArray, TracedNumber, Unplannable, Var, leaves, rebuilt, recording
+from nnatomy.plan.trace import Call, Trace, TracedArray, TracedNumber, Unplannable, Var, leaves, rebuilt, recording
 
 Array = np.ndarray[Any, Any]
 Tree = Any
 Path = tuple[Any, ...]
 MOST_PLANS = 16
+SECONDS_A_CALL, OPERATIONS_A_SECOND = 6e-6, 1e10  # of the reference, roughly
 
 
-def compile(function: Callable[..., Any]) -> Compiled:
+def compile(function: Callable[..., Any], *, warn: bool = True) -> Compiled:
     """The same function, planned: traced once for each shape of its arguments, then replayed without Python between kernels.
 
     `function(*trees) -> tree`: nested dictionaries, lists and tuples of arrays and numbers; it must be pure. If it returns
     `(state, ...)` with a state that is a dictionary shaped like its first argument, as a training step does, the state is
     donated: what a call returns is updated in place by the next. Other arguments that are dictionaries (parameters) are read
-    where they lie. Where a function cannot be planned, because it asks for values, it runs as it is, and a warning says why.
+    where they lie. Where a function cannot be planned, because it asks for values, it runs as it is; `reason` and, with `warn`,
+    a RuntimeWarning say why.
     """
-    return function if isinstance(function, Compiled) else Compiled(function)
+    return function if isinstance(function, Compiled) else Compiled(function, warn)
 
 
 class Compiled:
     """A function with its plans, one for each shape of its arguments; `reason` says why there are none."""
 
-    def __init__(self, function: Callable[..., Any]) -> None:
-        self.function = function
+    def __init__(self, function: Callable[..., Any], warn: bool) -> None:
+        self.function, self._warn = function, warn
         self.reason: str | None = None
         self._plans: dict[Any, _Ready] = {}
         self._donates: bool | None = None  # whether the first argument is a state that comes back
@@ -58,6 +60,13 @@ class Compiled:
             ready = self._plans[key] = made
         return ready(rest)
 
+    def eager_seconds(self, *args: Tree) -> float:
+        """Roughly what one call takes without a plan, counted from what it computes and never measured: the same every time."""
+        recorded = self._planned(lambda: _Recorded(self.function, args)) if active() else None
+        if recorded is None:
+            return 0.0
+        return sum(SECONDS_A_CALL + _work(call) / OPERATIONS_A_SECOND for call in recorded.trace.calls)
+
     def _learn(self, args: tuple[Tree, ...]) -> bool:
         recorded = self._planned(lambda: _Recorded(self.function, args))
         return recorded is not None and recorded.donates
@@ -68,7 +77,8 @@ class Compiled:
         except Unplannable as why:
             self.reason = str(why)
             self._plans.clear()
-            warnings.warn(f"This function runs as it is, without a plan: {why}.", RuntimeWarning, stacklevel=4)
+            if self._warn:
+                warnings.warn(f"This function runs as it is, without a plan: {why}.", RuntimeWarning, stacklevel=5)
             return None
 
     def _adopted(self, tree: Tree) -> _State:
@@ -91,6 +101,18 @@ class Compiled:
     def memory(self) -> int:
         """Bytes that all plans hold for intermediate results."""
         return sum(ready.plan.memory for ready in self._plans.values())
+
+
+def _work(call: Call) -> float:
+    """Floating-point operations of a call."""
+    from nnatomy.backends.fast.lowering import find
+
+    lowering = find(call.name)
+    elements = float(sum(out.size for out in call.outs))
+    try:
+        return elements if lowering is None else lowering.work(call.args, call.kwargs)
+    except (TypeError, AttributeError):
+        return elements
 
 
 def active() -> bool:

@@ -324,7 +324,7 @@ def _one_by_one(calls: Sequence[Call], inputs: Sequence[Any], outs: Sequence[Var
     def function(*values: Any, code: Any = None, results: Any = None) -> Any:
         known: dict[Any, Any] = {a if isinstance(a, Var) else id(a): v for a, v in zip(inputs, values, strict=True)}
         for call in calls:
-            args = substitute(call.args, lambda a: known[a if isinstance(a, Var) else id(a)])
+            args = substitute(call.args, lambda a: known[a] if isinstance(a, Var) else known.get(id(a), a))
             known[call.outs[0]] = call.function(*args, **call.kwargs)
         found = tuple(known[v] for v in outs)
         return found[0] if len(found) == 1 else found

@@ -114,12 +114,19 @@ class Trace:
         collect(inner_args, found)
         collect(inner_kwargs, found)
         if all(v.number for v in found) and not _arrays(inner_args):
-            outs: Any = self.number(_number_kind(name, function, inner_args))
+            outs: Any = self._of_numbers(function, inner_args, inner_kwargs)
         else:
             outs = self._shaped(name, function, inner_args, inner_kwargs)
         kept = [o.var for o in (outs if isinstance(outs, tuple) else (outs,))]
         self.calls.append(Call(name, function, inner_args, inner_kwargs, kept))
         return outs
+
+    def _of_numbers(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """What is computed from numbers alone is a number, unless it has axes (random bits, say)."""
+        out = _quiet(function, substitute(args, _sample), substitute(kwargs, _sample))
+        if isinstance(out, np.ndarray):
+            return self.array(out.shape, out.dtype)
+        return self.number(bool if isinstance(out, bool | np.bool_) else int if isinstance(out, int | np.integer) else float)
 
     def _shaped(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name in ELEMENTWISE:
@@ -175,13 +182,6 @@ def _tiny(value: Any) -> Any:
     if isinstance(value, np.ndarray):
         return np.ones((1,), value.dtype)
     return _sample(value) if value.number else np.ones((1,), value.dtype)
-
-
-def _number_kind(name: str, function: Callable[..., Any], args: Any) -> type:
-    out = _quiet(function, substitute(args, _sample), {})
-    if isinstance(out, bool | np.bool_):
-        return bool
-    return int if isinstance(out, int | np.integer) else float
 
 
 def _vars(tree: Any) -> Any:
