@@ -20,6 +20,7 @@ from nnatomy.graph import is_grad_enabled as is_grad_enabled
 from nnatomy.graph import no_grad as no_grad
 from nnatomy.graph import set_grad_enabled as set_grad_enabled
 from nnatomy.ops import *  # noqa: F403
+from nnatomy.plan import compile as compile
 from nnatomy.random import Generator as Generator
 from nnatomy.random import rand as rand
 from nnatomy.random import randint as randint
