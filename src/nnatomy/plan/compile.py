@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -49,7 +50,11 @@ class Compiled:
                 return self.function(*args)
         state = self._adopted(args[0]) if self._donates else None
         rest = args[1:] if state is not None else args
-        key = (None if state is None else state.key, *(_key(leaf, path) for i, t in enumerate(rest) for path, leaf in leaves(t)))
+        given: list[Any] = []
+        signature: list[Any] = []
+        for tree in rest:
+            _signed(tree, isinstance(tree, dict), given, signature)
+        key = tuple(signature) if state is None else (state.number, *signature)
         ready = self._plans.get(key)
         if ready is None or ready.stale():
             while len(self._plans) >= MOST_PLANS:
@@ -58,7 +63,7 @@ class Compiled:
             if made is None:
                 return self.function(*args)
             ready = self._plans[key] = made
-        return ready(rest)
+        return ready(given)
 
     def eager_seconds(self, *args: Tree) -> float:
         """Roughly what one call takes without a plan, counted from what it computes and never measured: the same every time."""
@@ -86,7 +91,7 @@ class Compiled:
         if self._state is not None and self._state.holds(tree):
             return self._state
         state = _State(tree)
-        if self._state is not None and self._state.key == state.key:
+        if self._state is not None and self._state.shape == state.shape:
             self._state.take(state)
         else:
             self._state = state
@@ -120,11 +125,20 @@ def active() -> bool:
     return bool(B.name == "numpy") and kernels() != "reference"
 
 
-def _key(leaf: Any, path: Path) -> Any:
-    if isinstance(leaf, np.ndarray):
-        by_reference = bool(path) and isinstance(path[0], str)
-        return (leaf.shape, leaf.dtype.char, leaf.strides, id(leaf)) if by_reference else (leaf.shape, leaf.dtype.char)
-    return type(leaf) if _is_number(leaf) else leaf
+def _signed(tree: Tree, by_reference: bool, given: list[Any], signature: list[Any]) -> None:
+    """Appends the leaves, and of each what a plan depends on: shape and type, of arrays that are read in place also which."""
+    if isinstance(tree, np.ndarray):
+        given.append(tree)
+        signature.append((tree.shape, tree.dtype.char, tree.strides, id(tree)) if by_reference else (tree.shape, tree.dtype.char))
+    elif isinstance(tree, dict):
+        for part in tree.values():
+            _signed(part, by_reference, given, signature)
+    elif isinstance(tree, list | tuple):
+        for part in tree:
+            _signed(part, by_reference, given, signature)
+    else:
+        given.append(tree)
+        signature.append(type(tree) if _is_number(tree) else tree)
 
 
 def _is_number(leaf: Any) -> bool:
@@ -172,6 +186,8 @@ class _Recorded:
 class _State:
     """A tree of arrays of our own, which plans update in place, and of numbers."""
 
+    count = itertools.count()
+
     def __init__(self, tree: Tree) -> None:
         seen: set[int] = set()
 
@@ -184,7 +200,11 @@ class _State:
         self.tree = rebuilt(tree, own)
         self.slots = [(_at(self.tree, p[:-1]), p[-1], leaf) for p, leaf in leaves(self.tree) if isinstance(leaf, np.ndarray)]
         self.numbers = [(_at(self.tree, p[:-1]), p[-1]) for p, leaf in leaves(self.tree) if _is_number(leaf)]
-        self.key = tuple((path, _key(leaf, ())) for path, leaf in leaves(self.tree))
+        self.number = next(_State.count)
+        self.shape = [
+            (path, (leaf.shape, leaf.dtype) if isinstance(leaf, np.ndarray) else type(leaf) if _is_number(leaf) else leaf)
+            for path, leaf in leaves(self.tree)
+        ]
 
     def holds(self, tree: Tree) -> bool:
         """Whether this is the tree that the last call returned; arrays that were exchanged since are copied in."""
@@ -250,8 +270,9 @@ class _Ready:
                 raise Unplannable(f"a state whose number {path[-1]!r} becomes a constant")
         results = [v for v in (_var(leaf) for _, leaf in leaves(self.returned)) if v is not None]
         self.plan = plan = Plan(recorded.trace.calls, inputs, arrays, updates, results + [v for _, _, v in new_numbers])
-        self.new_numbers = new_numbers
+        self.new_numbers = [(holder, key, v.dtype, plan.position(v)) for holder, key, v in new_numbers]
         self.old_numbers: list[tuple[Any, Any, int]] = []
+        self.read = self._reader(self.returned)
         self.copies: list[tuple[int, Array]] = []  # which leaf of the other arguments goes where
         count = 0
         for path, leaf in given.items():
@@ -274,36 +295,33 @@ class _Ready:
 
         return self.plan.threads != get_num_threads()
 
-    def __call__(self, rest: tuple[Tree, ...]) -> Any:
-        plan = self.plan
-        bank = plan.bank
+    def __call__(self, given: list[Any]) -> Any:
+        bank = self.plan.bank
         for holder, key, place in self.old_numbers:
             bank[place] = holder[key]
-        if self.copies:
-            given = list(_flat(rest))
-            for i, array in self.copies:
-                array[...] = given[i]
-        plan.run()
-        for holder, key, v in self.new_numbers:
-            holder[key] = plan.number(v)
-        others = rebuilt(self.returned, self._read)
+        for i, array in self.copies:
+            array[...] = given[i]
+        self.plan.run()
+        for holder, key, kind, place in self.new_numbers:
+            holder[key] = kind(bank[place])
+        others = self.read()
         return others if self.state is None else (self.state.tree, *others)
 
-    def _read(self, path: Path, leaf: Any) -> Any:
-        if isinstance(leaf, TracedArray):
-            return self.plan.array(leaf.var).copy()
-        return self.plan.number(leaf.var) if isinstance(leaf, TracedNumber) else leaf
-
-
-def _flat(tree: Tree) -> Iterator[Any]:
-    if isinstance(tree, dict):
-        for part in tree.values():
-            yield from _flat(part)
-    elif isinstance(tree, list | tuple):
-        for part in tree:
-            yield from _flat(part)
-    else:
-        yield tree
+    def _reader(self, tree: Tree) -> Callable[[], Any]:
+        """A function that makes what is returned, with copies of the arrays that the next run will overwrite."""
+        if isinstance(tree, dict):
+            parts = [(key, self._reader(part)) for key, part in tree.items()]
+            return lambda: {key: read() for key, read in parts}
+        if isinstance(tree, list | tuple):
+            readers = [self._reader(part) for part in tree]
+            kind = list if isinstance(tree, list) else tuple
+            return lambda: kind([read() for read in readers])
+        if isinstance(tree, TracedArray):
+            return self.plan.array(tree.var).copy
+        if isinstance(tree, TracedNumber):
+            v, bank, place = tree.var, self.plan.bank, self.plan.position(tree.var)
+            return lambda: v.dtype(bank[place])
+        return lambda: tree
 
 
 def _var(leaf: Any) -> Var | None:

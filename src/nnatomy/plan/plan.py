@@ -81,9 +81,9 @@ class Plan:
         self.bank[: len(values)] = values
         self._lines = lines
 
-    def number(self, v: Var) -> Any:
-        """A number's value after a run."""
-        return v.dtype(self.bank[self._place[self._same.get(v, v)]])
+    def position(self, v: Var) -> int:
+        """Where in `bank` a number stands after a run."""
+        return self._place[self._same.get(v, v)]
 
     def place(self, v: Var) -> int | None:
         """Where in `bank` an input is written; None if nothing reads it."""
