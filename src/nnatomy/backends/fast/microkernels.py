@@ -168,3 +168,117 @@ def _body(b, args, rows, vectors, packed, indirect):
     b.branch(done)
     b.position_at_end(done)
     b.ret_void()
+
+
+@cache
+def dots(rows: int, columns: int):
+    """The micro-kernel of weight gradients: rows x columns dot products of long vectors, all in registers.
+
+    out[i, j] = sum over r < runs, f < length of A[a[i] + r a_run + f] B[b[j] + r b_run + f]
+
+    as dots(runs, length, A, a, a_run, B, b, b_run, out), with a and b tables of int64 offsets; runs is at least 1.
+    """
+    name = f"dots_{rows}x{columns}"
+    n, table = types.int64, types.CPointer(types.int64)
+
+    def code(ctx, builder, sig, args):
+        floats, wide = _F32.as_pointer(), _I64.as_pointer()
+        kinds = [_I64, _I64, floats, wide, _I64, floats, wide, _I64, floats]
+        fn = builder.module.globals.get(name)
+        if fn is None:
+            fn = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), kinds), name)
+            fn.linkage = "internal"
+            fn.attributes.add("noinline")
+            _dots_body(ir.IRBuilder(fn.append_basic_block()), list(fn.args), rows, columns)
+        builder.call(fn, args)
+        return ctx.get_dummy_value()
+
+    @intrinsic
+    def product(context, runs, length, A, a, a_run, B, b, b_run, out):
+        return types.void(n, n, _F32P, table, n, _F32P, table, n, _F32P), code
+
+    return product
+
+
+def _dots_body(b, args, rows, columns):
+    runs, length, A, a_table, a_run, B, b_table, b_run, out = args
+    one, none, lanes = ir.Constant(_I64, 1), ir.Constant(_I64, 0), ir.Constant(_I64, LANES)
+    zero = ir.Constant(_VEC, [0.0] * LANES)
+    fma = _function(b, f"llvm.fma.{_SUFFIX}", _VEC, _VEC, _VEC, _VEC)
+    masked_load = _function(b, f"llvm.masked.load.{_SUFFIX}.p0", _VEC, _VEC.as_pointer(), _I32, _MASK, _VEC)
+    reduce = _function(b, f"llvm.vector.reduce.fadd.{_SUFFIX}", _F32, _F32, _VEC)
+    left = [b.gep(A, [b.load(b.gep(a_table, [ir.Constant(_I64, i)]))]) for i in range(rows)]
+    right = [b.gep(B, [b.load(b.gep(b_table, [ir.Constant(_I64, j)]))]) for j in range(columns)]
+    rest = b.and_(length, ir.Constant(_I64, LANES - 1))
+    whole = b.sub(length, rest)
+    mask = _mask(b, rest)
+    entry = b.block
+    run, step, after, part, following, done = (
+        b.append_basic_block(s) for s in ("run", "step", "after", "part", "following", "done")
+    )
+
+    def phis():
+        return [b.phi(_VEC) for _ in range(rows * columns)]
+
+    def come(sums, values, block):
+        for s, value in zip(sums, values):
+            s.add_incoming(value, block)
+
+    def products(a_at, b_at, read, sums):
+        xs = [read(b.bitcast(b.gep(p, [a_at]), _VEC.as_pointer())) for p in left]
+        ys = [read(b.bitcast(b.gep(p, [b_at]), _VEC.as_pointer())) for p in right]
+        return [b.call(fma, [x, y, sums[i * columns + j]]) for i, x in enumerate(xs) for j, y in enumerate(ys)]
+
+    def plain(where):
+        value = b.load(where)
+        value.align = 4
+        return value
+
+    b.branch(run)
+    b.position_at_end(run)
+    r, a_at, b_at = b.phi(_I64), b.phi(_I64), b.phi(_I64)
+    at_run = phis()
+    r.add_incoming(runs, entry)
+    a_at.add_incoming(none, entry)
+    b_at.add_incoming(none, entry)
+    come(at_run, [zero] * (rows * columns), entry)
+    b.cbranch(b.icmp_signed(">", whole, none), step, after)
+
+    b.position_at_end(step)
+    f = b.phi(_I64)
+    at_step = phis()
+    f.add_incoming(none, run)
+    come(at_step, at_run, run)
+    new = products(b.add(a_at, f), b.add(b_at, f), plain, at_step)
+    further = b.add(f, lanes)
+    f.add_incoming(further, step)
+    come(at_step, new, step)
+    b.cbranch(b.icmp_signed("<", further, whole), step, after)
+
+    b.position_at_end(after)
+    at_after = phis()
+    come(at_after, at_run, run)
+    come(at_after, new, step)
+    b.cbranch(b.icmp_signed(">", rest, none), part, following)
+
+    b.position_at_end(part)
+    last = products(b.add(a_at, whole), b.add(b_at, whole),
+                    lambda where: b.call(masked_load, [where, ir.Constant(_I32, 4), mask, zero]), at_after)  # fmt: skip
+    b.branch(following)
+
+    b.position_at_end(following)
+    sums = phis()
+    come(sums, at_after, after)
+    come(sums, last, part)
+    fewer = b.sub(r, one)
+    r.add_incoming(fewer, following)
+    a_at.add_incoming(b.add(a_at, a_run), following)
+    b_at.add_incoming(b.add(b_at, b_run), following)
+    come(at_run, sums, following)
+    b.cbranch(b.icmp_signed(">", fewer, none), run, done)
+
+    b.position_at_end(done)
+    for i, s in enumerate(sums):
+        value = b.call(reduce, [ir.Constant(_F32, -0.0), s], fastmath=["reassoc"])
+        b.store(value, b.gep(out, [ir.Constant(_I64, i)])).align = 4
+    b.ret_void()

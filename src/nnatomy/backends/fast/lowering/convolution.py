@@ -1,1 +1,339 @@
-"""To be written."""
+"""Convolution, its adjoints and pooling: their geometry is worked out here, once for each shape."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from nnatomy.backends.fast.kernels import convolution as kernels
+from nnatomy.backends.fast.lowering import Array, Emitter, Shape, address, lowers, steps
+from nnatomy.backends.fast.vectors import LANES
+from nnatomy.backends.numpy_reference import Pairs, conv_shape
+
+ACTIVATIONS = {None: kernels.NOTHING, "relu": kernels.RELU, "tanh": kernels.TANH}
+BLOCK = 80_000
+"""Floats of a block of input, at most: a quarter of a usual L2 cache, beside the weights and the results."""
+
+
+def batch_innermost(ndim: int) -> tuple[int, ...]:
+    """The order in memory of images: (channels, *space, batch)."""
+    return (*range(1, ndim), 0)
+
+
+@dataclass(frozen=True)
+class Axis:
+    """One axis of space of a convolution with stride 1 among the residues of its input.
+
+    Output q meets, by tap (position in the kernel, residue, shift), the input stride (q + shift) + residues[residue] - padding.
+    It stands at start + step q.
+    """
+
+    size: int
+    count: int
+    taps: tuple[tuple[int, int, int], ...]
+    residues: tuple[int, ...]
+    stride: int
+    padding: int
+    start: int = 0
+    step: int = 1
+
+    @property
+    def reach(self) -> int:
+        """The largest shift."""
+        return max((shift for _, _, shift in self.taps), default=0)
+
+
+def forward_axis(size: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int) -> Axis:
+    """An axis of `conv`."""
+    (count,) = conv_shape((size,), (kernel,), (stride,), (padding,), (dilation,))
+    residues = tuple(sorted({dilation * k % stride for k in range(kernel)}))
+    taps = tuple((k, residues.index(dilation * k % stride), dilation * k // stride) for k in range(kernel))
+    return Axis(size, count, taps, residues, stride, padding[0])
+
+
+def backward_axes(size: int, out: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int) -> list[Axis]:
+    """An axis of `conv_input`, once for each residue r of i + padding: i = stride q + r - padding meets g[q - (dilation k - r) /
+    stride] for the k that divide."""
+    axes = []
+    for r in range(stride):
+        first = -((r - padding[0]) // stride)
+        start = stride * first + r - padding[0]
+        count = max(-((start - size) // stride), 0)
+        back = [(k, (dilation * k - r) // stride) for k in range(kernel) if (dilation * k - r) % stride == 0]
+        furthest = max((b for _, b in back), default=0)
+        taps = tuple((k, 0, furthest - b) for k, b in back)
+        if count:
+            axes.append(Axis(out, count, taps, (0,), 1, furthest - first, start, stride))
+    return axes
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """How a convolution is cut into blocks, and where in a block its inputs stand."""
+
+    rows: int
+    columns: int
+    in_rows: int
+    in_columns: int
+    residue: int
+    channel: int
+    flat: bool
+
+    def floats(self, channels: int) -> int:
+        return self.channel * channels
+
+
+def _odd_lines(floats: int) -> int:
+    """Rounded up to an odd number of vectors: steps between channels that are powers of two would share few cache sets."""
+    return (-(-floats // LANES) | 1) * LANES
+
+
+def _block(v: Axis, h: Axis, n: int, channels: int, rows: int, columns: int, flat: bool) -> Blocks:
+    in_rows, in_columns = rows + v.reach, columns + h.reach
+    residue = in_rows * in_columns * n
+    if n % LANES == 0:
+        residue = -(-residue // LANES) * LANES
+    return Blocks(rows, columns, in_rows, in_columns, residue, _odd_lines(residue * len(v.residues) * len(h.residues)), flat)
+
+
+def _sizes(count: int) -> list[int]:
+    """Sizes of blocks worth a look: those that cut an axis into equal parts."""
+    return sorted({-(-count // parts) for parts in range(1, count + 1)})
+
+
+@lru_cache(maxsize=1024)
+def cut(v: Axis, h: Axis, n: int, channels: int, depth: int, rows: int, panels: int, groups: int, threads: int) -> Blocks:
+    """The blocks for which the products and copies of the busiest thread take the least time, as counted in cycles."""
+    width = kernels.vectors_for(rows)
+    best, least = None, math.inf
+    for tall in _sizes(v.count):
+        for wide in _sizes(h.count):
+            for flat in (False, True) if tall > 1 and (len(v.residues), len(h.residues)) != () else (False,):
+                block = _block(v, h, n, channels, tall, wide, flat)
+                size = block.floats(channels)
+                if size > BLOCK and (tall, wide) != (1, 1):
+                    continue
+                run = (tall - 1) * block.in_columns * n + wide * n if flat else wide * n
+                tiles = -(-(-(-run // LANES)) // width) * (1 if flat else tall)
+                cost = panels * tiles * ((depth + 4) * rows * width / 2 + rows * width * 3) + size * 0.2 + 200
+                items = groups * -(-v.count // tall) * -(-h.count // wide)
+                cost *= max(-(-items // threads), items / threads)
+                if cost < least:
+                    best, least = block, cost
+    assert best is not None
+    return best
+
+
+def _offsets(v: Axis, h: Axis, blocks: Blocks, channels: int, n: int) -> list[int]:
+    """Where each (channel, kernel position) stands in a block, for the output position that comes first."""
+    return [
+        c * blocks.channel + (i * len(h.residues) + j) * blocks.residue + (down * blocks.in_columns + across) * n
+        for c in range(channels) for _, i, down in v.taps for _, j, across in h.taps
+    ]  # fmt: skip
+
+
+def _head(
+    emitter: Emitter, x: Array, v: Axis, h: Axis, groups: int, blocks: Blocks, scratch: Array, each: int
+) -> list[int]:
+    """The arguments that describe a block; x is (channels, rows, columns, batch)."""
+    residues = emitter.constant([*v.residues, *h.residues], np.int64)
+    return [
+        address(x), *_steps(x)[:3], x.shape[3], v.size, h.size, groups, x.shape[0] // groups, len(v.residues), len(h.residues),
+        address(residues), v.stride, h.stride, v.padding, h.padding, v.count, h.count, blocks.rows, blocks.columns,
+        blocks.in_rows, blocks.in_columns, blocks.residue, blocks.channel, address(scratch), each,
+    ]  # fmt: skip
+
+
+def _steps(x: Array) -> list[int]:
+    """Strides in elements, those of axes of length 1 as in a contiguous array: NumPy leaves them undefined."""
+    found = list(steps(x))
+    for i in reversed(range(x.ndim)):
+        if x.shape[i] == 1:
+            found[i] = found[i + 1] * x.shape[i + 1] if i + 1 < x.ndim else 1
+    return found
+
+
+def _images(emitter: Emitter, x: Array) -> Array:
+    """x (batch, channels, *space) as (channels, rows, columns, batch) with examples next to one another: a view or a copy."""
+    if x.ndim == 3:
+        x = x[:, :, None, :]
+    y = x.transpose(1, 2, 3, 0)
+    if _steps(y)[3] == 1 and all(s >= 0 for s in steps(y)):
+        return y
+    copy = emitter.scratch(y.size, np.float32).reshape(y.shape)
+    by = _steps(x)
+    emitter.add("convolution", "batch_last", [address(x), *by, x.shape[0], *x.shape[1:], address(copy)], parallel=x.size > 20_000)
+    return copy
+
+
+def _plane(pairs: Sequence[Any], alone: Any) -> tuple[Any, Any]:
+    """An option for rows and columns; a signal has one row."""
+    return (alone, pairs[0]) if len(pairs) == 1 else (pairs[0], pairs[1])
+
+
+def _supported(*arrays: Array) -> bool:
+    return all(a.dtype == np.float32 and a.ndim in (3, 4) and a.size for a in arrays)
+
+
+def _products(
+    emitter: Emitter, x: Array, w: Array, by: tuple[int, int, int], outputs: int, y: Array, axes: tuple[Axis, Axis], groups: int,
+    bias: Array | None = None, activation: str | None = None,
+) -> None:  # fmt: skip
+    """y (channels, rows, columns, batch) from x; w's strides `by` group, output and input channel, then its two of space."""
+    v, h = axes
+    n, channels = x.shape[3], x.shape[0] // groups
+    rows = -(-outputs // -(-outputs // 8))
+    panels, depth = -(-outputs // rows), channels * len(v.taps) * len(h.taps)
+    blocks = cut(v, h, n, channels, depth, rows, panels, groups, emitter.threads)
+    down, across = _steps(w)[2:]
+    weights = [c * by[2] + i * down + j * across for c in range(channels) for i, _, _ in v.taps for j, _, _ in h.taps]
+    packed = emitter.scratch(groups * panels * depth * rows)
+    emitter.add("convolution", "pack", [address(w), by[0], by[1], address(emitter.constant(weights, np.int64)), depth, outputs, rows,
+                groups, address(packed)], parallel=packed.size > 20_000)  # fmt: skip
+    width = kernels.vectors_for(rows)
+    run = ((blocks.rows - 1) * blocks.in_columns if blocks.flat else 0) * n + blocks.columns * n
+    strip = (-(-run // LANES) + width) * LANES * rows
+    held = _odd_lines(blocks.floats(channels) + width * LANES)
+    each = held + _odd_lines(strip)
+    items = groups * -(-v.count // blocks.rows) * -(-h.count // blocks.columns)
+    parts = 1 if items >= 2 * emitter.threads else min(panels, -(-2 * emitter.threads // items))
+    scratch = emitter.scratch(each * emitter.threads)
+    table = emitter.constant(_offsets(v, h, blocks, channels, n), np.int64)
+    flops = 2 * depth * outputs * groups * v.count * h.count * n
+    y = y[:, v.start :: v.step, h.start :: h.step]
+    by_channel, by_row, by_column = (s for s in _steps(y)[:3])
+    emitter.add("convolution", f"forward_{rows}", [
+        *_head(emitter, x, v, h, groups, blocks, scratch, each), address(packed), depth, outputs, panels, address(table),
+        address(y), by_channel, by_row, by_column, 0 if bias is None else address(bias), ACTIVATIONS[activation], blocks.flat,
+        held, parts,
+    ], parallel=flops > 1e6)  # fmt: skip
+
+
+def _conv_outputs(args: Any, how: Any) -> list[tuple[Shape, Any]]:
+    x, w = args[:2]
+    space = conv_shape(x.shape[2:], w.shape[2:], how["stride"], how["padding"], how["dilation"])
+    return [((x.shape[0], w.shape[0], *space), x.dtype)]
+
+
+def _conv_work(args: Any, how: Any) -> float:
+    ((shape, _),) = _conv_outputs(args, how)
+    return 2.0 * math.prod(shape) * math.prod(args[1].shape[1:])
+
+
+@lowers("conv", outputs=_conv_outputs, work=_conv_work, order=lambda args, how: [batch_innermost(args[0].ndim)])
+def conv(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], how: dict[str, Any]) -> bool:
+    x, w, y = args[0], args[1], outs[0]
+    bias, activation = how.get("bias"), how.get("activation")
+    if not _supported(x, w, y) or activation not in ACTIVATIONS:
+        return False
+    if bias is not None and (bias.dtype != np.float32 or _steps(bias)[-1] != 1):
+        return False
+    if w.ndim == 3:
+        w = w[:, :, None, :]
+    groups, outputs = how["groups"], w.shape[0] // how["groups"]
+    image = _images(emitter, x)
+    axes = _axes(forward_axis, image.shape[1:3], w.shape[2:], how)
+    by = _steps(w)
+    _products(emitter, image, w, (by[0] * outputs, by[0], by[1]), outputs, _view(y), axes, groups, bias, activation)
+    return True
+
+
+def _view(y: Array) -> Array:
+    return (y[:, :, None, :] if y.ndim == 3 else y).transpose(1, 2, 3, 0)
+
+
+def _axes(make: Any, space: Sequence[int], kernel: Sequence[int], how: dict[str, Any]) -> tuple[Axis, Axis]:
+    strides, padding, dilation = (_plane(how["stride"], 1), _plane(how["padding"], (0, 0)), _plane(how["dilation"], 1))
+    v, h = (make(*option) for option in zip(space, kernel, strides, map(tuple, padding), dilation))
+    return v, h
+
+
+@lowers(
+    "conv_input",
+    outputs=lambda args, how: [((args[0].shape[0], how["groups"] * args[1].shape[1], *how["space"]), args[0].dtype)],
+    work=lambda args, how: 2.0 * args[0].size * math.prod(args[1].shape[1:]),
+    order=lambda args, how: [batch_innermost(args[0].ndim)],
+)
+def conv_input(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], how: dict[str, Any]) -> bool:
+    g, w, y = args[0], args[1], outs[0]
+    if not _supported(g, w, y):
+        return False
+    if w.ndim == 3:
+        w = w[:, :, None, :]
+    groups, outputs = how["groups"], w.shape[0] // how["groups"]
+    image, result = _images(emitter, g), _view(y)
+    options = zip(result.shape[1:3], image.shape[1:3], w.shape[2:], _plane(how["stride"], 1), _plane(how["padding"], (0, 0)),
+                  _plane(how["dilation"], 1))  # fmt: skip
+    vertical, horizontal = (backward_axes(size, out, k, s, tuple(p), d) for size, out, k, s, p, d in options)
+    by = _steps(w)
+    for v in vertical:
+        for h in horizontal:
+            _products(emitter, image, w, (by[0] * outputs, by[1], by[0]), w.shape[1], result, (v, h), groups)
+    return True
+
+
+@lru_cache(maxsize=1024)
+def cut_weight(
+    v: Axis, h: Axis, n: int, channels: int, outputs: int, groups: int, threads: int
+) -> tuple[Blocks, tuple[int, int]]:
+    """The blocks and the tile for which a weight gradient takes the busiest thread the least time."""
+    depth = channels * len(v.taps) * len(h.taps)
+    best, least = None, math.inf
+    for tall in _sizes(v.count):
+        for wide in _sizes(h.count):
+            block = _block(v, h, n, channels, tall, wide, False)
+            size = block.floats(channels)
+            if size > BLOCK and (tall, wide) != (1, 1):
+                continue
+            items = groups * -(-v.count // tall) * -(-h.count // wide)
+            rounds = max(-(-items // threads), items / threads)
+            steps_ = tall * -(-wide * n // LANES)
+            for r, c in kernels.TILES:
+                tiles = -(-outputs // r) * -(-depth // c)
+                cost = tiles * (steps_ * max(r * c / 2, (r + c) / 2 + 1) + r * c * 6 + 10 * tall + 50) + size * 0.2 + 200
+                if cost * rounds < least:
+                    best, least = (block, (r, c)), cost * rounds
+    assert best is not None
+    return best
+
+
+@lowers(
+    "conv_weight",
+    outputs=lambda args, how: [((args[1].shape[1], args[0].shape[1] // how["groups"], *how["kernel"]), args[0].dtype)],
+    work=lambda args, how: 2.0 * args[1].size * args[0].shape[1] // how["groups"] * math.prod(how["kernel"]),
+)
+def conv_weight(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], how: dict[str, Any]) -> bool:
+    x, g, y = args[0], args[1], outs[0]
+    if not _supported(x, g, y) or not y.flags.c_contiguous:
+        return False
+    image, gradient = _images(emitter, x), _images(emitter, g)
+    n, groups = image.shape[3], how["groups"]
+    if _steps(gradient)[2] != n:
+        return False
+    channels, outputs = image.shape[0] // groups, gradient.shape[0] // groups
+    v, h = _axes(forward_axis, image.shape[1:3], _plane(how["kernel"], 1), how)
+    threads = emitter.threads
+    blocks, (r, c) = cut_weight(v, h, n, channels, outputs, groups, threads)
+    offsets = _offsets(v, h, blocks, channels, n)
+    depth = len(offsets)
+    offsets += [0] * (-depth % c)
+    by = _steps(gradient)
+    rows = [min(o, outputs - 1) * by[0] for o in range(-(-outputs // r) * r)]
+    held = _odd_lines(blocks.floats(channels) + LANES)
+    each = held + _odd_lines(r * c)
+    scratch = emitter.scratch(each * threads)
+    parallel = threads > 1 and 2 * depth * gradient.size > 1e6
+    parts = threads if parallel else 1
+    partial = emitter.scratch(parts * y.size) if parts > 1 else y
+    emitter.add("convolution", f"weight_{r}x{c}", [
+        *_head(emitter, image, v, h, groups, blocks, scratch, each), address(gradient), by[0], by[1], outputs, depth,
+        address(emitter.constant(offsets, np.int64)), address(emitter.constant(rows, np.int64)), held, address(partial),
+    ], parallel=parallel)  # fmt: skip
+    if parts > 1:
+        emitter.add("convolution", "add_up", [address(partial), parts, y.size, address(y)])
+    return True
