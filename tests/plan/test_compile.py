@@ -44,7 +44,9 @@ def convolutional() -> Any:
 
 
 def normalised() -> Any:
-    return layers.Sequential(layers.Linear(12, 16), layers.LayerNorm(16), layers.SiLU(), layers.Linear(16, 4), layers.Softmax(-1))
+    return layers.Sequential(
+        layers.Linear(12, 16), layers.LayerNorm(16), layers.SiLU(), layers.Linear(16, 4), layers.Softmax(-1)
+    )  # fmt: skip
 
 
 MODELS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {

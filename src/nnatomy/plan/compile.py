@@ -129,7 +129,9 @@ def _signed(tree: Tree, by_reference: bool, given: list[Any], signature: list[An
     """Appends the leaves, and of each what a plan depends on: shape and type, of arrays that are read in place also which."""
     if isinstance(tree, np.ndarray):
         given.append(tree)
-        signature.append((tree.shape, tree.dtype.char, tree.strides, id(tree)) if by_reference else (tree.shape, tree.dtype.char))
+        signature.append((tree.shape, tree.dtype.char))
+        if by_reference:
+            signature.append((tree.strides, id(tree)))
     elif isinstance(tree, dict):
         for part in tree.values():
             _signed(part, by_reference, given, signature)
@@ -275,18 +277,18 @@ class _Ready:
         self.read = self._reader(self.returned)
         self.copies: list[tuple[int, Array]] = []  # which leaf of the other arguments goes where
         count = 0
-        for path, leaf in given.items():
-            v = known.get(path)
+        for path in given:
+            var = known.get(path)
             inside = state is not None and path[0] == 0
-            place = plan.place(v) if v is not None and v.number else None
+            place = plan.place(var) if var is not None and var.number else None
             if inside:
                 if place is not None:
                     self.old_numbers.append((_at(args, path[:-1]), path[-1], place))
                 continue
             if place is not None:
                 self.copies.append((count, plan.bank[place : place + 1].reshape(())))
-            elif v in inputs and not v.number and plan.known(v):  # type: ignore[union-attr]
-                self.copies.append((count, plan.array(v)))  # type: ignore[arg-type]
+            elif var is not None and not var.number and var in inputs and plan.known(var):
+                self.copies.append((count, plan.array(var)))
             count += 1
 
     def stale(self) -> bool:

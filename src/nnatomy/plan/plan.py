@@ -1,4 +1,4 @@
-"""A plan: the calls of a trace with memory assigned, most of them as instructions of a program, ready to be run again and again."""
+"""A plan: the calls of a trace with memory assigned, most of them instructions of a program, to be run again and again."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ class Plan:
     def _reads_whole(self, call: Call, buffer: Buffer) -> bool:
         """Whether the call reads this memory in the layout in which it will write it."""
         views = [self._views[v] for v in call.inputs() if not v.number]
-        return all(v.outline is buffer.outline or v.outline.strides == buffer.outline.strides for v in views if v.buffer is buffer)
+        return all(v.outline.strides == buffer.outline.strides for v in views if v.buffer is buffer)
 
     # Instructions
 
@@ -309,14 +309,15 @@ def _epilogue(call: Call, kwargs: dict[str, Any]) -> Callable[[Any], Any] | None
         return None
     from nnatomy.backends import numpy_reference as reference
 
-    functions = {"relu": lambda y: np.maximum(y, 0), "tanh": np.tanh, "sigmoid": reference.sigmoid, None: lambda y: y}
+    functions: dict[str, Callable[[Any], Any]] = {"relu": lambda y: np.maximum(y, 0), "tanh": np.tanh}
+    functions["sigmoid"] = reference.sigmoid
 
     def epilogue(made: Any) -> Any:
         several = isinstance(made, tuple)
         y = made[0] if several else made
         if bias is not None:
             y = y + (bias if call.name == "matmul" else bias.reshape((-1,) + (1,) * (y.ndim - 2)))
-        y = functions[activation](y)
+        y = functions[activation](y) if activation else y
         return (y, *made[1:]) if several else y
 
     return epilogue

@@ -130,8 +130,7 @@ class Trace:
 
     def _shaped(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name in ELEMENTWISE:
-            parts = [a for a in args if isinstance(a, Var | np.ndarray) and getattr(a, "shape", None) is not None]
-            shape = np.broadcast_shapes(*(p.shape for p in parts))
+            shape = np.broadcast_shapes(*(a.shape for a in args if isinstance(a, Var | np.ndarray) and a.shape is not None))
             return self.array(shape, _quiet(function, substitute(args, _tiny), kwargs).dtype)
         known = _by_lowering(name, args, kwargs)
         if known is not None:
@@ -205,12 +204,12 @@ def _arrays(tree: Any) -> bool:
     return isinstance(tree, np.ndarray)
 
 
-ELEMENTWISE = frozenset(
-    "add subtract multiply divide negative power abs arccos arcsin arctan arctan2 arctanh ceil clip cos cosh equal exp expm1 "
-    "floor floor_divide greater greater_equal isfinite isinf isnan less less_equal log log1p logaddexp logical_and logical_not "
-    "logical_or logical_xor maximum minimum not_equal remainder round sign sin sinh sqrt square tan tanh where erf sigmoid "
-    "astype".split()
-)
+_ELEMENTWISE = """
+    add subtract multiply divide negative power abs arccos arcsin arctan arctan2 arctanh ceil clip cos cosh equal exp expm1
+    floor floor_divide greater greater_equal isfinite isinf isnan less less_equal log log1p logaddexp logical_and logical_not
+    logical_or logical_xor maximum minimum not_equal remainder round sign sin sinh sqrt square tan tanh where erf sigmoid astype
+"""
+ELEMENTWISE = frozenset(_ELEMENTWISE.split())
 """Calls whose result has at each place what the arguments have there."""
 
 
@@ -258,7 +257,7 @@ class _Traced:
     __lshift__, __rshift__ = _left("lshift", operator.lshift), _left("rshift", operator.rshift)
     __lt__, __le__ = _left("less", operator.lt), _left("less_equal", operator.le)
     __gt__, __ge__ = _left("greater", operator.gt), _left("greater_equal", operator.ge)
-    __eq__, __ne__ = _left("equal", operator.eq), _left("not_equal", operator.ne)  # type: ignore[assignment]
+    __eq__, __ne__ = _left("equal", operator.eq), _left("not_equal", operator.ne)
 
     def __neg__(self) -> Any:
         return self.trace.record("negative", operator.neg, (self,), {})
@@ -307,7 +306,7 @@ class TracedArray(_Traced):
 
     @property
     def shape(self) -> Shape:
-        return self.var.shape  # type: ignore[return-value]
+        return self.var.shape or ()
 
     @property
     def dtype(self) -> Any:
