@@ -170,8 +170,8 @@ def _behind_relu(call: Call, uses: _Uses) -> tuple[Any, Any]:
 
 _POINTWISE = """
     add subtract multiply divide negative abs sqrt square exp expm1 log log1p tanh sigmoid erf sin cos power maximum minimum
-    where clip sign floor ceil round equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not isnan
-    isfinite astype and or invert
+    where clip sign floor ceil round equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not
+    isnan isfinite astype and or invert
 """
 POINTWISE = frozenset(_POINTWISE.split())
 COMPARISONS = frozenset(("equal", "not_equal", "less", "less_equal", "greater", "greater_equal"))
