@@ -8,15 +8,12 @@ from __future__ import annotations
 
 import operator
 
-import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-FEATURES = llvm.get_host_cpu_features()
-LANES = 16 if FEATURES.get("avx512f") else 8 if FEATURES.get("avx2") else 4
-REGISTERS = 32 if FEATURES.get("avx512f") or "aarch64" in llvm.get_process_triple() else 16
+from nnatomy.backends.fast.processor import LANES
 
 FAST_MATH = {"reassoc", "contract", "nsz"}  # sums may be reordered and fused; NaN and infinity keep their meaning
 
@@ -78,6 +75,12 @@ i64 = _pointer(types.int64)
 u8 = _pointer(types.uint8)
 u32 = _pointer(types.uint32)
 u64 = _pointer(types.uint64)
+
+
+@intrinsic
+def address_of(context, pointer):
+    """The address of an int64 pointer."""
+    return types.int64(types.CPointer(types.int64)), lambda ctx, b, sig, args: b.ptrtoint(args[0], _I64)
 
 
 def _place(b, pointer, offset):
@@ -151,6 +154,44 @@ def store_part(context, pointer, offset, value, count):
         return ctx.get_dummy_value()
 
     return types.void(_F32P, types.int64, vector, types.int64), code
+
+
+@intrinsic
+def load_truth(context, pointer, offset):
+    """LANES bytes as numbers."""
+
+    def code(ctx, b, sig, args):
+        value = b.load(b.bitcast(b.gep(args[0], [args[1]]), ir.VectorType(ir.IntType(8), LANES).as_pointer()))
+        value.align = 1
+        return b.uitofp(value, _VEC)
+
+    return vector(types.CPointer(types.uint8), types.int64), code
+
+
+@intrinsic
+def store_truth(context, pointer, offset, value):
+    """LANES truth values as bytes: 1 where the number is not 0."""
+
+    def code(ctx, b, sig, args):
+        small = ir.VectorType(ir.IntType(8), LANES)
+        truth = b.zext(b.fcmp_unordered("!=", args[2], ir.Constant(_VEC, [0.0] * LANES)), small)
+        b.store(truth, b.bitcast(b.gep(args[0], [args[1]]), small.as_pointer())).align = 1
+        return ctx.get_dummy_value()
+
+    return types.void(types.CPointer(types.uint8), types.int64, vector), code
+
+
+@intrinsic
+def copy_memory(context, target, source, count):
+    """Copies `count` bytes from one address to another."""
+
+    def code(ctx, b, sig, args):
+        bytes_ = ir.IntType(8).as_pointer()
+        fn = _function(b, "llvm.memcpy.p0.p0.i64", ir.VoidType(), bytes_, bytes_, _I64, ir.IntType(1))
+        b.call(fn, [b.inttoptr(args[0], bytes_), b.inttoptr(args[1], bytes_), args[2], ir.Constant(ir.IntType(1), 0)])
+        return ctx.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64), code
 
 
 @intrinsic

@@ -1,0 +1,137 @@
+"""Copies between any two layouts: rows, transposed tiles in registers, single elements."""
+
+
+from __future__ import annotations
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from nnatomy.backends.fast.vectors import _I32, _I64, _VEC, LANES, copy_memory, f32, i64, inner, share, splat, store, u8
+
+
+@intrinsic
+def transpose_tile(context, target, target_step, source, source_step):
+    """target[i, j] = source[j, i] for a square of LANES rows; rows stand `step` elements apart."""
+    name = "transpose_tile"
+    n = types.int64
+
+    def code(ctx, builder, sig, args):
+        fn = builder.module.globals.get(name)
+        if fn is None:
+            fn = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [_I64] * 4), name)
+            fn.linkage = "internal"
+            fn.attributes.add("noinline")
+            _tile(ir.IRBuilder(fn.append_basic_block()), *fn.args)
+        builder.call(fn, args)
+        return ctx.get_dummy_value()
+
+    return types.void(n, n, n, n), code
+
+
+def _tile(b, target, target_step, source, source_step):
+    def place(address, step, row):
+        offset = b.mul(step, ir.Constant(_I64, 4 * row))
+        return b.inttoptr(b.add(address, offset), _VEC.as_pointer())
+
+    def pick(x, y, lanes):
+        return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(_I32, LANES), lanes))
+
+    rows = []
+    for i in range(LANES):
+        row = b.load(place(source, source_step, i))
+        row.align = 4
+        rows.append(row)
+    half = LANES // 2  # exchange the off-diagonal blocks of ever smaller squares
+    while half:
+        new = list(rows)
+        for i in range(LANES):
+            if not i & half:
+                x, y = rows[i], rows[i + half]
+                new[i] = pick(x, y, [j if not j & half else LANES + j - half for j in range(LANES)])
+                new[i + half] = pick(x, y, [j + half if not j & half else LANES + j for j in range(LANES)])
+        rows, half = new, half // 2
+    for i in range(LANES):
+        b.store(rows[i], place(target, target_step, i)).align = 4
+    b.ret_void()
+
+
+@inner
+def move(target, target_row, target_step, source, source_row, source_step, rows, columns):
+    """Copies a block of 4-byte elements between two addresses, with these steps from row to row and from column to column.
+
+    Where a target's row is filled with one element, up to LANES - 1 elements beyond the block are overwritten.
+    """
+    if target_step == 1 and source_step == 1:
+        for r in range(rows):
+            copy_memory(target + 4 * r * target_row, source + 4 * r * source_row, 4 * columns)
+        return
+    if target_row == 1 and source_step == 1:  # the same as the next case, seen by columns
+        target_row, target_step, source_row, source_step = target_step, target_row, source_step, source_row
+        rows, columns = columns, rows
+    y, x = f32(target), f32(source)
+    if target_step == 1 and source_step == 0:
+        for r in range(rows):
+            value = splat(x[r * source_row])
+            for c in range(0, columns, LANES):
+                store(y, r * target_row + c, value)
+        return
+    tiled_rows, tiled_columns = 0, 0
+    if target_step == 1 and source_row == 1:
+        tiled_rows, tiled_columns = rows - rows % LANES, columns - columns % LANES
+        for c in range(0, tiled_columns, LANES):
+            for r in range(0, tiled_rows, LANES):
+                place = source + 4 * (r + c * source_step)
+                transpose_tile(target + 4 * (r * target_row + c), target_row, place, source_step)
+    for r in range(rows):
+        for c in range(tiled_columns if r < tiled_rows else 0, columns):
+            y[r * target_row + c * target_step] = x[r * source_row + c * source_step]
+
+
+def copy(a, thread, threads):
+    """Copies an array.
+
+    a: target, source, bytes of an element; rows, columns; rows and columns of a block; steps of the target from row to row and
+    from column to column; the same of the source; outer dimensions: how many, their lengths, the target's steps, the source's.
+    """
+    size, height, width, block_rows, block_columns = a[2], a[3], a[4], a[5], a[6]
+    target_row, target_step, source_row, source_step, dimensions = a[7], a[8], a[9], a[10], a[11]
+    across = (width + block_columns - 1) // block_columns
+    down = (height + block_rows - 1) // block_rows
+    blocks = across * down
+    for d in range(dimensions):
+        blocks *= a[12 + d]
+    first, last = share(blocks, 1, thread, threads)
+    for block in range(first, last):
+        column = block % across * block_columns
+        rest = block // across
+        row = rest % down * block_rows
+        rest = rest // down
+        rows, columns = min(block_rows, height - row), min(block_columns, width - column)
+        to, at = row * target_row + column * target_step, row * source_row + column * source_step
+        for d in range(dimensions - 1, -1, -1):
+            to += rest % a[12 + d] * a[12 + dimensions + d]
+            at += rest % a[12 + d] * a[12 + 2 * dimensions + d]
+            rest = rest // a[12 + d]
+        to, at = a[0] + size * to, a[1] + size * at
+        if size == 4 and source_step != 0:
+            move(to, target_row, target_step, at, source_row, source_step, rows, columns)
+        elif target_step == 1 and source_step == 1:
+            for r in range(rows):
+                copy_memory(to + size * r * target_row, at + size * r * source_row, size * columns)
+        else:
+            _elements(size, to, target_row, target_step, at, source_row, source_step, rows, columns)
+
+
+@inner
+def _elements(size, to, target_row, target_step, at, source_row, source_step, rows, columns):
+    """Copies one element after another."""
+    for r in range(rows):
+        for c in range(columns):
+            i, j = r * target_row + c * target_step, r * source_row + c * source_step
+            if size == 8:
+                i64(to)[i] = i64(at)[j]
+            elif size == 4:
+                f32(to)[i] = f32(at)[j]
+            else:
+                u8(to)[i] = u8(at)[j]
