@@ -13,7 +13,7 @@ from numba import njit, types
 from numba.core import cgutils
 from numba.extending import intrinsic, models, overload, register_model
 
-from nnatomy.backends.fast.processor import LANES
+from nnatomy.backends.fast.processor import LANES, REGISTERS  # noqa: F401  (kernels take both from here)
 
 FAST_MATH = {"reassoc", "contract", "nsz"}  # sums may be reordered and fused; NaN and infinity keep their meaning
 
