@@ -239,7 +239,7 @@ class Plan:
         self.memory += scratch.nbytes
 
     def _emit(self, call: Call, emitter: Emitter) -> bool:
-        lowering = find(call.name)
+        lowering = find("copy" if call.name == "array" else call.name)
         if lowering is None:
             return False
         args, kwargs = self._real(call)

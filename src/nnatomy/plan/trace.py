@@ -328,7 +328,8 @@ class TracedArray(_Traced):
     sum, prod, max, min, any, all = (_reduced(n) for n in ("sum", "prod", "max", "min", "any", "all"))
 
     def __getitem__(self, index: Any) -> Any:
-        return self.trace.record("getitem", _indexed, (self, index), {})
+        rows = isinstance(index, TracedArray) and index.dtype.kind in "iu"
+        return self.trace.record("take_rows" if rows else "getitem", _indexed, (self, index), {})
 
     def __len__(self) -> int:
         if not self.shape:
