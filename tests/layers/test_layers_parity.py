@@ -174,7 +174,9 @@ def test_every_layer_has_a_case():
     ours = {n for n in nn.layers.__all__ if isinstance(getattr(nn, n), type) and issubclass(getattr(nn, n), nn.Module)}
     elsewhere = {  # this file's PyTorch twin is missing; each has its own test
         "Module", "Sequential", "RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "StochasticDepth", "Step", "Maxout",
-        "DiceLoss", "HingeLoss", "InfoNCELoss", "SigmoidFocalLoss", "SoftMarginLoss",
+        "DiceLoss", "HingeLoss", "InfoNCELoss", "SigmoidFocalLoss", "SoftMarginLoss", "MultiheadAttention",
+        "SinusoidalPositionalEncoding", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
+        "TransformerEncoderLayer", "BasicBlock", "Bottleneck", "DepthwiseSeparable", "InvertedResidual", "SqueezeExcitation",
     }  # fmt: skip
     assert ours == set(SHARED) | elsewhere
 

@@ -32,6 +32,11 @@ PRODUCTS = (
     "conv", "conv_input", "conv_weight",  # cross-correlation and its two adjoints
 )  # fmt: skip
 
+ATTENTION = (
+    "attention",  # (q, k, v, causal=, scale=): the result, and ln of the sum of e^scores for each query
+    "attention_vjp",  # (g, q, k, v, result, that logarithm, causal=, scale=): the gradients of q, k and v
+)  # fmt: skip
+
 POOLING = (
     "conv_shape",  # plain numbers: the space that a convolution or a pooling leaves
     "max_pool", "pool_gather", "pool_scatter",  # the largest and where it stands; reading and writing there
@@ -46,4 +51,4 @@ WRITING = (
 
 RANDOM = ("random_bits",)  # (key, counter, count): Threefry-2x32 words, the same on every backend
 
-FUNCTIONS = CREATION + ELEMENTWISE + ALONG_AXES + REARRANGING + PRODUCTS + POOLING + WRITING + RANDOM
+FUNCTIONS = CREATION + ELEMENTWISE + ALONG_AXES + REARRANGING + PRODUCTS + ATTENTION + POOLING + WRITING + RANDOM

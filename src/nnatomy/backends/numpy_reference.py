@@ -228,6 +228,62 @@ def sum_pool_input(
     return _batch_first(_cropped(padded, padding, space))
 
 
+# Attention: softmax(scale q k^T) v for q (..., T, d), k (..., S, d), v (..., S, e). `causal` hides key j from query i if j > i.
+
+_SCORES = 1 << 20
+"""How many scores attention holds at once: it goes block by block, so that (..., T, S) is never in memory as a whole."""
+
+
+def _score_blocks(q: Array, k: Array, causal: bool, scale: float) -> Iterator[tuple[slice, slice, Array, Array]]:
+    """(heads, queries, their scores, which of these are hidden), for q and k with one leading axis."""
+    rows = min(q.shape[1], max(1, _SCORES // k.shape[1])) or 1
+    heads = max(1, _SCORES // (rows * k.shape[1]))
+    for h, i in itertools.product(range(0, len(q), heads), range(0, q.shape[1], rows)):
+        block = slice(h, h + heads), slice(i, i + rows)
+        scores = np.matmul(q[block], k[block[0]].swapaxes(1, 2)) * scale
+        hidden = np.zeros(scores.shape[1:], bool)
+        if causal:
+            hidden = np.arange(k.shape[1]) > np.arange(i, i + scores.shape[1])[:, None]
+        yield *block, scores, hidden
+
+
+def _one_lead(*arrays: Array) -> Iterator[Array]:
+    return (a.reshape(math.prod(a.shape[:-2]), *a.shape[-2:]) for a in arrays)
+
+
+def attention(q: Array, k: Array, v: Array, *, causal: bool, scale: float) -> tuple[Array, Array]:
+    """y_i = sum over j of P_ij v_j with P_ij = e^(scale q_i . k_j - L_i); and L_i = ln sum over j of e^(scale q_i . k_j)."""
+    lead, (qs, ks, vs) = q.shape[:-1], _one_lead(q, k, v)
+    y, logs = np.empty((*qs.shape[:2], v.shape[-1]), q.dtype), np.empty(qs.shape[:2], q.dtype)
+    for heads, rows, scores, hidden in _score_blocks(qs, ks, causal, scale):
+        scores[:, hidden] = -math.inf
+        top = scores.max(axis=-1, keepdims=True)
+        weights = np.exp(scores - top)
+        total = weights.sum(axis=-1, keepdims=True)
+        y[heads, rows] = np.matmul(weights, vs[heads]) / total
+        logs[heads, rows] = (top + np.log(total))[..., 0]
+    return y.reshape(*lead, v.shape[-1]), logs.reshape(lead)
+
+
+def attention_vjp(
+    g: Array, q: Array, k: Array, v: Array, y: Array, logs: Array, *, causal: bool, scale: float
+) -> tuple[Array, Array, Array]:
+    """dv = P^T g, dq = scale dS k, dk = scale dS^T q with dS_ij = P_ij (g_i . v_j - g_i . y_i) (Dao et al. 2022, B.2)."""
+    shapes, (gs, qs, ks, vs, ys) = (q.shape, k.shape, v.shape), _one_lead(g, q, k, v, y)
+    dq, dk, dv = np.empty(qs.shape, q.dtype), np.zeros(ks.shape, k.dtype), np.zeros(vs.shape, v.dtype)
+    along = (gs * ys).sum(axis=-1, keepdims=True)
+    totals = logs.reshape(along.shape)
+    for heads, rows, scores, hidden in _score_blocks(qs, ks, causal, scale):
+        weights = np.exp(scores - totals[heads, rows])
+        weights[:, hidden] = 0
+        change = weights * (np.matmul(gs[heads, rows], vs[heads].swapaxes(1, 2)) - along[heads, rows])
+        change[:, hidden] = 0
+        dv[heads] += np.matmul(weights.swapaxes(1, 2), gs[heads, rows])
+        dq[heads, rows] = np.matmul(change, ks[heads]) * scale
+        dk[heads] += np.matmul(change.swapaxes(1, 2), qs[heads, rows]) * scale
+    return dq.reshape(shapes[0]), dk.reshape(shapes[1]), dv.reshape(shapes[2])
+
+
 # Random bits: Threefry-2x32 (Salmon et al. 2011), a keyed counter, so that streams are the same on every machine.
 
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))

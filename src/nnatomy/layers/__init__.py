@@ -2,6 +2,8 @@
 
 from nnatomy.layers import (
     activation,
+    attention,
+    blocks,
     convolution,
     dropout,
     embedding,
@@ -13,6 +15,8 @@ from nnatomy.layers import (
     regularisation,
 )
 from nnatomy.layers.activation import *  # noqa: F403
+from nnatomy.layers.attention import *  # noqa: F403
+from nnatomy.layers.blocks import *  # noqa: F403
 from nnatomy.layers.convolution import *  # noqa: F403
 from nnatomy.layers.dropout import *  # noqa: F403
 from nnatomy.layers.embedding import *  # noqa: F403
@@ -32,6 +36,8 @@ __all__ += normalisation.__all__
 __all__ += dropout.__all__
 __all__ += embedding.__all__
 __all__ += recurrent.__all__
+__all__ += attention.__all__
+__all__ += blocks.__all__
 __all__ += activation.__all__
 __all__ += loss.__all__
 __all__ += regularisation.__all__

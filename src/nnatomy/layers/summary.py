@@ -159,7 +159,19 @@ def _einsum(y: Any, formula: str, *operands: Any, **how: Any) -> int:
     return total
 
 
-PRODUCTS: dict[str, Callable[..., int]] = {"matmul": _matmul, "conv": _conv, "conv_input": _conv_input, "einsum": _einsum}
+def _attention(y: Any, q: Any, k: Any, v: Any, *, causal: bool, scale: float) -> int:
+    """Two products over the pairs of a query and a key that it sees."""
+    *lead, queries, features = q.shape
+    keys = k.shape[-2]
+    seen = min(queries, keys)  # under a causal mask, query i sees keys 0 to i, of those there are
+    pairs = seen * (seen + 1) // 2 + (queries - seen) * keys if causal else queries * keys
+    return math.prod(lead) * pairs * (features + v.shape[-1])
+
+
+PRODUCTS: dict[str, Callable[..., int]] = {
+    "attention": _attention,
+    "matmul": _matmul, "conv": _conv, "conv_input": _conv_input, "einsum": _einsum,
+}  # fmt: skip
 
 
 @contextmanager

@@ -5,6 +5,7 @@
 import sys
 
 from nnatomy import tensor as _tensor
+from nnatomy.ops.attention import scaled_dot_product_attention
 from nnatomy.ops.convolution import (
     adaptive_avg_pool, adaptive_max_pool, avg_pool, conv, conv_transpose, interpolate, max_pool, unfold,
 )  # fmt: skip
@@ -42,7 +43,8 @@ __all__ = [
     "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "masked_fill", "matmul", "max",
     "max_pool", "maximum", "mean", "median", "min", "minimum", "moveaxis", "multiply", "negative", "nonzero", "norm",
     "not_equal", "one_hot", "ones", "ones_like", "outer", "pad", "power", "prod", "reciprocal", "relu", "remainder",
-    "repeat", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "scatter", "scatter_add", "scatter_add_at",
+    "repeat", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "scaled_dot_product_attention",
+    "scatter", "scatter_add", "scatter_add_at",
     "sigmoid", "sign", "sin", "sinh", "softmax", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack",
     "std", "subtract", "sum", "swapaxes", "take", "tan", "tanh", "tensordot", "topk", "transpose", "tril", "triu",
     "unfold", "unsqueeze", "unstack", "var", "where", "zeros", "zeros_like",

@@ -1,0 +1,310 @@
+"""Multi-head attention and the Transformer's layers. Names, weights and masks are PyTorch's; sequences come batch first."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from nnatomy import functional as F
+from nnatomy import init, ops
+from nnatomy.backends import B
+from nnatomy.errors import UserError
+from nnatomy.layers import checks
+from nnatomy.layers.dropout import Dropout
+from nnatomy.layers.linear import Linear
+from nnatomy.layers.module import Module
+from nnatomy.layers.normalisation import LayerNorm
+from nnatomy.random import Generator
+from nnatomy.tensor import Parameter
+
+__all__ = [
+    "MultiheadAttention", "SinusoidalPositionalEncoding", "TransformerDecoder", "TransformerDecoderLayer",
+    "TransformerEncoder", "TransformerEncoderLayer",
+]  # fmt: skip
+
+
+class MultiheadAttention(Module):
+    """y = W_o [head_1, ..., head_h] + b_o, head_i = softmax(q_i k_i^T / sqrt(d)) v_i (Vaswani et al. 2017, section 3.2.2).
+
+    in_proj_weight (3 embed_dim, embed_dim), its rows for q, k and v, by Glorot's law; out_proj a Linear; biases 0. Each head
+    has d = embed_dim / num_heads features. The weights of the sum over the keys are dropped with probability `dropout`.
+    """
+
+    def __init__(
+        self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, batch_first: bool = True, *,
+        generator: Generator | None = None,
+    ) -> None:  # fmt: skip
+        checks.sizes("MultiheadAttention", embed_dim=embed_dim, num_heads=num_heads)
+        checks.probability("MultiheadAttention", dropout)
+        if embed_dim % num_heads:
+            raise UserError(f"MultiheadAttention needs embed_dim to divide into {num_heads} heads. Received {embed_dim}.")
+        self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
+        self._generator = generator
+        self.in_proj_weight = Parameter(init.xavier_uniform((3 * embed_dim, embed_dim), generator=generator))
+        self.in_proj_bias = Parameter(init.zeros((3 * embed_dim,))) if bias else None
+        self.out_proj = Linear(embed_dim, embed_dim, bias, generator=generator)
+        if bias:
+            self.out_proj.bias = Parameter(init.zeros((embed_dim,)))
+
+    def forward(
+        self, query: Any, key: Any, value: Any, key_padding_mask: Any = None, need_weights: bool = True,
+        attn_mask: Any = None, average_attn_weights: bool = True, is_causal: bool = False,
+    ) -> tuple[Any, Any]:  # fmt: skip
+        """The result (batch, T, embed_dim) for query (batch, T, embed_dim), key and value (batch, S, embed_dim); the weights.
+
+        These are (batch, T, S), the mean over the heads, or (batch, heads, T, S) without `average_attn_weights`, or None
+        without `need_weights`, which is faster. `attn_mask` is (T, S) or (batch heads, T, S), `key_padding_mask` (batch, S):
+        boolean ones are True where a key is hidden, float ones are added. `is_causal` hides key j from query i where j > i, on
+        top of the masks. A query that sees no key gets 0 for its heads.
+        """
+        if not self.batch_first:
+            same_kv, same_qk = key is value, query is key
+            query = ops.swapaxes(query, 0, 1)
+            key = query if same_qk else ops.swapaxes(key, 0, 1)
+            value = key if same_kv else ops.swapaxes(value, 0, 1)
+        self._check(query, key, value)
+        mask = self._mask(query, key, attn_mask, key_padding_mask)
+        q, k, v = (self._heads(x) for x in self._project(query, key, value))
+        drop = self.dropout if self.training else 0.0
+        weights = None
+        if need_weights or drop > 0:
+            weights = F.dropout(F.attention_weights(q, k, is_causal, mask), drop, self.training, self._generator)
+            y = ops.matmul(weights, v)
+        else:
+            y = ops.scaled_dot_product_attention(q, k, v, causal=is_causal, mask=mask)
+        y = self.out_proj(ops.reshape(ops.transpose(y, (0, 2, 1, 3)), query.shape))
+        if not self.batch_first:
+            y = ops.swapaxes(y, 0, 1)
+        if not need_weights:
+            return y, None
+        return y, ops.mean(weights, axis=1) if average_attn_weights else weights
+
+    def _project(self, query: Any, key: Any, value: Any) -> tuple[Any, ...]:
+        """W_q query + b_q, W_k key + b_k, W_v value + b_v, in one product for those of the same input."""
+        if query is key and key is value:
+            return ops.split(ops.linear(query, self.in_proj_weight, self.in_proj_bias), self.embed_dim, axis=-1)
+        size = self.embed_dim
+        sizes = [size, 2 * size] if key is value else [size] * 3
+        weights = ops.split(self.in_proj_weight, sizes)
+        biases = (None, None, None) if self.in_proj_bias is None else ops.split(self.in_proj_bias, sizes)
+        q, k, *v = (ops.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))
+        return (q, k, *v) if v else (q, *ops.split(k, size, axis=-1))
+
+    def _heads(self, x: Any) -> Any:
+        """(batch, steps, embed_dim) as (batch, heads, steps, features)."""
+        return ops.transpose(ops.reshape(x, (*x.shape[:2], self.num_heads, -1)), (0, 2, 1, 3))
+
+    def _check(self, query: Any, key: Any, value: Any) -> None:
+        order = "(batch, steps" if self.batch_first else "(steps, batch"
+        for x in (query, key, value):
+            if len(x.shape) != 3 or x.shape[2] != self.embed_dim:
+                raise UserError(f"MultiheadAttention takes {order}, {self.embed_dim}). Received shape {tuple(x.shape)}.")
+        if key.shape != value.shape or query.shape[0] != key.shape[0]:
+            raise UserError(
+                "MultiheadAttention needs as many keys as values, and one batch for all. "
+                f"Received shapes {tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}."
+            )
+
+    def _mask(self, query: Any, key: Any, attn_mask: Any, padding: Any) -> Any:
+        """Both masks as one that broadcasts against (batch, heads, T, S): True where a key is seen, or numbers to be added."""
+        batch, queries, keys = query.shape[0], query.shape[1], key.shape[1]
+        masks = []
+        if attn_mask is not None:
+            shapes = {(queries, keys): (1, 1), (batch * self.num_heads, queries, keys): (batch, self.num_heads)}
+            if tuple(attn_mask.shape) not in shapes:
+                raise UserError(
+                    f"MultiheadAttention takes attn_mask {' or '.join(map(str, shapes))}: queries by keys, or that for each "
+                    f"example and head. Received {tuple(attn_mask.shape)}."
+                )
+            masks.append(ops.reshape(attn_mask, (*shapes[tuple(attn_mask.shape)], queries, keys)))
+        if padding is not None:
+            if tuple(padding.shape) != (batch, keys):
+                raise UserError(
+                    f"MultiheadAttention takes key_padding_mask {(batch, keys)}: batch, keys. Received {tuple(padding.shape)}."
+                )
+            masks.append(ops.reshape(padding, (batch, 1, 1, keys)))
+        if not masks:
+            return None
+        if all(m.dtype.kind == "b" for m in masks):
+            return ops.logical_not(masks[0] if len(masks) == 1 else ops.logical_or(*masks))
+        zero = B.zeros((), dtype=query.dtype)
+        added = [ops.where(m, -math.inf, zero) if m.dtype.kind == "b" else m for m in masks]
+        return added[0] if len(added) == 1 else added[0] + added[1]
+
+
+class SinusoidalPositionalEncoding(Module):
+    """y_t = x_t + p_t, p_t,2i = sin(t / 10000^(2i / d)), p_t,2i+1 = cos(t / 10000^(2i / d)) (Vaswani et al. 2017, section 3.5).
+
+    x (..., steps, d_model), of any number of steps.
+    """
+
+    def __init__(self, d_model: int) -> None:
+        checks.sizes("SinusoidalPositionalEncoding", d_model=d_model)
+        self.d_model = d_model
+        self._tables: dict[str, Any] = {}  # p for each dtype, as far as it has been asked for
+
+    def forward(self, x: Any) -> Any:
+        checks.last_axis("SinusoidalPositionalEncoding", x, self.d_model)
+        if len(x.shape) < 2:
+            raise UserError(f"SinusoidalPositionalEncoding takes (..., steps, {self.d_model}). Received {tuple(x.shape)}.")
+        steps, dtype = x.shape[-2], str(x.dtype)
+        if dtype not in self._tables or len(self._tables[dtype]) < steps:
+            self._tables[dtype] = B.asarray(self._table(steps), dtype=x.dtype)
+        return x + self._tables[dtype][:steps]
+
+    def _table(self, steps: int) -> Any:
+        angles = np.arange(steps)[:, None] / 10000.0 ** (2 * (np.arange(self.d_model) // 2) / self.d_model)
+        return np.where(np.arange(self.d_model) % 2, np.cos(angles), np.sin(angles))
+
+
+def _activation(layer: str, given: str | Callable[[Any], Any]) -> Callable[[Any], Any]:
+    if callable(given):
+        return given
+    if given not in ("relu", "gelu"):
+        raise UserError(f'{layer} needs activation "relu", "gelu" or a function. Received {given!r}.')
+    return F.relu if given == "relu" else F.gelu
+
+
+class _Block(Module):
+    """What the two layers of a Transformer share: residual branches, normalised after (2017) or before (`norm_first`)."""
+
+    norm_first: bool
+
+    def _check(self, d_model: int, nhead: int, dim_feedforward: int, dropout: float) -> None:
+        checks.sizes(type(self).__name__, d_model=d_model, nhead=nhead, dim_feedforward=dim_feedforward)
+        checks.probability(type(self).__name__, dropout)
+
+    def _residual(self, x: Any, norm: LayerNorm, drop: Dropout, branch: Callable[[Any], Any]) -> Any:
+        """norm(x + drop(branch(x))), or x + drop(branch(norm(x)))."""
+        return x + drop(branch(norm(x))) if self.norm_first else norm(x + drop(branch(x)))
+
+
+class TransformerEncoderLayer(_Block):
+    """x = norm1(x + attention(x)), y = norm2(x + W_2 f(W_1 x + b_1) + b_2) (Vaswani et al. 2017, sections 3.1 and 3.3).
+
+    Each branch is dropped out before it is added, and so is f, which is "relu", "gelu" or a function. With `norm_first` norms
+    stand at the beginning of the branches instead: x + attention(norm1(x)) (Xiong et al. 2020). x (batch, steps, d_model).
+    """
+
+    def __init__(
+        self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
+        activation: str | Callable[[Any], Any] = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = True,
+        norm_first: bool = False, bias: bool = True, *, generator: Generator | None = None,
+    ) -> None:  # fmt: skip
+        self._check(d_model, nhead, dim_feedforward, dropout)
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first, generator=generator)
+        self.linear1 = Linear(d_model, dim_feedforward, bias, generator=generator)
+        self.dropout = Dropout(dropout, generator=generator)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, generator=generator)
+        self.norm_first = norm_first
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.dropout1 = Dropout(dropout, generator=generator)
+        self.dropout2 = Dropout(dropout, generator=generator)
+        self.activation = _activation("TransformerEncoderLayer", activation)
+
+    def forward(self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False) -> Any:
+        """src (batch, steps, d_model); masks as those of MultiheadAttention."""
+
+        def attention(x: Any) -> Any:
+            return self.self_attn(x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal)[0]
+
+        x = self._residual(src, self.norm1, self.dropout1, attention)
+        return self._residual(x, self.norm2, self.dropout2, self._feed_forward)
+
+    def _feed_forward(self, x: Any) -> Any:
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+
+def _copies(layer: Module, count: int) -> list[Module]:
+    """Copies with weights of their own; they go on drawing from one generator, else all would drop the same places."""
+    drawn_from = [getattr(module, "_generator", None) for module in layer.modules()]
+    return [copy.deepcopy(layer, {id(g): g for g in drawn_from if g is not None}) for _ in range(count)]
+
+
+class TransformerEncoder(Module):
+    """`num_layers` copies of a layer on top of one another, which start alike, and then `norm` if it is given."""
+
+    def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
+        checks.sizes("TransformerEncoder", num_layers=num_layers)
+        self.layers = _copies(encoder_layer, num_layers)
+        self.num_layers, self.norm = num_layers, norm
+
+    def forward(self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False) -> Any:
+        """src (batch, steps, d_model); masks as those of MultiheadAttention, the same for all layers."""
+        for layer in self.layers:
+            src = layer(src, mask, src_key_padding_mask, is_causal)
+        return src if self.norm is None else self.norm(src)
+
+
+class TransformerDecoderLayer(_Block):
+    """An encoder's layer with a branch between its two, that looks at `memory` (Vaswani et al. 2017, section 3.1).
+
+    x = norm1(x + attention(x)), x = norm2(x + attention(x, memory)), y = norm3(x + W_2 f(W_1 x + b_1) + b_2);
+    x (batch, steps, d_model), memory (batch, other steps, d_model).
+    """
+
+    def __init__(
+        self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
+        activation: str | Callable[[Any], Any] = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = True,
+        norm_first: bool = False, bias: bool = True, *, generator: Generator | None = None,
+    ) -> None:  # fmt: skip
+        self._check(d_model, nhead, dim_feedforward, dropout)
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first, generator=generator)
+        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first, generator=generator)
+        self.linear1 = Linear(d_model, dim_feedforward, bias, generator=generator)
+        self.dropout = Dropout(dropout, generator=generator)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, generator=generator)
+        self.norm_first = norm_first
+        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.norm3 = LayerNorm(d_model, layer_norm_eps, bias=bias)
+        self.dropout1 = Dropout(dropout, generator=generator)
+        self.dropout2 = Dropout(dropout, generator=generator)
+        self.dropout3 = Dropout(dropout, generator=generator)
+        self.activation = _activation("TransformerDecoderLayer", activation)
+
+    def forward(
+        self, tgt: Any, memory: Any, tgt_mask: Any = None, memory_mask: Any = None, tgt_key_padding_mask: Any = None,
+        memory_key_padding_mask: Any = None, tgt_is_causal: bool = False, memory_is_causal: bool = False,
+    ) -> Any:  # fmt: skip
+        """tgt (batch, steps, d_model), memory (batch, other steps, d_model); masks as those of MultiheadAttention."""
+
+        def own(x: Any) -> Any:
+            return self.self_attn(x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal)[0]
+
+        def across(x: Any) -> Any:
+            attention = self.multihead_attn
+            return attention(x, memory, memory, memory_key_padding_mask, False, memory_mask, is_causal=memory_is_causal)[0]
+
+        x = self._residual(tgt, self.norm1, self.dropout1, own)
+        x = self._residual(x, self.norm2, self.dropout2, across)
+        return self._residual(x, self.norm3, self.dropout3, self._feed_forward)
+
+    def _feed_forward(self, x: Any) -> Any:
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
+
+
+class TransformerDecoder(Module):
+    """`num_layers` copies of a layer on top of one another, which start alike, and then `norm` if it is given."""
+
+    def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
+        checks.sizes("TransformerDecoder", num_layers=num_layers)
+        self.layers = _copies(decoder_layer, num_layers)
+        self.num_layers, self.norm = num_layers, norm
+
+    def forward(
+        self, tgt: Any, memory: Any, tgt_mask: Any = None, memory_mask: Any = None, tgt_key_padding_mask: Any = None,
+        memory_key_padding_mask: Any = None, tgt_is_causal: bool = False, memory_is_causal: bool = False,
+    ) -> Any:  # fmt: skip
+        """tgt (batch, steps, d_model), memory (batch, other steps, d_model); masks are the same for all layers."""
+        for layer in self.layers:
+            tgt = layer(
+                tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask, tgt_is_causal,
+                memory_is_causal,
+            )  # fmt: skip
+        return tgt if self.norm is None else self.norm(tgt)

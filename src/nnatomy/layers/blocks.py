@@ -1,0 +1,155 @@
+"""Blocks of convolutional networks: residual, depthwise-separable, squeezed. Names and weights are torchvision's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from nnatomy.errors import UserError
+from nnatomy.layers import checks
+from nnatomy.layers.activation import ReLU, ReLU6, Sigmoid
+from nnatomy.layers.convolution import Conv2d
+from nnatomy.layers.module import Module, Sequential
+from nnatomy.layers.normalisation import BatchNorm2d
+from nnatomy.layers.pooling import AdaptiveAvgPool2d
+from nnatomy.random import Generator
+
+__all__ = ["BasicBlock", "Bottleneck", "DepthwiseSeparable", "InvertedResidual", "SqueezeExcitation"]
+
+
+def _conv3x3(
+    inputs: int, outputs: int, stride: int, groups: int, dilation: int, generator: Generator | None
+) -> Conv2d:
+    return Conv2d(inputs, outputs, 3, stride, dilation, dilation, groups, bias=False, generator=generator)
+
+
+def _fits(block: str, branch: Any, identity: Any) -> None:
+    if branch.shape != identity.shape:
+        raise UserError(
+            f"{block} adds its input to what it makes of it, {tuple(branch.shape)}. Received {tuple(identity.shape)}; "
+            "give `downsample`, such as a 1x1 convolution with the block's stride."
+        )
+
+
+class BasicBlock(Module):
+    """y = relu(bn2(conv2(relu(bn1(conv1(x))))) + x), convolutions 3x3 (He et al. 2016, figure 5, left).
+
+    x (batch, inplanes, height, width), y (batch, planes, height / stride, width / stride). `downsample` makes of x what is
+    added where shapes change.
+    """
+
+    expansion = 1
+
+    def __init__(
+        self, inplanes: int, planes: int, stride: int = 1, downsample: Module | None = None, *,
+        generator: Generator | None = None,
+    ) -> None:  # fmt: skip
+        checks.sizes("BasicBlock", inplanes=inplanes, planes=planes, stride=stride)
+        self.conv1 = _conv3x3(inplanes, planes, stride, 1, 1, generator)
+        self.bn1 = BatchNorm2d(planes)
+        self.relu = ReLU()
+        self.conv2 = _conv3x3(planes, planes, 1, 1, 1, generator)
+        self.bn2 = BatchNorm2d(planes)
+        self.downsample, self.stride = downsample, stride
+
+    def forward(self, x: Any) -> Any:
+        identity = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.bn2(self.conv2(x))
+        _fits("BasicBlock", x, identity)
+        return self.relu(x + identity)
+
+
+class Bottleneck(Module):
+    """y = relu(bn3(conv3(relu(bn2(conv2(relu(bn1(conv1(x)))))))) + x): 1x1, 3x3 and 1x1 (He et al. 2016, figure 5, right).
+
+    x (batch, inplanes, height, width), y (batch, 4 planes, height / stride, width / stride). The 3x3 convolution has
+    planes base_width / 64 channels for each of its groups (Xie et al. 2017) and the stride, as in torchvision; the paper gives
+    that to the first.
+    """
+
+    expansion = 4
+
+    def __init__(
+        self, inplanes: int, planes: int, stride: int = 1, downsample: Module | None = None, groups: int = 1,
+        base_width: int = 64, dilation: int = 1, *, generator: Generator | None = None,
+    ) -> None:  # fmt: skip
+        checks.sizes("Bottleneck", inplanes=inplanes, planes=planes, stride=stride, groups=groups, base_width=base_width,
+                     dilation=dilation)  # fmt: skip
+        width = planes * base_width // 64 * groups
+        self.conv1 = Conv2d(inplanes, width, 1, bias=False, generator=generator)
+        self.bn1 = BatchNorm2d(width)
+        self.conv2 = _conv3x3(width, width, stride, groups, dilation, generator)
+        self.bn2 = BatchNorm2d(width)
+        self.conv3 = Conv2d(width, planes * self.expansion, 1, bias=False, generator=generator)
+        self.bn3 = BatchNorm2d(planes * self.expansion)
+        self.relu = ReLU()
+        self.downsample, self.stride = downsample, stride
+
+    def forward(self, x: Any) -> Any:
+        identity = x if self.downsample is None else self.downsample(x)
+        x = self.relu(self.bn1(self.conv1(x)))
+        x = self.relu(self.bn2(self.conv2(x)))
+        x = self.bn3(self.conv3(x))
+        _fits("Bottleneck", x, identity)
+        return self.relu(x + identity)
+
+
+class DepthwiseSeparable(Sequential):
+    """y = relu(bn(pointwise(relu(bn(depthwise(x)))))): 3x3 in each channel, then 1x1 across (Howard et al. 2017, figure 3).
+
+    x (batch, inp, height, width), y (batch, oup, height / stride, width / stride).
+    """
+
+    def __init__(self, inp: int, oup: int, stride: int = 1, *, generator: Generator | None = None) -> None:
+        checks.sizes("DepthwiseSeparable", inp=inp, oup=oup, stride=stride)
+        super().__init__(
+            _conv3x3(inp, inp, stride, inp, 1, generator), BatchNorm2d(inp), ReLU(),
+            Conv2d(inp, oup, 1, bias=False, generator=generator), BatchNorm2d(oup), ReLU(),
+        )  # fmt: skip
+
+
+class InvertedResidual(Module):
+    """y = x + bn(project(relu6(bn(depthwise(relu6(bn(expand(x)))))))) (Sandler et al. 2018, figure 4 and table 1).
+
+    1x1 to inp expand_ratio channels (left out for expand_ratio 1), 3x3 in each, 1x1 to oup with no activation; x is added if
+    stride is 1 and inp = oup. x (batch, inp, height, width), y (batch, oup, height / stride, width / stride).
+    """
+
+    def __init__(
+        self, inp: int, oup: int, stride: int, expand_ratio: int, *, generator: Generator | None = None
+    ) -> None:
+        checks.sizes("InvertedResidual", inp=inp, oup=oup, stride=stride, expand_ratio=expand_ratio)
+        self.stride, self.use_res_connect = stride, stride == 1 and inp == oup
+        hidden = inp * expand_ratio
+        layers: list[Module] = []
+        if expand_ratio != 1:
+            expand = Conv2d(inp, hidden, 1, bias=False, generator=generator)
+            layers.append(Sequential(expand, BatchNorm2d(hidden), ReLU6()))
+        layers += [
+            Sequential(_conv3x3(hidden, hidden, stride, hidden, 1, generator), BatchNorm2d(hidden), ReLU6()),
+            Conv2d(hidden, oup, 1, bias=False, generator=generator),
+            BatchNorm2d(oup),
+        ]
+        self.conv = Sequential(*layers)
+
+    def forward(self, x: Any) -> Any:
+        y = self.conv(x)
+        return x + y if self.use_res_connect else y
+
+
+class SqueezeExcitation(Module):
+    """y = x sigmoid(fc2(relu(fc1(mean of x over space)))): a factor for each channel (Hu et al. 2018, eq. 2 to 4).
+
+    x (batch, input_channels, height, width); fc1 and fc2 are 1x1 convolutions to squeeze_channels and back.
+    """
+
+    def __init__(self, input_channels: int, squeeze_channels: int, *, generator: Generator | None = None) -> None:
+        checks.sizes("SqueezeExcitation", input_channels=input_channels, squeeze_channels=squeeze_channels)
+        self.avgpool = AdaptiveAvgPool2d(1)
+        self.fc1 = Conv2d(input_channels, squeeze_channels, 1, generator=generator)
+        self.fc2 = Conv2d(squeeze_channels, input_channels, 1, generator=generator)
+        self.activation = ReLU()
+        self.scale_activation = Sigmoid()
+
+    def forward(self, x: Any) -> Any:
+        return x * self.scale_activation(self.fc2(self.activation(self.fc1(self.avgpool(x)))))
