@@ -81,13 +81,13 @@ def fill_row(to, source, column, n, width, first, stride, count):
 
 
 @inner
-def fill(a, block, group, top, left):
-    """Copies what the output positions from (top, left) meet: (channels, residues, rows, columns, batch)."""
-    n, height, width, channels = a[4], a[5], a[6], a[8]
+def fill(a, block, start, channels, top, left):
+    """Copies what the output positions from (top, left) meet of some channels: (channels, residues, rows, columns, batch)."""
+    n, height, width = a[4], a[5], a[6]
     residues = i64(a[11])
     rows, columns = a[20], a[21]
     for c in range(channels):
-        source = a[0] + 4 * (group * channels + c) * a[1]
+        source = a[0] + 4 * (start + c) * a[1]
         for u in range(a[9]):
             for v in range(a[10]):
                 to = block + 4 * (c * a[23] + (u * a[10] + v) * a[22])
@@ -134,12 +134,15 @@ def _forward(rows):
     def forward(a, thread, threads):
         """After the block: 26 packed weights  27 depth  28 output channels of a group  29 their panels  30 table of offsets
         31 y  32-34 its strides by channel, row and column  35 bias or 0  36 activation  37 whether rows run on into the next
-        38 where in a thread's scratch the sums stand  39 parts of the panels, which are shared as the blocks are."""
+        38 where in a thread's scratch the sums stand  39 parts of the panels, which are shared as the blocks are
+        40 rows of the kernel  41 table of the row of input that each meets from output row 0. The depth goes by rows of the
+        kernel first: rows that lie outside the image are left out."""
         n, groups, depth, outputs, panels, flat = a[4], a[7], a[27], a[28], a[29], a[37]
         height, width_out, tall, wide = a[16], a[17], a[18], a[19]
         block = a[24] + 4 * thread * a[25]
         sums = block + 4 * a[38]
-        table, pitch, parts = i64(a[30]), a[21] * n, a[39]
+        pitch, parts = a[21] * n, a[39]
+        taps, meets, each = a[40], i64(a[41]), depth // max(a[40], 1)
         down, across = (height + tall - 1) // tall, (width_out + wide - 1) // wide
         first, end = share(groups * down * across * parts, 1, thread, threads)
         kept = -1
@@ -147,20 +150,28 @@ def _forward(rows):
             where, part = item // parts, item % parts
             group, top, left = where // (down * across), where // across % down * tall, where % across * wide
             if where != kept:
-                fill(a, block, group, top, left)
+                fill(a, block, group * a[8], a[8], top, left)
                 kept = where
             here, there = min(tall, height - top), min(wide, width_out - left) * n
             runs = 1 if flat else here
             length = (here - 1) * pitch + there if flat else there
             vectors = max((length + LANES - 1) // LANES, width)
             for panel in range(panels * part // parts, panels * (part + 1) // parts):
-                weights = f32(a[26] + 4 * (group * panels + panel) * depth * rows)
+                weights = a[26] + 4 * (group * panels + panel) * depth * rows
                 channel = group * outputs + panel * rows
                 for run in range(runs):
+                    low, high = 0, taps
+                    if runs == here:
+                        row = (top + run) * a[12]
+                        while low < high and not 0 <= row + meets[low] < a[5]:
+                            low += 1
+                        while low < high and not 0 <= row + meets[high - 1] < a[5]:
+                            high -= 1
+                    skipped = low * each
                     for v in range(0, vectors, width):
                         at = 4 * LANES * min(v, vectors - width)
-                        product(depth, weights, f32(block + 4 * run * pitch + at), table, f32(sums + at), vectors * LANES,
-                                LANES, 0)  # fmt: skip
+                        product((high - low) * each, f32(weights + 4 * skipped * rows), f32(block + 4 * run * pitch + at),
+                                i64(a[30] + 8 * skipped), f32(sums + at), vectors * LANES, LANES, 0)  # fmt: skip
                     for r in range(min(rows, outputs - panel * rows)):
                         bias = f32(a[35])[channel + r] if a[35] else ZERO
                         for h in range(run, here if flat else run + 1):
@@ -205,7 +216,8 @@ def _weight(rows, columns):
     def weight(a, thread, threads):
         """After the block: 26 g  27-28 its strides by channel and row  29 output channels of a group  30 depth  31 table of
         offsets by depth, filled up to whole tiles  32 table of offsets of g by output channel, likewise
-        33 where in a thread's scratch the sums of a tile stand  34 the threads' sums (threads, outputs, depth)."""
+        33 where in a thread's scratch the sums of a tile stand  34 the threads' sums (threads, outputs, depth)
+        35 input channels that a block has  36 kernel positions."""
         n, groups, outputs, depth = a[4], a[7], a[29], a[30]
         height, width, tall, wide = a[16], a[17], a[18], a[19]
         block = a[24] + 4 * thread * a[25]
@@ -213,18 +225,22 @@ def _weight(rows, columns):
         mine = a[34] + 4 * thread * groups * outputs * depth
         clear(mine, groups * outputs * depth)
         down, across = (height + tall - 1) // tall, (width + wide - 1) // wide
-        first, end = share(groups * down * across, 1, thread, threads)
+        chunks = (a[8] + a[35] - 1) // a[35]
+        first, end = share(groups * down * across * chunks, 1, thread, threads)
         for item in range(first, end):
-            group, top, left = item // (down * across), item // across % down * tall, item % across * wide
-            fill(a, block, group, top, left)
+            start, where = item % chunks * a[35], item // chunks
+            group, top, left = where // (down * across), where // across % down * tall, where % across * wide
+            channels = min(a[35], a[8] - start)
+            fill(a, block, group * a[8] + start, channels, top, left)
+            part = channels * a[36]
             here, there = min(tall, height - top), min(wide, width - left) * n
             g = f32(a[26] + 4 * (group * outputs * a[27] + top * a[28] + left * n))
-            to = f32(mine + 4 * group * outputs * depth)
-            for k in range(0, depth, columns):
+            to = f32(mine + 4 * (group * outputs * depth + start * a[36]))
+            for k in range(0, part, columns):
                 for o in range(0, outputs, rows):
                     product(here, there, g, i64(a[32] + 8 * o), a[28], f32(block), i64(a[31] + 8 * k), a[21] * n, sums)
                     for i in range(min(rows, outputs - o)):
-                        for j in range(min(columns, depth - k)):
+                        for j in range(min(columns, part - k)):
                             to[(o + i) * depth + k + j] += sums[i * columns + j]
 
     return weight

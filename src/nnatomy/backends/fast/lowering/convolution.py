@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +13,14 @@ import numpy as np
 
 from nnatomy.backends.fast.kernels import convolution as kernels
 from nnatomy.backends.fast.lowering import Array, Emitter, Shape, address, lowers, steps
-from nnatomy.backends.fast.vectors import LANES
+from nnatomy.backends.fast.processor import LANES
 from nnatomy.backends.numpy_reference import Pairs, conv_shape
 
 ACTIVATIONS = {None: kernels.NOTHING, "relu": kernels.RELU, "tanh": kernels.TANH}
-BLOCK = 80_000
-"""Floats of a block of input, at most: a quarter of a usual L2 cache, beside the weights and the results."""
+BLOCK = 160_000
+"""Floats of a block of input, at most: half of a large L2 cache, beside the weights and the results."""
+FAST = 10_500
+"""Floats that stay in the L1 cache."""
 
 
 def batch_innermost(ndim: int) -> tuple[int, ...]:
@@ -93,7 +96,7 @@ def _odd_lines(floats: int) -> int:
     return (-(-floats // LANES) | 1) * LANES
 
 
-def _block(v: Axis, h: Axis, n: int, channels: int, rows: int, columns: int, flat: bool) -> Blocks:
+def _block(v: Axis, h: Axis, n: int, rows: int, columns: int, flat: bool) -> Blocks:
     in_rows, in_columns = rows + v.reach, columns + h.reach
     residue = in_rows * in_columns * n
     if n % LANES == 0:
@@ -113,8 +116,8 @@ def cut(v: Axis, h: Axis, n: int, channels: int, depth: int, rows: int, panels: 
     best, least = None, math.inf
     for tall in _sizes(v.count):
         for wide in _sizes(h.count):
-            for flat in (False, True) if tall > 1 and (len(v.residues), len(h.residues)) != () else (False,):
-                block = _block(v, h, n, channels, tall, wide, flat)
+            for flat in (False, True) if tall > 1 else (False,):
+                block = _block(v, h, n, tall, wide, flat)
                 size = block.floats(channels)
                 if size > BLOCK and (tall, wide) != (1, 1):
                     continue
@@ -130,10 +133,10 @@ def cut(v: Axis, h: Axis, n: int, channels: int, depth: int, rows: int, panels: 
 
 
 def _offsets(v: Axis, h: Axis, blocks: Blocks, channels: int, n: int) -> list[int]:
-    """Where each (channel, kernel position) stands in a block, for the output position that comes first."""
+    """Where each (kernel row, channel, kernel column) stands in a block, for the output position that comes first."""
     return [
         c * blocks.channel + (i * len(h.residues) + j) * blocks.residue + (down * blocks.in_columns + across) * n
-        for c in range(channels) for _, i, down in v.taps for _, j, across in h.taps
+        for _, i, down in v.taps for c in range(channels) for _, j, across in h.taps
     ]  # fmt: skip
 
 
@@ -191,7 +194,7 @@ def _products(
     panels, depth = -(-outputs // rows), channels * len(v.taps) * len(h.taps)
     blocks = cut(v, h, n, channels, depth, rows, panels, groups, emitter.threads)
     down, across = _steps(w)[2:]
-    weights = [c * by[2] + i * down + j * across for c in range(channels) for i, _, _ in v.taps for j, _, _ in h.taps]
+    weights = [c * by[2] + i * down + j * across for i, _, _ in v.taps for c in range(channels) for j, _, _ in h.taps]
     packed = emitter.scratch(groups * panels * depth * rows)
     emitter.add("convolution", "pack", [address(w), by[0], by[1], address(emitter.constant(weights, np.int64)), depth, outputs, rows,
                 groups, address(packed)], parallel=packed.size > 20_000)  # fmt: skip
@@ -204,13 +207,14 @@ def _products(
     parts = 1 if items >= 2 * emitter.threads else min(panels, -(-2 * emitter.threads // items))
     scratch = emitter.scratch(each * emitter.threads)
     table = emitter.constant(_offsets(v, h, blocks, channels, n), np.int64)
+    meets = [v.residues[i] + down * v.stride - v.padding for _, i, down in v.taps]
     flops = 2 * depth * outputs * groups * v.count * h.count * n
     y = y[:, v.start :: v.step, h.start :: h.step]
     by_channel, by_row, by_column = (s for s in _steps(y)[:3])
     emitter.add("convolution", f"forward_{rows}", [
         *_head(emitter, x, v, h, groups, blocks, scratch, each), address(packed), depth, outputs, panels, address(table),
         address(y), by_channel, by_row, by_column, 0 if bias is None else address(bias), ACTIVATIONS[activation], blocks.flat,
-        held, parts,
+        held, parts, len(meets), address(emitter.constant(meets, np.int64)),
     ], parallel=flops > 1e6)  # fmt: skip
 
 
@@ -280,24 +284,27 @@ def conv_input(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], how
 @lru_cache(maxsize=1024)
 def cut_weight(
     v: Axis, h: Axis, n: int, channels: int, outputs: int, groups: int, threads: int
-) -> tuple[Blocks, tuple[int, int]]:
-    """The blocks and the tile for which a weight gradient takes the busiest thread the least time."""
-    depth = channels * len(v.taps) * len(h.taps)
+) -> tuple[Blocks, int, tuple[int, int]]:
+    """The blocks, their channels and the tile for which a weight gradient takes the busiest thread the least time."""
     best, least = None, math.inf
-    for tall in _sizes(v.count):
-        for wide in _sizes(h.count):
-            block = _block(v, h, n, channels, tall, wide, False)
-            size = block.floats(channels)
-            if size > BLOCK and (tall, wide) != (1, 1):
-                continue
-            items = groups * -(-v.count // tall) * -(-h.count // wide)
-            rounds = max(-(-items // threads), items / threads)
-            steps_ = tall * -(-wide * n // LANES)
-            for r, c in kernels.TILES:
-                tiles = -(-outputs // r) * -(-depth // c)
-                cost = tiles * (steps_ * max(r * c / 2, (r + c) / 2 + 1) + r * c * 6 + 10 * tall + 50) + size * 0.2 + 200
-                if cost * rounds < least:
-                    best, least = (block, (r, c)), cost * rounds
+    for tall, wide, some in itertools.product(_sizes(v.count), _sizes(h.count), _sizes(channels)):
+        block = _block(v, h, n, tall, wide, False)
+        size = block.floats(some)
+        if size > BLOCK and (tall, wide, some) != (1, 1, 1):
+            continue
+        items = groups * -(-v.count // tall) * -(-h.count // wide) * -(-channels // some)
+        rounds = max(-(-items // threads), items / threads)
+        length = tall * -(-wide * n // LANES)
+        depth = some * len(v.taps) * len(h.taps)
+        for r, c in kernels.TILES:
+            tiles = -(-outputs // r) * -(-depth // c)
+            strips = length * LANES * outputs * 0.1  # g is read once for a block
+            held = length * LANES * (r + c * len(h.residues) / len(h.taps))  # what a tile reads should stay in the L1 cache
+            slower = 1 + 0.5 * min(max(held / FAST - 1, 0), 2)
+            cost = tiles * (length * max(r * c / 2, (r + c) / 2 + 1) * slower + r * c * 3 + 10 * tall + 50)
+            cost += size * 0.2 + strips + 200
+            if cost * rounds < least:
+                best, least = (block, some, (r, c)), cost * rounds
     assert best is not None
     return best
 
@@ -318,13 +325,15 @@ def conv_weight(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], ho
     channels, outputs = image.shape[0] // groups, gradient.shape[0] // groups
     v, h = _axes(forward_axis, image.shape[1:3], _plane(how["kernel"], 1), how)
     threads = emitter.threads
-    blocks, (r, c) = cut_weight(v, h, n, channels, outputs, groups, threads)
-    offsets = _offsets(v, h, blocks, channels, n)
-    depth = len(offsets)
-    offsets += [0] * (-depth % c)
+    blocks, some, (r, c) = cut_weight(v, h, n, channels, outputs, groups, threads)
+    taps = len(v.taps) * len(h.taps)
+    offsets = np.asarray(_offsets(v, h, blocks, some, n), np.int64)
+    offsets = offsets.reshape(len(v.taps), some, len(h.taps)).swapaxes(0, 1).reshape(-1)  # as in y: by channel first
+    offsets = np.append(offsets, np.zeros(-offsets.size % c, np.int64))
+    depth = channels * taps
     by = _steps(gradient)
     rows = [min(o, outputs - 1) * by[0] for o in range(-(-outputs // r) * r)]
-    held = _odd_lines(blocks.floats(channels) + LANES)
+    held = _odd_lines(blocks.floats(some) + LANES)
     each = held + _odd_lines(r * c)
     scratch = emitter.scratch(each * threads)
     parallel = threads > 1 and 2 * depth * gradient.size > 1e6
@@ -332,7 +341,7 @@ def conv_weight(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], ho
     partial = emitter.scratch(parts * y.size) if parts > 1 else y
     emitter.add("convolution", f"weight_{r}x{c}", [
         *_head(emitter, image, v, h, groups, blocks, scratch, each), address(gradient), by[0], by[1], outputs, depth,
-        address(emitter.constant(offsets, np.int64)), address(emitter.constant(rows, np.int64)), held, address(partial),
+        address(emitter.constant(offsets, np.int64)), address(emitter.constant(rows, np.int64)), held, address(partial), some, taps,
     ], parallel=parallel)  # fmt: skip
     if parts > 1:
         emitter.add("convolution", "add_up", [address(partial), parts, y.size, address(y)])
