@@ -236,6 +236,7 @@ class Plan:
             if program.words:
                 program.seal()
                 self._parts.append(program.run)
+        self._scratch = scratch  # the programs write there
         self.memory += scratch.nbytes
 
     def _emit(self, call: Call, emitter: Emitter) -> bool:
