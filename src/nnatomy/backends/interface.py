@@ -37,6 +37,10 @@ ATTENTION = (
     "attention_vjp",  # (g, q, k, v, result, that logarithm, causal=, scale=): the gradients of q, k and v
 )  # fmt: skip
 
+RECURRENT = (  # all steps of a recurrent layer, and the gradients of what goes into them: recurrent_reference.py
+    "gru_scan", "gru_scan_vjp", "lstm_scan", "lstm_scan_vjp", "rnn_scan", "rnn_scan_vjp",
+)  # fmt: skip
+
 POOLING = (
     "conv_shape",  # plain numbers: the space that a convolution or a pooling leaves
     "max_pool", "pool_gather", "pool_scatter",  # the largest and where it stands; reading and writing there
@@ -49,6 +53,16 @@ WRITING = (
     "add_rows",  # (shape, rows, values): zeros with values[i] added to row rows[i]
 )  # fmt: skip
 
+NORMALISATION = (  # each with its adjoint, which takes the gradient g of y first
+    "layer_norm", "layer_norm_vjp", "rms_norm", "rms_norm_vjp",  # over the last axis
+    "batch_norm", "batch_norm_vjp",  # of each channel of axis 1, over all others
+    "softmax", "softmax_vjp", "log_softmax", "log_softmax_vjp",  # (x, axis=)
+    "softmax_cross_entropy", "softmax_cross_entropy_vjp",  # of rows of scores and class numbers
+)  # fmt: skip
+
 RANDOM = ("random_bits",)  # (key, counter, count): Threefry-2x32 words, the same on every backend
 
-FUNCTIONS = CREATION + ELEMENTWISE + ALONG_AXES + REARRANGING + PRODUCTS + ATTENTION + POOLING + WRITING + RANDOM
+FUNCTIONS = (
+    CREATION + ELEMENTWISE + ALONG_AXES + REARRANGING + PRODUCTS + ATTENTION
+    + RECURRENT + POOLING + WRITING + NORMALISATION + RANDOM
+)

@@ -18,6 +18,10 @@ from numpy import (  # noqa: F401  (these names are the backend; interface.py li
     sin, sinh, sqrt, square, stack, tan, tanh, tril, triu, where, zeros, zeros_like,
 )  # fmt: skip
 
+from nnatomy.backends.recurrent_reference import (  # noqa: F401
+    gru_scan, gru_scan_vjp, lstm_scan, lstm_scan_vjp, rnn_scan, rnn_scan_vjp,
+)  # fmt: skip
+
 Array = Any
 name = "numpy"
 
@@ -226,6 +230,128 @@ def sum_pool_input(
     for _, here in _offsets(kernel, stride, (1,) * len(kernel), g.shape[2:]):
         padded[here] += gs
     return _batch_first(_cropped(padded, padding, space))
+
+
+# Normalisation. Forward functions also return what their adjoints need; adjoints return the gradient of x, and with a weight
+# (dx, dweight, dbias). A bias comes only with a weight.
+
+
+def layer_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float) -> tuple[Array, Array, Array]:
+    """w (x - mean) / sqrt(variance + eps) + b over the last axis; the mean and 1 / sqrt(variance + eps), without that axis."""
+    mean = x.mean(axis=-1, keepdims=True)
+    centred = x - mean
+    rstd = 1 / np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + eps)
+    return _affine(centred * rstd, weight, bias), mean[..., 0], rstd[..., 0]
+
+
+def layer_norm_vjp(g: Array, x: Array, weight: Array | None, mean: Array, rstd: Array) -> Any:
+    """With n = (x - mean) rstd and h = g w: rstd (h - mean(h) - n mean(h n)), sum(g n), sum(g)."""
+    n = (x - mean[..., None]) * rstd[..., None]
+    h = g if weight is None else g * weight
+    dx = (h - h.mean(axis=-1, keepdims=True) - n * (h * n).mean(axis=-1, keepdims=True)) * rstd[..., None]
+    if weight is None:
+        return dx
+    lead = tuple(range(x.ndim - 1))
+    return dx, (g * n).sum(axis=lead), g.sum(axis=lead)
+
+
+def rms_norm(x: Array, weight: Array | None, *, eps: float) -> tuple[Array, Array]:
+    """w x / sqrt(mean(x^2) + eps) over the last axis; 1 / sqrt(mean(x^2) + eps), without that axis."""
+    rstd = 1 / np.sqrt(np.square(x).mean(axis=-1, keepdims=True) + eps)
+    return _affine(x * rstd, weight, None), rstd[..., 0]
+
+
+def rms_norm_vjp(g: Array, x: Array, weight: Array | None, rstd: Array) -> Any:
+    """With n = x rstd and h = g w: rstd (h - n mean(h n)), sum(g n); it has no bias."""
+    n = x * rstd[..., None]
+    h = g if weight is None else g * weight
+    dx = (h - n * (h * n).mean(axis=-1, keepdims=True)) * rstd[..., None]
+    return dx if weight is None else (dx, (g * n).sum(axis=tuple(range(x.ndim - 1))))
+
+
+def batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float) -> tuple[Array, Array, Array]:
+    """w (x - mean) / sqrt(variance + eps) + b for each channel of axis 1; the moments, of shape (channels)."""
+    axes, shape = _channels(x)
+    mean = x.mean(axis=axes)
+    centred = x - mean.reshape(shape)
+    variance = np.square(centred).mean(axis=axes)
+    scale = 1 / np.sqrt(variance + eps)
+    y = centred * (scale if weight is None else scale * weight).reshape(shape)
+    return y if bias is None else y + bias.reshape(shape), mean, variance
+
+
+def batch_norm_vjp(g: Array, x: Array, weight: Array | None, mean: Array, variance: Array, *, eps: float) -> Any:
+    """With n = (x - mean) / sqrt(variance + eps): w (g - mean(g) - n mean(g n)) / sqrt(variance + eps), sum(g n), sum(g)."""
+    axes, shape = _channels(x)
+    rstd = 1 / np.sqrt(variance + eps)
+    n = (x - mean.reshape(shape)) * rstd.reshape(shape)
+    dw, db = (g * n).sum(axis=axes), g.sum(axis=axes)
+    count = math.prod(x.shape[a] for a in axes)
+    dx = (g - (db / count).reshape(shape) - n * (dw / count).reshape(shape)) * (
+        rstd if weight is None else rstd * weight
+    ).reshape(shape)
+    return dx if weight is None else (dx, dw, db)
+
+
+def _affine(y: Array, weight: Array | None, bias: Array | None) -> Array:
+    if weight is not None:
+        y = y * weight
+    return y if bias is None else y + bias
+
+
+def _channels(x: Array) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """All axes but axis 1, and the shape in which a number for each channel broadcasts."""
+    return (0, *range(2, x.ndim)), (x.shape[1],) + (1,) * (x.ndim - 2)
+
+
+# Softmax, and the cross-entropy of its logarithm
+
+
+def softmax(x: Array, *, axis: int) -> Array:
+    """e^x divided by its sum over `axis`."""
+    e = np.exp(x - x.max(axis=axis, keepdims=True))
+    return e / e.sum(axis=axis, keepdims=True)
+
+
+def softmax_vjp(g: Array, y: Array, *, axis: int) -> Array:
+    """y (g - sum(g y))."""
+    gy = g * y
+    return gy - y * gy.sum(axis=axis, keepdims=True)
+
+
+def log_softmax(x: Array, *, axis: int) -> Array:
+    """x minus the logarithm of the sum of e^x over `axis`."""
+    shifted = x - x.max(axis=axis, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True))
+
+
+def log_softmax_vjp(g: Array, y: Array, *, axis: int) -> Array:
+    """g - e^y sum(g)."""
+    return g - np.exp(y) * g.sum(axis=axis, keepdims=True)
+
+
+def softmax_cross_entropy(x: Array, labels: Array) -> tuple[Array, Array]:
+    """-log_softmax(x)[i, labels[i]] of each row i, NaN where there is no such class; the logarithms of the sums of e^x."""
+    top = x.max(axis=1)
+    log_total = np.log(np.exp(x - top[:, None]).sum(axis=1))
+    known, picked = _picked(x, labels)
+    losses = log_total - (x[picked] - top)
+    return np.where(known, losses, losses.dtype.type(math.nan)), log_total + top
+
+
+def softmax_cross_entropy_vjp(g: Array, x: Array, labels: Array, lse: Array) -> Array:
+    """g (softmax(x) - onehot(labels)) in each row; a label without a class is nowhere 1."""
+    p = np.exp(x - lse[:, None])
+    known, picked = _picked(x, labels)
+    p[picked] -= known
+    p *= g[:, None]
+    return p
+
+
+def _picked(x: Array, labels: Array) -> tuple[Array, tuple[Array, Array]]:
+    """Which labels are classes, and the index of each row's score at its label, or at 0 where that is none."""
+    known = (labels >= 0) & (labels < x.shape[1])
+    return known, (np.arange(len(x)), np.where(known, labels, 0))
 
 
 # Attention: softmax(scale q k^T) v for q (..., T, d), k (..., S, d), v (..., S, e). `causal` hides key j from query i if j > i.

@@ -13,47 +13,11 @@ from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.layers import checks
 from nnatomy.layers.module import Module
+from nnatomy.ops import recurrent as scans
 from nnatomy.random import Generator
 from nnatomy.tensor import Parameter, Tensor
 
 __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
-
-# One step of each cell. x_gates is W_ih x + b_ih, computed for all steps at once; h (and c) are the state before.
-
-
-def _rnn_step(x_gates: Any, h: Any, w_hh: Any, b_hh: Any, nonlinearity: str) -> Any:
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh) (Elman 1990), or relu in place of tanh."""
-    a = x_gates + ops.linear(h, w_hh, b_hh)
-    return ops.tanh(a) if nonlinearity == "tanh" else ops.relu(a)
-
-
-def _lstm_step(x_gates: Any, h: Any, c: Any, w_hh: Any, b_hh: Any) -> tuple[Any, Any]:
-    """Gates i, f, g, o: c' = f c + i g; h' = o tanh c' (Hochreiter and Schmidhuber 1997; f of Gers et al. 2000)."""
-    gates = x_gates + ops.linear(h, w_hh, b_hh)
-    i, f, g, o = ops.split(gates, gates.shape[-1] // 4, axis=-1)
-    c = ops.sigmoid(f) * c + ops.sigmoid(i) * ops.tanh(g)
-    return ops.sigmoid(o) * ops.tanh(c), c
-
-
-def _gru_step(x_gates: Any, h: Any, w_hh: Any, b_hh: Any, reset_after: bool) -> Any:
-    """Reset r, update z, candidate n: h' = (1 - z) n + z h (Cho et al. 2014, eq. 5 to 8).
-
-    n = tanh(W_in x + b_in + r (W_hn h + b_hn)) if `reset_after`, as in PyTorch; else tanh(W_in x + b_in + W_hn (r h) + b_hn).
-    """
-    size = h.shape[-1]
-    x_r, x_z, x_n = ops.split(x_gates, size, axis=-1)
-    if reset_after:
-        h_r, h_z, h_n = ops.split(ops.linear(h, w_hh, b_hh), size, axis=-1)
-        r, z = ops.sigmoid(x_r + h_r), ops.sigmoid(x_z + h_z)
-        n = ops.tanh(x_n + r * h_n)
-    else:
-        w_rz, w_n = ops.split(w_hh, [2 * size, size], axis=0)
-        b_rz, b_n = (None, None) if b_hh is None else ops.split(b_hh, [2 * size, size], axis=0)
-        h_r, h_z = ops.split(ops.linear(h, w_rz, b_rz), size, axis=-1)
-        r, z = ops.sigmoid(x_r + h_r), ops.sigmoid(x_z + h_z)
-        n = ops.tanh(x_n + ops.linear(r * h, w_n, b_n))
-    return n + z * (h - n)
-
 
 def _nonlinearity(layer: str, name: str) -> str:
     if name not in ("tanh", "relu"):
@@ -103,7 +67,7 @@ class RNNCell(_Cell):
 
     def forward(self, x: Any, h: Any = None) -> Any:
         gates, h = self._start(x, h)
-        return _rnn_step(gates, h, self.weight_hh, self.bias_hh, self.nonlinearity)
+        return scans.rnn_step(gates, h, self.weight_hh, self.bias_hh, self.nonlinearity)
 
 
 class LSTMCell(_Cell):
@@ -116,7 +80,7 @@ class LSTMCell(_Cell):
 
     def forward(self, x: Any, state: tuple[Any, Any] | None = None) -> tuple[Any, Any]:
         gates, h, c = self._start(x, *((None, None) if state is None else state))
-        return _lstm_step(gates, h, c, self.weight_hh, self.bias_hh)
+        return scans.lstm_step(gates, h, c, self.weight_hh, self.bias_hh)
 
 
 class GRUCell(_Cell):
@@ -136,7 +100,7 @@ class GRUCell(_Cell):
 
     def forward(self, x: Any, h: Any = None) -> Any:
         gates, h = self._start(x, h)
-        return _gru_step(gates, h, self.weight_hh, self.bias_hh, self.reset_after)
+        return scans.gru_step(gates, h, self.weight_hh, self.bias_hh, self.reset_after)
 
 
 class _Recurrent(Module):
@@ -177,6 +141,18 @@ class _Recurrent(Module):
         """The state after one step."""
         raise NotImplementedError
 
+    def _scan(
+        self, x_gates: Any, state: tuple[Any, ...], w_hh: Any, b_hh: Any, axis: int, reverse: bool
+    ) -> tuple[Any, ...]:
+        """The outputs of all steps, as one operation, and the last state."""
+        raise NotImplementedError
+
+    def _steps(
+        self, x_gates: Any, state: tuple[Any, ...], w_hh: Any, b_hh: Any, axis: int, reverse: bool, live: Any = None
+    ) -> tuple[Any, ...]:
+        """The same, step by step: for ragged sequences, and for cells without a scan."""
+        return scans.run_steps(lambda x_t, s: self._step(x_t, s, w_hh, b_hh), x_gates, state, axis, reverse, live)
+
     def _run(self, x: Any, start: tuple[Any, ...] | None, lengths: Any) -> tuple[Any, tuple[Any, ...]]:
         """The outputs for x, and the last states, each (layers x directions, batch, hidden)."""
         name = type(self).__name__
@@ -209,18 +185,12 @@ class _Recurrent(Module):
         """One layer in one direction. Where a sequence has ended, its state stays and its output is 0."""
         w_ih, w_hh = getattr(self, "weight_ih" + suffix), getattr(self, "weight_hh" + suffix)
         b_ih, b_hh = (getattr(self, kind + suffix, None) for kind in ("bias_ih", "bias_hh"))
-        x_gates = ops.unstack(ops.linear(x, w_ih, b_ih), axis=axis)
-        order = range(len(x_gates))[::-1] if suffix.endswith("_reverse") else range(len(x_gates))
-        outputs: list[Any] = [None] * len(x_gates)
-        for t in order:
-            after = self._step(x_gates[t], state, w_hh, b_hh)
-            if live is None:
-                state = after
-                outputs[t] = state[0]
-            else:
-                state = tuple(ops.where(live[t], new, old) for new, old in zip(after, state))
-                outputs[t] = ops.where(live[t], state[0], 0.0)
-        return ops.stack(outputs, axis=axis), state
+        x_gates, reverse = ops.linear(x, w_ih, b_ih), suffix.endswith("_reverse")
+        if live is None:
+            y, *last = self._scan(x_gates, state, w_hh, b_hh, axis, reverse)
+        else:
+            y, *last = self._steps(x_gates, state, w_hh, b_hh, axis, reverse, live)
+        return y, tuple(last)
 
     def _first_states(self, start: tuple[Any, ...] | None, rows: int, batch: int, dtype: Any) -> list[tuple[Any, ...]]:
         """The state before the first step, for each layer and direction; zeros if none is given."""
@@ -267,7 +237,14 @@ class RNN(_Recurrent):
         self._make(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, generator)
 
     def _step(self, x_gates: Any, state: tuple[Any, ...], w_hh: Any, b_hh: Any) -> tuple[Any, ...]:
-        return (_rnn_step(x_gates, state[0], w_hh, b_hh, self.nonlinearity),)
+        return (scans.rnn_step(x_gates, state[0], w_hh, b_hh, self.nonlinearity),)
+
+    def _scan(
+        self, x_gates: Any, state: tuple[Any, ...], w_hh: Any, b_hh: Any, axis: int, reverse: bool
+    ) -> tuple[Any, ...]:
+        return scans.rnn_scan(
+            x_gates, state[0], w_hh, b_hh, nonlinearity=self.nonlinearity, axis=axis, reverse=reverse
+        )
 
     def forward(self, x: Any, h0: Any = None, lengths: Any = None) -> tuple[Any, Any]:
         y, (h,) = self._run(x, None if h0 is None else (h0,), lengths)
@@ -291,7 +268,12 @@ class LSTM(_Recurrent):
         self._make(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, generator)
 
     def _step(self, x_gates: Any, state: tuple[Any, ...], w_hh: Any, b_hh: Any) -> tuple[Any, ...]:
-        return _lstm_step(x_gates, state[0], state[1], w_hh, b_hh)
+        return scans.lstm_step(x_gates, state[0], state[1], w_hh, b_hh)
+
+    def _scan(
+        self, x_gates: Any, state: tuple[Any, ...], w_hh: Any, b_hh: Any, axis: int, reverse: bool
+    ) -> tuple[Any, ...]:
+        return scans.lstm_scan(x_gates, state[0], state[1], w_hh, b_hh, axis=axis, reverse=reverse)
 
     def forward(
         self, x: Any, state: tuple[Any, Any] | None = None, lengths: Any = None
@@ -318,7 +300,14 @@ class GRU(_Recurrent):
         self._make(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, generator)
 
     def _step(self, x_gates: Any, state: tuple[Any, ...], w_hh: Any, b_hh: Any) -> tuple[Any, ...]:
-        return (_gru_step(x_gates, state[0], w_hh, b_hh, self.reset_after),)
+        return (scans.gru_step(x_gates, state[0], w_hh, b_hh, self.reset_after),)
+
+    def _scan(
+        self, x_gates: Any, state: tuple[Any, ...], w_hh: Any, b_hh: Any, axis: int, reverse: bool
+    ) -> tuple[Any, ...]:
+        if not self.reset_after:
+            return self._steps(x_gates, state, w_hh, b_hh, axis, reverse)
+        return scans.gru_scan(x_gates, state[0], w_hh, b_hh, axis=axis, reverse=reverse)
 
     def forward(self, x: Any, h0: Any = None, lengths: Any = None) -> tuple[Any, Any]:
         y, (h,) = self._run(x, None if h0 is None else (h0,), lengths)

@@ -159,6 +159,11 @@ def _einsum(y: Any, formula: str, *operands: Any, **how: Any) -> int:
     return total
 
 
+def _scan(y: Any, x_gates: Any, h0: Any, *others: Any, **how: Any) -> int:
+    """W_hh times the state, at each step."""
+    return math.prod(x_gates.shape) * h0.shape[-1]
+
+
 def _attention(y: Any, q: Any, k: Any, v: Any, *, causal: bool, scale: float) -> int:
     """Two products over the pairs of a query and a key that it sees."""
     *lead, queries, features = q.shape
@@ -169,8 +174,8 @@ def _attention(y: Any, q: Any, k: Any, v: Any, *, causal: bool, scale: float) ->
 
 
 PRODUCTS: dict[str, Callable[..., int]] = {
-    "attention": _attention,
-    "matmul": _matmul, "conv": _conv, "conv_input": _conv_input, "einsum": _einsum,
+    "attention": _attention, "matmul": _matmul, "conv": _conv, "conv_input": _conv_input, "einsum": _einsum,
+    "lstm_scan": _scan, "gru_scan": _scan, "rnn_scan": _scan,
 }  # fmt: skip
 
 
