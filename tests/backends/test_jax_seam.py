@@ -21,7 +21,7 @@ jax = pytest.importorskip("jax", reason="the jax extra is not installed")
 jnp = jax.numpy
 
 BORROWED = (
-    "arange", "asarray", "broadcast_to", "exp", "expm1", "log", "matmul", "ones", "ones_like", "sqrt", "square", "tanh",
+    "arange", "asarray", "broadcast_to", "divide", "exp", "expm1", "log", "matmul", "ones", "ones_like", "sqrt", "square", "tanh",
     "where", "zeros", "zeros_like",
 )  # fmt: skip
 
@@ -36,11 +36,22 @@ def random_bits(key: Any, counter: Any, count: int) -> Any:
     return jnp.stack([mixed[:blocks], mixed[blocks:]], axis=1).reshape(-1)[:count]
 
 
+def softmax_cross_entropy(x: Any, labels: Any) -> Any:
+    lse = jax.scipy.special.logsumexp(x, axis=1)
+    return lse - jnp.take_along_axis(x, labels[:, None], axis=1)[:, 0], lse
+
+
+def softmax_cross_entropy_vjp(g: Any, x: Any, labels: Any, lse: Any) -> Any:
+    return g[:, None] * (jnp.exp(x - lse[:, None]) - jax.nn.one_hot(labels, x.shape[1], dtype=x.dtype))
+
+
 PARTIAL = SimpleNamespace(
     name="jax",
     **{name: getattr(jnp, name) for name in BORROWED},
     scatter_add=lambda x, index, values: x.at[index].add(values),
     random_bits=random_bits,
+    softmax_cross_entropy=softmax_cross_entropy,
+    softmax_cross_entropy_vjp=softmax_cross_entropy_vjp,
 )
 
 

@@ -6,8 +6,10 @@ import math
 from typing import Any
 
 from nnatomy import ops
+from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.ops import log_softmax, relu, sigmoid, softmax, tanh
+from nnatomy.ops.primitive import primitive
 
 __all__ = [
     "celu", "elu", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax",
@@ -18,6 +20,9 @@ __all__ = [
 # Klambauer et al. (2017), eq. 14: the fixed point at which mean 0 and variance 1 reproduce themselves.
 SELU_ALPHA = 1.6732632423543772848170429916717
 SELU_SCALE = 1.0507009873554804934193349852946
+
+RSQRT2, RSQRT_2PI = math.sqrt(0.5), math.sqrt(0.5 / math.pi)
+GELU_SCALE, GELU_CUBIC = math.sqrt(2 / math.pi), 0.044715
 
 
 def step(x: Any) -> Any:
@@ -62,18 +67,47 @@ def selu(x: Any) -> Any:
     return SELU_SCALE * elu(x, SELU_ALPHA)
 
 
+# A fused activation's derivative needs nothing but x, which is kept anyway.
+
+
+@primitive(lambda g, y, x: g * (0.5 * (1 + ops.erf(x * RSQRT2)) + x * (RSQRT_2PI * ops.exp(-0.5 * ops.square(x)))))
+def _gelu(x: Any) -> Any:
+    return 0.5 * x * (1 + B.erf(x * RSQRT2))
+
+
+def _gelu_tanh_slope(x: Any) -> Any:
+    s = ops.square(x)
+    t = ops.tanh(GELU_SCALE * x * (1 + GELU_CUBIC * s))
+    return 0.5 * (1 + t) + (0.5 * GELU_SCALE) * x * (1 - ops.square(t)) * (1 + 3 * GELU_CUBIC * s)
+
+
+@primitive(lambda g, y, x: g * _gelu_tanh_slope(x))
+def _gelu_tanh(x: Any) -> Any:
+    return 0.5 * x * (1 + B.tanh(GELU_SCALE * x * (1 + GELU_CUBIC * B.square(x))))
+
+
 def gelu(x: Any, approximate: str = "none") -> Any:
     """y = x Phi(x), exactly by the error function, or with approximate="tanh" (Hendrycks and Gimpel 2016, section 2)."""
     if approximate == "none":
-        return 0.5 * x * (1 + ops.erf(x / math.sqrt(2)))
+        return _gelu(x)
     if approximate == "tanh":
-        return 0.5 * x * (1 + ops.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+        return _gelu_tanh(x)
     raise UserError(f'gelu() needs approximate "none" or "tanh". Received {approximate!r}.')
+
+
+def _silu_slope(x: Any) -> Any:
+    s = ops.sigmoid(x)
+    return s * (1 + x * (1 - s))
+
+
+@primitive(lambda g, y, x: g * _silu_slope(x))
+def _silu(x: Any) -> Any:
+    return x * B.sigmoid(x)
 
 
 def silu(x: Any) -> Any:
     """y = x sigmoid(x), also called swish (Elfwing et al. 2018; Ramachandran et al. 2017)."""
-    return x * ops.sigmoid(x)
+    return _silu(x)
 
 
 def mish(x: Any) -> Any:

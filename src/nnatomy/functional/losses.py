@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.functional.normalisation import normalize
 from nnatomy.ops.indexing import raw
+from nnatomy.ops.normalisation import softmax_cross_entropy
 from nnatomy.ops.primitive import primitive
 
 __all__ = [
@@ -105,19 +107,44 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise UserError(f"cross_entropy() needs label_smoothing between 0 and 1. Received {label_smoothing}.")
+    if label_smoothing == 0 and target.dtype.kind != "f":
+        return _cross_entropy_of_labels(input, target, weight, ignore_index, reduction)
     axis = _class_axis(input)
     log_p = ops.log_softmax(input, axis=axis)
     classes = input.shape[axis]
     if target.dtype.kind == "f":
         return _cross_entropy_of_probabilities(log_p, target, weight, reduction, label_smoothing, axis)
     loss = nll_loss(log_p, target, weight, ignore_index, reduction)
-    if label_smoothing == 0:
-        return loss
     kept, _, total = _kept(log_p, target, weight, ignore_index)
     spread = log_p if weight is None else log_p * _along_classes(weight, log_p, axis)
     smooth = ops.where(kept, -ops.sum(spread, axis=axis), 0.0)
-    smooth = ops.sum(smooth) * _inverse(total) if reduction == "mean" else _reduce(smooth, reduction)
+    smooth = ops.sum(smooth) / _or_nan(total) if reduction == "mean" else _reduce(smooth, reduction)
     return (1 - label_smoothing) * loss + (label_smoothing / classes) * smooth
+
+
+def _cross_entropy_of_labels(input: Any, target: Any, weight: Any, ignore_index: int, reduction: str) -> Any:
+    axis = _class_axis(input)
+    labels = _class_numbers(input, target)
+    all_count = weight is None and _all_inside(labels, input.shape[axis], ignore_index)
+    kept, scale, total = (None, None, None) if all_count else _kept(input, target, weight, ignore_index)
+    if len(input.shape) == 2:
+        loss = softmax_cross_entropy(input, labels)
+    else:  # a row of scores for each target
+        count = math.prod(labels.shape)
+        rows = ops.reshape(ops.moveaxis(input, axis, -1), (count, input.shape[axis]))
+        loss = ops.reshape(softmax_cross_entropy(rows, labels.reshape((count,))), labels.shape)
+    if all_count:
+        return _reduce(loss, reduction)
+    loss = ops.where(kept, loss if scale is None else loss * scale, 0.0)
+    return ops.sum(loss) / _or_nan(total) if reduction == "mean" else _reduce(loss, reduction)
+
+
+def _all_inside(labels: Any, classes: int, ignore_index: int) -> bool:
+    """Whether all labels are known to be classes and none is ignored; a compiled step's are not known."""
+    if not isinstance(labels, np.ndarray) or labels.size == 0:
+        return False
+    low, high = labels.min(), labels.max()
+    return bool(low >= 0 and high < classes and not low <= ignore_index <= high)
 
 
 def _cross_entropy_of_probabilities(
@@ -143,22 +170,15 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     index = ops.expand_dims(B.where(kept, raw(target), 0), axis)
     picked = ops.squeeze(ops.gather(input, index, axis=axis), axis=axis)
     loss = ops.where(kept, -picked if scale is None else -picked * scale, 0.0)
-    return ops.sum(loss) * _inverse(total) if reduction == "mean" else _reduce(loss, reduction)
+    return ops.sum(loss) / _or_nan(total) if reduction == "mean" else _reduce(loss, reduction)
 
 
 def _kept(input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any]:
     """Which targets count, the weight of each one's class (None if all are 1), and the sum of the weights that count."""
-    axis = _class_axis(input)
-    expected = tuple(n for i, n in enumerate(input.shape) if i != axis)
-    labels = raw(target)
-    if tuple(labels.shape) != expected or labels.dtype.kind not in "iu":
-        raise UserError(
-            f"Scores of shape {tuple(input.shape)} need integer class numbers of shape {expected}. "
-            f"Received {tuple(labels.shape)} of {labels.dtype}."
-        )
+    labels = _class_numbers(input, target)
     kept = labels != ignore_index
     labels = B.where(kept, labels, 0)
-    classes = input.shape[axis]
+    classes = input.shape[_class_axis(input)]
     if _outside(labels, 0, classes - 1):
         raise UserError(f"Class numbers must lie between 0 and {classes - 1}. Received {labels.min()} to {labels.max()}.")
     if weight is None:
@@ -170,11 +190,22 @@ def _kept(input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any,
     return kept, scale, B.where(kept, scale, B.zeros_like(scale)).sum()
 
 
-def _inverse(total: Any) -> Any:
-    """1 / total, and NaN without a warning where nothing was counted."""
-    empty = total == 0
-    one = B.ones_like(total)
-    return B.where(empty, one * float("nan"), one / B.where(empty, one, total))
+def _class_numbers(input: Any, target: Any) -> Any:
+    """The target as an array, if its shape and type are those of class numbers."""
+    axis = _class_axis(input)
+    expected = tuple(n for i, n in enumerate(input.shape) if i != axis)
+    labels = raw(target)
+    if tuple(labels.shape) != expected or labels.dtype.kind not in "iu":
+        raise UserError(
+            f"Scores of shape {tuple(input.shape)} need integer class numbers of shape {expected}. "
+            f"Received {tuple(labels.shape)} of {labels.dtype}."
+        )
+    return labels
+
+
+def _or_nan(total: Any) -> Any:
+    """The total, or NaN where nothing was counted: a mean over nothing is NaN, without a warning."""
+    return B.where(total == 0, B.asarray(math.nan, dtype=total.dtype), total)
 
 
 def _class_axis(input: Any) -> int:

@@ -10,6 +10,7 @@ from nnatomy import ops
 from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.ops import linear
+from nnatomy.ops import normalisation as fused
 
 __all__ = [
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "linear", "local_response_norm", "normalize", "rms_norm",
@@ -34,25 +35,35 @@ def _affine(x: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
     return x if bias is None else x + ops.reshape(bias, shape)
 
 
-def _trailing(x: Any, normalized_shape: Sequence[int], name: str) -> tuple[int, ...]:
+def _check_trailing(x: Any, normalized_shape: Sequence[int], name: str) -> None:
     shape = tuple(normalized_shape)
     if not shape or tuple(x.shape[-len(shape) :]) != shape:
         raise UserError(f"{name} needs an input whose last axes are {shape}. Received shape {tuple(x.shape)}.")
-    return tuple(range(-len(shape), 0))
+
+
+def _flat(x: Any, normalized_shape: Sequence[int], *weights: Any) -> list[Any]:
+    """x and the weights with the axes of `normalized_shape` as one."""
+    n = math.prod(normalized_shape)
+    lead = tuple(x.shape[: len(x.shape) - len(normalized_shape)])
+    return [ops.reshape(x, (*lead, n)), *(w if w is None else ops.reshape(w, (n,)) for w in weights)]
 
 
 def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """w (x - mean) / sqrt(variance + eps) + b over the last axes, which have `normalized_shape` (Ba et al. 2016, eq. 4)."""
-    centred, _, variance = _moments(x, _trailing(x, normalized_shape, "layer_norm()"))
-    return _affine(centred / ops.sqrt(variance + eps), weight, bias, tuple(normalized_shape))
+    _check_trailing(x, normalized_shape, "layer_norm()")
+    if len(normalized_shape) == 1:
+        return fused.layer_norm(x, weight, bias, eps=eps)
+    return ops.reshape(fused.layer_norm(*_flat(x, normalized_shape, weight, bias), eps=eps), x.shape)
 
 
 def rms_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """w x / sqrt(mean(x^2) + eps) over the last axes (Zhang and Sennrich 2019, eq. 4); eps None is the dtype's epsilon."""
-    axes = _trailing(x, normalized_shape, "rms_norm()")
+    _check_trailing(x, normalized_shape, "rms_norm()")
     if eps is None:
         eps = {2: 2.0**-10, 4: 2.0**-23, 8: 2.0**-52}[x.dtype.itemsize]
-    return _affine(x / ops.sqrt(ops.mean(ops.square(x), axis=axes, keepdims=True) + eps), weight, None, tuple(normalized_shape))
+    if len(normalized_shape) == 1:
+        return fused.rms_norm(x, weight, eps=eps)
+    return ops.reshape(fused.rms_norm(*_flat(x, normalized_shape, weight), eps=eps), x.shape)
 
 
 def batch_norm(
@@ -81,15 +92,14 @@ def batch_norm(
             f"Batch statistics need more than one value for each channel. Received shape {tuple(x.shape)}; "
             "use a larger batch, or eval()."
         )
-    centred, mean, variance = _moments(x, axes)
+    moments = None
     if running_mean is not None:
-        _follow(running_mean, _plain(mean), momentum)
-        _follow(running_var, _plain(variance) * (count / (count - 1)), momentum)
-    scale = 1 / ops.sqrt(variance + eps)
-    if weight is not None:
-        scale = scale * ops.reshape(weight, shape)
-    y = centred * scale
-    return y if bias is None else y + ops.reshape(bias, shape)
+
+        def moments(mean: Any, variance: Any) -> None:
+            _follow(running_mean, mean, momentum)
+            _follow(running_var, variance * (count / (count - 1)), momentum)
+
+    return fused.batch_norm(x, weight, bias, eps=eps, moments=moments)
 
 
 def instance_norm(

@@ -10,7 +10,7 @@ from nnatomy.errors import UserError
 from nnatomy.ops import pointwise as pw
 from nnatomy.ops import shapes
 from nnatomy.ops.primitive import primitive
-from nnatomy.tensor import Axis
+from nnatomy.tensor import Axis, Tensor
 
 
 def _axes(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
@@ -124,10 +124,16 @@ def _logsumexp(a: Any, *, axis: Axis, keepdims: bool) -> Any:
     return total if keepdims else total.reshape(a.sum(axis=axis).shape)
 
 
-@primitive(lambda g, y, a, axis: y * (g - sum(g * y, axis, keepdims=True)))
+# A gradient that is itself to be differentiated is a Tensor, and goes by small steps.
+
+
+def _softmax_vjp(g: Any, y: Any, a: Any, axis: int) -> Any:
+    return y * (g - sum(g * y, axis, keepdims=True)) if isinstance(g, Tensor) else B.softmax_vjp(g, y, axis=axis)
+
+
+@primitive(_softmax_vjp)
 def _softmax(a: Any, *, axis: int) -> Any:
-    e = B.exp(a - a.max(axis=axis, keepdims=True))
-    return e / e.sum(axis=axis, keepdims=True)
+    return B.softmax(a, axis=axis)
 
 
 def softmax(a: Any, axis: int = -1) -> Any:
@@ -135,10 +141,13 @@ def softmax(a: Any, axis: int = -1) -> Any:
     return _softmax(a, axis=axis)
 
 
-@primitive(lambda g, y, a, axis: g - pw.exp(y) * sum(g, axis, keepdims=True))
+def _log_softmax_vjp(g: Any, y: Any, a: Any, axis: int) -> Any:
+    return g - pw.exp(y) * sum(g, axis, keepdims=True) if isinstance(g, Tensor) else B.log_softmax_vjp(g, y, axis=axis)
+
+
+@primitive(_log_softmax_vjp)
 def _log_softmax(a: Any, *, axis: int) -> Any:
-    shifted = a - a.max(axis=axis, keepdims=True)
-    return shifted - B.log(B.exp(shifted).sum(axis=axis, keepdims=True))
+    return B.log_softmax(a, axis=axis)
 
 
 def log_softmax(a: Any, axis: int = -1) -> Any:
