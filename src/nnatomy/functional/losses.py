@@ -182,7 +182,7 @@ def _kept(input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any,
     if _outside(labels, 0, classes - 1):
         raise UserError(f"Class numbers must lie between 0 and {classes - 1}. Received {labels.min()} to {labels.max()}.")
     if weight is None:
-        return kept, None, kept.sum().astype(input.dtype)
+        return kept, None, kept.astype(input.dtype).sum()
     weights = raw(weight)
     if tuple(weights.shape) != (classes,):
         raise UserError(f"weight must give one number for each of the {classes} classes. Received shape {weights.shape}.")

@@ -206,7 +206,9 @@ def pointwise(call: Call) -> bool:
 
 
 def _exact(call: Call) -> bool:
-    """Whether float32 can stand for the integers of this call: where they are compared with a small constant."""
+    """Whether float32 can stand for the integers of this call: where they are compared with a small constant or rounded."""
+    if call.name == "astype":
+        return bool(call.outs[0].dtype == FLOAT32)
     constants = [a for a in call.args if isinstance(a, int | float) and not isinstance(a, bool)]
     return call.name in COMPARISONS and len(constants) == 1 and abs(constants[0]) < 2**24
 
