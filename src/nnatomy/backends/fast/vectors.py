@@ -370,6 +370,12 @@ def select(context, condition, x, y):
     return vector(mask, *(vector if isinstance(k, Vector) else types.float32 for k in (x, y))), code
 
 
+@intrinsic
+def first(context, count):
+    """True in the first `count` lanes."""
+    return mask(types.int64), lambda ctx, b, sig, args: _mask(b, args[0])
+
+
 def _chosen(sign):
     def build(b, x, y):
         one = b.select(b.fcmp_ordered(sign, x, y), x, y)  # y where either is NaN: one instruction on x86
