@@ -20,7 +20,7 @@ Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
 SUBJECTS = ("products", "convolution", "pointwise", "reductions", "copies", "indexing", "normalisation", "losses", "attention",
-            "recurrent", "randomness")  # fmt: skip
+            "recurrent", "randomness", "writing")  # fmt: skip
 """The modules of this folder."""
 
 
