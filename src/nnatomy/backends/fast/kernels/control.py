@@ -4,8 +4,9 @@ A program is a list of instructions, each [kernel's address, length, parallel, a
 every thread, each taking its share; others on the first. After each instruction the threads meet. So results depend on the
 number of threads only through how kernels share their work, which is fixed.
 
-Threads share an array of int64 at `pool`, one cache line apart: the job's number, program, length, threads; `asleep`; a mutex;
-a condition; then for each thread how many meetings it has reached.
+Threads share an array of int64 at `pool`, one cache line apart: the job (128 times its number, and its threads, in one word: a
+worker that a job leaves out may look late, and must not mistake the next job for it); its program, length and how many meetings
+were before it; `asleep`; a mutex; a condition; then for each thread how many meetings it has reached.
 """
 
 
@@ -15,7 +16,7 @@ from numba import njit
 
 from nnatomy.backends.fast.vectors import atomic_read, atomic_write, call_kernel, f64, foreign, i64, pause
 
-JOB, PROGRAM, LENGTH, THREADS, ASLEEP, MUTEX, CONDITION, REACHED = 0, 64, 72, 80, 128, 192, 320, 448
+JOB, PROGRAM, LENGTH, MEETINGS, ASLEEP, MUTEX, CONDITION, REACHED = 0, 64, 72, 80, 128, 192, 320, 448
 SPINS = 4_000  # of a worker before it sleeps: about 0.2 ms
 PATIENCE = 2_000  # spins at a meeting before the processor is offered to others
 
@@ -46,12 +47,13 @@ def _run(pool, program, length, thread, threads, meeting):
     p = i64(program)
     at = 0
     while at < length:
+        following = at + p[at + 1]  # read before the last meeting: after it the caller may free the program
         if thread == 0 or p[at + 2] != 0:
             call_kernel(p[at], program + 8 * (at + 3), thread, threads if p[at + 2] != 0 else 1)
         if threads > 1:
             meeting += 1
             _meet(pool, thread, threads, meeting)
-        at += p[at + 1]
+        at = following
     return meeting
 
 
@@ -65,8 +67,8 @@ def run(a, thread, threads):
     meeting = shared[REACHED // 8]
     i64(pool + PROGRAM)[0] = program
     i64(pool + LENGTH)[0] = length
-    i64(pool + THREADS)[0] = workers
-    atomic_write(pool + JOB, atomic_read(pool + JOB) + 1)
+    i64(pool + MEETINGS)[0] = meeting
+    atomic_write(pool + JOB, (atomic_read(pool + JOB) // 128 + 1) * 128 + workers)
     if atomic_read(pool + ASLEEP) > 0:
         _lock(pool + MUTEX)
         _wake_all(pool + CONDITION)
@@ -97,10 +99,8 @@ def work(a, thread, threads):
         if job < 0:
             return
         done = job
-        workers = i64(pool + THREADS)[0]
-        if me < workers:
-            meeting = i64(pool + REACHED + 64 * me)[0]
-            _run(pool, i64(pool + PROGRAM)[0], i64(pool + LENGTH)[0], me, workers, meeting)
+        if me < job % 128:
+            _run(pool, i64(pool + PROGRAM)[0], i64(pool + LENGTH)[0], me, job % 128, i64(pool + MEETINGS)[0])
 
 
 def nothing(a, thread, threads):
