@@ -144,6 +144,18 @@ def load_part(context, pointer, offset, count):
 
 
 @intrinsic
+def load_filled(context, pointer, offset, count, fill):
+    """The first `count` lanes from pointer[offset], `fill` in the others."""
+
+    def code(ctx, b, sig, args):
+        where = _place(b, args[0], args[1])
+        read = _function(b, f"llvm.masked.load.{_SUFFIX}.p0", _VEC, where.type, _I32, _MASK, _VEC)
+        return b.call(read, [where, ir.Constant(_I32, 4), _mask(b, args[2]), _splat(b, args[3])])
+
+    return vector(_F32P, types.int64, types.int64, types.float32), code
+
+
+@intrinsic
 def store_part(context, pointer, offset, value, count):
     """Writes the first `count` lanes."""
 
@@ -355,6 +367,8 @@ exponent = _generic(1, _exponent)
 is_less = _generic(2, lambda b, x, y: b.fcmp_ordered("<", x, y), truth=True)
 is_equal = _generic(2, lambda b, x, y: b.fcmp_ordered("==", x, y), truth=True)
 is_nan = _generic(1, lambda b, x: b.fcmp_unordered("uno", x, x), truth=True)
+is_same = _generic(2, lambda b, x, y: b.icmp_signed("==", _as_integers(b, x), _as_integers(b, y)), truth=True)
+"""Whether the bits are equal: for int32 that travel as float32."""
 
 
 @intrinsic
@@ -424,6 +438,8 @@ total = _across("fadd", -0.0)
 """The sum of the lanes."""
 largest = _across("fmaximum")
 """The largest lane, NaN if any is."""
+smallest = _across("fminimum")
+"""The smallest lane, NaN likewise."""
 
 
 @inner

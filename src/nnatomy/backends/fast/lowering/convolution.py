@@ -346,3 +346,95 @@ def conv_weight(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], ho
     if parts > 1:
         emitter.add("convolution", "add_up", [address(partial), parts, y.size, address(y)])
     return True
+
+
+# Pooling.
+
+Meetings = tuple[tuple[int, ...], tuple[tuple[int, int], ...]]
+
+
+@lru_cache(maxsize=1024)
+def meetings(
+    size: int, out: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int, backward: bool
+) -> Meetings:
+    """For each output, or backward for each input, of an axis: the (input or output, position in the kernel) that it meets."""
+    found: list[list[tuple[int, int]]] = [[] for _ in range(size if backward else out)]
+    for k, q in itertools.product(range(kernel), range(out)):
+        i = stride * q + dilation * k - padding[0]
+        if 0 <= i < size:
+            found[i if backward else q].append((q, k) if backward else (i, k))
+    starts = itertools.accumulate((len(f) for f in found), initial=0)
+    return tuple(starts), tuple(pair for f in found for pair in f)
+
+
+def _pool(
+    emitter: Emitter, name: str, result: Array, source: Array, position: Array | None, how: dict[str, Any], backward: bool
+) -> bool:
+    written = [result] if position is None or name != "largest" else [result, position]
+    if not _supported(result, source) or any(_steps(_view(a)) != _contiguous(_view(a).shape) for a in written):
+        return False
+    if position is not None and position.dtype != np.int32:
+        return False
+    y, x = _view(result), _images(emitter, source)
+    one = (1,) * len(how["kernel"])
+    tables = []
+    columns = _plane(how["kernel"], 1)[1]
+    space, out = (y.shape[1:3], x.shape[1:3]) if backward else (x.shape[1:3], y.shape[1:3])
+    for option in zip(space, out, _plane(how["kernel"], 1), _plane(how["stride"], 1), _plane(how["padding"], (0, 0)),
+                      _plane(how.get("dilation", one), 1)):  # fmt: skip
+        size, there, k, s, p, d = option
+        starts, pairs = meetings(size, there, k, s, tuple(p), d, backward)
+        tables += [emitter.constant(starts, np.int64), emitter.constant(np.asarray(pairs, np.int64).reshape(-1))]
+    n = y.shape[3]
+    arguments = [*map(address, tables), columns, *y.shape[:3], n, address(y), address(x), *_steps(x)[:3]]
+    if position is not None:
+        chosen = _view(position) if name == "largest" else _images(emitter, position)
+        arguments += [address(chosen), *_steps(chosen)[:3]]
+    emitter.add("pooling", name, arguments, parallel=max(y.size, x.size) > 30_000)
+    return True
+
+
+def _contiguous(shape: Shape) -> list[int]:
+    return [math.prod(shape[i + 1 :]) for i in range(len(shape))]
+
+
+def _pooled(args: Any, how: Any) -> Shape:
+    x = args[0]
+    space = conv_shape(x.shape[2:], how["kernel"], how["stride"], how["padding"], how.get("dilation", (1,) * (x.ndim - 2)))
+    return (*x.shape[:2], *space)
+
+
+def _pooling_work(args: Any, how: Any) -> float:
+    return float(max(args[0].size, math.prod(how["kernel"])))
+
+
+def _batch_last(count: int = 1) -> Any:
+    return lambda args, how: [batch_innermost(args[0].ndim)] * count
+
+
+@lowers("max_pool", outputs=lambda args, how: [(_pooled(args, how), args[0].dtype), (_pooled(args, how), np.int32)],
+        work=_pooling_work, order=_batch_last(2))  # fmt: skip
+def max_pool(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], how: dict[str, Any]) -> bool:
+    return _pool(emitter, "largest", outs[0], args[0], outs[1], how, backward=False)
+
+
+@lowers("pool_gather", outputs=lambda args, how: [(args[1].shape, args[0].dtype)], work=_pooling_work, order=_batch_last())
+def pool_gather(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], how: dict[str, Any]) -> bool:
+    return _pool(emitter, "read", outs[0], args[0], args[1], how, backward=False)
+
+
+@lowers("pool_scatter", outputs=lambda args, how: [((*args[0].shape[:2], *how["space"]), args[0].dtype)], work=_pooling_work,
+        order=_batch_last())  # fmt: skip
+def pool_scatter(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], how: dict[str, Any]) -> bool:
+    return _pool(emitter, "spread", outs[0], args[0], args[1], how, backward=True)
+
+
+@lowers("sum_pool", outputs=lambda args, how: [(_pooled(args, how), args[0].dtype)], work=_pooling_work, order=_batch_last())
+def sum_pool(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], how: dict[str, Any]) -> bool:
+    return _pool(emitter, "add_windows", outs[0], args[0], None, how, backward=False)
+
+
+@lowers("sum_pool_input", outputs=lambda args, how: [((*args[0].shape[:2], *how["space"]), args[0].dtype)],
+        work=_pooling_work, order=_batch_last())  # fmt: skip
+def sum_pool_input(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], how: dict[str, Any]) -> bool:
+    return _pool(emitter, "add_windows", outs[0], args[0], None, how, backward=True)
