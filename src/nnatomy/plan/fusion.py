@@ -39,13 +39,18 @@ def simplified(calls: Sequence[Call], wanted: Sequence[Var]) -> tuple[list[Call]
             kept.append(call)
         else:
             same.update(zip(call.outs, known.outs, strict=True))
-    needed = {same.get(v, v) for v in wanted}
-    alive: list[Call] = []
-    for call in reversed(kept):
+    return _needed(kept, [same.get(v, v) for v in wanted]), same
+
+
+def _needed(calls: Sequence[Call], wanted: Sequence[Var]) -> list[Call]:
+    """The calls that what is wanted depends on."""
+    needed = set(wanted)
+    kept: list[Call] = []
+    for call in reversed(calls):
         if any(o in needed for o in call.outs):
-            alive.append(call)
+            kept.append(call)
             needed.update(call.inputs())
-    return alive[::-1], same
+    return kept[::-1]
 
 
 def _key(tree: Any) -> Any:
@@ -131,7 +136,7 @@ def with_epilogues(calls: Sequence[Call], wanted: Sequence[Var]) -> list[Call]:
                 moved[id(call)] = Call(
                     call.name, call.function, (g, *call.args[1:]), call.kwargs | {"y": y}, call.outs
                 )  # fmt: skip
-    return [moved.get(id(call), call) for call in calls if id(call) not in gone]
+    return _needed([moved.get(id(call), call) for call in calls if id(call) not in gone], wanted)
 
 
 def _bias_of(product: Call, call: Call, uses: _Uses) -> Any:
