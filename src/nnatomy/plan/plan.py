@@ -263,7 +263,7 @@ class Plan:
         args, kwargs = self._real(call)
         outs = [self._views[o].array() for o in call.outs]
         kinds = {self._place[v]: v.dtype for v in call.inputs() if v.number}
-        function, bank = call.function, self.bank
+        function, bank = _masked(call.function) if "y" in kwargs else call.function, self.bank
         epilogue = _epilogue(call, kwargs)
         start = bank.ctypes.data
 
@@ -301,11 +301,18 @@ class Plan:
         return list(self._sizes)
 
 
+def _masked(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The gradient of a batch norm with relu behind it, whose output is y."""
+
+    def masked(g: Any, *args: Any, y: Any, **kwargs: Any) -> Any:
+        return function(np.where(y > 0, g, np.zeros((), g.dtype)), *args, **kwargs)
+
+    return masked
+
+
 def _epilogue(call: Call, kwargs: dict[str, Any]) -> Callable[[Any], Any] | None:
     """What a fused call does after the function that it is named for, which knows nothing of it."""
-    bias, activation, masked = kwargs.pop("bias", None), kwargs.pop("activation", None), kwargs.pop("y", None)
-    if call.name == "batch_norm_vjp" and masked is not None:
-        raise Unplannable("a batch norm whose gradient no kernel takes")
+    bias, activation = kwargs.pop("bias", None), kwargs.pop("activation", None)
     if bias is None and activation is None:
         return None
     from nnatomy.backends import numpy_reference as reference
