@@ -118,7 +118,7 @@ def _axis(args: Sequence[Any], kwargs: dict[str, Any]) -> int:
 
 
 def _along(x: Array, axis: int, index: int | slice) -> Array:
-    return x[(slice(None),) * (axis % x.ndim) + (index,)]
+    return x[((slice(None),) * (axis % x.ndim)) + (index, ...)]  # with ..., one element is a view too
 
 
 def _emit_all(emitter: Emitter, sources: Sequence[Array], targets: Sequence[Array]) -> bool:
