@@ -34,6 +34,7 @@ class Planned(Callback):
 
 @pytest.mark.parametrize("room", ["mlp", "lenet5", "autoencoder"])
 def test_continued_planned_runs_are_exact(room: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNATOMY_KERNELS", "auto")
     monkeypatch.setattr(loop, "WORTH_PLANNING", 0.0)
     seen = Planned()
     train(room, out=tmp_path / "calm", callbacks=[seen], **OPTIONS)
@@ -46,14 +47,17 @@ def test_continued_planned_runs_are_exact(room: str, tmp_path: Path, monkeypatch
         np.testing.assert_array_equal(cut[name], value, err_msg=name)
 
 
-def test_small_runs_are_not_planned(tmp_path: Path) -> None:
+def test_small_runs_are_not_planned(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("NNATOMY_KERNELS", raising=False)
     seen = Planned()
     train("mlp", out=tmp_path / "run", callbacks=[seen], **OPTIONS)
     assert seen.parts == []
 
 
 def test_planned_runs_reach_the_loss_of_eager_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNATOMY_KERNELS", "reference")
     eager = train("mlp", out=tmp_path / "eager", **OPTIONS)
+    monkeypatch.delenv("NNATOMY_KERNELS")
     monkeypatch.setattr(loop, "WORTH_PLANNING", 0.0)
     planned = train("mlp", out=tmp_path / "planned", **OPTIONS)
     assert planned.metrics["loss"] == pytest.approx(eager.metrics["loss"], rel=1e-2)

@@ -11,11 +11,19 @@ import pytest
 import nnatomy as nn
 from nnatomy import functional as F
 from nnatomy import layers, optim
+from nnatomy.backends import kernels
 from nnatomy.backends.fast import machine
 from nnatomy.experiments.step import Step
 from nnatomy.plan import Compiled, compile
 
 Array = np.ndarray[Any, Any]
+
+
+@pytest.fixture(autouse=True)
+def with_kernels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """These tests are of plans, whatever kernels the suite runs with."""
+    if kernels() == "reference":
+        monkeypatch.setenv("NNATOMY_KERNELS", "auto")
 
 
 class LastStep(layers.Module):

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
+from nnatomy.backends import kernels
 from nnatomy.data.dataset import Dataset, batches
 from nnatomy.errors import UserError
 from nnatomy.experiments.recipe import Recipe, better
@@ -135,7 +136,7 @@ class Loop:
         if self._planned is None:
             compiled = compile(self.step, warn=False)
             whole = self.epochs * self.steps_per_epoch * compiled.eager_seconds(self.state, batch)
-            pays = min(whole, self.budget or math.inf) >= WORTH_PLANNING
+            pays = kernels() == "fast" or min(whole, self.budget or math.inf) >= WORTH_PLANNING
             self._planned = compiled if pays else self.step
         return self._planned
 
