@@ -88,7 +88,8 @@ def agrees(name, args, how, tolerance=1e-5):
     got = arrays.call(name, args, how, 0.0)
     assert got is not None, f"{name} has no kernel here"
     expected = getattr(reference, name)(*(a.astype(np.float64) for a in args), **how)
-    assert got.shape == expected.shape and got.dtype == np.float32
+    assert got.shape == expected.shape
+    assert got.dtype == np.float32
     usual = np.isfinite(expected)
     np.testing.assert_array_equal(got[~usual], expected[~usual].astype(np.float32), err_msg=name)
     largest = np.abs(expected[usual]).max(initial=1e-30)

@@ -54,7 +54,7 @@ def same(name, args, how):
     with np.errstate(invalid="ignore"):
         expected = getattr(reference, name)(*args, **how)
     for a, b in zip(got, expected, strict=True) if isinstance(got, tuple) else [(got, expected)]:
-        assert a.dtype == b.dtype and a.shape == b.shape
+        assert (a.dtype, a.shape) == (b.dtype, b.shape)
         np.testing.assert_array_equal(a, b, err_msg=name)
     return got
 

@@ -18,11 +18,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from nnatomy.backends.fast.kernels.convolution_tiles import FORWARD, RELU, TANH, WEIGHT
 from nnatomy.backends.fast.kernels.mathematics import vtanh
 from nnatomy.backends.fast.microkernels import dots, tile
 from nnatomy.backends.fast.vectors import (
     LANES,
-    REGISTERS,
     f32,
     i64,
     inner,
@@ -32,16 +32,11 @@ from nnatomy.backends.fast.vectors import (
     splat,
     store,
     store_part,
+    transpose,
     vmax,
 )  # fmt: skip
 
 ZERO = np.float32(0)
-NOTHING, RELU, TANH = 0, 1, 2
-
-
-def vectors_for(rows: int) -> int:
-    """How wide a tile with this many rows is: all registers but one, which the weight needs, are in use."""
-    return min((REGISTERS - 1) // (rows + 1), 8)
 
 
 @inner
@@ -93,7 +88,7 @@ def fill(a, block, start, channels, top, left):
                 to = block + 4 * (c * a[23] + (u * a[10] + v) * a[22])
                 row = top * a[12] + residues[u] - a[14]
                 first = left * a[13] + residues[a[9] + v] - a[15]
-                for q in range(rows):
+                for _ in range(rows):
                     if 0 <= row < height:
                         fill_row(to, source + 4 * row * a[2], a[3], n, width, first, a[13], columns)
                     else:
@@ -126,9 +121,8 @@ def finish(to, source, count, bias, activation):
             store_part(t, whole, load_part(s, whole, rest) + b, rest)
 
 
-def _forward(rows):
+def _forward(rows, width):
     """The kernel whose tiles have so many rows of output channels."""
-    width = vectors_for(rows)
     product = tile(rows, width, packed=True, indirect=True)
 
     def forward(a, thread, threads):
@@ -186,8 +180,8 @@ def _forward(rows):
     return forward
 
 
-for _rows in range(1, 9):
-    globals()[f"forward_{_rows}"] = _forward(_rows)
+for _rows, _vectors in FORWARD:
+    globals()[f"forward_{_rows}"] = _forward(_rows, _vectors)
 
 
 def pack(a, thread, threads):
@@ -246,12 +240,8 @@ def _weight(rows, columns):
     return weight
 
 
-TILES = tuple(
-    (r, c) for r, c in ((4, 6), (6, 4), (2, 9), (1, 12), (3, 7), (5, 5), (2, 4), (1, 6)) if r * c + r + 1 <= REGISTERS or r * c <= 8
-)  # fmt: skip
-"""Sizes (output channels, depth) of the tiles of `weight_*`."""
-for _r, _c in TILES:
-    globals()[f"weight_{_r}x{_c}"] = _weight(_r, _c)
+for _outputs, _depth in WEIGHT:
+    globals()[f"weight_{_outputs}x{_depth}"] = _weight(_outputs, _depth)
 
 
 def add_up(a, thread, threads):
@@ -271,9 +261,15 @@ def batch_last(a, thread, threads):
     n, channels, rows, columns = a[5], a[6], a[7], a[8]
     first, end = share(channels * rows, 1, thread, threads)
     for item in range(first, end):
-        source = f32(a[0] + 4 * (item // rows * a[2] + item % rows * a[3]))
-        to = f32(a[9] + 4 * item * columns * n)
+        source = a[0] + 4 * (item // rows * a[2] + item % rows * a[3])
+        to = a[9] + 4 * item * columns * n
         for b in range(0, n, LANES):
-            for q in range(columns):
-                for i in range(b, min(b + LANES, n)):
-                    to[q * n + i] = source[i * a[1] + q * a[4]]
+            for q in range(0, columns, LANES):
+                x, y = f32(source + 4 * (b * a[1] + q * a[4])), f32(to + 4 * (q * n + b))
+                examples, places = min(n - b, LANES), min(columns - q, LANES)
+                if a[4] == 1:
+                    transpose(x, a[1], y, n, examples, places)
+                else:
+                    for i in range(places):
+                        for j in range(examples):
+                            y[i * n + j] = x[j * a[1] + i * a[4]]

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
-from nnatomy.backends.fast.kernels import convolution as kernels
+from nnatomy.backends.fast.kernels import convolution_tiles as tiles
 from nnatomy.backends.fast.lowering import Array, Emitter, Shape, address, lowers, steps
-from nnatomy.backends.fast.processor import LANES
-from nnatomy.backends.numpy_reference import Pairs, conv_shape
+from nnatomy.backends.fast.processor import LANES, ROWS
+from nnatomy.backends.numpy_reference import conv_shape
 
-ACTIVATIONS = {None: kernels.NOTHING, "relu": kernels.RELU, "tanh": kernels.TANH}
+ACTIVATIONS = {None: tiles.NOTHING, "relu": tiles.RELU, "tanh": tiles.TANH}
 BLOCK = 160_000
 """Floats of a block of input, at most: half of a large L2 cache, beside the weights and the results."""
 FAST = 10_500
@@ -60,8 +60,10 @@ def forward_axis(size: int, kernel: int, stride: int, padding: tuple[int, int], 
 
 
 def backward_axes(size: int, out: int, kernel: int, stride: int, padding: tuple[int, int], dilation: int) -> list[Axis]:
-    """An axis of `conv_input`, once for each residue r of i + padding: i = stride q + r - padding meets g[q - (dilation k - r) /
-    stride] for the k that divide."""
+    """An axis of `conv_input`, once for each residue r of i + padding.
+
+    i = stride q + r - padding meets g[q - (dilation k - r) / stride] for those k for which the stride divides.
+    """
     axes = []
     for r in range(stride):
         first = -((r - padding[0]) // stride)
@@ -91,28 +93,33 @@ class Blocks:
         return self.channel * channels
 
 
+def up(count: int, size: int) -> int:
+    """How many pieces of this size cover `count`."""
+    return -(-count // size)
+
+
 def _odd_lines(floats: int) -> int:
     """Rounded up to an odd number of vectors: steps between channels that are powers of two would share few cache sets."""
-    return (-(-floats // LANES) | 1) * LANES
+    return (up(floats, LANES) | 1) * LANES
 
 
 def _block(v: Axis, h: Axis, n: int, rows: int, columns: int, flat: bool) -> Blocks:
     in_rows, in_columns = rows + v.reach, columns + h.reach
     residue = in_rows * in_columns * n
     if n % LANES == 0:
-        residue = -(-residue // LANES) * LANES
+        residue = up(residue, LANES) * LANES
     return Blocks(rows, columns, in_rows, in_columns, residue, _odd_lines(residue * len(v.residues) * len(h.residues)), flat)
 
 
 def _sizes(count: int) -> list[int]:
     """Sizes of blocks worth a look: those that cut an axis into equal parts."""
-    return sorted({-(-count // parts) for parts in range(1, count + 1)})
+    return sorted({up(count, parts) for parts in range(1, count + 1)})
 
 
 @lru_cache(maxsize=1024)
 def cut(v: Axis, h: Axis, n: int, channels: int, depth: int, rows: int, panels: int, groups: int, threads: int) -> Blocks:
     """The blocks for which the products and copies of the busiest thread take the least time, as counted in cycles."""
-    width = kernels.vectors_for(rows)
+    width = dict(tiles.FORWARD)[rows]
     best, least = None, math.inf
     for tall in _sizes(v.count):
         for wide in _sizes(h.count):
@@ -122,10 +129,10 @@ def cut(v: Axis, h: Axis, n: int, channels: int, depth: int, rows: int, panels: 
                 if size > BLOCK and (tall, wide) != (1, 1):
                     continue
                 run = (tall - 1) * block.in_columns * n + wide * n if flat else wide * n
-                tiles = -(-(-(-run // LANES)) // width) * (1 if flat else tall)
-                cost = panels * tiles * ((depth + 4) * rows * width / 2 + rows * width * 3) + size * 0.2 + 200
-                items = groups * -(-v.count // tall) * -(-h.count // wide)
-                cost *= max(-(-items // threads), items / threads)
+                count = up(up(run, LANES), width) * (1 if flat else tall)
+                cost = panels * count * ((depth + 4) * rows * width / 2 + rows * width * 3) + size * 0.2 + 200
+                items = groups * up(v.count, tall) * up(h.count, wide)
+                cost *= max(up(items, threads), items / threads)
                 if cost < least:
                     best, least = block, cost
     assert best is not None
@@ -169,8 +176,8 @@ def _images(emitter: Emitter, x: Array) -> Array:
     if _steps(y)[3] == 1 and all(s >= 0 for s in steps(y)):
         return y
     copy = emitter.scratch(y.size, np.float32).reshape(y.shape)
-    by = _steps(x)
-    emitter.add("convolution", "batch_last", [address(x), *by, x.shape[0], *x.shape[1:], address(copy)], parallel=x.size > 20_000)
+    arguments = [address(x), *_steps(x), *x.shape, address(copy)]
+    emitter.add("convolution", "batch_last", arguments, parallel=x.size > 20_000)
     return copy
 
 
@@ -184,26 +191,27 @@ def _supported(*arrays: Array) -> bool:
 
 
 def _products(
-    emitter: Emitter, x: Array, w: Array, by: tuple[int, int, int], outputs: int, y: Array, axes: tuple[Axis, Axis], groups: int,
-    bias: Array | None = None, activation: str | None = None,
+    emitter: Emitter, x: Array, w: Array, by: tuple[int, int, int], outputs: int, y: Array, axes: tuple[Axis, Axis],
+    groups: int, bias: Array | None = None, activation: str | None = None,
 ) -> None:  # fmt: skip
     """y (channels, rows, columns, batch) from x; w's strides `by` group, output and input channel, then its two of space."""
     v, h = axes
     n, channels = x.shape[3], x.shape[0] // groups
-    rows = -(-outputs // -(-outputs // 8))
-    panels, depth = -(-outputs // rows), channels * len(v.taps) * len(h.taps)
+    rows = up(outputs, up(outputs, ROWS))
+    panels, depth = up(outputs, rows), channels * len(v.taps) * len(h.taps)
     blocks = cut(v, h, n, channels, depth, rows, panels, groups, emitter.threads)
     down, across = _steps(w)[2:]
     weights = [c * by[2] + i * down + j * across for i, _, _ in v.taps for c in range(channels) for j, _, _ in h.taps]
     packed = emitter.scratch(groups * panels * depth * rows)
-    emitter.add("convolution", "pack", [address(w), by[0], by[1], address(emitter.constant(weights, np.int64)), depth, outputs, rows,
-                groups, address(packed)], parallel=packed.size > 20_000)  # fmt: skip
-    width = kernels.vectors_for(rows)
+    where = emitter.constant(weights, np.int64)
+    arguments = [address(w), by[0], by[1], address(where), depth, outputs, rows, groups, address(packed)]
+    emitter.add("convolution", "pack", arguments, parallel=packed.size > 20_000)
+    width = dict(tiles.FORWARD)[rows]
     run = ((blocks.rows - 1) * blocks.in_columns if blocks.flat else 0) * n + blocks.columns * n
-    strip = (-(-run // LANES) + width) * LANES * rows
+    strip = (up(run, LANES) + width) * LANES * rows
     held = _odd_lines(blocks.floats(channels) + width * LANES)
     each = held + _odd_lines(strip)
-    items = groups * -(-v.count // blocks.rows) * -(-h.count // blocks.columns)
+    items = groups * up(v.count, blocks.rows) * up(h.count, blocks.columns)
     parts = 1 if items >= 2 * emitter.threads else min(panels, -(-2 * emitter.threads // items))
     scratch = emitter.scratch(each * emitter.threads)
     table = emitter.constant(_offsets(v, h, blocks, channels, n), np.int64)
@@ -292,16 +300,16 @@ def cut_weight(
         size = block.floats(some)
         if size > BLOCK and (tall, wide, some) != (1, 1, 1):
             continue
-        items = groups * -(-v.count // tall) * -(-h.count // wide) * -(-channels // some)
-        rounds = max(-(-items // threads), items / threads)
+        items = groups * up(v.count, tall) * up(h.count, wide) * up(channels, some)
+        rounds = max(up(items, threads), items / threads)
         length = tall * -(-wide * n // LANES)
         depth = some * len(v.taps) * len(h.taps)
-        for r, c in kernels.TILES:
-            tiles = -(-outputs // r) * -(-depth // c)
+        for r, c in tiles.WEIGHT:
+            count = up(outputs, r) * up(depth, c)
             strips = length * LANES * outputs * 0.1  # g is read once for a block
             held = length * LANES * (r + c * len(h.residues) / len(h.taps))  # what a tile reads should stay in the L1 cache
             slower = 1 + 0.5 * min(max(held / FAST - 1, 0), 2)
-            cost = tiles * (length * max(r * c / 2, (r + c) / 2 + 1) * slower + r * c * 3 + 10 * tall + 50)
+            cost = count * (length * max(r * c / 2, (r + c) / 2 + 1) * slower + r * c * 3 + 10 * tall + 50)
             cost += size * 0.2 + strips + 200
             if cost * rounds < least:
                 best, least = (block, some, (r, c)), cost * rounds
@@ -332,7 +340,7 @@ def conv_weight(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], ho
     offsets = np.append(offsets, np.zeros(-offsets.size % c, np.int64))
     depth = channels * taps
     by = _steps(gradient)
-    rows = [min(o, outputs - 1) * by[0] for o in range(-(-outputs // r) * r)]
+    rows = [min(o, outputs - 1) * by[0] for o in range(up(outputs, r) * r)]
     held = _odd_lines(blocks.floats(some) + LANES)
     each = held + _odd_lines(r * c)
     scratch = emitter.scratch(each * threads)
@@ -341,7 +349,8 @@ def conv_weight(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], ho
     partial = emitter.scratch(parts * y.size) if parts > 1 else y
     emitter.add("convolution", f"weight_{r}x{c}", [
         *_head(emitter, image, v, h, groups, blocks, scratch, each), address(gradient), by[0], by[1], outputs, depth,
-        address(emitter.constant(offsets, np.int64)), address(emitter.constant(rows, np.int64)), held, address(partial), some, taps,
+        address(emitter.constant(offsets, np.int64)), address(emitter.constant(rows, np.int64)), held, address(partial), some,
+        taps,
     ], parallel=parallel)  # fmt: skip
     if parts > 1:
         emitter.add("convolution", "add_up", [address(partial), parts, y.size, address(y)])
