@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import itertools
-import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from contextvars import ContextVar
 from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any
 
@@ -20,23 +20,29 @@ FREED = (
 )
 
 
-class _Mode(threading.local):
-    recording = True
+_recording = ContextVar("recording", default=True)
+is_grad_enabled: Callable[[], bool] = _recording.get
+"""Whether operations on Tensors that require gradients are being recorded, in this thread or task."""
+
+_tensor: Any = None  # the class Tensor, which tensor.py puts here when it is imported, so that imports point downwards only
+_next_order = itertools.count(0, -1).__next__
 
 
-mode = _Mode()
-_next_order = itertools.count().__next__
+def bind(tensor: type[Tensor]) -> None:
+    """Tells the walk which class gradients are of."""
+    global _tensor
+    _tensor = tensor
 
 
 @contextmanager
 def set_grad_enabled(enabled: bool) -> Iterator[None]:
     """Records operations inside the block (or not), whatever held outside."""
-    before = mode.recording
-    mode.recording = enabled
+    before = _recording.get()
+    _recording.set(enabled)
     try:
         yield
     finally:
-        mode.recording = before
+        _recording.set(before)
 
 
 def no_grad() -> Any:
@@ -47,11 +53,6 @@ def no_grad() -> Any:
 def enable_grad() -> Any:
     """A block (or decorator) inside `no_grad` in which operations are recorded again."""
     return set_grad_enabled(True)
-
-
-def is_grad_enabled() -> bool:
-    """Whether operations on Tensors that require gradients are being recorded."""
-    return mode.recording
 
 
 class Node:
@@ -69,7 +70,7 @@ class Node:
         self.needs = needs  # which arguments wanted a gradient when the operation ran
         self.kwargs = kwargs
         self.out = out  # the raw array, or a tuple of them: no cycle from a Tensor to itself
-        self.order = _next_order()  # creation order is a topological order
+        self.order = _next_order()  # falling: creation order is a topological order, and the newest is first in a heap
         self.hooks: dict[int, list[Hook]] | None = None
         self.retained: dict[int, Any] | None = None
 
@@ -77,7 +78,7 @@ class Node:
         """The arguments that wanted a gradient."""
         if self.args is None:
             raise RuntimeError(FREED)
-        return [a for a, need in zip(self.args, self.needs, strict=True) if need]
+        return [a for a, need in zip(self.args, self.needs) if need]
 
     def free(self) -> None:
         self.args = self.values = self.out = None
@@ -94,7 +95,7 @@ def between(roots: Sequence[Tensor], inputs: Sequence[Tensor]) -> set[Node]:
                 stack.append(parent.node)
     wanted = {(t.node, t.index if t.node else id(t)) for t in inputs}
     found: set[Node] = set()
-    for node in sorted(seen, key=lambda node: node.order):
+    for node in sorted(seen, key=lambda node: -node.order):
         if any(p.node in found or (p.node, p.index if p.node else id(p)) in wanted for p in node.parents()):
             found.add(node)
     return found
@@ -113,39 +114,39 @@ def backward(
     With `inputs`, returns their gradients instead. Gradients are plain arrays (nothing is recorded), or with `create_graph`
     Tensors that remember how they were made.
     """
-    from nnatomy.tensor import Tensor
-
-    pending: dict[Node, list[Any]] = {}  # a node's outputs' gradients, summed so far
-    queue: list[tuple[int, Node]] = []  # the nodes in `pending`, as a heap
+    pending: dict[int, list[Any]] = {}  # by a node's order: the gradients of its outputs, summed so far, and the node
+    queue: list[int] = []  # the keys of `pending`, as a heap: the newest is the first
     leaves: dict[int, tuple[Tensor, Any]] = {}
     through = None if inputs is None else between(roots, inputs)
     wanted = {(t.node, t.index): None for t in inputs or () if t.node is not None}
     wanted_leaves = {id(t) for t in inputs or () if t.node is None}
 
-    def send(t: Tensor, g: Any) -> None:
-        node = t.node
-        if node is None:
-            leaves[id(t)] = (t, leaves[id(t)][1] + g if id(t) in leaves else g)
-        elif node in pending:
-            gs = pending[node]
-            gs[t.index] = g if gs[t.index] is None else gs[t.index] + g
-        elif node.args is None:
-            raise RuntimeError(FREED)
-        else:
-            count = len(node.out) - node.primitive.saved if type(node.out) is tuple else 1
-            gs = pending[node] = [None] * count
-            gs[t.index] = g
-            heappush(queue, (-node.order, node))
-
     with set_grad_enabled(create_graph):
-        for t, g in zip(roots, gradients, strict=True):
-            if t.requires_grad:
-                raw = g.data if isinstance(g, Tensor) else g
-                send(t, (g if isinstance(g, Tensor) else Tensor(g)) if create_graph else raw)
-        while queue:
-            node = heappop(queue)[1]
-            gs = pending.pop(node)
-            if node.hooks or node.retained:
+        arriving = _starting(roots, gradients, create_graph)
+        while True:  # one turn for each node; plain loops and local names, for it runs once for each operation of a step
+            for t, g in arriving:
+                if g is None:
+                    continue
+                node = t.node
+                if node is None:
+                    leaves[id(t)] = (t, leaves[id(t)][1] + g if id(t) in leaves else g)
+                elif (key := node.order) in pending:
+                    gs = pending[key]
+                    gs[t.index] = g if gs[t.index] is None else gs[t.index] + g
+                elif node.args is None:
+                    raise RuntimeError(FREED)
+                else:
+                    if type(node.out) is tuple:
+                        pending[key] = gs = [None] * (len(node.out) - node.primitive.saved) + [node]
+                        gs[t.index] = g
+                    else:
+                        pending[key] = [g, node]
+                    heappush(queue, key)
+            if not queue:
+                break
+            gs = pending.pop(heappop(queue))
+            node = gs.pop()
+            if node.hooks is not None or node.retained is not None:
                 _observe(node, gs, create_graph)
             needs = node.needs
             if through is not None:
@@ -153,16 +154,15 @@ def backward(
                     if (node, i) in wanted:
                         wanted[node, i] = g
                 if node not in through:
+                    arriving = ()
                     continue
                 needs = [
                     need and (id(a) in wanted_leaves or a.node in through or (a.node, a.index) in wanted)
-                    for a, need in zip(node.args or (), needs, strict=True)
+                    for a, need in zip(node.args or (), needs)
                 ]
-            for a, g in zip(node.args or (), node.primitive.pull_back(node, gs, needs, create_graph)):
-                if g is not None:
-                    send(a, g)
+            arriving = zip(node.args or (), node.primitive.pull_back(node, gs, needs, create_graph))
             if not retain_graph:
-                node.free()
+                node.args = node.values = node.out = None
         for i, (t, g) in leaves.items():
             if t.hooks:
                 leaves[i] = (t, run_hooks(t.hooks, g, create_graph))
@@ -171,6 +171,15 @@ def backward(
                 accumulate(t, g)
             return []
     return [wanted[t.node, t.index] if t.node is not None else leaves.get(id(t), (t, None))[1] for t in inputs]
+
+
+def _starting(roots: Sequence[Tensor], gradients: Sequence[Any], create_graph: bool) -> Iterable[tuple[Tensor, Any]]:
+    """The roots that have a history, each with its gradient as the walk passes it on: a Tensor with `create_graph`."""
+    if create_graph:
+        gradients = [g if isinstance(g, _tensor) else _tensor(g) for g in gradients]
+    else:
+        gradients = [g.data if isinstance(g, _tensor) else g for g in gradients]
+    return [(t, g) for t, g in zip(roots, gradients, strict=True) if t.requires_grad]
 
 
 def _observe(node: Node, gs: list[Any], create_graph: bool) -> None:
@@ -186,19 +195,15 @@ def _observe(node: Node, gs: list[Any], create_graph: bool) -> None:
 
 def accumulate(t: Tensor, g: Any) -> None:
     """`t.grad += g`, as a new Tensor: gradients seen earlier keep their values."""
-    from nnatomy.tensor import Tensor
-
-    new = g if isinstance(g, Tensor) else Tensor(g)
+    new = g if isinstance(g, _tensor) else _tensor(g)
     t.grad = new if t.grad is None else t.grad + new
 
 
 def run_hooks(hooks: list[Hook], g: Any, create_graph: bool) -> Any:
     """Passes a gradient through hooks: each sees a Tensor and may return its replacement."""
-    from nnatomy.tensor import Tensor
-
-    t = g if isinstance(g, Tensor) else Tensor(g)
+    t = g if isinstance(g, _tensor) else _tensor(g)
     for hook in list(hooks):
         replacement = hook(t)
         if replacement is not None:
-            t = replacement if isinstance(replacement, Tensor) else Tensor(replacement)
+            t = replacement if isinstance(replacement, _tensor) else _tensor(replacement)
     return t if create_graph else t.data

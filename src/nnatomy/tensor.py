@@ -50,15 +50,15 @@ class Tensor:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return tuple(self.data.shape)
+        return self.data.shape
 
     @property
     def ndim(self) -> int:
-        return int(self.data.ndim)
+        return self.data.ndim
 
     @property
     def size(self) -> int:
-        return int(self.data.size)
+        return self.data.size
 
     @property
     def dtype(self) -> Any:
@@ -181,7 +181,7 @@ class Tensor:
 
     def copy_(self, value: Any) -> Tensor:
         """Replaces the values; a graph that used the old ones can no longer be differentiated, and says so."""
-        if graph.mode.recording and self.requires_grad:
+        if graph.is_grad_enabled() and self.requires_grad:
             raise RuntimeError(
                 "A Tensor that requires a gradient was changed in place while operations are recorded; "
                 "do it inside nn.no_grad(), or make a new Tensor with nn.where() or nn.index_put()."
@@ -205,7 +205,7 @@ class Tensor:
 
     def __setitem__(self, index: Any, value: Any) -> None:
         raw = value.data if isinstance(value, Tensor) else value
-        if self.node is not None or (isinstance(value, Tensor) and value.requires_grad and graph.mode.recording):
+        if self.node is not None or (isinstance(value, Tensor) and value.requires_grad and graph.is_grad_enabled()):
             raise RuntimeError("Assignment would cut the graph; use nn.index_put(x, index, value), which is differentiable.")
         self.copy_(B.index_put(self.data, _raw_index(index), raw))
 
@@ -223,7 +223,7 @@ class Tensor:
 
     def _in_place(self, op: Any, other: Any) -> Tensor:
         new = self.node is not None or (isinstance(other, Tensor) and other.requires_grad and not self.requires_grad)
-        if graph.mode.recording and new:
+        if graph.is_grad_enabled() and new:
             return op(self, other)  # a result: `x += y` names a new one
         return self.copy_(op(self.detach(), other.detach() if isinstance(other, Tensor) else other))
 
@@ -528,6 +528,9 @@ class Tensor:
 
     def topk(self, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
         return _ops.topk(self, k, axis=axis, largest=largest)
+
+
+graph.bind(Tensor)
 
 
 class Parameter(Tensor):

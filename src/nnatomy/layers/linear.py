@@ -54,8 +54,11 @@ class Linear(Module):
         self.bias = Parameter(init.uniform((out_features,), -bound, bound, generator)) if bias else None
 
     def forward(self, x: Any) -> Any:
-        checks.last_axis("Linear", x, self.in_features)
-        return ops.linear(x, self.weight, self.bias)
+        try:
+            return ops.linear(x, self.weight, self.bias)
+        except UserError:
+            checks.last_axis("Linear", x, self.in_features)  # the same fault, in this layer's words
+            raise
 
 
 class Bilinear(Module):

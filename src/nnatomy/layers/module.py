@@ -32,14 +32,16 @@ class Module:
         raise NotImplementedError(f"{type(self).__name__} has no forward().")
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        for pre_hook in list((self._pre_hooks or {}).values()):
-            changed = pre_hook(self, args)
-            if changed is not None:
-                args = changed if isinstance(changed, tuple) else (changed,)
-        out = self.forward(*args, **kwargs)
-        for hook in list((self._hooks or {}).values()):
-            replacement = hook(self, args, out)
-            out = out if replacement is None else replacement
+        if self._pre_hooks:
+            for pre_hook in list(self._pre_hooks.values()):
+                changed = pre_hook(self, args)
+                if changed is not None:
+                    args = changed if isinstance(changed, tuple) else (changed,)
+        out = self.forward(*args, **kwargs) if kwargs else self.forward(*args)
+        if self._hooks:
+            for hook in list(self._hooks.values()):
+                replacement = hook(self, args, out)
+                out = out if replacement is None else replacement
         return out
 
     def register_forward_hook(self, hook: ForwardHook) -> Callable[[], None]:
@@ -205,7 +207,7 @@ class Sequential(Module):
         return vars(self)[str(i % len(self))]
 
     def __iter__(self) -> Iterator[Any]:
-        return (self[i] for i in range(len(self)))
+        return iter([module for name, module in vars(self).items() if name.isdigit()])
 
     def forward(self, x: Any) -> Any:
         for module in self:

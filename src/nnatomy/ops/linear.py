@@ -55,16 +55,18 @@ def _affine(x: Any, w: Any, b: Any) -> Any:
 
 def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     """y = x W^T + b: x (..., inputs), W (outputs, inputs), b (outputs)."""
-    if len(weight.shape) != 2 or not x.shape or x.shape[-1] != weight.shape[1]:
+    shape, size = x.shape, weight.shape
+    if len(size) != 2 or not shape or shape[-1] != size[1]:
         raise UserError(
-            f"linear() needs inputs (..., {weight.shape[-1]}) for weights (outputs, inputs) of shape {tuple(weight.shape)}. "
-            f"Received {tuple(x.shape)}."
+            f"linear() needs inputs (..., {size[-1]}) for weights (outputs, inputs) of shape {tuple(size)}. "
+            f"Received {tuple(shape)}."
         )
-    lead = x.shape[:-1]
-    if len(lead) != 1:  # one product for all rows
-        x = shapes.reshape(x, (math.prod(lead), x.shape[-1]))
+    if len(shape) == 2:
+        return _linear(x, weight) if bias is None else _affine(x, weight, bias)
+    *lead, features = shape  # one product for all rows
+    x = shapes.reshape(x, (math.prod(lead), features))
     y = _linear(x, weight) if bias is None else _affine(x, weight, bias)
-    return y if len(lead) == 1 else shapes.reshape(y, (*lead, weight.shape[0]))
+    return shapes.reshape(y, (*lead, size[0]))
 
 
 def _einsum_vjp(needs: list[bool], g: Any, y: Any, *operands: Any, formula: str) -> tuple[Any, ...]:

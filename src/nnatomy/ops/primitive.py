@@ -7,15 +7,18 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numpy import generic
 
 from nnatomy import graph
 from nnatomy.backends import B
 from nnatomy.errors import UserError
+from nnatomy.graph import is_grad_enabled
 from nnatomy.tensor import Tensor
 
 Vjp = Callable[..., Any] | None
 FLOAT64 = np.dtype("float64")
 FLOAT32 = np.dtype("float32")
+_NO_OPTIONS: dict[str, Any] = {}
 
 
 class Primitive:
@@ -26,41 +29,65 @@ class Primitive:
     The last `saved` outputs of the forward function are kept for the derivatives and not handed out.
     """
 
-    __slots__ = ("joint", "name", "saved", "vjps")
+    __slots__ = ("joint", "name", "saved", "short", "vjps")
 
-    def __init__(self, name: str, vjps: tuple[Vjp, ...], joint: Vjp, saved: int) -> None:
+    def __init__(self, name: str, vjps: tuple[Any, ...], joint: Vjp, saved: int, short: bool) -> None:
         self.name, self.vjps, self.joint, self.saved = name, vjps, joint, saved
+        self.short = short  # whether it takes one argument or two and no options, and has a gradient for each
 
-    def pull_back(self, node: graph.Node, gs: list[Any], needs: Sequence[bool], create_graph: bool) -> list[Any]:
+    def pull_back(self, node: graph.Node, gs: list[Any], needs: Sequence[bool], create_graph: bool) -> Sequence[Any]:
         """The gradients of the node's arguments, each shaped as its argument is; None where none is needed."""
         args, values, y = node.args, node.values, node.out
         if args is None or values is None:
             raise RuntimeError(graph.FREED)
-        for a, value in zip(args, values, strict=True):
-            if isinstance(a, Tensor) and a.data is not value:
-                raise RuntimeError(
-                    f"An input of {self.name} (shape {a.shape}) was changed in place after it was used, so its gradient "
-                    "is lost; change it after backward(), or use a new Tensor."
-                )
+        if self.short and not create_graph:  # what follows below, without its loops: small networks spend their time here
+            g, a, x = gs[0], args[0], values[0]
+            if a is not x and a.data is not x:
+                raise self._changed(a)
+            if len(args) == 1:
+                share = self.vjps[0](g, y, x)
+                if share.dtype is not x.dtype or share.shape != x.shape:
+                    share = unbroadcast(share, x, self.name)
+                return (share,)
+            b, z = args[1], values[1]
+            if b is not z and b.data is not z:
+                raise self._changed(b)
+            left = right = None
+            if needs[0]:
+                left = self.vjps[0](g, y, x, z)
+                if left.dtype is not x.dtype or left.shape != x.shape:
+                    left = unbroadcast(left, x, self.name)
+            if needs[1]:
+                right = self.vjps[1](g, y, x, z)
+                if right.dtype is not z.dtype or right.shape != z.shape:
+                    right = unbroadcast(right, z, self.name)
+            return left, right
+        for a, value in zip(args, values):
+            if a is not value and a.data is not value:
+                raise self._changed(a)
         several = type(y) is tuple
-        g: Any = gs[0]
+        g = gs[0]
         if several and len(y) - self.saved > 1:
             g = tuple(B.zeros(o.shape, dtype=o.dtype) if g is None else g for g, o in zip(gs, y[: len(y) - self.saved]))
         inputs: Sequence[Any] = values
         if create_graph:  # the gradient depends on the arguments and on the output, and they on what came before
-            inputs = [a if isinstance(a, Tensor) else v for a, v in zip(args, values, strict=True)]
+            inputs = [a if isinstance(a, Tensor) else v for a, v in zip(args, values)]
             y = tuple(_result(o, node, i) for i, o in enumerate(y)) if several else _result(y, node, 0)
         if self.joint is not None:
             found = self.joint(needs, g, y, *inputs, **node.kwargs)
         else:
             found = [
-                vjp(g, y, *inputs, **node.kwargs) if need and vjp is not None else None
-                for need, vjp in zip(needs, self.vjps, strict=False)
+                vjp(g, y, *inputs, **node.kwargs) if need and vjp is not None else None for need, vjp in zip(needs, self.vjps)
             ]
         return [
-            unbroadcast(r, v, self.name) if need and r is not None else None
-            for r, v, need in zip(found, values, needs, strict=False)
+            unbroadcast(r, v, self.name) if need and r is not None else None for r, v, need in zip(found, values, needs)
         ]
+
+    def _changed(self, a: Tensor) -> RuntimeError:
+        return RuntimeError(
+            f"An input of {self.name} (shape {a.shape}) was changed in place after it was used, so its gradient "
+            "is lost; change it after backward(), or use a new Tensor."
+        )
 
 
 def unbroadcast(g: Any, value: Any, name: str) -> Any:
@@ -95,33 +122,36 @@ def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callab
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
         name = forward.__name__.strip("_")
-        spec = Primitive(name, vjps, joint, saved)
+        count = _arguments(forward) if joint is None and not saved else 0
+        spec = Primitive(name, vjps, joint, saved, short=count in (1, 2) and len(vjps) == count and None not in vjps)
         differentiable = bool(vjps) or joint is not None
 
         @functools.wraps(forward)
         def op(*args: Any, **kwargs: Any) -> Any:
+            values: list[Any] = []
+            needs: list[bool] = []
             tensors = numbers = False
-            values, needs = [], []
             for a in args:
                 if isinstance(a, Tensor):
                     tensors = True
                     values.append(a.data)
                     needs.append(a.requires_grad)
                 else:
+                    numbers = numbers or isinstance(a, generic)
                     values.append(a)
                     needs.append(False)
-                    numbers = numbers or isinstance(a, np.generic)
             if tensors and numbers:  # beside a Tensor, a NumPy scalar counts as a Python number, which has no dtype
-                values = [v.item() if isinstance(a, np.generic) else v for a, v in zip(args, values, strict=True)]
+                args = tuple([a.item() if isinstance(a, generic) else a for a in args])
+                values = [a.data if isinstance(a, Tensor) else a for a in args]
             try:
-                out = forward(*values, **kwargs)
+                out = forward(*values, **kwargs) if kwargs else forward(*values)
             except (ValueError, TypeError, IndexError) as error:
                 raise explained(name, values, error) from error
             if not tensors:
                 if not saved:
                     return out
                 return out[:-saved] if len(out) - saved > 1 else out[0]
-            track = differentiable and graph.mode.recording and True in needs
+            track = differentiable and is_grad_enabled() and True in needs
             if type(out) is tuple:
                 node = graph.Node(spec, args, values, needs, kwargs, out) if track else None
                 if len(out) - saved == 1:
@@ -129,12 +159,72 @@ def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callab
                 return tuple(_result(o, node, i) for i, o in enumerate(out[: len(out) - saved]))
             if out.dtype is not FLOAT32 and "dtype" not in kwargs:
                 out = settle(name, values, out)
-            return _result(out, graph.Node(spec, args, values, needs, kwargs, out) if track else None, 0)
+            return _result(out, graph.Node(spec, args, values, needs, kwargs, out), 0) if track else Tensor(out)
 
-        op.primitive = spec  # type: ignore[attr-defined]
-        return op
+        found: Any = op if not spec.short else _unary(spec, forward, op) if count == 1 else _binary(spec, forward, op)
+        found.primitive = spec
+        return found
 
     return decorate
+
+
+def _arguments(function: Callable[..., Any]) -> int:
+    """How many arguments a function takes, 0 if it has options."""
+    code = function.__code__
+    starred = code.co_flags & 12  # *args or **kwargs
+    return 0 if starred or function.__defaults__ or code.co_kwonlyargcount else code.co_argcount
+
+
+def _unary(spec: Primitive, forward: Callable[..., Any], general: Callable[..., Any]) -> Callable[..., Any]:
+    """`general`, written out for one argument: see `Primitive.short`."""
+
+    @functools.wraps(forward)
+    def op(a: Any) -> Any:
+        if not isinstance(a, Tensor):
+            return general(a)
+        x = a.data
+        try:
+            out = forward(x)
+        except (ValueError, TypeError, IndexError) as error:
+            raise explained(spec.name, (x,), error) from error
+        if out.dtype is not FLOAT32:
+            out = settle(spec.name, (x,), out)
+        t = Tensor(out)
+        if a.requires_grad and is_grad_enabled():
+            t.requires_grad = True
+            t.node = graph.Node(spec, (a,), (x,), (True,), _NO_OPTIONS, out)
+        return t
+
+    return op
+
+
+def _binary(spec: Primitive, forward: Callable[..., Any], general: Callable[..., Any]) -> Callable[..., Any]:
+    """`general`, written out for two arguments: see `Primitive.short`."""
+
+    @functools.wraps(forward)
+    def op(a: Any, b: Any) -> Any:
+        x = a.data if isinstance(a, Tensor) else a
+        z = b.data if type(b) is not float and isinstance(b, Tensor) else b
+        if z is b and type(b) is not float and x is not a and isinstance(b, generic):
+            return general(a, b)
+        if x is a and z is not b and isinstance(a, generic):
+            return general(a, b)
+        try:
+            out = forward(x, z)
+        except (ValueError, TypeError, IndexError) as error:
+            raise explained(spec.name, (x, z), error) from error
+        if x is a and z is b:
+            return out
+        if out.dtype is not FLOAT32:
+            out = settle(spec.name, (x, z), out)
+        t = Tensor(out)
+        left, right = x is not a and a.requires_grad, z is not b and b.requires_grad
+        if (left or right) and is_grad_enabled():
+            t.requires_grad = True
+            t.node = graph.Node(spec, (a, b), (x, z), (left, right), _NO_OPTIONS, out)
+        return t
+
+    return op
 
 
 def through(composed: Callable[..., Any], needs: Sequence[bool], g: Any, inputs: Sequence[Any], **kwargs: Any) -> list[Any]:
@@ -154,9 +244,12 @@ def through(composed: Callable[..., Any], needs: Sequence[bool], g: Any, inputs:
 
 def _result(out: Any, node: graph.Node | None, index: int) -> Tensor:
     t = Tensor(out)
-    if node is not None and out.dtype.kind == "f":
+    if node is not None and (out.dtype is FLOAT32 or out.dtype.kind == "f"):
         t.requires_grad, t.node, t.index = True, node, index
     return t
+
+
+_SAID = ((ValueError, UserError), (IndexError, IndexError), (TypeError, TypeError))
 
 
 def explained(name: str, values: Sequence[Any], error: Exception) -> Exception:
@@ -165,4 +258,4 @@ def explained(name: str, values: Sequence[Any], error: Exception) -> Exception:
         return error
     received = ", ".join(f"shape {tuple(v.shape)}" if hasattr(v, "shape") else repr(v)[:40] for v in values)
     text = f"{name}() cannot take {received}: {error}"
-    return UserError(text) if isinstance(error, ValueError) else type(error)(text)
+    return next(said(text) for kind, said in _SAID if isinstance(error, kind))

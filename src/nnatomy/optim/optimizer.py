@@ -71,15 +71,19 @@ class Optimizer(ABC):
         with no_grad():
             for group in self.param_groups:
                 now = {**group, "lr": _plain(group["lr"]) * _plain(self.factor)}
+                maximize, asarray = group.get("maximize"), B.asarray  # scalars, which small arrays may become, are arrays again
                 for name, param in zip(group["names"], group["params"]):
                     if param.grad is None:
                         continue
-                    self._prepare(name, param, group)
+                    if name not in self.state:
+                        self._prepare(name, param, group)
                     t = self.steps[name] + 1
-                    g = -param.grad.data if group.get("maximize") else param.grad.data
-                    p, s = self.update(param.data, g, self.state[name], now, t)
-                    param.copy_(Tensor(B.asarray(p)))
-                    self.state[name] = {key: B.asarray(value) for key, value in s.items()}
+                    g = param.grad.data
+                    p, s = self.update(param.data, -g if maximize else g, self.state[name], now, t)
+                    param.copy_(Tensor(asarray(p)))
+                    for key, value in s.items():
+                        s[key] = asarray(value)
+                    self.state[name] = s
                     self.steps[name] = t
         return loss
 
