@@ -6,7 +6,7 @@ Which operands are copied, and how a product is cut into blocks that fit the cac
 from __future__ import annotations
 
 from nnatomy.backends.fast.kernels.mathematics import vsigmoid, vtanh
-from nnatomy.backends.fast.microkernels import tile
+from nnatomy.backends.fast.microkernels import dots, tile
 from nnatomy.backends.fast.vectors import (
     LANES,
     REGISTERS,
@@ -26,64 +26,59 @@ from nnatomy.backends.fast.vectors import (
 ROWS, VECTORS = (6, 4) if REGISTERS == 32 else (6, 2)
 """The tile: widths of networks are multiples of 64 more often than of 48."""
 WIDTH = VECTORS * LANES
-RELU, TANH, SIGMOID = 1, 2, 3
+BAND = 2 * ROWS
+"""Rows that go through the panels of B together: tiles of BAND rows fill the registers where C is narrow."""
+TANH, SIGMOID = 1, 2
 
 
-def _strip(vectors):
-    """Up to ROWS rows of C, `vectors` vectors wide: one tile if all rows are there, else smaller ones."""
-    six, four, two, one = (tile(rows, vectors, packed=False) for rows in (ROWS, 4, 2, 1))
-
-    @inner
-    def strip(rows, depth, A, step_i, step_k, B, step, C, row_step, columns, add):
-        if rows == ROWS:
-            six(depth, f32(A), step_i, step_k, f32(B), step, f32(C), row_step, columns, add)
-            return
-        if rows & 4:
-            four(depth, f32(A), step_i, step_k, f32(B), step, f32(C), row_step, columns, add)
-            A += 16 * step_i
-            C += 16 * row_step
-        if rows & 2:
-            two(depth, f32(A), step_i, step_k, f32(B), step, f32(C), row_step, columns, add)
-            A += 8 * step_i
-            C += 8 * row_step
-        if rows & 1:
-            one(depth, f32(A), step_i, step_k, f32(B), step, f32(C), row_step, columns, add)
-
-    return strip
-
-
-_widest, _double, _single = _strip(VECTORS), _strip(2), _strip(1)
+_wide_most, _wide_4, _wide_1 = (tile(rows, VECTORS, packed=False) for rows in (ROWS, 4, 1))
+_double_most, _double_4, _double_1 = (tile(rows, 2, packed=False) for rows in (BAND if VECTORS > 2 else ROWS, 4, 1))
+_single_most, _single_4, _single_1 = (tile(rows, 1, packed=False) for rows in (BAND, 4, 1))
 
 
 @inner
 def _panel(rows, depth, A, step_i, step_k, B, step, C, row_step, columns, add):
-    """Up to ROWS rows and WIDTH columns of C."""
-    if columns > WIDTH - LANES:
-        _widest(rows, depth, A, step_i, step_k, B, step, C, row_step, columns - (WIDTH - LANES), add)
-        return
-    while columns > LANES:
-        _double(rows, depth, A, step_i, step_k, B, step, C, row_step, min(columns - LANES, LANES), add)
-        B += 8 * LANES
-        C += 8 * LANES
-        columns -= 2 * LANES
-    if columns > 0:
-        _single(rows, depth, A, step_i, step_k, B, step, C, row_step, columns, add)
+    """Up to BAND rows and WIDTH columns of C, in tiles as large as the registers hold, of 4 rows, and of one."""
+    while columns > 0:
+        vectors = VECTORS if columns > WIDTH - LANES else 2 if columns > LANES else 1
+        last = min(columns - (vectors - 1) * LANES, LANES)
+        tall = ROWS if vectors == VECTORS else BAND
+        left, x, y = rows, A, C
+        while left > 0:
+            # 8 rows are better 4 and 4 than 6, 1 and 1.
+            done = tall if left >= tall and (left != 8 or tall > 8) else 4 if left >= 4 else 1
+            a, b, c = f32(x), f32(B), f32(y)
+            if vectors == VECTORS:
+                if done == tall:
+                    _wide_most(depth, a, step_i, step_k, b, step, c, row_step, last, add)
+                elif done == 4:
+                    _wide_4(depth, a, step_i, step_k, b, step, c, row_step, last, add)
+                else:
+                    _wide_1(depth, a, step_i, step_k, b, step, c, row_step, last, add)
+            elif vectors == 2:
+                if done == tall:
+                    _double_most(depth, a, step_i, step_k, b, step, c, row_step, last, add)
+                elif done == 4:
+                    _double_4(depth, a, step_i, step_k, b, step, c, row_step, last, add)
+                else:
+                    _double_1(depth, a, step_i, step_k, b, step, c, row_step, last, add)
+            elif done == tall:
+                _single_most(depth, a, step_i, step_k, b, step, c, row_step, last, add)
+            elif done == 4:
+                _single_4(depth, a, step_i, step_k, b, step, c, row_step, last, add)
+            else:
+                _single_1(depth, a, step_i, step_k, b, step, c, row_step, last, add)
+            x += 4 * done * step_i
+            y += 4 * done * row_step
+            left -= done
+        B += 4 * vectors * LANES
+        C += 4 * vectors * LANES
+        columns -= vectors * LANES
 
 
 @inner
-def _activate(x, activation):
-    if activation == RELU:
-        return vmax(x, splat(0.0))
-    if activation == TANH:
-        return vtanh(x)
-    if activation == SIGMOID:
-        return vsigmoid(x)
-    return x
-
-
-@inner
-def finish(C, row_step, rows, columns, bias, by_row, activation):
-    """Adds the bias (at address `bias`; one number for each column, or for each row; 0: none), then the activation."""
+def _finish(C, row_step, rows, columns, bias, by_row, relu):
+    """Adds the bias (at address `bias`: one number for each column, or for each row; 0: none), then relu."""
     for i in range(rows):
         y = f32(C + 4 * i * row_step)
         for j in range(0, columns, LANES):
@@ -91,17 +86,17 @@ def finish(C, row_step, rows, columns, bias, by_row, activation):
             x = load_part(y, j, n)
             if bias != 0:
                 x = x + (splat(f32(bias)[i]) if by_row else load_part(f32(bias), j, n))
-            store_part(y, j, _activate(x, activation), n)
+            store_part(y, j, vmax(x, splat(0.0)) if relu else x, n)
 
 
 def product(a, thread, threads):
-    """C (+)= A B for a list of items, then bias and activation.
+    """C (+)= A B for a list of items, then bias and relu.
 
     a: A, B, C, M, N, K, A's steps (row, k), B's row step, from one panel of WIDTH columns to the next, C's row step, add,
-    bias or 0, whether it is by row, activation, items, table of each item's offsets in A, B and C, axis to share (0: rows).
+    bias or 0, whether it is by row, relu, items, table of each item's offsets in A, B and C, axis to share (0: rows).
     """
     M, N, K, step_i, step_k, step, next_panel, row_step, add = a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11]
-    bias, by_row, activation, items, table, axis = a[12], a[13], a[14], a[15], i64(a[16]), a[17]
+    bias, by_row, relu, items, table, axis = a[12], a[13], a[14], a[15], i64(a[16]), a[17]
     size, most = (WIDTH, N) if axis else (ROWS, M)
     units = (most + size - 1) // size
     unit, end = share(items * units, 1, thread, threads)
@@ -112,14 +107,14 @@ def product(a, thread, threads):
         begin, stop = begin * size, min(stop * size, most)
         top, bottom, left, right = (0, M, begin, stop) if axis else (begin, stop, 0, N)
         A, B, C = a[0] + 4 * table[3 * item], a[1] + 4 * table[3 * item + 1], a[2] + 4 * table[3 * item + 2]
-        for i in range(top, bottom, ROWS):
-            rows = min(ROWS, bottom - i)
+        for i in range(top, bottom, BAND):
+            rows = min(BAND, bottom - i)
             for j in range(left, right, WIDTH):
                 _panel(rows, K, A + 4 * i * step_i, step_i, step_k, B + 4 * (j // WIDTH) * next_panel, step,
                        C + 4 * (i * row_step + j), row_step, min(WIDTH, right - j), add)  # fmt: skip
-            if bias != 0 or activation != 0:
+            if bias != 0 or relu != 0:
                 here = bias + 4 * (i if by_row else left) if bias != 0 else 0
-                finish(C + 4 * (i * row_step + left), row_step, rows, right - left, here, by_row, activation)
+                _finish(C + 4 * (i * row_step + left), row_step, rows, right - left, here, by_row, relu)
 
 
 def pack(a, thread, threads):
@@ -159,3 +154,47 @@ def _copy(source, step, along, target, width, rows, columns):
             x, y = f32(source + 4 * i * step), f32(target + 4 * i * width)
             for j in range(columns):
                 y[j] = x[j * along]
+
+
+_eight, _alone = dots(1, 8), dots(1, 1)
+
+
+def rows_of_dots(a, thread, threads):
+    """C = A B for a list of items, where the rows of A and the columns of B have step 1; then bias and relu.
+
+    a: A, B, C, M, N, K, A's row step, B's column step, C's row step, bias or 0, whether it is by row, relu, items, table of
+    each item's offsets in A, B and C, a table of 8 multiples of B's column step. Threads share the columns.
+    """
+    M, N, K, step_i, step_j, row_step, bias, by_row = a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10]
+    table, eight = i64(a[13]), i64(a[14])
+    left, right = share(N, LANES, thread, threads)
+    for item in range(a[12]):
+        A, B, C = a[0] + 4 * table[3 * item], a[1] + 4 * table[3 * item + 1], a[2] + 4 * table[3 * item + 2]
+        for i in range(M):
+            x, y = f32(A + 4 * i * step_i), C + 4 * i * row_step
+            j = left
+            while j + 8 <= right:
+                _eight(1, K, x, eight, 0, f32(B + 4 * j * step_j), eight, 0, f32(y + 4 * j))
+                j += 8
+            while j < right:
+                _alone(1, K, x, eight, 0, f32(B + 4 * j * step_j), eight, 0, f32(y + 4 * j))
+                j += 1
+        if (bias != 0 or a[11] != 0) and left < right:
+            here = bias + 4 * (0 if by_row else left) if bias != 0 else 0
+            _finish(C + 4 * left, row_step, M, right - left, here, by_row, a[11])
+
+
+def activate(a, thread, threads):
+    """C = tanh(C) or sigmoid(C).
+
+    a: C, rows, columns, row step, TANH or SIGMOID, items, table of each item's offset.
+    """
+    rows, columns, table = a[1], a[2], i64(a[6])
+    row, end = share(a[5] * rows, 1, thread, threads)
+    while row < end:
+        y = f32(a[0] + 4 * (table[row // rows] + row % rows * a[3]))
+        for j in range(0, columns, LANES):
+            n = min(columns - j, LANES)
+            x = load_part(y, j, n)
+            store_part(y, j, vtanh(x) if a[4] == TANH else vsigmoid(x), n)
+        row += 1

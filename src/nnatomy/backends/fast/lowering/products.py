@@ -14,7 +14,8 @@ from nnatomy.backends.fast.processor import LANES, REGISTERS
 
 ROWS, WIDTH = 6, (4 if REGISTERS == 32 else 2) * LANES
 """The kernels' tile of C."""
-ACTIVATIONS = {None: 0, "relu": 1, "tanh": 2, "sigmoid": 3}
+ACTIVATIONS = {None: 0, "relu": 0, "tanh": 1, "sigmoid": 2}
+"""Those that are kernels of their own: the compiler takes a second for them."""
 DEPTH = 384
 """The most of K in one pass: ROWS rows of A and WIDTH columns of B of that depth."""
 BLOCK = 128 * 1024
@@ -65,7 +66,11 @@ def matmul(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], kwargs:
         if down != 1 and M > 1:
             return False
         a, b, out, by_row = b.swapaxes(-1, -2), a.swapaxes(-1, -2), out.swapaxes(-1, -2), True
-    _blocks(emitter, a, b, out, bias, by_row, ACTIVATIONS[activation], add)
+    _blocks(emitter, a, b, out, bias, by_row, activation == "relu", add)
+    if ACTIVATIONS[activation]:
+        table = emitter.constant(_offsets(out), np.int64)
+        emitter.add("products", "activate", (address(out), *out.shape[-2:], steps(out)[-2], ACTIVATIONS[activation],
+                    len(table), address(table)), parallel=out.size > COPIED)  # fmt: skip
     return True
 
 
@@ -93,13 +98,21 @@ def _offsets(array: Array) -> Any:
 
 
 def _blocks(
-    emitter: Emitter, a: Array, b: Array, out: Array, bias: Array | None, by_row: bool, activation: int, add: bool
+    emitter: Emitter, a: Array, b: Array, out: Array, bias: Array | None, by_row: bool, relu: bool, add: bool
 ) -> None:
     """Instructions for out (+)= a b, whose rows have step 1: for blocks of items, columns, depth and rows of their own."""
     (M, N), K = out.shape[-2:], a.shape[-1]
     (a_row, a_k), (b_k, b_column), row_step = steps(a)[-2:], steps(b)[-2:], steps(out)[-2]
     offsets = [_offsets(x) for x in (a, b, out)]
-    pack_a, pack_b = choose(M, N, K, (a_row, a_k), (b_k, b_column), address(b) % (4 * LANES) == 0)
+    if a_k == 1 and b_k == 1 and not add and dots_pay(M, N):
+        eight = emitter.constant(np.arange(8) * b_column, np.int64)
+        table = emitter.constant(np.stack(offsets, 1), np.int64)
+        emitter.add("products", "rows_of_dots", (
+            address(a), address(b), address(out), M, N, K, a_row, b_column, row_step, 0 if bias is None else address(bias),
+            by_row, relu, len(table) // 3, address(table), address(eight),
+        ), parallel=2.0 * out.size * K > PARALLEL)  # fmt: skip
+        return
+    pack_a, pack_b = choose(M, N, (a_row, a_k), (b_k, b_column), address(b) % (4 * LANES) == 0)
     depth = _even(K, DEPTH, LANES) if M > ROWS else max(K, 1)
     width = _even(N, max(BLOCK // depth // WIDTH, 1) * WIDTH, WIDTH)
     height = _even(M, max(BLOCK // depth // ROWS, 1) * ROWS, ROWS) if pack_a else M
@@ -138,7 +151,7 @@ def _blocks(
                     here_bias = address(bias) + 4 * (i if by_row else j) if bias is not None and last else 0
                     emitter.add("products", "product", (
                         here_a, here_b, address(out) + 4 * (i * row_step + j), tall, wide, deep, *steps_a, b_step, next_panel,
-                        row_step, add or k > 0, here_bias, by_row, activation if last else 0, n, address(table),
+                        row_step, add or k > 0, here_bias, by_row, relu and last, n, address(table),
                         _axis(n, tall, wide, emitter.threads),
                     ), parallel=2.0 * n * tall * wide * deep > PARALLEL)  # fmt: skip
 
@@ -160,8 +173,30 @@ def _axis(items: int, M: int, N: int, threads: int) -> int:
     return int(filled[1] > filled[0])
 
 
-def choose(M: int, N: int, K: int, a: tuple[int, int], b: tuple[int, int], aligned: bool) -> tuple[bool, bool]:
+# What pays was measured by benchmarks/products.py's way of timing, each choice forced in turn, in GF/s of one thread (AVX-512,
+# 48 KB and 1.25 MB caches, other processes running):
+#
+#   x w.T, K x N:        32 x 32          32 x 10         128 x 128        784 x 256
+#     M                 1   4   8  32    1   4   8  32    1   4   8  32    1   4   8  32
+#     w packed          4  19  34  61    2   8  14  25    6  21  45  75    7  32  57 108
+#     dot products     22  15  20  23   12  18  17  16   34  24  32  33   27  46  51  53
+#
+#   g w, M:              8  32  64 256                       x.T y, M x K x N:      in place   A packed
+#     512 x 128, in place 90 140 153 158   packed 55 112 134 154     10 x 2048 x 128      69         60
+#     256 x 784           96 126 135 144          52 104 123 137     128 x 512 x 128      98         87
+#     1024 x 1024         58  71  61  77          47  96 106 140     512 x 512 x 128     106        114
+#                                                                    256 x 64 x 784      110        132
+
+
+def dots_pay(M: int, N: int) -> bool:
+    """Whether rows of A times rows of B.T are better multiplied as they stand, vectors along K, than after a copy of B."""
+    return M <= 4 or (N <= LANES and M <= 8)
+
+
+def choose(M: int, N: int, a: tuple[int, int], b: tuple[int, int], aligned: bool) -> tuple[bool, bool]:
     """Whether to copy A into rows and B into panels first, by shapes, steps of A (row, k) and of B (k, column)."""
-    pack_a = a[1] != 1 and M > 1 and N > 2 * WIDTH
-    pack_b = b[1] != 1 or (M > 4 * ROWS and (not aligned or b[0] % LANES != 0 or K * b[0] > BLOCK))
+    # A column of A costs a cache line for each tile: a long step (many pages) or many tiles repay a copy.
+    pack_a = a[1] != 1 and M > 1 and (N > 2 * WIDTH or (N > WIDTH and a[1] >= 512))
+    # Rows of B far apart fall into the same few sets of a cache; rows across cache lines cost 30 %. Few tiles repay neither.
+    pack_b = b[1] != 1 or (M > 4 * ROWS and (not aligned or b[0] % LANES != 0 or b[0] >= 1024))
     return pack_a, pack_b
