@@ -5,7 +5,7 @@ after feature. All that stands on the right of other products is packed as rows 
 no tile of a result is cut off at its side; at its end results have room for the last tile's further rows.
 
 Under a causal mask, tiles above the diagonal are not computed. In the reference their weights are 0, and 0 times what is NaN or
-infinite is NaN; so that it is here too, sums begin with 0 times the sum of all rows.
+infinite is NaN; so that it is here too, sums begin with 0 times what is hidden.
 """
 
 
@@ -51,11 +51,6 @@ _double, _single = tile(ROWS, 2, packed=False), tile(ROWS, 1, packed=False)
 
 
 @inner
-def padded(count, grain):
-    return (count + grain - 1) // grain * grain
-
-
-@inner
 def _pack_rows(source, row, count, columns, target, width, factor):
     """target[i, j] = factor source[i, j], in rows of `width` that end in zeros; rows of the source stand `row` apart."""
     for i in range(count):
@@ -84,15 +79,25 @@ def _unpack_rows(source, width, factor, count, columns, target, row):
 
 
 @inner
-def _begin(packed, width, count, target, rows):
-    """Each of the target's rows becomes 0 times the sum of all packed rows: 0, or NaN where not all is finite."""
-    p, t = f32(packed), f32(target)
-    for j in range(0, width, LANES):
-        sums = splat(0.0)
-        for i in range(count):
-            sums = fma(load(p, i * width + j), 0.0, sums)
-        for i in range(rows):
-            store(t, i * width + j, sums)
+def _begin(target, rows, width, hidden, count, causal, first_query):
+    """Each tile of the target's rows becomes 0 times the sum of the rows hidden from it: 0, or NaN where not all is finite.
+
+    With rows that are queries, from first_query on, those are keys from where the tile ends. With first_query -1, rows are keys
+    and those hidden are queries before the tile.
+    """
+    t, p = f32(target), f32(hidden)
+    for c in range(0, width, LANES):
+        sums, done = splat(0.0), 0
+        for n in range(0, rows, ROWS):
+            i = n if first_query < 0 else (rows - 1) // ROWS * ROWS - n
+            if causal:
+                until = min(count, i) if first_query < 0 else count - first_query - i - ROWS
+                while done < until:
+                    at = done if first_query < 0 else count - 1 - done
+                    sums = fma(load(p, at * width + c), 0.0, sums)
+                    done += 1
+            for r in range(i, min(i + ROWS, rows)):
+                store(t, r * width + c, sums)
 
 
 @inner
@@ -102,33 +107,30 @@ def _seen(causal, row, first_key, keys):
 
 
 @inner
+def _product(depth, left, row, step, right, width, result, next_row, add):
+    """ROWS rows of the result = left right, or += if `add`; right has rows of `width`."""
+    whole = width // PANEL * PANEL
+    for j in range(0, whole, PANEL):
+        _double(depth, f32(left), row, step, f32(right + 4 * j), width, f32(result + 4 * j), next_row, LANES, add)
+    if whole < width:
+        _single(depth, f32(left), row, step, f32(right + 4 * whole), width, f32(result + 4 * whole), next_row, LANES, add)
+
+
+@inner
 def _scores(left, width, features, panels, first_query, queries, first_key, keys, causal, scores):
     """A block of q k^T, or of g v^T: rows of the left, and panels from the block's first key."""
     for i in range(0, queries, ROWS):
         limit = _seen(causal, first_query + i + ROWS - 1, first_key, keys)
         for j in range(0, limit, PANEL):
-            _double(features, f32(left + 4 * i * width), width, 1, f32(panels + 4 * (first_key + j) * features), PANEL,
-                    f32(scores + 4 * (i * STEP + j)), STEP, LANES, 0)  # fmt: skip
-
-
-@inner
-def _product(depth, left, row, step, right, width, result):
-    """ROWS rows of the result += left right."""
-    whole = width // PANEL * PANEL
-    for j in range(0, whole, PANEL):
-        _double(depth, f32(left), row, step, f32(right + 4 * j), width, f32(result + 4 * j), width, LANES, 1)
-    if whole < width:
-        _single(depth, f32(left), row, step, f32(right + 4 * whole), width, f32(result + 4 * whole), width, LANES, 1)
+            _product(features, left + 4 * i * width, width, 1, panels + 4 * (first_key + j) * features, PANEL,
+                     scores + 4 * (i * STEP + j), STEP, 0)  # fmt: skip
 
 
 @inner
 def _largest(scores, count):
     p, best = f32(scores), splat(-INFINITY)
-    whole = count // LANES * LANES
-    for j in range(0, whole, LANES):
-        best = vmax(best, load(p, j))
-    if whole < count:
-        best = vmax(best, select(first(count - whole), load(p, whole), -INFINITY))
+    for j in range(0, count, LANES):
+        best = vmax(best, select(first(count - j), load(p, j), -INFINITY))
     return largest(best)
 
 
@@ -136,15 +138,8 @@ def _largest(scores, count):
 def _exponentials(scores, count, width, shift):
     """scores = e^(scores - shift), and 0 from the count to the width; returns their sum."""
     p, sums = f32(scores), splat(0.0)
-    whole = count // LANES * LANES
-    for j in range(0, whole, LANES):
-        e = vexp(subtract(load(p, j), shift))
-        store(p, j, e)
-        sums = add(sums, e)
-    for j in range(whole, width, LANES):
-        e = splat(0.0)
-        if j < count:
-            e = select(first(count - j), vexp(subtract(load(p, j), shift)), 0.0)
+    for j in range(0, width, LANES):
+        e = select(first(count - j), vexp(subtract(load(p, j), shift)), 0.0)
         store(p, j, e)
         sums = add(sums, e)
     return total(sums)
@@ -160,33 +155,28 @@ def _scale_row(row, width, factor):
 def forward(a, thread, threads):
     """y and lse of `attention`.
 
-    a: q, k, v, y, lse, scratch, its size for a thread, heads (outer, inner), queries, keys, features of q, of v, causal, scale;
-    the steps of q, k, v and y (outer, inner, row). Features are neighbours; lse is contiguous. Sizes and steps are in floats.
+    a: q, k, v, y, lse; scratch, its size for a thread, where therein q, y, scores, tops, sums, k and v begin; heads (outer,
+    inner), queries, keys, features of q, of v, these as multiples of LANES, causal, scale; the steps of q, k, v and y (outer,
+    inner, row). Sizes and steps are in floats, features neighbours, lse contiguous.
     """
-    outer, heads, queries, keys, features, columns = a[7], a[8], a[9], a[10], a[11], a[12]
-    causal, scale = a[13], as_double(a[14])
-    width, y_width = padded(features, LANES), padded(columns, LANES)
-    q = a[5] + 4 * thread * a[6]
-    y = q + 4 * QUERIES * width
-    tops = y + 4 * QUERIES * y_width
-    sums = tops + 4 * QUERIES
-    scores = sums + 4 * QUERIES
-    k = scores + 4 * QUERIES * STEP
-    v = k + 4 * padded(keys, PANEL) * features
-    m, s = f32(tops), f32(sums)
+    heads, queries, keys, features, columns, width, y_width = a[15], a[16], a[17], a[18], a[19], a[20], a[21]
+    causal, scale = a[22], as_double(a[23])
+    own = a[5] + 4 * thread * a[6]
+    q, y, scores, k, v = own + 4 * a[7], own + 4 * a[8], own + 4 * a[9], own + 4 * a[12], own + 4 * a[13]
+    m, s = f32(own + 4 * a[10]), f32(own + 4 * a[11])
     blocks = (queries + QUERIES - 1) // QUERIES
-    begin, end = share(outer * heads * blocks, 1, thread, threads)
+    begin, end = share(a[14] * heads * blocks, 1, thread, threads)
     packed = -1
     for item in range(begin, end):
         head, start = item // blocks, item % blocks * QUERIES
         o, h = head // heads, head % heads
         if head != packed:
             packed = head
-            _pack_panels(a[1] + 4 * (o * a[18] + h * a[19]), a[20], keys, features, k)
-            _pack_rows(a[2] + 4 * (o * a[21] + h * a[22]), a[23], keys, columns, v, y_width, 1.0)
+            _pack_panels(a[1] + 4 * (o * a[27] + h * a[28]), a[29], keys, features, k)
+            _pack_rows(a[2] + 4 * (o * a[30] + h * a[31]), a[32], keys, columns, v, y_width, 1.0)
         count = min(queries - start, QUERIES)
-        _pack_rows(a[0] + 4 * (o * a[15] + h * a[16] + start * a[17]), a[17], count, features, q, width, scale)
-        _begin(v, y_width, keys if causal else 0, y, count)
+        _pack_rows(a[0] + 4 * (o * a[24] + h * a[25] + start * a[26]), a[26], count, features, q, width, scale)
+        _begin(y, count, y_width, v, keys, causal, start)
         for i in range(count):
             m[i] = -INFINITY
             s[i] = 0.0
@@ -211,12 +201,12 @@ def forward(a, thread, threads):
                     else:
                         s[r] = part
                     m[r] = top
-                _product(limit, scores + 4 * i * STEP, STEP, 1, v + 4 * key * y_width, y_width, y + 4 * i * y_width)
+                _product(limit, scores + 4 * i * STEP, STEP, 1, v + 4 * key * y_width, y_width, y + 4 * i * y_width, y_width, 1)
         lse = f32(a[4] + 4 * (head * queries + start))
-        target = a[3] + 4 * (o * a[24] + h * a[25] + start * a[26])
+        target = a[3] + 4 * (o * a[33] + h * a[34] + start * a[35])
         for i in range(count):
             lse[i] = NAN if s[i] == 0.0 else m[i] + logf(s[i])
-            _unpack_rows(y + 4 * i * y_width, y_width, 1.0 / s[i], 1, columns, target + 4 * i * a[26], a[26])
+            _unpack_rows(y + 4 * i * y_width, y_width, 1.0 / s[i], 1, columns, target + 4 * i * a[35], a[35])
 
 
 @inner
@@ -241,39 +231,31 @@ def _dot(x, y, count):
 def backward(a, thread, threads):
     """The gradients of `attention`; a head's weights are computed again, block by block.
 
-    a: g, q, k, v, y, lse, dq, dk, dv, scratch, its size for a thread, heads (outer, inner), queries, keys, features of q, of v,
-    causal, scale; the steps of g, q, k, v, y, dq, dk and dv (outer, inner, row). The rest as in `forward`.
+    a: g, q, k, v, y, lse, dq, dk, dv; scratch, its size for a thread, where therein q, g, dq, weights, changes, k, dk, dv, the
+    panels of k and of v begin; sizes, causal and scale as in `forward`; the steps of g, q, k, v, y, dq, dk and dv.
     """
-    outer, heads, queries, keys, features, columns = a[11], a[12], a[13], a[14], a[15], a[16]
-    causal, scale = a[17], as_double(a[18])
-    width, y_width = padded(features, LANES), padded(columns, LANES)
-    q = a[9] + 4 * thread * a[10]
-    g = q + 4 * queries * width
-    dq = g + 4 * queries * y_width
-    weights = dq + 4 * QUERIES * width
-    changes = weights + 4 * QUERIES * STEP
-    k = changes + 4 * QUERIES * STEP
-    dk = k + 4 * keys * width
-    dv = dk + 4 * padded(keys, ROWS) * width
-    k_panels = dv + 4 * padded(keys, ROWS) * y_width
-    v_panels = k_panels + 4 * padded(keys, PANEL) * features
-    begin, end = share(outer * heads, 1, thread, threads)
+    heads, queries, keys, features, columns, width, y_width = a[22], a[23], a[24], a[25], a[26], a[27], a[28]
+    causal, scale = a[29], as_double(a[30])
+    own = a[9] + 4 * thread * a[10]
+    q, g, dq, weights, changes = own + 4 * a[11], own + 4 * a[12], own + 4 * a[13], own + 4 * a[14], own + 4 * a[15]
+    k, dk, dv, k_panels, v_panels = own + 4 * a[16], own + 4 * a[17], own + 4 * a[18], own + 4 * a[19], own + 4 * a[20]
+    begin, end = share(a[21] * heads, 1, thread, threads)
     for head in range(begin, end):
         o, h = head // heads, head % heads
-        at_g, at_y = a[0] + 4 * (o * a[19] + h * a[20]), a[4] + 4 * (o * a[31] + h * a[32])
-        at_k, at_dq = a[2] + 4 * (o * a[25] + h * a[26]), a[6] + 4 * (o * a[34] + h * a[35])
+        at_g, at_y = a[0] + 4 * (o * a[31] + h * a[32]), a[4] + 4 * (o * a[43] + h * a[44])
+        at_k, at_dq = a[2] + 4 * (o * a[37] + h * a[38]), a[6] + 4 * (o * a[46] + h * a[47])
         lse = f32(a[5] + 4 * head * queries)
-        _pack_rows(a[1] + 4 * (o * a[22] + h * a[23]), a[24], queries, features, q, width, scale)
-        _pack_rows(at_g, a[21], queries, columns, g, y_width, 1.0)
-        _pack_rows(at_k, a[27], keys, features, k, width, 1.0)
-        _pack_panels(at_k, a[27], keys, features, k_panels)
-        _pack_panels(a[3] + 4 * (o * a[28] + h * a[29]), a[30], keys, columns, v_panels)
-        _begin(q, width, queries if causal else 0, dk, keys)
-        _begin(g, y_width, queries if causal else 0, dv, keys)
+        _pack_rows(a[1] + 4 * (o * a[34] + h * a[35]), a[36], queries, features, q, width, scale)
+        _pack_rows(at_g, a[33], queries, columns, g, y_width, 1.0)
+        _pack_rows(at_k, a[39], keys, features, k, width, 1.0)
+        _pack_panels(at_k, a[39], keys, features, k_panels)
+        _pack_panels(a[3] + 4 * (o * a[40] + h * a[41]), a[42], keys, columns, v_panels)
+        _begin(dk, keys, width, q, queries, causal, -1)
+        _begin(dv, keys, y_width, g, queries, causal, -1)
         for start in range(0, queries, QUERIES):
             count = min(queries - start, QUERIES)
             at, g_at = q + 4 * start * width, g + 4 * start * y_width
-            _begin(k, width, keys if causal else 0, dq, count)
+            _begin(dq, count, width, k, keys, causal, start)
             last = _seen(causal, start + count - 1, 0, keys)
             for key in range(0, last, KEYS):
                 block = min(keys - key, KEYS)
@@ -285,37 +267,18 @@ def backward(a, thread, threads):
                         continue
                     for r in range(i, min(i + ROWS, count)):
                         n = start + r
-                        along = _dot(at_g + 4 * n * a[21], at_y + 4 * n * a[33], columns)
+                        along = _dot(at_g + 4 * n * a[33], at_y + 4 * n * a[45], columns)
                         here = 4 * r * STEP
                         _changes(weights + here, changes + here, _seen(causal, n, key, block), limit, lse[n], along)
-                    _product(limit, changes + 4 * i * STEP, STEP, 1, k + 4 * key * width, width, dq + 4 * i * width)
+                    _product(limit, changes + 4 * i * STEP, STEP, 1, k + 4 * key * width, width, dq + 4 * i * width, width, 1)
                 for j in range(0, block, ROWS):
                     skip = max(key + j - start, 0) if causal else 0  # queries before the first that sees these keys
                     if skip < count:
                         here = 4 * (skip * STEP + j)
                         _product(count - skip, weights + here, 1, STEP, g_at + 4 * skip * y_width, y_width,
-                                 dv + 4 * (key + j) * y_width)  # fmt: skip
+                                 dv + 4 * (key + j) * y_width, y_width, 1)  # fmt: skip
                         _product(count - skip, changes + here, 1, STEP, at + 4 * skip * width, width,
-                                 dk + 4 * (key + j) * width)  # fmt: skip
-            _unpack_rows(dq, width, scale, count, features, at_dq + 4 * start * a[36], a[36])
-        _unpack_rows(dk, width, 1.0, keys, features, a[7] + 4 * (o * a[37] + h * a[38]), a[39])
-        _unpack_rows(dv, y_width, 1.0, keys, columns, a[8] + 4 * (o * a[40] + h * a[41]), a[42])
-
-
-def forward_scratch(queries, keys, features, columns):
-    """Floats that a thread needs in `forward`, in multiples of a cache line."""
-    width, y_width = _up(features, LANES), _up(columns, LANES)
-    floats = QUERIES * (width + y_width + 2 + STEP) + _up(keys, PANEL) * features + keys * y_width
-    return _up(floats + ROWS * (width + STEP), 16)
-
-
-def backward_scratch(queries, keys, features, columns):
-    """Floats that a thread needs in `backward`, in multiples of a cache line."""
-    width, y_width = _up(features, LANES), _up(columns, LANES)
-    blocks = QUERIES * (width + 2 * STEP) + queries * (width + y_width)
-    floats = blocks + keys * width + _up(keys, ROWS) * (width + y_width) + _up(keys, PANEL) * (features + columns)
-    return _up(floats + ROWS * (width + y_width), 16)
-
-
-def _up(count, grain):
-    return -(-count // grain) * grain
+                                 dk + 4 * (key + j) * width, width, 1)  # fmt: skip
+            _unpack_rows(dq, width, scale, count, features, at_dq + 4 * start * a[48], a[48])
+        _unpack_rows(dk, width, 1.0, keys, features, a[7] + 4 * (o * a[49] + h * a[50]), a[51])
+        _unpack_rows(dv, y_width, 1.0, keys, columns, a[8] + 4 * (o * a[52] + h * a[53]), a[54])
