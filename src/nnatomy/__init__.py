@@ -34,7 +34,7 @@ from nnatomy.tensor import tensor as tensor
 
 __version__ = "0.1.0"
 
-_LAZY = ("architectures", "atlas", "cli", "data", "experiments", "functional", "init", "layers", "optim")
+_LAZY = ("architectures", "atlas", "benchmark", "cli", "data", "experiments", "functional", "init", "layers", "optim")
 
 
 def __getattr__(name: str) -> Any:

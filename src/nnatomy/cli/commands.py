@@ -215,6 +215,41 @@ def draw(
         print(f"Picture: {path}")
 
 
+def bench(
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="NAME,...", help="Workloads, such as lenet,gpt; all if not given.")
+    ] = None,
+    peers: Annotated[
+        list[str] | None, typer.Option(metavar="NAME,...", help="Of torch, compile, jax, keras; all if not given.")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Of each library; one for each processor if not given.")] = None,
+    what: Annotated[str, typer.Option(help="train, infer or all.")] = "all",
+    quick: Annotated[bool, typer.Option("--quick", help="Short blocks, to see that it runs.")] = False,
+    eager: Annotated[bool, typer.Option("--eager", help="Time our own steps without plans, too.")] = False,
+    fused_adam: Annotated[bool, typer.Option("--fused-adam", help="Let PyTorch use its fused Adam.")] = False,
+    json_: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures to this file.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR|FILE.md", help="Write a page, and its picture beside it.")] = None,
+) -> int:
+    """Measure our speed beside PyTorch, JAX and Keras on this machine's CPU.
+
+    Compares answers before it times anything.
+    """
+    from nnatomy.benchmark import bench as measured
+    from nnatomy.benchmark import report
+    from nnatomy.benchmark.measure import agreed, chosen
+
+    settings = chosen(_names(only), _names(peers), threads, what, quick, eager, fused_adam)
+    places = report.places(out, json_)
+    found = measured(settings, tell=lambda line: print(line, file=sys.stderr, flush=True))
+    for title, (header, rows) in report.sections(found):
+        print(title)
+        _table(header, rows)
+    for line in report.closing(found):
+        print(line)
+    report.write(found, *places)
+    return 0 if agreed(found) else 1
+
+
 def doctor(as_json: Json = False) -> int:
     """Check the installation, and that a small network learns."""
     from nnatomy.cli.doctor import examine
@@ -230,7 +265,7 @@ def doctor(as_json: Json = False) -> int:
     return 0 if all(c.fine for c in checks if c.needed) else 1
 
 
-COMMANDS = (list_, info, train, evaluate, predict, verify, draw, doctor)
+COMMANDS = (list_, info, train, evaluate, predict, verify, draw, bench, doctor)
 
 
 def _pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
@@ -242,6 +277,10 @@ def _pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
             raise UserError(f"{flag} takes name=value, received {text!r}; for example {flag} {example}.")
         pairs[key] = value
     return pairs
+
+
+def _names(texts: list[str] | None) -> list[str] | None:
+    return None if texts is None else [name for text in texts for name in text.split(",") if name]
 
 
 def _metrics(metrics: dict[str, float], title: str) -> None:

@@ -1,0 +1,98 @@
+"""nnatomy: the step that the training loop takes, compiled as there, or eager."""
+
+from __future__ import annotations
+
+import copy
+import functools
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+import nnatomy as nn
+from nnatomy import functional as F
+from nnatomy.backends.fast import library, machine
+from nnatomy.benchmark.sides import COMPILED
+from nnatomy.benchmark.workloads import Array, Workload
+from nnatomy.experiments.step import Step
+from nnatomy.optim import Adam
+from nnatomy.plan import Compiled, compile
+
+compilations: list[str] = []
+BLAS_THREADS = 1  # what the training loop gives to NumPy's products
+
+
+@functools.cache
+def _future(steps: int) -> Array:
+    return np.triu(np.full((steps, steps), -np.inf, np.float32), 1)
+
+
+def attend(q: Any, k: Any, v: Any, causal: bool) -> Any:
+    scores = (q * q.shape[-1] ** -0.5) @ k.swapaxes(-1, -2)
+    return F.softmax(scores + _future(q.shape[-2]) if causal else scores, axis=-1) @ v
+
+
+def prepare(threads: int) -> None:
+    machine.set_num_threads(threads)
+    library.announce = lambda sentence: compilations.append(COMPILED)
+    threadpool_limits(BLAS_THREADS, user_api="blas")
+    np.seterr(all="ignore")  # as in the training loop, which finds what is not finite by itself
+
+
+class Network:
+    """`eager` among the options: without plans."""
+
+    def __init__(self, workload: Workload, weights: Any, options: dict[str, Any]) -> None:
+        nn.seed(0)
+        self.model = workload.build(nn, attend)
+        self.model.train()
+        loss = F.mse_loss if workload.loss == "mse" else F.cross_entropy
+        self.plain = Step(self.model, Adam(self.model.named_parameters(), lr=1e-3), lambda m, x, y: loss(m(x), y))
+        self.first = copy.deepcopy(self.plain.state())
+        self.batches = workload.batches()
+        self.train: Any = self.plain if options.get("eager") else compile(self.plain, warn=False)
+        self.forward: Any = self._forward if options.get("eager") else compile(self._forward, warn=False)
+        self.restart()
+
+    def weights(self) -> dict[str, Array]:
+        return {name: np.array(a) for name, a in self.first["model"].items()}
+
+    def restart(self) -> None:
+        self.state, self.count = copy.deepcopy(self.first), 0  # a compiled step writes into the state that it is given
+
+    def step(self) -> float:
+        self.state, metrics = self.train(self.state, self.batches[self.count % len(self.batches)])
+        self.count += 1
+        return float(metrics["loss"])
+
+    def settle(self) -> None:
+        pass
+
+    def moments(self) -> dict[str, Array]:
+        return {name: np.array(arrays["exp_avg"]) for name, arrays in self.state["optimizer"]["state"].items()}
+
+    def _forward(self, weights: dict[str, Any], x: Any) -> Any:
+        """The outputs for these weights: a function of arrays, which can be compiled."""
+        for name, tensor in self.tensors.items():
+            tensor.data = weights[name]
+        with nn.no_grad():
+            return self.model(nn.Tensor(x)).data
+
+    def question(self, x: Array) -> Array:
+        self.model.eval()
+        self.tensors = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
+        self.asked = {name: np.array(a) for name, a in self.first["model"].items()}
+        return x
+
+    def answer(self, x: Array) -> Any:
+        return self.forward(self.asked, x)
+
+    def array(self, y: Any) -> Array:
+        return np.array(y)
+
+    def describe(self) -> str:
+        return f"nnatomy {nn.__version__}, backend {nn.backends.current()}, NumPy {np.__version__}"
+
+    def notes(self) -> list[str]:
+        reasons = {f.reason for f in (self.train, self.forward) if isinstance(f, Compiled) and f.reason}
+        return [f"runs without a plan: {reason}" for reason in sorted(reasons)] + compilations[:1]

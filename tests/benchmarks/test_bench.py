@@ -1,0 +1,247 @@
+"""The benchmark runs, compares answers before it times, and refuses what differs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnatomy.benchmark import measure, report, worker
+from nnatomy.benchmark.measure import Agreement, compare
+from nnatomy.benchmark.sides import OURS, PEERS
+from nnatomy.benchmark.workloads import WORKLOADS, find
+from nnatomy.cli import main
+
+ANSWER = ([2.0, 1.0], {"w": np.array([1.0, -2.0]), "b": np.array([1e-9])})
+
+
+def test_quick_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    figures, folder = tmp_path / "cpu.json", tmp_path / "new"
+    words = "bench --quick --only mlp-small-1 --peers torch --threads 1"
+    assert main([*words.split(), "--json", str(figures), "--out", str(folder)]) == 0
+    shown = capsys.readouterr().out
+    found = json.loads(figures.read_text())
+    (result,) = found["results"]
+    assert result["name"] == "mlp-small-1"
+    assert list(result["timed"]) == ["train", "infer 1"]
+    for kind, timed in result["timed"].items():
+        for side in (OURS, "torch"):
+            ms = timed["sides"][side]["ms"]
+            assert 0 < ms["low"] <= ms["median"] <= ms["high"]
+            assert 0 < timed["sides"][side]["roofline"] < 1
+        assert 0 < result["agreement"][kind]["torch"]["gradient"] < 1e-5
+        assert found["means"][kind]["torch"] == pytest.approx(timed["sides"]["torch"]["ratio"]["median"])
+    training = result["timed"]["train"]["sides"]
+    assert all(10 < training[side]["after_import_mib"] + 10 < training[side]["peak_mib"] for side in (OURS, "torch"))
+    assert training[OURS]["peak_mib"] < training["torch"]["peak_mib"]
+    assert 0 < found["libraries"][OURS]["import_seconds"] < 10 * found["libraries"]["torch"]["import_seconds"]
+    assert found["libraries"]["torch"]["mib"] > 100
+    assert found["settings"]["threads"] == 1
+    page = (folder / "performance.md").read_text()
+    assert "| mlp-small-1 |" in page
+    assert "Training step" in shown
+    assert max(map(len, page.splitlines())) < 200
+    assert (folder / "performance.png").read_bytes().startswith(b"\x89PNG")
+    assert report.places(folder, figures) == (folder / "performance.md", figures)  # its own files may be written again
+
+
+class Fake(worker.Worker):
+    """A worker without a process: our own side, whose answers a test may bend."""
+
+    bend: Any = staticmethod(lambda side, what, answer: answer)
+
+    def __init__(self, side: str, workload: str, threads: int, options: dict[str, Any]) -> None:
+        self.side, self.server = side, worker.Server(OURS if side == OURS else "eager", workload, threads)
+        self.send("start", options)
+
+    def send(self, what: str, *args: Any) -> None:
+        self.reply = self.bend(self.side, what, getattr(self.server, what)(*args))
+
+    def receive(self) -> Any:
+        if isinstance(self.reply, worker.WorkerError):
+            raise self.reply
+        return self.reply
+
+    def close(self) -> None:
+        pass
+
+
+def _run(monkeypatch: pytest.MonkeyPatch, bend: Any) -> dict[str, Any]:
+    from nnatomy.benchmark.sides import ours
+
+    monkeypatch.setattr(ours, "prepare", lambda threads: None)  # this process is not a worker's
+    monkeypatch.setattr(measure, "Worker", Fake)
+    monkeypatch.setattr(Fake, "bend", staticmethod(bend))
+    settings = measure.chosen(["mlp-small-64"], ["torch"], 1, quick=True)
+    return measure.run(find("mlp-small-64"), [OURS, "torch"], settings, None, {})
+
+
+def test_the_same_answers_are_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    result = _run(monkeypatch, lambda side, what, answer: answer)
+    assert result["differ"] == {}
+    assert set(result["timed"]["train"]["sides"]) == {OURS, "torch"} == set(result["timed"]["infer 64"]["sides"])
+
+
+@pytest.mark.parametrize("what", ["loss", "gradient", "output"])
+def test_what_differs_is_not_timed(monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    def bend(side: str, asked: str, answer: Any) -> Any:
+        if side == "torch" and asked == "train":
+            losses, moments = answer
+            if what == "loss":
+                return [loss * 1.01 for loss in losses], moments
+            if what == "gradient":  # Adam hides a gradient that is wrong by a factor: the losses agree
+                return losses, moments | {"0.weight": 2 * moments["0.weight"]}
+        return answer * 1.01 if side == "torch" and asked == "answer" and what == "output" else answer
+
+    result = _run(monkeypatch, bend)
+    differ = result["differ"]["torch"]
+    assert differ["in"] == ("infer 64" if what == "output" else "train")
+    assert differ["gradient_in"] == {"loss": "", "gradient": "0.weight", "output": "output"}[what] or what == "loss"
+    assert all(set(timed["sides"]) == {OURS} for kind, timed in result["timed"].items() if kind == differ["in"])
+    whole = {"results": [result], "absent": {}}
+    assert not measure.agreed(whole)
+    assert "other answers" in report.troubles(whole)[0]
+
+
+def test_a_side_that_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def bend(side: str, asked: str, answer: Any) -> Any:
+        return worker.WorkerError("no C compiler") if side == "torch" and asked == "train" else answer
+
+    result = _run(monkeypatch, bend)
+    assert result["failed"] == {"torch": "no C compiler"}
+    assert set(result["timed"]["train"]["sides"]) == {OURS}
+    whole = {"results": [result], "absent": {}}
+    assert measure.agreed(whole)
+    assert report.troubles(whole) == ["mlp-small-64: PyTorch is left out: no C compiler."]
+
+
+def test_a_worker_that_dies_is_told() -> None:
+    one = worker.Worker(OURS, "mlp-small-1", 1, {})
+    try:
+        one.receive()
+        with pytest.raises(worker.WorkerError, match="AttributeError"):
+            one.ask("weights")  # nothing is built
+        one.process.kill()
+        with pytest.raises(worker.WorkerError, match="ended with code -9"):
+            one.ask("memory")
+    finally:
+        one.close()
+
+
+def _bent(**moments: Any) -> tuple[list[float], dict[str, Any]]:
+    return ANSWER[0], ANSWER[1] | moments
+
+
+@pytest.mark.parametrize(
+    ("theirs", "fine"),
+    [
+        (ANSWER, True),
+        (([2.0, 1.002], ANSWER[1]), False),
+        (([2.0, float("nan")], ANSWER[1]), False),
+        (_bent(w=np.array([1.001, -2.0])), True),
+        (_bent(w=np.array([1.01, -2.0])), False),
+        (_bent(w=np.array([np.nan, -2.0])), False),
+        (_bent(b=np.array([2e-9])), True),  # rounding, beside gradients of 2
+        (_bent(b=np.array([2e-3])), False),
+        (_bent(c=np.array([1.0])), False),
+    ],
+)
+def test_agreement(theirs: Any, fine: bool) -> None:
+    assert bool(compare(ANSWER, theirs)) is fine
+    assert bool(compare(theirs, ANSWER)) is fine
+
+
+def test_some_networks_may_differ_more_but_for_their_first_loss() -> None:
+    assert compare(ANSWER, ([2.0, 1.01], ANSWER[1]), allowed=0.05)
+    assert not compare(ANSWER, ([2.01, 1.01], ANSWER[1]), allowed=0.05)
+    assert compare(ANSWER, ([2.0, 7.0], ANSWER[1]), one=True)
+    assert bool(Agreement(0.0, 0.0, 0.0, "")) is True
+
+
+@pytest.mark.parametrize("side", ["pytorch", "jax_jit", "keras_tensorflow"])
+@pytest.mark.parametrize("name", ["lenet", "bigru"])
+def test_the_libraries_answer_alike(side: str, name: str) -> None:
+    """Layouts, gates and biases are matched: each side in this process, two steps and an output."""
+    needs = {"pytorch": "torch", "jax_jit": "jax", "keras_tensorflow": "tensorflow"}[side]
+    pytest.importorskip(needs)
+    from importlib import import_module
+
+    from nnatomy.benchmark.sides.ours import Network
+
+    workload = find(name)
+    ours = Network(workload, None, {"eager": True})
+    theirs = import_module(f"nnatomy.benchmark.sides.{side}").Network(workload, ours.weights(), {})
+    assert compare(_two_steps(ours), _two_steps(theirs))
+    first = ours.moments()
+    ours.restart()  # a block starts from the first weights, whatever came before
+    assert any((first[key] != 0).any() for key in first)
+    assert compare(_two_steps(ours), _two_steps(theirs))
+    x = workload.question(3)
+    mine, other = (n.array(n.answer(n.question(x))) for n in (ours, theirs))
+    assert measure.compare_outputs(mine, other)
+    assert not measure.compare_outputs(mine, other * 1.01)
+
+
+def _two_steps(network: Any) -> Any:
+    network.restart()
+    losses = [network.step()]
+    moments = network.moments()
+    return [*losses, network.step()], moments
+
+
+def test_every_workload_is_written_for_every_library() -> None:
+    pytest.importorskip("jax")
+    pytest.importorskip("tensorflow")
+    from nnatomy.benchmark.sides import jax_jit, keras_tensorflow
+
+    models = {w.model for w in WORKLOADS}
+    assert models == set(jax_jit.NETWORKS) == set(keras_tensorflow.NETWORKS)
+    assert len({w.name for w in WORKLOADS}) == len(WORKLOADS)
+
+
+def test_kinds_are_ordered_by_size() -> None:
+    timed = {kind: {"sides": {}} for kind in ("infer 64", "infer 8", "train", "infer 1")}
+    assert report.kinds({"results": [{"name": "x", "timed": timed}]}) == ["train", "infer 1", "infer 8", "infer 64"]
+
+
+def test_numbers_have_three_digits() -> None:
+    assert [report.number(v) for v in (1234.5, 99.96, 12.34, 1.234, 0.0123)] == ["1234", "100", "12.3", "1.23", "0.012"]
+
+
+def test_threads_and_names_are_checked() -> None:
+    assert measure.chosen(["gpt", "gpt"], ["jax"], 1).workloads == (find("gpt"),)
+    assert measure.chosen().peers == PEERS
+    assert measure.chosen(peers=[]).sides == (OURS,)
+    assert measure.chosen(eager=True, peers=["jax"]).sides == (OURS, "eager", "jax")
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    path = Path(__file__).parents[2] / "benchmarks" / "eager_profile.py"
+    spec = spec_from_file_location("profile_script", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "profile_script", module)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_profile_covers_the_step_and_leaves_no_trace(script: ModuleType) -> None:
+    from nnatomy import ops
+    from nnatomy.ops.primitive import Primitive
+    from nnatomy.optim import Adam
+
+    before = (ops.relu, Primitive.pull_back, Adam.step, "step" in vars(Adam))
+    total, rows = script.profile(find("mlp-small-8"), 0.05)
+    assert {"affine", "affine, backward", "relu", "Adam"} <= {name for name, _, _ in rows}
+    assert sum(ms for _, _, ms in rows) == pytest.approx(total)
+    assert ("relu", 2) in [(name, calls) for name, calls, _ in rows]
+    assert before == (ops.relu, Primitive.pull_back, Adam.step, "step" in vars(Adam))
