@@ -126,7 +126,7 @@ def test_powers(exponent: float) -> None:
 
 def test_choices_of_three() -> None:
     x, y, z = NUMBERS, NUMBERS[::-1], np.roll(NUMBERS, 7)
-    for line in (("where", arg(0), arg(1), arg(2)), ("clip", arg(0), const(-0.5), const(1.0)), ("clip", arg(0), arg(1), arg(2))):
+    for line in (("where", *map(arg, range(3))), ("clip", arg(0), const(-0.5), const(1.0)), ("clip", *map(arg, range(3)))):
         code = [line]
         np.testing.assert_array_equal(chain([x, y, z], code), in_numpy([x, y, z], code)[0])
 

@@ -7,9 +7,12 @@ errors stay below 3e-7, infinities and NaN go where they should, tiny results ar
 
 from __future__ import annotations
 
+import math
+
 from nnatomy.backends.fast.vectors import (
     absolute,
     add,
+    below,
     divide,
     exponent,
     fma,
@@ -29,6 +32,8 @@ from nnatomy.backends.fast.vectors import (
 INFINITY = float("inf")
 NAN = float("nan")
 PER_LN2 = 1.4426950408889634
+HALF_PI_HIGH, HALF_PI_MIDDLE, HALF_PI_LOW = 1.5707963705062866, -4.371138828673793e-08, -1.7151245100058819e-15
+TURNED = 30000.0
 LN2_HIGH, LN2_LOW = 0.693145751953125, 1.4286068203094173e-06  # their sum is ln 2; n LN2_HIGH is exact for |n| < 2^9
 
 
@@ -116,6 +121,23 @@ def log1pf(x):
     y = add(logf(u), divide(lost, u))
     y = select(is_equal(x, -1.0), -INFINITY, y)
     return select(is_less(x, INFINITY), y, x)
+
+
+@inner
+def turned(x, turns):
+    """sin(x + turns pi / 2) for |x| <= TURNED: sine or cosine of what is left of x after whole quarter turns."""
+    n = nearest(multiply(x, 2.0 / math.pi))
+    r = fma(n, -HALF_PI_LOW, fma(n, -HALF_PI_MIDDLE, fma(n, -HALF_PI_HIGH, x)))
+    s = multiply(r, r)
+    p = fma(fma(fma(2.8328061034699203e-06, s, -0.00019853078990373343), s, 0.008333379402756691), s, -0.1666666716337204)
+    sine = fma(multiply(s, r), p, r)
+    q = fma(fma(fma(-2.897448609928688e-07, s, 2.4822969862725586e-05), s, -0.001388898235745728), s, 0.0416666679084301)
+    cosine = fma(multiply(s, s), q, fma(s, -0.5, 1.0))
+    n = add(n, turns)
+    quarter = fma(below(multiply(n, 0.25)), -4.0, n)
+    odd = subtract(quarter, multiply(below(multiply(quarter, 0.5)), 2.0))
+    y = select(is_less(odd, 0.5), sine, cosine)
+    return select(is_less(quarter, 1.5), y, subtract(0.0, y))
 
 
 vexp, vexpm1, vtanh, vsigmoid, verf, vlog, vlog1p = expf, expm1f, tanhf, sigmoidf, erff, logf, log1pf

@@ -8,10 +8,11 @@ import math
 import numpy as np
 
 from nnatomy.backends.fast.kernels.copies import move
-from nnatomy.backends.fast.kernels.mathematics import erff, expf, expm1f, log1pf, logf, sigmoidf, tanhf
+from nnatomy.backends.fast.kernels.mathematics import TURNED, erff, expf, expm1f, log1pf, logf, sigmoidf, tanhf, turned
 from nnatomy.backends.fast.kernels.microoperations import step
 from nnatomy.backends.fast.vectors import (
     LANES,
+    absolute,
     address_of,
     call_kernel,
     f32,
@@ -19,6 +20,7 @@ from nnatomy.backends.fast.vectors import (
     i32,
     i64,
     inner,
+    largest,
     load,
     load_part,
     load_truth,
@@ -87,6 +89,7 @@ def chain(a, thread, threads):
     A table holds (address, bytes from vector to vector) of whatever a step can name, operands first.
     Outer dimensions: how many, their lengths, then for each operand the steps along them.
     """
+    none, one = np.int64(0), np.int64(1)  # a literal as an argument would have the function compiled for it
     base, table = a[0] + thread * a[1], i64(a[2] + thread * a[3])
     code, once, count, outer = i64(a[4]), a[5], a[6], i64(a[7])
     height, width, block_rows, block_columns, operands, inputs = a[8], a[9], a[10], a[11], a[12], a[13]
@@ -105,11 +108,11 @@ def chain(a, thread, threads):
         o = HEAD + WORDS * k
         place = base + a[o + 5]
         if a[o + 1] == SCALAR:
-            store(f32(place), 0, splat(_element(here + 8 * o, 0)))
+            store(f32(place), 0, splat(_element(here + 8 * o, none)))
             table[2 * k] = place
         elif a[o + 1] == ROWS:
-            _copy(gathering, here + 8 * o, 0, block_rows, block_columns, place, base)
-    _run(code, 0, once, table, base, 1)
+            _copy(gathering, here + 8 * o, none, block_rows, block_columns, place, base)
+    _run(code, none, once, table, base, one)
     for block in range(first, last):
         rest, row, column = block, 0, 0
         if across > 1:
@@ -155,7 +158,7 @@ def chain(a, thread, threads):
                     table[2 * k] = tail
                 elif way in (ROWS, COPIED):
                     table[2 * k] += done
-            _run(code, once, once + count, table, base, 1)
+            _run(code, once, once + count, table, base, one)
             for k in range(inputs, operands):
                 o = HEAD + WORDS * k
                 if a[o + 1] == DIRECT:
@@ -264,16 +267,24 @@ def sin(a, thread, threads):
     """The sine."""
     y, x, by = f32(a[0]), f32(a[2]), a[3]
     for i in range(a[1]):
-        for lane in range(LANES):
-            y[i * LANES + lane] = np.float32(math.sin(x[i * by + lane]))
+        value = load(x, i * by)
+        if largest(absolute(value)) <= TURNED:
+            store(y, i * LANES, turned(value, 0.0))
+        else:
+            for lane in range(LANES):
+                y[i * LANES + lane] = np.float32(math.sin(x[i * by + lane]))
 
 
 def cos(a, thread, threads):
     """The cosine."""
     y, x, by = f32(a[0]), f32(a[2]), a[3]
     for i in range(a[1]):
-        for lane in range(LANES):
-            y[i * LANES + lane] = np.float32(math.cos(x[i * by + lane]))
+        value = load(x, i * by)
+        if largest(absolute(value)) <= TURNED:
+            store(y, i * LANES, turned(value, 1.0))
+        else:
+            for lane in range(LANES):
+                y[i * LANES + lane] = np.float32(math.cos(x[i * by + lane]))
 
 
 def power(a, thread, threads):

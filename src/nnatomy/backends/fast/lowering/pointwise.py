@@ -137,7 +137,7 @@ def pointwise(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], kwar
     *outer, rows, columns = lengths
     steps = steps[len(outs) :] + steps[: len(outs)]  # inputs first, as in the kernel
     arrays = [*inputs, *outs]
-    height, width = _block(rows, columns, steps, len(arrays))
+    height, width = _block(rows, columns, steps, sum(any(s) for s in steps))
     ways = [_way(s, x, k < len(inputs), rows, columns, height, width) for k, (s, x) in enumerate(zip(steps, arrays))]
     code = _Code(kwargs["code"], kwargs["results"], inputs, outs, ways)
 
