@@ -131,7 +131,7 @@ def test_what_is_not_finite(which: int, value: float, causal: bool) -> None:
 
 def test_scores_that_are_all_minus_infinity() -> None:
     """Until a later block has another, nothing is NaN; a row that has no other is."""
-    g, q, k, v = arrays((), 4, 300, 3, 3)
+    _, q, k, v = arrays((), 4, 300, 3, 3)
     q[:] = np.abs(q) + 1
     k[:290, 0] = -math.inf
     with np.errstate(all="ignore"):
