@@ -21,8 +21,8 @@ jax = pytest.importorskip("jax", reason="the jax extra is not installed")
 jnp = jax.numpy
 
 BORROWED = (
-    "arange", "asarray", "broadcast_to", "divide", "exp", "expm1", "log", "matmul", "ones", "ones_like", "sqrt", "square", "tanh",
-    "where", "zeros", "zeros_like",
+    "arange", "asarray", "broadcast_to", "divide", "exp", "expm1", "log", "matmul", "ones", "ones_like", "sqrt", "square",
+    "tanh", "where", "zeros", "zeros_like",
 )  # fmt: skip
 
 
