@@ -7,7 +7,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nnatomy.backends.fast.vectors import _I32, _I64, _VEC, LANES, copy_memory, f32, i64, inner, share, splat, store, u8
+from nnatomy.backends.fast.vectors import _I32, _I64, _VEC, LANES, copy_memory, f32, i64, inner, share, splat, store_part, u8
 
 
 @intrinsic
@@ -58,10 +58,7 @@ def _tile(b, target, target_step, source, source_step):
 
 @inner
 def move(target, target_row, target_step, source, source_row, source_step, rows, columns):
-    """Copies a block of 4-byte elements between two addresses, with these steps from row to row and from column to column.
-
-    Where a target's row is filled with one element, up to LANES - 1 elements beyond the block are overwritten.
-    """
+    """Copies a block of 4-byte elements between two addresses, with these steps from row to row and from column to column."""
     if target_step == 1 and source_step == 1:
         for r in range(rows):
             copy_memory(target + 4 * r * target_row, source + 4 * r * source_row, 4 * columns)
@@ -74,7 +71,7 @@ def move(target, target_row, target_step, source, source_row, source_step, rows,
         for r in range(rows):
             value = splat(x[r * source_row])
             for c in range(0, columns, LANES):
-                store(y, r * target_row + c, value)
+                store_part(y, r * target_row + c, value, min(LANES, columns - c))
         return
     tiled_rows, tiled_columns = 0, 0
     if target_step == 1 and source_row == 1:

@@ -36,7 +36,7 @@ DIRECT, SCALAR, EVERY, ROWS, COPIED = 0, 1, 2, 3, 4
 """How an operand comes into a block: read or written in place; one number for all blocks; one number for each block; the same
 rows for all blocks, copied once; copied for each block."""
 FLOAT, TRUTH, INT32, INT64, DOUBLE = 0, 1, 2, 3, 4
-HEAD, WORDS = 17, 6  # words before the operands, and of each operand
+HEAD, WORDS = 18, 6  # words before the operands, and of each operand
 CALL = 8  # words of a workspace for calling a function; the operands' places follow
 
 
@@ -84,7 +84,7 @@ def chain(a, thread, threads):
 
     a: workspaces, bytes of each; tables, bytes of each; code, steps that come once, steps of a block; outer dimensions; rows,
     columns; rows and columns of a block; operands, inputs; where a workspace keeps what lies beyond the last whole vector;
-    the kernels `gather` and `scatter`, where needed;
+    the kernels `gather` and `scatter`, where needed; how many threads have a workspace;
     for each operand its address, way, type, steps from row to row and from column to column, and place in the workspace.
     A table holds (address, bytes from vector to vector) of whatever a step can name, operands first.
     Outer dimensions: how many, their lengths, then for each operand the steps along them.
@@ -101,8 +101,8 @@ def chain(a, thread, threads):
     blocks = across * down
     for d in range(dimensions):
         blocks *= outer[1 + d]
-    first, last = share(blocks, 1, thread, threads)
-    if first >= last:
+    first, last = share(blocks, 1, thread, min(threads, a[17]))
+    if thread >= a[17] or first >= last:
         return
     for k in range(inputs):
         o = HEAD + WORDS * k

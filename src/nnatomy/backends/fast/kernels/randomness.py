@@ -51,7 +51,7 @@ def threefry(context, target, key0, key1, counter):
 def random_bits(a, thread, threads):
     """Words of the blocks from a counter on.
 
-    a: out, addresses of the two keys and of the counter, number of words, memory for 2 LANES words of each thread.
+    a: out, addresses of the two keys and of the counter, number of words, memory for 2 LANES words.
     """
     key0, key1, counter, count = i64(a[1])[0], i64(a[2])[0], i64(a[3])[0], a[4]
     first, last = share(count, 2 * LANES, thread, threads)
@@ -59,6 +59,5 @@ def random_bits(a, thread, threads):
         if i + 2 * LANES <= last:
             threefry(a[0] + 4 * i, key0, key1, counter + i // 2)
         else:
-            spare = a[5] + 8 * LANES * thread
-            threefry(spare, key0, key1, counter + i // 2)
-            copy_memory(a[0] + 4 * i, spare, 4 * (last - i))
+            threefry(a[5], key0, key1, counter + i // 2)  # the end is one thread's
+            copy_memory(a[0] + 4 * i, a[5], 4 * (last - i))

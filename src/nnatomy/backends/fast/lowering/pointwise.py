@@ -185,7 +185,7 @@ def pointwise(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], kwar
         address(emitter.constant(words, np.int64)), code.once, len(code.steps) - code.once,
         address(emitter.constant(geometry, np.int64)), rows, columns, height, width, len(arrays), len(inputs), tails,
         library.address("pointwise", "gather") if gathering else 0,
-        library.address("pointwise", "scatter") if scattering else 0,
+        library.address("pointwise", "scatter") if scattering else 0, threads,
     ]  # fmt: skip
     for x, way, s, place in zip(arrays, ways, steps, places):
         arguments += [address(x), way, TYPES[x.dtype.name], s[-2], s[-1], place]

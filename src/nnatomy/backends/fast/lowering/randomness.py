@@ -28,6 +28,6 @@ def random_bits(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], kw
             places.append(address(number))
         else:
             places.append(address(emitter.constant([int(number)], np.uint64)))
-    spare = emitter.scratch(2 * LANES * emitter.threads)
+    spare = emitter.scratch(2 * LANES)
     emitter.add("randomness", "random_bits", [address(out), *places, int(count), address(spare)], count > PARALLEL)
     return True
