@@ -3,57 +3,7 @@
 
 from __future__ import annotations
 
-from llvmlite import ir
-from numba import types
-from numba.extending import intrinsic
-
-from nnatomy.backends.fast.vectors import _I32, _I64, _VEC, LANES, copy_memory, f32, i64, inner, share, splat, store_part, u8
-
-
-@intrinsic
-def transpose_tile(context, target, target_step, source, source_step):
-    """target[i, j] = source[j, i] for a square of LANES rows; rows stand `step` elements apart."""
-    name = "transpose_tile"
-    n = types.int64
-
-    def code(ctx, builder, sig, args):
-        fn = builder.module.globals.get(name)
-        if fn is None:
-            fn = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), [_I64] * 4), name)
-            fn.linkage = "internal"
-            fn.attributes.add("noinline")
-            _tile(ir.IRBuilder(fn.append_basic_block()), *fn.args)
-        builder.call(fn, args)
-        return ctx.get_dummy_value()
-
-    return types.void(n, n, n, n), code
-
-
-def _tile(b, target, target_step, source, source_step):
-    def place(address, step, row):
-        offset = b.mul(step, ir.Constant(_I64, 4 * row))
-        return b.inttoptr(b.add(address, offset), _VEC.as_pointer())
-
-    def pick(x, y, lanes):
-        return b.shuffle_vector(x, y, ir.Constant(ir.VectorType(_I32, LANES), lanes))
-
-    rows = []
-    for i in range(LANES):
-        row = b.load(place(source, source_step, i))
-        row.align = 4
-        rows.append(row)
-    half = LANES // 2  # exchange the off-diagonal blocks of ever smaller squares
-    while half:
-        new = list(rows)
-        for i in range(LANES):
-            if not i & half:
-                x, y = rows[i], rows[i + half]
-                new[i] = pick(x, y, [j if not j & half else LANES + j - half for j in range(LANES)])
-                new[i + half] = pick(x, y, [j + half if not j & half else LANES + j for j in range(LANES)])
-        rows, half = new, half // 2
-    for i in range(LANES):
-        b.store(rows[i], place(target, target_step, i)).align = 4
-    b.ret_void()
+from nnatomy.backends.fast.vectors import LANES, copy_memory, f32, i64, inner, share, splat, store_part, transpose, u8
 
 
 @inner
@@ -73,15 +23,14 @@ def move(target, target_row, target_step, source, source_row, source_step, rows,
             for c in range(0, columns, LANES):
                 store_part(y, r * target_row + c, value, min(LANES, columns - c))
         return
-    tiled_rows, tiled_columns = 0, 0
     if target_step == 1 and source_row == 1:
-        tiled_rows, tiled_columns = rows - rows % LANES, columns - columns % LANES
-        for c in range(0, tiled_columns, LANES):
-            for r in range(0, tiled_rows, LANES):
-                place = source + 4 * (r + c * source_step)
-                transpose_tile(target + 4 * (r * target_row + c), target_row, place, source_step)
+        for c in range(0, columns, LANES):
+            for r in range(0, rows, LANES):
+                place, to = f32(source + 4 * (r + c * source_step)), f32(target + 4 * (r * target_row + c))
+                transpose(place, source_step, to, target_row, min(LANES, columns - c), min(LANES, rows - r))
+        return
     for r in range(rows):
-        for c in range(tiled_columns if r < tiled_rows else 0, columns):
+        for c in range(columns):
             y[r * target_row + c * target_step] = x[r * source_row + c * source_step]
 
 
