@@ -19,6 +19,12 @@ from nnatomy.backends.numpy_reference import conv_shape
 ACTIVATIONS = {None: tiles.NOTHING, "relu": tiles.RELU, "tanh": tiles.TANH}
 BLOCK = 160_000
 """Floats of a block of input, at most: half of a large L2 cache, beside the weights and the results."""
+WINOGRAD_BLOCK = 160_000
+"""Floats of the transformed inputs of a block that stays in the L2 cache."""
+LARGEST = 1_200_000
+"""Floats of the transformed inputs and products of any other, at most."""
+LARGE = 250_000
+"""Floats that stay in the L2 cache."""
 FAST = 10_500
 """Floats that stay in the L1 cache."""
 
@@ -197,6 +203,9 @@ def _products(
     """y (channels, rows, columns, batch) from x; w's strides `by` group, output and input channel, then its two of space."""
     v, h = axes
     n, channels = x.shape[3], x.shape[0] // groups
+    if pays_winograd(n, channels, outputs, v, h, groups) and _steps(y)[2] == n:
+        _winograd(emitter, x, w, by, outputs, y, axes, bias, activation)
+        return
     rows = up(outputs, up(outputs, ROWS))
     panels, depth = up(outputs, rows), channels * len(v.taps) * len(h.taps)
     blocks = cut(v, h, n, channels, depth, rows, panels, groups, emitter.threads)
@@ -224,6 +233,64 @@ def _products(
         address(y), by_channel, by_row, by_column, 0 if bias is None else address(bias), ACTIVATIONS[activation], blocks.flat,
         held, parts, len(meets), address(emitter.constant(meets, np.int64)),
     ], parallel=flops > 1e6)  # fmt: skip
+
+
+def pays_winograd(n: int, channels: int, outputs: int, v: Axis, h: Axis, groups: int) -> bool:
+    """Whether Winograd's algorithm is the faster, as measured: 3 x 3, stride 1, full vectors, and enough channels."""
+    kernels = all(a.stride == a.step == 1 and len(a.taps) == 3 and a.reach == 2 for a in (v, h))
+    return kernels and groups == 1 and n >= LANES and min(channels, outputs) >= 16 and min(v.count, h.count) >= 4
+
+
+@lru_cache(maxsize=1024)
+def cut_winograd(n: int, channels: int, outputs: int, count: int, threads: int) -> tuple[int, int, int]:
+    """How many of `count` tiles a block has, the rows of the products' tiles, and the panels that are put together at once, for
+    the least time counted in cycles. A block in the L2 cache is read again for each panel; a larger one only once, element by
+    element of the 36, but then the products of all panels are written and read."""
+    best, least = (1, 4, 1), math.inf
+    for some in range(1, min(up(count, threads), 64) + 1):
+        for rows, width in tiles.FORWARD[3:LANES]:
+            floats = 36 * up(up(some * n, LANES), width) * width * LANES
+            panels = up(outputs, rows)
+            small = floats * channels <= WINOGRAD_BLOCK
+            if some > 1 and not small and floats * (channels + outputs) > LARGEST:
+                continue
+            cost = channels * panels * rows * (floats * (1 + 3 / channels) / LANES / 2 + 36 * 0.4)
+            cost += 0 if small else floats * (channels + outputs) + 0.1 * cost
+            cost *= up(count, some * threads)
+            if cost < least:
+                best, least = (some, rows, 1 if small else panels), cost
+    return best
+
+
+def _winograd(
+    emitter: Emitter, x: Array, w: Array, by: tuple[int, int, int], outputs: int, y: Array, axes: tuple[Axis, Axis],
+    bias: Array | None, activation: str | None,
+) -> None:  # fmt: skip
+    """What `_products` computes, where `pays_winograd`."""
+    v, h = axes
+    n, channels, threads = x.shape[3], x.shape[0], emitter.threads
+    down, across = up(v.count, 4), up(h.count, 4)
+    some, rows, together = cut_winograd(n, channels, outputs, down * across, threads)
+    panels, width = up(outputs, rows), dict(tiles.FORWARD)[rows]
+    vectors = max(up(some * n, LANES), width)
+    pitch = vectors * LANES
+    element = _odd_lines(channels * pitch)
+    each = _odd_lines(36 * (element + together * rows * pitch) + 37 * LANES + 16 * n)
+    step_down, step_across = _steps(w)[2:]
+    start = address(w)
+    if v.taps[0][2]:  # the gradient of the input: from the last weight to the first
+        start += 4 * 2 * (step_down + step_across)
+        step_down, step_across = -step_down, -step_across
+    transformed, scratch = emitter.scratch(36 * panels * rows * channels), emitter.scratch(each * threads)
+    emitter.add("winograd", "weights", [
+        start, by[1], by[2], step_down, step_across, outputs, channels, rows, address(transformed),
+        address(emitter.scratch(27 * LANES * threads)),
+    ], parallel=outputs * channels > 500)  # fmt: skip
+    emitter.add("winograd", f"forward_{rows}", [
+        address(x), *_steps(x)[:3], n, v.size, h.size, channels, v.padding, h.padding, v.count, h.count, down, across, some,
+        vectors, pitch, element, address(transformed), outputs, panels, address(y), *_steps(y)[:3],
+        0 if bias is None else address(bias), ACTIVATIONS[activation], address(scratch), each, together,
+    ], parallel=True)  # fmt: skip
 
 
 def _conv_outputs(args: Any, how: Any) -> list[tuple[Shape, Any]]:
@@ -308,7 +375,7 @@ def cut_weight(
             count = up(outputs, r) * up(depth, c)
             strips = length * LANES * outputs * 0.1  # g is read once for a block
             held = length * LANES * (r + c * len(h.residues) / len(h.taps))  # what a tile reads should stay in the L1 cache
-            slower = 1 + 0.5 * min(max(held / FAST - 1, 0), 2)
+            slower = 1 + 0.5 * min(max(held / FAST - 1, 0), 2) + (0.8 if size + length * LANES * outputs > LARGE else 0)
             cost = count * (length * max(r * c / 2, (r + c) / 2 + 1) * slower + r * c * 3 + 10 * tall + 50)
             cost += size * 0.2 + strips + 200
             if cost * rounds < least:
