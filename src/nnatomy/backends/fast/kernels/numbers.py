@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from nnatomy.backends.fast.vectors import f64
+from nnatomy.backends.fast.vectors import f64, i64
 
 
 def arithmetic(a, thread, threads):
@@ -38,3 +38,8 @@ def arithmetic(a, thread, threads):
             bank[to] = min(x, y)
         else:
             bank[to] = max(x, y)
+
+
+def whole(a, thread, threads):
+    """A float64 that is whole, as int64. a: the number's address, where to."""
+    i64(a[1])[0] = int(f64(a[0])[0])

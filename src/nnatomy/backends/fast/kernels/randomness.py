@@ -7,7 +7,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from nnatomy.backends.fast.vectors import _I32, _I64, LANES, _function, copy_memory, i64, share
+from nnatomy.backends.fast.vectors import _I32, _I64, LANES, _function, copy_memory, i64, share, u8, u32
 
 _WORDS = ir.VectorType(_I32, LANES)
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
@@ -61,3 +61,11 @@ def random_bits(a, thread, threads):
         else:
             threefry(a[5], key0, key1, counter + i // 2)  # the end is one thread's
             copy_memory(a[0] + 4 * i, a[5], 4 * (last - i))
+
+
+def below(a, thread, threads):
+    """Whether words are below a number. a: words, out, number of words, the number."""
+    words, out, bound = u32(a[0]), u8(a[1]), a[3]
+    first, end = share(a[2], 64, thread, threads)
+    for i in range(first, end):
+        out[i] = 1 if words[i] < bound else 0
