@@ -34,12 +34,15 @@ from nnatomy.tensor import tensor as tensor
 
 __version__ = "0.1.0"
 
+_THREADS = ("get_num_threads", "set_num_threads")
 _LAZY = ("architectures", "atlas", "benchmark", "cli", "data", "experiments", "functional", "init", "layers", "optim")
 
 
 def __getattr__(name: str) -> Any:
     if name in _LAZY:
         return importlib.import_module(f"nnatomy.{name}")
+    if name in _THREADS:
+        return getattr(importlib.import_module("nnatomy.backends.fast.machine"), name)
     if name in ("NeuralClassifier", "NeuralRegressor"):
         return getattr(importlib.import_module("nnatomy.experiments"), name)
     if not name.startswith("_"):
@@ -53,4 +56,4 @@ def __dir__() -> list[str]:
     """What completion offers: all that is here, imported already or not."""
     own = {name for name in globals() if not name.startswith("_")} - {"annotations", "importlib", "Any"}
     layers = importlib.import_module("nnatomy.layers").__all__
-    return sorted(own | set(layers) | set(_LAZY) | {"NeuralClassifier", "NeuralRegressor", "__version__"})
+    return sorted(own | set(layers) | {*_LAZY, *_THREADS} | {"NeuralClassifier", "NeuralRegressor", "__version__"})

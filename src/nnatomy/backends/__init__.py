@@ -26,11 +26,26 @@ def kernels() -> str:
     return "reference" if importlib.util.find_spec("numba") is None else mode
 
 
-MODULES = {"numpy": "nnatomy.backends.numpy_reference" if kernels() == "reference" else "nnatomy.backends.numpy_fast"}
-"""Backends by the name that a user gives."""
+class _Refused(SimpleNamespace):
+    """No functions, as NNATOMY_KERNELS is wrong: told when the first is wanted, so that an import fails nobody."""
 
-B: Any = SimpleNamespace()
+    def __getattr__(self, name: str) -> Any:
+        kernels()
+        raise AttributeError(name)
+
+
+B: Any
 """The active backend's functions. Switching replaces its contents, so that a look-up costs one attribute."""
+
+try:
+    _numpy = "numpy_reference" if kernels() == "reference" else "numpy_fast"
+    B = SimpleNamespace()
+except UserError:
+    _numpy = "numpy_fast"
+    B = _Refused()
+
+MODULES = {"numpy": f"nnatomy.backends.{_numpy}"}
+"""Backends by the name that a user gives."""
 
 
 def activate(module: ModuleType | SimpleNamespace) -> None:
@@ -44,6 +59,7 @@ def use(name: str) -> None:
     """Chooses the backend for all that follows, by name: `nn.use("numpy")`."""
     if name not in MODULES:
         raise unknown_name("backend", name, MODULES)
+    kernels()
     activate(importlib.import_module(MODULES[name]))
 
 
@@ -63,4 +79,5 @@ def backend(name: str) -> Iterator[None]:
         activate(before)
 
 
-use("numpy")
+if not isinstance(B, _Refused):
+    use("numpy")

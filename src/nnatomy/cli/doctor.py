@@ -46,6 +46,7 @@ def examine() -> list[Check]:
     checks.append(Check("packages", not missing, f"missing: {', '.join(missing)}; pip install nnatomy" if missing else found))
     checks.append(_learning())
     checks.append(_writable())
+    checks += _kernels()
     for extra, names in EXTRAS.items():
         absent = [name for name in names if _version(name) is None and _version(name.removesuffix("-cpu")) is None]
         detail = (
@@ -98,6 +99,29 @@ def _writable() -> Check:
             "runs folder", False, f"{Path.cwd()} cannot be written ({problem.strerror}); change to another folder or give --out"
         )
     return Check("runs folder", True, f"{Path.cwd() / 'runs'} can be written")
+
+
+def _kernels() -> list[Check]:
+    """How networks are computed: by which kernels, on how many threads, and where these are kept."""
+    from nnatomy.backends import kernels
+    from nnatomy.backends.fast import library, machine
+
+    mode, threads = kernels(), machine.get_num_threads()
+    if mode == "reference":
+        missing = _version("numba") is None
+        why = "Numba is missing; pip install numba" if missing else "NNATOMY_KERNELS asks for plain NumPy; unset it for speed"
+        return [Check("kernels", not missing, f"reference: {why}", needed=False)]
+    from nnatomy.backends.fast import processor
+
+    width = f"vectors of {processor.LANES} float32"
+    found = [Check("kernels", True, f"{mode}, {threads} thread{'s' * (threads > 1)}, {width}", needed=False)]
+    place = library.usable_folder()
+    if place is None:
+        detail = "no folder that only you can write; kernels are compiled anew in each process. Set NNATOMY_CACHE to one"
+        return [*found, Check("kernel cache", False, detail, needed=False)]
+    sizes = [path.stat().st_size for path in place.glob("*.o")]
+    detail = f"{place}: {len(sizes)} compiled kernels, {sum(sizes) / 2**20:.1f} MiB"
+    return [*found, Check("kernel cache", True, detail, needed=False)]
 
 
 def _data() -> Check:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import typer
 
 from nnatomy import __version__
+from nnatomy.backends import kernels
+from nnatomy.backends.fast import library
 from nnatomy.cli import commands
 from nnatomy.errors import UserError
 
@@ -47,7 +49,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = words or ["--help"]
     debug = "--debug" in words
     words = ["--debug", *(w for w in words if w != "--debug")] if debug else words
+    library.announce = None if "--json" in words else _announce
     try:
+        kernels()  # a wrong NNATOMY_KERNELS is told before anything else
         found = app(args=words, prog_name="nnatomy", standalone_mode=False)
         print(end="", flush=True)
         return found if isinstance(found, int) else 0
@@ -81,6 +85,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"nnatomy: an error of ours, not of yours: {type(problem).__name__}: {problem}; "
               "run again with --debug and report what it shows.", file=sys.stderr)  # fmt: skip
         return 1
+    finally:
+        library.announce = None
+
+
+def _announce(sentence: str) -> None:
+    print(f"nnatomy: {sentence}", file=sys.stderr)
 
 
 def _refuse(problem: BaseException, debug: bool, sentence: str) -> int:

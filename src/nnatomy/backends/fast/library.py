@@ -1,14 +1,20 @@
-"""Compiles kernels, keeps their object code in the user's cache, and loads it again without Numba."""
+"""Keeps the object code of kernels in the user's cache, has it compiled where it is missing, and loads it without Numba.
+
+A file's name holds a fingerprint of all that its contents depend on, so versions live side by side. Files are written beside
+their place and moved there: several processes may share the folder. Where it cannot be used, code stays in memory.
+"""
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
-import importlib
 import os
 import re
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +25,11 @@ _engine: Any = None
 announce: Callable[[str], None] | None = None
 """Called once before the first compilation, with a sentence for the user."""
 _announced = False
+_tidied = False
 
 SOURCES = Path(__file__).parent
-ENTRY = "kernel_"
+KEPT_FOR = 30 * 24 * 3600.0
+"""Seconds after which code of other versions, used by nobody since, is removed."""
 
 
 def address(module: str, name: str) -> int:
@@ -37,16 +45,47 @@ def address(module: str, name: str) -> int:
 
 
 def _load(module: str, name: str) -> int:
-    path = folder() / f"{module}-{name}-{fingerprint(module)}.o"
-    try:
-        kept = path.read_bytes()
-    except OSError:
-        kept = b""
-    code = kept[32:]
-    if hashlib.sha256(code).digest() != kept[:32]:  # none, or a damaged one
-        code = compile_kernel(module, name)
-        _keep(path, hashlib.sha256(code).digest() + code)
-    return _link(code, ENTRY + f"{module}_{name}")
+    entry = f"kernel_{module}_{name}"
+    place = usable_folder()
+    path = None if place is None else place / f"{module}-{name}-{fingerprint(module)}.o"
+    code = None if path is None else _read(path)
+    if code is None:
+        code = _compile(module, name, entry)
+        if path is not None:
+            _write(path, code)
+            _tidy(path.parent)
+    return _link(code, entry)
+
+
+def _compile(module: str, name: str, entry: str) -> bytes:
+    global _announced
+    if announce is not None and not _announced:
+        _announced = True
+        announce("Compiling fast kernels: once per machine, a few seconds each.")
+    from nnatomy.backends.fast.compiler import compile_kernel
+
+    return compile_kernel(module, name, entry)
+
+
+def _link(code: bytes, entry: str) -> int:
+    """Loads object code into the process."""
+    global _engine
+    from llvmlite import binding as llvm
+
+    from nnatomy.backends.fast.compiler import target
+
+    if _engine is None:
+        machine = target()
+        _engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
+    _engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    _engine.finalize_object()
+    found = int(_engine.get_function_address(entry))
+    if not found:
+        raise RuntimeError(f"The object code has no {entry}.")
+    return found
+
+
+# The folder and its files
 
 
 def folder() -> Path:
@@ -61,17 +100,88 @@ def folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nnatomy" / "kernels"
 
 
+def usable_folder() -> Path | None:
+    """The folder, made if need be; None where there can be none, or where others could put code for us to run."""
+    try:
+        place = folder()
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return place if _private(place.stat()) else None
+    except (OSError, RuntimeError):  # RuntimeError: there is no home
+        return None
+
+
+def _private(status: os.stat_result) -> bool:
+    """Whether nobody but this user and root can write: what is read is run."""
+    return os.name == "nt" or (status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022)
+
+
+def _read(path: Path) -> bytes | None:
+    """The object code in a file, None if there is none or it is damaged: its digest stands before it."""
+    try:
+        with path.open("rb") as file:
+            status = os.fstat(file.fileno())
+            kept = file.read()
+    except OSError:
+        return None
+    if not _private(status) or hashlib.sha256(kept[32:]).digest() != kept[:32]:
+        return None
+    if time.time() - status.st_mtime > 24 * 3600:
+        with contextlib.suppress(OSError):
+            os.utime(path)  # still in use
+    return kept[32:]
+
+
+def _write(path: Path, code: bytes) -> None:
+    """Writes at once or not at all; a cache that cannot be written is no error, the kernel runs from memory."""
+    temporary = None
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")  # for this user only
+        with os.fdopen(handle, "wb") as file:
+            file.write(hashlib.sha256(code).digest() + code)
+        os.replace(temporary, path)
+    except OSError:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def _tidy(place: Path) -> None:
+    """Removes what nobody has used for KEPT_FOR: code of other versions, and files that were never finished."""
+    global _tidied
+    if _tidied:
+        return
+    _tidied = True
+    with contextlib.suppress(OSError):
+        for path in place.iterdir():
+            with contextlib.suppress(OSError):
+                if path.suffix in (".o", ".part") and time.time() - path.stat().st_mtime > KEPT_FOR and not _current(path):
+                    path.unlink()
+
+
+def _current(path: Path) -> bool:
+    module, _, rest = path.stem.partition("-")
+    return path.suffix == ".o" and (SOURCES / "kernels" / f"{module}.py").exists() and rest.endswith(fingerprint(module))
+
+
+@functools.cache
 def fingerprint(module: str) -> str:
     """What object code depends on: the sources, the compiler, the processor."""
-    import llvmlite
+    digest = hashlib.sha256(_toolchain())
+    for name in ("vectors", "processor", "microkernels", "compiler"):
+        digest.update((SOURCES / f"{name}.py").read_bytes())
+    for path in _imported(module):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _toolchain() -> bytes:
+    from importlib.metadata import version
+
     import llvmlite.binding as llvm
 
-    digest = hashlib.sha256()
-    for path in (SOURCES / "vectors.py", SOURCES / "microkernels.py", SOURCES / "library.py", *_imported(module)):
-        digest.update(path.read_bytes())
-    digest.update(f"{llvmlite.__version__} {llvm.get_host_cpu_name()} {sys.version_info[:2]}".encode())
-    digest.update(llvm.get_host_cpu_features().flatten().encode())
-    return digest.hexdigest()[:16]
+    parts = [version("numba"), version("llvmlite"), sys.version_info[:2], llvm.get_host_cpu_name()]
+    return f"{parts} {llvm.get_host_cpu_features().flatten()}".encode()
 
 
 def _imported(module: str) -> list[Path]:
@@ -82,78 +192,16 @@ def _imported(module: str) -> list[Path]:
         name = left.pop()
         if name not in found:
             found.append(name)
-            text = (SOURCES / "kernels" / f"{name}.py").read_text()
+            text = (SOURCES / "kernels" / f"{name}.py").read_text(encoding="utf-8")
             left += re.findall(r"^from nnatomy\.backends\.fast\.kernels\.(\w+) import", text, re.M)
     return [SOURCES / "kernels" / f"{name}.py" for name in sorted(found)]
 
 
-def compile_kernel(module: str, name: str) -> bytes:
-    """Object code with one entry, `kernel_<name>(arguments, thread, threads)`."""
-    global _announced
-    if announce is not None and not _announced:
-        _announced = True
-        announce("Compiling fast kernels: once per machine, a few seconds each.")
-    from llvmlite import binding as llvm
-    from numba import njit, types
-
-    from nnatomy.backends.fast.vectors import FAST_MATH
-
-    function = getattr(importlib.import_module(f"nnatomy.backends.fast.kernels.{module}"), name)
-    signature = (types.CPointer(types.int64), types.int64, types.int64)
-    function = getattr(function, "py_func", function)
-    dispatcher = njit(signature, error_model="numpy", fastmath=FAST_MATH, nogil=True, no_cpython_wrapper=True,
-                      no_cfunc_wrapper=True)(function)  # fmt: skip
-    result = dispatcher.overloads[signature]
-    entry = result.fndesc.llvm_func_name
-    text = result.library.get_llvm_str() + (
-        f"\ndefine void @{ENTRY}{module}_{name}(ptr %a, i64 %t, i64 %n) {{\n"
-        "  %r = alloca ptr\n  %e = alloca ptr\n"
-        f"  %s = call i32 @{_quoted(entry)}(ptr %r, ptr %e, ptr %a, i64 %t, i64 %n)\n  ret void\n}}\n"
-    )
-    module_ = llvm.parse_assembly(text)
-    for thing in (*module_.functions, *module_.global_variables):
-        if not thing.is_declaration and thing.name != ENTRY + f"{module}_{name}":
-            thing.linkage = "internal"
-    return bytes(_target().emit_object(module_))
+def _after_fork() -> None:
+    """In a forked child: a thread that held the lock is not there to give it back."""
+    global _lock
+    _lock = threading.RLock()
 
 
-def _quoted(name: str) -> str:
-    return name if re.fullmatch(r"[\w.$]+", name) else f'"{name}"'
-
-
-def _target() -> Any:
-    from llvmlite import binding as llvm
-
-    llvm.initialize_native_target()
-    llvm.initialize_native_asmprinter()
-    return llvm.Target.from_default_triple().create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=3, codemodel="jitdefault", jit=True
-    )
-
-
-def _link(code: bytes, entry: str) -> int:
-    """Loads object code into the process."""
-    global _engine
-    from llvmlite import binding as llvm
-
-    if _engine is None:
-        machine = _target()
-        _engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), machine)
-    _engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-    _engine.finalize_object()
-    found = int(_engine.get_function_address(entry))
-    if not found:
-        raise RuntimeError(f"The object code has no {entry}.")
-    return found
-
-
-def _keep(path: Path, code: bytes) -> None:
-    """Writes atomically; a cache that cannot be written is no error, the kernel runs from memory."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")
-        with os.fdopen(handle, "wb") as file:
-            file.write(code)
-        os.replace(temporary, path)
-    except OSError:
-        return
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

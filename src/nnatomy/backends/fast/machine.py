@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import os
 import struct
@@ -19,42 +20,71 @@ from nnatomy.errors import UserError
 
 _Entry = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 _MOST = 64
-_WORDS = (448 + 64 * _MOST) // 8
+_MUTEX, _CONDITION, _REACHED = 192, 320, 448  # as in kernels/control.py
+_WORDS = (_REACHED + 64 * _MOST) // 8
 
 
 class _Pool:
-    """The threads of this process; made at the first program that wants them, and again in a forked child."""
+    """The threads of this process; made at the first program, and again in a forked child, which has none of them."""
 
     def __init__(self) -> None:
-        self.process = os.getpid()
         self.shared = aligned(_WORDS, np.int64)
-        self.started = 1
+        self.address = address(self.shared)
+        self.workers: list[threading.Thread] = []
         self.run = _Entry(library.address("control", "run"))
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  # one program at a time; a signal's handler may run one of its own
 
     def start(self, threads: int) -> None:
+        """Starts what workers are missing."""
         work = _Entry(library.address("control", "work"))
-        for me in range(self.started, threads):
-            arguments = np.array([self.shared.ctypes.data, me, self.shared[0]], np.int64)
-            # A new thread has not come to the meetings so far.
-            self.shared[(448 + 64 * me) // 8] = self.shared[448 // 8]
+        for me in range(len(self.workers) + 1, threads):
+            arguments = np.array([self.address, me, self.shared[0]], np.int64)
+            worker = threading.Thread(target=_serve, args=(work, arguments), name=f"nnatomy-{me}", daemon=True)
+            worker.start()
+            self.workers.append(worker)
 
-            def serve(arguments: Any = arguments) -> None:
-                work(arguments.ctypes.data, 0, 1)
+    def stop(self) -> None:
+        """Sends the workers home before the interpreter takes their code and their memory away."""
+        if not self.workers or not self.lock.acquire(timeout=1.0):
+            return
+        system = ctypes.CDLL(None)
+        mutex, condition = (ctypes.c_void_p(self.address + offset) for offset in (_MUTEX, _CONDITION))
+        self.shared[0] = -1
+        system.pthread_mutex_lock(mutex)
+        system.pthread_cond_broadcast(condition)
+        system.pthread_mutex_unlock(mutex)
+        for worker in self.workers:
+            worker.join(1.0)
+        self.workers.clear()
+        self.lock.release()
 
-            threading.Thread(target=serve, name=f"nnatomy-{me}", daemon=True).start()
-        self.started = max(self.started, threads)
+
+def _serve(work: Any, arguments: np.ndarray[Any, Any]) -> None:
+    work(address(arguments), 0, 1)
 
 
 _pool: _Pool | None = None
+_making = threading.Lock()
 _threads: int | None = None
 
 
 def pool() -> _Pool:
     global _pool
-    if _pool is None or _pool.process != os.getpid():
-        _pool = _Pool()
+    if _pool is None:
+        with _making:
+            if _pool is None:
+                _pool = _Pool()
     return _pool
+
+
+def _after_fork() -> None:
+    global _pool, _making
+    _pool, _making = None, threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+atexit.register(lambda: _pool.stop() if _pool is not None else None)
 
 
 def processors() -> int:
@@ -66,29 +96,41 @@ def get_num_threads() -> int:
     """The threads that kernels use: what `set_num_threads` or NNATOMY_THREADS says, else one for each processor."""
     global _threads
     if _threads is None:
-        given = os.environ.get("NNATOMY_THREADS", "")
-        _threads = _checked(int(given) if given.isdigit() else given) if given else min(processors(), _MOST)
-    return 1 if os.name == "nt" else _threads
+        given = os.environ.get("NNATOMY_THREADS")
+        if given:
+            set_num_threads(_number(int(given) if given.isdecimal() and given.isascii() else given, "NNATOMY_THREADS"))
+        else:
+            set_num_threads(min(processors(), _MOST))
+    return _threads or 1
 
 
 def set_num_threads(threads: int) -> None:
-    """Sets the number of threads for all kernels that run from now on; results are deterministic for a given number."""
+    """Sets the number of threads for all kernels that run from now on; results are deterministic for a given number.
+
+    Raises UserError unless it is a whole number from 1 to 64. On Windows it is 1 always.
+    """
     global _threads
-    _threads = _checked(threads)
+    wanted = _number(threads, "The number of threads")
+    _threads = 1 if os.name == "nt" else wanted
 
 
-def _checked(threads: Any) -> int:
-    if not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= _MOST:
-        raise UserError(f"The number of threads must be a whole number from 1 to {_MOST}. Received {threads!r}; try 1.")
-    return threads
+def _number(given: Any, name: str) -> int:
+    if not isinstance(given, int | np.integer) or isinstance(given, bool) or not 1 <= given <= _MOST:
+        raise UserError(f"{name} must be a whole number from 1 to {_MOST}. Received {given!r}; try 1.")
+    return int(given)
 
 
 def aligned(count: int, dtype: Any) -> np.ndarray[Any, Any]:
     """Zeros that begin on a cache line."""
     kind = np.dtype(dtype)
     raw = np.zeros(count * kind.itemsize + 64, np.uint8)
-    start = -raw.ctypes.data % 64
+    start = -address(raw) % 64
     return raw[start : start + count * kind.itemsize].view(kind)
+
+
+def address(array: np.ndarray[Any, Any]) -> int:
+    """Where an array's first element stands."""
+    return int(array.__array_interface__["data"][0])
 
 
 def number(x: float) -> int:
@@ -107,6 +149,8 @@ class Program:
     def add(self, module: str, name: str, arguments: Iterable[int], parallel: bool = False) -> int:
         """Appends a kernel with its arguments; returns where these begin, so that they can be changed with `patch`."""
         values = [int(v) for v in arguments]
+        if self._code is not None:
+            self.words = self._code[: len(self.words)].tolist()  # with what was patched
         start = len(self.words) + 3
         self.words += [library.address(module, name), len(values) + 3, int(parallel), *values]
         self._code = None
@@ -120,9 +164,9 @@ class Program:
         """Fixes the instructions, ready to run."""
         self._code = aligned(max(len(self.words), 1), np.int64)
         self._code[: len(self.words)] = self.words
-        self._call = aligned(4, np.int64)
         self._parallel = self._any_parallel()
-        self._address = self._code.ctypes.data
+        self._call = np.array([0, address(self._code), len(self.words), 1], np.int64)  # what control.run takes
+        self._call_address = address(self._call)
 
     def _any_parallel(self) -> bool:
         at = 0
@@ -140,17 +184,14 @@ class Program:
             self._code[start : start + len(values)] = values
 
     def run(self) -> None:
-        """Runs all instructions."""
+        """Runs all instructions. One program at a time: others, from other Python threads, wait."""
         if self._code is None:
             self.seal()
-        threads = get_num_threads() if self._parallel else 1
-        p = pool()
-        call = self._call
-        call[0], call[1], call[2], call[3] = p.shared.ctypes.data, self._address, len(self.words), threads
-        if threads == 1:
-            p.run(call.ctypes.data, 0, 1)
-        else:
-            with p.lock:
-                if p.started < threads:
+        p = _pool or pool()
+        with p.lock:
+            if self._parallel:
+                threads = get_num_threads()
+                if len(p.workers) < threads - 1:
                     p.start(threads)
-                p.run(call.ctypes.data, 0, 1)
+                self._call[0], self._call[3] = p.address, threads
+            p.run(self._call_address, 0, 1)
