@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -384,6 +385,24 @@ def test_two_processes_may_fill_one_folder_at_once(tmp_path: Path) -> None:
     assert python(again, NNATOMY_CACHE=str(tmp_path)).stdout == "1.0\n"
 
 
+def test_the_kernel_in_the_documentation_computes_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    page = Path(__file__).parents[2] / "docs" / "kernels.md"
+    lines = page.read_text(encoding="utf-8").partition("## Writing a kernel")[2].splitlines()
+    module = types.ModuleType("nnatomy.backends.fast.kernels.axpy")
+    exec("\n".join(line[4:] for line in lines if line.startswith("    ")), vars(module))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(library._addresses, "axpy.axpy", library._link(compiler.compile_kernel("axpy", "axpy", "axpy"), "axpy"))
+    rng = np.random.default_rng(0)
+    x, y = (machine.aligned(480, np.float32) for _ in range(2))
+    x[:], y[:] = rng.normal(size=(2, 480))
+    expected = y + np.float32(0.3) * x
+    program = machine.Program()
+    program.add("axpy", "axpy", [machine.address(x), machine.address(y), 480, machine.number(0.3)], parallel=True)
+    nn.set_num_threads(3)
+    program.run()
+    np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-7)
+
+
 # What the user is told
 
 
@@ -411,4 +430,4 @@ def test_doctor_tells_of_kernels(compiled: list[str], capsys: pytest.CaptureFixt
     assert main(["doctor", "--json"]) == 0
     found = {check["name"]: check["detail"] for check in json.loads(capsys.readouterr().out)["checks"]}
     assert found["kernels"].startswith("fast, 3 threads, vectors of ")
-    assert "1 compiled kernels" in found["kernel cache"]
+    assert "1 compiled kernel, " in found["kernel cache"]

@@ -120,7 +120,7 @@ def _kernels() -> list[Check]:
         detail = "no folder that only you can write; kernels are compiled anew in each process. Set NNATOMY_CACHE to one"
         return [*found, Check("kernel cache", False, detail, needed=False)]
     sizes = [path.stat().st_size for path in place.glob("*.o")]
-    detail = f"{place}: {len(sizes)} compiled kernels, {sum(sizes) / 2**20:.1f} MiB"
+    detail = f"{place}: {len(sizes)} compiled kernel{'s' * (len(sizes) != 1)}, {sum(sizes) / 2**20:.1f} MiB"
     return [*found, Check("kernel cache", True, detail, needed=False)]
 
 
