@@ -11,7 +11,7 @@ from nnatomy.backends import numpy_reference
 from nnatomy.backends.numpy_reference import *  # noqa: F403
 from nnatomy.backends.numpy_reference import name  # noqa: F401
 
-_KERNELS = ("conv", "conv_input", "conv_weight")
+_KERNELS = ("conv", "conv_input", "conv_weight", "max_pool", "pool_gather", "pool_scatter")
 """Functions whose kernels are worth calling one by one. Others pay only in a plan, where many run without Python between."""
 
 
