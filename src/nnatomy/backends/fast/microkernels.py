@@ -24,15 +24,12 @@ from nnatomy.backends.fast.vectors import (
     _SUFFIX,
     _VEC,
     LANES,
-    REGISTERS,
     _function,
     _mask,
     _splat,
 )  # fmt: skip
 
 _MASK = ir.VectorType(ir.IntType(1), LANES)
-ROWS, VECTORS = (8, 3) if REGISTERS == 32 else (6, 2)
-"""The tile that fills the registers."""
 
 
 @cache

@@ -11,10 +11,10 @@ infinite is NaN; so that it is here too, sums begin with 0 times what is hidden.
 
 from __future__ import annotations
 
-import math
-
+from nnatomy.backends.fast.kernels.attention_blocks import KEYS, PANEL, QUERIES, STEP
 from nnatomy.backends.fast.kernels.mathematics import expf, logf, vexp
-from nnatomy.backends.fast.microkernels import ROWS, tile
+from nnatomy.backends.fast.microkernels import tile
+from nnatomy.backends.fast.processor import ROWS
 from nnatomy.backends.fast.vectors import (
     LANES,
     add,
@@ -38,13 +38,6 @@ from nnatomy.backends.fast.vectors import (
     vmax,
 )
 
-PANEL = 2 * LANES
-_UNIT = math.lcm(PANEL, ROWS)
-KEYS = max(128 // _UNIT, 1) * _UNIT
-"""Keys of a block: whole panels, and whole tiles where keys are rows of a result."""
-QUERIES = 64 // ROWS * ROWS
-STEP = KEYS + LANES
-"""From one row of a block of scores to the next: rows of a power of two would share few places in the cache."""
 INFINITY, NAN = float("inf"), float("nan")
 
 _double, _single = tile(ROWS, 2, packed=False), tile(ROWS, 1, packed=False)

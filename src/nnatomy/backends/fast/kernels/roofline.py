@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from nnatomy.backends.fast.microkernels import ROWS, VECTORS, tile
+from nnatomy.backends.fast.microkernels import tile
+from nnatomy.backends.fast.processor import ROWS, VECTORS
 from nnatomy.backends.fast.vectors import LANES, f32, fma, load, share, splat, store
 
 DEPTH = 128

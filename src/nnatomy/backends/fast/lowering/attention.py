@@ -9,12 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from nnatomy.backends.fast.kernels.attention import PANEL, QUERIES, STEP
+from nnatomy.backends.fast.kernels.attention_blocks import PANEL, QUERIES, STEP
 from nnatomy.backends.fast.lowering import Array, Emitter, Shape, address, lowers, steps
 from nnatomy.backends.fast.lowering.copies import emit_copy
 from nnatomy.backends.fast.machine import number
-from nnatomy.backends.fast.microkernels import ROWS
-from nnatomy.backends.fast.processor import LANES
+from nnatomy.backends.fast.processor import LANES, ROWS
 
 PARALLEL = 400_000
 """Multiply-adds from which threads pay."""
