@@ -103,7 +103,7 @@ def _body(b, args, rows, vectors, packed, indirect):
         b.cbranch(b.icmp_signed(">", depth, none), block, end)
         results.append((start, [zero] * (rows * vectors)))
         b.position_at_end(block)
-        k, a, at = b.phi(_I64), b.phi(A.type), b.phi(step.type if indirect else B.type)
+        k, a, at = b.phi(_I64), b.phi(A.type), b.phi(step.type if indirect else A.type)
         sums = [b.phi(_VEC) for _ in range(rows * vectors)]
         k.add_incoming(depth, start)
         a.add_incoming(A, start)
