@@ -65,8 +65,15 @@ def strided(values):
     return view
 
 
+def cropped(values):
+    """The values as a part of larger images."""
+    return batch_last(np.pad(values, [(0, 0), (0, 0), *[(1, 2)] * (values.ndim - 2)], constant_values=np.nan))[
+        (..., *[slice(1, -2)] * (values.ndim - 2))
+    ]
+
+
 LAYOUTS = {"batch last": batch_last, "as in PyTorch": lambda a: np.ascontiguousarray(a, np.float32), "strided": strided,
-           "backwards": lambda a: batch_last(a[..., ::-1])[..., ::-1]}  # fmt: skip
+           "cropped": cropped, "backwards": lambda a: batch_last(a[..., ::-1])[..., ::-1]}  # fmt: skip
 
 
 def make(shape, layout="batch last", seed=0):
@@ -79,7 +86,7 @@ def calls(case, layout="batch last"):
     how = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
     x, w = make((n, channels, *space), layout), make((outputs, channels // groups, *kernel), "as in PyTorch", 1)
     g = make((n, outputs, *reference.conv_shape(space, kernel, stride, padding, dilation)), layout, 2)
-    if layout in ("strided", "backwards"):
+    if layout in ("strided", "cropped", "backwards"):
         w = LAYOUTS[layout](w)
     yield "conv", (x, w), how
     yield "conv_input", (g, w), how | {"space": space}

@@ -174,12 +174,13 @@ def _steps(x: Array) -> list[int]:
     return found
 
 
-def _images(emitter: Emitter, x: Array) -> Array:
-    """x (batch, channels, *space) as (channels, rows, columns, batch) with examples next to one another: a view or a copy."""
+def _images(emitter: Emitter, x: Array, whole_rows: bool = False) -> Array:
+    """x (batch, channels, *space) as (channels, rows, columns, batch) with examples next to one another (whole_rows: columns
+    too), a view or a copy."""
     if x.ndim == 3:
         x = x[:, :, None, :]
     y = x.transpose(1, 2, 3, 0)
-    if _steps(y)[3] == 1 and all(s >= 0 for s in steps(y)):
+    if _steps(y)[3] == 1 and not (whole_rows and _steps(y)[2] != y.shape[3]):
         return y
     copy = emitter.scratch(y.size, np.float32).reshape(y.shape)
     arguments = [address(x), *_steps(x), *x.shape, address(copy)]
@@ -362,24 +363,28 @@ def cut_weight(
 ) -> tuple[Blocks, int, tuple[int, int]]:
     """The blocks, their channels and the tile for which a weight gradient takes the busiest thread the least time."""
     best, least = None, math.inf
-    for tall, wide, some in itertools.product(_sizes(v.count), _sizes(h.count), _sizes(channels)):
-        block = _block(v, h, n, tall, wide, False)
-        size = block.floats(some)
-        if size > BLOCK and (tall, wide, some) != (1, 1, 1):
+    halves = sorted({up(channels, 1 << i) for i in range(channels.bit_length())})
+    for tall, wide in itertools.product(_sizes(v.count), _sizes(h.count)):
+        length = tall * up(wide * n, LANES)
+        if length * LANES > 2 * FAST // 5 and (tall, wide) != (1, 1):
             continue
-        items = groups * up(v.count, tall) * up(h.count, wide) * up(channels, some)
-        rounds = max(up(items, threads), items / threads)
-        length = tall * -(-wide * n // LANES)
-        depth = some * len(v.taps) * len(h.taps)
-        for r, c in tiles.WEIGHT:
-            count = up(outputs, r) * up(depth, c)
-            strips = length * LANES * outputs * 0.1  # g is read once for a block
-            held = length * LANES * (r + c * len(h.residues) / len(h.taps))  # what a tile reads should stay in the L1 cache
-            slower = 1 + 0.5 * min(max(held / FAST - 1, 0), 2) + (0.8 if size + length * LANES * outputs > LARGE else 0)
-            cost = count * (length * max(r * c / 2, (r + c) / 2 + 1) * slower + r * c * 3 + 10 * tall + 50)
-            cost += size * 0.2 + strips + 200
-            if cost * rounds < least:
-                best, least = (block, some, (r, c)), cost * rounds
+        block = _block(v, h, n, tall, wide, False)
+        for some in halves:
+            size = block.floats(some)
+            if size > BLOCK and (tall, wide, some) != (1, 1, 1):
+                continue
+            items = groups * up(v.count, tall) * up(h.count, wide) * up(channels, some)
+            rounds = max(up(items, threads), items / threads)
+            depth = some * len(v.taps) * len(h.taps)
+            for r, c in tiles.WEIGHT:
+                count = up(outputs, r) * up(depth, c)
+                strips = length * LANES * outputs * 0.1  # g is read once for a block
+                held = length * LANES * (r + c * len(h.residues) / len(h.taps))  # what a tile reads should stay in the L1 cache
+                slower = 1 + 0.5 * min(max(held / FAST - 1, 0), 2) + (0.8 if size + length * LANES * outputs > LARGE else 0)
+                cost = count * (length * max(r * c / 2, (r + c) / 2 + 1) * slower + r * c * 3 + 10 * tall + 50)
+                cost += size * 0.2 + strips + 200
+                if cost * rounds < least:
+                    best, least = (block, some, (r, c)), cost * rounds
     assert best is not None
     return best
 
@@ -393,10 +398,8 @@ def conv_weight(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], ho
     x, g, y = args[0], args[1], outs[0]
     if not _supported(x, g, y) or not y.flags.c_contiguous:
         return False
-    image, gradient = _images(emitter, x), _images(emitter, g)
+    image, gradient = _images(emitter, x), _images(emitter, g, whole_rows=True)
     n, groups = image.shape[3], how["groups"]
-    if _steps(gradient)[2] != n:
-        return False
     channels, outputs = image.shape[0] // groups, gradient.shape[0] // groups
     v, h = _axes(forward_axis, image.shape[1:3], _plane(how["kernel"], 1), how)
     threads = emitter.threads
