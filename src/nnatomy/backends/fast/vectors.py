@@ -207,6 +207,19 @@ def copy_memory(context, target, source, count):
 
 
 @intrinsic
+def prefetch(context, pointer, offset):
+    """Has the cache line of pointer[offset] brought near. The address need not be one that can be read."""
+
+    def code(ctx, b, sig, args):
+        where = b.bitcast(b.gep(args[0], [args[1]]), ir.IntType(8).as_pointer())
+        fn = _function(b, "llvm.prefetch.p0", ir.VoidType(), where.type, _I32, _I32, _I32)
+        b.call(fn, [where, ir.Constant(_I32, 0), ir.Constant(_I32, 3), ir.Constant(_I32, 1)])  # to read, into all caches, data
+        return ctx.get_dummy_value()
+
+    return types.void(_F32P, types.int64), code
+
+
+@intrinsic
 def splat(context, x):
     """The float32 x in every lane."""
     return vector(types.float32), lambda ctx, b, sig, args: _splat(b, args[0])

@@ -18,16 +18,21 @@ from nnatomy.backends.fast.microkernels import tile
 from nnatomy.backends.fast.vectors import (
     LANES,
     REGISTERS,
+    add,
     f32,
+    fma,
     inner,
     is_less,
     load,
     load_part,
+    multiply,
+    prefetch,
     select,
     share,
     splat,
     store,
     store_part,
+    subtract,
     transpose,
     vmax,
 )
@@ -37,6 +42,8 @@ WIDTH = VECTORS * LANES
 """Columns of a panel of W_hh for the way back, and of the plain layer's for the way forward."""
 DEPTH = 128
 """Rows of such a panel that are read for all examples before the next: they stay in the first cache."""
+COLUMNS = 512
+"""Columns of the gates' gradients that are copied at a time for the gradient of W_hh: with DEPTH, half of a second cache."""
 RELU = 1
 
 
@@ -46,24 +53,43 @@ def _strip(vectors):
     largest, four, two, one = (tile(rows, vectors, packed=False) for rows in (most, min(most, 4), 2, 1))
 
     @inner
-    def strip(rows, depth, A, step_i, B, C, row_step, add):
+    def strip(rows, depth, A, step_i, step_k, B, C, row_step, more):
         step = vectors * LANES
         while rows >= most:
-            largest(depth, f32(A), step_i, 1, f32(B), step, f32(C), row_step, LANES, add)
+            largest(depth, f32(A), step_i, step_k, f32(B), step, f32(C), row_step, LANES, more)
             A, C, rows = A + 4 * most * step_i, C + 4 * most * row_step, rows - most
         if rows & 4:
-            four(depth, f32(A), step_i, 1, f32(B), step, f32(C), row_step, LANES, add)
+            four(depth, f32(A), step_i, step_k, f32(B), step, f32(C), row_step, LANES, more)
             A, C = A + 16 * step_i, C + 16 * row_step
         if rows & 2:
-            two(depth, f32(A), step_i, 1, f32(B), step, f32(C), row_step, LANES, add)
+            two(depth, f32(A), step_i, step_k, f32(B), step, f32(C), row_step, LANES, more)
             A, C = A + 8 * step_i, C + 8 * row_step
         if rows & 1:
-            one(depth, f32(A), step_i, 1, f32(B), step, f32(C), row_step, LANES, add)
+            one(depth, f32(A), step_i, step_k, f32(B), step, f32(C), row_step, LANES, more)
 
     return strip
 
 
 _four_gates, _three_gates, _panel = _strip(4), _strip(3), _strip(VECTORS)
+
+
+@inner
+def _slope(y):
+    """The derivative of the sigmoid, from its value."""
+    return multiply(y, subtract(1.0, y))
+
+
+@inner
+def _tanh_slope(y):
+    """The derivative of tanh, from its value."""
+    return fma(multiply(y, -1.0), y, 1.0)
+
+
+@inner
+def _prefetch(p, offset, count, step):
+    """Rows of one example's gates lie far from the next one's where the batch is the first axis: memory is asked in advance."""
+    for k in range(count):
+        prefetch(p, offset + k * step)
 
 
 @inner
@@ -128,40 +154,45 @@ def unpacked(a, thread, threads):
                 store(to, j, load_part(at, j, n) if n else splat(0.0))
 
 
-def add_up(a, thread, threads):
-    """out (gates, units) = the sums of the threads, in their order.
+def weights(a, thread, threads):
+    """W's gradient = D^T H: D (examples x steps, gates x units), H the states before. b_hh's: the sum of D's rows.
 
-    a: sums, from thread to thread, how many, gates, units, out.
+    a: D, its row step, columns, H in panels, rows, panels, gradient of W, its row step, gradient of b_hh, scratch,
+    stride: DEPTH x COLUMNS.
     """
-    units, out = a[4], f32(a[5])
-    for g in range(a[3]):
-        for u in range(units):
-            s = f32(a[0])[g * _up(units) + u]
-            for i in range(1, a[2]):
-                s += f32(a[0] + 4 * i * a[1])[g * _up(units) + u]
-            out[g * units + u] = s
+    row_step, rows, panels = a[1], a[4], a[5]
+    first, end = share(a[2], LANES, thread, threads)
+    copy = a[9] + 4 * thread * a[10]
+    for left in range(first, end, COLUMNS):
+        columns = min(COLUMNS, end - left)
+        bias = f32(a[8] + 4 * left)
+        for j in range(columns):
+            bias[j] = 0.0
+        for top in range(0, rows, DEPTH):
+            depth = min(DEPTH, rows - top)
+            for k in range(depth):
+                at = f32(a[0] + 4 * ((top + k) * row_step + left))
+                for j in range(0, columns, LANES):
+                    n = min(LANES, columns - j)
+                    value = load_part(at, j, n)
+                    store(f32(copy + 4 * (j * DEPTH + k * LANES)), 0, value)
+                    store_part(bias, j, add(load_part(bias, j, n), value), n)
+            for j in range(0, columns, LANES):
+                for p in range(panels):
+                    _panel(min(LANES, columns - j), depth, copy + 4 * j * DEPTH, 1, LANES, a[3] + 4 * (p * rows + top) * WIDTH,
+                           a[6] + 4 * ((left + j) * a[7] + p * WIDTH), a[7], top)  # fmt: skip
 
 
 @inner
-def _add_rows(sums, d, rows, columns):
-    """sums += the rows of d."""
-    for u in range(0, columns, LANES):
-        s = load(f32(sums), u)
-        for r in range(rows):
-            s = s + load(f32(d + 4 * r * columns), u)
-        store(f32(sums), u, s)
-
-
-@inner
-def _times_weights(rows, d, d_step, gates, units, panels, dh, dh_step, add):
+def _times_weights(rows, d, d_step, gates, units, panels, dh, dh_step, more):
     """dh (+)= d W: d (rows, gates x padded units), W in panels, dh (rows, units padded to whole panels)."""
     width = _up(units)
     for p in range((units + WIDTH - 1) // WIDTH):
         for g in range(gates):
             for k in range(0, units, DEPTH):
                 panel = panels + 4 * ((p * gates + g) * units + k) * WIDTH
-                _panel(rows, min(DEPTH, units - k), d + 4 * (g * width + k), d_step, panel, dh + 4 * p * WIDTH, dh_step,
-                       add + g + k > 0)  # fmt: skip
+                _panel(rows, min(DEPTH, units - k), d + 4 * (g * width + k), d_step, 1, panel, dh + 4 * p * WIDTH, dh_step,
+                       more + g + k > 0)  # fmt: skip
 
 
 def lstm(a, thread, threads):
@@ -184,7 +215,8 @@ def lstm(a, thread, threads):
     for t in range(a[21]):
         before, after = h + 4 * (t % 2) * rows * width, h + 4 * ((t + 1) % 2) * rows * width
         for j in range(blocks):
-            _four_gates(rows, units, before, width, a[7] + 16 * j * units * LANES, sums + 16 * j * rows * LANES, 4 * LANES, 0)
+            panel = a[7] + 16 * j * units * LANES
+            _four_gates(rows, units, before, width, 1, panel, sums + 16 * j * rows * LANES, 4 * LANES, 0)
         for r in range(rows):
             x, y = f32(a[0] + 4 * ((first + r) * a[1] + t * a[2])), f32(a[9] + 4 * ((first + r) * a[10] + t * a[11]))
             kept, cells = a[12] + 4 * ((first + r) * a[13] + t * a[14]), a[15] + 4 * ((first + r) * a[16] + t * a[17])
@@ -192,20 +224,25 @@ def lstm(a, thread, threads):
                 u = j * LANES
                 n = min(LANES, units - u)
                 s = f32(sums + 16 * (j * rows + r) * LANES)
-                i, f = load(s, 0) + load_part(x, u, n), load(s, LANES) + load_part(x, units + u, n)
-                g, o = load(s, 2 * LANES) + load_part(x, 2 * units + u, n), load(s, 3 * LANES) + load_part(x, 3 * units + u, n)
+                i, f = add(load(s, 0), load_part(x, u, n)), add(load(s, LANES), load_part(x, units + u, n))
+                g = add(load(s, 2 * LANES), load_part(x, 2 * units + u, n))
+                o = add(load(s, 3 * LANES), load_part(x, 3 * units + u, n))
                 if a[8] != 0:
                     b = f32(a[8] + 4 * u)
-                    i, f = i + load_part(b, 0, n), f + load_part(b, units, n)
-                    g, o = g + load_part(b, 2 * units, n), o + load_part(b, 3 * units, n)
+                    i, f = add(i, load_part(b, 0, n)), add(f, load_part(b, units, n))
+                    g, o = add(g, load_part(b, 2 * units, n)), add(o, load_part(b, 3 * units, n))
+                _prefetch(x, a[1] + u, 4, units)
+                _prefetch(y, a[10] + u, 1, units)
                 i, f, g, o = vsigmoid(i), vsigmoid(f), vtanh(g), vsigmoid(o)
                 cell = f32(c + 4 * (r * width + u))
-                new = f * load(cell, 0) + i * g
+                new = fma(f, load(cell, 0), multiply(i, g))
                 store(cell, 0, new)
-                out = o * vtanh(new)
+                out = multiply(o, vtanh(new))
                 store(f32(after + 4 * (r * width + u)), 0, out)
                 store_part(y, u, out, n)
                 if a[12] != 0:
+                    _prefetch(f32(kept), a[13] + u, 4, units)
+                    _prefetch(f32(cells), a[16] + u, 1, units)
                     store_part(f32(kept), u, i, n)
                     store_part(f32(kept), units + u, f, n)
                     store_part(f32(kept), 2 * units + u, g, n)
@@ -216,27 +253,24 @@ def lstm(a, thread, threads):
 
 
 def lstm_back(a, thread, threads):
-    """The gradients of `lstm`, last step first: of x_gates, h0 and c0; what h was before each step; the thread's sums for b_hh.
+    """The gradients of `lstm`, last step first: of x_gates, h0 and c0; what h was before each step.
 
     a: 0 gradient of y 1-2 its steps  3 of the last h 4 its row step  5 of the last c 6 its row step  7 gates 8-9 their steps
     10 cells 11-12 their steps  13 y 14-15 its steps  16 h0 17 its row step  18 c0 19 its row step  20 panels
-    21 gradient of x_gates 22-23 its steps  24 of h0  25 of c0  26 states before 27-28 their steps
-    29 sums for b_hh 30 from thread to thread  31 batch 32 steps 33 units
-    34 scratch 35 stride: rows x (5 padded units + units padded to WIDTH).
+    21 gradient of x_gates 22-23 its steps  24 of h0  25 of c0  26 states before, in panels 27-28 their steps
+    29 batch 30 steps 31 units  32 scratch 33 stride: rows x (5 padded units + units padded to WIDTH).
     """
-    units, steps = a[33], a[32]
-    first, end = share(a[31], 1, thread, threads)
+    units, steps = a[31], a[30]
+    first, end = share(a[29], 1, thread, threads)
     rows, width, wide = end - first, _up(units), (units + WIDTH - 1) // WIDTH * WIDTH
-    sums = a[29] + 4 * thread * a[30]
-    _clear(sums, 4 * width)
     if rows <= 0:
         return
-    d = a[34] + 4 * thread * a[35]
+    d = a[32] + 4 * thread * a[33]
+    next_panel = a[29] * steps * WIDTH
     dc = d + 16 * rows * width
     dh = dc + 4 * rows * width
     _copy(dh, wide, a[3] + 4 * first * a[4], a[4], rows, units)
     _copy(dc, width, a[5] + 4 * first * a[6], a[6], rows, units)
-    one = splat(1.0)
     for t in range(steps - 1, -1, -1):
         for r in range(rows):
             e = first + r
@@ -244,18 +278,23 @@ def lstm_back(a, thread, threads):
             cells, g_y = a[10] + 4 * (e * a[11] + t * a[12]), f32(a[0] + 4 * (e * a[1] + t * a[2]))
             c_before = f32(cells - 4 * a[12] if t else a[18] + 4 * e * a[19])
             h_before = f32(a[13] + 4 * (e * a[14] + (t - 1) * a[15]) if t else a[16] + 4 * e * a[17])
-            before = f32(a[26] + 4 * (e * a[27] + t * a[28]))
+            before = a[26] + 4 * (e * a[27] + t * a[28])
             local = f32(d + 16 * r * width)
             for u in range(0, units, LANES):
                 n = min(LANES, units - u)
                 i, f = load_part(kept, u, n), load_part(kept, units + u, n)
                 g, o = load_part(kept, 2 * units + u, n), load_part(kept, 3 * units + u, n)
+                _prefetch(kept, a[8] + u, 4, units)
+                _prefetch(dx, a[22] + u, 4, units)
+                _prefetch(c_before, a[11] + u, 1, units)
+                _prefetch(h_before, a[14] + u, 1, units)
+                _prefetch(g_y, a[1] + u, 1, units)
                 tanh_c = vtanh(load_part(f32(cells), u, n))
-                out = load(f32(dh + 4 * r * wide), u) + load_part(g_y, u, n)
-                new = load(f32(dc + 4 * r * width), u) + out * o * (one - tanh_c * tanh_c)
-                d_i, d_f = new * g * i * (one - i), new * load_part(c_before, u, n) * f * (one - f)
-                d_g, d_o = new * i * (one - g * g), out * tanh_c * o * (one - o)
-                store(f32(dc + 4 * r * width), u, new * f)
+                out = add(load(f32(dh + 4 * r * wide), u), load_part(g_y, u, n))
+                new = fma(multiply(out, o), _tanh_slope(tanh_c), load(f32(dc + 4 * r * width), u))
+                d_i, d_f = multiply(new, multiply(g, _slope(i))), multiply(new, multiply(load_part(c_before, u, n), _slope(f)))
+                d_g, d_o = multiply(new, multiply(i, _tanh_slope(g))), multiply(out, multiply(tanh_c, _slope(o)))
+                store(f32(dc + 4 * r * width), u, multiply(new, f))
                 store(local, u, d_i)
                 store(local, width + u, d_f)
                 store(local, 2 * width + u, d_g)
@@ -264,8 +303,7 @@ def lstm_back(a, thread, threads):
                 store_part(dx, units + u, d_f, n)
                 store_part(dx, 2 * units + u, d_g, n)
                 store_part(dx, 3 * units + u, d_o, n)
-                store_part(before, u, load_part(h_before, u, n), n)
-        _add_rows(sums, d, rows, 4 * width)
+                store_part(f32(before + 4 * (u // WIDTH) * next_panel), u % WIDTH, load_part(h_before, u, n), n)
         _times_weights(rows, d, 4 * width, 4, units, a[20], dh, wide, 0)
     _copy(a[24] + 4 * first * units, units, dh, wide, rows, units)
     _copy(a[25] + 4 * first * units, units, dc, width, rows, units)
@@ -289,7 +327,8 @@ def gru(a, thread, threads):
     for t in range(a[18]):
         before, after = h + 4 * (t % 2) * rows * width, h + 4 * ((t + 1) % 2) * rows * width
         for j in range(width // LANES):
-            _three_gates(rows, units, before, width, a[5] + 12 * j * units * LANES, sums + 12 * j * rows * LANES, 3 * LANES, 0)
+            panel = a[5] + 12 * j * units * LANES
+            _three_gates(rows, units, before, width, 1, panel, sums + 12 * j * rows * LANES, 3 * LANES, 0)
         for i in range(rows):
             x, y = f32(a[0] + 4 * ((first + i) * a[1] + t * a[2])), f32(a[7] + 4 * ((first + i) * a[8] + t * a[9]))
             kept, inner = a[10] + 4 * ((first + i) * a[11] + t * a[12]), a[13] + 4 * ((first + i) * a[14] + t * a[15])
@@ -297,17 +336,22 @@ def gru(a, thread, threads):
                 u = j * LANES
                 m = min(LANES, units - u)
                 s = f32(sums + 12 * (j * rows + i) * LANES)
-                r, z = load(s, 0) + load_part(x, u, m), load(s, LANES) + load_part(x, units + u, m)
+                r, z = add(load(s, 0), load_part(x, u, m)), add(load(s, LANES), load_part(x, units + u, m))
                 s_n = load(s, 2 * LANES)
                 if a[6] != 0:
                     b = f32(a[6] + 4 * u)
-                    r, z, s_n = r + load_part(b, 0, m), z + load_part(b, units, m), s_n + load_part(b, 2 * units, m)
+                    r, z = add(r, load_part(b, 0, m)), add(z, load_part(b, units, m))
+                    s_n = add(s_n, load_part(b, 2 * units, m))
+                _prefetch(x, a[1] + u, 3, units)
+                _prefetch(y, a[8] + u, 1, units)
                 r, z = vsigmoid(r), vsigmoid(z)
-                n = vtanh(load_part(x, 2 * units + u, m) + r * s_n)
-                out = n + z * (load(f32(before + 4 * (i * width + u)), 0) - n)
+                n = vtanh(fma(r, s_n, load_part(x, 2 * units + u, m)))
+                out = fma(z, subtract(load(f32(before + 4 * (i * width + u)), 0), n), n)
                 store(f32(after + 4 * (i * width + u)), 0, out)
                 store_part(y, u, out, m)
                 if a[10] != 0:
+                    _prefetch(f32(kept), a[11] + u, 3, units)
+                    _prefetch(f32(inner), a[14] + u, 1, units)
                     store_part(f32(kept), u, r, m)
                     store_part(f32(kept), units + u, z, m)
                     store_part(f32(kept), 2 * units + u, n, m)
@@ -316,42 +360,47 @@ def gru(a, thread, threads):
 
 
 def gru_back(a, thread, threads):
-    """The gradients of `gru`, last step first: of x_gates, h0 and s_n; what h was before; the thread's sums for b_hh.
+    """The gradients of `gru`, last step first: of x_gates, h0 and s_n; what h was before each step.
 
     a: 0 gradient of y 1-2 its steps  3 of the last h 4 its row step  5 gates 6-7 their steps  8 s_n 9-10 its steps
     11 y 12-13 its steps  14 h0 15 its row step  16 panels
-    17 gradient of x_gates 18-19 its steps  20 of h0  21 of s_n 22-23 its steps  24 states before 25-26 their steps
-    27 sums for b_hh 28 from thread to thread  29 batch 30 steps 31 units
-    32 scratch 33 stride: rows x (3 padded units + units padded to WIDTH).
+    17 gradient of x_gates 18-19 its steps  20 of h0  21 of s_n 22-23 its steps
+    24 states before, in panels 25-26 their steps
+    27 batch 28 steps 29 units  30 scratch 31 stride: rows x (3 padded units + units padded to WIDTH).
     """
-    units, steps = a[31], a[30]
-    first, end = share(a[29], 1, thread, threads)
+    units, steps = a[29], a[28]
+    first, end = share(a[27], 1, thread, threads)
     rows, width, wide = end - first, _up(units), (units + WIDTH - 1) // WIDTH * WIDTH
-    sums = a[27] + 4 * thread * a[28]
-    _clear(sums, 3 * width)
     if rows <= 0:
         return
-    d = a[32] + 4 * thread * a[33]
+    d = a[30] + 4 * thread * a[31]
+    next_panel = a[27] * steps * WIDTH
     dh = d + 12 * rows * width
     _clear(dh, rows * wide)
     _copy(dh, wide, a[3] + 4 * first * a[4], a[4], rows, units)
-    one = splat(1.0)
     for t in range(steps - 1, -1, -1):
         for i in range(rows):
             e = first + i
             kept, dx = f32(a[5] + 4 * (e * a[6] + t * a[7])), f32(a[17] + 4 * (e * a[18] + t * a[19]))
             inner, d_inner = f32(a[8] + 4 * (e * a[9] + t * a[10])), f32(a[21] + 4 * (e * a[22] + t * a[23]))
             h_before = f32(a[11] + 4 * (e * a[12] + (t - 1) * a[13]) if t else a[14] + 4 * e * a[15])
-            before, g_y = f32(a[24] + 4 * (e * a[25] + t * a[26])), f32(a[0] + 4 * (e * a[1] + t * a[2]))
+            before, g_y = a[24] + 4 * (e * a[25] + t * a[26]), f32(a[0] + 4 * (e * a[1] + t * a[2]))
             local, state = f32(d + 12 * i * width), f32(dh + 4 * i * wide)
             for u in range(0, units, LANES):
                 m = min(LANES, units - u)
+                _prefetch(kept, a[6] + u, 3, units)
+                _prefetch(dx, a[18] + u, 3, units)
+                _prefetch(inner, a[9] + u, 1, units)
+                _prefetch(d_inner, a[22] + u, 1, units)
+                _prefetch(h_before, a[12] + u, 1, units)
+                _prefetch(g_y, a[1] + u, 1, units)
                 r, z, n = load_part(kept, u, m), load_part(kept, units + u, m), load_part(kept, 2 * units + u, m)
                 s_n, h = load_part(inner, u, m), load_part(h_before, u, m)
-                out = load(state, u) + load_part(g_y, u, m)
-                store(state, u, out * z)
-                d_n = out * (one - z) * (one - n * n)
-                d_z, d_r, d_s = out * (h - n) * z * (one - z), d_n * s_n * r * (one - r), d_n * r
+                out = add(load(state, u), load_part(g_y, u, m))
+                store(state, u, multiply(out, z))
+                d_n = multiply(out, multiply(subtract(1.0, z), _tanh_slope(n)))
+                d_z = multiply(out, multiply(subtract(h, n), _slope(z)))
+                d_r, d_s = multiply(d_n, multiply(s_n, _slope(r))), multiply(d_n, r)
                 store(local, u, d_r)
                 store(local, width + u, d_z)
                 store(local, 2 * width + u, d_s)
@@ -359,8 +408,7 @@ def gru_back(a, thread, threads):
                 store_part(dx, units + u, d_z, m)
                 store_part(dx, 2 * units + u, d_n, m)
                 store_part(d_inner, u, d_s, m)
-                store_part(before, u, h, m)
-        _add_rows(sums, d, rows, 3 * width)
+                store_part(f32(before + 4 * (u // WIDTH) * next_panel), u % WIDTH, h, m)
         _times_weights(rows, d, 3 * width, 3, units, a[16], dh, wide, 1)
     _copy(a[20] + 4 * first * units, units, dh, wide, rows, units)
 
@@ -382,14 +430,14 @@ def rnn(a, thread, threads):
     for t in range(a[12]):
         before, after = h + 4 * (t % 2) * rows * width, h + 4 * ((t + 1) % 2) * rows * width
         for p in range(0, units, WIDTH):
-            _panel(rows, units, before, width, a[5] + 4 * p * units, sums + 4 * p, wide, 0)
+            _panel(rows, units, before, width, 1, a[5] + 4 * p * units, sums + 4 * p, wide, 0)
         for r in range(rows):
             x, y = f32(a[0] + 4 * ((first + r) * a[1] + t * a[2])), f32(a[7] + 4 * ((first + r) * a[8] + t * a[9]))
             for u in range(0, units, LANES):
                 n = min(LANES, units - u)
-                out = load(f32(sums + 4 * r * wide), u) + load_part(x, u, n)
+                out = add(load(f32(sums + 4 * r * wide), u), load_part(x, u, n))
                 if a[6] != 0:
-                    out = out + load_part(f32(a[6]), u, n)
+                    out = add(out, load_part(f32(a[6]), u, n))
                 out = vmax(out, splat(0.0)) if a[14] == RELU else vtanh(out)
                 store(f32(after + 4 * (r * width + u)), 0, out)
                 store_part(y, u, out, n)
@@ -397,38 +445,34 @@ def rnn(a, thread, threads):
 
 
 def rnn_back(a, thread, threads):
-    """The gradients of `rnn`, last step first: of x_gates and h0; what h was before each step; the thread's sums for b_hh.
+    """The gradients of `rnn`, last step first: of x_gates and h0; what h was before each step.
 
     a: 0 gradient of y 1-2 its steps  3 of the last h 4 its row step  5 y 6-7 its steps  8 h0 9 its row step  10 panels
-    11 gradient of x_gates 12-13 its steps  14 of h0  15 states before 16-17 their steps
-    18 sums for b_hh 19 from thread to thread  20 batch 21 steps 22 units  23 RELU or 0
-    24 scratch 25 stride: rows x (padded units + units padded to WIDTH).
+    11 gradient of x_gates 12-13 its steps  14 of h0  15 states before, in panels 16-17 their steps
+    18 batch 19 steps 20 units  21 RELU or 0  22 scratch 23 stride: rows x (padded units + units padded to WIDTH).
     """
-    units, steps = a[22], a[21]
-    first, end = share(a[20], 1, thread, threads)
+    units, steps = a[20], a[19]
+    first, end = share(a[18], 1, thread, threads)
     rows, width, wide = end - first, _up(units), (units + WIDTH - 1) // WIDTH * WIDTH
-    sums = a[18] + 4 * thread * a[19]
-    _clear(sums, width)
     if rows <= 0:
         return
-    d = a[24] + 4 * thread * a[25]
+    d = a[22] + 4 * thread * a[23]
+    next_panel = a[18] * steps * WIDTH
     dh = d + 4 * rows * width
     _copy(dh, wide, a[3] + 4 * first * a[4], a[4], rows, units)
-    one, zero = splat(1.0), splat(0.0)
     for t in range(steps - 1, -1, -1):
         for r in range(rows):
             e = first + r
             y, dx = a[5] + 4 * (e * a[6] + t * a[7]), f32(a[11] + 4 * (e * a[12] + t * a[13]))
             h_before = f32(y - 4 * a[7] if t else a[8] + 4 * e * a[9])
-            before, g_y = f32(a[15] + 4 * (e * a[16] + t * a[17])), f32(a[0] + 4 * (e * a[1] + t * a[2]))
+            before, g_y = a[15] + 4 * (e * a[16] + t * a[17]), f32(a[0] + 4 * (e * a[1] + t * a[2]))
             for u in range(0, units, LANES):
                 n = min(LANES, units - u)
                 h = load_part(f32(y), u, n)
-                out = load(f32(dh + 4 * r * wide), u) + load_part(g_y, u, n)
-                out = out * (select(is_less(zero, h), one, zero) if a[23] == RELU else one - h * h)
+                out = add(load(f32(dh + 4 * r * wide), u), load_part(g_y, u, n))
+                out = multiply(out, select(is_less(0.0, h), 1.0, splat(0.0)) if a[21] == RELU else _tanh_slope(h))
                 store(f32(d + 4 * r * width), u, out)
                 store_part(dx, u, out, n)
-                store_part(before, u, load_part(h_before, u, n), n)
-        _add_rows(sums, d, rows, width)
+                store_part(f32(before + 4 * (u // WIDTH) * next_panel), u % WIDTH, load_part(h_before, u, n), n)
         _times_weights(rows, d, width, 1, units, a[10], dh, wide, 0)
     _copy(a[14] + 4 * first * units, units, dh, wide, rows, units)

@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from nnatomy.backends.fast.lowering import Array, Emitter, Shape, address, find, lowers, steps
+from nnatomy.backends.fast.lowering import Array, Emitter, Shape, address, lowers, steps
 from nnatomy.backends.fast.lowering.copies import emit_copy
 from nnatomy.backends.fast.processor import LANES, REGISTERS
 
 WIDTH = (4 if REGISTERS == 32 else 2) * LANES
-"""Columns of a panel of the way back: kernels/recurrent.py's."""
+"""Columns of a panel of W_hh on the way back, and of the states before each step: kernels/recurrent.py's."""
+DEPTH, COLUMNS = 128, 512
+"""Its block of the gates' gradients in the product for the gradient of W_hh."""
 PARALLEL = 2e6
 """Floating-point operations from which a second thread is worth a meeting."""
 PACKED = 50_000
@@ -65,8 +67,9 @@ def _by_step(a: Array) -> Array:
 
 
 def _states_before(emitter: Emitter, y: Array) -> Array:
-    """Room for one value of each unit at each step, placed as y is."""
-    return emitter.scratch(y.size).reshape(y.shape)
+    """Room for what h is before each step, with axes as y has them, in panels of WIDTH units."""
+    panels = -(-y.shape[2] // WIDTH)
+    return emitter.scratch(panels * y.shape[0] * y.shape[1] * WIDTH).reshape(panels, *y.shape[:2], WIDTH)
 
 
 def _row(a: Array) -> tuple[int, int]:
@@ -108,19 +111,21 @@ def _backward_panels(emitter: Emitter, w: Array) -> int:
     return address(out)
 
 
-def _weights(emitter: Emitter, parts: Sequence[Array], before: Array, dw: Array, db: Array, sums: Array, threads: int) -> bool:
-    """dw = the gates' gradients, side by side, times the states before, over all steps; db = the threads' sums."""
-    units, first = dw.shape[1], 0
-    gates = len(db) // units
-    states = before.reshape(-1, units)
-    emitter.add("recurrent", "add_up", (address(sums), gates * _up(units), threads, gates, units, address(db)))
-    product = find("matmul")
+def _weights(emitter: Emitter, parts: Sequence[Array], before: Array, dw: Array, db: Array, threads: int) -> None:
+    """dw = the gates' gradients, side by side, times the states before, over all steps; db = their sums."""
+    units, panels, first = dw.shape[1], len(before), 0
+    whole = dw if units % WIDTH == 0 else emitter.scratch(len(dw) * panels * WIDTH).reshape(len(dw), -1)
+    stride = DEPTH * COLUMNS
+    scratch = emitter.scratch(stride * threads)
     for part in parts:
-        rows = dw[first : first + part.shape[1]]
-        if product is None or not product.emit(emitter, [rows], (part.T, states), {}):
-            return False
-        first += part.shape[1]
-    return True
+        rows, columns = part.shape
+        emitter.add("recurrent", "weights", (
+            *_row(part), columns, address(before), rows, panels, *_row(whole[first:]), address(db[first:]),
+            address(scratch), stride,
+        ), threads > 1)  # fmt: skip
+        first += columns
+    if whole is not dw:
+        emit_copy(emitter, whole[:, :units], dw)
 
 
 def _results(args: Args, *kept: int, states: int, keep: bool) -> list[tuple[Shape, Any]]:
@@ -182,14 +187,15 @@ def lstm_scan_vjp(emitter: Emitter, outs: Sequence[Array], args: Args, kwargs: K
     dx, dh, dc, dw, db = outs
     (batch, count), units = _extent(y, kwargs), w.shape[1]
     threads = _threads(emitter, dx, units)
-    before, sums = _states_before(emitter, y), emitter.scratch(4 * _up(units) * threads)
+    before = _states_before(emitter, y)
     emitter.add("recurrent", "lstm_back", (
         *_placed(g_y, kwargs), *_row(g_h), *_row(g_c), *_placed(gates, kwargs), *_placed(cells, kwargs), *_placed(y, kwargs),
         *_row(h0), *_row(c0), _backward_panels(emitter, w), *_placed(dx, kwargs), address(dh), address(dc),
-        *_placed(before, kwargs), address(sums), 4 * _up(units), batch, count, units,
+        *_placed(before[0], kwargs), batch, count, units,
         *_scratch(emitter, threads, batch, 5 * _up(units) + _up(units, WIDTH)),
     ), threads > 1)  # fmt: skip
-    return _weights(emitter, [_by_step(dx)], before, dw, db, sums, threads)
+    _weights(emitter, [_by_step(dx)], before, dw, db, threads)
+    return True
 
 
 @lowers(
@@ -228,15 +234,15 @@ def gru_scan_vjp(emitter: Emitter, outs: Sequence[Array], args: Args, kwargs: Kw
     dx, dh, dw, db = outs
     (batch, count), units = _extent(y, kwargs), w.shape[1]
     threads = _threads(emitter, dx, units)
-    before, d_inner = _states_before(emitter, y), _states_before(emitter, y)
-    sums = emitter.scratch(3 * _up(units) * threads)
+    before, d_inner = _states_before(emitter, y), emitter.scratch(y.size).reshape(y.shape)
     emitter.add("recurrent", "gru_back", (
         *_placed(g_y, kwargs), *_row(g_h), *_placed(gates, kwargs), *_placed(inner, kwargs), *_placed(y, kwargs),
         *_row(h0), _backward_panels(emitter, w), *_placed(dx, kwargs), address(dh), *_placed(d_inner, kwargs),
-        *_placed(before, kwargs), address(sums), 3 * _up(units), batch, count, units,
+        *_placed(before[0], kwargs), batch, count, units,
         *_scratch(emitter, threads, batch, 3 * _up(units) + _up(units, WIDTH)),
     ), threads > 1)  # fmt: skip
-    return _weights(emitter, [_by_step(dx)[:, : 2 * units], _by_step(d_inner)], before, dw, db, sums, threads)
+    _weights(emitter, [_by_step(dx)[:, : 2 * units], _by_step(d_inner)], before, dw, db, threads)
+    return True
 
 
 @lowers("rnn_scan", outputs=lambda args, kwargs: _results(args, states=1, keep=False), work=_forward_work)
@@ -271,10 +277,11 @@ def rnn_scan_vjp(emitter: Emitter, outs: Sequence[Array], args: Args, kwargs: Kw
     dx, dh, dw, db = outs
     (batch, count), units = _extent(y, kwargs), w.shape[1]
     threads = _threads(emitter, dx, units)
-    before, sums = _states_before(emitter, y), emitter.scratch(_up(units) * threads)
+    before = _states_before(emitter, y)
     emitter.add("recurrent", "rnn_back", (
         *_placed(g_y, kwargs), *_row(g_h), *_placed(y, kwargs), *_row(h0), _backward_panels(emitter, w),
-        *_placed(dx, kwargs), address(dh), *_placed(before, kwargs), address(sums), _up(units), batch, count, units,
+        *_placed(dx, kwargs), address(dh), *_placed(before[0], kwargs), batch, count, units,
         _RELU[kwargs["nonlinearity"]], *_scratch(emitter, threads, batch, _up(units) + _up(units, WIDTH)),
     ), threads > 1)  # fmt: skip
-    return _weights(emitter, [_by_step(dx)], before, dw, db, sums, threads)
+    _weights(emitter, [_by_step(dx)], before, dw, db, threads)
+    return True
