@@ -67,7 +67,7 @@ class Primitive:
                 raise self._changed(a)
         several = type(y) is tuple
         g = gs[0]
-        if several and len(y) - self.saved > 1:
+        if several and (len(y) - self.saved > 1 or not self.saved):
             g = tuple(B.zeros(o.shape, dtype=o.dtype) if g is None else g for g, o in zip(gs, y[: len(y) - self.saved]))
         inputs: Sequence[Any] = values
         if create_graph:  # the gradient depends on the arguments and on the output, and they on what came before
@@ -154,7 +154,7 @@ def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callab
             track = differentiable and is_grad_enabled() and True in needs
             if type(out) is tuple:
                 node = graph.Node(spec, args, values, needs, kwargs, out) if track else None
-                if len(out) - saved == 1:
+                if saved and len(out) - saved == 1:
                     return _result(out[0], node, 0)
                 return tuple(_result(o, node, i) for i, o in enumerate(out[: len(out) - saved]))
             if out.dtype is not FLOAT32 and "dtype" not in kwargs:
