@@ -10,6 +10,7 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -23,7 +24,13 @@ def kernels() -> str:
     mode = os.environ.get("NNATOMY_KERNELS") or "auto"
     if mode not in _MODES:
         raise UserError(f'NNATOMY_KERNELS must be "auto", "fast" or "reference". Received {mode!r}; unset it for "auto".')
-    return "reference" if importlib.util.find_spec("numba") is None else mode
+    return mode if _compiler() else "reference"
+
+
+@cache
+def _compiler() -> bool:
+    """Whether kernels can be compiled here."""
+    return importlib.util.find_spec("numba") is not None
 
 
 class _Refused(SimpleNamespace):
