@@ -99,7 +99,6 @@ def test_the_rest() -> None:
 def test_all_others_have_a_namesake() -> None:
     own = {
         "conv_shape", *interface.WRITING, *interface.RANDOM, *interface.POOLING, *interface.NORMALISATION, *interface.ATTENTION,
-        *interface.RECURRENT,
         *interface.PRODUCTS[2:], *interface.RECURRENT, "erf", "sigmoid",
     }  # fmt: skip
     assert {name for name in interface.FUNCTIONS if not hasattr(jnp, name)} == own
