@@ -179,9 +179,8 @@ def adam_update(p: Array, g: Array, s: State, group: Group, t: Any) -> tuple[Arr
     new["exp_avg_sq"] = v = beta2 * s["exp_avg_sq"] + (1 - beta2) * B.square(g)
     if group["amsgrad"]:
         new["max_exp_avg_sq"] = v = B.maximum(s["max_exp_avg_sq"], v)
-    m = m / correction(beta1, t)
-    v = v / correction(beta2, t)
-    return p - group["lr"] * m / (B.sqrt(v) + group["eps"]), new
+    step = group["lr"] / correction(beta1, t)  # both corrections are numbers: no pass over arrays for m' and v' themselves
+    return p - step * m / (B.sqrt(v) / correction(beta2, t) ** 0.5 + group["eps"]), new
 
 
 class Adam(Optimizer):
