@@ -11,7 +11,11 @@ from nnatomy.backends import numpy_reference
 from nnatomy.backends.numpy_reference import *  # noqa: F403
 from nnatomy.backends.numpy_reference import name  # noqa: F401
 
-_KERNELS = ("conv", "conv_input", "conv_weight", "max_pool", "pool_gather", "pool_scatter")
+_KERNELS = (
+    "conv", "conv_input", "conv_weight", "max_pool", "pool_gather", "pool_scatter",
+    "lstm_scan", "lstm_scan_vjp", "gru_scan", "gru_scan_vjp", "rnn_scan", "rnn_scan_vjp",
+    "attention", "attention_vjp",
+)  # fmt: skip
 """Functions whose kernels are worth calling one by one. Others pay only in a plan, where many run without Python between."""
 
 
