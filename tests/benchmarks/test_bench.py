@@ -215,6 +215,14 @@ def test_numbers_have_three_digits() -> None:
     assert [report.number(v) for v in (1234.5, 99.96, 12.34, 1.234, 0.0123)] == ["1234", "100", "12.3", "1.23", "0.012"]
 
 
+def test_where_we_are_behind_is_said() -> None:
+    ratios = {"torch": (0.7, 0.8, 0.9), "jax": (0.9, 1.1, 1.2), "keras": (1.4, 1.5, 1.6)}
+    sides = {side: {"ratio": dict(zip(("low", "median", "high"), r, strict=True))} for side, r in ratios.items()}
+    found = {"results": [{"name": "gpt", "timed": {"train": {"sides": {OURS: {}, **sides}}}}]}
+    assert report.behind(found) == ["training step: gpt (PyTorch by 1.25)"]
+    assert report.level(found) == ["training step: gpt (JAX 1.10 (0.90–1.20))"]
+
+
 def test_threads_and_names_are_checked() -> None:
     assert measure.chosen(["gpt", "gpt"], ["jax"], 1).workloads == (find("gpt"),)
     assert measure.chosen().peers == PEERS

@@ -14,6 +14,7 @@ from nnatomy.benchmark.report import (
     in_markdown,
     kind_in_words,
     kinds,
+    level,
     libraries,
     number,
     peers,
@@ -66,10 +67,14 @@ def _wrapped(part: str) -> str:
 
 
 def _behind(report: Report) -> list[str]:
-    lines = behind(report)
-    if not lines:
-        return ["On nothing that was measured here: no other library's median was below ours."]
-    return ["Another library is faster, by the factor given, on", "\n".join(f"- {line}" for line in lines)]
+    lines, even = behind(report), level(report)
+    parts = ["On nothing that was measured here: no other library's median was below ours."]
+    if lines:
+        parts = ["Another library is faster, by the factor given, on", "\n".join(f"- {line}" for line in lines)]
+    if even:
+        parts += ["Ahead by less than the spread of the measurement, so that it may as well be level, on"]
+        parts += ["\n".join(f"- {line}" for line in even)]
+    return parts
 
 
 def _roofline(report: Report) -> list[str]:
@@ -121,7 +126,7 @@ def draw(report: Report, path: Path) -> None:
 
     shown, others = kinds(report), peers(report)
     names = [r["name"] for r in report["results"]][::-1]
-    figure = Figure(figsize=(1.6 + 4.6 * len(shown), 1.8 + len(names) * (0.14 + 0.19 * len(others))), layout="constrained")
+    figure = Figure(figsize=(2.4 + 4.6 * len(shown), 2.0 + len(names) * (0.14 + 0.19 * len(others))), layout="constrained")
     panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
     timed = {(name, kind): t["sides"] for name, kind, t in comparisons(report)}
     ratios = [f["ratio"]["median"] for sides in timed.values() for s, f in sides.items() if s != OURS]
@@ -153,10 +158,10 @@ def draw(report: Report, path: Path) -> None:
         axes.set_title(kind_in_words(kind).capitalize(), fontsize=11)
         axes.set_xlabel("nnatomy slower   |   nnatomy faster", fontsize=9)
     handles = panels[0].get_legend_handles_labels()
-    figure.legend(*handles, loc="outside upper right", ncols=len(others), fontsize=9, frameon=False)
+    figure.legend(*handles, loc="outside lower center", ncols=len(others), fontsize=10, frameon=False)
     noisy = any((t["others_busy"] or 0) > QUIET for _, _, t in comparisons(report))
     title = f"Others' time over ours on {report['settings']['threads']} thread(s)"
-    figure.suptitle(title + (" - provisional: the machine was not quiet" if noisy else ""), x=0.01, ha="left", fontsize=12)
+    figure.suptitle(title + ("\nprovisional: the machine was not quiet" if noisy else ""), x=0.01, ha="left", fontsize=12)
     temporary = path.with_suffix(f".{os.getpid()}.png")
     figure.savefig(temporary, dpi=110)
     os.replace(temporary, path)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from nnatomy.benchmark.measure import QUIET, Report, comparisons
@@ -15,6 +15,7 @@ MARK = "nnatomy bench"
 """Stands in every file that the benchmark writes, so that it overwrites no other."""
 
 Row = tuple[str, ...]
+Spread = dict[str, float]
 
 
 # Where it is written
@@ -130,16 +131,24 @@ def in_markdown(table: tuple[Row, list[Row]]) -> str:
 
 def behind(report: Report) -> list[str]:
     """One line for each kind of work on which another side is faster than ours by its median."""
+    return _where(report, lambda r: r["median"] < 1, lambda r: f"by {number(1 / r['median'])}")
+
+
+def level(report: Report) -> list[str]:
+    """One line for each kind of work on which ours is faster by its median, but slower in a quarter of the blocks."""
+    return _where(report, lambda r: r["low"] < 1 <= r["median"], lambda r: interval(r))
+
+
+def _where(report: Report, holds: Callable[[Spread], bool], said: Callable[[Spread], str]) -> list[str]:
     lines = []
     for kind in kinds(report):
-        slower = []
+        found = []
         for name, k, timed in comparisons(report):
-            faster = {s: f["ratio"]["median"] for s, f in timed["sides"].items() if s != OURS and f["ratio"]["median"] < 1}
-            if k == kind and faster:
-                said = ", ".join(f"{KINDS[s].label} by {number(1 / ratio)}" for s, ratio in faster.items())
-                slower.append(f"{name} ({said})")
-        if slower:
-            lines.append(f"{kind_in_words(kind)}: {'; '.join(slower)}")
+            ratios = {s: f["ratio"] for s, f in timed["sides"].items() if s != OURS and k == kind and holds(f["ratio"])}
+            if ratios:
+                found.append(f"{name} ({', '.join(f'{KINDS[s].label} {said(r)}' for s, r in ratios.items())})")
+        if found:
+            lines.append(f"{kind_in_words(kind)}: {'; '.join(found)}")
     return lines
 
 
