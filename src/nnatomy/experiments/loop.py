@@ -132,12 +132,13 @@ class Loop:
         self._finish_epoch()
 
     def _advance(self, batch: Any) -> Callable[..., Any]:
-        """The step as this run takes it: planned where that pays, which depends on the work alone and so is the same next time."""
+        """The step as this run takes it: planned where that pays. This depends on the work alone, and is the same next time."""
         if self._planned is None:
             compiled = compile(self.step, warn=False)
             whole = self.epochs * self.steps_per_epoch * compiled.eager_seconds(self.state, batch)
             pays = kernels() == "fast" or min(whole, self.budget or math.inf) >= WORTH_PLANNING
             self._planned = compiled if pays else self.step
+            self.task.planned = pays
         return self._planned
 
     @property

@@ -16,6 +16,7 @@ from nnatomy.experiments.recipe import Recipe
 from nnatomy.functional import softmax
 from nnatomy.graph import no_grad
 from nnatomy.layers.module import Module
+from nnatomy.plan import Compiled, compile
 from nnatomy.random import Generator
 from nnatomy.tensor import Tensor
 
@@ -48,11 +49,37 @@ def forward(model: Module, arrays: tuple[Array, ...]) -> Any:
         return model(*[Tensor(a) for a in arrays])
 
 
+class Answer:
+    """The loss of a batch and the decided outputs, as a function of the model's arrays: so it can be planned."""
+
+    def __init__(self, model: Module, recipe: Recipe) -> None:
+        self.model, self.recipe = model, recipe
+        self._tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+
+    def arrays(self) -> dict[str, Array]:
+        """The parameters and buffers as they stand now."""
+        return {name: t.data for name, t in self._tensors.items()}
+
+    def bind(self, arrays: dict[str, Array]) -> None:
+        """Makes the model stand where `arrays` says."""
+        for name, t in self._tensors.items():
+            t.data = arrays[name]
+
+    def __call__(self, arrays: dict[str, Array], batch: tuple[Array, ...]) -> tuple[Array, Array]:
+        self.bind(arrays)
+        with _evaluating(self.model):
+            loss = self.recipe.loss(self.model, *[Tensor(a) for a in batch])
+            out = self.model(*[Tensor(a) for a in batch[:-1]])
+            return loss.data, self.recipe.decide(out).data
+
+
 class Task(ABC):
-    """The measurements that fit a data set's targets."""
+    """The measurements that fit a data set's targets. `planned`: they are worth a plan, as the training was."""
 
     def __init__(self, recipe: Recipe, dataset: Dataset) -> None:
         self.recipe, self.dataset = recipe, dataset
+        self.planned = False
+        self._plans: tuple[Answer, Compiled] | None = None
 
     @abstractmethod
     def measure(self, outputs: Array, targets: Array) -> Evaluation:
@@ -67,14 +94,22 @@ class Task(ABC):
         total, outputs, targets = 0.0, [], []
         count = 0
         for batch in batches(split, batch_size):
-            out = forward(model, batch[:-1])
-            with _evaluating(model):
-                total += float(self.recipe.loss(model, *[Tensor(a) for a in batch]).item()) * len(batch[-1])
-            outputs.append(np.asarray(self.recipe.decide(out).data))
+            loss, out = self._answer(model, batch)
+            total += float(loss) * len(batch[-1])
+            outputs.append(out)
             targets.append(self.target(batch))
             count += len(batch[-1])
         found = self.measure(np.concatenate(outputs), np.concatenate(targets))
         return Evaluation({"loss": total / count, **found.metrics}, found.arrays)
+
+    def _answer(self, model: Module, batch: tuple[Array, ...]) -> tuple[Array, Array]:
+        """The loss of a batch and the decided outputs."""
+        if self._plans is None or self._plans[0].model is not model:
+            answer = Answer(model, self.recipe)
+            self._plans = answer, compile(answer, warn=False)
+        answer, planned = self._plans
+        loss, out = (planned if self.planned else answer)(answer.arrays(), batch)
+        return np.asarray(loss), np.asarray(out)
 
     def predict(self, model: Module, inputs: tuple[Array, ...], batch_size: int = 256) -> dict[str, Array]:
         """Predictions for model-ready inputs, one array a column of the answer."""
@@ -200,7 +235,10 @@ class Language(Task):
         total, hits, count = 0.0, 0, 0
         counts = np.zeros(self.dataset.outputs, np.int64)
         for tokens, following in batches(split, batch_size):
-            scores = np.asarray(self.recipe.decide(forward(model, (tokens,))).data)
+            if self.planned:
+                _, scores = self._answer(model, (tokens, following))
+            else:
+                scores = np.asarray(self.recipe.decide(forward(model, (tokens,))).data)
             with np.errstate(all="ignore"):
                 top = scores.max(axis=-1, keepdims=True)
                 log_p = scores - top - np.log(np.exp(scores - top).sum(axis=-1, keepdims=True))
@@ -219,6 +257,15 @@ class Language(Task):
                 "unigram_entropy": float(-(share * np.log(share)).sum()),
             }
         )
+
+    def _answer(self, model: Module, batch: tuple[Array, ...]) -> tuple[Array, Array]:
+        """The loss of a batch and the decided outputs."""
+        if self._plans is None or self._plans[0].model is not model:
+            answer = Answer(model, self.recipe)
+            self._plans = answer, compile(answer, warn=False)
+        answer, planned = self._plans
+        loss, out = (planned if self.planned else answer)(answer.arrays(), batch)
+        return np.asarray(loss), np.asarray(out)
 
     def predict(self, model: Module, inputs: tuple[Array, ...], batch_size: int = 256) -> dict[str, Array]:
         """How the text goes on: WRITTEN tokens, each drawn from the probabilities after the window before it."""

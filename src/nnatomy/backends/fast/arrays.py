@@ -9,7 +9,7 @@ import numpy as np
 from nnatomy.backends.fast.lowering import Emitter, allocate, find
 from nnatomy.backends.fast.machine import Program
 
-WORTH = 2e7
+WORTH = 1e9
 """Floating-point operations from which a single call is worth its preparation, and the first a compilation."""
 
 
