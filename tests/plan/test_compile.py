@@ -226,6 +226,25 @@ def test_functions_of_parameters_read_them_where_they_lie() -> None:
     np.testing.assert_allclose(first, 6 * x + 2)  # results are not overwritten by the next call
 
 
+def test_inference_of_a_model_with_batch_norm() -> None:
+    step = step_of("convolutional")
+    state, _ = step(step.state(), batches("convolutional", [8])[0])
+    tensors = dict(step.model.named_parameters()) | dict(step.model.named_buffers())
+    step.model.eval()
+
+    def infer(arrays: dict[str, Array], x: Array) -> Any:
+        for name, t in tensors.items():
+            t.data = arrays[name]
+        with nn.no_grad():
+            return step.model(nn.Tensor(x)).data
+
+    x = batches("convolutional", [5])[0][0]
+    compiled = compile(infer)
+    found = compiled(state["model"], x)
+    assert compiled.reason is None
+    close(found, infer(state["model"], x))
+
+
 def test_numbers_trees_and_integers() -> None:
     def function(a: Any, scale: float, more: list[Any]) -> dict[str, Any]:
         return {"sum": (a * scale + more[0]).sum(axis=0), "twice": scale * 2, "rows": more[1] + 1, "fixed": "text"}

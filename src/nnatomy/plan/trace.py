@@ -213,16 +213,21 @@ ELEMENTWISE = frozenset(_ELEMENTWISE.split())
 """Calls whose result has at each place what the arguments have there."""
 
 
+def _raw(value: Any) -> bool:
+    """Whether a value is what arrays are computed with; a Tensor is not, and has the same operators itself."""
+    return isinstance(value, _Traced | np.ndarray | np.generic | int | float)
+
+
 def _left(name: str, function: Callable[..., Any]) -> Any:
     def method(self: Any, other: Any) -> Any:
-        return self.trace.record(name, function, (self, other), {})
+        return self.trace.record(name, function, (self, other), {}) if _raw(other) else NotImplemented
 
     return method
 
 
 def _right(name: str, function: Callable[..., Any]) -> Any:
     def method(self: Any, other: Any) -> Any:
-        return self.trace.record(name, function, (other, self), {})
+        return self.trace.record(name, function, (other, self), {}) if _raw(other) else NotImplemented
 
     return method
 
