@@ -164,17 +164,23 @@ class Program:
         """Fixes the instructions, ready to run."""
         self._code = aligned(max(len(self.words), 1), np.int64)
         self._code[: len(self.words)] = self.words
-        self._parallel = self._any_parallel()
-        self._call = np.array([0, address(self._code), len(self.words), 1], np.int64)  # what control.run takes
+        shared = self._mark_meetings(self._code)
+        self._parallel = shared > 0
+        self._call = np.array([0, address(self._code), len(self.words), 1, shared], np.int64)  # what control.run takes
         self._call_address = address(self._call)
 
-    def _any_parallel(self) -> bool:
-        at = 0
+    def _mark_meetings(self, code: np.ndarray[Any, Any]) -> int:
+        """Flags the parallel kernels before which threads meet; returns where the last parallel kernel ends."""
+        at = shared = 0
+        alone = False  # whether the first thread has run something since all met
         while at < len(self.words):
-            if self.words[at + 2]:
-                return True
+            parallel = bool(self.words[at + 2])
+            code[at + 2] = parallel + 2 * (parallel and alone)
+            alone = not parallel
             at += self.words[at + 1]
-        return False
+            if parallel:
+                shared = at
+        return shared
 
     def patch(self, start: int, values: Sequence[int]) -> None:
         """Changes arguments of a sealed program."""

@@ -1,8 +1,8 @@
 """Not arithmetic: running a list of kernels on several threads, and what its threads do while there is nothing to run.
 
-A program is a list of instructions, each [kernel's address, length, parallel, arguments ...] in int64. Parallel kernels run on
-every thread, each taking its share; others on the first. After each instruction the threads meet. So results depend on the
-number of threads only through how kernels share their work, which is fixed.
+A program is a list of instructions, each [kernel's address, length, flags, arguments ...] in int64. PARALLEL kernels run on
+every thread, each taking its share; others on the first. Threads meet BEFORE a parallel kernel that follows others, and after
+each parallel kernel: so results depend on the number of threads only through how kernels share their work, which is fixed.
 
 Threads share an array of int64 at `pool`, one cache line apart: the job (128 times its number, and its threads, in one word: a
 worker that a job leaves out may look late, and must not mistake the next job for it); its program, length and how many meetings
@@ -17,6 +17,7 @@ from numba import njit
 from nnatomy.backends.fast.vectors import atomic_read, atomic_write, call_kernel, f64, foreign, i64, pause
 
 JOB, PROGRAM, LENGTH, MEETINGS, ASLEEP, MUTEX, CONDITION, REACHED = 0, 64, 72, 80, 128, 192, 320, 448
+PARALLEL, BEFORE = 1, 2  # flags
 SPINS = 4_000  # of a worker before it sleeps: about 0.2 ms
 PATIENCE = 2_000  # spins at a meeting before the processor is offered to others
 
@@ -48,17 +49,26 @@ def _run(pool, program, length, thread, threads, meeting):
     at = 0
     while at < length:
         following = at + p[at + 1]  # read before the last meeting: after it the caller may free the program
-        if thread == 0 or p[at + 2] != 0:
-            call_kernel(p[at], program + 8 * (at + 3), thread, threads if p[at + 2] != 0 else 1)
-        if threads > 1:
+        flags = p[at + 2]
+        if threads > 1 and flags & BEFORE:
             meeting += 1
             _meet(pool, thread, threads, meeting)
+        if flags & PARALLEL:
+            call_kernel(p[at], program + 8 * (at + 3), thread, threads)
+            if threads > 1:
+                meeting += 1
+                _meet(pool, thread, threads, meeting)
+        elif thread == 0:
+            call_kernel(p[at], program + 8 * (at + 3), 0, 1)
         at = following
     return meeting
 
 
 def run(a, thread, threads):
-    """a: pool, program, length, threads. Runs a program on the calling thread and on threads - 1 workers."""
+    """a: pool, program, length, threads, shared. Runs a program on the calling thread and on threads - 1 workers.
+
+    The workers take part in the first `shared` words: what follows the last parallel kernel is not theirs.
+    """
     pool, program, length, workers = a[0], a[1], a[2], a[3]
     if workers == 1:
         _run(pool, program, length, 0, 1, 0)
@@ -66,7 +76,7 @@ def run(a, thread, threads):
     shared = i64(pool)
     meeting = shared[REACHED // 8]
     i64(pool + PROGRAM)[0] = program
-    i64(pool + LENGTH)[0] = length
+    i64(pool + LENGTH)[0] = a[4]
     i64(pool + MEETINGS)[0] = meeting
     atomic_write(pool + JOB, (atomic_read(pool + JOB) // 128 + 1) * 128 + workers)
     if atomic_read(pool + ASLEEP) > 0:

@@ -11,5 +11,10 @@ WEIGHT = tuple(
     if outputs * depth + outputs + 1 <= REGISTERS
 )  # fmt: skip
 """(output channels, depth) of a weight gradient's tiles, whose operands and sums are vectors."""
+WINOGRAD_WEIGHT = tuple(
+    (outputs, vectors) for outputs, vectors in ((6, 4), (13, 2), (8, 3), (8, 2), (16, 1), (6, 2), (4, 3), (8, 1))
+    if outputs * vectors + vectors + 1 <= REGISTERS
+)  # fmt: skip
+"""(output channels, vectors of input channels) of the products of Winograd's weight gradient."""
 NOTHING, RELU, TANH = 0, 1, 2
 """What may be applied to a result as it is written."""

@@ -21,6 +21,10 @@ BLOCK = 160_000
 """Floats of a block of input, at most: half of a large L2 cache, beside the weights and the results."""
 WINOGRAD_BLOCK = 160_000
 """Floats of the transformed inputs of a block that stays in the L2 cache."""
+DEPTH = 128
+"""Tiles times examples of a block of Winograd's weight gradient, at most, unless one tile has more."""
+EXAMPLES = 64
+"""Examples of such a block, at most."""
 LARGEST = 1_200_000
 """Floats of the transformed inputs and products of any other, at most."""
 LARGE = 250_000
@@ -389,6 +393,40 @@ def cut_weight(
     return best
 
 
+def pays_winograd_weight(n: int, channels: int, outputs: int, v: Axis, h: Axis, groups: int) -> bool:
+    """Whether the same holds for the gradient of the weights, whose vectors are of channels."""
+    return pays_winograd(n, channels, outputs, v, h, groups)
+
+
+def _winograd_weight(emitter: Emitter, x: Array, g: Array, y: Array, axes: tuple[Axis, Axis]) -> None:
+    """The gradient of the weights, from images (channels, rows, columns, batch)."""
+    v, h = axes
+    n, channels, outputs, threads = x.shape[3], x.shape[0], g.shape[0], emitter.threads
+    down, across = up(v.count, 4), up(h.count, 4)
+    chunks = up(n, EXAMPLES)
+    examples = up(up(n, chunks), LANES) * LANES if chunks > 1 else n
+    some = max(1, min(DEPTH // examples, up(down * across * chunks, threads), down * across))
+
+    def cost(option: tuple[int, int]) -> int:
+        rows, width = option
+        return up(outputs, rows) * up(channels, width * LANES) * max(rows * width, rows + width)
+
+    rows, width = min(tiles.WINOGRAD_WEIGHT, key=cost)
+    tall, wide = up(outputs, rows) * rows, up(channels, width * LANES) * width * LANES
+    pitch, steep = _odd_lines(wide), _odd_lines(tall)
+    element, steeper = _odd_lines(some * examples * pitch), _odd_lines(some * examples * steep)
+    each = _odd_lines(36 * (element + steeper + examples * LANES + LANES))
+    scratch, products = emitter.scratch(each * threads), emitter.scratch(threads * 36 * tall * wide)
+    emitter.add("winograd", f"weight_{rows}x{width}", [
+        address(x), *_steps(x)[:3], v.size, h.size, address(g), *_steps(g)[:3], v.count, h.count, n, examples, channels,
+        outputs, v.padding, h.padding, down * across, across, some, pitch, steep, element, steeper, address(scratch), each,
+        address(products), tall, wide,
+    ], parallel=True)  # fmt: skip
+    emitter.add("winograd", "weight_sum", [
+        address(products), threads, tall, wide, outputs, channels, address(y), address(emitter.scratch(54 * LANES * threads)),
+    ], parallel=outputs * channels > 500)  # fmt: skip
+
+
 @lowers(
     "conv_weight",
     outputs=lambda args, how: [((args[1].shape[1], args[0].shape[1] // how["groups"], *how["kernel"]), args[0].dtype)],
@@ -398,10 +436,13 @@ def conv_weight(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], ho
     x, g, y = args[0], args[1], outs[0]
     if not _supported(x, g, y) or not y.flags.c_contiguous:
         return False
-    image, gradient = _images(emitter, x), _images(emitter, g, whole_rows=True)
-    n, groups = image.shape[3], how["groups"]
-    channels, outputs = image.shape[0] // groups, gradient.shape[0] // groups
+    image, groups = _images(emitter, x), how["groups"]
+    n, channels, outputs = image.shape[3], image.shape[0] // groups, g.shape[1] // groups
     v, h = _axes(forward_axis, image.shape[1:3], _plane(how["kernel"], 1), how)
+    if pays_winograd_weight(n, channels, outputs, v, h, groups):
+        _winograd_weight(emitter, image, _images(emitter, g), y, (v, h))
+        return True
+    gradient = _images(emitter, g, whole_rows=True)
     threads = emitter.threads
     blocks, some, (r, c) = cut_weight(v, h, n, channels, outputs, groups, threads)
     taps = len(v.taps) * len(h.taps)
