@@ -40,6 +40,11 @@ def generator(seed: int) -> np.random.Generator:
 class Split(ABC):
     """Examples that can be counted and taken by index; `take` returns arrays with the targets last."""
 
+    @property
+    def ragged(self) -> bool:
+        """Whether batches of equally many examples may differ in shape."""
+        return False
+
     @abstractmethod
     def __len__(self) -> int: ...
 
@@ -107,6 +112,10 @@ class RaggedSplit(Split):
     labels: Array
     padding: int = 0
 
+    @property
+    def ragged(self) -> bool:
+        return True
+
     def __len__(self) -> int:
         return len(self.sequences)
 
@@ -125,6 +134,10 @@ class SubsetSplit(Split):
 
     whole: Split
     indices: Array
+
+    @property
+    def ragged(self) -> bool:
+        return self.whole.ragged
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -19,7 +19,7 @@ from nnatomy.experiments.step import State, Step
 from nnatomy.experiments.tasks import Task
 from nnatomy.graph import no_grad
 from nnatomy.layers.module import Module
-from nnatomy.plan import compile
+from nnatomy.plan import Compiled, compile
 from nnatomy.tensor import Tensor
 
 WORTH_PLANNING = 10.0  # seconds that a run would take eagerly; below, even loading the kernels is not worth it
@@ -132,14 +132,20 @@ class Loop:
         self._finish_epoch()
 
     def _advance(self, batch: Any) -> Callable[..., Any]:
-        """The step as this run takes it: planned where that pays. This depends on the work alone, and is the same next time."""
+        """The step as this run takes it: planned where that pays. This depends on the work alone, and is the same next time.
+
+        Ragged batches are not planned: each length would want a plan of its own.
+        """
         if self._planned is None:
             compiled = compile(self.step, warn=False)
-            whole = self.epochs * self.steps_per_epoch * compiled.eager_seconds(self.state, batch)
-            pays = kernels() == "fast" or min(whole, self.budget or math.inf) >= WORTH_PLANNING
+            pays = not self.dataset.train.ragged and (kernels() == "fast" or self._long(compiled, batch))
             self._planned = compiled if pays else self.step
             self.task.planned = pays
         return self._planned
+
+    def _long(self, compiled: Compiled, batch: Any) -> bool:
+        whole = self.epochs * self.steps_per_epoch * compiled.eager_seconds(self.state, batch)
+        return min(whole, self.budget or math.inf) >= WORTH_PLANNING
 
     @property
     def steps_per_epoch(self) -> int:
