@@ -31,6 +31,11 @@ SHAPES = [
     (16, 128, 128, (14, 14), (3, 3), ONE, SAME, ONE, 1),
     (48, 130, 24, (6, 4), (3, 3), ONE, ((2, 1), (0, 2)), ONE, 1),
     (2, 32, 16, (1, 9), (3, 3), ONE, ((1, 1), (0, 0)), ONE, 1),
+    (5, 32, 64, (13, 18), (3, 3), ONE, ((0, 0), (0, 0)), ONE, 1),
+    (33, 30, 65, (14, 11), (3, 3), ONE, SAME, ONE, 1),
+    (80, 32, 16, (8, 4), (3, 3), ONE, ((1, 1), (1, 0)), ONE, 1),
+    (64, 32, 64, (28, 28), (3, 3), ONE, SAME, ONE, 1),
+    (64, 64, 128, (14, 14), (3, 3), ONE, SAME, ONE, 1),
 ]
 
 
@@ -112,14 +117,14 @@ def test_kernels_equal_the_reference(case, one_thread):
         agrees(*call)
 
 
-@pytest.mark.parametrize("case", [SHAPES[i] for i in (0, 3, 5, 8, 12, 18)], ids=str)
+@pytest.mark.parametrize("case", [SHAPES[i] for i in (0, 3, 5, 8, 12, 18, 20, 21, 22)], ids=str)
 def test_any_number_of_threads_gives_the_same_result_twice(case, threads):
     for call in calls(case):
         np.testing.assert_array_equal(agrees(*call), arrays.call(*call, 0.0))
 
 
 @pytest.mark.parametrize("layout", list(LAYOUTS))
-@pytest.mark.parametrize("case", [SHAPES[i] for i in (1, 3, 8)], ids=str)
+@pytest.mark.parametrize("case", [SHAPES[i] for i in (1, 3, 8, 20)], ids=str)
 def test_operands_may_stand_in_memory_as_they_like(case, layout, one_thread):
     for call in calls(case, layout):
         agrees(*call)
@@ -155,6 +160,15 @@ def test_winograd_spreads_what_is_no_number_over_its_tiles_only(one_thread):
     got = np.isnan(arrays.call(name, args, how, 0.0))
     assert got[2, :, :2, :2].all()  # the outputs that meet it
     got[2, :, :4, :4] = False  # its tile
+    assert not got.any()
+
+
+def test_winograd_spreads_what_is_no_number_over_the_weights_of_its_channel_only(one_thread):
+    name, args, how = list(calls(SHAPES[20]))[2]
+    args[0][2, 7, 1, 1] = np.nan  # direct sums would have it in four of the nine weights
+    got = np.isnan(arrays.call(name, args, how, 0.0))
+    assert got[:, 7].all()
+    got[:, 7] = False
     assert not got.any()
 
 

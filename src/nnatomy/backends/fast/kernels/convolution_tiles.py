@@ -12,7 +12,7 @@ WEIGHT = tuple(
 )  # fmt: skip
 """(output channels, depth) of a weight gradient's tiles, whose operands and sums are vectors."""
 WINOGRAD_WEIGHT = tuple(
-    (outputs, vectors) for outputs, vectors in ((6, 4), (13, 2), (8, 3), (8, 2), (16, 1), (6, 2), (4, 3), (8, 1))
+    (outputs, vectors) for outputs, vectors in ((6, 4), (8, 3), (8, 2), (16, 1), (6, 2), (4, 3), (8, 1))
     if outputs * vectors + vectors + 1 <= REGISTERS
 )  # fmt: skip
 """(output channels, vectors of input channels) of the products of Winograd's weight gradient."""

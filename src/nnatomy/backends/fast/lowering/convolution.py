@@ -21,10 +21,12 @@ BLOCK = 160_000
 """Floats of a block of input, at most: half of a large L2 cache, beside the weights and the results."""
 WINOGRAD_BLOCK = 160_000
 """Floats of the transformed inputs of a block that stays in the L2 cache."""
-DEPTH = 128
-"""Tiles times examples of a block of Winograd's weight gradient, at most, unless one tile has more."""
+DEPTH = 64
+"""Tiles times examples of a block of Winograd's weight gradient, at most."""
 EXAMPLES = 64
 """Examples of such a block, at most."""
+SUMS = 50_000_000
+"""Floats of the sums that all threads have of it, at most."""
 LARGEST = 1_200_000
 """Floats of the transformed inputs and products of any other, at most."""
 LARGE = 250_000
@@ -240,10 +242,14 @@ def _products(
     ], parallel=flops > 1e6)  # fmt: skip
 
 
+def _three_by_three(v: Axis, h: Axis) -> bool:
+    """Whether a kernel is 3 x 3, with stride and dilation 1."""
+    return all(a.stride == a.step == 1 and len(a.taps) == 3 and a.reach == 2 for a in (v, h))
+
+
 def pays_winograd(n: int, channels: int, outputs: int, v: Axis, h: Axis, groups: int) -> bool:
     """Whether Winograd's algorithm is the faster, as measured: 3 x 3, stride 1, full vectors, and enough channels."""
-    kernels = all(a.stride == a.step == 1 and len(a.taps) == 3 and a.reach == 2 for a in (v, h))
-    return kernels and groups == 1 and n >= LANES and min(channels, outputs) >= 16 and min(v.count, h.count) >= 4
+    return _three_by_three(v, h) and groups == 1 and n >= LANES and min(channels, outputs) >= 16 and min(v.count, h.count) >= 4
 
 
 @lru_cache(maxsize=1024)
@@ -393,9 +399,15 @@ def cut_weight(
     return best
 
 
-def pays_winograd_weight(n: int, channels: int, outputs: int, v: Axis, h: Axis, groups: int) -> bool:
-    """Whether the same holds for the gradient of the weights, whose vectors are of channels."""
-    return pays_winograd(n, channels, outputs, v, h, groups)
+def pays_winograd_weight(n: int, channels: int, outputs: int, v: Axis, h: Axis, groups: int, threads: int) -> bool:
+    """Whether it is for the gradient of the weights, as measured: 3 x 3, stride 1, enough channels for the work between the
+    products, and not much more than half as many values again where tiles and vectors of channels are filled up."""
+    filled = math.prod(
+        up(size, whole) * whole for size, whole in ((channels, LANES), (outputs, LANES), (v.count, 4), (h.count, 4))
+    )
+    enough = min(channels, outputs) >= 16 and channels * outputs >= 512 and n * channels * outputs >= 10_000
+    fits = filled <= 1.6 * channels * outputs * v.count * h.count and threads * 36 * channels * outputs <= SUMS
+    return _three_by_three(v, h) and groups == 1 and enough and fits
 
 
 def _winograd_weight(emitter: Emitter, x: Array, g: Array, y: Array, axes: tuple[Axis, Axis]) -> None:
@@ -413,7 +425,7 @@ def _winograd_weight(emitter: Emitter, x: Array, g: Array, y: Array, axes: tuple
 
     rows, width = min(tiles.WINOGRAD_WEIGHT, key=cost)
     tall, wide = up(outputs, rows) * rows, up(channels, width * LANES) * width * LANES
-    pitch, steep = _odd_lines(wide), _odd_lines(tall)
+    pitch, steep = (_odd_lines(f) if f >= 8 * LANES else up(f, LANES) * LANES for f in (wide, tall))
     element, steeper = _odd_lines(some * examples * pitch), _odd_lines(some * examples * steep)
     each = _odd_lines(36 * (element + steeper + examples * LANES + LANES))
     scratch, products = emitter.scratch(each * threads), emitter.scratch(threads * 36 * tall * wide)
@@ -439,7 +451,7 @@ def conv_weight(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], ho
     image, groups = _images(emitter, x), how["groups"]
     n, channels, outputs = image.shape[3], image.shape[0] // groups, g.shape[1] // groups
     v, h = _axes(forward_axis, image.shape[1:3], _plane(how["kernel"], 1), how)
-    if pays_winograd_weight(n, channels, outputs, v, h, groups):
+    if pays_winograd_weight(n, channels, outputs, v, h, groups, emitter.threads):
         _winograd_weight(emitter, image, _images(emitter, g), y, (v, h))
         return True
     gradient = _images(emitter, g, whole_rows=True)
