@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from nnatomy.backends.fast import library
 from nnatomy.backends.fast.lowering import Emitter, find
-from nnatomy.backends.fast.machine import Program, aligned, get_num_threads
+from nnatomy.backends.fast.machine import Outline, Program, aligned, get_num_threads
 from nnatomy.plan import fusion
 from nnatomy.plan.memory import Array, Buffer, View, arranged, outline
 from nnatomy.plan.trace import Call, Unplannable, Var, substitute
@@ -216,26 +217,28 @@ class Plan:
     def _lower(self) -> None:
         """Turns calls into instructions, with calls of Python between where there is no kernel."""
         scratch = _Scratch()
-        for dry in (True, False):  # the first time only to learn how much scratch memory the calls need
-            scratch.begin(dry)
-            self._parts: list[Callable[[], None]] = []
-            self._sizes: list[tuple[str, bool]] = []
-            program = Program()
-            if self._lines:
-                arguments = [self.bank.ctypes.data, len(self._lines) // 4, *self._lines]
-                program.add("numbers", "arithmetic", arguments)
-            for call in self._calls:
-                emitter = _PlanEmitter(program, self.threads, scratch)
-                kernel = self._emit(call, emitter)
-                self._sizes.append((call.name, kernel))
-                if not kernel:
-                    if program.words:
-                        self._parts.append(program.run)
-                    self._parts.append(self._python(call))
-                    program = Program()
-            if program.words:
-                program.seal()
-                self._parts.append(program.run)
+        outline = Outline()  # at first only to learn which kernels and how much scratch memory the calls need
+        for call in self._calls:
+            self._emit(call, _PlanEmitter(outline, self.threads, scratch))
+        library.prepare([("control", "run"), ("control", "work"), ("numbers", "arithmetic"), *outline.kernels])
+        scratch.allocate()
+        self._parts: list[Callable[[], None]] = []
+        self._sizes: list[tuple[str, bool]] = []
+        program = Program()
+        if self._lines:
+            arguments = [self.bank.ctypes.data, len(self._lines) // 4, *self._lines]
+            program.add("numbers", "arithmetic", arguments)
+        for call in self._calls:
+            kernel = self._emit(call, _PlanEmitter(program, self.threads, scratch))
+            self._sizes.append((call.name, kernel))
+            if not kernel:
+                if program.words:
+                    self._parts.append(program.run)
+                self._parts.append(self._python(call))
+                program = Program()
+        if program.words:
+            program.seal()
+            self._parts.append(program.run)
         self._scratch = scratch  # the programs write there
         self.memory += scratch.nbytes
 
@@ -338,8 +341,9 @@ class _Scratch:
         self.most = 0
         self.memory: Array | None = None
 
-    def begin(self, dry: bool) -> None:
-        self.memory = None if dry else aligned(max(self.most, 1), np.uint8)
+    def allocate(self) -> None:
+        """After this, requests are met."""
+        self.memory = aligned(max(self.most, 1), np.uint8)
 
     @property
     def nbytes(self) -> int:
@@ -349,7 +353,7 @@ class _Scratch:
 class _PlanEmitter(Emitter):
     """An emitter whose scratch memory is the plan's."""
 
-    def __init__(self, program: Program, threads: int, scratch: _Scratch) -> None:
+    def __init__(self, program: Program | Outline, threads: int, scratch: _Scratch) -> None:
         super().__init__(program, threads)
         self._shared, self._used = scratch, 0
 

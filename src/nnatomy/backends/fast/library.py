@@ -11,11 +11,12 @@ import functools
 import hashlib
 import os
 import re
+import subprocess
 import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,9 @@ announce: Callable[[str], None] | None = None
 """Called once before the first compilation, with a sentence for the user."""
 _announced = False
 _tidied = False
+_helpers: list[subprocess.Popen[bytes]] = []
+WORTH_HELP, MOST_HELPERS = 4, 3
+"""Missing kernels from which other processes help, and how many do."""
 
 SOURCES = Path(__file__).parent
 KEPT_FOR = 30 * 24 * 3600.0
@@ -44,10 +48,60 @@ def address(module: str, name: str) -> int:
         return _addresses[key]
 
 
+def prepare(kernels: Iterable[tuple[str, str]]) -> None:
+    """Has kernels (module, name) ready. What no cache holds is compiled by several processes at once, this one among them."""
+    wanted = [k for k in dict.fromkeys(kernels) if f"{k[0]}.{k[1]}" not in _addresses]
+    place = usable_folder()
+    missing = [k for k in wanted if place is not None and not _path(place, *k).exists()]
+    if len(missing) >= WORTH_HELP and sys.executable:
+        _say_once()
+        helpers = min(_processors() - 1, MOST_HELPERS)
+        for number in range(helpers):  # each begins elsewhere and goes the other way, until it meets what others have done
+            turn = len(missing) * number // helpers
+            _spawn((missing[turn:] + missing[:turn])[::-1])
+    try:
+        for module, name in [*missing, *wanted]:
+            address(module, name)
+    finally:
+        while _helpers:
+            helper = _helpers.pop()
+            helper.kill()
+            helper.wait()
+
+
+def _spawn(kernels: list[tuple[str, str]]) -> None:
+    """A process that compiles kernels into the folder; where it cannot start, this one does all."""
+    words = [f"{module}.{name}" for module, name in kernels]
+    code = "import sys; from nnatomy.backends.fast import library; library.fill(sys.argv[1:])"
+    command = [sys.executable, "-c", code, *words]
+    with contextlib.suppress(OSError):
+        quiet = subprocess.DEVNULL
+        path = os.pathsep.join([str(SOURCES.parents[2]), *filter(None, [os.environ.get("PYTHONPATH")])])
+        _helpers.append(
+            subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, env=os.environ | {"PYTHONPATH": path})
+        )
+
+
+def fill(kernels: Iterable[str]) -> None:
+    """What a helping process does: compiles "module.name" after "module.name", except what somebody has done meanwhile."""
+    place = usable_folder()
+    for module, _, name in (word.partition(".") for word in kernels):
+        if place is not None and not _path(place, module, name).exists():
+            _write(_path(place, module, name), _compile(module, name, f"kernel_{module}_{name}"))
+
+
+def _processors() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _path(place: Path, module: str, name: str) -> Path:
+    return place / f"{module}-{name}-{fingerprint(module)}.o"
+
+
 def _load(module: str, name: str) -> int:
     entry = f"kernel_{module}_{name}"
     place = usable_folder()
-    path = None if place is None else place / f"{module}-{name}-{fingerprint(module)}.o"
+    path = None if place is None else _path(place, module, name)
     code = None if path is None else _read(path)
     if code is None:
         code = _compile(module, name, entry)
@@ -57,11 +111,15 @@ def _load(module: str, name: str) -> int:
     return _link(code, entry)
 
 
-def _compile(module: str, name: str, entry: str) -> bytes:
+def _say_once() -> None:
     global _announced
     if announce is not None and not _announced:
         _announced = True
-        announce("Compiling fast kernels: once per machine, a few seconds each.")
+        announce("Compiling fast kernels: once per machine, some seconds in all.")
+
+
+def _compile(module: str, name: str, entry: str) -> bytes:
+    _say_once()
     from nnatomy.backends.fast.compiler import compile_kernel
 
     return compile_kernel(module, name, entry)

@@ -138,6 +138,22 @@ def number(x: float) -> int:
     return int(struct.unpack("<q", struct.pack("<d", x))[0])
 
 
+class Outline:
+    """A program that is not to be run: it only remembers which kernels it would need."""
+
+    def __init__(self) -> None:
+        self.kernels: list[tuple[str, str]] = []
+        self.words: list[int] = []
+
+    def add(self, module: str, name: str, arguments: Iterable[int], parallel: bool = False) -> int:
+        """Remembers a kernel."""
+        self.kernels.append((module, name))
+        return 0
+
+    def keep(self, *arrays: Any) -> None:
+        """Holds nothing."""
+
+
 class Program:
     """Instructions to be run one after another, any number of times."""
 

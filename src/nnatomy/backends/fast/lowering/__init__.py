@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from nnatomy.backends.fast.machine import Program, aligned, get_num_threads
+from nnatomy.backends.fast.machine import Outline, Program, aligned, get_num_threads
 
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
@@ -65,7 +65,7 @@ def lowers(name: str, *, outputs: Any, work: Any, order: Any = None) -> Callable
 class Emitter:
     """Appends instructions to a program, and gives them memory to work in."""
 
-    def __init__(self, program: Program, threads: int | None = None) -> None:
+    def __init__(self, program: Program | Outline, threads: int | None = None) -> None:
         self.program = program
         self.threads = get_num_threads() if threads is None else threads
         self._scratch: dict[int, Array] = {}  # by size in cache lines; free again for the next call
