@@ -418,7 +418,7 @@ def test_compiling_is_announced_once_and_not_in_json(
     assert main(["doctor", "--json"]) == 0
     assert capsys.readouterr().err == ""
     assert main(["doctor"]) == 0
-    assert capsys.readouterr().err == "nnatomy: Compiling fast kernels: once per machine, a few seconds each.\n"
+    assert capsys.readouterr().err == "nnatomy: Compiling fast kernels: once per machine, some seconds in all.\n"
     assert main(["doctor"]) == 0
     assert capsys.readouterr().err == ""
 
