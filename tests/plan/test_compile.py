@@ -191,6 +191,17 @@ def test_a_foreign_state_is_copied_and_left_alone() -> None:
         np.testing.assert_array_equal(again["model"][name], value)
 
 
+def test_a_state_in_another_order_is_the_same_state() -> None:
+    """As it comes from a file."""
+    step = step_of("mlp")
+    start = step.state()
+    turned = {key: start[key] for key in reversed(start)} | {"model": dict(reversed(start["model"].items()))}
+    compiled = compile(step)
+    first, _ = compiled(turned, batches("mlp", [8])[0])
+    second, _ = compiled(first, batches("mlp", [8])[0])
+    assert first is second
+
+
 def test_arrays_exchanged_in_the_state_are_taken() -> None:
     (batch,) = batches("mlp", [8])
     eager, planned = step_of("mlp"), step_of("mlp")

@@ -147,6 +147,10 @@ def _is_number(leaf: Any) -> bool:
     return isinstance(leaf, int | float) and not isinstance(leaf, bool | np.generic)
 
 
+def _paths(tree: Tree) -> set[Path]:
+    return {path for path, _ in leaves(tree)}
+
+
 def _at(tree: Tree, path: Path) -> Any:
     for step in path:
         tree = tree[step]
@@ -178,10 +182,9 @@ class _Recorded:
             bind = getattr(function, "bind", None)
             if bind is not None:
                 bind(args[0])  # a model that was bound to traced values is bound to real ones again
-        paths = [path for path, _ in leaves(args[0])]
         self.donates = (
             isinstance(args[0], dict) and isinstance(self.returned, tuple) and len(self.returned) > 1
-            and isinstance(self.returned[0], dict) and [path for path, _ in leaves(self.returned[0])] == paths
+            and isinstance(self.returned[0], dict) and _paths(self.returned[0]) == _paths(args[0])
         )  # fmt: skip
 
 
