@@ -237,6 +237,15 @@ def test_functions_of_parameters_read_them_where_they_lie() -> None:
     np.testing.assert_allclose(first, 6 * x + 2)  # results are not overwritten by the next call
 
 
+def test_ever_new_parameters_need_no_ever_new_plans() -> None:
+    compiled = compile(lambda parameters, x: x @ parameters["w"])
+    x = np.ones((2, 3), np.float32)
+    for i in range(40):
+        w = np.full((3, 3), i, np.float32)
+        np.testing.assert_allclose(compiled({"w": w}, x), x @ w)
+    assert len(compiled._plans) == 1
+
+
 def test_inference_of_a_model_with_batch_norm() -> None:
     step = step_of("convolutional")
     state, _ = step(step.state(), batches("convolutional", [8])[0])

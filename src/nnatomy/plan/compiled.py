@@ -40,6 +40,7 @@ class Compiled:
         self._plans: dict[Any, _Ready] = {}
         self._donates: bool | None = None  # whether the first argument is a state that comes back
         self._state: _State | None = None
+        self._by_reference = True  # parameters are read where they lie
 
     def __call__(self, *args: Tree) -> Tree:
         if self.reason is not None or not active():
@@ -53,13 +54,19 @@ class Compiled:
         given: list[Any] = []
         signature: list[Any] = []
         for tree in rest:
-            _signed(tree, isinstance(tree, dict), given, signature)
+            _signed(tree, self._by_reference and isinstance(tree, dict), given, signature)
         key = tuple(signature) if state is None else (state.number, *signature)
         ready = self._plans.get(key)
         if ready is None or ready.stale():
-            while len(self._plans) >= MOST_PLANS:
+            if len(self._plans) >= MOST_PLANS:
+                if state is None and self._by_reference:  # other parameters at each call: from now on they are copied in
+                    self._by_reference = False
+                    self._plans.clear()
+                    return self(*args)
                 self._plans.pop(next(iter(self._plans)))
-            made = self._planned(lambda: _Ready(_Recorded(self.function, (state.tree, *rest) if state else rest), state, rest))
+            whole = (state.tree, *rest) if state else rest
+            by_reference = self._by_reference
+            made = self._planned(lambda: _Ready(_Recorded(self.function, whole), state, rest, by_reference))
             if made is None:
                 return self.function(*args)
             ready = self._plans[key] = made
@@ -244,7 +251,7 @@ def _aligned_copy(array: Array) -> Array:
 class _Ready:
     """A plan with what to write before a run and what to read after it."""
 
-    def __init__(self, recorded: _Recorded, state: _State | None, rest: tuple[Tree, ...]) -> None:
+    def __init__(self, recorded: _Recorded, state: _State | None, rest: tuple[Tree, ...], by_reference: bool) -> None:
         from nnatomy.plan.plan import Plan
 
         self.state = state
@@ -259,7 +266,8 @@ class _Ready:
         after = dict(leaves(recorded.returned[0], (0,))) if state is not None else {}
         for path, v in known.items():
             leaf, new = given[path], after.get(path)
-            if isinstance(leaf, np.ndarray) and (path in after or isinstance(path[1] if len(path) > 1 else None, str)):
+            named = by_reference and len(path) > 1 and isinstance(path[1], str)
+            if isinstance(leaf, np.ndarray) and (path in after or named):
                 arrays.append((v, leaf))
             else:
                 inputs.append(v)
