@@ -15,6 +15,7 @@ from nnatomy.data.dataset import (
     batches,
 )
 from nnatomy.data.examples import load_examples
+from nnatomy.data.folds import Fold
 from nnatomy.data.inputs import Inputs, load_inputs, preprocessing_from_json
 from nnatomy.data.load import KINDS, TASKS, load, names
 
@@ -25,6 +26,7 @@ __all__ = [
     "Augmentation",
     "Column",
     "Dataset",
+    "Fold",
     "Inputs",
     "Preprocessing",
     "RaggedSplit",

@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from nnatomy.data.csvfile import read_text
 from nnatomy.data.dataset import ArraySplit, Dataset, Timeline
+from nnatomy.data.folds import Fold
 from nnatomy.data.series import Series, SeriesPreprocessing, averaged
 from nnatomy.errors import UserError, unknown_name
 
@@ -26,13 +27,19 @@ EARLY = 0.6  # the part of the series from which training windows are taken
 
 
 def anomaly_dataset(
-    series: Series, path: Path, labels: Path | None, target: str | None = None, window: int | None = None
+    series: Series,
+    path: Path,
+    labels: Path | None,
+    target: str | None = None,
+    window: int | None = None,
+    fold: Fold | None = None,
 ) -> Dataset:
     """Return windows[T, F] with a label each, from the columns of a series (or from `target` alone).
 
     Training and validation windows lie in the first 60 % and touch no labelled interval; all others are the test, where a
     window is 1 when at least half of its rows are labelled. Fine series are averaged to means over an hour, ten minutes or
     a minute as long as 1,000 rows remain, unless `window` is given. Labels are NAB's JSON, given or found beside the file.
+    A `fold` parts the windows by its stretches instead: training and validation by its windows without a label.
     Raises UserError where the labels do not fit or the series is too short.
     """
     notices = list(series.notices)
@@ -51,12 +58,16 @@ def anomaly_dataset(
     stride = max(1, length // 24)
     starts = np.arange(0, len(series.values) - length + 1, stride)
     share = marked_windows(series.times, starts, length, intervals)
-    early = starts + length <= EARLY * len(series.values)
-    normal = np.flatnonzero(early & (share == 0))
-    held = normal[int(0.85 * len(normal)) :]
-    train = normal[: int(0.85 * len(normal))]
-    train = train[starts[train] + length <= starts[held[0]]] if len(held) else train  # no row of validation is trained on
-    test = np.flatnonzero(~early | (share > 0))
+    if fold is not None:
+        inside = [(starts >= a) & (starts + length <= b) for a, b in fold.periods(len(series.values))]
+        train, held, test = (np.flatnonzero(part) for part in (inside[0] & (share == 0), inside[1] & (share == 0), inside[2]))
+    else:
+        early = starts + length <= EARLY * len(series.values)
+        normal = np.flatnonzero(early & (share == 0))
+        held = normal[int(0.85 * len(normal)) :]
+        train = normal[: int(0.85 * len(normal))]
+        train = train[starts[train] + length <= starts[held[0]]] if len(held) else train  # no row of validation is trained on
+        test = np.flatnonzero(~early | (share > 0))
     if len(train) < 10 or len(held) < 1 or len(test) < 2:
         raise UserError(
             f"Windows of {length} rows leave too little to train on: {series.name} has "

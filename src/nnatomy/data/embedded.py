@@ -10,6 +10,7 @@ import numpy as np
 
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import Dataset
+from nnatomy.data.folds import Fold
 from nnatomy.data.images import image_dataset
 from nnatomy.data.splits import split_rows
 from nnatomy.data.table import table_dataset
@@ -26,12 +27,14 @@ DESCRIPTIONS = {
 EMBEDDED = tuple(DESCRIPTIONS)
 
 
-def embedded_dataset(name: str, resize: tuple[int, int] | None, seed: int, reconstruction: bool) -> Dataset:
+def embedded_dataset(
+    name: str, resize: tuple[int, int] | None, seed: int, reconstruction: bool, fold: Fold | None = None
+) -> Dataset:
     """Return the named set; splits are 70/15/15 (tables 65/15/20), stratified where there are classes."""
     from sklearn import datasets
 
     if name == "digits":
-        return _digits(resize, seed)
+        return _digits(resize, seed, fold)
     loaders: dict[str, Callable[[], Any]] = {
         "iris": datasets.load_iris,
         "wine": datasets.load_wine,
@@ -43,15 +46,17 @@ def embedded_dataset(name: str, resize: tuple[int, int] | None, seed: int, recon
     columns = {str(c): [repr(float(v)) for v in data.data[:, n]] for n, c in enumerate(data.feature_names)}
     target = "progression" if name == "diabetes" else "class"
     table = RawTable(columns if reconstruction else {**columns, target: labels}, name)
-    found = table_dataset(name, table, None if reconstruction else target, seed=seed, reconstruction=reconstruction)
+    found = table_dataset(
+        name, table, None if reconstruction else target, seed=seed, reconstruction=reconstruction, fold=fold
+    )
     return replace(found, description=DESCRIPTIONS[name])
 
 
-def _digits(resize: tuple[int, int] | None, seed: int) -> Dataset:
+def _digits(resize: tuple[int, int] | None, seed: int, fold: Fold | None) -> Dataset:
     from sklearn.datasets import load_digits
 
     digits = load_digits()
     images, labels = digits.images[:, None].astype(np.float32), digits.target
-    parts = [(images[rows], labels[rows]) for rows in split_rows(len(labels), labels, seed)]
+    parts = [(images[rows], labels[rows]) for rows in split_rows(len(labels), labels, seed, fold=fold)]
     names = [str(n) for n in range(10)]
     return image_dataset("digits", parts, names, largest=16.0, resize=resize, description=DESCRIPTIONS["digits"])

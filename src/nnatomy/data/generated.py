@@ -12,6 +12,7 @@ import numpy.typing as npt
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing, generator
 from nnatomy.data.encoding import Field, TablePreprocessing
+from nnatomy.data.folds import Fold
 from nnatomy.data.series import Series, forecast_dataset
 from nnatomy.data.table import table_dataset
 from nnatomy.errors import UserError
@@ -27,21 +28,25 @@ GENERATED: dict[str, str] = {
 }
 
 
-def generated_dataset(name: str, seed: int, window: int | None = None, horizon: int | None = None) -> Dataset:
-    """Return the named set; the same seed gives the same numbers."""
+def generated_dataset(
+    name: str, seed: int, window: int | None = None, horizon: int | None = None, fold: Fold | None = None
+) -> Dataset:
+    """Return the named set; the same seed gives the same numbers. Raises UserError for folds of a truth table."""
+    if name in LOGIC and fold is not None:
+        raise UserError(f"Folds need rows to be held out, {name} has four, and each is needed to learn; choose other data.")
     if name in LOGIC:
         return _logic(name)
     if name in PLANE:
         xy, ids = points(name, 1000, generator(seed))
         columns = {axis: [repr(float(v)) for v in xy[:, n]] for n, axis in enumerate("xy")}
-        made = table_dataset(name, RawTable({**columns, "class": [str(c) for c in ids]}, name), "class", seed=seed)
+        made = table_dataset(name, RawTable({**columns, "class": [str(c) for c in ids]}, name), "class", seed=seed, fold=fold)
         return replace(made, notices=(), description=f"1,000 points in the plane: {name}")
     if name in ("narma10", "adding_problem"):
-        return _sequences(name, seed, window)
+        return _sequences(name, seed, window, fold)
     n = 4000
     values = mackey_glass(n) if name == "mackey_glass" else _sines(n, generator(seed))
     times = np.arange(n).astype("datetime64[s]")
-    return forecast_dataset(Series(name, "time", times, (name,), values[:, None]), name, window, horizon)
+    return forecast_dataset(Series(name, "time", times, (name,), values[:, None]), name, window, horizon, fold)
 
 
 def points(name: str, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -163,7 +168,7 @@ class SequencePreprocessing(Preprocessing):
         return cls(int(saved["features"]), float(saved["target_mean"]), float(saved["target_std"]))
 
 
-def _sequences(name: str, seed: int, window: int | None) -> Dataset:
+def _sequences(name: str, seed: int, window: int | None, fold: Fold | None) -> Dataset:
     """Return whole sequences with one number to be found: NARMA's next value, or the sum of two marked numbers."""
     rng, n, length = generator(seed), 4000, window or (30 if name == "narma10" else 50)
     if length < 11:
@@ -173,22 +178,20 @@ def _sequences(name: str, seed: int, window: int | None) -> Dataset:
         y = narma10(u)
         starts = np.arange(n) + 100
         x, targets = u[starts[:, None] + np.arange(length)][:, :, None], y[starts + length]
-        bounds = [
-            (0, 2800),
-            (2800 + length, 3400),
-            (3400 + length, n),
-        ]  # in order of time, no input shared between parts
+        periods = ((0, 2800), (2800, 3400), (3400, n)) if fold is None else fold.periods(n)
+        rows = [np.arange(a + length * (place > 0), b) for place, (a, b) in enumerate(periods)]  # no input shared between parts
         text = "NARMA of order ten: the next value from the inputs so far (Atiya and Parlos 2000)"
     else:
         values, marks = rng.uniform(0, 1, (n, length)), np.zeros((n, length))
         first, second = rng.integers(0, length // 2, n), rng.integers(length // 2, length, n)
         marks[np.arange(n), first] = marks[np.arange(n), second] = 1.0
         x, targets = np.stack([values, marks], axis=2), (values * marks).sum(axis=1)
-        bounds = [(0, 2800), (2800, 3400), (3400, n)]
+        rows = [np.arange(0, 2800), np.arange(2800, 3400), np.arange(3400, n)] if fold is None else list(fold.rows(n))
         text = "the sum of the two marked numbers of a sequence (Hochreiter and Schmidhuber 1997)"
-    preprocessing = SequencePreprocessing(x.shape[2], float(targets[:2800].mean()), float(targets[:2800].std()))
+    known = targets[rows[0]]
+    preprocessing = SequencePreprocessing(x.shape[2], float(known.mean()), float(known.std()))
     scaled = ((targets - preprocessing.target_mean) / preprocessing.target_std).astype(np.float32)[:, None]
-    splits = [ArraySplit((x[a:b].astype(np.float32), scaled[a:b])) for a, b in bounds]
+    splits = [ArraySplit((x[part].astype(np.float32), scaled[part])) for part in rows]
     return Dataset(
         name, "series", "regression", splits[0], splits[1], splits[2], (), preprocessing, (), (length, x.shape[2]), text, 1
     )

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing
+from nnatomy.data.folds import Fold
 from nnatomy.data.splits import split_rows
 from nnatomy.errors import UserError
 
@@ -177,8 +178,10 @@ def read_images(paths: Sequence[Path], size: tuple[int, int] | None, grey: bool)
     return np.stack([resize_images(p.astype(np.float32), size) for p in pictures]), notices
 
 
-def load_image_folder(folder: Path, resize: tuple[int, int] | None, grey: bool | None, seed: int) -> Dataset:
-    """Return the data set of a folder with one sub-folder of pictures a class.
+def load_image_folder(
+    folder: Path, resize: tuple[int, int] | None, grey: bool | None, seed: int, fold: Fold | None = None
+) -> Dataset:
+    """Return the data set of a folder with one sub-folder of pictures a class, parted by `fold` where one is given.
 
     Raises UserError where there are no pictures, one class only, or a broken picture.
     """
@@ -197,6 +200,6 @@ def load_image_folder(folder: Path, resize: tuple[int, int] | None, grey: bool |
     grey = _is_grey(paths) if grey is None else grey
     images, notices = read_images(paths, resize, grey)
     labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])
-    parts = [(images[rows], labels[rows]) for rows in split_rows(len(labels), labels, seed, names=tuple(groups))]
+    parts = [(images[rows], labels[rows]) for rows in split_rows(len(labels), labels, seed, names=tuple(groups), fold=fold)]
     text = f"{len(paths)} {'grey' if grey else 'colour'} pictures of {len(groups)} classes from {folder}"
     return image_dataset(folder.name, parts, tuple(groups), notices=notices, description=text)

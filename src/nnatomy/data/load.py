@@ -12,6 +12,7 @@ from nnatomy.data.anomaly import anomaly_dataset
 from nnatomy.data.csvfile import read_csv
 from nnatomy.data.dataset import Dataset, SubsetSplit
 from nnatomy.data.embedded import EMBEDDED, embedded_dataset
+from nnatomy.data.folds import Fold
 from nnatomy.data.generated import GENERATED, generated_dataset
 from nnatomy.data.idx import idx_files, is_idx
 from nnatomy.data.images import SUFFIXES, image_dataset, load_image_folder
@@ -52,6 +53,7 @@ class _Options:
     horizon: int | None
     seed: int
     offline: bool
+    fold: Fold | None
 
 
 def names() -> tuple[str, ...]:
@@ -75,13 +77,18 @@ def load(
     seed: int = 0,
     limit: int | None = None,
     offline: bool = False,
+    fold: Fold | None = None,
 ) -> Dataset:
     """Return the data set that `source` names: an embedded, generated or public set, or a path.
 
     `accepts` lists the kinds (KINDS) and `tasks` the tasks (TASKS) that the room can take; where a source can be read in
     several ways, the first that fits is taken. `window` and `horizon` are lengths in tokens or rows. `limit` keeps at most
-    so many examples in each split. Raises UserError, one sentence, for all that is wrong with the source or the options.
+    so many examples in each split. A `fold` parts the raw rows in place of the usual three splits, everything is fitted on its
+    training rows, and an official test part takes no part.
+    Raises UserError, one sentence, for all that is wrong with the source or the options.
     """
+    if fold is not None and limit is not None:
+        raise UserError(f"A fold has a limit of its own, received limit={limit} beside it; give Fold(..., limit={limit}).")
     for option, value in (("limit", limit), ("window", window), ("horizon", horizon)):
         if value is not None and value < 1:
             raise UserError(f"The option {option} is at least 1, received {value}; give a larger number.")
@@ -89,7 +96,7 @@ def load(
         raise UserError(f"Images need a height and width of at least 1, received {resize[0]} x {resize[1]}; give larger sizes.")
     wanted = (tuple(accepts), tuple(tasks), target, tuple(keep), dict(types or {}))
     labels_path = None if labels is None else Path(labels).expanduser()
-    options = _Options(*wanted, labels_path, resize, grey, window, horizon, seed, offline)
+    options = _Options(*wanted, labels_path, resize, grey, window, horizon, seed, offline, fold)
     found = _from_name(str(source), options) if str(source) in names() else _from_path(Path(source).expanduser(), options)
     labels_unused = found.kind == "image" and "reconstruction" in options.tasks  # labelled images can be given back too
     if found.task not in options.tasks and not labels_unused:
@@ -121,6 +128,7 @@ def _refuse_unused(found: Dataset, source: str, options: _Options) -> None:
         "labels": (options.labels, found.task == "anomaly"),
         "window": (options.window, found.kind in ("text", "series")),
         "horizon": (options.horizon, found.task == "forecast"),
+        "groups": (options.fold.groups if options.fold else None, found.kind == "table"),
     }
     for option, (value, used) in given.items():
         if value and not used:
@@ -146,15 +154,15 @@ def _from_name(name: str, options: _Options) -> Dataset:
     reconstruction = "reconstruction" in options.tasks and not {"classification", "regression"} & set(options.tasks)
     if name in EMBEDDED:
         _accept(name, ["image" if name == "digits" else "table"], options)
-        return embedded_dataset(name, options.resize, options.seed, reconstruction)
+        return embedded_dataset(name, options.resize, options.seed, reconstruction, options.fold)
     if name in GENERATED:
         _accept(name, [GENERATED[name]], options)
-        return generated_dataset(name, options.seed, options.window, options.horizon)
+        return generated_dataset(name, options.seed, options.window, options.horizon, options.fold)
     known = NAMED[name]
     _accept(name, known.kinds, options)
     path = locate(known, options.offline)
     if name == "cifar10":
-        found = read_cifar10(path, options.resize)
+        found = read_cifar10(path, options.resize, options.fold)
     else:
         found = _from_path(path, replace(options, target=options.target or known.target))
     return replace(found, name=name, description=known.description)
@@ -200,10 +208,10 @@ def _from_folder(folder: Path, options: _Options) -> Dataset:
     pair = polarity_pair(folder)
     if pair is not None:
         _accept(str(folder), ["sentences"], options)
-        return load_sentences(pair, options.seed)
+        return load_sentences(pair, options.seed, options.fold)
     if any(child.is_dir() for child in folder.iterdir()):
         _accept(str(folder), ["image"], options)
-        return load_image_folder(folder, options.resize, options.grey, options.seed)
+        return load_image_folder(folder, options.resize, options.grey, options.seed, options.fold)
     raise UserError(
         f"A folder of data holds one sub-folder of pictures for each class, MNIST idx files or a pair of .pos and .neg texts, "
         f"{folder} holds none of these; name a file in it."
@@ -216,7 +224,12 @@ def _mnist(folder: Path, options: _Options) -> Dataset:
     n = len(labels)
     # A twelfth for choosing the best epoch, as most reports on MNIST do (55,000 + 5,000); the test files stay untouched.
     classes = [str(c) for c in range(int(max(labels.max(), arrays["t10k-labels"].max())) + 1)]
-    train, first, second = split_rows(n, labels, options.seed, (1 / 24, 1 / 24), tuple(classes))
+    train, first, second = split_rows(n, labels, options.seed, (1 / 24, 1 / 24), tuple(classes), options.fold)
+    if options.fold is not None:
+        parts = [(images[rows], labels[rows]) for rows in (train, first, second)]
+        text = f"{sum(len(y) for _, y in parts)} training images from {folder}"
+        notice = f"The {len(arrays['t10k-labels'])} images of the official test part take no part."
+        return image_dataset(folder.name, parts, classes, resize=options.resize, notices=[notice], description=text)
     held = np.sort(np.concatenate([first, second]))
     test = (arrays["t10k-images"][:, None], arrays["t10k-labels"])
     parts = [(images[train], labels[train]), (images[held], labels[held]), test]
@@ -229,14 +242,14 @@ def _from_text(path: Path, options: _Options) -> Dataset:
     pair = polarity_pair(path)
     kind = _accept(str(path), ["sentences", "text"] if pair else ["text"], options)
     if kind == "sentences" and pair:
-        return load_sentences(pair, options.seed)
-    return load_text(path, options.window)
+        return load_sentences(pair, options.seed, options.fold)
+    return load_text(path, options.window, options.fold)
 
 
 def _from_table(path: Path, options: _Options) -> Dataset:
     only_sentences = path.suffix.lower() == ".tsv" and not {"table", "series"} & set(options.accepts)
     if "sentences" in options.accepts and (only_sentences or reads_as_sentences(path)):
-        return load_sentences((path,), options.seed)
+        return load_sentences((path,), options.seed, options.fold)
     table = read_csv(path)
     timed = time_column(table, options.types)
     series_first = timed is not None and ("table" not in options.accepts or is_ordered(table, timed))
@@ -249,8 +262,9 @@ def _from_table(path: Path, options: _Options) -> Dataset:
     if kind == "series" and timed is not None:
         series = read_series(path.stem, table, timed)
         if "anomaly" in options.tasks and "forecast" not in options.tasks:
-            return anomaly_dataset(series, path, options.labels, options.target, options.window)
-        return forecast_dataset(series, options.target, options.window, options.horizon)
+            return anomaly_dataset(series, path, options.labels, options.target, options.window, options.fold)
+        return forecast_dataset(series, options.target, options.window, options.horizon, options.fold)
+    ordered = timed is not None and is_ordered(table, timed)
     made = table_dataset(
         path.stem,
         table,
@@ -259,8 +273,13 @@ def _from_table(path: Path, options: _Options) -> Dataset:
         types=options.types,
         seed=options.seed,
         reconstruction="reconstruction" in options.tasks,
+        fold=options.fold,
+        ordered=ordered,
     )
-    if timed is None or not is_ordered(table, timed):
+    if not ordered:
         return made
+    if options.fold is not None:
+        how = "groups are kept together, whenever they were" if options.fold.groups else "every fold is later than its training"
+        return replace(made, notices=(*made.notices, f"Rows stand in order of time: {how}."))
     notice = "Rows in order of time are parted at random here, so scores may flatter; a room for series parts them by time."
     return replace(made, notices=(*made.notices, notice))

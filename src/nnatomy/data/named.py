@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnatomy.data.dataset import Dataset
+from nnatomy.data.folds import Fold
 from nnatomy.data.images import image_dataset
 from nnatomy.data.splits import split_rows
 from nnatomy.errors import UserError
@@ -165,14 +166,17 @@ def _present(path: Path) -> bool:
     return path.exists() or path.with_suffix("").exists()  # idx files may be unpacked
 
 
-def read_cifar10(folder: Path, resize: tuple[int, int] | None) -> Dataset:
-    """Return the CIFAR-10 subset: 9,000 training, 1,000 validation and 2,000 test pictures."""
+def read_cifar10(folder: Path, resize: tuple[int, int] | None, fold: Fold | None = None) -> Dataset:
+    """Return the CIFAR-10 subset: 9,000 training, 1,000 validation and 2,000 test pictures; a `fold` parts the first 10,000."""
     parts: dict[str, Any] = {}
     for part in ("train_a", "train_b", "test"):
         with np.load(folder / f"cifar10_small_{part}.npz", allow_pickle=False) as archive:
             parts[part] = (archive["x"].transpose(0, 3, 1, 2), archive["y"].astype(np.int64))
             names = [str(name) for name in archive["names"]]
     x, y = (np.concatenate([parts["train_a"][n], parts["train_b"][n]]) for n in (0, 1))
-    train, first, second = split_rows(len(y), y, 0, (0.05, 0.05))
+    train, first, second = split_rows(len(y), y, 0, (0.05, 0.05), fold=fold)
+    if fold is not None:
+        folds = [(x[train], y[train]), (x[first], y[first]), (x[second], y[second])]
+        return image_dataset("cifar10", folds, names, resize=resize)
     held = np.concatenate([first, second])
     return image_dataset("cifar10", [(x[train], y[train]), (x[held], y[held]), parts["test"]], names, resize=resize)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from nnatomy.data.csvfile import read_text
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, RaggedSplit
+from nnatomy.data.folds import Fold
 from nnatomy.data.splits import split_rows
 from nnatomy.errors import UserError
 
@@ -86,14 +87,17 @@ def reads_as_sentences(path: Path) -> bool:
     )
 
 
-def load_sentences(paths: tuple[Path, ...], seed: int) -> Dataset:
+def load_sentences(paths: tuple[Path, ...], seed: int, fold: Fold | None = None) -> Dataset:
     """Return the data set of a (.neg, .pos) pair or of one file of `sentence TAB label` lines.
 
-    `x_train.tsv` takes x_dev.tsv and x_test.tsv beside it as validation and test. Raises UserError where a file is empty,
-    a line has no label, or one class is all there is.
+    `x_train.tsv` takes x_dev.tsv and x_test.tsv beside it as validation and test; a `fold` parts the first two, and leaves
+    the test file alone. Raises UserError where a file is empty, a line has no label, or one class is all there is.
     """
     official = _official_parts(paths[0]) if len(paths) == 1 else None
-    if official is not None:
+    if official is not None and fold is not None:
+        train, held = (_read_labelled(path) for path in official[:2])
+        parts = [(train[0] + held[0], train[1] + held[1])]
+    elif official is not None:
         parts = [_read_labelled(path) for path in official]
     else:
         parts = [_read_labelled(paths[0])] if len(paths) == 1 else [_read_pair(paths)]
@@ -105,13 +109,15 @@ def load_sentences(paths: tuple[Path, ...], seed: int) -> Dataset:
     place = {label: n for n, label in enumerate(classes)}
     ids = [np.array([place[label] for label in labels], dtype=np.int64) for _, labels in parts]
     texts = [sentences for sentences, _ in parts]
-    if official is None:
-        rows = split_rows(len(ids[0]), ids[0], seed, (0.1, 0.1), classes)
+    if len(parts) == 1:
+        rows = split_rows(len(ids[0]), ids[0], seed, (0.1, 0.1), classes, fold)
         texts, ids = [[texts[0][i] for i in part] for part in rows], [ids[0][part] for part in rows]
     preprocessing = WordPreprocessing.fit(texts[0], classes)
     splits = [RaggedSplit(preprocessing.encode(t), y) for t, y in zip(texts, ids, strict=True)]
     notices = []
-    if official is not None:
+    if official is not None and fold is not None:
+        notices.append(f"The sentences of {official[2].name} take no part.")
+    elif official is not None:
         notices.append(f"Validation and test are the files beside it: {official[1].name}, {official[2].name}.")
     name = re.sub(r"[._-](neg|train)$", "", paths[0].name.removesuffix(".txt").removesuffix(paths[0].suffix))
     text = f"{sum(map(len, texts))} sentences of {len(classes)} classes, {len(preprocessing.vocabulary)} words"

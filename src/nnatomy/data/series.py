@@ -12,6 +12,7 @@ import numpy.typing as npt
 from nnatomy.data.columns import infer_type, numbers
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, SeriesSplit
+from nnatomy.data.folds import Fold, Periods
 from nnatomy.data.splits import chronological
 from nnatomy.data.times import parse_times, time_reader
 from nnatomy.errors import UserError, unknown_name
@@ -212,10 +213,15 @@ class SeriesPreprocessing(Preprocessing):
 
 
 def forecast_dataset(
-    series: Series, target: str | None = None, window: int | None = None, horizon: int | None = None
+    series: Series,
+    target: str | None = None,
+    window: int | None = None,
+    horizon: int | None = None,
+    fold: Fold | None = None,
 ) -> Dataset:
     """Return windows (past[T, F], future[H, 1]) of a series, parted by time 60/20/20 (ETT sets: 12/4/4 months as usual).
 
+    A `fold` parts it instead where one is given: rows from its training stretch to its test stretch, in order of time.
     Raises UserError where the target is absent or the series is too short for the windows.
     """
     notices = list(series.notices)
@@ -227,24 +233,20 @@ def forecast_dataset(
         raise unknown_name("column of numbers", target, series.columns)
     series = _from_first_target(series, target, notices)
     past, future = window or WINDOW, horizon or HORIZON
-    first, second, end = _borders(series)
-    if min(first - past, second - first, end - second) < future:
+    train, *later = parts = _periods(series, fold)
+    if min(train[1] - train[0] - past, *(b - a for a, b in later)) < future:
         raise UserError(
             f"A series needs rows for its windows ({past} past and {future} future) in each of its three parts, "
             f"{series.name} has {len(series.values)} rows; give a longer series, or a smaller window or horizon."
         )
-    series = _without_sparse(series, target, first, notices)
+    series = _without_sparse(series, target, slice(*train), notices)
     gaps = int((~np.isfinite(series.values)).sum())
     if gaps:
         notices.append(f"{gaps} missing values were filled with the last one before them.")
-    preprocessing = SeriesPreprocessing.fit("forecast", series, np.arange(first), [target], past, horizon=future)
+    preprocessing = SeriesPreprocessing.fit("forecast", series, np.arange(*train), [target], past, horizon=future)
     values = preprocessing.standardise(series.values)
     column = (series.columns.index(target),)
-    bounds = (
-        (0, first),
-        (first - past, second),
-        (second - past, end),
-    )  # what lies before a part may be looked at, not foretold
+    bounds = (train, *((a - past, b) for a, b in parts[1:]))  # what lies before a part may be looked at, not foretold
     splits = [SeriesSplit(values[a:b], column, past, future) for a, b in bounds]
     text = f"{len(series.values)} rows of {len(series.columns)} columns; {past} rows forecast {future} of {target}"
     shape = (past, len(series.columns))
@@ -261,17 +263,17 @@ def _from_first_target(series: Series, target: str, notices: list[str]) -> Serie
     return replace(series, times=series.times[known[0] :], values=series.values[known[0] :])
 
 
-def _borders(series: Series) -> tuple[int, int, int]:
+def _periods(series: Series, fold: Fold | None) -> Periods:
     n = len(series.values)
-    if series.columns == ETT and n in (17420, 69680):
+    if fold is None and series.columns == ETT and n in (17420, 69680):
         month = 30 * 24 * (n // 17420)
-        return 12 * month, 16 * month, 20 * month
-    return (*chronological(n), n)
+        return (0, 12 * month), (12 * month, 16 * month), (16 * month, 20 * month)
+    return chronological(n, fold=fold)
 
 
-def _without_sparse(series: Series, target: str, first: int, notices: list[str]) -> Series:
-    absent = np.mean(~np.isfinite(series.values[:first]), axis=0)
-    spread = np.nan_to_num(np.nanstd(np.where(absent < 1, series.values[:first], 0.0), axis=0))
+def _without_sparse(series: Series, target: str, train: slice, notices: list[str]) -> Series:
+    absent = np.mean(~np.isfinite(series.values[train]), axis=0)
+    spread = np.nan_to_num(np.nanstd(np.where(absent < 1, series.values[train], 0.0), axis=0))
     kept = []
     for n, column in enumerate(series.columns):
         if column == target or (absent[n] <= 0.5 and spread[n] > 0):

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnatomy.data.dataset import Split, SubsetSplit, generator
+from nnatomy.data.folds import Fold, Periods
 from nnatomy.errors import UserError
 
 __all__ = ["chronological", "limited", "split_rows"]
@@ -17,12 +18,20 @@ SMALLEST = 5  # rows below which three splits make no sense
 
 
 def split_rows(
-    n: int, classes: Array | None, seed: int, fractions: tuple[float, float] = (0.15, 0.15), names: tuple[str, ...] = ()
+    n: int,
+    classes: Array | None,
+    seed: int,
+    fractions: tuple[float, float] = (0.15, 0.15),
+    names: tuple[str, ...] = (),
+    fold: Fold | None = None,
 ) -> tuple[Array, Array, Array]:
     """Return sorted row numbers (train, validation, test), stratified by `classes[n]` where it is given.
 
-    `fractions` are those of validation and test. Raises UserError where a class has too few rows to be in all three.
+    `fractions` are those of validation and test; a `fold` decides instead where it is given.
+    Raises UserError where a class has too few rows to be in all three.
     """
+    if fold is not None:
+        return fold.rows(n, classes, names)
     if n < SMALLEST:
         raise UserError(f"Training needs at least {SMALLEST} rows for its three splits, received {n}; add rows.")
     rng = generator(seed)
@@ -43,9 +52,12 @@ def split_rows(
     return train, validation, test
 
 
-def chronological(n: int, fractions: tuple[float, float] = (0.2, 0.2)) -> tuple[int, int]:
-    """Return the row where validation begins and the row where test begins, in the order of the file."""
-    return round(n * (1 - sum(fractions))), round(n * (1 - fractions[1]))
+def chronological(n: int, fractions: tuple[float, float] = (0.2, 0.2), fold: Fold | None = None) -> Periods:
+    """Return the stretches (train, validation, test) of `n` rows in the order of the file, or those of a `fold`."""
+    if fold is not None:
+        return fold.periods(n)
+    first, second = round(n * (1 - sum(fractions))), round(n * (1 - fractions[1]))
+    return (0, first), (first, second), (second, n)
 
 
 def limited(split: Split, limit: int | None, seed: int) -> Split:

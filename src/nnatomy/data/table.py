@@ -12,6 +12,7 @@ from nnatomy.data.columns import column_types, far_outliers, gives_away, is_repe
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import ArraySplit, Column, Dataset
 from nnatomy.data.encoding import Field, TablePreprocessing
+from nnatomy.data.folds import Fold
 from nnatomy.data.splits import split_rows
 from nnatomy.errors import UserError, unknown_name
 
@@ -36,13 +37,19 @@ def table_dataset(
     types: Mapping[str, str] | None = None,
     seed: int = 0,
     reconstruction: bool = False,
+    fold: Fold | None = None,
+    ordered: bool = False,
 ) -> Dataset:
     """Return the data set of a table; `reconstruction` takes the inputs themselves as targets where no target is named.
 
-    Columns that only name the row, hold nothing, or give the target away are left out unless named in `keep`.
+    Columns that only name the row, hold nothing, or give the target away are left out unless named in `keep`. Rows are parted
+    by a `fold` where one is given, forward in time where they are `ordered`.
     Raises UserError where the target is absent or unfit, a class is too small, or no input column is left.
     """
     _check_names(table, target, keep, reconstruction)
+    groups = None if fold is None or fold.groups is None else fold.groups
+    if groups is not None:
+        _check_groups(table, groups, target)
     kinds = column_types(table, types or {})
     task = (
         "reconstruction" if target is None else task_of(target, kinds[target], table.columns[target], target in (types or {}))
@@ -54,9 +61,11 @@ def table_dataset(
     classes = _class_names(table.columns[target]) if target is not None and task == "classification" else ()
     place = {label: n for n, label in enumerate(classes)}
     ids = np.array([place[c] for c in table.columns[str(target)]]) if classes else None
-    train, validation, test = split_rows(len(table), ids, seed, FRACTIONS, classes)
+    train, validation, test = _parted(table, ids, seed, classes, fold, ordered)
     cells = {column: [values[row] for row in train] for column, values in table.columns.items()}
-    inputs = _inputs(kinds, cells, target, task, keep, notices)
+    if groups is not None:
+        notices.append(f"Column {groups!r} says which rows belong together: it is no input.")
+    inputs = _inputs({c: k for c, k in kinds.items() if c != groups}, cells, target, task, keep, notices)
     outliers = _outliers(kinds, inputs, cells, notices)
     _tell(table, kinds, inputs, cells, notices)
     fields = tuple(Field.fit(column, _kept_type(kinds[column], cells[column]), cells[column]) for column in inputs)
@@ -105,6 +114,25 @@ def _check_names(table: RawTable, target: str | None, keep: Sequence[str], recon
     for column in keep:
         if column not in names:
             raise unknown_name("column", column, names)
+
+
+def _check_groups(table: RawTable, groups: str, target: str | None) -> None:
+    if groups not in table.columns:
+        raise unknown_name("column", groups, table.columns)
+    if groups == target:
+        raise UserError(f"--groups names a column beside the target, received the target {groups!r}; choose another column.")
+    if "" in table.columns[groups]:
+        raise UserError(f"Every row needs its group, {groups!r} has missing cells; fill them or choose another column.")
+
+
+def _parted(
+    table: RawTable, ids: Array | None, seed: int, classes: tuple[str, ...], fold: Fold | None, ordered: bool
+) -> tuple[Array, Array, Array]:
+    if fold is None:
+        return split_rows(len(table), ids, seed, FRACTIONS, classes)
+    if fold.groups is not None:
+        return fold.rows(len(table), ids, classes, np.unique(table.columns[fold.groups], return_inverse=True)[1])
+    return fold.rows_in_time(len(table)) if ordered else fold.rows(len(table), ids, classes)
 
 
 def rows_with_target(table: RawTable, target: str, task: str, notices: list[str]) -> RawTable:

@@ -12,6 +12,8 @@ import numpy.typing as npt
 
 from nnatomy.data.csvfile import read_text
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, WindowSplit
+from nnatomy.data.folds import Fold
+from nnatomy.data.splits import chronological
 from nnatomy.errors import UserError
 
 __all__ = ["CharacterPreprocessing", "load_text"]
@@ -57,21 +59,25 @@ class CharacterPreprocessing(Preprocessing):
         return cls(tuple(saved["vocabulary"]), int(saved["window"]))
 
 
-def load_text(path: Path, window: int | None = None) -> Dataset:
-    """Return the language data set of a UTF-8 text file: characters, parted by position 90/5/5.
+def load_text(path: Path, window: int | None = None, fold: Fold | None = None) -> Dataset:
+    """Return the language data set of a UTF-8 text file: characters, parted by position 90/5/5 or by a `fold`.
 
     Raises UserError where the file is empty, not UTF-8, or too short for a window in each part.
     """
     text = read_text(path).replace("\r\n", "\n")
     length = window or WINDOW
     need = 20 * (length + 1)
-    if len(text) < need:
+    if len(text) < need and fold is None:
         raise UserError(
             f"Text must hold a window in each of its parts (90/5/5 %), {path} has {len(text)} characters and windows of "
             f"{length} need {need}; give more text or a smaller window."
         )
-    first, second = round(0.9 * len(text)), round(0.95 * len(text))
-    pieces = (text[:first], text[first:second], text[second:])
+    pieces = [text[a:b] for a, b in chronological(len(text), (0.05, 0.05), fold)]
+    if min(map(len, pieces)) <= length:
+        raise UserError(
+            f"Text must hold a window in each part, {path} has {len(text)} characters, the smallest part "
+            f"{min(map(len, pieces))} and windows are of {length}; give more text, a smaller window or fewer folds."
+        )
     preprocessing = CharacterPreprocessing.fit(pieces[0], length)
     splits = [WindowSplit(preprocessing.encode(piece), length, length) for piece in pieces]
     unknown = sum(int((split.tokens == 0).sum()) for split in splits[1:])

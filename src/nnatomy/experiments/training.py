@@ -134,21 +134,31 @@ def prepare(request: Request) -> Prepared:
 
 
 def _choose(room: Room, request: Request) -> tuple[Recipe, Dataset]:
-    """The first recipe for the kind and task of the data, and the data read as that recipe wants it."""
-    recipes = list(room.recipes)
-    asked = {
+    """The recipe and the data of a request; without a source, those of the room's first recipe."""
+    asked: dict[str, Any] = {
         "target": request.target, "keep": request.keep, "types": request.types, "labels": request.labels,
         "seed": request.seed, "limit": request.limit, "offline": request.offline,
         **{k: v for k, v in (("window", request.window), ("horizon", request.horizon)) if v is not None},
     }  # fmt: skip
     if request.data is None:
-        recipes = recipes[:1]
-    source = request.data if request.data is not None else recipes[0].data
+        return choose(room, room.recipes[0].data, room.recipes[:1], **asked)
+    return choose(room, request.data, **asked)
+
+
+def choose(
+    room: Room, source: str | Path, recipes: Sequence[Recipe] | None = None, **options: Any
+) -> tuple[Recipe, Dataset]:
+    """The first of a room's recipes for the kind and task of the data, and the data read as that recipe wants it.
+
+    `options` are those of `data.load`, such as fold=Fold(0, 5) for data parted for cross-validation.
+    Raises UserError where no recipe fits.
+    """
+    recipes = list(room.recipes if recipes is None else recipes)
     while True:
         kinds = tuple(dict.fromkeys(r.kind for r in recipes))
         tasks = tuple(dict.fromkeys(t for r in recipes for t in r.tasks))
         common = dict(recipes[0].load) if all(r.load == recipes[0].load for r in recipes) else {}
-        dataset = data.load(source, kinds, tasks=tasks, **(common | asked))
+        dataset = data.load(source, kinds, tasks=tasks, **(common | options))
         fitting = [r for r in recipes if r.kind == dataset.kind and (dataset.task in r.tasks or "reconstruction" in r.tasks)]
         if not fitting:
             raise UserError(
