@@ -112,6 +112,7 @@ class _Recurrent(Module):
 
     gates: int
     states: int  # how many arrays make a state
+    biases_add = True  # whether bias_ih and bias_hh are only ever added to one another
 
     def _make(
         self, input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool, dropout: float,
@@ -185,6 +186,8 @@ class _Recurrent(Module):
         """One layer in one direction. Where a sequence has ended, its state stays and its output is 0."""
         w_ih, w_hh = getattr(self, "weight_ih" + suffix), getattr(self, "weight_hh" + suffix)
         b_ih, b_hh = (getattr(self, kind + suffix, None) for kind in ("bias_ih", "bias_hh"))
+        if b_ih is not None and self.biases_add:
+            b_ih, b_hh = None, b_ih + b_hh  # the same gradient: it is summed over all steps once
         x_gates, reverse = ops.linear(x, w_ih, b_ih), suffix.endswith("_reverse")
         if live is None:
             y, *last = self._scan(x_gates, state, w_hh, b_hh, axis, reverse)
@@ -290,7 +293,7 @@ class GRU(_Recurrent):
     `reset_after=False` resets the state before its product with W_hn, as the paper does; PyTorch resets the product.
     """
 
-    gates, states = 3, 1
+    gates, states, biases_add = 3, 1, False
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = True,

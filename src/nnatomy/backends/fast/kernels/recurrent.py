@@ -40,7 +40,7 @@ from nnatomy.backends.fast.vectors import (
 VECTORS = 4 if REGISTERS == 32 else 2
 WIDTH = VECTORS * LANES
 """Columns of a panel of W_hh for the way back, and of the plain layer's for the way forward."""
-DEPTH = 128
+DEPTH = 64
 """Rows of such a panel that are read for all examples before the next: they stay in the first cache."""
 COLUMNS = 512
 """Columns of the gates' gradients that are copied at a time for the gradient of W_hh: with DEPTH, half of a second cache."""
@@ -215,8 +215,10 @@ def lstm(a, thread, threads):
     for t in range(a[21]):
         before, after = h + 4 * (t % 2) * rows * width, h + 4 * ((t + 1) % 2) * rows * width
         for j in range(blocks):
-            panel = a[7] + 16 * j * units * LANES
-            _four_gates(rows, units, before, width, 1, panel, sums + 16 * j * rows * LANES, 4 * LANES, 0)
+            for k in range(0, units, DEPTH):
+                panel = a[7] + 16 * (j * units + k) * LANES
+                _four_gates(rows, min(DEPTH, units - k), before + 4 * k, width, 1, panel, sums + 16 * j * rows * LANES,
+                            4 * LANES, k)  # fmt: skip
         for r in range(rows):
             x, y = f32(a[0] + 4 * ((first + r) * a[1] + t * a[2])), f32(a[9] + 4 * ((first + r) * a[10] + t * a[11]))
             kept, cells = a[12] + 4 * ((first + r) * a[13] + t * a[14]), a[15] + 4 * ((first + r) * a[16] + t * a[17])

@@ -13,7 +13,7 @@ from nnatomy.backends.fast.processor import LANES, REGISTERS
 
 WIDTH = (4 if REGISTERS == 32 else 2) * LANES
 """Columns of a panel of W_hh on the way back, and of the states before each step: kernels/recurrent.py's."""
-DEPTH, COLUMNS = 128, 512
+DEPTH, COLUMNS = 64, 512
 """Its block of the gates' gradients in the product for the gradient of W_hh."""
 PARALLEL = 2e6
 """Floating-point operations from which a second thread is worth a meeting."""
