@@ -10,7 +10,7 @@ import statistics
 import time
 
 from nnatomy.backends.fast import library
-from nnatomy.backends.fast.machine import Program, address
+from nnatomy.backends.fast.machine import Program
 from nnatomy.benchmark.sides import ours
 from nnatomy.benchmark.workloads import WORKLOADS
 
