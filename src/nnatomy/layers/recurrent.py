@@ -186,7 +186,7 @@ class _Recurrent(Module):
         """One layer in one direction. Where a sequence has ended, its state stays and its output is 0."""
         w_ih, w_hh = getattr(self, "weight_ih" + suffix), getattr(self, "weight_hh" + suffix)
         b_ih, b_hh = (getattr(self, kind + suffix, None) for kind in ("bias_ih", "bias_hh"))
-        if b_ih is not None and self.biases_add:
+        if b_ih is not None and b_hh is not None and self.biases_add:
             b_ih, b_hh = None, b_ih + b_hh  # the same gradient: it is summed over all steps once
         x_gates, reverse = ops.linear(x, w_ih, b_ih), suffix.endswith("_reverse")
         if live is None:
