@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from nnatomy.cli.shared import Json, parse_names, parse_pairs, print_json, print_metrics, print_table
 from nnatomy.errors import UserError
-
-Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 
 
 def list_(
@@ -28,9 +25,9 @@ def list_(
         raise unknown_name("family", family, sorted({room.family for room in rooms().values()}))
     rows = [(room.name, str(room.front["year"]), room.family, room.front["idea"]) for room in found]
     if as_json:
-        _print_json({"rooms": [dict(zip(("name", "year", "family", "idea"), row, strict=True)) for row in rows]})
+        print_json({"rooms": [dict(zip(("name", "year", "family", "idea"), row, strict=True)) for row in rows]})
         return
-    _table(("room", "year", "family", "idea"), rows)
+    print_table(("room", "year", "family", "idea"), rows)
 
 
 def info(name: Annotated[str, typer.Argument(help="A room, as nnatomy list shows it.")], as_json: Json = False) -> None:
@@ -40,7 +37,7 @@ def info(name: Annotated[str, typer.Argument(help="A room, as nnatomy list shows
 
     found = room(name)
     if as_json:
-        _print_json({"name": found.name, "family": found.family, **found.front, "page": found.page})
+        print_json({"name": found.name, "family": found.family, **found.front, "page": found.page})
         return
     show_page(found)
 
@@ -98,22 +95,22 @@ def train(
                 "train needs the name of a room, received none; nnatomy list shows them, for example nnatomy train lenet5."
             )
         result = experiments.train(
-            name, data, out=out, progress=True, target=target, keep=tuple(keep or ()), types=_pairs(types, "--types"),
+            name, data, out=out, progress=True, target=target, keep=tuple(keep or ()), types=parse_pairs(types, "--types"),
             labels=labels, window=window, horizon=horizon, limit=limit, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
             budget=None if budget is None else parse_seconds(budget), backend=backend, offline=offline,
-            settings=_pairs(set_, "--set"),
+            settings=parse_pairs(set_, "--set"),
         )  # fmt: skip
     if result.interrupted:
         print(f"Stopped and saved. Continue with: nnatomy train --resume {result.run.folder}", file=sys.stderr)
         if as_json:
-            _print_json(result.to_json())
+            print_json(result.to_json())
         return 130
     if as_json:
-        _print_json(result.to_json())
+        print_json(result.to_json())
         return 0
     if result.stopped:
         print(f"Stopped after epoch {result.epochs}: {result.stopped}.")
-    _metrics(result.metrics, f"Test scores after {counted(result.epochs, 'epoch')} in {result.seconds:.1f} s")
+    print_metrics(result.metrics, f"Test scores after {counted(result.epochs, 'epoch')} in {result.seconds:.1f} s")
     wanted = result.prepared.recipe.score if result.prepared.request.data is None else {}
     for metric, goal in wanted.items():
         print(f"The recipe's goal for {metric} is {goal:g}.")
@@ -139,9 +136,9 @@ def evaluate(
     found = experiments.evaluate(run, data, split, progress=True)
     if as_json:
         where = {"run": str(run), "data": data, "split": split if data is None else None}
-        _print_json({**where, "metrics": finite(found.metrics)})
+        print_json({**where, "metrics": finite(found.metrics)})
         return
-    _metrics(found.metrics, f"Scores on {data or 'the run’s ' + split + ' data'}")
+    print_metrics(found.metrics, f"Scores on {data or 'the run’s ' + split + ' data'}")
 
 
 def predict(
@@ -162,7 +159,7 @@ def predict(
     columns = experiments.predict(run, data, progress=True)
     rows = list(zip(*columns.values(), strict=True))
     if as_json:
-        _print_json({"run": str(run), "predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
+        print_json({"run": str(run), "predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(columns)
@@ -189,7 +186,7 @@ def verify(
     found = [room(name) for name in names] if names else list(rooms().values())
     results = verify_rooms(found, write=write, tell=not as_json)
     if as_json:
-        _print_json({"rooms": {r.room: r.to_json() for r in results}, "passed": all(r.passed for r in results)})
+        print_json({"rooms": {r.room: r.to_json() for r in results}, "passed": all(r.passed for r in results)})
     else:
         show(results)
     return 0 if all(r.passed for r in results) else 1
@@ -210,7 +207,7 @@ def draw(
 
     path, source = experiments.draw(what, out)
     if as_json:
-        _print_json({"picture": str(path), "run": source})
+        print_json({"picture": str(path), "run": source})
     else:
         print(f"Picture: {path}")
 
@@ -238,12 +235,12 @@ def bench(
     from nnatomy.benchmark import report
     from nnatomy.benchmark.measure import agreed, chosen
 
-    settings = chosen(_names(only), _names(peers), threads, what, quick, eager, fused_adam)
+    settings = chosen(parse_names(only), parse_names(peers), threads, what, quick, eager, fused_adam)
     places = report.places(out, json_)
     found = measured(settings, tell=lambda line: print(line, file=sys.stderr, flush=True))
     for title, (header, rows) in report.sections(found):
         print(title)
-        _table(header, rows)
+        print_table(header, rows)
     for line in report.closing(found):
         print(line)
     report.write(found, *places)
@@ -256,9 +253,9 @@ def doctor(as_json: Json = False) -> int:
 
     checks = examine()
     if as_json:
-        _print_json({"checks": [check.to_json() for check in checks], "healthy": all(c.fine for c in checks if c.needed)})
+        print_json({"checks": [check.to_json() for check in checks], "healthy": all(c.fine for c in checks if c.needed)})
     else:
-        _table(
+        print_table(
             ("check", "state", "detail"),
             [(c.name, "ok" if c.fine else "MISSING" if c.needed else "not installed", c.detail) for c in checks],
         )
@@ -266,47 +263,3 @@ def doctor(as_json: Json = False) -> int:
 
 
 COMMANDS = (list_, info, train, evaluate, predict, verify, draw, bench, doctor)
-
-
-def _pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
-    pairs = {}
-    for text in texts or ():
-        key, equals, value = text.partition("=")
-        if not equals or not key or not value:
-            example = "hidden=64,32" if flag == "--set" else "age=numeric"
-            raise UserError(f"{flag} takes name=value, received {text!r}; for example {flag} {example}.")
-        pairs[key] = value
-    return pairs
-
-
-def _names(texts: list[str] | None) -> list[str] | None:
-    return None if texts is None else [name for text in texts for name in text.split(",") if name]
-
-
-def _metrics(metrics: dict[str, float], title: str) -> None:
-    print(title)
-    width = max(map(len, metrics))
-    for name, value in metrics.items():
-        print(f"  {name:<{width}}  {value:.4f}")
-
-
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich import box
-    from rich.console import Console
-    from rich.markup import escape
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD)
-    for i, column in enumerate(header):
-        table.add_column(column, overflow="fold", no_wrap=i == 0)
-    for row in rows:
-        table.add_row(*map(escape, row))
-    console = Console()
-    if not console.is_terminal:
-        console.width = 140
-    console.print(table)
-
-
-def _print_json(value: Any) -> None:
-    unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
-    print(json.dumps(value, ensure_ascii=not unicode))

@@ -102,21 +102,7 @@ class Run:
     @classmethod
     def create(cls, name: str, out: str | Path | None = None) -> Run:
         """A new folder: `out`, which must be new or empty, or runs/<time>-<name>."""
-        folder = Path("runs") / f"{datetime.now():%Y%m%d-%H%M%S}-{name}" if out is None else Path(out)
-        if folder.exists() and not folder.is_dir():
-            raise UserError(f"--out names the folder of a run, {folder} is a file; choose another name.")
-        try:
-            if out is None:
-                return cls(_new_folder(folder))
-            if folder.exists() and any(folder.iterdir()):
-                raise UserError(
-                    f"A new run needs a new folder, {folder} is not empty; choose another --out, "
-                    f"or continue it with --resume {folder}."
-                )
-            folder.mkdir(parents=True, exist_ok=True)
-        except OSError as problem:
-            raise UserError(f"The folder {folder} could not be made ({problem.strerror}); choose another --out.") from None
-        return cls(folder)
+        return cls(new_folder("runs", name, out, "run"))
 
     @classmethod
     def open(cls, folder: str | Path) -> Run:
@@ -177,7 +163,29 @@ class Run:
         write_atomically(self.log, "".join(json.dumps(finite(line)) + "\n" for line in lines))
 
 
-def _new_folder(path: Path) -> Path:
+def new_folder(parent: str, name: str, out: str | Path | None, what: str) -> Path:
+    """Makes the folder of a new `what`: `out`, which must be new or empty, or <parent>/<time>-<name>.
+
+    Raises UserError where it is a file, holds something or cannot be made.
+    """
+    folder = Path(parent) / f"{datetime.now():%Y%m%d-%H%M%S}-{name}" if out is None else Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"--out names the folder of a {what}, {folder} is a file; choose another name.")
+    try:
+        if out is None:
+            return _free_folder(folder)
+        if folder.exists() and any(folder.iterdir()):
+            raise UserError(
+                f"A new {what} needs a new folder, {folder} is not empty; choose another --out, "
+                f"or continue it with --resume {folder}."
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as problem:
+        raise UserError(f"The folder {folder} could not be made ({problem.strerror}); choose another --out.") from None
+    return folder
+
+
+def _free_folder(path: Path) -> Path:
     """Makes the folder, or the first of its numbered kin that is not taken, also by a run begun at the same moment."""
     number, free = 1, path
     while True:

@@ -246,17 +246,7 @@ class Language(Task):
             hits += int((scores.argmax(-1) == following).sum())
             count += following.size
             counts += np.bincount(following.reshape(-1), minlength=len(counts))
-        share = counts[counts > 0] / counts.sum()
-        loss = total / count
-        return Evaluation(
-            {
-                "loss": loss,
-                "bits_per_token": loss / math.log(2),
-                "perplexity": math.exp(min(loss, 700.0)),
-                "accuracy": hits / count,
-                "unigram_entropy": float(-(share * np.log(share)).sum()),
-            }
-        )
+        return Evaluation(language_metrics(total / count, hits / count, counts))
 
     def _answer(self, model: Module, batch: tuple[Array, ...]) -> tuple[Array, Array]:
         """The loss of a batch and the decided outputs."""
@@ -283,6 +273,18 @@ class Language(Task):
         return {"continuation": np.array(["".join(characters[row]) for row in outputs])}
 
 
+def language_metrics(loss: float, accuracy: float, counts: Array) -> dict[str, float]:
+    """The metrics of a mean loss in nats, the share of tokens foretold, and how often each token was to be foretold."""
+    share = counts[counts > 0] / counts.sum()
+    return {
+        "loss": loss,
+        "bits_per_token": loss / math.log(2),
+        "perplexity": math.exp(min(loss, 700.0)),
+        "accuracy": accuracy,
+        "unigram_entropy": float(-(share * np.log(share)).sum()),
+    }
+
+
 class Reconstruction(Task):
     """How much of the inputs' variance comes back out."""
 
@@ -306,18 +308,21 @@ class Anomaly(Reconstruction):
     """The error of each window as its anomaly score; AUC where the data set labels the test windows."""
 
     def evaluate(self, model: Module, split: Split, batch_size: int = 256) -> Evaluation:
-        from sklearn.metrics import average_precision_score, roc_auc_score
-
         found = super().evaluate(model, split, batch_size)
         flags, scores = np.concatenate([batch[-1] for batch in batches(split, 1024)]), found.arrays["errors"]
-        arrays = found.arrays | {"labels": flags, "scores": scores}
-        if len(np.unique(flags)) < 2:
-            return Evaluation(found.metrics, arrays)
-        metrics = {
-            "auc": float(roc_auc_score(flags, scores)),
-            "average_precision": float(average_precision_score(flags, scores)),
-        }
-        return Evaluation(found.metrics | metrics, arrays)
+        return Evaluation(found.metrics | detection(flags, scores), found.arrays | {"labels": flags, "scores": scores})
+
+
+def detection(flags: Array, scores: Array) -> dict[str, float]:
+    """How well scores[n] tell examples with flag 1 from those with 0; nothing where all flags are the same."""
+    from sklearn.metrics import average_precision_score, roc_auc_score
+
+    if len(np.unique(flags)) < 2:
+        return {}
+    return {
+        "auc": float(roc_auc_score(flags, scores)),
+        "average_precision": float(average_precision_score(flags, scores)),
+    }
 
 
 TASKS: dict[str, type[Task]] = {

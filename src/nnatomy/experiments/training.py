@@ -194,7 +194,7 @@ def train(
         if not isinstance(value, str | PathLike | None) or (name == "room" and value is None):
             remedy = "wrap arrays in nn.NeuralClassifier or nn.NeuralRegressor" if name == "data" else "give it as text"
             raise UserError(f"train() takes a name or a path for {name}, received {type(value).__name__}; {remedy}.")
-    request = Request(room, None if data is None else _settled(data), **{k: _settled_option(k, v) for k, v in asked.items()})
+    request = Request(room, None if data is None else settled(data), **{k: settled_option(k, v) for k, v in asked.items()})
     prepared = prepare(request)
     if progress:
         announce(prepared)
@@ -285,7 +285,7 @@ def evaluate(
             raise UserError(f"--split must be train, validation or test, received {split!r}; give one of these.")
         return prepared.task.evaluate(prepared.model, getattr(prepared.dataset, split))
     prepared, _ = restore(folder)
-    examples, notices = data.load_examples(_settled(source), prepared.dataset.preprocessing)
+    examples, notices = data.load_examples(settled(source), prepared.dataset.preprocessing)
     if progress:
         _tell(notices)
     return prepared.task.evaluate(prepared.model, examples)
@@ -297,7 +297,7 @@ def predict(folder: str | Path, source: str | Path, *, progress: bool = False) -
     With `progress`, what was noticed in the file is told.
     """
     prepared, _ = restore(folder)
-    inputs = data.load_inputs(_settled(source), prepared.dataset.preprocessing)
+    inputs = data.load_inputs(settled(source), prepared.dataset.preprocessing)
     if progress:
         _tell(inputs.notices)
     columns = prepared.task.predict(prepared.model, inputs.arrays)
@@ -388,7 +388,7 @@ def _tell(notices: Sequence[str]) -> None:
         print(f"  note: {notice}", file=sys.stderr)
 
 
-def _settled(source: str | Path) -> str:
+def settled(source: str | Path) -> str:
     """A path as an absolute one, so that a run can be continued from anywhere; a name as it is."""
     text = str(source)
     if not text.strip():
@@ -399,12 +399,12 @@ def _settled(source: str | Path) -> str:
     return str(path.resolve()) if path.exists() else text
 
 
-def _settled_option(name: str, value: Any) -> Any:
+def settled_option(name: str, value: Any, caller: str = "train") -> Any:
     """An option of `Request` as the plain value that a run's folder holds; raises UserError for one of another type."""
     if value is None and name not in ("seed", "backend"):
         return {"keep": (), "types": {}, "settings": {}}.get(name)
     try:
-        if name in ("window", "horizon", "limit", "epochs", "batch_size", "seed"):
+        if name in ("window", "horizon", "limit", "epochs", "batch_size", "seed", "cv", "seeds", "jobs", "trials"):
             return operator.index(value)
         if name in ("lr", "budget"):
             return parse_seconds(value) if name == "budget" and isinstance(value, str) else float(value)
@@ -417,8 +417,8 @@ def _settled_option(name: str, value: Any) -> Any:
     except (TypeError, ValueError, AttributeError):
         kinds = {"lr": "a number", "budget": "seconds or a time such as 5m", "keep": "names of columns"}
         kind = kinds.get(name, "a dictionary" if name in ("types", "settings") else "a whole number")
-        raise UserError(f"train() takes {kind} for {name}, received {value!r}; give it so.") from None
-    return _settled(value) if name == "labels" else value
+        raise UserError(f"{caller}() takes {kind} for {name}, received {value!r}; give it so.") from None
+    return settled(value) if name == "labels" else value
 
 
 def _listed(value: Any) -> Any:

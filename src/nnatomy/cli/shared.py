@@ -1,0 +1,58 @@
+"""What several commands need: flags that are parsed alike, and tables and JSON as they are printed."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from nnatomy.errors import UserError
+
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
+
+
+def parse_pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
+    pairs = {}
+    for text in texts or ():
+        key, equals, value = text.partition("=")
+        if not equals or not key or not value:
+            example = "hidden=64,32" if flag == "--set" else "age=numeric"
+            raise UserError(f"{flag} takes name=value, received {text!r}; for example {flag} {example}.")
+        pairs[key] = value
+    return pairs
+
+
+def parse_names(texts: list[str] | None) -> list[str] | None:
+    return None if texts is None else [name for text in texts for name in text.split(",") if name]
+
+
+def print_metrics(metrics: dict[str, float], title: str) -> None:
+    print(title)
+    width = max(map(len, metrics))
+    for name, value in metrics.items():
+        print(f"  {name:<{width}}  {value:.4f}")
+
+
+def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    from rich import box
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.table import Table
+
+    table = Table(box=box.SIMPLE_HEAD)
+    for i, column in enumerate(header):
+        table.add_column(column, overflow="fold", no_wrap=i == 0)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console = Console()
+    if not console.is_terminal:
+        console.width = 140
+    console.print(table)
+
+
+def print_json(value: Any) -> None:
+    unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
+    print(json.dumps(value, ensure_ascii=not unicode))
