@@ -10,7 +10,9 @@ import numpy as np
 from nnatomy import ops
 from nnatomy.backends import B
 from nnatomy.errors import UserError
+from nnatomy.functional.masking import batch_mean, rows_that_count, sum_and_count
 from nnatomy.functional.normalisation import normalize
+from nnatomy.functional.widening import is_half, widened
 from nnatomy.ops.indexing import raw
 from nnatomy.ops.normalisation import softmax_cross_entropy
 from nnatomy.ops.primitive import primitive
@@ -26,19 +28,19 @@ __all__ = [
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """(input - target)^2."""
-    target = _like(input, target, "mse_loss")
+    input, target = _alike(input, target, "mse_loss")
     return _reduce(ops.square(input - target), reduction)
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """|input - target|, also called mean absolute error."""
-    target = _like(input, target, "l1_loss")
+    input, target = _alike(input, target, "l1_loss")
     return _reduce(ops.abs(input - target), reduction)
 
 
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
     """d^2 / 2 where d = |input - target| <= delta, else delta (d - delta / 2) (Huber 1964)."""
-    target = _like(input, target, "huber_loss")
+    input, target = _alike(input, target, "huber_loss")
     if delta <= 0:
         raise UserError(f"huber_loss() needs delta > 0. Received {delta}.")
     d = ops.abs(input - target)
@@ -47,7 +49,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
     """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2 (Girshick 2015, eq. 3); beta = 0 is l1_loss."""
-    target = _like(input, target, "smooth_l1_loss")
+    input, target = _alike(input, target, "smooth_l1_loss")
     if beta < 0:
         raise UserError(f"smooth_l1_loss() needs beta >= 0. Received {beta}.")
     if beta == 0:
@@ -78,7 +80,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
 
     Prefer `binary_cross_entropy_with_logits`, which loses no digits where p is near 0 or 1.
     """
-    target = _like(input, target, "binary_cross_entropy")
+    input, target = _alike(input, target, "binary_cross_entropy")
     if _outside(input, 0, 1):
         raise UserError("binary_cross_entropy() needs probabilities between 0 and 1; give scores to the form with logits.")
     loss = _bce(input, target)
@@ -89,7 +91,7 @@ def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
     """-(w t ln sigmoid(x) + (1 - t) ln(1 - sigmoid(x))) of scores x, with w = `pos_weight` for the positive class."""
-    target = _like(input, target, "binary_cross_entropy_with_logits")
+    input, target = _alike(input, target, "binary_cross_entropy_with_logits")
     scale = 1.0 if pos_weight is None else 1 + (pos_weight - 1) * target
     loss = (1 - target) * input + scale * ops.softplus(-input)
     return _reduce(loss if weight is None else loss * weight, reduction)
@@ -107,6 +109,7 @@ def cross_entropy(
     """
     if not 0 <= label_smoothing <= 1:
         raise UserError(f"cross_entropy() needs label_smoothing between 0 and 1. Received {label_smoothing}.")
+    input = widened(input)
     if label_smoothing == 0 and target.dtype.kind != "f":
         return _cross_entropy_of_labels(input, target, weight, ignore_index, reduction)
     axis = _class_axis(input)
@@ -118,7 +121,7 @@ def cross_entropy(
     kept, _, total = _kept(log_p, target, weight, ignore_index)
     spread = log_p if weight is None else log_p * _along_classes(weight, log_p, axis)
     smooth = ops.where(kept, -ops.sum(spread, axis=axis), 0.0)
-    smooth = ops.sum(smooth) / _or_nan(total) if reduction == "mean" else _reduce(smooth, reduction)
+    smooth = ops.sum(smooth) / total if reduction == "mean" else _reduce(smooth, reduction)
     return (1 - label_smoothing) * loss + (label_smoothing / classes) * smooth
 
 
@@ -136,7 +139,7 @@ def _cross_entropy_of_labels(input: Any, target: Any, weight: Any, ignore_index:
     if all_count:
         return _reduce(loss, reduction)
     loss = ops.where(kept, loss if scale is None else loss * scale, 0.0)
-    return ops.sum(loss) / _or_nan(total) if reduction == "mean" else _reduce(loss, reduction)
+    return ops.sum(loss) / total if reduction == "mean" else _reduce(loss, reduction)
 
 
 def _all_inside(labels: Any, classes: int, ignore_index: int) -> bool:
@@ -165,29 +168,37 @@ def _cross_entropy_of_probabilities(
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
     """-w_t input_t for log-probabilities `input` and class numbers `target`, shaped and averaged as in `cross_entropy`."""
+    input = widened(input)
     kept, scale, total = _kept(input, target, weight, ignore_index)
     axis = _class_axis(input)
     index = ops.expand_dims(B.where(kept, raw(target), 0), axis)
     picked = ops.squeeze(ops.gather(input, index, axis=axis), axis=axis)
     loss = ops.where(kept, -picked if scale is None else -picked * scale, 0.0)
-    return ops.sum(loss) / _or_nan(total) if reduction == "mean" else _reduce(loss, reduction)
+    return ops.sum(loss) / total if reduction == "mean" else _reduce(loss, reduction)
 
 
 def _kept(input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any]:
-    """Which targets count, the weight of each one's class (None if all are 1), and the sum of the weights that count."""
+    """Which targets count, the weight of each one's class (None if all are 1), and the sum of the weights that count.
+
+    The sum is NaN where nothing counts, as the mean over nothing is, without a warning; with rows that only fill the batch up
+    it is 1 where none of the others are left.
+    """
     labels = _class_numbers(input, target)
     kept = labels != ignore_index
+    rows = rows_that_count(labels)
+    if rows is not None:
+        kept = B.logical_and(kept, rows)
     labels = B.where(kept, labels, 0)
     classes = input.shape[_class_axis(input)]
     if _outside(labels, 0, classes - 1):
         raise UserError(f"Class numbers must lie between 0 and {classes - 1}. Received {labels.min()} to {labels.max()}.")
     if weight is None:
-        return kept, None, kept.astype(input.dtype).sum()
+        return kept, None, _or_nothing(kept.astype(input.dtype).sum(), rows)
     weights = raw(weight)
     if tuple(weights.shape) != (classes,):
         raise UserError(f"weight must give one number for each of the {classes} classes. Received shape {weights.shape}.")
     scale = weights[labels]
-    return kept, scale, B.where(kept, scale, B.zeros_like(scale)).sum()
+    return kept, scale, _or_nothing(B.where(kept, scale, B.zeros_like(scale)).sum(), rows)
 
 
 def _class_numbers(input: Any, target: Any) -> Any:
@@ -203,9 +214,11 @@ def _class_numbers(input: Any, target: Any) -> Any:
     return labels
 
 
-def _or_nan(total: Any) -> Any:
-    """The total, or NaN where nothing was counted: a mean over nothing is NaN, without a warning."""
-    return B.where(total == 0, B.asarray(math.nan, dtype=total.dtype), total)
+def _or_nothing(total: Any, rows: Any) -> Any:
+    nothing = B.asarray(math.nan, dtype=total.dtype)
+    if rows is not None:
+        nothing = B.where(rows.any(), nothing, B.ones_like(nothing))
+    return B.where(total == 0, nothing, total)
 
 
 def _class_axis(input: Any) -> int:
@@ -220,13 +233,13 @@ def _along_classes(weight: Any, scores: Any, axis: int) -> Any:
 
 def hinge_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
     """max(0, margin - t x) with targets t of -1 and 1: the support vector machine's loss (Cortes and Vapnik 1995)."""
-    target = _like(input, target, "hinge_loss")
+    input, target = _alike(input, target, "hinge_loss")
     return _reduce(ops.relu(margin - target * input), reduction)
 
 
 def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """ln(1 + e^(-t x)) with targets t of -1 and 1."""
-    target = _like(input, target, "soft_margin_loss")
+    input, target = _alike(input, target, "soft_margin_loss")
     return _reduce(ops.softplus(-target * input), reduction)
 
 
@@ -238,6 +251,7 @@ def multi_margin_loss(
         raise UserError(f"multi_margin_loss() needs p = 1 or 2. Received {p}.")
     if len(input.shape) != 2:
         raise UserError(f"multi_margin_loss() needs scores (batch, classes). Received shape {tuple(input.shape)}.")
+    input = widened(input)
     _, scale, _ = _kept(input, target, weight, -1)
     labels = raw(target)
     gap = ops.relu(margin - ops.gather(input, labels[:, None], axis=1) + input)
@@ -253,7 +267,7 @@ def sigmoid_focal_loss(
 
     p_t is sigmoid(input) for target 1 and its complement for 0; so is alpha_t from alpha, unless alpha is negative (none).
     """
-    target = _like(input, target, "sigmoid_focal_loss")
+    input, target = _alike(input, target, "sigmoid_focal_loss")
     p = ops.sigmoid(input)
     wrong = p * (1 - target) + (1 - p) * target  # 1 - p_t
     loss = binary_cross_entropy_with_logits(input, target, reduction="none") * ops.power(wrong, gamma)
@@ -267,7 +281,7 @@ def dice_loss(input: Any, target: Any, smooth: float = 1.0, reduction: str = "me
 
     Without reduction it has shape (batch, channels). After Milletari et al. (2016), with plain sums below the line.
     """
-    target = _like(input, target, "dice_loss")
+    input, target = _alike(input, target, "dice_loss")
     if len(input.shape) < 3:
         raise UserError(f"dice_loss() needs (batch, channels, *space). Received shape {tuple(input.shape)}.")
     space = tuple(range(2, len(input.shape)))
@@ -284,14 +298,14 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
 
     reduction="batchmean" divides the sum by the batch, which is the divergence; "mean" divides by all elements, as in PyTorch.
     """
-    target = _like(input, target, "kl_div")
+    input, target = _alike(input, target, "kl_div")
     if log_target:
         loss = ops.exp(target) * (target - input)
     else:
         positive = ops.greater(target, 0)
         loss = ops.where(positive, target * ops.log(ops.where(positive, target, 1.0)), 0.0 * target) - target * input
     if reduction == "batchmean":
-        return ops.sum(loss) / (input.shape[0] if input.shape else 1)
+        return batch_mean(loss) * (loss.size // input.shape[0] if input.shape else 1)
     return _reduce(loss, reduction)
 
 
@@ -312,6 +326,7 @@ def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float =
             f"cosine_embedding_loss() needs two inputs (batch, features) and targets (batch). Received {tuple(input1.shape)}, "
             f"{tuple(input2.shape)} and {tuple(target.shape)}."
         )
+    input1, input2 = widened(input1), widened(input2)
     squares = [ops.sum(x * x, axis=-1) + 1e-12 for x in (input1, input2)]
     cosine = ops.sum(input1 * input2, axis=-1) / ops.sqrt(squares[0] * squares[1])
     sides = raw(target)
@@ -327,6 +342,7 @@ def triplet_margin_loss(
 
     With `swap`, the nearer of anchor and positive is the one that the negative must leave (Balntas et al. 2016).
     """
+    anchor, positive, negative = widened(anchor), widened(positive), widened(negative)
     near, far = pairwise_distance(anchor, positive, p, eps), pairwise_distance(anchor, negative, p, eps)
     if swap:
         far = ops.minimum(far, pairwise_distance(positive, negative, p, eps))
@@ -343,7 +359,11 @@ def info_nce_loss(query: Any, key: Any, temperature: float = 0.1, reduction: str
             f"info_nce_loss() needs queries and keys of one shape (batch, features). Received {tuple(query.shape)} and "
             f"{tuple(key.shape)}."
         )
+    query, key = widened(query), widened(key)
     scores = ops.matmul(normalize(query), ops.transpose(normalize(key))) / temperature
+    rows = rows_that_count(scores)
+    if rows is not None:
+        scores = ops.where(rows[:, 0], scores, -math.inf)
     return cross_entropy(scores, B.arange(query.shape[0]), reduction=reduction)
 
 
@@ -352,22 +372,27 @@ def info_nce_loss(query: Any, key: Any, temperature: float = 0.1, reduction: str
 
 def _reduce(loss: Any, reduction: str) -> Any:
     if reduction == "mean":
-        return ops.mean(loss)
+        return batch_mean(loss)
     if reduction == "sum":
-        return ops.sum(loss)
+        return sum_and_count(loss)[0]
     if reduction == "none":
         return loss
     raise UserError(f'reduction must be "mean", "sum" or "none". Received {reduction!r}.')
 
 
-def _like(input: Any, target: Any, name: str) -> Any:
-    """The target, integers and booleans as numbers of the input's type. Shapes must agree: (n, 1) against (n,) is a mistake."""
+def _alike(input: Any, target: Any, name: str) -> tuple[Any, Any]:
+    """Input and target, integers and booleans as numbers of the input's type, half precision widened.
+
+    Shapes must agree: (n, 1) against (n,) is a mistake.
+    """
     if tuple(input.shape) != tuple(target.shape):
         raise UserError(
             f"{name}() needs input and target of one shape. Received {tuple(input.shape)} and {tuple(target.shape)}; "
             "reshape one."
         )
-    return target if target.dtype.kind == "f" else ops.astype(target, dtype=input.dtype)
+    input = widened(input)
+    floating = target.dtype.kind == "f" or is_half(target.dtype)
+    return input, widened(target) if floating else ops.astype(target, dtype=input.dtype)
 
 
 def _outside(values: Any, low: float, high: float) -> bool:

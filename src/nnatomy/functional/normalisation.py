@@ -9,6 +9,8 @@ from typing import Any
 from nnatomy import ops
 from nnatomy.backends import B
 from nnatomy.errors import UserError
+from nnatomy.functional.masking import rows_that_count
+from nnatomy.functional.widening import widened
 from nnatomy.ops import linear
 from nnatomy.ops import normalisation as fused
 
@@ -27,6 +29,11 @@ def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
     mean = ops.mean(x, axis=axes, keepdims=True)
     centred = x - mean
     return centred, mean, ops.mean(ops.square(centred), axis=axes, keepdims=True)
+
+
+def _as(y: Any, x: Any) -> Any:
+    """y in x's type, of which statistics may be a wider one."""
+    return y if y.dtype == x.dtype else ops.astype(y, dtype=x.dtype)
 
 
 def _affine(x: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
@@ -73,7 +80,8 @@ def batch_norm(
     """w (x - mean) / sqrt(variance + eps) + b for each channel of axis 1 (Ioffe and Szegedy 2015, algorithm 1).
 
     In training the moments are the batch's, and the running ones (Tensors, or None) move towards them by `momentum`, the
-    variance as n / (n - 1) times the batch's; otherwise the running ones are used.
+    variance as n / (n - 1) times the batch's; otherwise the running ones are used. Inside `masked_examples` the moments are
+    those of the examples that count, and one alone moves nothing.
     """
     axes = (0, *range(2, len(x.shape)))
     shape = (1, x.shape[1]) + (1,) * (len(x.shape) - 2)
@@ -92,6 +100,9 @@ def batch_norm(
             f"Batch statistics need more than one value for each channel. Received shape {tuple(x.shape)}; "
             "use a larger batch, or eval()."
         )
+    kept = rows_that_count(x)
+    if kept is not None:
+        return _masked_batch_norm(x, kept, running_mean, running_var, weight, bias, momentum, eps)
     moments = None
     if running_mean is not None:
 
@@ -100,6 +111,23 @@ def batch_norm(
             _follow(running_var, variance * (count / (count - 1)), momentum)
 
     return fused.batch_norm(x, weight, bias, eps=eps, moments=moments)
+
+
+def _masked_batch_norm(
+    x: Any, kept: Any, running_mean: Any, running_var: Any, weight: Any, bias: Any, momentum: Any, eps: float
+) -> Any:
+    axes, shape = (0, *range(2, len(x.shape))), (1, x.shape[1]) + (1,) * (len(x.shape) - 2)
+    wide = widened(x)
+    count = kept.sum().astype(wide.dtype) * math.prod(x.shape[2:])
+    share = kept.astype(wide.dtype) / B.maximum(count, 1.0)
+    mean = ops.sum(wide * share, axis=axes, keepdims=True)
+    centred = wide - mean
+    variance = ops.sum(ops.square(centred) * share, axis=axes, keepdims=True)
+    if running_mean is not None:
+        momentum = B.where(count >= 2, momentum, 0.0).astype(wide.dtype)
+        _follow(running_mean, _plain(mean), momentum)
+        _follow(running_var, _plain(variance) * (count / B.maximum(count - 1, 1.0)), momentum)
+    return _affine(_as(centred / ops.sqrt(variance + eps), x), weight, bias, shape)
 
 
 def instance_norm(
@@ -112,11 +140,11 @@ def instance_norm(
     count = math.prod(x.shape[2:])
     if count < 2:
         raise UserError(f"Instance statistics need more than one place in space. Received shape {tuple(x.shape)}.")
-    centred, mean, variance = _moments(x, tuple(range(2, len(x.shape))))
+    centred, mean, variance = _moments(widened(x), tuple(range(2, len(x.shape))))
     if running_mean is not None:
-        _follow(running_mean, _plain(mean).mean(axis=0), momentum)
-        _follow(running_var, _plain(variance).mean(axis=0) * (count / (count - 1)), momentum)
-    return _affine(centred / ops.sqrt(variance + eps), weight, bias, (1, x.shape[1]) + (1,) * (len(x.shape) - 2))
+        _follow(running_mean, _over_examples(mean), momentum)
+        _follow(running_var, _over_examples(variance) * (count / (count - 1)), momentum)
+    return _affine(_as(centred / ops.sqrt(variance + eps), x), weight, bias, (1, x.shape[1]) + (1,) * (len(x.shape) - 2))
 
 
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
@@ -125,10 +153,10 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
         raise UserError(
             f"group_norm() needs (batch, channels, ...) with channels in {num_groups} groups. Received shape {tuple(x.shape)}."
         )
-    grouped = ops.reshape(x, (x.shape[0], num_groups, -1))
+    grouped = ops.reshape(widened(x), (x.shape[0], num_groups, -1))
     centred, _, variance = _moments(grouped, (2,))
     y = ops.reshape(centred / ops.sqrt(variance + eps), x.shape)
-    return _affine(y, weight, bias, (1, x.shape[1]) + (1,) * (len(x.shape) - 2))
+    return _affine(_as(y, x), weight, bias, (1, x.shape[1]) + (1,) * (len(x.shape) - 2))
 
 
 def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
@@ -147,6 +175,14 @@ def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.
 def _plain(t: Any) -> Any:
     """The array of a Tensor: a value that is read without being differentiated."""
     return t.data if hasattr(t, "requires_grad") else t
+
+
+def _over_examples(x: Any) -> Any:
+    """The mean of x (batch, ...) over the examples that count, as an array."""
+    kept, x = rows_that_count(x), _plain(x)
+    if kept is None:
+        return x.sum(axis=0) / x.shape[0]
+    return B.where(kept, x, 0.0).sum(axis=0) / B.maximum(kept.sum(), 1).astype(x.dtype)
 
 
 def _follow(running: Any, value: Any, momentum: float) -> None:

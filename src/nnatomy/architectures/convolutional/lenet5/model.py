@@ -192,7 +192,7 @@ def map_criterion(
     The first term pulls F6 towards the right code, the second pushes it from the others, unless they are farther than j.
     """
     right = ops.gather(penalties, targets[:, None], axis=1)[:, 0]
-    return (right + ops.logaddexp(ops.logsumexp(-penalties, axis=1), -j)).mean()  # type: ignore[no-any-return]
+    return F.batch_mean(right + ops.logaddexp(ops.logsumexp(-penalties, axis=1), -j))  # type: ignore[no-any-return]
 
 
 def build(form: str = "modern", classes: int = 10, activation: str = "tanh") -> LeNet5 | LeNet5Paper:

@@ -11,6 +11,7 @@ import numpy as np
 
 from nnatomy.backends import B
 from nnatomy.errors import UserError, unknown_name
+from nnatomy.functional import batch_mean
 from nnatomy.layers.module import Module
 from nnatomy.ops.indexing import one_hot
 from nnatomy.ops.pointwise import where
@@ -72,7 +73,7 @@ def perceptron_criterion(
     s: Tensor = model(x)
     t = signs(targets, s.shape[1], s.dtype)
     missed: Tensor = where(t * s <= 0, -t * s, 0.0)
-    return missed.sum(axis=1).mean()
+    return batch_mean(missed.sum(axis=1))  # type: ignore[no-any-return]
 
 
 def delta_rule(model: Perceptron, x: Float[Tensor, "batch ..."], targets: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
@@ -82,7 +83,7 @@ def delta_rule(model: Perceptron, x: Float[Tensor, "batch ..."], targets: Int[Te
     """
     s: Tensor = model(x)
     t = signs(targets, s.shape[1], s.dtype)
-    return (0.5 * (t - s).square()).sum(axis=1).mean()
+    return batch_mean((0.5 * (t - s).square()).sum(axis=1))  # type: ignore[no-any-return]
 
 
 def loss(model: Perceptron, x: Tensor, targets: Tensor) -> Tensor:
