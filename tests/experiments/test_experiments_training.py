@@ -20,7 +20,7 @@ from nnatomy.cli import main
 from nnatomy.experiments.callbacks import flatten, unflatten
 from nnatomy.experiments.loop import Callback, Loop
 from nnatomy.experiments.settings import override, plain
-from nnatomy.experiments.training import Request, prepare
+from nnatomy.experiments.training import Request, evaluate, prepare, restore, resume, train
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +77,7 @@ def test_flags_override_the_recipe() -> None:
 def test_the_command_of_a_request_asks_for_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     request = Request(
         "mlp", "my data.csv", target="y", keep=("a b",), types={"c": "numeric"}, epochs=3, lr=0.01, seed=4, budget=90.0,
-        settings={"hidden": "8,4"}, offline=True,
+        precision="float64", accumulate=3, settings={"hidden": "8,4"}, offline=True,
     )  # fmt: skip
     asked: dict[str, Any] = {}
 
@@ -167,6 +167,29 @@ def test_an_average_of_the_weights_is_what_is_kept(tmp_path: Path) -> None:
         for s in ({}, {"average": "0.5"})
     )
     assert any(not np.array_equal(raw[name], averaged[name]) for name in raw)
+
+
+def test_a_run_in_double_precision_and_in_parts_is_kept_so(tmp_path: Path) -> None:
+    options = {"epochs": 2, "limit": 90, "report": False, "settings": {"dropout": 0}}
+    whole = train("mlp", out=tmp_path / "whole", precision="float64", **options)
+    parts = train("mlp", out=tmp_path / "parts", precision="float64", accumulate=3, **options)
+    for name, value in whole.model.state_dict().items():
+        assert value.dtype == np.float64
+        np.testing.assert_allclose(parts.model.state_dict()[name], value, rtol=1e-9, atol=1e-12)
+    restored, _ = restore(tmp_path / "parts")
+    assert restored.request.accumulate == 3
+    assert {a.dtype for a in restored.model.state_dict().values()} == {np.dtype("float64")}
+    assert evaluate(tmp_path / "parts").metrics == parts.metrics
+
+
+def test_runs_from_before_a_flag_existed_go_on(tmp_path: Path) -> None:
+    train("mlp", out=tmp_path / "run", epochs=1, limit=60, report=False)
+    saved = json.loads((tmp_path / "run" / "run.json").read_text())
+    for flag in ("precision", "accumulate"):
+        del saved["request"][flag]
+    (tmp_path / "run" / "run.json").write_text(json.dumps(saved))
+    again = resume(tmp_path / "run", report=False)
+    assert (again.prepared.request.precision, again.prepared.request.accumulate) == ("float32", 1)
 
 
 def test_state_trees_survive_taking_apart() -> None:

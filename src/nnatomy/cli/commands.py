@@ -62,6 +62,10 @@ def train(
     seed: Annotated[int, typer.Option(help="Decides initial weights, splits and order.")] = 0,
     budget: Annotated[str | None, typer.Option(help="Fit the work into a time: 90s, 5m, 1h.")] = None,
     backend: Annotated[str, typer.Option(help="What computes: numpy.")] = "numpy",
+    precision: Annotated[
+        str, typer.Option(help="float32, float64, or on accelerators tf32, bfloat16, float16 around float32 weights.")
+    ] = "float32",
+    accumulate: Annotated[int, typer.Option(help="Take each batch in so many parts, to save memory; one update.")] = 1,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<time>-<room> if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder exactly.")] = None,
     set_: Annotated[
@@ -83,6 +87,8 @@ def train(
             ("ROOM", name), ("--data", data), ("--target", target), ("--keep", keep), ("--types", types), ("--labels", labels),
             ("--window", window), ("--horizon", horizon), ("--limit", limit), ("--epochs", epochs), ("--lr", lr),
             ("--batch-size", batch_size), ("--seed", seed or None), ("--budget", budget), ("--set", set_), ("--out", out),
+            ("--precision", None if precision == "float32" else precision),
+            ("--accumulate", None if accumulate == 1 else accumulate),
         ) if value not in (None, [])]  # fmt: skip
         if given:
             raise UserError(
@@ -97,7 +103,8 @@ def train(
         result = experiments.train(
             name, data, out=out, progress=True, target=target, keep=tuple(keep or ()), types=parse_pairs(types, "--types"),
             labels=labels, window=window, horizon=horizon, limit=limit, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
-            budget=None if budget is None else parse_seconds(budget), backend=backend, offline=offline,
+            budget=None if budget is None else parse_seconds(budget), backend=backend, precision=precision,
+            accumulate=accumulate, offline=offline,
             settings=parse_pairs(set_, "--set"),
         )  # fmt: skip
     if result.interrupted:

@@ -23,7 +23,7 @@ def padded(batch: Batch, rows: int) -> tuple[Batch, np.ndarray[Any, Any]]:
 
 
 def lengthened(batch: Batch) -> Batch:
-    """Sequences (tokens, lengths, ...) made longer, to the next power of two: lengths say where each ends, few shapes remain."""
+    """Sequences (tokens, lengths, ...) made longer, to the next power of two: few shapes remain, and lengths still end them."""
     steps = batch[0].shape[1]
     goal = max(SHORTEST, 1 << (steps - 1).bit_length())
     wide = np.pad(batch[0], ((0, 0), (0, goal - steps), *((0, 0),) * (batch[0].ndim - 2)), mode="edge")

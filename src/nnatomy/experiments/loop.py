@@ -204,7 +204,8 @@ class Loop:
     def _explain(self, loss: float, batch: tuple[Any, ...]) -> str:
         """Names the first layer whose values are not finite: the one that produced the bad loss."""
         at = self.position
-        where = first_bad_layer(self.step.model, [Tensor(a) for a in batch[:-1]])
+        with self.step.lowered():
+            where = first_bad_layer(self.step.model, [Tensor(a) for a in self.step.precision.inputs(batch)[:-1]])
         return (
             f"Training needs a finite loss, received {loss} at epoch {at.epoch + 1}, step {at.step + 1} ({where}); "
             f"lower --lr (now {self.lr():g}) or limit the gradients with --set clip=1."

@@ -14,7 +14,7 @@ from nnatomy.tensor import Tensor
 
 @dataclass(frozen=True)
 class Precision:
-    """`master`: the type of weights, optimizer state and evaluation. `half`: that of forward and backward, where it is narrower.
+    """`master`: the type of weights, optimizer state and evaluation. `half`: that of forward and backward, if narrower.
 
     In half precision, losses, softmax and the statistics of normalisation are still computed in float32, and so are the running
     statistics, which lie in buffers named running_*.
@@ -41,7 +41,7 @@ class Precision:
 
     @contextmanager
     def lowered(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
-        """A block in which a model's parameters and buffers, by name, have the type of forward; running statistics keep theirs."""
+        """A block in which parameters and buffers have the type of forward; running statistics keep theirs."""
         low: dict[str, Any] = {}
         masters: dict[str, Any] = {}
         for name, t in tensors.items() if self.half is not None else ():
@@ -84,7 +84,7 @@ class Scaling:
     A step whose gradients overflow changes no weights and halves the scale; it doubles after `interval` steps that did not.
     """
 
-    def __init__(self, scale: float = 2.0**16, interval: int = 2000) -> None:
+    def __init__(self, scale: float = 2.0**15, interval: int = 2000) -> None:
         self.scale: Any = scale
         self.fine: Any = 0  # steps since the scale last changed
         self.interval = interval

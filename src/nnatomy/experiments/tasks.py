@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from nnatomy.data.dataset import Dataset, Split, batches
+from nnatomy.experiments.precision import FLOAT32, Precision
 from nnatomy.experiments.recipe import Recipe
 from nnatomy.functional import softmax
 from nnatomy.graph import no_grad
@@ -76,8 +77,8 @@ class Answer:
 class Task(ABC):
     """The measurements that fit a data set's targets. `planned`: they are worth a plan, as the training was."""
 
-    def __init__(self, recipe: Recipe, dataset: Dataset) -> None:
-        self.recipe, self.dataset = recipe, dataset
+    def __init__(self, recipe: Recipe, dataset: Dataset, precision: Precision = FLOAT32) -> None:
+        self.recipe, self.dataset, self.precision = recipe, dataset, precision
         self.planned = False
         self._plans: tuple[Answer, Compiled] | None = None
 
@@ -94,7 +95,7 @@ class Task(ABC):
         total, outputs, targets = 0.0, [], []
         count = 0
         for batch in batches(split, batch_size):
-            loss, out = self._answer(model, batch)
+            loss, out = self._answer(model, self.precision.evaluated(batch))
             total += float(loss) * len(batch[-1])
             outputs.append(out)
             targets.append(self.target(batch))
@@ -114,8 +115,9 @@ class Task(ABC):
     def predict(self, model: Module, inputs: tuple[Array, ...], batch_size: int = 256) -> dict[str, Array]:
         """Predictions for model-ready inputs, one array a column of the answer."""
         n = len(inputs[0])
+        exact = self.precision.evaluated(inputs)
         parts = [
-            np.asarray(self.recipe.decide(forward(model, tuple(a[i : i + batch_size] for a in inputs))).data)
+            np.asarray(self.recipe.decide(forward(model, tuple(a[i : i + batch_size] for a in exact))).data)
             for i in range(0, n, batch_size)
         ]
         return self.answer(np.concatenate(parts), inputs)
@@ -248,15 +250,6 @@ class Language(Task):
             counts += np.bincount(following.reshape(-1), minlength=len(counts))
         return Evaluation(language_metrics(total / count, hits / count, counts))
 
-    def _answer(self, model: Module, batch: tuple[Array, ...]) -> tuple[Array, Array]:
-        """The loss of a batch and the decided outputs."""
-        if self._plans is None or self._plans[0].model is not model:
-            answer = Answer(model, self.recipe)
-            self._plans = answer, compile(answer, warn=False)
-        answer, planned = self._plans
-        loss, out = (planned if self.planned else answer)(answer.arrays(), batch)
-        return np.asarray(loss), np.asarray(out)
-
     def predict(self, model: Module, inputs: tuple[Array, ...], batch_size: int = 256) -> dict[str, Array]:
         """How the text goes on: WRITTEN tokens, each drawn from the probabilities after the window before it."""
         window, generator = self.dataset.input_shape[0], Generator(0)
@@ -335,10 +328,10 @@ TASKS: dict[str, type[Task]] = {
 }
 
 
-def task_for(recipe: Recipe, dataset: Dataset) -> Task:
+def task_for(recipe: Recipe, dataset: Dataset, precision: Precision = FLOAT32) -> Task:
     """The task that measures a data set: its own, or reconstruction where that is what the recipe does."""
     name = dataset.task if dataset.task in recipe.tasks else recipe.tasks[0]
-    return TASKS[name](recipe, dataset)
+    return TASKS[name](recipe, dataset, precision)
 
 
 __all__ = ["TASKS", "Evaluation", "Task", "forward", "task_for"]

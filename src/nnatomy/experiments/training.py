@@ -23,6 +23,7 @@ from nnatomy.experiments import callbacks as cb
 from nnatomy.experiments.discovery import Room
 from nnatomy.experiments.discovery import room as find_room
 from nnatomy.experiments.loop import Callback, Loop, Position
+from nnatomy.experiments.precision import PRECISIONS, precision_named
 from nnatomy.experiments.recipe import Recipe
 from nnatomy.experiments.runs import Run, environment, finite, load_arrays
 from nnatomy.experiments.settings import override, parse_seconds, plain
@@ -53,6 +54,8 @@ class Request:
     seed: int = 0
     budget: float | None = None
     backend: str = "numpy"
+    precision: str = "float32"
+    accumulate: int = 1
     offline: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
 
@@ -126,11 +129,17 @@ def prepare(request: Request) -> Prepared:
         raise UserError(f"--budget must be a positive time, received {request.budget:g} s; give one such as 2m.")
     if request.seed < 0:
         raise UserError(f"--seed must be 0 or more, received {request.seed}; give another number.")
+    precision = precision_named(request.precision, request.backend)
     recipe, dataset = _choose(room, request)
     recipe = override(recipe, request.settings, epochs=request.epochs, batch_size=request.batch_size, lr=request.lr)
+    if not 1 <= request.accumulate <= recipe.batch_size:
+        raise UserError(
+            f"--accumulate takes the batch in parts of at least one example, received {request.accumulate} for batches of "
+            f"{recipe.batch_size}; give a number from 1 to {recipe.batch_size}."
+        )
     random.seed(request.seed)
-    model = recipe.build(dataset, **recipe.options)
-    return Prepared(request, room, recipe, dataset, model, task_for(recipe, dataset))
+    model = recipe.build(dataset, **recipe.options).astype(precision.master)
+    return Prepared(request, room, recipe, dataset, model, task_for(recipe, dataset, precision))
 
 
 def _choose(room: Room, request: Request) -> tuple[Recipe, Dataset]:
@@ -254,7 +263,9 @@ def restore(folder: str | Path) -> tuple[Prepared, Run]:
     room = find_room(request.room)
     recipe = next(r for r in room.recipes if r.kind == dataset.kind and ({dataset.task, "reconstruction"} & set(r.tasks)))
     recipe = override(recipe, request.settings, epochs=request.epochs, batch_size=request.batch_size, lr=request.lr)
-    prepared = Prepared(request, room, recipe, dataset, recipe.build(dataset, **recipe.options), task_for(recipe, dataset))
+    precision = PRECISIONS[request.precision]
+    model = recipe.build(dataset, **recipe.options).astype(precision.master)
+    prepared = Prepared(request, room, recipe, dataset, model, task_for(recipe, dataset, precision))
     load_best(prepared.model, run)
     return prepared, run
 
@@ -312,7 +323,10 @@ def _fit(
     optimizer = recipe.optimizer(model.named_parameters()) if any(True for _ in model.parameters()) else None
     if optimizer is None:
         raise UserError(f"The room {prepared.room.name} has nothing to learn by gradients with these options.")
-    step = Step(model, optimizer, recipe.loss, recipe.clip, recipe.average)
+    step = Step(
+        model, optimizer, recipe.loss, recipe.clip, recipe.average,
+        precision=prepared.task.precision, accumulate=request.accumulate,
+    )  # fmt: skip
     watching: list[Callback] = [cb.Log(run), *extra]
     if recipe.patience is not None:
         watching.append(cb.EarlyStopping(recipe.patience))
@@ -401,10 +415,10 @@ def settled(source: str | Path) -> str:
 
 def settled_option(name: str, value: Any, caller: str = "train") -> Any:
     """An option of `Request` as the plain value that a run's folder holds; raises UserError for one of another type."""
-    if value is None and name not in ("seed", "backend"):
+    if value is None and name not in ("seed", "backend", "precision", "accumulate"):
         return {"keep": (), "types": {}, "settings": {}}.get(name)
     try:
-        if name in ("window", "horizon", "limit", "epochs", "batch_size", "seed", "cv", "seeds", "jobs", "trials"):
+        if name in ("window", "horizon", "limit", "epochs", "batch_size", "seed", "accumulate", "cv", "seeds", "jobs", "trials"):
             return operator.index(value)
         if name in ("lr", "budget"):
             return parse_seconds(value) if name == "budget" and isinstance(value, str) else float(value)

@@ -60,7 +60,7 @@ def sum_and_count(x: Any) -> tuple[Any, Any]:
 
 
 def batch_mean(x: Any) -> Any:
-    """The mean of all elements of x (examples, ...): how a loss of its own ends; see `masked_examples` for what it leaves out."""
+    """The mean of all elements of x (examples, ...), with which a loss of one's own ends: see `masked_examples`."""
     if rows_that_count(x) is None:
         return ops.mean(x)
     total, count = sum_and_count(x)

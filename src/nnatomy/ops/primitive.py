@@ -91,8 +91,15 @@ class Primitive:
 
 
 def unbroadcast(g: Any, value: Any, name: str) -> Any:
-    """Sums a gradient back to the shape that was broadcast: the only place where broadcasting is undone."""
+    """Sums a gradient back to the shape that was broadcast: the only place where broadcasting is undone.
+
+    Half precision counts as float32 beside float32 (a penalty on half weights joins a loss): its gradient is narrowed again.
+    """
     shape, have = value.shape, g.shape
+    if g.dtype == FLOAT32 and str(value.dtype) in ("float16", "bfloat16"):
+        from nnatomy.ops import pointwise
+
+        g = pointwise.astype(g, value.dtype)
     if g.dtype != value.dtype:
         raise TypeError(f"The gradient of {name} has dtype {g.dtype}, its argument {value.dtype}: a silent promotion.")
     if have == shape:
