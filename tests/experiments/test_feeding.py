@@ -50,9 +50,9 @@ def test_what_is_raised_while_a_batch_is_made_is_raised_in_its_place() -> None:
         yield from (1, 2)
         raise ValueError("the third")
 
-    seen = []
+    seen: list[int] = []
     with pytest.raises(ValueError, match="the third"):
-        seen += [value for value in ahead(items(), lambda item: seen.append(item))]
+        list(ahead(items(), seen.append))
     assert seen == [1, 2]
 
 

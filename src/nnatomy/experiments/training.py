@@ -413,12 +413,16 @@ def settled(source: str | Path) -> str:
     return str(path.resolve()) if path.exists() else text
 
 
+WHOLE = ("window", "horizon", "limit", "epochs", "batch_size", "seed", "accumulate", "cv", "seeds", "jobs", "trials")
+"""Options that are whole numbers."""
+
+
 def settled_option(name: str, value: Any, caller: str = "train") -> Any:
     """An option of `Request` as the plain value that a run's folder holds; raises UserError for one of another type."""
     if value is None and name not in ("seed", "backend", "precision", "accumulate"):
         return {"keep": (), "types": {}, "settings": {}}.get(name)
     try:
-        if name in ("window", "horizon", "limit", "epochs", "batch_size", "seed", "accumulate", "cv", "seeds", "jobs", "trials"):
+        if name in WHOLE:
             return operator.index(value)
         if name in ("lr", "budget"):
             return parse_seconds(value) if name == "budget" and isinstance(value, str) else float(value)
