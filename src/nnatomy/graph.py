@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from heapq import heappop, heappush
+from heapq import heappop, heappush, heappushpop
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -124,6 +124,7 @@ def backward(
     with set_grad_enabled(create_graph):
         arriving = _starting(roots, gradients, create_graph)
         while True:  # one turn for each node; plain loops and local names, for it runs once for each operation of a step
+            first = None  # the key of the first node that is new to the queue
             for t, g in arriving:
                 if g is None:
                     continue
@@ -141,10 +142,16 @@ def backward(
                         gs[t.index] = g
                     else:
                         pending[key] = [g, node]
-                    heappush(queue, key)
-            if not queue:
+                    if first is None:
+                        first = key
+                    else:
+                        heappush(queue, key)
+            if first is not None:
+                gs = pending.pop(heappushpop(queue, first))
+            elif queue:
+                gs = pending.pop(heappop(queue))
+            else:
                 break
-            gs = pending.pop(heappop(queue))
             node = gs.pop()
             if node.hooks is not None or node.retained is not None:
                 _observe(node, gs, create_graph)
@@ -160,7 +167,7 @@ def backward(
                     need and (id(a) in wanted_leaves or a.node in through or (a.node, a.index) in wanted)
                     for a, need in zip(node.args or (), needs)
                 ]
-            arriving = zip(node.args or (), node.primitive.pull_back(node, gs, needs, create_graph))
+            arriving = zip(node.args, node.primitive.pull_back(node, gs, needs, create_graph))
             if not retain_graph:
                 node.args = node.values = node.out = None
         for i, (t, g) in leaves.items():

@@ -19,6 +19,7 @@ Vjp = Callable[..., Any] | None
 FLOAT64 = np.dtype("float64")
 FLOAT32 = np.dtype("float32")
 _NO_OPTIONS: dict[str, Any] = {}
+_BOTH, _LEFT, _RIGHT = (True, True), (True, False), (False, True)  # which arguments want a gradient
 
 
 class Primitive:
@@ -41,15 +42,16 @@ class Primitive:
         if args is None or values is None:
             raise RuntimeError(graph.FREED)
         if self.short and not create_graph:  # what follows below, without its loops: small networks spend their time here
-            g, a, x = gs[0], args[0], values[0]
+            (g,) = gs
+            if len(args) == 1:
+                (a,), (x,) = args, values
+                if a.data is not x:
+                    raise self._changed(a)
+                share = self.vjps[0](g, y, x)
+                return (share if share.dtype is x.dtype and share.shape == x.shape else unbroadcast(share, x, self.name),)
+            (a, b), (x, z) = args, values
             if a is not x and a.data is not x:
                 raise self._changed(a)
-            if len(args) == 1:
-                share = self.vjps[0](g, y, x)
-                if share.dtype is not x.dtype or share.shape != x.shape:
-                    share = unbroadcast(share, x, self.name)
-                return (share,)
-            b, z = args[1], values[1]
             if b is not z and b.data is not z:
                 raise self._changed(b)
             left = right = None
@@ -210,25 +212,36 @@ def _binary(spec: Primitive, forward: Callable[..., Any], general: Callable[...,
 
     @functools.wraps(forward)
     def op(a: Any, b: Any) -> Any:
-        x = a.data if isinstance(a, Tensor) else a
-        z = b.data if type(b) is not float and isinstance(b, Tensor) else b
-        if z is b and type(b) is not float and x is not a and isinstance(b, generic):
+        if not isinstance(a, Tensor):
+            if not isinstance(b, Tensor):
+                return general(a, b)
+            if isinstance(a, generic):
+                return general(a, b)
+            x, z = a, b.data
+        elif type(b) is float:
+            x, z = a.data, b
+        elif isinstance(b, Tensor):
+            x, z = a.data, b.data
+        elif isinstance(b, generic):
             return general(a, b)
-        if x is a and z is not b and isinstance(a, generic):
-            return general(a, b)
+        else:
+            x, z = a.data, b
         try:
             out = forward(x, z)
         except (ValueError, TypeError, IndexError) as error:
             raise explained(spec.name, (x, z), error) from error
-        if x is a and z is b:
-            return out
         if out.dtype is not FLOAT32:
             out = settle(spec.name, (x, z), out)
         t = Tensor(out)
-        left, right = x is not a and a.requires_grad, z is not b and b.requires_grad
-        if (left or right) and is_grad_enabled():
+        if x is not a and a.requires_grad:
+            needs = _BOTH if z is not b and b.requires_grad else _LEFT
+        elif z is not b and b.requires_grad:
+            needs = _RIGHT
+        else:
+            return t
+        if is_grad_enabled():
             t.requires_grad = True
-            t.node = graph.Node(spec, (a, b), (x, z), (left, right), _NO_OPTIONS, out)
+            t.node = graph.Node(spec, (a, b), (x, z), needs, _NO_OPTIONS, out)
         return t
 
     return op
