@@ -1,0 +1,38 @@
+"""Contract 6, the other half: exported to ONNX and run in ONNX Runtime, a room answers the same to 1e-4, for any batch size."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from nnatomy.experiments.discovery import Room
+from nnatomy.experiments.recipe import Case
+from nnatomy.experiments.twins import Ours
+from nnatomy.experiments.verification import cast, draw_weights
+
+pytestmark = pytest.mark.any_kernels
+pytest.importorskip("onnx")
+pytest.importorskip("onnxruntime")
+
+
+def test_exported_to_onnx_gives_the_same_outputs(room: Room, case: Case) -> None:
+    from nnatomy.interchange.onnx import check, run, session, to_onnx
+
+    rng = np.random.default_rng(6)
+    ours = Ours(room, case, "float32", seed=1)
+    ours.load(draw_weights(ours, rng))
+    batch = cast(case.batch(rng), "float32")
+    ours.gradients(batch)
+    ours.update()  # buffers have moved
+    inputs = batch[:-1]
+    made = to_onnx(ours.model, *inputs)
+    sizes = {1: tuple(a[:1] for a in inputs), 7: tuple(a[np.arange(7) % len(a)] for a in inputs)}
+    check(made, lambda *arrays: ours.outputs(arrays), *sizes.values())
+    opened = session(made)
+    for n, arrays in sizes.items():  # once more without the package's own comparison
+        for got, wanted in zip(run(opened, *arrays), ours.outputs(arrays), strict=True):
+            assert len(got) == n
+            np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
+    names = {tensor.name for tensor in made.graph.initializer}
+    absent = {name for name, _ in ours.model.named_parameters()} - names
+    assert not absent, f"{room.name}: parameters that are no initializers of their names: {sorted(absent)}"
