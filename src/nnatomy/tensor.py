@@ -10,6 +10,7 @@ import numpy as np
 
 from nnatomy import graph
 from nnatomy.backends import B
+from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
 
 Array: TypeAlias = Any
@@ -546,7 +547,7 @@ class Parameter(Tensor):
     __slots__ = ()
 
     def __init__(self, data: Array, requires_grad: bool = True) -> None:
-        raw = data.data if isinstance(data, Tensor) else data if hasattr(data, "dtype") else tensor(data).data
+        raw = data.data if isinstance(data, Tensor) else B.asarray(data) if hasattr(data, "dtype") else tensor(data).data
         if requires_grad:
             _differentiable(raw)
         super().__init__(raw, requires_grad)
@@ -572,7 +573,7 @@ def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tenso
 
 
 def _differentiable(array: Array) -> None:
-    if array.dtype.kind != "f":
+    if not is_floating(array.dtype):
         raise UserError(f"Only floating-point Tensors can require gradients. Received {array.dtype}; give dtype='float32'.")
 
 

@@ -51,7 +51,7 @@ except UserError:
     _numpy = "numpy_fast"
     B = _Refused()
 
-MODULES = {"numpy": f"nnatomy.backends.{_numpy}"}
+MODULES = {"numpy": f"nnatomy.backends.{_numpy}", "jax": "nnatomy.backends.jax_xla"}
 """Backends by the name that a user gives."""
 
 
@@ -62,11 +62,21 @@ def activate(module: ModuleType | SimpleNamespace) -> None:
     B.__dict__.update(functions)
 
 
-def use(name: str) -> None:
-    """Chooses the backend for all that follows, by name: `nn.use("numpy")`."""
+def use(name: str, device: str | None = None) -> None:
+    """Chooses the backend for all that follows: `nn.use("jax")`, `nn.use("jax", device="gpu:1")`.
+
+    `device` is "cpu", or on the jax backend "cpu", "gpu" or "tpu" with a number after a colon; the backend's choice if None.
+    Values that exist stay where they are; `Module.to_backend()` moves a model. Raises UserError for a backend or a device that
+    is not there.
+    """
     if name not in MODULES:
         raise unknown_name("backend", name, MODULES)
     kernels()
+    if name == "jax":
+        devices = _jax_devices()
+        devices.select(device)
+    elif device not in (None, "cpu"):
+        raise UserError(f'The numpy backend computes on the CPU. Received device {device!r}; give backend "jax" for another.')
     activate(importlib.import_module(MODULES[name]))
 
 
@@ -75,15 +85,29 @@ def current() -> str:
     return str(B.name)
 
 
+def _jax_devices() -> Any:
+    try:
+        return importlib.import_module("nnatomy.backends.jax_devices")
+    except ImportError as missing:
+        if (missing.name or "").partition(".")[0] not in ("jax", "jaxlib"):
+            raise
+        raise UserError(
+            'The jax backend needs JAX, which this environment lacks; install it with: pip install "nnatomy[jax]"'
+        ) from None
+
+
 @contextmanager
-def backend(name: str) -> Iterator[None]:
-    """Chooses the backend inside a `with` block and restores the former one after it."""
+def backend(name: str, device: str | None = None) -> Iterator[None]:
+    """Chooses the backend inside a `with` block and restores the former one, and its device, after it."""
     before = SimpleNamespace(**vars(B))
-    use(name)
+    kept = _jax_devices().settings() if "jax" in (name, B.name) else None
+    use(name, device)
     try:
         yield
     finally:
         activate(before)
+        if kept is not None:
+            _jax_devices().restore(kept)
 
 
 if not isinstance(B, _Refused):

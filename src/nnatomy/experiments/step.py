@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 from nnatomy import random
+from nnatomy.backends.dtypes import is_floating
 from nnatomy.experiments.precision import FLOAT32, Precision, Scaling
 from nnatomy.experiments.recipe import Loss
 from nnatomy.functional import masked_examples
@@ -47,7 +48,7 @@ class Step:
     def bind(self, state: State) -> None:
         """Makes model, optimizer and generator stand where `state` says."""
         for name, t in self._tensors.items():
-            t.data = state["model"][name]
+            t.data, t.grad = state["model"][name], None
         self.optimizer.bind(state["optimizer"])
         random.default.load_state_dict(state["generator"])
         if self.scaling is not None:
@@ -65,7 +66,7 @@ class Step:
         if self.average is not None:
             old, decay = state["average"], self.average
             new["average"] = {
-                name: decay * old[name] + (1 - decay) * value if value.dtype.kind == "f" else value
+                name: decay * old[name] + (1 - decay) * value if is_floating(value.dtype) else value
                 for name, value in new["model"].items()
             }
         return new if self.scaling is None else self.scaling.settled(state, new, self._parameters.values()), metrics

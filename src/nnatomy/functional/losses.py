@@ -9,10 +9,11 @@ import numpy as np
 
 from nnatomy import ops
 from nnatomy.backends import B
+from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
 from nnatomy.functional.masking import batch_mean, rows_that_count, sum_and_count
 from nnatomy.functional.normalisation import normalize
-from nnatomy.functional.widening import is_half, widened
+from nnatomy.functional.widening import widened
 from nnatomy.ops.indexing import raw
 from nnatomy.ops.normalisation import softmax_cross_entropy
 from nnatomy.ops.primitive import primitive
@@ -110,12 +111,12 @@ def cross_entropy(
     if not 0 <= label_smoothing <= 1:
         raise UserError(f"cross_entropy() needs label_smoothing between 0 and 1. Received {label_smoothing}.")
     input = widened(input)
-    if label_smoothing == 0 and target.dtype.kind != "f":
+    if label_smoothing == 0 and not is_floating(target.dtype):
         return _cross_entropy_of_labels(input, target, weight, ignore_index, reduction)
     axis = _class_axis(input)
     log_p = ops.log_softmax(input, axis=axis)
     classes = input.shape[axis]
-    if target.dtype.kind == "f":
+    if is_floating(target.dtype):
         return _cross_entropy_of_probabilities(log_p, target, weight, reduction, label_smoothing, axis)
     loss = nll_loss(log_p, target, weight, ignore_index, reduction)
     kept, _, total = _kept(log_p, target, weight, ignore_index)
@@ -391,8 +392,7 @@ def _alike(input: Any, target: Any, name: str) -> tuple[Any, Any]:
             "reshape one."
         )
     input = widened(input)
-    floating = target.dtype.kind == "f" or is_half(target.dtype)
-    return input, widened(target) if floating else ops.astype(target, dtype=input.dtype)
+    return input, widened(target) if is_floating(target.dtype) else ops.astype(target, dtype=input.dtype)
 
 
 def _outside(values: Any, low: float, high: float) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from nnatomy.backends import B
+from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
 from nnatomy.tensor import Parameter, Tensor
 
@@ -135,9 +136,16 @@ class Module:
     def astype(self, dtype: Any) -> Self:
         """Converts all floating-point parameters and buffers."""
         for _, value in self._tensors():
-            if value.data.dtype.kind == "f":
+            if is_floating(value.data.dtype):
                 value.data = value.data.astype(dtype)
                 value.grad = None
+        return self
+
+    def to_backend(self) -> Self:
+        """Moves all parameters and buffers to the active backend and its device, where what was made before is not yet."""
+        for _, value in self._tensors():
+            value.data = B.array(value.data, dtype=value.dtype)
+            value.grad = None
         return self
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nnatomy.backends import B
+from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
 from nnatomy.ops import linear, pointwise, reductions, shapes
 from nnatomy.ops.primitive import primitive, through
@@ -75,7 +76,7 @@ def _check(q: Any, k: Any, v: Any) -> None:
         raise UserError(f"Attention needs queries (..., T, d), keys (..., S, d) and values (..., S, e). {received}.")
     if not k.shape[-2] or not q.shape[-1]:
         raise UserError(f"Attention needs at least one key and one feature. {received}.")
-    if len({a.dtype for a in (q, k, v)}) > 1 or q.dtype.kind != "f":
+    if len({a.dtype for a in (q, k, v)}) > 1 or not is_floating(q.dtype):
         raise TypeError(
             f"Attention needs floating-point arrays of one type. Received {q.dtype}, {k.dtype} and {v.dtype}; "
             "convert with .astype()."

@@ -11,6 +11,7 @@ from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.ops import indexing, reductions, shapes
 from nnatomy.ops.primitive import primitive
+from nnatomy.tensor import Tensor
 
 Size = int | Sequence[int]
 Padding = Size | str
@@ -168,7 +169,7 @@ def _sum_pool_input(g: Any, *, space: tuple[int, ...], **how: Any) -> Any:
 
 
 def _plain(t: Any) -> Any:
-    return getattr(t, "data", t) if not hasattr(t, "strides") else t
+    return t.data if isinstance(t, Tensor) else t
 
 
 def _pooling(x: Any, kernel: Size, stride: Size | None, padding: Size, dilation: Size, ceil_mode: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from nnatomy.backends import B
+from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
 from nnatomy.ops import shapes
 from nnatomy.ops.primitive import primitive
@@ -26,7 +27,7 @@ def raw(index: Index) -> Index:
 
 @primitive(lambda g, y, a, index: scatter_add_at(B.zeros(a.shape, dtype=a.dtype), index, g))
 def _getitem(a: Any, *, index: Index) -> Any:
-    return B.asarray(a[index])
+    return B.asarray(B.asarray(a)[index])
 
 
 def getitem(a: Any, index: Index) -> Any:
@@ -59,7 +60,7 @@ def index_put(a: Any, index: Index, values: Any) -> Any:
 
 def _fitting(a: Any, values: Any) -> Any:
     """`values`, if they can be written into `a` without a silent change of their type."""
-    if isinstance(values, Tensor) and values.dtype.kind == "f" and values.dtype != a.dtype:
+    if isinstance(values, Tensor) and is_floating(values.dtype) and values.dtype != a.dtype:
         raise TypeError(f"Values of {values.dtype} cannot be written into {a.dtype}; convert one with .astype().")
     return values
 
@@ -94,7 +95,7 @@ def take(a: Any, index: Any, axis: int = 0) -> Any:
 
 @primitive(lambda g, y, weight, rows: _add_rows(g, rows=rows, shape=weight.shape))
 def _embedding(weight: Any, *, rows: Any) -> Any:
-    return weight[rows]
+    return B.asarray(weight)[rows]
 
 
 @primitive(lambda g, y, values, rows, shape: _embedding(g, rows=rows))

@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 from nnatomy.backends import B
+from nnatomy.backends.dtypes import is_floating
 from nnatomy.ops.primitive import primitive
 from nnatomy.tensor import Tensor
 
@@ -291,7 +292,7 @@ def _like(a: Any, b: Any) -> tuple[Any, Any]:
 
 
 def _holds(array: Any, number: float) -> bool:
-    return hasattr(array, "dtype") and (array.dtype.kind == "f" or (array.dtype.kind == "i" and isinstance(number, int)))
+    return hasattr(array, "dtype") and (is_floating(array.dtype) or (array.dtype.kind == "i" and isinstance(number, int)))
 
 
 def masked_fill(a: Any, mask: Any, value: float) -> Any:

@@ -11,6 +11,7 @@ from numpy import generic
 
 from nnatomy import graph
 from nnatomy.backends import B
+from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
 from nnatomy.graph import is_grad_enabled
 from nnatomy.tensor import Tensor
@@ -117,7 +118,7 @@ def settle(name: str, values: Sequence[Any], out: Any) -> Any:
     """Keeps float64 out of what is not float64: integers become float32. Raises TypeError where floating types meet."""
     if out.dtype != FLOAT64:
         return out
-    kinds = {v.dtype for v in values if hasattr(v, "dtype") and v.dtype.kind == "f"}
+    kinds = {v.dtype for v in values if hasattr(v, "dtype") and is_floating(v.dtype)}
     if len(kinds) > 1:
         raise TypeError(
             f"{name} received arrays of {' and '.join(sorted(str(k) for k in kinds))}; "
@@ -264,7 +265,7 @@ def through(composed: Callable[..., Any], needs: Sequence[bool], g: Any, inputs:
 
 def _result(out: Any, node: graph.Node | None, index: int) -> Tensor:
     t = Tensor(out)
-    if node is not None and (out.dtype is FLOAT32 or out.dtype.kind == "f"):
+    if node is not None and (out.dtype is FLOAT32 or is_floating(out.dtype)):
         t.requires_grad, t.node, t.index = True, node, index
     return t
 
@@ -278,4 +279,6 @@ def explained(name: str, values: Sequence[Any], error: Exception) -> Exception:
         return error
     received = ", ".join(f"shape {tuple(v.shape)}" if hasattr(v, "shape") else repr(v)[:40] for v in values)
     text = f"{name}() cannot take {received}: {error}"
+    if isinstance(error, TypeError) and "shape" in str(error):  # JAX's word for what NumPy calls a ValueError
+        return UserError(text)
     return next(said(text) for kind, said in _SAID if isinstance(error, kind))

@@ -11,6 +11,7 @@ from typing import Any
 
 from nnatomy import graph
 from nnatomy.backends import B
+from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
 from nnatomy.ops import pointwise, shapes
 from nnatomy.ops.linear import linear
@@ -183,7 +184,7 @@ def _checked(
     for value, shape in expected if b_hh is None else [*expected, (b_hh, (gates * size,))]:
         if tuple(value.shape) != shape:
             raise UserError(f"{name}() needs an array of shape {shape} here. Received shape {tuple(value.shape)}.")
-    states = tuple(s if s.dtype.kind == "f" else pointwise.astype(s, x_gates.dtype) for s in states)
+    states = tuple(s if is_floating(s.dtype) else pointwise.astype(s, x_gates.dtype) for s in states)
     for value in (*states, w_hh):
         if value.dtype != x_gates.dtype:
             raise TypeError(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from nnatomy.backends import B
+from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
 from nnatomy.graph import no_grad
 from nnatomy.layers.module import Module
@@ -38,7 +39,7 @@ class WeightAverage(ABC):
     def update(self) -> None:
         """Takes the model's present weights into the average; the first ones are copied."""
         for path, tensor in self._averaged():
-            floating = tensor.dtype.kind in "fV"
+            floating = is_floating(tensor.dtype)
             first = self.count == 0 or not floating
             self.average[path] = B.array(tensor.data) if first else self.blend(self.average[path], tensor.data, self.count)
         self.count += 1

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from nnatomy.backends import B
+from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.graph import enable_grad, no_grad
 from nnatomy.tensor import Array, Parameter, Tensor
@@ -122,7 +123,7 @@ class Optimizer(ABC):
                     f"params must be Parameters or (name, Parameter) pairs. Received {_short(member)}; "
                     "give model.parameters() or model.named_parameters()."
                 )
-            if not param.is_leaf or param.dtype.kind not in "fV":
+            if not param.is_leaf or not is_floating(param.dtype):
                 raise UserError(f"Only floating-point leaves can be optimized; parameter {name!r} is a {param!r:.60}.")
             if id(param) in owned or name in taken or name in names:
                 raise UserError(f"Each parameter belongs to one group, under one name. Received {name!r} twice; give it once.")

@@ -10,9 +10,8 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
-
 from nnatomy.backends import B
+from nnatomy.backends.dtypes import resolution
 from nnatomy.errors import UserError
 from nnatomy.optim.optimizer import Group, Optimizer
 from nnatomy.tensor import Array
@@ -265,7 +264,7 @@ class Adafactor(Optimizer):
 
     def update(self, p: Array, g: Array, s: State, group: Group, t: Any) -> tuple[Array, State]:
         lr, (eps1, eps2), w, square = group["lr"], group["eps"], t ** group["beta2_decay"], B.square(g)
-        eps1 = float(np.finfo(p.dtype).eps) if eps1 is None else eps1
+        eps1 = resolution(p.dtype) if eps1 is None else eps1
         rho = B.minimum(B.asarray(lr, dtype=p.dtype), B.asarray(t**-0.5, dtype=p.dtype))
         alpha = B.maximum(rms(p), eps2) * rho
         p = p * (1 - lr * group["weight_decay"])

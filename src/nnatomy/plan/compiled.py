@@ -20,7 +20,9 @@ SECONDS_A_CALL, OPERATIONS_A_SECOND = 6e-6, 1e10  # of the reference, roughly
 
 
 def compile(function: Callable[..., Any], *, warn: bool = True) -> Compiled:
-    """The same function, planned: traced once for each shape of its arguments, then replayed without Python between kernels.
+    """The same function, traced once for each shape of its arguments, then run without Python between kernels.
+
+    On the numpy backend the trace is replayed as a plan, on the jax backend XLA compiles it (`jitted.py`).
 
     `function(*trees) -> tree`: nested dictionaries, lists and tuples of arrays and numbers; it must be pure. If it returns
     `(state, ...)` with a state that is a dictionary shaped like its first argument, as a training step does, the state is
@@ -41,9 +43,14 @@ class Compiled:
         self._donates: bool | None = None  # whether the first argument is a state that comes back
         self._state: _State | None = None
         self._by_reference = True  # parameters are read where they lie
+        self._jitted: Any = None  # on the jax backend
 
     def __call__(self, *args: Tree) -> Tree:
-        if self.reason is not None or not active():
+        if self.reason is not None:
+            return self.function(*args)
+        if B.name == "jax":
+            return self._compiled_by_xla(args)
+        if not active():
             return self.function(*args)
         if self._donates is None:
             self._donates = self._learn(args)
@@ -87,11 +94,25 @@ class Compiled:
         try:
             return make()
         except Unplannable as why:
-            self.reason = str(why)
-            self._plans.clear()
-            if self._warn:
-                warnings.warn(f"This function runs as it is, without a plan: {why}.", RuntimeWarning, stacklevel=5)
+            self._give_up(why, "without a plan")
             return None
+
+    def _compiled_by_xla(self, args: tuple[Tree, ...]) -> Tree:
+        if self._jitted is None:
+            from nnatomy.plan.jitted import Jitted
+
+            self._jitted = Jitted(self.function)
+        try:
+            return self._jitted(*args)
+        except Unplannable as why:
+            self._give_up(why, "not compiled")
+            return self.function(*args)
+
+    def _give_up(self, why: Unplannable, how: str) -> None:
+        self.reason = str(why)
+        self._plans.clear()
+        if self._warn:
+            warnings.warn(f"This function runs as it is, {how}: {why}.", RuntimeWarning, stacklevel=6)
 
     def _adopted(self, tree: Tree) -> _State:
         """The state that the first argument is, in arrays that plans may overwrite."""
@@ -106,12 +127,16 @@ class Compiled:
         return self._state
 
     def parts(self) -> list[tuple[str, bool]]:
-        """The calls of the newest plan in order, and whether each runs as a kernel."""
+        """The calls of the newest plan in order, and whether each runs as a kernel; on JAX the compiled programs."""
+        if self._jitted is not None:
+            return [(name, True) for name in self._jitted.programs()]
         return list(self._plans.values())[-1].plan.parts() if self._plans else []
 
     @property
     def memory(self) -> int:
-        """Bytes that all plans hold for intermediate results."""
+        """Bytes that all plans hold for intermediate results; on JAX those that the newest program takes while it runs."""
+        if self._jitted is not None:
+            return int(self._jitted.memory())
         return sum(ready.plan.memory for ready in self._plans.values())
 
 

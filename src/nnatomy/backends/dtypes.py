@@ -1,0 +1,23 @@
+"""What a dtype is, asked in one place: bfloat16 and the 8-bit floats are of no kind that NumPy has a letter for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def is_floating(dtype: Any) -> bool:
+    """Whether values of this dtype are floating-point numbers, those of accelerators (bfloat16, ...) included."""
+    kind = dtype.kind
+    return bool(kind == "f" or (kind == "V" and dtype.name.startswith(("bfloat", "float"))))
+
+
+def resolution(dtype: Any) -> float:
+    """The distance from 1 to the next larger number of a floating-point dtype."""
+    if dtype.kind == "f":
+        from numpy import finfo
+
+        return float(finfo(dtype).eps)
+    import ml_dtypes  # which brought the dtype
+
+    found: Any = ml_dtypes.finfo
+    return float(found(dtype).eps)

@@ -1,0 +1,63 @@
+"""Which device JAX computes on, and the settings without which its numbers would be others than NumPy's."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+
+from nnatomy.errors import UserError
+
+_SETTINGS = ("jax_enable_x64", "jax_default_device", "jax_default_matmul_precision")
+
+
+def select(device: str | None) -> None:
+    """64-bit types, products in full precision, and `device` ("cpu", "gpu:1", ...) for all that follows; JAX's choice if None.
+
+    Raises UserError for a device that is not here. Without a name nothing is started yet.
+    """
+    chosen = None if device is None else find(device)
+    jax.config.update("jax_enable_x64", True)  # float64 and int64 exist; float32 stays what Tensors are made of by default
+    jax.config.update("jax_default_matmul_precision", "highest")  # float32 products are float32's, not TF32's
+    jax.config.update("jax_default_device", chosen)
+
+
+def settings() -> dict[str, Any]:
+    """What `select` changes, as it stands."""
+    return {name: getattr(jax.config, name) for name in _SETTINGS}
+
+
+def restore(kept: dict[str, Any]) -> None:
+    """Puts back what `settings` returned."""
+    for name, value in kept.items():
+        jax.config.update(name, value)
+
+
+def find(device: str) -> Any:
+    """The device of that name: a platform ("cpu", "gpu", "tpu"), and after a colon its number among this process's, or 0."""
+    platform, _, number = device.partition(":")
+    devices = _local(platform)
+    index = int(number) if number.isdecimal() else -1 if number or device.endswith(":") else 0
+    if not 0 <= index < len(devices):
+        raise UserError(f"device must name one of {', '.join(names())}. Received {device!r}; the number may be left out.")
+    return devices[index]
+
+
+def names() -> list[str]:
+    """The devices of this process, by name."""
+    platforms = dict.fromkeys([jax.default_backend(), "cpu"])
+    return [f"{platform}:{i}" for platform in platforms for i in range(len(_local(platform)))]
+
+
+def platform() -> str:
+    """The kind of device that computations run on: "cpu", "gpu" or "tpu"."""
+    chosen = jax.config.jax_default_device
+    return str(jax.default_backend() if chosen is None else getattr(chosen, "platform", chosen))
+
+
+def _local(platform: str) -> Sequence[Any]:
+    try:
+        return jax.local_devices(backend=platform)
+    except RuntimeError:  # JAX knows no such platform here
+        return ()
