@@ -35,7 +35,9 @@ from nnatomy.tensor import tensor as tensor
 __version__ = "0.1.0"
 
 _THREADS = ("get_num_threads", "set_num_threads")
-_LAZY = ("architectures", "atlas", "benchmark", "cli", "data", "experiments", "functional", "init", "layers", "optim")
+_LAZY = (
+    "architectures", "atlas", "benchmark", "cli", "data", "experiments", "functional", "init", "interchange", "layers", "optim",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

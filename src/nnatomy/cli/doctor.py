@@ -18,6 +18,7 @@ CORE = (
 EXTRAS = {
     "verify": ("torch", "keras", "tensorflow-cpu"),
     "jax": ("jax",),
+    "weights": ("h5py",),
     "onnx": ("onnx", "onnxruntime"),
     "tune": ("optuna",),
     "text": ("tokenizers",),

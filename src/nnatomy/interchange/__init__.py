@@ -1,3 +1,7 @@
-"""Models in the formats of others: ONNX, which other programs run."""
+"""Models in the formats of others: their weights, read without executing anything of them, and ONNX, which others run."""
 
-from __future__ import annotations
+from nnatomy.interchange.files import read
+from nnatomy.interchange.names import Flattened
+from nnatomy.interchange.weights import Loaded, load
+
+__all__ = ["Flattened", "Loaded", "load", "read"]

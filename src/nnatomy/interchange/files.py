@@ -1,0 +1,112 @@
+"""Weight files as named arrays: which format a file has, and parts that its index names. One module reads each format."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from nnatomy.interchange import keras_files, numpy_files, safetensors_files, torch_files
+from nnatomy.interchange.archives import Archive
+from nnatomy.interchange.refusal import refusal
+
+Arrays = dict[str, np.ndarray[Any, Any]]
+
+INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+WHOLE = ("model.safetensors", "pytorch_model.bin", "model.weights.h5")
+LARGEST_INDEX = 64 * 2**20
+
+
+class Contents(NamedTuple):
+    """What a file holds: its arrays, and whether they are named and laid out as Keras does it."""
+
+    arrays: Arrays
+    keras: bool = False
+
+
+def read(path: str | Path) -> Arrays:
+    """The arrays of a weight file by the names that the file gives them; nothing in it is executed.
+
+    Safetensors, PyTorch (.pt, .pth, .bin in the zip format), Keras (.keras, .weights.h5, .h5) and NumPy (.npy, .npz), known by
+    their contents; an index (model.safetensors.index.json) or the folder it lies in stands for all its parts. bfloat16 comes
+    back as float32. Sizes that a file claims are checked before memory is taken. Raises UserError for all else.
+    """
+    return contents(path).arrays
+
+
+def contents(path: str | Path) -> Contents:
+    """As `read`, with what is known of the names."""
+    place = Path(path).expanduser()
+    if place.is_dir():
+        place = _in_folder(place)
+    if not place.is_file():
+        raise refusal(place, "does not exist", "check the path")
+    if place.name.endswith(".json"):
+        return _sharded(place)
+    try:
+        with place.open("rb") as file:
+            start = file.read(16)
+    except OSError as problem:
+        raise refusal(place, f"cannot be read ({problem.strerror})", "check its permissions") from None
+    reader = _reader(place, start)
+    return reader(place)
+
+
+def _reader(path: Path, start: bytes) -> Callable[[Path], Contents]:
+    if start.startswith(b"PK\x03\x04"):
+        return _zip
+    if start.startswith(numpy_files.MAGIC):
+        return lambda p: Contents(numpy_files.read_array(p))
+    if start.startswith(keras_files.MAGIC):
+        return lambda p: Contents(keras_files.read_hdf5(p), keras=True)
+    if path.suffix == ".safetensors" or start[8:9] == b"{":
+        return lambda p: Contents(safetensors_files.read_safetensors(p))
+    if start.startswith(b"\x80") or path.suffix in (".pt", ".pth"):
+        raise refusal(
+            path, "is a bare pickle, as PyTorch wrote them before version 1.6, or no PyTorch file",
+            "save it again with torch.save(model.state_dict(), path)",
+        )  # fmt: skip
+    raise refusal(path, "has another format", "give safetensors, PyTorch, Keras or NumPy files")
+
+
+def _zip(path: Path) -> Contents:
+    with Archive(path) as archive:
+        if any(name.rpartition("/")[2] == "data.pkl" for name in archive.names):
+            return Contents(torch_files.read_state_dict(archive))
+        if keras_files.MEMBER in archive.names:
+            return Contents(keras_files.read_archive(archive), keras=True)
+        if archive.names and all(name.endswith(".npy") for name in archive.names):
+            return Contents(numpy_files.read_archive(archive))
+    raise refusal(path, "is a zip archive of another kind", "give a file that PyTorch, Keras or NumPy wrote")
+
+
+def _in_folder(folder: Path) -> Path:
+    found = [folder / name for name in (*INDICES, *WHOLE) if (folder / name).is_file()]
+    if not found:
+        raise refusal(folder, f"is a folder without {INDICES[0]} or {WHOLE[0]}", "name the file of weights in it")
+    return found[0]
+
+
+def _sharded(path: Path) -> Contents:
+    """All parts that an index names, each read once; a part lies beside its index."""
+    try:
+        if path.stat().st_size > LARGEST_INDEX:
+            raise ValueError
+        index = json.loads(path.read_text(encoding="utf-8"))
+        places: dict[str, str] = index["weight_map"]
+        parts = list(dict.fromkeys(places.values()))
+        fine = all(isinstance(part, str) and Path(part).name == part and "\\" not in part for part in parts)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise refusal(path, "is no index of parts: it has no weight_map", "give model.safetensors.index.json") from None
+    if not fine or any(part.endswith(".json") for part in parts):
+        raise refusal(path, "names parts outside its own folder", "put the parts beside it and name them plainly")
+    arrays: Arrays = {}
+    for part in parts:
+        arrays.update(contents(path.parent / part).arrays)
+    lost = [name for name in places if name not in arrays]
+    if lost:
+        raise refusal(path, f"promises {lost[0]!r}, which is in none of its parts", "download the parts again")
+    return Contents(arrays)

@@ -1,0 +1,205 @@
+"""Published weights into a model: names are translated, layouts turned, and what came of it is told."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, Protocol
+
+import numpy as np
+
+from nnatomy.backends import B
+from nnatomy.errors import UserError
+from nnatomy.interchange.files import contents
+from nnatomy.interchange.names import KERAS, LEFT_OUT, Flattened, Names, Variable
+from nnatomy.layers.module import Module
+from nnatomy.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+
+
+Translated = tuple[str, str | None, Array]
+"""A foreign name, ours (None: left out) and the array as ours is laid out."""
+
+
+class Buildable(Protocol):
+    """A room, as `nn.experiments.room(name)` gives it."""
+
+    def module(self, part: str) -> ModuleType: ...
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What `load` did; print it for a report. Names are ours, but foreign in `unexpected` and `left_out`."""
+
+    model: Module
+    path: Path
+    loaded: tuple[str, ...]
+    missing: tuple[str, ...]
+    """Our parameters and buffers of which the file has nothing."""
+    unexpected: tuple[str, ...]
+    """What the file has and the model does not."""
+    misshapen: tuple[str, ...]
+    """Each with both shapes."""
+    left_out: tuple[str, ...] = ()
+    """Not wanted: by the table of names, or counters that our modules do not keep."""
+
+    def __str__(self) -> str:
+        lines = [f"{len(self.loaded)} arrays of {self.path} were loaded into {type(self.model).__name__}."]
+        for what in ("missing", "unexpected", "misshapen", "left_out"):
+            if found := getattr(self, what):
+                lines.append(f"  {what.replace('_', ' ')} ({len(found)}): {_few(found)}")
+        return "\n".join(lines)
+
+
+def load(
+    model: Module | Buildable, path: str | Path, *, names: Names | None = None, strict: bool = True, **options: Any
+) -> Loaded:
+    """Gives a model the weights of a file, or builds a room's with `options` and gives it those; see `read` for the formats.
+
+    >>> found = nn.interchange.load(nn.experiments.room("lenet5"), "lenet.keras", names={"last": "output"})  # doctest: +SKIP
+    >>> print(found); found.model.eval()  # doctest: +SKIP
+
+    `names`: foreign names, or beginnings of them that end at a "." or "/", and ours in their place; the longest that fits
+    counts, and what is not named keeps its name. For Keras files it names layers and our modules, whose classes decide how
+    arrays are turned: {"layers/conv2d": "c1", "layers/dense": Flattened("c5", (16, 5, 5)), "layers/lstm": "lstm.*_l0"}, the
+    star being the parameter. `strict`: UserError, and an unchanged model, where anything is missing, unexpected or misshapen;
+    else what fits is taken. Values are converted to the dtype that the model has.
+    """
+    if not isinstance(model, Module):
+        if not hasattr(model, "module"):
+            raise UserError(
+                f"Weights are loaded into a model or a room, received {model!r}; "
+                f"give a Module, or nn.experiments.room({str(model)[:40]!r})."
+            )
+        model = model.module("model").build(**options)
+        assert isinstance(model, Module)
+    elif options:
+        raise UserError(f"Options build a room, received {_few(tuple(options))} with a model that is built; leave them out.")
+    arrays, keras = contents(path)
+    used: set[str] = set()
+    translated = _from_keras(model, arrays, names or {}, used) if keras else _renamed(arrays, names or {}, used)
+    unused = [name for name in names or {} if name not in used]
+    if unused:
+        raise UserError(f"Every foreign name must be in the file, {path} has none that begins with {unused[0]!r}; it has "
+                        f"{_few(tuple(arrays))}.")  # fmt: skip
+    return _fill(model, Path(path), translated, strict)
+
+
+def _fill(model: Module, path: Path, given: list[Translated], strict: bool) -> Loaded:
+    """Puts arrays in their places, or raises before the first one where `strict` and something does not fit."""
+    own: dict[str, Tensor] = dict(model._tensors())
+    taken: dict[str, Array] = {}
+    unexpected, misshapen, left_out = [], [], []
+    for foreign, name, array in given:
+        if name is None or (name not in own and name.rpartition(".")[2] in LEFT_OUT):
+            left_out.append(foreign)
+        elif name not in own:
+            unexpected.append(foreign)
+        elif name in taken:
+            raise UserError(f"Each parameter is loaded once, {path} has two for {name!r}; mend the table of names.")
+        elif array.shape != own[name].shape:
+            misshapen.append(f"{name} is {array.shape}, expected {own[name].shape}")
+            taken[name] = array
+        else:
+            taken[name] = array
+    shared = {id(own[name]) for name in taken}  # one of its names is enough for a parameter that has several
+    missing = [name for name, tensor in own.items() if id(tensor) not in shared]
+    fitting = {name: array for name, array in taken.items() if array.shape == own[name].shape}
+    found = Loaded(model, path, tuple(fitting), tuple(missing), tuple(unexpected), tuple(misshapen), tuple(left_out))
+    lists = {"missing": found.missing, "unexpected": found.unexpected, "misshapen": found.misshapen}
+    problems = [f"{what}: {_few(names)}" for what, names in lists.items() if names]
+    if strict and problems:
+        raise UserError(
+            f"The weights in {path} do not fit {type(model).__name__} ({'; '.join(problems)}); "
+            "give a table of names, or strict=False to take what fits."
+        )
+    for name, array in fitting.items():
+        own[name].data = B.array(np.ascontiguousarray(array).reshape(array.shape), dtype=own[name].dtype)
+    return found
+
+
+def _longest(foreign: str, names: Names) -> str | None:
+    """The longest entry of the table that is the name, or its beginning up to a "." or "/"."""
+    fitting = [
+        key for key in names
+        if foreign.startswith(key) and (key == "" or key[-1] in "./" or foreign[len(key) :][:1] in ("", ".", "/"))
+    ]  # fmt: skip
+    return max(fitting, key=len, default=None)
+
+
+def _renamed(arrays: dict[str, Array], names: Names, used: set[str]) -> list[Translated]:
+    translated: list[Translated] = []
+    for foreign, array in arrays.items():
+        key = _longest(foreign, names)
+        if key is None:
+            translated.append((foreign, foreign, array))
+            continue
+        used.add(key)
+        ours = names[key]
+        if isinstance(ours, Flattened):
+            raise UserError(f"Flattened is for the files of Keras, received it for {key!r}; give the name alone.")
+        translated.append((foreign, None if ours is None else (ours + foreign[len(key) :]).lstrip("."), array))
+    return translated
+
+
+def _from_keras(model: Module, arrays: dict[str, Array], names: Names, used: set[str]) -> list[Translated]:
+    """Variables by layer; the class of the module that takes a layer says what they become."""
+    layers: dict[str, dict[str, str]] = {}
+    targets: dict[str, str | Flattened | None] = {}
+    for foreign in arrays:
+        layer, _, variable = foreign.rpartition("/vars/" if "/vars/" in foreign else "/")
+        key = _longest(layer, names)
+        if key is None:
+            targets[layer] = _own_name(layer)
+        else:
+            used.add(key)
+            layer, targets[key] = key, names[key]
+        variables = layers.setdefault(layer, {})
+        if variable in variables:
+            raise UserError(f"A table of names takes Keras's layers one by one, {layer!r} stands for several; name each.")
+        variables[variable] = foreign
+    modules = dict(model.named_modules())
+    translated: list[Translated] = []
+    for layer, variables in layers.items():
+        target = targets[layer]
+        path, _, suffix = (target.path if isinstance(target, Flattened) else target or "").partition(".*")
+        module = modules.get(path)
+        for variable, foreign in variables.items():
+            row = None if target is None or module is None else _row(module, suffix, variable, len(variables))
+            if row is None:
+                translated.append((foreign, None if target is None else foreign, arrays[foreign]))
+                continue
+            for name, layout in row.ours:
+                try:
+                    array = layout(arrays[foreign])
+                    if isinstance(target, Flattened) and name == "weight":
+                        array = target.reordered(array)
+                except ValueError:  # it has too few axes, or a size that does not divide: its shape will be told
+                    array = arrays[foreign]
+                translated.append((foreign, f"{path}.{name}{suffix}".lstrip("."), array))
+    return translated
+
+
+def _own_name(layer: str) -> str:
+    """Where a layer goes that no table names: to the module of its name."""
+    if layer.startswith("model_weights/"):  # model.save("x.h5"): the layer's name comes first, then the model's, then again
+        return layer.split("/")[1]
+    return layer.removeprefix("layers/").replace("/", ".")
+
+
+def _row(module: Module, suffix: str, variable: str, count: int) -> Variable | None:
+    """What one of the `count` variables of a layer becomes in a module; they are named, or numbered in Keras's order."""
+    table = next((KERAS[c.__name__] for c in type(module).__mro__ if c.__name__ in KERAS), ())
+    if not variable.isdecimal():
+        return next((row for row in table if row.keras == variable.removesuffix(":0")), None)
+    present = tuple(row for row in table if getattr(module, row.ours[0][0] + suffix, None) is not None)
+    if count != len(present):  # the numbers of one that lacks a scale, say, mean other things
+        bare = count == len(table) - 1 and table[-1].keras == "bias"
+        present = table if bare or count == len(table) else ()
+    return present[int(variable)] if int(variable) < len(present) else None
+
+
+def _few(names: tuple[str, ...]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
