@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nnatomy.cli.shared import Json, parse_names, parse_pairs, print_json, print_metrics, print_table
+from nnatomy.cli.shared import Json, parse_factors, parse_names, parse_pairs, print_json, print_metrics, print_table
 from nnatomy.errors import UserError
 
 
@@ -71,6 +71,16 @@ def train(
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. hidden=64,32.")
     ] = None,
+    from_: Annotated[
+        str | None, typer.Option("--from", metavar="RUN|FILE", help="Begin from the weights of a run or a file.")
+    ] = None,
+    new_head: Annotated[bool, typer.Option("--new-head", help="With --from: begin anew what depends on the outputs.")] = False,
+    freeze: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN[=EPOCHS]", help="Hold parameters fast: for good, or at first.")
+    ] = None,
+    rates: Annotated[
+        list[str] | None, typer.Option(metavar="PATTERN=FACTOR", help="Let parameters learn more slowly, e.g. c1=0.1.")
+    ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never download.")] = False,
     as_json: Json = False,
 ) -> int:
@@ -88,7 +98,8 @@ def train(
             ("--window", window), ("--horizon", horizon), ("--limit", limit), ("--epochs", epochs), ("--lr", lr),
             ("--batch-size", batch_size), ("--seed", seed or None), ("--budget", budget), ("--set", set_), ("--out", out),
             ("--precision", None if precision == "float32" else precision),
-            ("--accumulate", None if accumulate == 1 else accumulate),
+            ("--accumulate", None if accumulate == 1 else accumulate), ("--from", from_), ("--new-head", new_head or None),
+            ("--freeze", freeze), ("--rates", rates),
         ) if value not in (None, [])]  # fmt: skip
         if given:
             raise UserError(
@@ -105,7 +116,8 @@ def train(
             labels=labels, window=window, horizon=horizon, limit=limit, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
             budget=None if budget is None else parse_seconds(budget), backend=backend, precision=precision,
             accumulate=accumulate, offline=offline,
-            settings=parse_pairs(set_, "--set"),
+            settings=parse_pairs(set_, "--set"), from_=from_, new_head=new_head, freeze=tuple(freeze or ()),
+            rates=parse_factors(rates, "--rates"),
         )  # fmt: skip
     if result.interrupted:
         print(f"Stopped and saved. Continue with: nnatomy train --resume {result.run.folder}", file=sys.stderr)

@@ -19,10 +19,18 @@ def parse_pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key or not value:
-            example = "hidden=64,32" if flag == "--set" else "age=numeric"
+            example = {"--set": "hidden=64,32", "--rates": "c1=0.1"}.get(flag, "age=numeric")
             raise UserError(f"{flag} takes name=value, received {text!r}; for example {flag} {example}.")
         pairs[key] = value
     return pairs
+
+
+def parse_factors(texts: list[str] | None, flag: str) -> dict[str, float]:
+    pairs = parse_pairs(texts, flag)
+    try:
+        return {name: float(text) for name, text in pairs.items()}
+    except ValueError:
+        raise UserError(f"{flag} takes name=number, received {' '.join(texts or ())}; for example {flag} c1=0.1.") from None
 
 
 def parse_names(texts: list[str] | None) -> list[str] | None:

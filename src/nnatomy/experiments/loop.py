@@ -50,6 +50,9 @@ class Callback:
     def begin(self, loop: Loop) -> None:
         """Before the first step."""
 
+    def before_epoch(self, loop: Loop) -> None:
+        """Before each epoch, or what is left of it when a run is continued; the model is in training mode."""
+
     def after_step(self, loop: Loop) -> None:
         """After each step."""
 
@@ -111,6 +114,8 @@ class Loop:
     def _epoch(self) -> None:
         at = self.position
         self.step.model.train()
+        for callback in self.callbacks:
+            callback.before_epoch(self)
         order = np.random.Generator(np.random.Philox(key=[self.seed, at.epoch + 1]))  # the same whether resumed or not
         for batch in batches(self.dataset.train, self.batch_size, order, augment=self.recipe.augment, start=at.batch):
             self.state["optimizer"]["factor"] = self.factor()
@@ -142,6 +147,11 @@ class Loop:
             self._planned = compiled if pays else self.step
             self.task.planned = pays
         return self._planned
+
+    def retrace(self) -> None:
+        """Forgets the plans of the step, because something that they took for granted has changed."""
+        if self._planned is not None and self._planned is not self.step:
+            self._planned = compile(self.step, warn=False)
 
     def _long(self, compiled: Compiled, batch: Any) -> bool:
         whole = self.epochs * self.steps_per_epoch * compiled.eager_seconds(self.state, batch)

@@ -119,6 +119,20 @@ class Run:
             raise UserError(f"{path} is not the folder of a run: it has no run.json; name a folder that nnatomy train made.")
         return cls(path)
 
+    def weights(self) -> dict[str, Array]:
+        """The weights of the best epoch, or the last ones where no epoch has ended yet.
+
+        Raises UserError where there are none.
+        """
+        if self.best.exists():
+            return load_arrays(self.best)[0]
+        if not self.last.exists():
+            raise UserError(
+                f"The run in {self.folder} has no weights yet; continue it with nnatomy train --resume {self.folder}."
+            )
+        arrays, _ = load_arrays(self.last)
+        return {name.removeprefix("model/"): a for name, a in arrays.items() if name.startswith("model/")}
+
     def write_json(self, name: str, value: Any) -> None:
         """Writes plain values, readable by people too."""
         write_atomically(self.folder / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

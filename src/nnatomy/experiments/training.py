@@ -20,12 +20,13 @@ from nnatomy import backends, data, random
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
 from nnatomy.experiments import callbacks as cb
+from nnatomy.experiments import transfer
 from nnatomy.experiments.discovery import Room
 from nnatomy.experiments.discovery import room as find_room
 from nnatomy.experiments.loop import Callback, Loop, Position
 from nnatomy.experiments.precision import PRECISIONS, precision_named
 from nnatomy.experiments.recipe import Recipe
-from nnatomy.experiments.runs import Run, environment, finite, load_arrays
+from nnatomy.experiments.runs import Run, environment, finite
 from nnatomy.experiments.settings import override, parse_seconds, plain
 from nnatomy.experiments.step import Step
 from nnatomy.experiments.tasks import Evaluation, Task, task_for
@@ -58,17 +59,28 @@ class Request:
     accumulate: int = 1
     offline: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
+    from_: str | None = None
+    """A run or a file whose weights the model begins from."""
+    new_head: bool = False
+    """Whether what depends on the number of outputs begins anew nonetheless."""
+    freeze: tuple[str, ...] = ()
+    """Patterns of parameters that are held fast, each for good or, with "=EPOCHS", at first."""
+    rates: Mapping[str, float] = field(default_factory=dict)
+    """Factors of the learning rate by pattern."""
 
     def command(self) -> str:
         """The command line that asks for the same."""
         words = ["nnatomy", "train", self.room]
+        several = ("room", "settings", "types", "keep", "freeze", "rates")
         for name, value in vars(self).items():
-            flag = "--" + name.replace("_", "-")
-            if name in ("room", "settings", "types", "keep") or value == type(self).__dataclass_fields__[name].default:
+            flag = "--" + name.rstrip("_").replace("_", "-")
+            if name in several or value == type(self).__dataclass_fields__[name].default:
                 continue
             words += [flag] if value is True else [flag, f"{value:g}s" if name == "budget" else str(value)]
         words += [word for name in self.keep for word in ("--keep", name)]
         words += [word for name, kind in self.types.items() for word in ("--types", f"{name}={kind}")]
+        words += [word for pattern in self.freeze for word in ("--freeze", pattern)]
+        words += [word for pattern, factor in self.rates.items() for word in ("--rates", f"{pattern}={factor:g}")]
         words += [word for key, value in self.settings.items() for word in ("--set", f"{key}={value}")]
         return shlex.join(words)
 
@@ -205,8 +217,10 @@ def train(
             raise UserError(f"train() takes a name or a path for {name}, received {type(value).__name__}; {remedy}.")
     request = Request(room, None if data is None else settled(data), **{k: settled_option(k, v) for k, v in asked.items()})
     prepared = prepare(request)
+    told = transfer.begin(prepared)
     if progress:
         announce(prepared)
+        _tell(told)
     run = Run.create(room, out)
     run.write_json(
         "run.json", {"request": _plain_request(request), "command": request.command(), "recipe": plain(prepared.recipe)}
@@ -227,6 +241,7 @@ def resume(folder: str | Path, *, callbacks: Sequence[Callback] = (), progress: 
             f"A run continues on the data it began with, {request.data or prepared.recipe.data} has changed; start a new run."
         )
     if not run.last.exists():
+        transfer.begin(prepared)
         return _fit(prepared, run, Position(), {}, None, [], callbacks, progress, report)
     state, position, best, saved = cb.load_checkpoint(run)
     if progress and (position.stopped or position.epoch >= prepared.recipe.epochs):
@@ -239,7 +254,7 @@ def request_of(run: Run) -> Request:
     saved = run.read_json("run.json")
     try:
         fields = saved["request"]
-        return Request(**{**fields, "keep": tuple(fields["keep"])})
+        return Request(**{**fields, "keep": tuple(fields["keep"]), "freeze": tuple(fields.get("freeze", ()))})
     except (KeyError, TypeError):
         raise UserError(f"{run.folder / 'run.json'} is damaged: it does not say what was asked for; train again.") from None
 
@@ -272,12 +287,7 @@ def restore(folder: str | Path) -> tuple[Prepared, Run]:
 
 def load_best(model: Module, run: Run) -> None:
     """Gives a model the weights of the run's best epoch, or the last ones where no epoch has ended yet."""
-    if not (run.best.exists() or run.last.exists()):
-        raise UserError(f"The run in {run.folder} has no weights yet; continue it with nnatomy train --resume {run.folder}.")
-    path = run.best if run.best.exists() else run.last
-    arrays, _ = load_arrays(path)
-    inside = {k.removeprefix("model/"): v for k, v in arrays.items() if k.startswith("model/")}
-    model.load_state_dict(arrays if path == run.best else inside)
+    model.load_state_dict(run.weights())
     model.eval()
 
 
@@ -320,9 +330,10 @@ def _fit(
     extra: Sequence[Callback], progress: bool, report: bool,
 ) -> Result:  # fmt: skip
     recipe, request, model = prepared.recipe, prepared.request, prepared.model
-    optimizer = recipe.optimizer(model.named_parameters()) if any(True for _ in model.parameters()) else None
-    if optimizer is None:
+    if not any(True for _ in model.parameters()):
         raise UserError(f"The room {prepared.room.name} has nothing to learn by gradients with these options.")
+    freezing = transfer.Freezing(model, request.freeze) if request.freeze else None
+    optimizer = transfer.optimizer_for(recipe.optimizer, model, request.rates, freezing)
     step = Step(
         model, optimizer, recipe.loss, recipe.clip, recipe.average,
         precision=prepared.task.precision, accumulate=request.accumulate,
@@ -332,6 +343,8 @@ def _fit(
         watching.append(cb.EarlyStopping(recipe.patience))
     if recipe.plateau is not None:
         watching.append(cb.LowerOnPlateau(recipe.plateau))
+    if freezing is not None:
+        watching.append(freezing)
     if progress:
         watching.append(cb.Progress())
     watching.append(cb.Checkpoints(run))  # last, so that it saves what the others have decided
@@ -420,20 +433,27 @@ WHOLE = ("window", "horizon", "limit", "epochs", "batch_size", "seed", "accumula
 def settled_option(name: str, value: Any, caller: str = "train") -> Any:
     """An option of `Request` as the plain value that a run's folder holds; raises UserError for one of another type."""
     if value is None and name not in ("seed", "backend", "precision", "accumulate"):
-        return {"keep": (), "types": {}, "settings": {}}.get(name)
+        return {"keep": (), "freeze": (), "types": {}, "settings": {}, "rates": {}}.get(name)
     try:
         if name in WHOLE:
             return operator.index(value)
         if name in ("lr", "budget"):
             return parse_seconds(value) if name == "budget" and isinstance(value, str) else float(value)
-        if name == "keep":
+        if name in ("keep", "freeze"):
             return (value,) if isinstance(value, str) else tuple(map(str, value))
+        if name == "from_":
+            return str(Path(value).expanduser().resolve())
+        if name == "rates":
+            return {str(k): float(v) for k, v in value.items()}
         if name in ("types", "settings"):
             return {str(k): _as_text(v) for k, v in value.items()}
     except UserError:
         raise
     except (TypeError, ValueError, AttributeError):
-        kinds = {"lr": "a number", "budget": "seconds or a time such as 5m", "keep": "names of columns"}
+        kinds = {
+            "lr": "a number", "budget": "seconds or a time such as 5m", "keep": "names of columns", "freeze": "patterns",
+            "rates": "factors by pattern", "from_": "a path",
+        }  # fmt: skip
         kind = kinds.get(name, "a dictionary" if name in ("types", "settings") else "a whole number")
         raise UserError(f"{caller}() takes {kind} for {name}, received {value!r}; give it so.") from None
     return settled(value) if name == "labels" else value
@@ -448,4 +468,5 @@ def _as_text(value: Any) -> str:
 
 
 def _plain_request(request: Request) -> dict[str, Any]:
-    return {**vars(request), "keep": list(request.keep), "types": dict(request.types), "settings": dict(request.settings)}
+    plain = {"keep": list, "freeze": list, "types": dict, "settings": dict, "rates": dict}
+    return {name: plain.get(name, lambda v: v)(value) for name, value in vars(request).items()}

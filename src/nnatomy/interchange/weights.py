@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -54,8 +55,9 @@ class Loaded:
 
 
 def load(
-    model: Module | Buildable, path: str | Path, *, names: Names | None = None, strict: bool = True, **options: Any
-) -> Loaded:
+    model: Module | Buildable, path: str | Path, *, names: Names | None = None, keep: Iterable[str] = (), strict: bool = True,
+    **options: Any,
+) -> Loaded:  # fmt: skip
     """Gives a model the weights of a file, or builds a room's with `options` and gives it those; see `read` for the formats.
 
     >>> found = nn.interchange.load(nn.experiments.room("lenet5"), "lenet.keras", names={"last": "output"})  # doctest: +SKIP
@@ -65,7 +67,7 @@ def load(
     counts, and what is not named keeps its name. For Keras files it names layers and our modules, whose classes decide how
     arrays are turned: {"layers/conv2d": "c1", "layers/dense": Flattened("c5", (16, 5, 5)), "layers/lstm": "lstm.*_l0"}, the
     star being the parameter. `strict`: UserError, and an unchanged model, where anything is missing, unexpected or misshapen;
-    else what fits is taken. Values are converted to the dtype that the model has.
+    else what fits is taken. `keep`: our names whose values stay as they are. Values are converted to the model's dtype.
     """
     if not isinstance(model, Module):
         if not hasattr(model, "module"):
@@ -84,29 +86,33 @@ def load(
     if unused:
         raise UserError(f"Every foreign name must be in the file, {path} has none that begins with {unused[0]!r}; it has "
                         f"{_few(tuple(arrays))}.")  # fmt: skip
-    return _fill(model, Path(path), translated, strict)
+    return fill(model, Path(path), translated, keep=keep, strict=strict)
 
 
-def _fill(model: Module, path: Path, given: list[Translated], strict: bool) -> Loaded:
-    """Puts arrays in their places, or raises before the first one where `strict` and something does not fit."""
-    own: dict[str, Tensor] = dict(model._tensors())
+def fill(
+    model: Module, path: Path, given: Iterable[Translated], *, keep: Iterable[str] = (), strict: bool = True
+) -> Loaded:  # fmt: skip
+    """Puts arrays in their places, or raises before the first one where `strict` and something does not fit.
+
+    `given`: (foreign name, ours or None to leave it out, array). `keep`: our names whose values stay as they are.
+    """
+    kept = set(keep)
+    own: dict[str, Tensor] = {name: tensor for name, tensor in model._tensors() if name not in kept}
     taken: dict[str, Array] = {}
-    unexpected, misshapen, left_out = [], [], []
+    unexpected, left_out = [], []
     for foreign, name, array in given:
-        if name is None or (name not in own and name.rpartition(".")[2] in LEFT_OUT):
+        if name is None or name in kept or (name not in own and name.rpartition(".")[2] in LEFT_OUT):
             left_out.append(foreign)
         elif name not in own:
             unexpected.append(foreign)
         elif name in taken:
             raise UserError(f"Each parameter is loaded once, {path} has two for {name!r}; mend the table of names.")
-        elif array.shape != own[name].shape:
-            misshapen.append(f"{name} is {array.shape}, expected {own[name].shape}")
-            taken[name] = array
         else:
             taken[name] = array
     shared = {id(own[name]) for name in taken}  # one of its names is enough for a parameter that has several
     missing = [name for name, tensor in own.items() if id(tensor) not in shared]
-    fitting = {name: array for name, array in taken.items() if array.shape == own[name].shape}
+    fitting = {name: taken[name] for name, tensor in own.items() if name in taken and taken[name].shape == tensor.shape}
+    misshapen = [f"{n} is {taken[n].shape}, expected {t.shape}" for n, t in own.items() if n in taken and n not in fitting]
     found = Loaded(model, path, tuple(fitting), tuple(missing), tuple(unexpected), tuple(misshapen), tuple(left_out))
     lists = {"missing": found.missing, "unexpected": found.unexpected, "misshapen": found.misshapen}
     problems = [f"{what}: {_few(names)}" for what, names in lists.items() if names]
