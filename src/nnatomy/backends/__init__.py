@@ -85,6 +85,11 @@ def current() -> str:
     return str(B.name)
 
 
+def compiles_by_shape() -> bool:
+    """Whether the active backend compiles a program for each shape, which then runs while Python goes on: XLA does."""
+    return current() == "jax"
+
+
 def _jax_devices() -> Any:
     try:
         return importlib.import_module("nnatomy.backends.jax_devices")

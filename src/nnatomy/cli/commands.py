@@ -61,7 +61,8 @@ def train(
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     seed: Annotated[int, typer.Option(help="Decides initial weights, splits and order.")] = 0,
     budget: Annotated[str | None, typer.Option(help="Fit the work into a time: 90s, 5m, 1h.")] = None,
-    backend: Annotated[str, typer.Option(help="What computes: numpy.")] = "numpy",
+    backend: Annotated[str, typer.Option(help="What computes: numpy, or jax (compiled; accelerators).")] = "numpy",
+    device: Annotated[str | None, typer.Option(help="Where jax computes: cpu, gpu, tpu, gpu:1 ...")] = None,
     precision: Annotated[
         str, typer.Option(help="float32, float64, or on accelerators tf32, bfloat16, float16 around float32 weights.")
     ] = "float32",
@@ -97,7 +98,7 @@ def train(
             ("ROOM", name), ("--data", data), ("--target", target), ("--keep", keep), ("--types", types), ("--labels", labels),
             ("--window", window), ("--horizon", horizon), ("--limit", limit), ("--epochs", epochs), ("--lr", lr),
             ("--batch-size", batch_size), ("--seed", seed or None), ("--budget", budget), ("--set", set_), ("--out", out),
-            ("--precision", None if precision == "float32" else precision),
+            ("--device", device), ("--precision", None if precision == "float32" else precision),
             ("--accumulate", None if accumulate == 1 else accumulate), ("--from", from_), ("--new-head", new_head or None),
             ("--freeze", freeze), ("--rates", rates),
         ) if value not in (None, [])]  # fmt: skip
@@ -114,7 +115,7 @@ def train(
         result = experiments.train(
             name, data, out=out, progress=True, target=target, keep=tuple(keep or ()), types=parse_pairs(types, "--types"),
             labels=labels, window=window, horizon=horizon, limit=limit, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
-            budget=None if budget is None else parse_seconds(budget), backend=backend, precision=precision,
+            budget=None if budget is None else parse_seconds(budget), backend=backend, device=device, precision=precision,
             accumulate=accumulate, offline=offline,
             settings=parse_pairs(set_, "--set"), from_=from_, new_head=new_head, freeze=tuple(freeze or ()),
             rates=parse_factors(rates, "--rates"),

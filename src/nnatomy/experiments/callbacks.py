@@ -45,12 +45,13 @@ class Checkpoints(Callback):
 
     def save(self, loop: Loop) -> None:
         """Writes both files, `best` first: whoever finds `last` finds what it refers to."""
+        loop.settle()
         at = loop.position
         at.seconds = loop.elapsed()
         if at.best is not None and at.best != self._best:
             save_arrays(self.run.best, loop.best, {"metric": loop.recipe.metric, "value": at.best, "epoch": at.best_epoch})
             self._best = at.best
-        arrays, plain = flatten(loop.state)
+        arrays, plain = flatten(loop.step.plain(loop.state))
         callbacks = [getattr(callback, "state", None) for callback in loop.callbacks]
         save_arrays(self.run.last, arrays, {"plain": plain, "position": asdict(at), "callbacks": callbacks})
         self._written = time.perf_counter()

@@ -4,15 +4,61 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
 
-from nnatomy.data.dataset import Batch
+from nnatomy.backends import B, compiles_by_shape
+from nnatomy.data.dataset import Batch, Split
 
 T = TypeVar("T")
+R = TypeVar("R")
 SHORTEST = 16  # steps to which sequences are padded at least
+LATE = 2  # results that are not read yet while a device computes: it never waits for Python
+
+
+@dataclass(frozen=True)
+class Given:
+    """A batch where the step takes it, which of its rows count (None: all), and the examples themselves as they were made."""
+
+    batch: Batch
+    mask: Any
+    made: Batch
+
+    @property
+    def examples(self) -> int:
+        """How many rows count."""
+        return len(self.made[0])
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """What a step or a measurement takes after its arrays."""
+        return (self.batch,) if self.mask is None else (self.batch, self.mask)
+
+
+class Feed:
+    """How batches come to the step: as they are made; on a backend that compiles, in few shapes, placed ahead of their turn."""
+
+    def __call__(self, made: Iterable[Batch], rows: int, split: Split) -> Generator[Given]:
+        """The batches of a split, up to `rows` examples each, in order."""
+        if not compiles_by_shape():
+            return (Given(batch, None, batch) for batch in made)
+        uneven = len(split) % rows > 0
+
+        def prepare(batch: Batch) -> Given:
+            even = lengthened(batch) if split.ragged else batch
+            if not uneven:
+                return Given(self.place(even), None, batch)
+            filled, mask = padded(even, rows)
+            return Given(self.place(filled), self.place((mask,))[0], batch)
+
+        return ahead(made, prepare)
+
+    def place(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+        """The arrays on the device that computes."""
+        return tuple(B.asarray(a) for a in arrays)
 
 
 def padded(batch: Batch, rows: int) -> tuple[Batch, np.ndarray[Any, Any]]:
@@ -30,7 +76,7 @@ def lengthened(batch: Batch) -> Batch:
     return (wide, *batch[1:])
 
 
-def ahead(items: Iterable[T], prepare: Callable[[T], Any], most: int = 2) -> Iterator[Any]:
+def ahead(items: Iterable[T], prepare: Callable[[T], R], most: int = 2) -> Generator[R]:
     """prepare(item) of each item in order, made by a thread that is at most `most` items ahead.
 
     What is raised there is raised here, where the item would have come. Closing the generator ends the thread.

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from nnatomy.backends import kernels
+from nnatomy.backends import compiles_by_shape, kernels
 from nnatomy.data.dataset import Dataset, batches
 from nnatomy.errors import UserError
+from nnatomy.experiments.feeding import LATE, Feed, Given
 from nnatomy.experiments.recipe import Recipe, better
 from nnatomy.experiments.step import State, Step
 from nnatomy.experiments.tasks import Task
@@ -63,9 +66,23 @@ class Callback:
         """After the last epoch, or when the run is interrupted."""
 
 
+@dataclass(frozen=True)
+class Begun:
+    """A step that was begun, and whose loss has not been read."""
+
+    epoch: int
+    step: int
+    given: Given
+    loss: Any
+
+
 @dataclass
 class Loop:
-    """One run: what is trained, on what, how long, and what watches it."""
+    """One run: what is trained, on what, how long, and what watches it.
+
+    On a backend that compiles, steps are begun before the losses of those before them are known: `settle` waits for these, and
+    is called before anything looks at the state.
+    """
 
     recipe: Recipe
     dataset: Dataset
@@ -86,13 +103,17 @@ class Loop:
     """Set from outside (Ctrl-C): the loop stops after the step it is in, in a state that can be continued."""
     outcome: str = "running"
     """"running", then "finished", "interrupted" or "failed"."""
+    feed: Feed = field(default_factory=Feed)
+    """How batches come to the step."""
     _planned: Callable[..., Any] | None = None
+    _begun: deque[Begun] = field(default_factory=deque)
 
     def fit(self, state: State) -> State:
         """Trains from `state` to the last epoch, the end of the budget, or until a callback sets `position.stopped`."""
         at = self.position
         at.total = at.total or self.epochs * self.steps_per_epoch
         self.state, self._started, self._before = state, time.perf_counter(), at.seconds
+        self._first = self._warm = 0.0  # the step after which all is compiled, and when it was
         for callback in self.callbacks:
             callback.begin(self)
         try:
@@ -117,33 +138,48 @@ class Loop:
         for callback in self.callbacks:
             callback.before_epoch(self)
         order = np.random.Generator(np.random.Philox(key=[self.seed, at.epoch + 1]))  # the same whether resumed or not
-        for batch in batches(self.dataset.train, self.batch_size, order, augment=self.recipe.augment, start=at.batch):
-            self.state["optimizer"]["factor"] = self.factor()
-            self.state, metrics = self._advance(batch)(self.state, batch)
-            loss = float(metrics["loss"])
-            if not math.isfinite(loss):
-                raise UserError(self._explain(loss, batch))
-            at.loss_sum += loss * len(batch[0])
-            at.examples += len(batch[0])
-            at.batch += 1
-            at.step += 1
-            for callback in self.callbacks:
-                callback.after_step(self)
-            if self.interrupted:
-                return
-            if self.budget is not None and self._budget_is_spent():
-                at.stopped = f"the budget of {self.budget:g} s was spent"
-                break
+        made = batches(self.dataset.train, self.batch_size, order, augment=self.recipe.augment, start=at.batch)
+        with closing(self.feed(made, self.batch_size, self.dataset.train)) as given:
+            for one in given:
+                self.state["optimizer"]["factor"] = self.factor()
+                self.state, metrics = self._advance(one)(self.state, *one.args)
+                self._begun.append(Begun(at.epoch, at.step, one, metrics["loss"]))
+                at.batch += 1
+                at.step += 1
+                self.settle(LATE if compiles_by_shape() else 0)
+                if not self._warm:
+                    self._first, self._warm = at.step, self.elapsed()
+                for callback in self.callbacks:
+                    callback.after_step(self)
+                if self.interrupted:
+                    return self.settle()
+                if self.budget is not None and self._budget_is_spent():
+                    at.stopped = f"the budget of {self.budget:g} s was spent"
+                    break
         self._finish_epoch()
 
-    def _advance(self, batch: Any) -> Callable[..., Any]:
+    def settle(self, later: int = 0) -> None:
+        """Reads the losses of all steps but the `later` newest; with none left, model and position are those of the state."""
+        while len(self._begun) > later:
+            done = self._begun.popleft()
+            loss = float(done.loss)
+            if not math.isfinite(loss):
+                raise UserError(self._explain(loss, done))
+            self.position.loss_sum += loss * done.given.examples
+            self.position.examples += done.given.examples
+        if not later and compiles_by_shape():
+            self.step.bind(self.state)
+
+    def _advance(self, given: Given) -> Callable[..., Any]:
         """The step as this run takes it: planned where that pays. This depends on the work alone, and is the same next time.
 
-        Ragged batches are not planned: each length would want a plan of its own.
+        Ragged batches are not planned: each length would want a plan of its own. What compiles is always compiled.
         """
         if self._planned is None:
             compiled = compile(self.step, warn=False)
-            pays = not self.dataset.train.ragged and (kernels() == "fast" or self._long(compiled, batch))
+            pays = compiles_by_shape() or (
+                not self.dataset.train.ragged and (kernels() == "fast" or self._long(compiled, given.batch))
+            )
             self._planned = compiled if pays else self.step
             self.task.planned = pays
         return self._planned
@@ -163,6 +199,7 @@ class Loop:
         return -(-len(self.dataset.train) // self.batch_size)
 
     def _finish_epoch(self) -> None:
+        self.settle()
         at = self.position
         metrics: dict[str, float] = {}
         if len(self.dataset.validation):
@@ -170,7 +207,9 @@ class Loop:
             with self.weights(weights):
                 metrics = self.task.evaluate(self.step.model, self.dataset.validation).metrics
                 if math.isnan(metrics["loss"]):  # the last step of the epoch broke the weights
-                    raise UserError(self._explain(metrics["loss"], self.dataset.validation.take(np.arange(1))))
+                    batch = self.dataset.validation.take(np.arange(1))
+                    one = Given(batch, None, batch)
+                    raise UserError(self._explain(metrics["loss"], Begun(at.epoch, at.step, one, None)))
             if better(self.recipe.metric, metrics[self.recipe.metric], at.best):
                 at.best, at.best_epoch = metrics[self.recipe.metric], at.epoch + 1
                 self.best = {name: np.array(a) for name, a in weights.items()}
@@ -204,20 +243,24 @@ class Loop:
         """Also says, from time to time, how many steps the budget allows, so that the schedule ends when the time does."""
         at, budget = self.position, self.budget or math.inf
         if at.step % CALIBRATION == 0:
-            each = max(self.elapsed(), 1e-9) / at.step
+            if at.step > self._first:
+                each = max(self.elapsed() - self._warm, 1e-9) / (at.step - self._first)
+            else:
+                each = max(self.elapsed(), 1e-9) / at.step
             possible = at.step + int(max(budget - self.elapsed(), 0) / each)
             at.total = max(at.step + 1, min(possible, self.epochs * self.steps_per_epoch))
             if self.recipe.schedule is not None:
                 self.schedule = self.recipe.schedule(at.total)
         return self.elapsed() >= budget
 
-    def _explain(self, loss: float, batch: tuple[Any, ...]) -> str:
+    def _explain(self, loss: float, done: Begun) -> str:
         """Names the first layer whose values are not finite: the one that produced the bad loss."""
-        at = self.position
+        self.step.bind(self.state)
         with self.step.lowered():
-            where = first_bad_layer(self.step.model, [Tensor(a) for a in self.step.precision.inputs(batch)[:-1]])
+            inputs = [Tensor(a) for a in self.step.precision.inputs(done.given.batch)[:-1]]
+            where = first_bad_layer(self.step.model, inputs)
         return (
-            f"Training needs a finite loss, received {loss} at epoch {at.epoch + 1}, step {at.step + 1} ({where}); "
+            f"Training needs a finite loss, received {loss} at epoch {done.epoch + 1}, step {done.step + 1} ({where}); "
             f"lower --lr (now {self.lr():g}) or limit the gradients with --set clip=1."
         )
 

@@ -18,7 +18,10 @@ FIELDS = {"clip": 1.0, "patience": 1, "plateau": 1, "average": 0.999}
 """Fields of a recipe that --set may change, each with a value of its type."""
 FIELDS_BELOW = {"average": 1.0}
 """Where they end, above 0."""
-FLAGS = ("epochs", "batch_size", "seed", "budget", "precision", "accumulate", "limit", "window", "horizon", "target", "data")
+FLAGS = (
+    "epochs", "batch_size", "seed", "budget", "backend", "device", "precision", "accumulate", "limit", "window", "horizon",
+    "target", "data",
+)  # fmt: skip
 """What has a flag of its own."""
 
 

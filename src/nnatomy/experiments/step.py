@@ -54,6 +54,11 @@ class Step:
         if self.scaling is not None:
             self.scaling.bind(state["scaling"])
 
+    def plain(self, state: State) -> State:
+        """The same state with its numbers as Python's own, which a compiled step hands out as arrays without axes."""
+        self.bind(state)
+        return self.state() | ({"average": state["average"]} if self.average is not None else {})
+
     def __call__(self, state: State, batch: Batch, mask: Any = None) -> tuple[State, dict[str, Any]]:
         """The next state, and {"loss": ...} of the batch; `mask` says which rows count, where some only fill it up."""
         self.bind(state)

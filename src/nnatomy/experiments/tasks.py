@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
-from nnatomy.data.dataset import Dataset, Split, batches
+from nnatomy.backends import compiles_by_shape
+from nnatomy.data.dataset import ArraySplit, Dataset, Split, batches
+from nnatomy.experiments.feeding import LATE, Feed, Given
 from nnatomy.experiments.precision import FLOAT32, Precision
 from nnatomy.experiments.recipe import Recipe
-from nnatomy.functional import softmax
+from nnatomy.functional import masked_examples, softmax
 from nnatomy.graph import no_grad
 from nnatomy.layers.module import Module
 from nnatomy.plan import Compiled, compile
@@ -51,10 +54,10 @@ def forward(model: Module, arrays: tuple[Array, ...]) -> Any:
 
 
 class Answer:
-    """The loss of a batch and the decided outputs, as a function of the model's arrays: so it can be planned."""
+    """The loss of a batch and the decided outputs, as a function of the model's arrays: so it can be compiled."""
 
-    def __init__(self, model: Module, recipe: Recipe) -> None:
-        self.model, self.recipe = model, recipe
+    def __init__(self, model: Module, recipe: Recipe, precision: Precision) -> None:
+        self.model, self.recipe, self.precision = model, recipe, precision
         self._tensors = dict(model.named_parameters()) | dict(model.named_buffers())
 
     def arrays(self) -> dict[str, Array]:
@@ -66,12 +69,29 @@ class Answer:
         for name, t in self._tensors.items():
             t.data = arrays[name]
 
-    def __call__(self, arrays: dict[str, Array], batch: tuple[Array, ...]) -> tuple[Array, Array]:
+    def __call__(self, arrays: dict[str, Array], batch: tuple[Array, ...], mask: Any = None) -> tuple[Array, Array]:
+        self.bind(arrays)
+        tensors = [Tensor(a) for a in self.precision.evaluated(batch)]
+        with _evaluating(self.model), masked_examples(mask):
+            loss = self.recipe.loss(self.model, *tensors)
+            out = self.model(*tensors[:-1])
+            return loss.data, self.recipe.decide(out).data
+
+
+class Decided(Answer):
+    """The decided outputs alone, of inputs without targets; rows that only fill a batch up are left to the caller."""
+
+    def __call__(self, arrays: dict[str, Array], batch: tuple[Array, ...], mask: Any = None) -> Any:
         self.bind(arrays)
         with _evaluating(self.model):
-            loss = self.recipe.loss(self.model, *[Tensor(a) for a in batch])
-            out = self.model(*[Tensor(a) for a in batch[:-1]])
-            return loss.data, self.recipe.decide(out).data
+            return self.recipe.decide(self.model(*[Tensor(a) for a in self.precision.evaluated(batch)])).data
+
+
+class Foretold(Decided):
+    """The decided outputs of inputs that come with targets."""
+
+    def __call__(self, arrays: dict[str, Array], batch: tuple[Array, ...], mask: Any = None) -> Any:
+        return super().__call__(arrays, batch[:-1])
 
 
 class Task(ABC):
@@ -80,7 +100,8 @@ class Task(ABC):
     def __init__(self, recipe: Recipe, dataset: Dataset, precision: Precision = FLOAT32) -> None:
         self.recipe, self.dataset, self.precision = recipe, dataset, precision
         self.planned = False
-        self._plans: tuple[Answer, Compiled] | None = None
+        self.feed = Feed()
+        self._compiled: dict[type[Answer], tuple[Answer, Compiled]] = {}
 
     @abstractmethod
     def measure(self, outputs: Array, targets: Array) -> Evaluation:
@@ -94,32 +115,34 @@ class Task(ABC):
         """Metrics over a split; "loss" is the recipe's, averaged over examples."""
         total, outputs, targets = 0.0, [], []
         count = 0
-        for batch in batches(split, batch_size):
-            loss, out = self._answer(model, self.precision.evaluated(batch))
-            total += float(loss) * len(batch[-1])
-            outputs.append(out)
-            targets.append(self.target(batch))
-            count += len(batch[-1])
+        for given, (loss, out) in self._run(Answer, model, split, batch_size):
+            total += float(loss) * given.examples
+            outputs.append(np.asarray(out)[: given.examples])
+            targets.append(self.target(given.made))
+            count += given.examples
         found = self.measure(np.concatenate(outputs), np.concatenate(targets))
         return Evaluation({"loss": total / count, **found.metrics}, found.arrays)
 
-    def _answer(self, model: Module, batch: tuple[Array, ...]) -> tuple[Array, Array]:
-        """The loss of a batch and the decided outputs."""
-        if self._plans is None or self._plans[0].model is not model:
-            answer = Answer(model, self.recipe)
-            self._plans = answer, compile(answer, warn=False)
-        answer, planned = self._plans
-        loss, out = (planned if self.planned else answer)(answer.arrays(), batch)
-        return np.asarray(loss), np.asarray(out)
+    def _run(self, kind: type[Answer], model: Module, split: Split, batch_size: int) -> Iterator[tuple[Given, Any]]:
+        """Each batch of a split with what is computed of it, LATE batches behind the one that was begun last."""
+        answer, compiled = self._compiled.get(kind, (None, None))
+        if answer is None or compiled is None or answer.model is not model:
+            answer = kind(model, self.recipe, self.precision)
+            self._compiled[kind] = answer, (compiled := compile(answer, warn=False))
+        run = compiled if self.planned or compiles_by_shape() else answer
+        rows = min(batch_size, max(len(split), 1))
+        begun: deque[tuple[Given, Any]] = deque()
+        with closing(self.feed(batches(split, rows), rows, split)) as batch:
+            for given in batch:
+                begun.append((given, run(answer.arrays(), *given.args)))
+                if len(begun) > LATE:
+                    yield begun.popleft()
+        yield from begun
 
     def predict(self, model: Module, inputs: tuple[Array, ...], batch_size: int = 256) -> dict[str, Array]:
         """Predictions for model-ready inputs, one array a column of the answer."""
-        n = len(inputs[0])
-        exact = self.precision.evaluated(inputs)
-        parts = [
-            np.asarray(self.recipe.decide(forward(model, tuple(a[i : i + batch_size] for a in exact))).data)
-            for i in range(0, n, batch_size)
-        ]
+        found = self._run(Decided, model, ArraySplit(inputs), batch_size)
+        parts = [np.asarray(out)[: given.examples] for given, out in found]
         return self.answer(np.concatenate(parts), inputs)
 
     @abstractmethod
@@ -236,11 +259,8 @@ class Language(Task):
     def evaluate(self, model: Module, split: Split, batch_size: int = 64) -> Evaluation:
         total, hits, count = 0.0, 0, 0
         counts = np.zeros(self.dataset.outputs, np.int64)
-        for tokens, following in batches(split, batch_size):
-            if self.planned:
-                _, scores = self._answer(model, (tokens, following))
-            else:
-                scores = np.asarray(self.recipe.decide(forward(model, (tokens,))).data)
+        for given, out in self._run(Foretold, model, split, batch_size):
+            scores, following = np.asarray(out)[: given.examples], given.made[-1]
             with np.errstate(all="ignore"):
                 top = scores.max(axis=-1, keepdims=True)
                 log_p = scores - top - np.log(np.exp(scores - top).sum(axis=-1, keepdims=True))

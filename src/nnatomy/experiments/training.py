@@ -55,6 +55,7 @@ class Request:
     seed: int = 0
     budget: float | None = None
     backend: str = "numpy"
+    device: str | None = None
     precision: str = "float32"
     accumulate: int = 1
     offline: bool = False
@@ -135,7 +136,7 @@ class Result:
 
 def prepare(request: Request) -> Prepared:
     """Loads the data, chooses the recipe that fits it and builds the model. Raises UserError for all that does not fit."""
-    backends.use(request.backend)
+    backends.use(request.backend, request.device)
     room = find_room(request.room)
     if request.budget is not None and not 0 < request.budget < float("inf"):
         raise UserError(f"--budget must be a positive time, received {request.budget:g} s; give one such as 2m.")
@@ -266,7 +267,7 @@ def restore(folder: str | Path) -> tuple[Prepared, Run]:
     """
     run = Run.open(folder)
     request = request_of(run)
-    backends.use(request.backend)
+    backends.use(request.backend, request.device)
     saved = run.read_json("dataset.json")
     nothing = data.ArraySplit((np.zeros(0),))
     try:
