@@ -36,7 +36,8 @@ __version__ = "0.1.0"
 
 _THREADS = ("get_num_threads", "set_num_threads")
 _LAZY = (
-    "architectures", "atlas", "benchmark", "cli", "data", "experiments", "functional", "init", "interchange", "layers", "optim",
+    "architectures", "atlas", "benchmark", "cli", "data", "experiments", "functional", "init", "inspect", "interchange",
+    "layers", "optim",
 )  # fmt: skip
 
 

@@ -28,6 +28,11 @@ _tensor: Any = None  # the class Tensor, which tensor.py puts here when it is im
 _next_order = itertools.count(0, -1).__next__
 
 
+def now() -> int:
+    """A moment: operations recorded before it have a larger `order`, those after it a smaller one."""
+    return _next_order()
+
+
 def bind(tensor: type[Tensor]) -> None:
     """Tells the walk which class gradients are of."""
     global _tensor

@@ -36,3 +36,20 @@ def test_a_room_is_trained_for_its_picture_and_names_do_not_clash(
     capsys.readouterr()
     assert sorted(p.name for p in (tmp_path / "drawings").iterdir()) == ["perceptron-2.png", "perceptron.png"]
     assert not (tmp_path / "runs").exists()
+
+
+@pytest.mark.parametrize("subject", ["room", "run"])
+def test_the_architecture_is_drawn_without_training(
+    subject: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "picture.svg"
+    assert main(["draw", "perceptron" if subject == "room" else str(run), "--what", "architecture", "--out", str(path)]) == 0
+    assert "Training" not in capsys.readouterr().err
+    text = path.read_text(encoding="utf-8")
+    assert "flatten" in text
+    assert text.startswith("<?xml")
+
+
+def test_an_unknown_view_is_refused_before_anything_is_done(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["draw", "perceptron", "--what", "arhcitecture"]) == 2
+    assert capsys.readouterr().err == "nnatomy: There is no view named 'arhcitecture'; did you mean 'architecture'?\n"

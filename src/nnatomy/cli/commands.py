@@ -213,7 +213,11 @@ def verify(
 
 
 def draw(
-    what: Annotated[str, typer.Argument(metavar="ROOM|RUN", help="A room, or the folder of a run.")],
+    subject: Annotated[str, typer.Argument(metavar="ROOM|RUN", help="A room, or the folder of a run.")],
+    what: Annotated[
+        str | None,
+        typer.Option(help="A view: architecture, activations, filters, saliency, gradients, confusion, errors or embedding."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(help="The picture's file: .png or .svg; drawings/<room>.png if not given.")
     ] = None,
@@ -221,11 +225,11 @@ def draw(
 ) -> None:
     """Draw how an architecture works, from a trained model.
 
-    A run's model, or one that is trained for the picture now.
+    A run's model, or one that is trained for the picture now. Without --what, the room's own picture.
     """
     from nnatomy import experiments
 
-    path, source = experiments.draw(what, out)
+    path, source = experiments.draw(subject, out, what)
     if as_json:
         print_json({"picture": str(path), "run": source})
     else:

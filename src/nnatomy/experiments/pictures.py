@@ -1,43 +1,61 @@
-"""A room's picture, drawn from a run or from a model that is trained for it; what the plots themselves are is in drawing.py."""
+"""Pictures of rooms and runs in files; what is drawn is in the rooms' picture.py and in views/."""
 
 from __future__ import annotations
 
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from nnatomy.errors import UserError
-from nnatomy.experiments import discovery, training
+from nnatomy.experiments import discovery, training, views
 from nnatomy.experiments.drawing import save
 from nnatomy.experiments.runs import Run
+from nnatomy.experiments.training import Prepared
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
-def draw(what: str, out: Path | None) -> tuple[Path, str]:
-    """Draws a room's picture from a run, or from a model trained for it now, into a new .png or .svg file.
+def draw(subject: str, out: Path | None = None, what: str | None = None) -> tuple[Path, str]:
+    """Draws a room or the folder of a run into a new .png or .svg file: the room's picture, or the view that `what` names.
 
-    Returns the picture's path and where the model came from.
+    A run's model is drawn, else one that is trained for it now; the architecture needs no training. Returns the picture's path
+    and where the model came from. Raises UserError for a view that does not fit, naming those that do.
     """
-    is_run = Path(what).is_dir()
-    name = training.request_of(Run.open(what)).room if is_run else discovery.room(what).name
-    path = out or _free(Path("drawings") / f"{name}.png")
+    is_run = Path(subject).is_dir()
+    name = training.request_of(Run.open(subject)).room if is_run else discovery.room(subject).name
+    if what is not None:
+        views.check_name(what)
+    path = out or _free(Path("drawings") / f"{name}{f'-{what}' if what else ''}.png")
     if path.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"--out must end in .png or .svg, received {path.name}; choose one of them.")
     if path.exists():
         raise UserError(f"--out must name a new file, {path} exists; choose another name or remove it.")
     if is_run:
-        run = Run.open(what)
+        run = Run.open(subject)
         prepared = training.prepare(training.request_of(run))
         training.load_best(prepared.model, run)
-        figure = prepared.room.module("picture").draw(prepared.model, prepared.dataset)
-        source = what
+        figure = _figure(prepared, run, what)
+        source = subject
+    elif what == "architecture":
+        figure = _figure(training.prepare(training.Request(name)), None, what)
+        source = f"{name}, untrained"
     else:
         print(f"Training {name} for its picture, 20 s at most; to draw a run of yours, give its folder.", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder:
             result = training.train(name, out=Path(folder) / "run", budget=20.0, report=False)
-        figure = result.prepared.room.module("picture").draw(result.model, result.dataset)
+            figure = _figure(result.prepared, result.run, what)
         source = f"{name}, trained for {result.seconds:.0f} s"
     save(figure, path)
     return path, source
+
+
+def _figure(prepared: Prepared, run: Run | None, what: str | None) -> Figure:
+    if what is not None:
+        return views.view(what, prepared, run)
+    figure: Figure = prepared.room.module("picture").draw(prepared.model, prepared.dataset)
+    return figure
 
 
 def _free(path: Path) -> Path:

@@ -80,7 +80,7 @@ def summary(model: Module, *example: Any) -> Summary:
     def leave(module: Module, args: tuple[Any, ...], output: Any) -> None:
         path = running.pop()
         shapes[path] = _shape(output)
-        costs[path] += _normalisation(module, args)
+        costs[path] += normalisation_cost(module, args)
 
     def spend(multiply_adds: int) -> None:
         costs[running[-1]] += multiply_adds
@@ -89,7 +89,7 @@ def summary(model: Module, *example: Any) -> Summary:
     try:
         for module, _ in modes:
             removers += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
-        with graph.no_grad(), _counting(spend):
+        with graph.no_grad(), counting(spend):
             model.eval()(*[x if isinstance(x, Tensor) else Tensor(x) for x in example])
     finally:
         for remove in removers:
@@ -121,7 +121,7 @@ def _shape(output: Any) -> tuple[int, ...]:
     return tuple(getattr(output, "shape", ()))
 
 
-def _normalisation(module: Module, args: tuple[Any, ...]) -> int:
+def normalisation_cost(module: Module, args: tuple[Any, ...]) -> int:
     if not args or not hasattr(args[0], "shape"):
         return 0
     elements = math.prod(args[0].shape)
@@ -180,7 +180,7 @@ PRODUCTS: dict[str, Callable[..., int]] = {
 
 
 @contextmanager
-def _counting(spend: Callable[[int], None]) -> Iterator[None]:
+def counting(spend: Callable[[int], None]) -> Iterator[None]:
     """Has every product of the active backend tell its cost while the block runs."""
     plain = {name: getattr(B, name) for name in PRODUCTS}
 

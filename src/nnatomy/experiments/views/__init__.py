@@ -1,0 +1,46 @@
+"""What `nnatomy draw --what` shows of any room and run: one file a view, found by its name here. They know no room."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING
+
+from nnatomy.errors import UserError, unknown_name
+from nnatomy.experiments.runs import Run
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nnatomy.experiments.training import Prepared
+
+VIEWS = ("architecture",)
+
+
+def check_name(what: str) -> None:
+    """Raises UserError where there is no view of that name."""
+    if what not in VIEWS:
+        raise unknown_name("view", what, VIEWS)
+
+
+def unfit(what: str, prepared: Prepared, run: Run | None) -> str | None:
+    """Why a view does not fit a model, its data or its run, as "it needs ..."; None where it fits."""
+    reason: str | None = importlib.import_module(f"nnatomy.experiments.views.{what}").unfit(prepared, run)
+    return reason
+
+
+def fitting(prepared: Prepared, run: Run | None) -> list[str]:
+    """The names of the views that fit."""
+    return [name for name in VIEWS if unfit(name, prepared, run) is None]
+
+
+def view(what: str, prepared: Prepared, run: Run | None = None) -> Figure:
+    """Draws a view of a prepared model, which is left as it was. Raises UserError, naming those that fit, where it does not."""
+    check_name(what)
+    reason = unfit(what, prepared, run)
+    if reason is not None:
+        raise UserError(
+            f"The view {what!r} {reason}, which {prepared.room.name} on {prepared.dataset.name} has not; "
+            f"choose one of {', '.join(fitting(prepared, run))}."
+        )
+    figure: Figure = importlib.import_module(f"nnatomy.experiments.views.{what}").draw(prepared, run)
+    return figure

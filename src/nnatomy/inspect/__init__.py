@@ -1,0 +1,17 @@
+"""Looking inside a model: what each layer gives, what feeds what, and what an answer rests on.
+
+>>> with nn.inspect.record(model) as seen:  # doctest: +SKIP
+...     model(x)
+>>> seen["encoder.0"].output  # doctest: +SKIP
+"""
+
+from nnatomy.inspect.attribution import Attribution, integrated_gradients, occlusion, windows
+from nnatomy.inspect.diagram import diagram
+from nnatomy.inspect.flow import INPUT, OUTPUT, Edge, Part, trace
+from nnatomy.inspect.folding import fold
+from nnatomy.inspect.recording import Layer, activations, gradient_norms, gradients, record
+
+__all__ = [
+    "INPUT", "OUTPUT", "Attribution", "Edge", "Layer", "Part", "activations", "diagram", "fold", "gradient_norms", "gradients",
+    "integrated_gradients", "occlusion", "record", "trace", "windows",
+]  # fmt: skip

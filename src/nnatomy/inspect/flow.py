@@ -1,0 +1,475 @@
+"""Which module's output feeds which: found by running the model once, from the calls of its modules and the recorded graph.
+
+Every operation of the run has a place in time, every call of a module a span of it: so each operation belongs to the innermost
+call that was running, and an operation that takes what another made is a path for data between their owners.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from inspect import signature
+from typing import Any
+
+import numpy as np
+
+from nnatomy import graph
+from nnatomy.inspect.recording import evaluating, tensors
+from nnatomy.layers.module import Module
+from nnatomy.layers.summary import counting, normalisation_cost
+from nnatomy.ops.pointwise import clone
+from nnatomy.tensor import Tensor
+
+INPUT, OUTPUT = -1, -2
+"""The ends of an edge that lie outside: what a part was given, and what it returns."""
+
+CUTTING = frozenset(["split", "unstack", "getitem"])
+REARRANGING = CUTTING | frozenset(
+    ["reshape", "transpose", "broadcast_to", "index_put", "astype", "clone", "flip", "stack", "tril", "triu"]
+)
+"""Operations that compute nothing: data pass through them to where they are used."""
+MOST_OPERATIONS = 60
+"""A module that does more of its own between its calls, such as a recurrent one at each step, is shown closed."""
+SHOWN = frozenset(("flatten",))
+"""Functions that compute nothing and are shown all the same: a step that readers look for."""
+
+
+@dataclass(frozen=True)
+class Edge:
+    """Data from one part of a module to another, by their places in `parts`; INPUT and OUTPUT are the module's own ends."""
+
+    source: int
+    target: int
+    count: int = 1
+    """How many different Tensors go this way."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One call of a module, or one operation that a module's own code does between its calls."""
+
+    path: str
+    """Where the module stands, as `named_modules` has it; for an operation that of the module that does it."""
+    kind: str
+    """The module's class, or the operation's name."""
+    family: str
+    """The file of nnatomy.layers that the class comes from, such as "convolution", or "" for other classes; "operation";
+    "input" for one of several Tensors that a module is given; "group" for parts that `fold` has put together."""
+    shape: tuple[int, ...]
+    """Of the output; of the first where there are several."""
+    parameters: int
+    """Numbers learned in it; 0 where an earlier call of the module has them."""
+    multiply_adds: int
+    detail: str = ""
+    """The settings of a module, the parameters that an operation uses."""
+    parts: tuple[Part, ...] = ()
+    """What happens inside, in order; of modules without modules inside nothing is shown."""
+    edges: tuple[Edge, ...] = ()
+    inputs: tuple[tuple[int, ...], ...] = ()
+    """Shapes of the Tensors among a module's positional arguments."""
+    repeat: int = 1
+    """How many such parts follow one another, where `fold` has made them one; all numbers are those of one of them."""
+    until: str = ""
+    """The path of the last of them."""
+
+    @property
+    def is_operation(self) -> bool:
+        """Whether this is no module: an operation, or one of several inputs."""
+        return self.family in ("operation", "input")
+
+    def walk(self) -> Iterator[Part]:
+        """This part and all inside it."""
+        yield self
+        for part in self.parts:
+            yield from part.walk()
+
+
+@dataclass(eq=False)
+class _Function:
+    """One call of a function of nnatomy.functional or nnatomy.ops, and the operations that it is made of."""
+
+    name: str
+    begin: int
+    nodes: list[graph.Node] = field(default_factory=list)
+
+    @property
+    def rearranges(self) -> bool:
+        return self.name not in SHOWN and all(node.primitive.name in REARRANGING for node in self.nodes)
+
+
+@dataclass(eq=False)
+class _Call:
+    """One call of a module: what runs in it, in order."""
+
+    module: Module | None
+    path: str
+    parent: _Call | None
+    begin: int
+    items: list[_Call | _Function] = field(default_factory=list)
+    multiply_adds: int = 0
+    shape: tuple[int, ...] = ()
+    args: tuple[Tensor, ...] = ()
+
+    def chain(self) -> list[Any]:
+        """From the model's own call to this one."""
+        return [self] if self.parent is None else [*self.parent.chain(), self]
+
+
+def trace(model: Module, *inputs: Any) -> Part:
+    """The model's call for `inputs` as a tree of parts with shapes, costs and the data's paths; the model is left as it was.
+
+    Runs it once, in eval mode. Modules go by their attribute paths; operations between them are parts of their own.
+    """
+    run = _Run(model)
+    given = [Tensor(x.data if isinstance(x, Tensor) else np.asarray(x)) for x in inputs]
+    for x in given:
+        x.requires_grad = x.dtype.kind == "f"
+    with evaluating(model), _differentiable(model), graph.enable_grad(), np.errstate(all="ignore"):
+        with run.watching(), counting(run.spend), _watching_functions(run.functions):
+            output = model(*given)
+        return _Flow(run, given, list(tensors(output))).part(run.root)
+
+
+@contextmanager
+def _differentiable(model: Module) -> Iterator[None]:
+    """A block in which all parameters are recorded, so that no path is missing for being frozen."""
+    frozen = [p for p in model.parameters() if not p.requires_grad]
+    for p in frozen:
+        p.requires_grad = True
+    try:
+        yield
+    finally:
+        for p in frozen:
+            p.requires_grad = False
+
+
+@contextmanager
+def _watching_functions(found: dict[graph.Node, _Function]) -> Iterator[None]:
+    """A block in which each recorded operation is put with the outermost function of ours that was running: mean, gelu ..."""
+    plain = graph.Node
+    calls: dict[Any, _Function] = {}  # by the function's frame, which lives as long as it stands here
+
+    def node(*args: Any) -> graph.Node:
+        made = plain(*args)
+        key: Any = made
+        name, frame = made.primitive.name, sys._getframe(1).f_back
+        while frame is not None and frame.f_code.co_filename.startswith(OURS):
+            if not frame.f_code.co_filename.endswith(PLUMBING):
+                key, name = frame, frame.f_code.co_name
+            frame = frame.f_back
+        found[made] = calls.setdefault(key, _Function(name.strip("_"), made.order))
+        found[made].nodes.append(made)
+        return made
+
+    setattr(graph, "Node", node)  # noqa: B010
+    try:
+        yield
+    finally:
+        setattr(graph, "Node", plain)  # noqa: B010
+
+
+_FOLDER = os.path.dirname(os.path.abspath(graph.__file__))
+OURS = tuple(os.path.join(_FOLDER, name) for name in ("ops" + os.sep, "functional" + os.sep, "tensor.py"))
+PLUMBING = ("primitive.py", "tensor.py")
+
+
+class _Run:
+    """The calls of one run, and at which times they begin and end."""
+
+    def __init__(self, model: Module) -> None:
+        self.model = model
+        self.paths = {id(module): path for path, module in model.named_modules()}
+        self.root = self.running = _Call(None, "", None, graph.now())
+        self.times: list[int] = []
+        self.calls: list[_Call] = []
+        self.functions: dict[graph.Node, _Function] = {}
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        removers = []
+        for module in list(self.model.modules()):
+            removers += [module.register_forward_pre_hook(self._enter), module.register_forward_hook(self._leave)]
+        try:
+            yield
+        finally:
+            for remove in removers:
+                remove()
+        self.root = next(item for item in self.root.items if isinstance(item, _Call))
+        self.root.parent = None
+
+    def spend(self, multiply_adds: int) -> None:
+        self.running.multiply_adds += multiply_adds
+
+    def _enter(self, module: Module, args: tuple[Any, ...]) -> None:
+        call = _Call(module, self.paths[id(module)], self.running, graph.now())
+        self.running.items.append(call)
+        call.args = tuple(tensors(args))
+        self._mark(call)
+
+    def _leave(self, module: Module, args: tuple[Any, ...], output: Any) -> Any:
+        call = self.running
+        call.multiply_adds += normalisation_cost(module, args)
+        call.shape = next((t.shape for t in tensors(output)), ())
+        taken = {id(t) for t in tensors(args)}
+        if isinstance(output, Tensor) and id(output) in taken:  # given back untouched, as dropout does: to be seen all the same
+            output = clone(output)
+        assert call.parent is not None
+        self._mark(call.parent)
+        return output
+
+    def _mark(self, call: _Call) -> None:
+        self.running = call
+        self.times.append(-graph.now())
+        self.calls.append(call)
+
+    def owner(self, node: graph.Node) -> _Call:
+        """The call that was running when an operation was recorded."""
+        return self.calls[bisect_right(self.times, -node.order) - 1]
+
+
+class _Flow:
+    """From the recorded graph to parts and edges."""
+
+    def __init__(self, run: _Run, given: list[Tensor], outputs: list[Tensor]) -> None:
+        self.run, self.given = run, given
+        self.names = {id(p): name for name, p in run.model.named_parameters()}
+        self.buffers = {id(b.data) for _, b in run.model.named_buffers()}
+        self.counted: set[int] = set()
+        self.parameters_of: dict[graph.Node, list[str]] = {}
+        self.sources: dict[graph.Node, list[tuple[graph.Node | None, Any]]] = {}  # of live nodes: (maker, key); None: the input
+        self.edges: dict[_Call, dict[tuple[Any, Any], set[Any]]] = {}
+        nodes = _ancestors(outputs)
+        for node in nodes:
+            self._examine(node)
+        inside: dict[_Call, dict[_Function, None]] = {}
+        for node in nodes:
+            if node in self.sources and not run.functions[node].rearranges:
+                inside.setdefault(run.owner(node), {})[run.functions[node]] = None
+        self.closed = {call for call, functions in inside.items() if len(functions) > MOST_OPERATIONS}
+        for call, functions in inside.items():
+            call.items += functions
+        for node in nodes:
+            if node in self.sources and not self._passed(node):
+                for maker, key in self._resolved(node):
+                    self._connect(None if maker is None else self._chain(maker), self._chain(node), key)
+        for t in outputs:
+            if t.node in self.sources:
+                for maker, key in self._behind([(t.node, (t.node.order, t.index))]):
+                    self._connect(None if maker is None else self._chain(maker), None, key)
+
+    def _opens(self, call: _Call) -> bool:
+        """Whether what a call does is shown: the model's own, and others in which modules run; not where it is too much."""
+        return call not in self.closed and (call.parent is None or any(isinstance(item, _Call) for item in call.items))
+
+    # Which operations carry data
+
+    def _examine(self, node: graph.Node) -> None:
+        """Finds where an operation's arguments come from: the input, other operations, parameters."""
+        found: list[tuple[graph.Node | None, Any]] = []
+        names: list[str] = []
+        for a in node.args or ():
+            if not isinstance(a, Tensor):
+                continue
+            if id(a) in self.names:
+                names.append(self.names[id(a)])
+            elif a.node is None:
+                if self._is_given(a.data):
+                    found.append((None, (id(a.data), 0)))
+            elif a.node in self.sources:
+                found.append((a.node, (a.node.order, a.index)))
+            else:
+                names += self.parameters_of.get(a.node, [])
+        found += [(None, (id(index), 0)) for index in _arrays(node.kwargs) if self._is_given(index)]
+        self.parameters_of[node] = list(dict.fromkeys(names))
+        if found:
+            self.sources[node] = found
+
+    def _is_given(self, array: Any) -> bool:
+        """Whether an array is an input, or whole numbers made of one, such as tokens turned round."""
+        for x in self.given:
+            if array is x.data:
+                return True
+            whole = x.dtype.kind in "iu" and array.dtype.kind in "iu" and id(array) not in self.buffers
+            if whole and (array.size == x.size or np.shares_memory(np.asarray(array), np.asarray(x.data))):
+                return True
+        return False
+
+    def _passed(self, node: graph.Node) -> bool:
+        """Whether an operation only hands on: not inside a module that is shown closed, whose operations are the module."""
+        return self._opens(self.run.owner(node)) and self.run.functions[node].rearranges
+
+    def _resolved(self, node: graph.Node) -> list[tuple[graph.Node | None, Any]]:
+        """Where the data of an operation come from."""
+        return self._behind(self.sources[node])
+
+    def _behind(self, stack: list[tuple[graph.Node | None, Any]]) -> list[tuple[graph.Node | None, Any]]:
+        """(maker, key), makers that only hand on replaced by those before them; pieces of a Tensor have keys of their own."""
+        found: list[tuple[graph.Node | None, Any]] = []
+        seen, stack = set(), list(stack)
+        while stack:
+            maker, key = stack.pop()
+            if (maker, key) in seen:
+                continue
+            seen.add((maker, key))
+            if maker is None or not self._passed(maker):
+                found.append((maker, key))
+                continue
+            piece = maker.primitive.name in CUTTING or len(key) > 2
+            stack += [(before, (*key, "piece")[:3] if piece else inner) for before, inner in self.sources[maker]]
+        return found
+
+    # Paths between parts
+
+    def _chain(self, node: graph.Node) -> list[Any]:
+        """The calls around an operation from the model inwards, and the operation itself where it is a part of its own."""
+        call = self.run.owner(node)
+        chain: list[Any] = []
+        for at in call.chain():
+            chain.append(at)
+            if not self._opens(at):
+                return chain
+        return [*chain, self.run.functions[node]]
+
+    def _connect(self, source: list[Any] | None, target: list[Any] | None, key: Any) -> None:
+        start, end = source or [self.run.root], target or [self.run.root]
+        shared = 0
+        while shared < min(len(start), len(end)) and start[shared] is end[shared]:
+            shared += 1
+        if source is not None and target is not None and shared == min(len(start), len(end)):
+            return  # inside one part
+        for k in range(shared + 1, len(start)):
+            self._add(start[k - 1], start[k], OUTPUT, key)
+        for k in range(shared + 1, len(end)):
+            self._add(end[k - 1], INPUT, end[k], key)
+        self._add(
+            start[shared - 1],
+            INPUT if source is None else start[shared],
+            OUTPUT if target is None else end[shared] if shared < len(end) else OUTPUT,
+            key,
+        )
+
+    def _add(self, call: _Call, source: Any, target: Any, key: Any) -> None:
+        self.edges.setdefault(call, {}).setdefault((source, target), set()).add(key)
+
+    # Parts
+
+    def part(self, call: _Call) -> Part:
+        module = call.module
+        assert module is not None
+        opens = self._opens(call)
+        items = sorted(call.items, key=lambda item: -item.begin) if opens else []
+        parameters = self._newly_counted(module)
+        parts = tuple(self.part(item) if isinstance(item, _Call) else self._operation(call, item) for item in items)
+        places = {item: i for i, item in enumerate(items)}
+        found: dict[tuple[int, int], int] = {}
+        for (a, b), keys in self.edges.get(call, {}).items():
+            found[places.get(a, INPUT), places.get(b, OUTPUT)] = len(keys)
+        if opens:
+            parts, found = self._with_ports(call, parts, places, found)
+        edges = tuple(Edge(a, b, count) for (a, b), count in found.items())
+        inner = sum(p.multiply_adds for p in parts)
+        if not opens:
+            inner = sum(c.multiply_adds for c in _calls(call) if c is not call)
+        family = type(module).__module__.removeprefix("nnatomy.layers.")
+        return Part(
+            call.path, type(module).__name__, "" if "." in family else family, call.shape, parameters,
+            call.multiply_adds + inner, _settings(module), parts, edges, tuple(t.shape for t in call.args),
+        )  # fmt: skip
+
+    def _with_ports(
+        self, call: _Call, parts: tuple[Part, ...], places: Mapping[Any, int], edges: dict[tuple[int, int], int]
+    ) -> tuple[tuple[Part, ...], dict[tuple[int, int], int]]:
+        """Where a module is given several different Tensors, a part for each, named as its `forward` names it."""
+        names = list(signature(call.module.forward).parameters) if call.module is not None else []
+        ports: dict[Any, int] = {}  # by the key of what comes in: which argument it is
+        for number, t in enumerate(call.args):
+            keys = [(id(t.data), 0)] if t.node is None else [k for _, k in self._behind([(t.node, (t.node.order, t.index))])]
+            for key in keys:
+                ports.setdefault(key[:2], number)
+        comes = {
+            (ports.get(key[:2], -1), places.get(b, OUTPUT)): None
+            for (a, b), keys in self.edges.get(call, {}).items() if a is INPUT for key in keys
+        }  # fmt: skip
+        used = sorted({number for number, _ in comes if number >= 0})
+        if len(used) < 2 or any(number < 0 for number, _ in comes):
+            return parts, edges
+        shift = len(used)
+        heads = tuple(
+            Part(call.path, names[n] if n < len(names) else f"input {n + 1}", "input", call.args[n].shape, 0, 0) for n in used
+        )
+        moved = {(a + shift, b + shift if b >= 0 else b): n for (a, b), n in edges.items() if a >= 0}
+        into = {(used.index(n), b + shift if b >= 0 else b): 1 for n, b in comes}
+        return heads + parts, {(INPUT, k): 1 for k in range(shift)} | into | moved
+
+    def _operation(self, call: _Call, function: _Function) -> Part:
+        last = function.nodes[-1].out
+        out = last[0] if isinstance(last, tuple) else last
+        names = dict.fromkeys(name for node in function.nodes for name in self.parameters_of.get(node, ()))
+        detail = ", ".join(name.removeprefix(f"{call.path}.") for name in names)
+        return Part(call.path, function.name, "operation", tuple(out.shape), 0, 0, detail)
+
+    def _newly_counted(self, module: Module) -> int:
+        """Parameters of a module and all below it, at the first of its calls."""
+        if id(module) in self.counted:
+            return 0
+        self.counted.add(id(module))
+        return module.count_parameters()
+
+
+def _calls(call: _Call) -> Iterator[_Call]:
+    yield call
+    for item in call.items:
+        if isinstance(item, _Call):
+            yield from _calls(item)
+
+
+def _ancestors(outputs: list[Tensor]) -> list[graph.Node]:
+    """All operations that the outputs come from, the earliest first."""
+    seen = {t.node for t in outputs if t.node is not None}
+    stack = list(seen)
+    while stack:
+        for parent in stack.pop().parents():
+            if parent.node is not None and parent.node not in seen:
+                seen.add(parent.node)
+                stack.append(parent.node)
+    return sorted(seen, key=lambda node: -node.order)
+
+
+def _arrays(value: Any) -> Iterator[Any]:
+    """The arrays among the options of an operation: rows of a table, indices."""
+    if isinstance(value, Tensor):
+        yield value.data
+    elif hasattr(value, "dtype") and hasattr(value, "size"):
+        yield value
+    elif isinstance(value, Mapping):
+        for item in value.values():
+            yield from _arrays(item)
+    elif isinstance(value, list | tuple):
+        for item in value:
+            yield from _arrays(item)
+
+
+SETTINGS = {
+    "kernel_size": "{}", "stride": "stride {}", "dilation": "dilation {}", "groups": "{} groups", "num_heads": "{} heads",
+    "p": "p = {}", "layers": "{} layers", "num_layers": "{} layers", "bidirectional": "both ways",
+}  # fmt: skip
+"""The settings of modules that tell a reader most, and how they are put; those that change nothing are left out."""
+
+
+def _settings(module: Module) -> str:
+    values = {
+        name: value for name, value in vars(module).items() if name in SETTINGS and isinstance(value, int | float | tuple)
+    }
+    if values.get("stride") == values.get("kernel_size"):
+        values.pop("stride", None)
+    told = []
+    for name, form in SETTINGS.items():
+        value = values.get(name)
+        one = value[0] if isinstance(value, tuple) and len(set(value)) == 1 else value
+        if name in values and (one is True or one not in (0, 1) or name == "kernel_size"):
+            told.append(form.format(" × ".join(map(str, value)) if name == "kernel_size" and isinstance(value, tuple) else one))
+    return ", ".join(told)
