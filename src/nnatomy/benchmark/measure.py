@@ -249,14 +249,14 @@ def _timed(
 
 
 def alternate(
-    workers: Sequence[Worker], what: str, repeats: int, seconds: float
+    workers: Sequence[Worker], what: str, repeats: int, seconds: float, longest: float = LONGEST
 ) -> tuple[dict[str, list[float]], dict[str, int]]:
     """Seconds a step of each side, block by block in turn, and the number of timed steps in a block."""
     once = {w.side: w.ask(what, 3, 2) if w.ask(what, 1, 1) < seconds / 5 else w.ask(what, 1, 1) for w in workers}
     steps = {side: max(1, min(1000, math.ceil(seconds / t))) for side, t in once.items()}
     warm = {side: max(1, min(10, n // 4)) for side, n in steps.items()}
     round_ = sum(t * (steps[side] + warm[side]) for side, t in once.items())
-    repeats = max(FEWEST, min(repeats, int(LONGEST / round_)))
+    repeats = max(FEWEST, min(repeats, int(longest / round_)))
     times: dict[str, list[float]] = {w.side: [] for w in workers}
     for i in range(repeats):
         for worker in workers if i % 2 == 0 else workers[::-1]:

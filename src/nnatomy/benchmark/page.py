@@ -56,10 +56,10 @@ def markdown(report: Report, picture: str) -> str:
         "## How it was measured",
         *_measured(report),
     ]
-    return "\n\n".join(_wrapped(part) for part in parts) + "\n"
+    return "\n\n".join(wrapped(part) for part in parts) + "\n"
 
 
-def _wrapped(part: str) -> str:
+def wrapped(part: str) -> str:
     """Paragraphs are filled; tables, lists, headings and code stand as they are."""
     if part.startswith(("|", "- ", "#", "!", "    ")):
         return part

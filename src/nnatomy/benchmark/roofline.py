@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -107,17 +108,25 @@ def count(workload: Workload) -> Counts:
 
     model = workload.build(nn, watched_attention)
     model.eval()
+    watch(model, add)
+    y = model(nn.Tensor(workload.question(1)))
+    return Counts(forward, backward, activations, math.prod(y.shape), model.count_parameters())
+
+
+def watch(model: Any, add: Callable[..., None]) -> None:
+    """From now on each layer with a product calls `add(operations, elements, inputs_too, by_inputs)` when it has run.
+
+    Its operations, the elements that it gives, whether its inputs want a gradient, and the operations which that mirrors.
+    """
     for module in model.modules():
         if operations := _OPERATIONS.get(type(module)):
 
-            def watch(module: Any, args: Any, y: Any, operations: Any = operations) -> None:
+            def hook(module: Any, args: Any, y: Any, operations: Any = operations) -> None:
                 x, y = args[0], y[0] if isinstance(y, tuple) else y
                 all_, by_inputs = operations(module, x.shape, y.shape)
                 add(2 * all_, math.prod(y.shape), x.requires_grad, 2 * by_inputs)
 
-            module.register_forward_hook(watch)
-    y = model(nn.Tensor(workload.question(1)))
-    return Counts(forward, backward, activations, math.prod(y.shape), model.count_parameters())
+            module.register_forward_hook(hook)
 
 
 # Multiply-adds of a layer: all, and those that its gradient by the inputs mirrors

@@ -41,11 +41,14 @@ class Worker:
             "OMP_NUM_THREADS": str(threads), "NPROC": str(threads), "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "",
             "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "TORCHINDUCTOR_COMPILE_THREADS": str(threads),
         }  # fmt: skip
-        command = [sys.executable, "-m", __name__, side, workload, str(threads)]
+        self._begin([sys.executable, "-m", __name__, side, workload, str(threads)], environment)
+        self.send("start", options)
+
+    def _begin(self, command: list[str], environment: dict[str, str]) -> None:
+        """Starts the process, which runs `serve_pipes`."""
         self.process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=environment
         )
-        self.send("start", options)
 
     def send(self, what: str, *args: Any) -> None:
         assert self.process.stdin is not None
@@ -170,11 +173,8 @@ def resident(peak: bool) -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (2**20 if sys.platform == "darwin" else 2**10)
 
 
-def serve(side: str, workload: str, threads: int, questions: BinaryIO, answers: BinaryIO) -> None:
-    """Answers until the pipe is closed."""
-    if hasattr(os, "sched_setaffinity"):  # no side has more processors than threads, whatever its pools think
-        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    server = Server(side, workload, threads)
+def serve(server: Any, questions: BinaryIO, answers: BinaryIO) -> None:
+    """Answers with the server's public methods until the pipe is closed."""
     while True:
         try:
             what, args = pickle.load(questions)
@@ -190,10 +190,21 @@ def serve(side: str, workload: str, threads: int, questions: BinaryIO, answers: 
         answers.flush()
 
 
-if __name__ == "__main__":
-    # What libraries print must not mix with the answers, and nothing else may read the questions.
-    _questions, _answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+def serve_pipes(make: Callable[[], Any]) -> None:
+    """Serves at the standard pipes: what libraries print must not mix with the answers, and nobody else may read questions."""
+    questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        serve(sys.argv[1], sys.argv[2], int(sys.argv[3]), _questions, _answers)
+        serve(make(), questions, answers)
+
+
+def _server() -> Server:
+    side, workload, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
+    if hasattr(os, "sched_setaffinity"):  # no side has more processors than threads, whatever its pools think
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
+    return Server(side, workload, threads)
+
+
+if __name__ == "__main__":
+    serve_pipes(_server)

@@ -71,7 +71,8 @@ class Optimizer(ABC):
                 loss = closure()
         with no_grad():
             for group in self.param_groups:
-                now = {**group, "lr": _plain(group["lr"]) * _plain(self.factor)}
+                lr = _plain(group["lr"]) * _plain(self.factor)
+                now, traced = {**group, "lr": lr}, hasattr(lr, "astype")
                 maximize, asarray = group.get("maximize"), B.asarray  # scalars, which small arrays may become, are arrays again
                 for name, param in zip(group["names"], group["params"]):
                     if param.grad is None:
@@ -80,7 +81,10 @@ class Optimizer(ABC):
                         self._prepare(name, param, group)
                     t = self.steps[name] + 1
                     g = param.grad.data
-                    p, s = self.update(param.data, -g if maximize else g, self.state[name], now, t)
+                    at = t
+                    if traced:
+                        now["lr"], at = _single(lr, param.dtype), _single(t, param.dtype)
+                    p, s = self.update(param.data, -g if maximize else g, self.state[name], now, at)
                     param.copy_(Tensor(asarray(p)))
                     for key, value in s.items():
                         s[key] = asarray(value)
@@ -233,6 +237,11 @@ def _number(value: Any, kind: type) -> Any:
         return kind(value)
     except TypeError:
         return value
+
+
+def _single(value: Any, dtype: Any) -> Any:
+    """A traced scalar in float32 beside float32 parameters, where an accelerator would compute in float64 for each element."""
+    return value.astype(dtype) if dtype == "float32" else value
 
 
 def _plain(value: Any) -> Any:
