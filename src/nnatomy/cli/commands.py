@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from nnatomy.cli.compare import compare
 from nnatomy.cli.shared import Json, parse_factors, parse_names, parse_pairs, print_json, print_metrics, print_table
 from nnatomy.errors import UserError
 
@@ -286,4 +287,4 @@ def doctor(as_json: Json = False) -> int:
     return 0 if all(c.fine for c in checks if c.needed) else 1
 
 
-COMMANDS = (list_, info, train, evaluate, predict, verify, draw, bench, doctor)
+COMMANDS = (list_, info, train, evaluate, predict, compare, verify, draw, bench, doctor)

@@ -95,7 +95,7 @@ def anomaly_dataset(
     dataset = Dataset(
         series.name, "series", "anomaly", parts[0], parts[1], parts[2], (), preprocessing, tuple(notices), shape, text, outputs
     )
-    return replace(dataset, timeline=timeline)
+    return replace(dataset, timeline=timeline, ordered=True)
 
 
 def _stretch(series: Series) -> int:

@@ -211,6 +211,7 @@ class Dataset:
     outputs: int  # classes, regression targets, vocabulary size, foretold columns
     columns: tuple[Column, ...] = ()
     timeline: Timeline | None = None
+    ordered: bool = False  # whether the parts follow one another in time
 
 
 def batches(

@@ -188,10 +188,13 @@ def _sequences(name: str, seed: int, window: int | None, fold: Fold | None) -> D
         x, targets = np.stack([values, marks], axis=2), (values * marks).sum(axis=1)
         rows = [np.arange(0, 2800), np.arange(2800, 3400), np.arange(3400, n)] if fold is None else list(fold.rows(n))
         text = "the sum of the two marked numbers of a sequence (Hochreiter and Schmidhuber 1997)"
+    if min(map(len, rows)) < 2:
+        raise UserError(f"Sequences of {length} steps leave too little of {name}; give a smaller window or fewer folds.")
     known = targets[rows[0]]
     preprocessing = SequencePreprocessing(x.shape[2], float(known.mean()), float(known.std()))
     scaled = ((targets - preprocessing.target_mean) / preprocessing.target_std).astype(np.float32)[:, None]
     splits = [ArraySplit((x[part].astype(np.float32), scaled[part])) for part in rows]
     return Dataset(
-        name, "series", "regression", splits[0], splits[1], splits[2], (), preprocessing, (), (length, x.shape[2]), text, 1
-    )
+        name, "series", "regression", splits[0], splits[1], splits[2], (), preprocessing, (), (length, x.shape[2]), text, 1,
+        ordered=name == "narma10",
+    )  # fmt: skip

@@ -280,6 +280,7 @@ def _from_table(path: Path, options: _Options) -> Dataset:
         return made
     if options.fold is not None:
         how = "groups are kept together, whenever they were" if options.fold.groups else "every fold is later than its training"
-        return replace(made, notices=(*made.notices, f"Rows stand in order of time: {how}."))
+        notices = (*made.notices, f"Rows stand in order of time: {how}.")
+        return replace(made, notices=notices, ordered=options.fold.groups is None)
     notice = "Rows in order of time are parted at random here, so scores may flatter; a room for series parts them by time."
     return replace(made, notices=(*made.notices, notice))

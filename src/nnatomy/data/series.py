@@ -251,8 +251,9 @@ def forecast_dataset(
     text = f"{len(series.values)} rows of {len(series.columns)} columns; {past} rows forecast {future} of {target}"
     shape = (past, len(series.columns))
     return Dataset(
-        series.name, "series", "forecast", splits[0], splits[1], splits[2], (), preprocessing, tuple(notices), shape, text, 1
-    )
+        series.name, "series", "forecast", splits[0], splits[1], splits[2], (), preprocessing, tuple(notices), shape, text, 1,
+        ordered=True,
+    )  # fmt: skip
 
 
 def _from_first_target(series: Series, target: str, notices: list[str]) -> Series:

@@ -101,4 +101,5 @@ def load_text(path: Path, window: int | None = None, fold: Fold | None = None) -
         shape,
         description,
         outputs,
+        ordered=True,
     )

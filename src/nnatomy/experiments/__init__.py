@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from nnatomy.experiments.callbacks import Checkpoints, EarlyStopping, Log, LowerOnPlateau, Progress
+    from nnatomy.experiments.comparison.compare import compare, resume_comparison
+    from nnatomy.experiments.comparison.results import Comparison
     from nnatomy.experiments.discovery import Room, room, rooms
     from nnatomy.experiments.estimators import NeuralClassifier, NeuralRegressor
     from nnatomy.experiments.loop import Callback, Loop, Position
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
 _PLACES = {
     "callbacks": ("Checkpoints", "EarlyStopping", "Log", "LowerOnPlateau", "Progress"),
+    "comparison.compare": ("compare", "resume_comparison"),
+    "comparison.results": ("Comparison",),
     "estimators": ("NeuralClassifier", "NeuralRegressor"),
     "loop": ("Callback", "Loop", "Position"),
     "pictures": ("draw",),
@@ -34,10 +38,10 @@ _PLACES = {
 _WHERE = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
-    "Callback", "Case", "Checkpoints", "EarlyStopping", "Evaluation", "Log", "Loop", "LowerOnPlateau",
+    "Callback", "Case", "Checkpoints", "Comparison", "EarlyStopping", "Evaluation", "Log", "Loop", "LowerOnPlateau",
     "NeuralClassifier", "NeuralRegressor", "Position", "Prepared", "Progress", "Recipe", "Request", "Result", "Room",
-    "Run", "Step", "Task", "Verification", "draw", "evaluate", "predict", "restore", "resume", "room", "rooms", "task_for",
-    "train", "verify",
+    "Run", "Step", "Task", "Verification", "compare", "draw", "evaluate", "predict", "restore", "resume",
+    "resume_comparison", "room", "rooms", "task_for", "train", "verify",
 ]  # fmt: skip
 
 
