@@ -256,8 +256,8 @@ keys = (
 for i, key in enumerate(keys):
     case(lambda x, k=key: x[k], lambda x, k=key: x[k], (3, 4), name=f"getitem{i}")
 case(lambda x: x[::-1], lambda x: x.flip(0), (3, 4), name="getitem-backwards")
-case(lambda x: x[[2, 0, 2]], lambda x: x[[2, 0, 2]], (3, 4), name="getitem-list")
-case(lambda x: x[[]], lambda x: x[[]], (3, 4), name="getitem-empty-list")
+case(lambda x: nn.getitem(x, [2, 0, 2]), lambda x: x[[2, 0, 2]], (3, 4), name="getitem-list")
+case(lambda x: nn.getitem(x, []), lambda x: x[[]], (3, 4), name="getitem-empty-list")
 case(lambda x, v: nn.index_put(x, (np.array([0, 2]), np.array([1, 1])), v), lambda x, v: x.index_put((t.tensor([0, 2]), t.tensor([1, 1])), v), (3, 4), (2,), name="index_put")
 case(lambda x, v: nn.index_put(x, (slice(None), 1), v), lambda x, v: t.select_scatter(x, v.expand(3), 1, 1), (3, 4), (1,), name="index_put-column")
 case(lambda x, v: nn.scatter_add_at(x, np.array([0, 2, 0]), v), lambda x, v: x.index_add(0, t.tensor([0, 2, 0]), v), (3, 4), (3, 4), name="scatter_add_at")

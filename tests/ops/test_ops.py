@@ -9,56 +9,23 @@ import numpy as np
 import pytest
 import torch
 from cases import Case, cases
+from holding import hold, listed, results
 
 import nnatomy as nn
 from nnatomy import ops
 from nnatomy.ops.primitive import Primitive
 
-TOLERANCE = {"float64": 1e-11, "float32": 3e-5}
-
-
-def outputs(y: Any) -> list[Any]:
-    return list(y) if isinstance(y, tuple | list) else [y]
-
-
-def close(got: Any, expected: Any, dtype: str, what: str) -> None:
-    got, expected = np.asarray(got), np.asarray(expected)
-    assert got.shape == expected.shape, f"{what}: shape {got.shape}, expected {expected.shape}"
-    scale = max(1.0, float(np.abs(expected[np.isfinite(expected)]).max(initial=0.0))) if expected.dtype.kind == "f" else 1.0
-    np.testing.assert_allclose(got, expected, rtol=TOLERANCE[dtype], atol=TOLERANCE[dtype] * scale, err_msg=what)
-
 
 @pytest.mark.parametrize("dtype", ["float64", "float32"])
 @pytest.mark.parametrize("case", cases, ids=lambda c: c.name)
 def test_equals_pytorch(case: Case, dtype: str) -> None:
-    arrays = case.arrays(dtype)
-    ours = [nn.tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
-    theirs = [torch.tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
-    ys, zs = outputs(case.ours(*ours)), outputs(case.theirs(*theirs))
-    assert len(ys) == len(zs)
-    plain = outputs(case.ours(*arrays))
-    for i, (y, z, p) in enumerate(zip(ys, zs, plain, strict=True)):
-        close(y.numpy(), z.detach().numpy(), dtype, f"output {i}")
-        assert y.dtype.kind == np.dtype(z.detach().numpy().dtype).kind
-        assert y.dtype.kind != "f" or y.dtype == dtype
-        assert not isinstance(p, nn.Tensor), "plain arrays must give plain arrays"
-        np.testing.assert_array_equal(np.asarray(p), y.numpy())
-    if not case.smooth:
-        return
-    rng = np.random.default_rng(1)
-    live = [(y, z) for y, z in zip(ys, zs, strict=True) if y.dtype.kind == "f"]
-    weights = [rng.normal(size=y.shape).astype(dtype) for y, _ in live]
-    got = nn.grad([y for y, _ in live], ours, weights)
-    expected = torch.autograd.grad([z for _, z in live], theirs, [torch.tensor(w) for w in weights], allow_unused=True)
-    for i, (g, e, x) in enumerate(zip(got, expected, ours, strict=True)):
-        assert g.dtype == dtype
-        close(g.numpy(), np.zeros(x.shape) if e is None else e.numpy(), dtype, f"gradient of input {i}")
+    hold(case, dtype, results(case, case.arrays(dtype)))
 
 
 @pytest.mark.parametrize("case", [c for c in cases if c.order], ids=lambda c: c.name)
 def test_equals_central_differences(case: Case) -> None:
     def f(*args: Any) -> Any:
-        flat = [y.reshape(-1) for y in outputs(case.ours(*args)) if y.dtype.kind == "f"]
+        flat = [y.reshape(-1) for y in listed(case.ours(*args)) if y.dtype.kind == "f"]
         return nn.cat(flat) if len(flat) > 1 else flat[0]
 
     nn.check_gradients(f, case.arrays("float64"), order=case.order, tolerance=case.tolerance)
@@ -102,7 +69,7 @@ def test_every_differentiable_primitive_has_a_case() -> None:
         if not case.smooth:
             continue
         ours = [nn.tensor(a, requires_grad=a.dtype.kind == "f") for a in case.arrays("float64")]
-        stack = [y.node for y in outputs(case.ours(*ours)) if y.node]
+        stack = [y.node for y in listed(case.ours(*ours)) if y.node]
         while stack:
             node = stack.pop()
             walked.add(node.primitive.name)

@@ -273,13 +273,14 @@ def interpolate(
         raise UserError(f'interpolate() mode must be "nearest", "linear" or "area". Received {mode!r}.')
     for axis, (old, new) in enumerate(zip(x.shape[2:], sizes, strict=True), start=2):
         step = 1 / scales[axis - 2] if scales else old / new
-        place = B.arange(new)
         if mode == "nearest":
-            x = indexing.take(x, B.minimum(B.floor(place * step).astype("int64"), old - 1), axis)
+            x = indexing.take(x, B.asarray([min(int(i * step), old - 1) for i in range(new)]), axis)
             continue
-        at = place * ((old - 1) / max(new - 1, 1)) if align_corners else B.maximum((place + 0.5) * step - 0.5, 0)
-        low = B.minimum(B.floor(at).astype("int64"), old - 1)
-        share = (at - low).astype(x.dtype).reshape((-1,) + (1,) * (len(x.shape) - axis - 1))
-        high = B.minimum(low + 1, old - 1)
-        x = indexing.take(x, low, axis) * (1 - share) + indexing.take(x, high, axis) * share
+        # in Python's numbers: a compiler that rounds `at` in two ways would take a share that does not belong to `low`
+        corners = (old - 1) / max(new - 1, 1)
+        at = [i * corners if align_corners else max((i + 0.5) * step - 0.5, 0.0) for i in range(new)]
+        low = [min(int(a), old - 1) for a in at]
+        share = B.asarray([a - i for a, i in zip(at, low)], dtype=x.dtype).reshape((-1,) + (1,) * (len(x.shape) - axis - 1))
+        below, above = (indexing.take(x, B.asarray(rows), axis) for rows in (low, [min(i + 1, old - 1) for i in low]))
+        x = below * (1 - share) + above * share
     return x

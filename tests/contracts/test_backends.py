@@ -1,0 +1,89 @@
+"""Contract 7: on JAX, eager and compiled, a room gives NumPy's outputs, gradients, and weights after ten steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nnatomy as nn
+from nnatomy import optim, random
+from nnatomy.experiments.discovery import Room, rooms
+from nnatomy.experiments.recipe import Case
+from nnatomy.experiments.step import Step
+from nnatomy.experiments.twins import Ours, leaves
+from nnatomy.experiments.verification import cast, draw_weights
+from nnatomy.graph import no_grad
+from nnatomy.tensor import Tensor
+
+pytest.importorskip("jax", reason="the jax extra is not installed")
+pytestmark = pytest.mark.any_kernels
+STEPS = 10
+Rule = Callable[..., Any]
+
+
+def momentum(case: Case) -> Rule:
+    return lambda parameters: optim.SGD(parameters, lr=case.lr, momentum=0.9)
+
+
+def course(room: Room, case: Case, backend: str, rule: Rule, compiled: bool = False) -> dict[str, Any]:
+    """What a room answers in evaluation, the first step's gradients, all losses, and the weights after ten steps."""
+    rng = np.random.default_rng(8)
+    start = draw_weights(Ours(room, case, "float64"), rng)
+    batches = [cast(case.batch(rng), "float64") for _ in range(STEPS)]
+    with nn.backend(backend):
+        random.seed(2)
+        model = Ours(room, case, "float64").model
+        model.load_state_dict(start)
+        step = Step(model, rule(model.named_parameters()), case.loss, clip=room.recipes[0].clip)
+        model.eval()
+        with no_grad():
+            answers = leaves(model(*map(Tensor, batches[0][:-1])))
+        found: dict[str, Any] = {f"output {i}": np.array(t.data) for i, t in enumerate(answers)}
+        model.train()
+        run: Any = nn.compile(step) if compiled else step
+        state = step.state()
+        for i, batch in enumerate(batches):
+            state, metrics = run(state, batch)
+            found[f"loss {i}"] = np.array(metrics["loss"])
+            if i == 0 and not compiled:
+                found |= {f"gradient of {n}": np.array(p.grad.data) for n, p in model.named_parameters() if p.grad is not None}
+        if compiled:
+            assert run.reason is None, f"{room.name}, {case.name} is not compiled: {run.reason}"
+            assert len(run.parts()) == 1, "traced more than once"
+        return found | {f"{name} after {STEPS} steps": np.array(a) for name, a in state["model"].items()}
+
+
+def same(found: dict[str, Any], expected: dict[str, Any], what: str) -> None:
+    for name, value in found.items():
+        wanted = expected[name]
+        assert value.dtype == wanted.dtype, f"{what}: {name} is {value.dtype}, not {wanted.dtype}"
+        scale = max(1.0, float(np.abs(wanted).max(initial=0.0)))
+        np.testing.assert_allclose(value, wanted, rtol=1e-9, atol=1e-9 * scale, err_msg=f"{what}: {name}")
+
+
+@cache
+def on_numpy(room_name: str, case_name: str) -> dict[str, Any]:
+    case = next(case for case in rooms()[room_name].cases if case.name == case_name)
+    return course(rooms()[room_name], case, "numpy", momentum(case))
+
+
+def test_compiled_equals_numpy(room: Room, case: Case) -> None:
+    found = course(room, case, "jax", momentum(case), compiled=True)
+    same(found, on_numpy(room.name, case.name), f"{room.name}, {case.name}, compiled for JAX")
+
+
+def test_eager_equals_numpy(room: Room) -> None:
+    """Its first case: call by call, JAX compiles each operation for itself, which takes longer than all of a room at once."""
+    case = room.cases[0]
+    found, expected = course(room, case, "jax", momentum(case)), on_numpy(room.name, case.name)
+    same(found, expected, f"{room.name}, {case.name}, eager on JAX")
+    assert found.keys() == expected.keys()
+
+
+def test_its_recipes_optimizer_compiled_equals_numpys(room: Room) -> None:
+    case, rule = room.cases[0], room.recipes[0].optimizer
+    same(course(room, case, "jax", rule, True), course(room, case, "numpy", rule), f"{room.name} with its recipe's optimizer")
