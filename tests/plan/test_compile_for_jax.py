@@ -138,9 +138,9 @@ def test_what_was_bound_to_traced_values_is_bound_to_real_ones() -> None:
 
 SPREAD = """
 import numpy as np, jax, nnatomy as nn
-from jax.sharding import NamedSharding, PartitionSpec as P
+from jax.sharding import Mesh, NamedSharding, PartitionSpec as P
 nn.use("jax")
-mesh = jax.make_mesh((4,), ("devices",))
+mesh = Mesh(np.array(jax.devices()), ("devices",))
 rows, whole = NamedSharding(mesh, P("devices")), NamedSharding(mesh, P())
 traces = 0
 def step(state, x):

@@ -42,7 +42,8 @@ class Jitted:
         self._owned: list[Leaf] = []  # the arrays of the state that the last call returned
 
     def __call__(self, *args: Tree) -> Tree:
-        given, tree = tree_util.tree_flatten(args)
+        leaves, tree = tree_util.tree_flatten(args)
+        given = [leaf.item() if isinstance(leaf, np.number) else leaf for leaf in leaves]  # it counts as a Python number
         kinds = tuple([_kind(leaf) for leaf in given])
         key = tree, kinds, tuple([leaf for leaf, kind in zip(given, kinds) if kind == _FIXED])
         program = self._programs.get(key)
@@ -131,7 +132,7 @@ class _Program:
         args = tree_util.tree_unflatten(self.tree, inputs)
         returned = self.function(*args)
         self.donates = (
-            isinstance(args[0], dict) and isinstance(returned, tuple) and len(returned) > 1
+            bool(args) and isinstance(args[0], dict) and isinstance(returned, tuple) and len(returned) > 1
             and tree_util.tree_structure(returned[0]) == tree_util.tree_structure(args[0])
         )  # fmt: skip
         leaves, tree = tree_util.tree_flatten(returned)
@@ -207,7 +208,7 @@ def _kind(leaf: Leaf) -> int:
         return _NUMBER
     if isinstance(leaf, jax.Array):
         return _NUMBER if leaf.ndim == 0 and leaf.weak_type else _ARRAY
-    return _ARRAY if isinstance(leaf, np.ndarray | np.number) else _FIXED
+    return _ARRAY if isinstance(leaf, np.ndarray) else _FIXED
 
 
 def _same(a: list[Leaf], b: list[Leaf]) -> bool:
