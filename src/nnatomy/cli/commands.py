@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from nnatomy.cli.compare import compare
+from nnatomy.cli.export import export
 from nnatomy.cli.shared import Json, parse_factors, parse_names, parse_pairs, print_json, print_metrics, print_table
 from nnatomy.errors import UserError
 
@@ -163,12 +164,14 @@ def evaluate(
 
 
 def predict(
-    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    run: Annotated[
+        Path, typer.Argument(metavar="RUN|FILE", help="The folder of a run, or a .onnx file that nnatomy export wrote.")
+    ],
     data: Annotated[str, typer.Option(help="A file of the kind the run was trained on; targets are not needed.")],
     out: Annotated[Path | None, typer.Option(help="Write the predictions to this CSV file.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Answer for new data with a trained run."""
+    """Answer for new data with a trained run, or with the file it was exported to."""
     import csv
     import io
 
@@ -287,4 +290,4 @@ def doctor(as_json: Json = False) -> int:
     return 0 if all(c.fine for c in checks if c.needed) else 1
 
 
-COMMANDS = (list_, info, train, evaluate, predict, compare, verify, draw, bench, doctor)
+COMMANDS = (list_, info, train, evaluate, predict, compare, export, verify, draw, bench, doctor)

@@ -163,6 +163,14 @@ class Preprocessing(ABC):
     def transform(self, raw: Any) -> Batch:
         """Return the model's inputs for raw input of this kind, without targets."""
 
+    def raw(self, given: Any) -> Batch:
+        """Return what an exported model takes for `given`: before numbers are scaled and categories become features."""
+        return self.transform(given)
+
+    def prepare(self, *raw: Array) -> Batch:
+        """Return the inputs that `transform` gives, from what `raw` gives."""
+        return raw
+
     def inverse_targets(self, targets: Array) -> Array:
         """Return targets or predictions in the units of the user's file; unchanged where nothing was scaled."""
         return targets

@@ -69,32 +69,42 @@ class Field:
         names = [f"{self.name}={level}" for level in self.levels] if self.type == "categorical" else [self.name]
         return names + [f"{self.name}=other"] * self.other + [f"{self.name} is missing"] * self.indicator
 
+    def raw(self, cells: Sequence[str]) -> Array:
+        """Return the cells as float64[n, 1], NaN where one is missing, or categories as text[n, 1]."""
+        return (np.array(cells, str) if self.type == "categorical" else _values(self.name, self.type, cells))[:, None]
+
     def encode(self, cells: Sequence[str]) -> tuple[Array, list[str]]:
         """Return features float32[n, k] and the cells that could not be used: unseen categories, no numbers."""
+        raw = self.raw(cells)
         if self.type == "categorical":
-            return self._encode_categories(cells)
-        values = _values(self.name, self.type, cells)
+            known = {*self.levels, ""} if str(self.fill) in self.levels else set(self.levels)
+            unread = [] if self.other else [cell or str(self.fill) for cell in cells if cell not in known]
+        else:
+            unread = [cell for cell, value in zip(cells, raw[:, 0], strict=True) if cell and not np.isfinite(value)]
+        return self.prepare(raw), list(dict.fromkeys(unread))
+
+    def prepare(self, raw: Array) -> Array:
+        """Return features float32[n, k] of what `raw` gives."""
+        if self.type == "categorical":
+            return self._prepare_categories(raw[:, 0].tolist())
+        values = raw[:, 0]
         missing = ~np.isfinite(values)
         filled = np.where(missing, self.fill, values)
         columns = [((_compress(filled) if self.log else filled) - self.mean) / self.std]
-        unread = list(dict.fromkeys(cell for cell, lacks in zip(cells, missing, strict=True) if cell and lacks))
-        return np.stack(columns + [missing] * self.indicator, axis=1).astype(np.float32), unread
+        return np.stack(columns + [missing] * self.indicator, axis=1).astype(np.float32)
 
-    def _encode_categories(self, cells: Sequence[str]) -> tuple[Array, list[str]]:
+    def _prepare_categories(self, cells: list[str]) -> Array:
         place = {level: n for n, level in enumerate(self.levels)}
         out = np.zeros((len(cells), len(self.features())), np.float32)
-        unseen: dict[str, None] = {}
         for row, cell in enumerate(cells):
             level = cell or str(self.fill)
             if level in place:
                 out[row, place[level]] = 1.0
             elif self.other:
                 out[row, len(self.levels)] = 1.0
-            else:
-                unseen[level] = None
         if self.indicator:
             out[:, -1] = [not cell for cell in cells]
-        return out, list(unseen)
+        return out
 
 
 def _long_tailed(values: Array) -> bool:
@@ -139,6 +149,13 @@ class TablePreprocessing(Preprocessing):
     def transform(self, raw: RawTable) -> Batch:
         """Return (inputs[n, features],) for a table with the training table's columns."""
         return self.encode(raw)[0]
+
+    def raw(self, given: RawTable) -> Batch:
+        """Return one array a column, as `Field.raw` makes it."""
+        return tuple(field.raw(given.columns[field.name]) for field in self.fields)
+
+    def prepare(self, *raw: Array) -> Batch:
+        return (np.concatenate([field.prepare(column) for field, column in zip(self.fields, raw, strict=True)], axis=1),)
 
     def encode(self, table: RawTable) -> tuple[Batch, list[str]]:
         """Return what `transform` does, and notices on extra columns and unseen categories.

@@ -84,6 +84,13 @@ class ImagePreprocessing(Preprocessing):
             out[piece] = resize_images(raw[piece].astype(np.float32), self.size) * scale - shift
         return (out,)
 
+    def raw(self, given: Array) -> Batch:
+        """Return (images[N, C, H, W],) as float32 at the model's size, with values 0..largest."""
+        return (resize_images(given.astype(np.float32), self.size),)
+
+    def prepare(self, *raw: Array) -> Batch:
+        return self.transform(*raw)
+
     def to_images(self, inputs: Array) -> Array:
         """Return standardised inputs[N, C, H, W] as pictures in [0, 1] again."""
         mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (self.mean, self.std))

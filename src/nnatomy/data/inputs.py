@@ -53,8 +53,10 @@ def preprocessing_from_json(saved: Mapping[str, Any]) -> Preprocessing:
         raise UserError(f"The saved preprocessing ({kind}) is damaged ({error}); train again.") from error
 
 
-def load_inputs(source: str | Path, preprocessing: Preprocessing) -> Inputs:
+def load_inputs(source: str | Path, preprocessing: Preprocessing, raw: bool = False) -> Inputs:
     """Return the model's inputs for a file of the kind it was trained on; targets in it are passed over.
+
+    With `raw`, those of an exported model: see `Preprocessing.raw`.
 
     Tables and series: a CSV file. Images: a picture, a folder of pictures, or an idx file. Sentences: a text file, one a
     line. Text: a text file, the prompt. Raises UserError where the file is absent or does not fit what was trained on.
@@ -63,11 +65,11 @@ def load_inputs(source: str | Path, preprocessing: Preprocessing) -> Inputs:
     if not path.exists():
         raise UserError(f"There is no file or folder {path}; check the name.")
     if isinstance(preprocessing, TablePreprocessing):
-        return _table(read_csv(path), preprocessing)
+        return _table(read_csv(path), preprocessing, raw)
     if isinstance(preprocessing, SeriesPreprocessing):
-        return _series(read_csv(path), preprocessing)
+        return _series(read_csv(path), preprocessing, raw)
     if isinstance(preprocessing, ImagePreprocessing):
-        return _images(path, preprocessing)
+        return _images(path, preprocessing, raw)
     text = read_text(path)
     if not text.strip():
         raise UserError(f"{path} is empty; it should hold text.")
@@ -80,27 +82,29 @@ def load_inputs(source: str | Path, preprocessing: Preprocessing) -> Inputs:
     raise UserError(f"A model of {preprocessing.kind} is not given files, received {path}; call it from Python with arrays.")
 
 
-def _table(table: RawTable, preprocessing: TablePreprocessing) -> Inputs:
+def _table(table: RawTable, preprocessing: TablePreprocessing, raw: bool) -> Inputs:
     arrays, notices = preprocessing.encode(table)
+    arrays = preprocessing.raw(table) if raw else arrays
     return Inputs(arrays, tuple(str(n + 1) for n in range(len(table))), tuple(notices))
 
 
-def _series(table: RawTable, preprocessing: SeriesPreprocessing) -> Inputs:
-    arrays = preprocessing.transform(table)
+def _series(table: RawTable, preprocessing: SeriesPreprocessing, raw: bool) -> Inputs:
+    arrays = preprocessing.raw(table) if raw else preprocessing.transform(table)
     times = preprocessing.window_times(table)
     return Inputs(arrays, tuple(str(t) for t in times))
 
 
-def _images(path: Path, preprocessing: ImagePreprocessing) -> Inputs:
+def _images(path: Path, preprocessing: ImagePreprocessing, raw: bool) -> Inputs:
+    prepared = preprocessing.raw if raw else preprocessing.transform
     grey = len(preprocessing.mean) == 1
     if path.is_file() and is_idx(path):
         images = read_idx(path)
         if images.ndim != 3:
             raise UserError(f"Images have 3 axes (n, height, width), {path} has {images.ndim}; give the file of images.")
-        return Inputs(preprocessing.transform(images[:, None]), tuple(str(n + 1) for n in range(len(images))))
+        return Inputs(prepared(images[:, None]), tuple(str(n + 1) for n in range(len(images))))
     files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
     if not files:
         raise UserError(f"{path} holds no pictures; give a picture or a folder of pictures.")
     images, _ = read_images(files, preprocessing.size, grey)
     scaled = images * (preprocessing.largest / 255.0)
-    return Inputs(preprocessing.transform(scaled), tuple(str(p.relative_to(path)) if p != path else p.name for p in files))
+    return Inputs(prepared(scaled), tuple(str(p.relative_to(path)) if p != path else p.name for p in files))

@@ -56,6 +56,11 @@ class WordPreprocessing(Preprocessing):
         sequences = self.encode(raw)
         return RaggedSplit(sequences, np.zeros(len(sequences), np.int64)).all()[:2]
 
+    def prepare(self, *raw: Array) -> Batch:
+        """Return tokens and lengths without what only fills up all sentences."""
+        tokens, lengths = raw
+        return tokens[:, : lengths.max(initial=1)], lengths
+
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "vocabulary": list(self.vocabulary), "classes": list(self.classes)}
 

@@ -158,19 +158,27 @@ class SeriesPreprocessing(Preprocessing):
 
     def standardise(self, values: Array) -> Array:
         """Return float32 values[rows, F] with gaps filled; gaps at the beginning become the training mean."""
-        scaled = (fill_gaps(values) - np.array(self.mean)) / np.array(self.std)
-        return np.asarray(np.nan_to_num(scaled, nan=0.0), dtype=np.float32)
+        return self.prepare(fill_gaps(values))[0]
+
+    def prepare(self, *raw: Array) -> Batch:
+        scaled = (raw[0] - np.array(self.mean)) / np.array(self.std)
+        return (np.asarray(np.nan_to_num(scaled, nan=0.0), dtype=np.float32),)
 
     def transform(self, raw: RawTable) -> Batch:
         """Return (past[1, window, F],), the last window, for a forecast; (windows[n, window, F],) for anomalies."""
-        series = self.read(raw)
-        scaled = self.standardise(series.values)
-        return (scaled[self._starts(len(scaled))[:, None] + np.arange(self.window)],)
+        return (self._windows(self.standardise(self.read(raw).values)),)
+
+    def raw(self, given: RawTable) -> Batch:
+        """Return the windows that `transform` cuts in the file's units, float64, with gaps filled."""
+        return (self._windows(fill_gaps(self.read(given).values)),)
 
     def window_times(self, raw: RawTable) -> Array:
         """Return the time datetime64[s] of the first row of each window that `transform` cuts."""
         series = self.read(raw)
         return np.asarray(series.times[self._starts(len(series.values))])
+
+    def _windows(self, values: Array) -> Array:
+        return np.asarray(values[self._starts(len(values))[:, None] + np.arange(self.window)])
 
     def _starts(self, n: int) -> Array:
         return np.array([n - self.window]) if self.task == "forecast" else np.arange(0, n - self.window + 1, self.stride)
@@ -199,7 +207,9 @@ class SeriesPreprocessing(Preprocessing):
     def inverse_targets(self, targets: Array) -> Array:
         """Return targets[..., outputs] in the file's units."""
         chosen = [self.columns.index(c) for c in self.targets]
-        return np.asarray(targets * np.array(self.std)[chosen] + np.array(self.mean)[chosen])
+        std, mean = (np.array(values, targets.dtype)[chosen] for values in (self.std, self.mean))
+        values: Array = targets * std + mean
+        return values
 
     def to_json(self) -> dict[str, Any]:
         lists = {name: list(getattr(self, name)) for name in ("columns", "targets", "mean", "std")}

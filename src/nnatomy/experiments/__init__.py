@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from nnatomy.experiments.pictures import draw
     from nnatomy.experiments.recipe import Case, Recipe
     from nnatomy.experiments.runs import Run
+    from nnatomy.experiments.shipping import Exported, export, predict_exported
     from nnatomy.experiments.step import Step
     from nnatomy.experiments.tasks import Evaluation, Task, task_for
     from nnatomy.experiments.training import Prepared, Request, Result, evaluate, predict, restore, resume, train
@@ -30,6 +31,7 @@ _PLACES = {
     "recipe": ("Case", "Recipe"),
     "discovery": ("Room", "room", "rooms"),
     "runs": ("Run",),
+    "shipping": ("Exported", "export", "predict_exported"),
     "step": ("Step",),
     "tasks": ("Evaluation", "Task", "task_for"),
     "training": ("Prepared", "Request", "Result", "evaluate", "predict", "restore", "resume", "train"),
@@ -38,9 +40,11 @@ _PLACES = {
 _WHERE = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
-    "Callback", "Case", "Checkpoints", "Comparison", "EarlyStopping", "Evaluation", "Log", "Loop", "LowerOnPlateau",
+    "Callback", "Case", "Checkpoints", "Comparison", "EarlyStopping", "Evaluation", "Exported", "Log", "Loop",
+    "LowerOnPlateau",
     "NeuralClassifier", "NeuralRegressor", "Position", "Prepared", "Progress", "Recipe", "Request", "Result", "Room",
-    "Run", "Step", "Task", "Verification", "compare", "draw", "evaluate", "predict", "restore", "resume",
+    "Run", "Step", "Task", "Verification", "compare", "draw", "evaluate", "export", "predict",
+    "predict_exported", "restore", "resume",
     "resume_comparison", "room", "rooms", "task_for", "train", "verify",
 ]  # fmt: skip
 

@@ -54,10 +54,15 @@ def finite(value: Any) -> Any:
 
 def save_arrays(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
     """Writes named arrays and plain values as one safetensors file."""
+    write_atomically(path, packed(arrays, metadata))
+
+
+def packed(arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> bytes:
+    """The safetensors file of named arrays and plain values."""
     from safetensors.numpy import save
 
     tidy = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
-    write_atomically(path, save(tidy, {key: json.dumps(value) for key, value in metadata.items()}))
+    return bytes(save(tidy, {key: json.dumps(value) for key, value in metadata.items()}))
 
 
 def load_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:

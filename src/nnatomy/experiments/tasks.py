@@ -8,10 +8,11 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
+from nnatomy import ops
 from nnatomy.backends import compiles_by_shape
 from nnatomy.data.dataset import ArraySplit, Dataset, Split, batches
 from nnatomy.experiments.feeding import LATE, Feed, Given
@@ -145,19 +146,36 @@ class Task(ABC):
         parts = [np.asarray(out)[: given.examples] for given, out in found]
         return self.answer(np.concatenate(parts), inputs)
 
-    @abstractmethod
     def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
         """Decided outputs as columns for a user."""
+        return self.columns(np.asarray(self.told(outputs.astype(np.float64), inputs)))
+
+    means: ClassVar[str]
+    """What `told` gives, in a word."""
+
+    @abstractmethod
+    def told(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
+        """What decided outputs mean to a user: of arrays, and of the Tensors of a model that is exported."""
+
+    @abstractmethod
+    def columns(self, told: Array) -> dict[str, Array]:
+        """That as the columns of an answer."""
 
 
 class Classification(Task):
     """Accuracy and its kin; outputs are one score a class, or a single score whose sign decides between two."""
 
-    def probabilities(self, outputs: Array) -> Array:
+    means = "probabilities"
+
+    def told(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
         """Softmax of the scores, or the sigmoid of a single one."""
         if outputs.shape[-1] == 1:
-            outputs = np.concatenate([np.zeros_like(outputs), outputs], axis=-1)
-        return np.asarray(softmax(outputs.astype(np.float64), axis=-1))
+            outputs = ops.concatenate([ops.zeros_like(outputs), outputs], axis=-1)
+        return softmax(outputs, axis=-1)
+
+    def probabilities(self, outputs: Array) -> Array:
+        """The probabilities of all classes, in float64."""
+        return np.asarray(self.told(outputs.astype(np.float64), ()))
 
     def measure(self, outputs: Array, targets: Array) -> Evaluation:
         from sklearn.metrics import balanced_accuracy_score, f1_score, roc_auc_score
@@ -175,11 +193,10 @@ class Classification(Task):
             )
         return Evaluation(metrics, {"targets": targets, "predictions": chosen, "probabilities": p})
 
-    def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
-        p = self.probabilities(outputs)
+    def columns(self, told: Array) -> dict[str, Array]:
         names = np.array(self.dataset.classes)
-        columns = {"prediction": names[p.argmax(axis=-1)], "probability": p.max(axis=-1)}
-        return columns | {f"p({name})": p[:, i] for i, name in enumerate(names)} if len(names) <= 20 else columns
+        columns = {"prediction": names[told.argmax(axis=-1)], "probability": told.max(axis=-1)}
+        return columns | {f"p({name})": told[:, i] for i, name in enumerate(names)} if len(names) <= 20 else columns
 
 
 def _quietly(function: Any, *args: Any) -> Any:
@@ -193,6 +210,8 @@ def _quietly(function: Any, *args: Any) -> Any:
 
 class Regression(Task):
     """Errors in the target's own units, and R²."""
+
+    means = "prediction"
 
     def measure(self, outputs: Array, targets: Array) -> Evaluation:
         from sklearn.metrics import mean_absolute_error, r2_score
@@ -208,15 +227,19 @@ class Regression(Task):
         }
         return Evaluation(metrics, {"targets": y, "predictions": guess})
 
-    def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
-        values = self.dataset.preprocessing.inverse_targets(outputs.astype(np.float64))
-        if values.shape[1] == 1:
-            return {"prediction": values[:, 0]}
-        return {f"prediction_{i}": values[:, i] for i in range(values.shape[1])}
+    def told(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
+        return self.dataset.preprocessing.inverse_targets(outputs)
+
+    def columns(self, told: Array) -> dict[str, Array]:
+        if told.shape[1] == 1:
+            return {"prediction": told[:, 0]}
+        return {f"prediction_{i}": told[:, i] for i in range(told.shape[1])}
 
 
 class Forecast(Task):
     """Errors of forecast windows, standardised as the papers report them and in the target's units, against the last value."""
+
+    means = "forecast"
 
     def measure(self, outputs: Array, targets: Array) -> Evaluation:
         error = outputs.astype(np.float64).reshape(targets.shape) - targets
@@ -241,10 +264,12 @@ class Forecast(Task):
         naive = {"naive_mae": float(np.concatenate(errors).mean())} if errors else {}
         return Evaluation(found.metrics | naive, found.arrays)
 
-    def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
-        shaped = outputs.astype(np.float64).reshape(len(outputs), -1, self.dataset.outputs)
-        values = self.dataset.preprocessing.inverse_targets(shaped)
-        return {f"step_{h + 1}": values[:, h, 0] for h in range(values.shape[1])}
+    def told(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
+        shaped = ops.reshape(outputs, (outputs.shape[0], -1, self.dataset.outputs))
+        return self.dataset.preprocessing.inverse_targets(shaped)
+
+    def columns(self, told: Array) -> dict[str, Array]:
+        return {f"step_{h + 1}": told[:, h, 0] for h in range(told.shape[1])}
 
 
 WRITTEN, TEMPERATURE = 200, 0.7  # how much is written after a prompt, and how far from the likeliest it strays
@@ -252,6 +277,8 @@ WRITTEN, TEMPERATURE = 200, 0.7  # how much is written after a prompt, and how f
 
 class Language(Task):
     """How well the next token is predicted, in nats, bits and perplexity, against the unigram entropy of the text."""
+
+    means = "scores"
 
     def measure(self, outputs: Array, targets: Array) -> Evaluation:
         raise TypeError("Language is measured batch by batch; see evaluate().")
@@ -279,11 +306,15 @@ class Language(Task):
             p = np.asarray(softmax(scores.astype(np.float64) / TEMPERATURE, axis=-1))
             drawn = (p.cumsum(axis=-1) < generator.uniform((len(p), 1), dtype="float64")).sum(axis=-1)
             tokens = np.concatenate([tokens, drawn[:, None]], axis=1)
-        return self.answer(tokens[:, -WRITTEN:], inputs)
+        return self.columns(tokens[:, -WRITTEN:])
 
-    def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
+    def told(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
+        return outputs
+
+    def columns(self, told: Array) -> dict[str, Array]:
+        """The text of tokens [n, length]."""
         characters = np.array(getattr(self.dataset.preprocessing, "vocabulary"))  # noqa: B009
-        return {"continuation": np.array(["".join(characters[row]) for row in outputs])}
+        return {"continuation": np.array(["".join(characters[row]) for row in told])}
 
 
 def language_metrics(loss: float, accuracy: float, counts: Array) -> dict[str, float]:
@@ -301,6 +332,8 @@ def language_metrics(loss: float, accuracy: float, counts: Array) -> dict[str, f
 class Reconstruction(Task):
     """How much of the inputs' variance comes back out."""
 
+    means = "error"
+
     def target(self, batch: tuple[Array, ...]) -> Array:
         return batch[0]
 
@@ -312,9 +345,13 @@ class Reconstruction(Task):
         metrics = {"mse": float(errors.mean()), "explained": float(1 - errors.mean() / max(spread, 1e-12))}
         return Evaluation(metrics, {"targets": x, "predictions": back, "errors": errors})
 
-    def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
-        n = len(outputs)
-        return {"error": ((outputs.reshape(n, -1) - inputs[0].reshape(n, -1)).astype(np.float64) ** 2).mean(axis=1)}
+    def told(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
+        """The mean squared error of each example."""
+        off = ops.flatten(outputs, 1) - ops.flatten(inputs[0], 1)
+        return ops.mean(off * off, axis=1)
+
+    def columns(self, told: Array) -> dict[str, Array]:
+        return {"error": told}
 
 
 class Anomaly(Reconstruction):
@@ -350,8 +387,12 @@ TASKS: dict[str, type[Task]] = {
 
 def task_for(recipe: Recipe, dataset: Dataset, precision: Precision = FLOAT32) -> Task:
     """The task that measures a data set: its own, or reconstruction where that is what the recipe does."""
-    name = dataset.task if dataset.task in recipe.tasks else recipe.tasks[0]
-    return TASKS[name](recipe, dataset, precision)
+    return TASKS[task_name(recipe, dataset)](recipe, dataset, precision)
 
 
-__all__ = ["TASKS", "Evaluation", "Task", "forward", "task_for"]
+def task_name(recipe: Recipe, dataset: Dataset) -> str:
+    """The name of that task."""
+    return dataset.task if dataset.task in recipe.tasks else recipe.tasks[0]
+
+
+__all__ = ["TASKS", "Evaluation", "Task", "forward", "task_for", "task_name"]

@@ -221,7 +221,7 @@ def train(
     told = transfer.begin(prepared)
     if progress:
         announce(prepared)
-        _tell(told)
+        tell(told)
     run = Run.create(room, out)
     run.write_json(
         "run.json", {"request": _plain_request(request), "command": request.command(), "recipe": plain(prepared.recipe)}
@@ -268,22 +268,37 @@ def restore(folder: str | Path) -> tuple[Prepared, Run]:
     run = Run.open(folder)
     request = request_of(run)
     backends.use(request.backend, request.device)
-    saved = run.read_json("dataset.json")
-    nothing = data.ArraySplit((np.zeros(0),))
-    try:
-        fields = {**saved, "classes": tuple(saved["classes"]), "input_shape": tuple(saved["input_shape"])}
-        preprocessing = data.preprocessing_from_json(run.read_json("preprocessing.json"))
-        dataset = Dataset(train=nothing, validation=nothing, test=nothing, preprocessing=preprocessing, notices=(), **fields)
-    except (KeyError, TypeError):
-        raise UserError(f"{run.folder / 'dataset.json'} is damaged: it does not describe the data; train again.") from None
+    dataset = described(run.folder / "dataset.json", run.read_json("dataset.json"), run.read_json("preprocessing.json"))
     room = find_room(request.room)
-    recipe = next(r for r in room.recipes if r.kind == dataset.kind and ({dataset.task, "reconstruction"} & set(r.tasks)))
+    recipe = recipe_of(room, dataset)
     recipe = override(recipe, request.settings, epochs=request.epochs, batch_size=request.batch_size, lr=request.lr)
     precision = PRECISIONS[request.precision]
     model = recipe.build(dataset, **recipe.options).astype(precision.master)
     prepared = Prepared(request, room, recipe, dataset, model, task_for(recipe, dataset, precision))
     load_best(prepared.model, run)
     return prepared, run
+
+
+def described(path: Path, saved: Any, preprocessing: Any) -> Dataset:
+    """The data set, without examples, that `path` describes: DESCRIBED and a preprocessing in plain values.
+
+    Raises UserError where they are damaged.
+    """
+    nothing = data.ArraySplit((np.zeros(0),))
+    try:
+        fields = {**saved, "classes": tuple(saved["classes"]), "input_shape": tuple(saved["input_shape"])}
+        found = data.preprocessing_from_json(preprocessing)
+        return Dataset(train=nothing, validation=nothing, test=nothing, preprocessing=found, notices=(), **fields)
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is damaged: it does not describe the data; train again.") from None
+
+
+def recipe_of(room: Room, dataset: Dataset) -> Recipe:
+    """The room's recipe for the kind and task of a data set. Raises UserError where it has none."""
+    for recipe in room.recipes:
+        if recipe.kind == dataset.kind and {dataset.task, "reconstruction"} & set(recipe.tasks):
+            return recipe
+    raise UserError(f"The room {room.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; train again.")
 
 
 def load_best(model: Module, run: Run) -> None:
@@ -309,19 +324,23 @@ def evaluate(
     prepared, _ = restore(folder)
     examples, notices = data.load_examples(settled(source), prepared.dataset.preprocessing)
     if progress:
-        _tell(notices)
+        tell(notices)
     return prepared.task.evaluate(prepared.model, examples)
 
 
 def predict(folder: str | Path, source: str | Path, *, progress: bool = False) -> dict[str, list[Any]]:
-    """The answers of a trained run for a file, as columns; the first names the rows.
+    """The answers of a trained run, or of the .onnx file it was exported to, for a file, as columns; the first names the rows.
 
     With `progress`, what was noticed in the file is told.
     """
+    if Path(folder).suffix == ".onnx" and not Path(folder).is_dir():
+        from nnatomy.experiments.shipping import predict_exported
+
+        return predict_exported(folder, source, progress=progress)
     prepared, _ = restore(folder)
     inputs = data.load_inputs(settled(source), prepared.dataset.preprocessing)
     if progress:
-        _tell(inputs.notices)
+        tell(inputs.notices)
     columns = prepared.task.predict(prepared.model, inputs.arrays)
     return {"row": list(inputs.rows)} | {name: values.tolist() for name, values in columns.items()}
 
@@ -408,10 +427,11 @@ def announce(prepared: Prepared) -> None:
     if inputs:
         shown = ", ".join(inputs[:24]) + (f" and {len(inputs) - 24} more" if len(inputs) > 24 else "")
         print(f"  inputs: {shown} (--types COLUMN=TYPE changes one)", file=sys.stderr)
-    _tell(dataset.notices)
+    tell(dataset.notices)
 
 
-def _tell(notices: Sequence[str]) -> None:
+def tell(notices: Sequence[str]) -> None:
+    """Shows what was noticed in data."""
     for notice in notices:
         print(f"  note: {notice}", file=sys.stderr)
 

@@ -2,6 +2,7 @@
 
 from nnatomy.interchange.files import read
 from nnatomy.interchange.names import Flattened
+from nnatomy.interchange.onnx import to_onnx
 from nnatomy.interchange.weights import Loaded, load
 
-__all__ = ["Flattened", "Loaded", "load", "read"]
+__all__ = ["Flattened", "Loaded", "load", "read", "to_onnx"]

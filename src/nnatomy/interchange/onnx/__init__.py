@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from nnatomy import backends
 from nnatomy.errors import UserError
 from nnatomy.interchange.onnx.batch import Program, flat, program
 from nnatomy.interchange.onnx.functions import FUNCTIONS
@@ -49,7 +50,8 @@ def to_onnx(
     training = model.training
     model.eval()
     try:
-        found = program(function or model, examples, axes or (0,) * len(examples), state)
+        with backends.backend("numpy"):
+            found = program(function or model, examples, axes or (0,) * len(examples), state)
     finally:
         model.train(training)
     given = list(inputs or _argument_names(function or model.forward, len(examples)))

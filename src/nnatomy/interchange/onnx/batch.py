@@ -248,7 +248,7 @@ def _constant(a: Array, b: Array, where: str) -> Array | Repeated:
         raise _otherwise(f"a constant of {where}", a.shape, b.shape)
     shape = tuple(map(_size, a.shape, b.shape))
     if a.shape == b.shape:
-        if a.dtype.kind == "U" or np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
+        if np.array_equal(a, b, equal_nan=a.dtype.kind == "f"):
             return a
         raise _otherwise(f"a constant of {where}", a.ravel()[:3], b.ravel()[:3])
     along = [i for i, size in enumerate(shape) if isinstance(size, Follows)]

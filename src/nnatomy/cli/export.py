@@ -1,0 +1,32 @@
+"""`nnatomy export`: a trained run as a file for use elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nnatomy.cli.shared import Json, print_json
+
+
+def export(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    to: Annotated[str, typer.Option(help="onnx or safetensors.")] = "onnx",
+    out: Annotated[
+        Path | None,
+        typer.Option(help="The model's file; RUN/onnx/model.onnx or RUN/safetensors/model.safetensors if not given."),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write a trained model as one file for use elsewhere, checked, with a model card beside it."""
+    from nnatomy.experiments.shipping import export as exported
+
+    found = exported(run, to, out)
+    if as_json:
+        print_json(found.to_json())
+        return
+    if to == "onnx":
+        print(f"ONNX Runtime agrees on batches of 1 and 7 ({found.checked_on}): largest difference {found.difference:.1e}.")
+    for path in found.files:
+        print(path)
