@@ -10,6 +10,7 @@ import typer
 
 from nnatomy.cli.compare import compare
 from nnatomy.cli.export import export
+from nnatomy.cli.serve import serve
 from nnatomy.cli.shared import Json, parse_factors, parse_names, parse_pairs, print_json, print_metrics, print_table
 from nnatomy.errors import UserError
 
@@ -290,4 +291,4 @@ def doctor(as_json: Json = False) -> int:
     return 0 if all(c.fine for c in checks if c.needed) else 1
 
 
-COMMANDS = (list_, info, train, evaluate, predict, compare, export, verify, draw, bench, doctor)
+COMMANDS = (list_, info, train, evaluate, predict, compare, export, serve, verify, draw, bench, doctor)

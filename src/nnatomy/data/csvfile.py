@@ -11,7 +11,7 @@ from pathlib import Path
 
 from nnatomy.errors import UserError
 
-__all__ = ["MISSING", "RawTable", "read_csv", "read_text"]
+__all__ = ["MISSING", "RawTable", "parse_csv", "read_csv", "read_text"]
 
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-nan", "#n/a", "<na>"})
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
@@ -51,15 +51,21 @@ def read_csv(path: Path) -> RawTable:
 
     Raises UserError where the file is empty, has no rows under its header, unequal rows or a repeated column name.
     """
-    text = read_text(path)
+    return parse_csv(read_text(path), path)
+
+
+def parse_csv(text: str, path: Path | str) -> RawTable:
+    """Return the table in the text of a CSV file; `path` is what it is called in errors, which are those of `read_csv`."""
     if not text.strip():
         raise UserError(f"{path} is empty; a table has a header line and rows.")
-    delimiter = _delimiter(text)
     try:
+        delimiter = _delimiter(text)
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error as error:
         raise UserError(f"{path} is not a readable CSV file ({error}).") from error
     lines = [(number, row) for number, row in enumerate(rows, 1) if row and (len(row) > 1 or row[0].strip())]
+    if not lines:
+        raise UserError(f"{path} has no column names; a table has a header line and rows.")
     header = _header([cell.strip() for cell in lines[0][1]], path)
     for number, row in lines[1:]:
         if len(row) != len(header):
@@ -78,7 +84,7 @@ def _cell(cell: str) -> str:
     return "" if cell.lower() in MISSING else cell
 
 
-def _header(names: Sequence[str], path: Path) -> list[str]:
+def _header(names: Sequence[str], path: Path | str) -> list[str]:
     header = [name or ("row" if place == 0 else f"column {place + 1}") for place, name in enumerate(names)]
     repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +18,9 @@ from nnatomy.data.folds import Fold
 from nnatomy.data.splits import split_rows
 from nnatomy.errors import UserError
 
-__all__ = ["ImagePreprocessing", "image_dataset", "load_image_folder", "read_image", "read_images", "resize_images"]
+__all__ = [
+    "ImagePreprocessing", "decode_image", "image_dataset", "load_image_folder", "read_image", "read_images", "resize_images",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
@@ -141,15 +145,29 @@ def read_image(path: Path, grey: bool) -> Array:
 
     Raises UserError where Pillow is absent or the file is no picture.
     """
+    return decode_image(path, grey, str(path))
+
+
+def decode_image(source: Path | BinaryIO, grey: bool, name: str, largest_side: int | None = None) -> Array:
+    """Return what `read_image` does, of a file or of bytes; `name` is what it is called in errors.
+
+    Raises UserError also where the picture's header says more than `largest_side` pixels, before anything is unpacked.
+    """
     try:
         from PIL import Image
     except ImportError as error:
         raise UserError("Reading pictures needs Pillow; install it with `pip install pillow`.") from error
     try:
-        with Image.open(path) as picture:
+        with Image.open(source) as picture:
+            side = max(picture.size)
+            if largest_side is not None and side > largest_side:
+                raise UserError(f"A picture's sides are at most {largest_side} pixels, {name} has {side}; make it smaller.")
             pixels = np.asarray(_opaque(picture).convert("L" if grey else "RGB"))
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise UserError(f"{path} is not a picture that can be read; remove it or save it again as PNG.") from error
+    except UserError:
+        raise
+    except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error,
+            zlib.error, Image.DecompressionBombError) as error:  # fmt: skip
+        raise UserError(f"{name} is not a picture that can be read; remove it or save it again as PNG.") from error
     return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 

@@ -1,0 +1,40 @@
+"""`nnatomy serve`: a trained run as an HTTP service."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from nnatomy.cli.shared import Json, print_json
+
+
+def serve(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    port: Annotated[int, typer.Option(help="Where it listens; 0 for any port that is free.")] = 8000,
+    host: Annotated[str, typer.Option(help="The address it listens on; only this machine reaches the default.")] = "127.0.0.1",
+    allow: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A further host name that callers may use.")] = None,
+    workers: Annotated[int, typer.Option(help="Processes that hold the model.")] = 1,
+    most_bytes: Annotated[int, typer.Option(help="Bytes of a request.")] = 8 * 2**20,
+    most_rows: Annotated[int, typer.Option(help="Rows of a request.")] = 4096,
+    most_seconds: Annotated[float, typer.Option(help="Seconds for an answer.")] = 30.0,
+    as_json: Json = False,
+) -> None:
+    """Answer for a trained run over HTTP.
+
+    POST /predict with JSON, CSV or a picture; GET /schema, /health and /metrics.
+    """
+    from nnatomy.serving import Limits
+    from nnatomy.serving import serve as answer
+
+    def tell(place: dict[str, Any]) -> None:
+        if as_json:
+            print_json(place)
+        else:
+            print(f"Answering for {place['run']} on {place['url']}: POST /predict, GET /schema, /health, /metrics. "
+                  "Ctrl-C stops it.")  # fmt: skip
+        sys.stdout.flush()
+
+    answer(run, host, port, workers=workers, allow=allow or (), limits=Limits(most_bytes, most_rows, most_seconds), tell=tell)

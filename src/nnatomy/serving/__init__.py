@@ -1,0 +1,5 @@
+"""A trained run as a small HTTP service. Requests are read here, answers are computed in processes of their own."""
+
+from nnatomy.serving.service import Limits, application, serve
+
+__all__ = ["Limits", "application", "serve"]

@@ -1,0 +1,213 @@
+"""Requests that wait at the same time are answered together, by worker processes that may die without a request being lost."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from nnatomy.errors import UserError
+from nnatomy.serving.frames import LENGTHS, Array, pack, unpack
+from nnatomy.serving.refusals import BROKEN, BUSY, UNFIT, Refusal
+
+Columns = dict[str, list[Any]]
+START_SECONDS = 120.0
+REST_SECONDS = 0.5  # before a worker that does not start is started again
+
+
+class Lost(Exception):
+    """A worker ended, or took too long and was ended, before it answered."""
+
+
+class Worker:
+    """A process that holds the model; started again when it has ended."""
+
+    def __init__(self, folder: str, seconds: float) -> None:
+        self.folder, self.seconds = folder, seconds
+        self.together = True
+        self.process: asyncio.subprocess.Process | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self.process is not None and self.process.returncode is None
+
+    async def start(self) -> None:
+        """Returns when the model is loaded. Raises UserError where the run cannot be used, Lost where the process ends."""
+        pipe = asyncio.subprocess.PIPE
+        words = (sys.executable, "-m", "nnatomy.serving.worker", self.folder)
+        self.process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, start_new_session=True)
+        said = await self._read(START_SECONDS)
+        if "refused" in said:
+            raise UserError(said["refused"])
+        self.together = bool(said["together"])
+
+    async def ask(self, arrays: Sequence[Array]) -> Columns:
+        """The columns that answer a batch of inputs."""
+        if self.process is None or self.process.stdin is None:
+            raise Lost
+        try:
+            self.process.stdin.write(pack({}, arrays))
+            await self.process.stdin.drain()
+        except (ConnectionError, RuntimeError):
+            raise Lost from None
+        said = await self._read(self.seconds)
+        if "refused" in said:
+            raise Refusal(UNFIT, said["refused"])
+        if "failed" in said:
+            print(f"nnatomy: a request failed: {said['failed']}", file=sys.stderr)
+            raise Refusal(BROKEN, "The model could not answer this request, an error of ours; the service's log names it.")
+        columns: Columns = said["columns"]
+        return columns
+
+    async def _read(self, seconds: float) -> dict[str, Any]:
+        out = self.process.stdout if self.process is not None else None
+        if out is None:
+            raise Lost
+        try:
+            async with asyncio.timeout(seconds):
+                first, second = LENGTHS.unpack(await out.readexactly(LENGTHS.size))
+                return unpack(await out.readexactly(first), await out.readexactly(second))[0]
+        except (asyncio.IncompleteReadError, TimeoutError, ConnectionError):
+            await self.stop()
+            raise Lost from None
+
+    async def stop(self) -> None:
+        """Ends the process, if it has not ended."""
+        if self.process is not None:
+            if self.process.returncode is None:
+                self.process.kill()
+            await self.process.wait()
+
+
+@dataclass(eq=False)
+class Job:
+    """A request's inputs, the answer that somebody waits for, and whether a worker was lost over it."""
+
+    arrays: tuple[Array, ...]
+    answer: asyncio.Future[Columns]
+    suspect: bool = False
+
+    @property
+    def rows(self) -> int:
+        return len(self.arrays[0])
+
+    @property
+    def kind(self) -> list[tuple[Any, ...]]:
+        """What must be equal for two jobs to be one batch."""
+        return [(a.shape[1:], a.dtype) for a in self.arrays]
+
+
+@dataclass
+class Batcher:
+    """Hands waiting requests to free workers, as many at once as fit `most_rows`; nobody waits for others to come.
+
+    A request over which a worker was lost is tried once more, alone: what kills workers takes no other request with it.
+    """
+
+    workers: Sequence[Worker]
+    most_rows: int
+    most_waiting: int
+    watch: Callable[[str, int], None] = lambda event, count: None
+    """Told of each "batch" with its requests, and of each worker that was "lost"."""
+    waiting: deque[Job] = field(default_factory=deque)
+    _came: asyncio.Event = field(default_factory=asyncio.Event)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+
+    async def start(self) -> None:
+        """Starts all workers. Raises UserError where the run cannot be used."""
+        try:
+            await asyncio.gather(*(worker.start() for worker in self.workers))
+        except Lost:
+            raise UserError("A worker ended before its model was loaded; the lines above say why.") from None
+        self._tasks = [asyncio.create_task(self._serve(worker)) for worker in self.workers]
+
+    async def stop(self) -> None:
+        """Ends all workers; whoever still waits is told."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for job in self.waiting:
+            _fail(job, Refusal(BUSY, "The service is stopping; ask again when it runs."))
+        self.waiting.clear()
+        await asyncio.gather(*(worker.stop() for worker in self.workers))
+
+    async def answer(self, arrays: tuple[Array, ...]) -> Columns:
+        """The answer to one request. Raises Refusal where too many wait, and where no worker could answer."""
+        if len(self.waiting) >= self.most_waiting:
+            raise Refusal(BUSY, f"At most {self.most_waiting} requests wait at once, and so many do; ask again in a moment.")
+        job = Job(arrays, asyncio.get_running_loop().create_future())
+        self.waiting.append(job)
+        self._came.set()
+        return await job.answer
+
+    async def _serve(self, worker: Worker) -> None:
+        while True:
+            jobs = await self._next(worker.together)
+            try:
+                arrays = [np.concatenate(parts) for parts in zip(*(job.arrays for job in jobs), strict=True)]
+                self.watch("batch", len(jobs))
+                columns = await worker.ask(arrays if len(jobs) > 1 else jobs[0].arrays)
+            except Refusal as refusal:
+                self._apart(jobs, refusal)
+            except asyncio.CancelledError:
+                for job in jobs:
+                    _fail(job, Refusal(BUSY, "The service is stopping; ask again when it runs."))
+                raise
+            except Lost:
+                self.watch("lost", 1)
+                self._apart(jobs, Refusal(BROKEN, "The model's process ended twice over this request; send another one."))
+                await self._again(worker)
+            else:
+                start = 0
+                for job in jobs:
+                    if not job.answer.done():
+                        job.answer.set_result({name: v[start : start + job.rows] for name, v in columns.items()})
+                    start += job.rows
+
+    def _apart(self, jobs: list[Job], refusal: Refusal) -> None:
+        """Has the jobs of a batch that went wrong tried again one by one; one that was alone is told why."""
+        for job in reversed(jobs):
+            if job.suspect or (len(jobs) == 1 and refusal.status == UNFIT):
+                _fail(job, refusal)
+            else:
+                job.suspect = True
+                self.waiting.appendleft(job)
+                self._came.set()
+
+    async def _again(self, worker: Worker) -> None:
+        while True:
+            try:
+                await worker.start()
+                return
+            except (Lost, OSError, UserError) as problem:
+                print(f"nnatomy: a worker could not start ({problem}); it is tried again.", file=sys.stderr)
+                await asyncio.sleep(REST_SECONDS)
+
+    async def _next(self, together: bool) -> list[Job]:
+        """The requests of the next batch: the one that has waited longest, and what fits to it."""
+        while True:
+            while self.waiting and self.waiting[0].answer.done():  # nobody waits for it any longer
+                self.waiting.popleft()
+            if self.waiting:
+                break
+            self._came.clear()
+            await self._came.wait()
+        first = self.waiting.popleft()
+        jobs, rows, kind = [first], first.rows, first.kind
+        while together and not first.suspect and self.waiting:
+            job = self.waiting[0]
+            if job.suspect or job.answer.done() or job.kind != kind or rows + job.rows > self.most_rows:
+                break
+            jobs.append(self.waiting.popleft())
+            rows += job.rows
+        return jobs
+
+
+def _fail(job: Job, refusal: Refusal) -> None:
+    if not job.answer.done():
+        job.answer.set_exception(refusal)

@@ -1,0 +1,308 @@
+"""The service: routes, limits, and who may ask. Reading is in reading.py, answering in batching.py."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from nnatomy import data
+from nnatomy.errors import UserError
+from nnatomy.experiments.discovery import Room
+from nnatomy.experiments.discovery import room as find_room
+from nnatomy.experiments.runs import Run
+from nnatomy.experiments.training import request_of
+from nnatomy.serving.batching import Batcher, Worker
+from nnatomy.serving.reading import Reader, reader_for
+from nnatomy.serving.refusals import BROKEN, BUSY, LATE, MALFORMED, TOO_LARGE, Refusal
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+THREAD = 64 * 1024  # bytes from which a body is read beside the other requests, not between them
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one request may take, and how many may wait."""
+
+    bytes: int = 8 * 2**20
+    rows: int = 4096
+    seconds: float = 30.0
+    waiting: int = 1024
+
+    def __post_init__(self) -> None:
+        for name, value in vars(self).items():
+            if not 0 < value < float("inf"):
+                raise UserError(f"The limit of {name} must be a positive number, received {value:g}; give another.")
+
+
+@dataclass(frozen=True)
+class Served:
+    """What is known of a run without its model."""
+
+    folder: Path
+    room: Room
+    task: str
+    classes: tuple[str, ...]
+    description: str
+    reader: Reader
+
+    @classmethod
+    def of(cls, folder: str | Path, limits: Limits) -> Served:
+        """Raises UserError where the folder is no finished run, or of a kind that is not served."""
+        run = Run.open(folder)
+        room = find_room(request_of(run).room)
+        saved = run.read_json("dataset.json")
+        if not (run.best.exists() or run.last.exists()):
+            remedy = f"continue it with nnatomy train --resume {run.folder}"
+            raise UserError(f"The run in {run.folder} has no weights yet; {remedy}.")
+        try:
+            shape, classes = tuple(saved["input_shape"]), tuple(saved["classes"])
+            task, description = str(saved["task"]), str(saved["description"])
+        except (KeyError, TypeError):
+            raise UserError(f"{run.folder / 'dataset.json'} is damaged: it does not describe the data; train again.") from None
+        reader = reader_for(data.preprocessing_from_json(run.read_json("preprocessing.json")), shape, limits.rows)
+        return cls(run.folder, room, task, classes, description, reader)
+
+    def schema(self, limits: Limits) -> dict[str, Any]:
+        """What GET /schema answers."""
+        return {
+            "room": self.room.name,
+            "title": self.room.front["title"],
+            "task": self.task,
+            "trained_on": self.description,
+            "accepts": list(self.reader.accepts),
+            **self.reader.describe(),
+            "classes": list(self.classes),
+            "limits": {"bytes": limits.bytes, "rows": limits.rows, "seconds": limits.seconds},
+        }
+
+
+class Meters:
+    """What GET /metrics shows, in Prometheus' text format."""
+
+    def __init__(self) -> None:
+        from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+        self.registry = registry = CollectorRegistry()
+        self.requests = Counter("nnatomy_requests", "Requests to /predict, by status.", ["status"], registry=registry)
+        self.rows = Counter("nnatomy_rows", "Rows that were answered.", registry=registry)
+        self.seconds = Histogram(
+            "nnatomy_request_seconds", "From a request's first byte to its answer.", registry=registry,
+            buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
+        )  # fmt: skip
+        self.together = Histogram(
+            "nnatomy_batch_requests", "Requests answered together.", registry=registry, buckets=(1, 2, 4, 8, 16, 32, 64, 128)
+        )
+        self.lost = Counter("nnatomy_workers_lost", "Workers that ended before they answered.", registry=registry)
+        self.waiting = Gauge("nnatomy_requests_waiting", "Requests that no worker has begun.", registry=registry)
+
+    def watch(self, event: str, count: int) -> None:
+        """Counts an event of the batcher."""
+        if event == "batch":
+            self.together.observe(count)
+        else:
+            self.lost.inc(count)
+
+
+class Guard:
+    """Lets only those in who name this service as it is reached: no page of another site, no name that was bent to here."""
+
+    def __init__(self, app: Any, names: Sequence[str]) -> None:
+        self.app, self.names = app, frozenset(name.lower() for name in names)
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http" and (problem := self._problem(scope["headers"])) is not None:
+            from starlette.responses import JSONResponse
+
+            await JSONResponse({"error": problem}, 403)(scope, receive, send)
+        else:
+            await self.app(scope, receive, send)
+
+    def _problem(self, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
+        for header, form in ((b"host", "//{}"), (b"origin", "{}")):
+            for value in [v.decode("latin-1") for name, v in headers if name == header]:
+                try:
+                    name = urlsplit(form.format(value)).hostname
+                except ValueError:
+                    name = None
+                if name is None or name.lower() not in self.names:
+                    title, known = header.decode().capitalize(), ", ".join(sorted(self.names))
+                    return f"{title} must name this service ({known}), received {value[:80]!r}; correct it."
+        return None
+
+
+def application(
+    folder: str | Path, limits: Limits | None = None, workers: int = 1, names: Sequence[str] = LOOPBACK
+) -> Any:
+    """The ASGI application that answers for a run; its workers run between its startup and its shutdown.
+
+    `names`: the host names by which it may be called. Raises UserError for a folder that is no run.
+    """
+    from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+    from starlette.applications import Starlette
+    from starlette.exceptions import HTTPException
+    from starlette.middleware import Middleware
+    from starlette.requests import ClientDisconnect, Request
+    from starlette.responses import JSONResponse, Response
+    from starlette.routing import Route
+
+    limits = limits or Limits()
+    served, meters = Served.of(folder, limits), Meters()
+    processes = [Worker(str(served.folder.resolve()), limits.seconds) for _ in range(workers)]
+    batcher = Batcher(processes, limits.rows, limits.waiting, meters.watch)
+    schema = served.schema(limits)
+
+    async def body_of(request: Request) -> bytes:
+        too_large = Refusal(TOO_LARGE, f"A body holds at most {limits.bytes} bytes, received more; send several requests.")
+        length = request.headers.get("content-length", "0")
+        if length.isdecimal() and int(length[:20]) > limits.bytes:
+            raise too_large
+        parts, size = [], 0
+        try:
+            async with asyncio.timeout(limits.seconds):
+                async for part in request.stream():
+                    size += len(part)
+                    if size > limits.bytes:
+                        raise too_large
+                    parts.append(part)
+        except TimeoutError:
+            raise Refusal(408, f"A body must arrive within {limits.seconds:g} s, this one did not; send it again.") from None
+        except ClientDisconnect:
+            raise Refusal(MALFORMED, "The request ended before its body did; send it again.") from None
+        return b"".join(parts)
+
+    async def answered(request: Request) -> dict[str, Any]:
+        body = await body_of(request)
+        kind = request.headers.get("content-type", "")
+        read: Callable[[str, bytes], Any] = served.reader.read
+        arrays, notices = await asyncio.to_thread(read, kind, body) if len(body) > THREAD else read(kind, body)
+        try:
+            async with asyncio.timeout(limits.seconds):
+                columns = await batcher.answer(arrays)
+        except TimeoutError:
+            late = f"An answer must be found within {limits.seconds:g} s, this one was not; send fewer rows."
+            raise Refusal(LATE, late) from None
+        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+        meters.rows.inc(len(rows))
+        return {"predictions": rows} | ({"notices": notices} if notices else {})
+
+    async def predict(request: Request) -> Response:
+        start = time.perf_counter()
+        headers = {}
+        try:
+            content, status = await answered(request), 200
+        except Refusal as refusal:
+            content, status = {"error": str(refusal)}, refusal.status
+            headers = {"Retry-After": "1"} if status == BUSY else {}
+        except Exception as problem:  # the caller learns that, the log what
+            print(f"nnatomy: a request failed: {type(problem).__name__}: {problem}", file=sys.stderr)
+            content, status = {"error": "The service could not answer, an error of ours; its log names it."}, BROKEN
+        meters.requests.labels(str(status)).inc()
+        meters.seconds.observe(time.perf_counter() - start)
+        return JSONResponse(content, status, headers)
+
+    async def health(request: Request) -> Response:
+        alive = sum(worker.alive for worker in processes)
+        state = {"status": "ok" if alive else "no worker runs", "workers": alive, "waiting": len(batcher.waiting)}
+        return JSONResponse(state, 200 if alive else BUSY)
+
+    async def show_schema(request: Request) -> Response:
+        return JSONResponse(schema)
+
+    async def metrics(request: Request) -> Response:
+        meters.waiting.set(len(batcher.waiting))
+        return Response(generate_latest(meters.registry), media_type=CONTENT_TYPE_LATEST)
+
+    async def explain(request: Request, problem: Exception) -> Response:
+        known = ", ".join(f"{next(iter(sorted((r.methods or set()) - {'HEAD'})))} {r.path}" for r in routes)
+        status = problem.status_code if isinstance(problem, HTTPException) else MALFORMED
+        received = f"{request.method} {request.url.path[:80]}"
+        return JSONResponse({"error": f"This service answers {known}, received {received}; ask for one of these."}, status)
+
+    @contextlib.asynccontextmanager
+    async def running(app: Starlette) -> AsyncIterator[None]:
+        await batcher.start()
+        try:
+            yield
+        finally:
+            await batcher.stop()
+
+    routes = [
+        Route("/predict", predict, methods=["POST"]),
+        Route("/schema", show_schema),
+        Route("/health", health),
+        Route("/metrics", metrics),
+    ]
+    guard = [Middleware(Guard, names=names)]
+    return Starlette(routes=routes, lifespan=running, middleware=guard, exception_handlers={HTTPException: explain})
+
+
+def serve(
+    folder: str | Path,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    *,
+    workers: int = 1,
+    allow: Sequence[str] = (),
+    limits: Limits | None = None,
+    tell: Callable[[dict[str, Any]], None] = lambda place: print(json.dumps(place)),
+) -> None:
+    """Answers for a run over HTTP until it is interrupted.
+
+    `host`: the address to listen on, the loopback one unless another is given; `port`: 0 for any that is free; `allow`: further
+    host names by which callers may name it; `tell` is called once it listens, with its "url".
+    Raises UserError where the web extra is not installed, the address cannot be had, or the folder is no run.
+    """
+    try:
+        import prometheus_client  # noqa: F401
+        import starlette  # noqa: F401
+        import uvicorn
+    except ImportError:
+        raise UserError('Serving needs the web extra, it is not installed; pip install "nnatomy[web]".') from None
+    if not 1 <= workers <= 64:
+        raise UserError(f"--workers must be from 1 to 64, received {workers}; one is enough for most models.")
+    if not 0 <= port <= 65535:
+        raise UserError(f"--port must be from 0 to 65535, received {port}; 8000 is usual.")
+    app = application(folder, limits, workers, (*LOOPBACK, host, *allow))
+    place = _listen(host, port)
+    address, number = place.getsockname()[:2]
+    url = f"http://{f'[{address}]' if ':' in address else address}:{number}"
+
+    class Server(uvicorn.Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                tell({"url": url, "run": str(folder)})
+
+    # A worker's death is no reason to end, and a run that cannot be used is told in one sentence: no log of uvicorn's.
+    server = Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=10))
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            server.run(sockets=[place])
+    finally:
+        place.close()
+    if not server.started:
+        raise UserError(f"The run in {folder} could not be loaded by a worker; nnatomy evaluate {folder} says why.")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at the address."""
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        place = socket.socket(family, kind, protocol)
+        place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        place.bind(address)
+        place.listen(1024)
+    except OSError as problem:
+        remedy = "choose another --port" if port else "choose another --host"
+        raise UserError(f"The service needs an address of its own, {host}:{port} cannot be had "
+                        f"({problem.strerror or problem}); {remedy}.") from None  # fmt: skip
+    return place

@@ -1,0 +1,55 @@
+"""What a worker process does: restores a run, then answers message after message until its input ends.
+
+    python -m nnatomy.serving.worker RUN
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from typing import Any, BinaryIO
+
+from nnatomy.errors import UserError
+from nnatomy.serving.frames import LENGTHS, pack, unpack
+
+
+def plain(column: Any) -> list[Any]:
+    """A column as JSON knows it: null stands for what is not finite."""
+    return [None if isinstance(v, float) and not math.isfinite(v) else v for v in column.tolist()]
+
+
+def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
+    """Tells that it is ready, then answers; the end of `source` ends it."""
+    from threadpoolctl import threadpool_limits
+
+    from nnatomy import experiments
+
+    def say(**values: Any) -> None:
+        target.write(pack(values))
+        target.flush()
+
+    try:
+        prepared, _ = experiments.restore(folder)
+    except UserError as problem:
+        say(refused=str(problem))
+        return
+    # What is drawn at random depends on the rows beside it: such requests are not put together.
+    say(ready=True, together=prepared.dataset.task != "language")
+    with threadpool_limits(1, user_api="blas"):
+        while head := source.read(LENGTHS.size):
+            first, second = LENGTHS.unpack(head)
+            _, arrays = unpack(source.read(first), source.read(second))
+            try:
+                columns = prepared.task.predict(prepared.model, arrays)
+                say(columns={name: plain(values) for name, values in columns.items()})
+            except UserError as problem:
+                say(refused=str(problem))
+            except Exception as problem:  # told to the service, which answers for it
+                say(failed=f"{type(problem).__name__}: {problem}")
+
+
+if __name__ == "__main__":
+    messages = os.fdopen(os.dup(1), "wb")  # whatever prints goes to the error output
+    os.dup2(2, 1)
+    main(sys.argv[1], sys.stdin.buffer, messages)
