@@ -112,7 +112,7 @@ def measure(requests: int, clients: int) -> list[str]:
     verdict = "within" if statistics.median(single) <= allowed else "above"
     return [
         TITLE, "",
-        "`nnatomy serve` on LeNet-5, pixels as JSON over an open connection, beside the bare eager forward pass of one picture:",
+        "`nnatomy serve` on LeNet-5, pixels as JSON over an open connection, beside the bare forward pass of one:",
         "",
         "| | median, ms | 99 %, ms |", "| --- | --- | --- |",
         f"| forward pass alone | {milliseconds(bare)} |",
