@@ -67,6 +67,16 @@ def test_a_season_shorter_than_the_horizon_repeats() -> None:
     assert _season(x, [0], 3, 7)[0, :, 0].tolist() == [7, 8, 9, 7, 8, 9, 7]
 
 
+def test_a_season_is_found_in_what_drifts() -> None:
+    from nnatomy.data.series import Series, forecast_dataset
+
+    rng = np.random.default_rng(0)
+    t = np.arange(1500)
+    values = np.cumsum(rng.normal(0, 0.2, 1500)) + np.sin(2 * np.pi * t / 24) + 0.1 * rng.normal(size=1500)
+    dataset = forecast_dataset(Series("s", "t", t.astype("datetime64[s]"), ("x",), values[:, None]), "x", 60, 24, Fold(2, 3))
+    assert BASELINES["forecast"]["seasonal naive"](dataset, 0).chosen == "a season of 24 rows"
+
+
 def test_a_straight_line_has_no_season(tmp_path: Path) -> None:
     from nnatomy.data.series import Series, forecast_dataset
 

@@ -257,8 +257,24 @@ def test_a_protocol_says_how_to_ask_for_it_again() -> None:
 @pytest.mark.slow
 def test_a_budget_is_kept(tmp_path: Path) -> None:
     begun = time.perf_counter()
-    found = experiments.compare("lenet5", data="digits", cv=2, seeds=1, budget="25s", epochs=60, jobs=1, out=tmp_path / "b")
+    found = experiments.compare("lenet5", data="digits", cv=2, seeds=1, budget="25s", epochs=200, jobs=1, out=tmp_path / "b")
     assert time.perf_counter() - begun < 40
+    timed = json.loads((found.folder / "timing" / "lenet5.json").read_text(encoding="utf-8"))
+    assert 0 < timed["judging"] < 2
+    assert 0 < timed["step"] < 0.5
     assert "lenet5 was cut short by the budget" in " ".join(found.notices)
-    assert 1 <= found.plan.rooms["lenet5"].epochs < 60
+    assert 1 <= found.plan.rooms["lenet5"].epochs < 200
     assert data.load("digits", fold=Fold(0, 2)).classes == tuple("0123456789")
+
+
+@pytest.mark.usefixtures("inline")
+def test_an_indicator_that_few_rows_show_does_not_hinder_the_costs(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    cells = [f"{v:.3f}" for v in rng.normal(size=2000)]
+    train = Fold(0, 2).rows(2000)[0]
+    cells[np.setdiff1d(train, Fold(0, 2, share=500 / len(train)).rows(2000)[0])[0]] = ""  # fewer rows have a feature less
+    lines = [f"{a},{b:.3f},{a or 0}" for a, b in zip(cells, rng.normal(size=2000), strict=True)]
+    path = tmp_path / "d.csv"
+    path.write_text("\n".join(["x,z,y", *lines]), encoding="utf-8")
+    found = experiments.compare("mlp", data=path, target="y", keep=("x",), cv=2, seeds=1, epochs=1, curve=False)
+    assert all(c.latency_many is not None for c in found.candidates)

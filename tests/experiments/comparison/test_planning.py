@@ -12,7 +12,7 @@ pytestmark = pytest.mark.any_kernels
 PROTOCOL = Protocol(("fast", "slow"), "digits", cv=3, seeds=2, budget=100.0)
 ROOMS = {"fast": Entry(10, 10), "slow": Entry(20, 20)}
 PLAN = Plan("image", "classification", "accuracy", ROOMS, {}, (0.1, 0.3), 1, "", "d", "")
-PACES = {"fast": Pace(0.001, 0.1, 0.5, 100), "slow": Pace(0.01, 0.1, 0.5, 200)}
+PACES = {"fast": Pace(0.001, 0.1, 0.5, 100, 0.1), "slow": Pace(0.01, 0.1, 0.5, 200, 0.1)}
 
 
 def taken(plan: Plan) -> float:

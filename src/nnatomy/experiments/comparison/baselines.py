@@ -162,15 +162,16 @@ def last_value(dataset: Dataset, code: int) -> Fitted:
 def seasonal(dataset: Dataset, code: int) -> Fitted:
     """The value one season ago.
 
-    The season is that peak of the training part's autocorrelation, within the window, which foretells training windows best.
+    The season is a lag at which the training part's changes from row to row repeat (a peak of their autocorrelation), within
+    the window: the one that foretells training windows best.
     """
     split = _series(dataset.train)
     columns = list(split.targets)
-    x = split.values[:, columns[0]].astype(np.float64)
+    x = np.diff(split.values[:, columns[0]].astype(np.float64))  # levels drift, and hide a season in what drifts
     x = x - x.mean()
     reach = min(split.past, len(x) // 2)
     correlation = np.array([np.mean(x[: len(x) - lag] * x[lag:]) for lag in range(reach + 2)])
-    peaks = [p for p in range(2, reach + 1) if correlation[p] > max(correlation[p - 1], correlation[p + 1], 0)]
+    peaks = [p for p in range(2, reach + 1) if correlation[p] > max(correlation[p - 1], correlation[p + 1], 1e-9)]
     if not peaks:
         raise UserError(f"No season was found within the window of {split.past} rows; a larger --window might show one.")
     some = np.unique(np.linspace(0, len(split) - 1, min(len(split), 2000)).astype(int))

@@ -116,7 +116,8 @@ def _carry_on(
     work = _Work(folder, plan, found, progress)
     try:
         with Workers(folder, jobs, plan.threads) as workers:
-            work.do(workers, jobs, baseline_units(protocol, plan, tuple(BASELINES[plan.task])))
+            baselines = tuple(BASELINES[plan.task])
+            work.do(workers, jobs, baseline_units(protocol, (1.0,), baselines))
             if protocol.budget is not None and not plan.settled:
                 told = len(plan.notices)
                 left = protocol.budget - (time.perf_counter() - begun) - AFTER
@@ -125,7 +126,8 @@ def _carry_on(
                 _write(folder / "plan.json", plan.to_json())
                 for notice in plan.notices[told:] if progress else ():
                     print(f"  note: {notice}", file=sys.stderr)
-            work.do(workers, jobs, room_units(protocol, plan), deadline)
+            units = [*room_units(protocol, plan), *baseline_units(protocol, plan.shares, baselines)]
+            work.do(workers, jobs, units, deadline)
         _remember(folder, time.perf_counter() - begun)
         costs = [Unit("cost", name) for name in (*plan.rooms, *BASELINES[plan.task]) if name not in work.failed]
         with Workers(folder, 1, jobs * plan.threads) as workers:  # alone, with all threads: as whoever predicts is
@@ -189,7 +191,7 @@ def _paces(workers: Workers, protocol: Protocol, plan: Plan) -> dict[str, Pace]:
     for unit, timed in workers.run([Unit("timing", name, protocol.cv - 1) for name in plan.rooms]):
         if "failed" not in timed:
             paces[unit.candidate] = Pace.of(timed, protocol, plan.ordered)
-    slow = max(paces.values(), key=lambda pace: pace.fit(1), default=Pace(0.0, 0.0, 0.0, 1.0))
+    slow = max(paces.values(), key=lambda pace: pace.fit(1), default=Pace(0.0, 0.0, 0.0, 1.0, 0.0))
     return {name: paces.get(name, slow) for name in plan.rooms}
 
 

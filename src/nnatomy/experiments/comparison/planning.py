@@ -26,12 +26,14 @@ class Pace:
     start: float
     steps: float
     """A pass through the training rows, averaged over the folds."""
+    test: float
 
     @classmethod
     def of(cls, timed: Mapping[str, Any], protocol: Protocol, ordered: bool) -> Pace:
         """From a "timing" unit of the last fold; in order of time the earlier folds have fewer rows."""
         part = (protocol.cv + 1) / (2 * protocol.cv) if ordered else 1.0
-        return cls(timed["step"], timed["validation"], timed["start"], timed["steps"] * part)
+        return cls(timed["step"], timed["judging"], timed["start"], timed["steps"] * part,
+                   timed["judging"] * timed["test"] / max(timed["validation"], 1))  # fmt: skip
 
     def epoch(self, share: float = 1.0) -> float:
         """Seconds of one epoch with its validation."""
@@ -39,7 +41,7 @@ class Pace:
 
     def fit(self, epochs: float, share: float = 1.0) -> float:
         """Seconds of one fit, its test included."""
-        return self.start + epochs * self.epoch(share) + self.validation
+        return self.start + epochs * self.epoch(share) + self.test
 
 
 def fitted_into(plan: Plan, protocol: Protocol, paces: Mapping[str, Pace], seconds: float, jobs: int) -> Plan:
@@ -80,7 +82,7 @@ def _level(wants: list[float], available: float) -> float:
 
 def _cut(entry: Entry, pace: Pace, seconds: float) -> Entry:
     """As many epochs as fit into the seconds of one fit; where not even one does, one over a share of the rows."""
-    left = seconds - pace.start - pace.validation
+    left = seconds - pace.start - pace.test
     epochs = min(entry.whole, int(left / pace.epoch()))
     if epochs >= 1:
         return replace(entry, epochs=epochs)

@@ -268,9 +268,8 @@ def _some(n: int) -> Any:
     return np.unique(np.linspace(0, n - 1, min(n, 500)).astype(int))
 
 
-def baseline_units(protocol: Protocol, plan: Plan, names: tuple[str, ...]) -> list[Unit]:
+def baseline_units(protocol: Protocol, shares: tuple[float, ...], names: tuple[str, ...]) -> list[Unit]:
     """Baselines are fitted once a fold: they have no seeds."""
-    shares = (1.0, *reversed(plan.shares))
     return [Unit("baseline", name, fold, 0, share) for share in shares for fold in range(protocol.cv) for name in names]
 
 
