@@ -301,6 +301,35 @@ def test_models_without_their_description_or_with_a_wrong_one_are_refused(traine
         experiments.predict(tmp_path / "no.onnx", source)
 
 
+@pytest.mark.slow
+def test_card_tells_the_spread_that_a_comparison_measured(tmp_path: Path) -> None:
+    run, folder = tmp_path / "run", tmp_path / "comparison"
+    experiments.train("perceptron", "wine", out=run, report=False, epochs=1)
+    asked = {"cv": 2, "seeds": 2, "epochs": 1, "curve": False}
+    found = experiments.compare("perceptron", data="wine", out=folder, report=False, jobs=1, **asked)
+    export(run, out=tmp_path / "a" / "model.onnx", comparison=folder)
+    card = (tmp_path / "a" / "MODEL.md").read_text()
+    room = next(c for c in found.candidates if c.is_room)
+    assert f"accuracy {room.mean:.4g} ± {room.spread:.2g}" in card
+    assert "each of 2 folds of the same data (seeds: 2)" in card
+    assert found.best_baseline is not None
+    assert f"{found.best_baseline.name}, reached {found.best_baseline.mean:.4g}" in card
+    assert "not on record" not in card
+    other = tmp_path / "other"
+    experiments.train("perceptron", "iris", out=other, report=False, epochs=1)
+    with pytest.raises(UserError, match=r"own data, iris; .* is a comparison on wine"):
+        export(other, comparison=folder)
+    with pytest.raises(UserError, match="names the folder of a finished comparison"):
+        export(run, comparison=run)
+    saved = json.loads((folder / "result.json").read_text())
+    saved["candidates"] = [c for c in saved["candidates"] if c["name"] != "perceptron"]
+    (folder / "result.json").write_text(json.dumps(saved))
+    with pytest.raises(UserError, match="not of perceptron"):
+        export(run, comparison=folder)
+    assert not (run / "onnx").exists()
+    assert not (other / "onnx").exists()
+
+
 def test_what_the_run_cannot_be_exported_for_is_said(trained: Any, tmp_path: Path, monkeypatch: Any) -> None:
     run, _ = trained("text")
     with pytest.raises(UserError, match="did you mean 'onnx'"):

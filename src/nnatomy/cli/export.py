@@ -17,12 +17,15 @@ def export(
         Path | None,
         typer.Option(help="The model's file; RUN/onnx/model.onnx or RUN/safetensors/model.safetensors if not given."),
     ] = None,
+    comparison: Annotated[
+        Path | None, typer.Option(help="A finished comparison with this room on the same data: the card tells its spread.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a trained model as one file for use elsewhere, checked, with a model card beside it."""
     from nnatomy.experiments.shipping import export as exported
 
-    found = exported(run, to, out)
+    found = exported(run, to, out, comparison)
     if as_json:
         print_json(found.to_json())
         return

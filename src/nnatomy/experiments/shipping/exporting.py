@@ -18,6 +18,7 @@ from nnatomy.experiments.runs import packed, write_atomically
 from nnatomy.experiments.shipping.card import model_card
 from nnatomy.experiments.shipping.examples import Arrays, awkward, examples
 from nnatomy.experiments.shipping.preparing import OUTPUTS, encode, inputs_of
+from nnatomy.experiments.shipping.spread import spread
 from nnatomy.experiments.tasks import forward, task_name
 from nnatomy.experiments.training import DESCRIBED, Prepared, restore
 from nnatomy.interchange.onnx import TOLERANCE, check, to_onnx
@@ -51,12 +52,15 @@ class Exported:
         }  # fmt: skip
 
 
-def export(run: str | Path, to: str = "onnx", out: str | Path | None = None) -> Exported:
+def export(
+    run: str | Path, to: str = "onnx", out: str | Path | None = None, comparison: str | Path | None = None
+) -> Exported:
     """Writes the trained model of a run, with the weights of its best epoch, for use elsewhere.
 
     "onnx": model.onnx, which takes what users have (pixels, cells of a table, rows of a series) and gives what they want;
     model.json, which describes it and holds what ONNX cannot say; and MODEL.md. "safetensors": model.safetensors, the weights
     by name with the description as metadata; and MODEL.md. `out`: the model's file, <run>/<format>/model.<format> if None.
+    `comparison`: the folder of a finished one with this room on the same data, whose spread of the scores the card then tells.
     Raises UserError where a file exists, or where the exported model does not answer as the run's own does.
     """
     if to not in FORMATS:
@@ -71,6 +75,7 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None) -> 
     for file in files:
         if file.exists():
             raise UserError(f"Nothing is overwritten, {file} exists; choose another --out, in a folder of its own.")
+    known = "" if comparison is None else spread(comparison, prepared)
     description = describe(prepared)
     state = prepared.model.state_dict()
     with backends.backend("numpy"):
@@ -82,7 +87,8 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None) -> 
         else:
             contents, difference, checked_on = (_as_safetensors(prepared, description),), 0.0, "every weight"
     exported = Exported(path, files, difference, checked_on)
-    for file, content in zip(files, (*contents, model_card(prepared, opened, exported, description)), strict=True):
+    card_text = model_card(prepared, opened, exported, description, known)
+    for file, content in zip(files, (*contents, card_text), strict=True):
         write_atomically(file, content)
     return exported
 
