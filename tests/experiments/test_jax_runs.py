@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from sklearn.base import clone
 
 from nnatomy import backends
+from nnatomy.cli import main
 from nnatomy.errors import UserError
-from nnatomy.experiments import resume, train
+from nnatomy.experiments import evaluate, predict, resume, train
+from nnatomy.experiments.estimators import NeuralClassifier
 from nnatomy.experiments.loop import Callback, Loop
 from nnatomy.experiments.runs import load_arrays
 
@@ -123,3 +129,75 @@ def test_a_budget_ends_a_run_in_time(tmp_path: Path) -> None:
     result = train("mlp", out=tmp_path / "run", backend="jax", budget=3.0, epochs=10**6, report=False)
     assert "budget" in result.stopped
     assert result.seconds < 6
+
+
+def test_a_run_is_measured_and_answers_on_either_backend(tmp_path: Path) -> None:
+    """In half precision it was trained around float32 weights, which every backend reads."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(150, 2))
+    data = tmp_path / "points.csv"
+    rows = [f"{a:.3f},{b:.3f},{'in' if a * b > 0 else 'out'}" for a, b in x]
+    data.write_text("\n".join(["a,b,side", *rows]) + "\n")
+    options: dict[str, Any] = {"target": "side", "epochs": 2, "report": False, "backend": "jax", "precision": "bfloat16"}
+    result = train("mlp", data, out=tmp_path / "run", **options)
+    there, here = (evaluate(tmp_path / "run", backend=backend).metrics for backend in (None, "numpy"))
+    assert there == result.metrics
+    assert here == pytest.approx(there, rel=1e-5)
+    said, also = (predict(tmp_path / "run", data, backend=backend) for backend in (None, "numpy"))
+    assert said["prediction"] == also["prediction"]
+    np.testing.assert_allclose(said["probability"], also["probability"], rtol=1e-5)
+    written = json.loads((tmp_path / "run" / "environment.json").read_text())
+    assert written["device"].startswith("cpu:0")
+    assert written["packages"]["jax"]
+    assert json.loads((tmp_path / "run" / "run.json").read_text())["request"]["precision"] == "bfloat16"
+
+
+def test_estimators_learn_on_jax_and_answer_on_numpy() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(130, 3))
+    y = np.where(x[:, 0] > 0, "right", "left")
+    options: dict[str, Any] = {"epochs": 25, "random_state": 0, "settings": {"dropout": 0}}
+    here, there = (NeuralClassifier("mlp", backend=backend, **options).fit(x, y) for backend in (None, "jax"))
+    assert backends.current() == "numpy"
+    assert all(isinstance(p.data, np.ndarray) for p in there.model_.parameters())
+    np.testing.assert_allclose(there.predict_proba(x), here.predict_proba(x), atol=1e-3)
+    assert there.score(x, y) > 0.9
+    assert clone(there).get_params()["backend"] == "jax"
+
+
+@pytest.mark.slow
+def test_verify_holds_the_twins_against_jax(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    pytest.importorskip("keras")
+    assert main(["verify", "perceptron", "--backend", "jax", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["passed"]
+    assert main(["verify", "perceptron", "--backend", "jax", "--write"]) == 2
+
+
+@pytest.mark.slow
+def test_the_second_process_starts_from_the_cache(tmp_path: Path) -> None:
+    """As two processes of a user would, and where the cache cannot be kept a run goes on without."""
+    code = """if True:
+        import jax, sys
+        hits = []
+        jax.monitoring.register_event_listener(lambda name, **_: hits.append(name) if "cache_hits" in name else None)
+        import nnatomy.experiments as e
+        e.train("mlp", out=sys.argv[1], backend="jax", epochs=1, limit=100, report=False)
+        print(len(hits))
+    """
+    found = []
+    for number, cache in enumerate(("cache", "cache", "open")):
+        (tmp_path / cache).mkdir(exist_ok=True)
+        if cache == "open":
+            (tmp_path / cache / "xla").mkdir(mode=0o777)
+            (tmp_path / cache / "xla").chmod(0o777)
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(tmp_path / f"run{number}")], capture_output=True, text=True, check=True,
+            env={**os.environ, "NNATOMY_CACHE": str(tmp_path / cache)},
+        )  # fmt: skip
+        found.append(int(done.stdout))
+    assert found[0] == 0
+    assert found[1] > 0
+    assert found[2] == 0
+    assert list((tmp_path / "cache" / "xla").iterdir())
+    assert not list((tmp_path / "open" / "xla").iterdir())

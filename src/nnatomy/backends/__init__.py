@@ -62,10 +62,11 @@ def activate(module: ModuleType | SimpleNamespace) -> None:
     B.__dict__.update(functions)
 
 
-def use(name: str, device: str | None = None) -> None:
+def use(name: str, device: str | None = None, matmul: str = "highest") -> None:
     """Chooses the backend for all that follows: `nn.use("jax")`, `nn.use("jax", device="gpu:1")`.
 
     `device` is "cpu", or on the jax backend "cpu", "gpu" or "tpu" with a number after a colon; the backend's choice if None.
+    `matmul` is what JAX calls the precision of float32 products: "highest" is float32 itself, "tensorfloat32" rounds factors.
     Values that exist stay where they are; `Module.to_backend()` moves a model. Raises UserError for a backend or a device that
     is not there.
     """
@@ -74,7 +75,7 @@ def use(name: str, device: str | None = None) -> None:
     kernels()
     if name == "jax":
         devices = _jax_devices()
-        devices.select(device)
+        devices.select(device, matmul)
     elif device not in (None, "cpu"):
         raise UserError(f'The numpy backend computes on the CPU. Received device {device!r}; give backend "jax" for another.')
     activate(importlib.import_module(MODULES[name]))
@@ -83,6 +84,11 @@ def use(name: str, device: str | None = None) -> None:
 def current() -> str:
     """The active backend's name."""
     return str(B.name)
+
+
+def device() -> str:
+    """Where the active backend computes, in words."""
+    return str(_jax_devices().described()) if current() == "jax" else "cpu"
 
 
 def compiles_by_shape() -> bool:

@@ -7,19 +7,21 @@ from typing import Any
 
 import jax
 
+from nnatomy.backends import jax_cache
 from nnatomy.errors import UserError
 
 _SETTINGS = ("jax_enable_x64", "jax_default_device", "jax_default_matmul_precision")
 
 
-def select(device: str | None) -> None:
-    """64-bit types, products in full precision, and `device` ("cpu", "gpu:1", ...) for all that follows; JAX's choice if None.
+def select(device: str | None, matmul: str) -> None:
+    """64-bit types, products in precision `matmul`, and `device` ("cpu", "gpu:1", ...; JAX's choice if None) from now on.
 
     Raises UserError for a device that is not here. Without a name nothing is started yet.
     """
+    jax_cache.keep()
     chosen = None if device is None else find(device)
     jax.config.update("jax_enable_x64", True)  # float64 and int64 exist; float32 stays what Tensors are made of by default
-    jax.config.update("jax_default_matmul_precision", "highest")  # float32 products are float32's, not TF32's
+    jax.config.update("jax_default_matmul_precision", matmul)
     jax.config.update("jax_default_device", chosen)
 
 
@@ -48,6 +50,12 @@ def names() -> list[str]:
     """The devices of this process, by name."""
     platforms = dict.fromkeys([jax.default_backend(), "cpu"])
     return [f"{platform}:{i}" for platform in platforms for i in range(len(_local(platform)))]
+
+
+def described() -> str:
+    """The device that computations run on, in words: its name, and what it is."""
+    device = jax.config.jax_default_device or jax.local_devices()[0]
+    return f"{device.platform}:{device.id} ({device.device_kind})"
 
 
 def platform() -> str:

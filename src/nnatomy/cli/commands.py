@@ -11,7 +11,17 @@ import typer
 from nnatomy.cli.compare import compare
 from nnatomy.cli.export import export
 from nnatomy.cli.serve import serve
-from nnatomy.cli.shared import Json, parse_factors, parse_names, parse_pairs, print_json, print_metrics, print_table
+from nnatomy.cli.shared import (
+    Backend,
+    Device,
+    Json,
+    parse_factors,
+    parse_names,
+    parse_pairs,
+    print_json,
+    print_metrics,
+    print_table,
+)
 from nnatomy.errors import UserError
 
 
@@ -65,7 +75,7 @@ def train(
     seed: Annotated[int, typer.Option(help="Decides initial weights, splits and order.")] = 0,
     budget: Annotated[str | None, typer.Option(help="Fit the work into a time: 90s, 5m, 1h.")] = None,
     backend: Annotated[str, typer.Option(help="What computes: numpy, or jax (compiled; accelerators).")] = "numpy",
-    device: Annotated[str | None, typer.Option(help="Where jax computes: cpu, gpu, tpu, gpu:1 ...")] = None,
+    device: Device = None,
     precision: Annotated[
         str, typer.Option(help="float32, float64, or on accelerators tf32, bfloat16, float16 around float32 weights.")
     ] = "float32",
@@ -147,6 +157,8 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option(help="Which part of the run's own data: train, validation or test (if not given).")
     ] = None,
+    backend: Backend = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Measure a trained run on held-out data."""
@@ -156,7 +168,7 @@ def evaluate(
     if data is not None and split is not None:
         raise UserError(f"--split names a part of the run's own data, received it with --data {data}; leave one of them out.")
     split = split or "test"
-    found = experiments.evaluate(run, data, split, progress=True)
+    found = experiments.evaluate(run, data, split, backend=backend, device=device, progress=True)
     if as_json:
         where = {"run": str(run), "data": data, "split": split if data is None else None}
         print_json({**where, "metrics": finite(found.metrics)})
@@ -170,6 +182,8 @@ def predict(
     ],
     data: Annotated[str, typer.Option(help="A file of the kind the run was trained on; targets are not needed.")],
     out: Annotated[Path | None, typer.Option(help="Write the predictions to this CSV file.")] = None,
+    backend: Backend = None,
+    device: Device = None,
     as_json: Json = False,
 ) -> None:
     """Answer for new data with a trained run, or with the file it was exported to."""
@@ -181,7 +195,7 @@ def predict(
 
     if out is not None and out.exists():
         raise UserError(f"--out must name a new file, {out} exists; choose another name or remove it.")
-    columns = experiments.predict(run, data, progress=True)
+    columns = experiments.predict(run, data, backend=backend, device=device, progress=True)
     rows = list(zip(*columns.values(), strict=True))
     if as_json:
         print_json({"run": str(run), "predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
@@ -199,17 +213,24 @@ def predict(
 def verify(
     names: Annotated[list[str] | None, typer.Argument(metavar="[ROOM]...", help="Rooms; all if none is named.")] = None,
     write: Annotated[bool, typer.Option("--write", help="Fill the tables of the rooms' pages.")] = False,
+    backend: Annotated[str, typer.Option(help="What computes our side: numpy or jax.")] = "numpy",
+    device: Device = None,
     as_json: Json = False,
 ) -> int:
     """Hold rooms against their PyTorch and Keras twins.
 
     Compares outputs, gradients and the weights after three steps, in double and in single precision.
     """
+    from nnatomy import backends
     from nnatomy.experiments.discovery import room, rooms
     from nnatomy.experiments.verification import show, verify_rooms
 
+    if write and backend != "numpy":
+        raise UserError(f"The tables of pages hold the numpy backend's figures, received --write with --backend {backend}; "
+                        "leave one of them out.")  # fmt: skip
     found = [room(name) for name in names] if names else list(rooms().values())
-    results = verify_rooms(found, write=write, tell=not as_json)
+    with backends.backend(backend, device):
+        results = verify_rooms(found, write=write, tell=not as_json)
     if as_json:
         print_json({"rooms": {r.room: r.to_json() for r in results}, "passed": all(r.passed for r in results)})
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, Self
 
 import numpy as np
@@ -12,7 +13,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from nnatomy import random
+from nnatomy import backends, random
 from nnatomy.data.dataset import ArraySplit, Dataset, Preprocessing
 from nnatomy.errors import UserError
 from nnatomy.experiments.discovery import room as find_room
@@ -43,13 +44,17 @@ class _AsGiven(Preprocessing):
 
 
 class _Neural(BaseEstimator):  # type: ignore[misc]
-    """What both estimators share: a room's recipe, fitted on arrays."""
+    """What both estimators share: a room's recipe, fitted on arrays.
+
+    `backend`, `device`: where it learns, if not on the active backend, which answers.
+    """
 
     _task: str
 
     def __init__(
         self, room: str = "mlp", *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None,
         settings: Mapping[str, Any] | None = None, input_shape: tuple[int, ...] | None = None, random_state: Any = None,
+        backend: str | None = None, device: str | None = None,
     ) -> None:  # fmt: skip
         self.room = room
         self.epochs = epochs
@@ -58,6 +63,8 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
         self.settings = settings
         self.input_shape = input_shape
         self.random_state = random_state
+        self.backend = backend
+        self.device = device
 
     def _recipe(self) -> Recipe:
         kind = "table" if self.input_shape is None else "image"
@@ -92,18 +99,22 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
             classes, _AsGiven(), (), inputs.shape[1:], f"{len(x)} rows", outputs,
         )  # fmt: skip
         seed = int(check_random_state(self.random_state).randint(2**31))
+        here = self.backend is None and self.device is None
         before = random.default.state_dict()
-        random.seed(seed)
         try:
-            self.model_: Module = recipe.build(dataset, **recipe.options)
-            self._task_: Task = task_for(recipe, dataset)
-            step = Step(self.model_, recipe.optimizer(self.model_.named_parameters()), recipe.loss, recipe.clip, recipe.average)
-            batch = min(recipe.batch_size, len(x))
-            loop = Loop(recipe, dataset, self._task_, step, recipe.epochs, batch, seed)
-            if recipe.schedule is not None:
-                loop.schedule = recipe.schedule(recipe.epochs * loop.steps_per_epoch)
-            state = loop.fit(step.state())
-            self.model_.load_state_dict(step.evaluated(state))
+            with nullcontext() if here else backends.backend(self.backend or backends.current(), self.device):
+                random.seed(seed)
+                self.model_: Module = recipe.build(dataset, **recipe.options)
+                self._task_: Task = task_for(recipe, dataset)
+                rule = recipe.optimizer(self.model_.named_parameters())
+                step = Step(self.model_, rule, recipe.loss, recipe.clip, recipe.average)
+                batch = min(recipe.batch_size, len(x))
+                loop = Loop(recipe, dataset, self._task_, step, recipe.epochs, batch, seed)
+                if recipe.schedule is not None:
+                    loop.schedule = recipe.schedule(recipe.epochs * loop.steps_per_epoch)
+                state = loop.fit(step.state())
+                self.model_.load_state_dict(step.evaluated(state))
+            self.model_.to_backend()
             self.model_.eval().astype("float64")  # so that a row's answer does not depend on the rows around it
         finally:
             random.default.load_state_dict(before)

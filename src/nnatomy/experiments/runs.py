@@ -236,13 +236,14 @@ def environment() -> dict[str, Any]:
         except PackageNotFoundError:
             return None
 
-    packages = ("numpy", "scipy", "scikit-learn", "numba", "safetensors")
+    packages = ("numpy", "scipy", "scikit-learn", "numba", "safetensors", *(("jax", "jaxlib") * (backends.current() == "jax")))
     return {
         "nnatomy": __version__,
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "processors": os.cpu_count(),
         "backend": backends.current(),
+        "device": backends.device(),
         "blas": _blas(),
         "packages": {name: installed(name) for name in packages},
     }

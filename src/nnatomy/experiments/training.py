@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -136,13 +136,13 @@ class Result:
 
 def prepare(request: Request) -> Prepared:
     """Loads the data, chooses the recipe that fits it and builds the model. Raises UserError for all that does not fit."""
-    backends.use(request.backend, request.device)
+    precision = precision_named(request.precision, request.backend)
+    backends.use(request.backend, request.device, precision.matmul)
     room = find_room(request.room)
     if request.budget is not None and not 0 < request.budget < float("inf"):
         raise UserError(f"--budget must be a positive time, received {request.budget:g} s; give one such as 2m.")
     if request.seed < 0:
         raise UserError(f"--seed must be 0 or more, received {request.seed}; give another number.")
-    precision = precision_named(request.precision, request.backend)
     recipe, dataset = _choose(room, request)
     recipe = override(recipe, request.settings, epochs=request.epochs, batch_size=request.batch_size, lr=request.lr)
     if not 1 <= request.accumulate <= recipe.batch_size:
@@ -260,13 +260,14 @@ def request_of(run: Run) -> Request:
         raise UserError(f"{run.folder / 'run.json'} is damaged: it does not say what was asked for; train again.") from None
 
 
-def restore(folder: str | Path) -> tuple[Prepared, Run]:
+def restore(folder: str | Path, *, backend: str | None = None, device: str | None = None) -> tuple[Prepared, Run]:
     """The trained model of a run, with the weights of its best epoch; needs nothing but the folder.
 
+    `backend`, `device`: where it lies, if not where the run was trained.
     Its data set has the preprocessing and the sizes of the one it was trained on, and no examples.
     """
     run = Run.open(folder)
-    request = request_of(run)
+    request = _elsewhere(request_of(run), backend, device)
     backends.use(request.backend, request.device)
     dataset = described(run.folder / "dataset.json", run.read_json("dataset.json"), run.read_json("preprocessing.json"))
     room = find_room(request.room)
@@ -301,6 +302,15 @@ def recipe_of(room: Room, dataset: Dataset) -> Recipe:
     raise UserError(f"The room {room.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; train again.")
 
 
+def _elsewhere(request: Request, backend: str | None, device: str | None) -> Request:
+    """The same request on another backend or device, in the precision of its weights: those of any run are read anywhere."""
+    if backend is None and device is None:
+        return request
+    return replace(
+        request, backend=backend or request.backend, device=device, precision=PRECISIONS[request.precision].master
+    )
+
+
 def load_best(model: Module, run: Run) -> None:
     """Gives a model the weights of the run's best epoch, or the last ones where no epoch has ended yet."""
     model.load_state_dict(run.weights())
@@ -308,36 +318,41 @@ def load_best(model: Module, run: Run) -> None:
 
 
 def evaluate(
-    folder: str | Path, source: str | Path | None = None, split: str = "test", *, progress: bool = False
-) -> Evaluation:
+    folder: str | Path, source: str | Path | None = None, split: str = "test", *,
+    backend: str | None = None, device: str | None = None, progress: bool = False,
+) -> Evaluation:  # fmt: skip
     """Metrics of a trained run on one split of its own data, or on another file that holds targets.
 
-    With `progress`, what was noticed in that file is told.
+    `backend`, `device`: where they are measured, if not where the run was trained. With `progress`, what was noticed in that
+    file is told.
     """
     if source is None:
         run = Run.open(folder)
-        prepared = prepare(request_of(run))
+        prepared = prepare(_elsewhere(request_of(run), backend, device))
         load_best(prepared.model, run)
         if split not in ("train", "validation", "test"):
             raise UserError(f"--split must be train, validation or test, received {split!r}; give one of these.")
         return prepared.task.evaluate(prepared.model, getattr(prepared.dataset, split))
-    prepared, _ = restore(folder)
+    prepared, _ = restore(folder, backend=backend, device=device)
     examples, notices = data.load_examples(settled(source), prepared.dataset.preprocessing)
     if progress:
         tell(notices)
     return prepared.task.evaluate(prepared.model, examples)
 
 
-def predict(folder: str | Path, source: str | Path, *, progress: bool = False) -> dict[str, list[Any]]:
+def predict(
+    folder: str | Path, source: str | Path, *, backend: str | None = None, device: str | None = None, progress: bool = False
+) -> dict[str, list[Any]]:
     """The answers of a trained run, or of the .onnx file it was exported to, for a file, as columns; the first names the rows.
 
-    With `progress`, what was noticed in the file is told.
+    `backend`, `device`: where they are computed, if not where the run was trained. With `progress`, what was noticed in the
+    file is told.
     """
     if Path(folder).suffix == ".onnx" and not Path(folder).is_dir():
         from nnatomy.experiments.shipping import predict_exported
 
         return predict_exported(folder, source, progress=progress)
-    prepared, _ = restore(folder)
+    prepared, _ = restore(folder, backend=backend, device=device)
     inputs = data.load_inputs(settled(source), prepared.dataset.preprocessing)
     if progress:
         tell(inputs.notices)

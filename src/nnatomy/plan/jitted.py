@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import traceback
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import numpy as np
 from jax import lax, tree_util
 from jax.sharding import NamedSharding, PartitionSpec
 
-from nnatomy.backends import jax_devices
+from nnatomy.backends import jax_cache, jax_devices
 from nnatomy.plan.trace import Unplannable
 
 Tree = Any
@@ -49,15 +50,16 @@ class Jitted:
         program = self._programs.get(key)
         traces = len(program.traces) if program is not None else 0
         try:
-            if program is None:
-                program = _Program(self.function, tree, kinds, given)
-            arrays = [given[i] for i in program.first]
-            if program.donates and not _same(arrays, self._owned):
-                if tuple(map(_layout, arrays)) != program.layouts:  # over other devices: another program
-                    program, traces = _Program(self.function, tree, kinds, given), 0
-                known = set(map(id, self._owned))
-                arrays = [leaf if id(leaf) in known else jnp.array(leaf) for leaf in arrays]
-            returned, leaves = program(arrays, given)
+            with jax_cache.telling() if program is None else nullcontext():
+                if program is None:
+                    program = _Program(self.function, tree, kinds, given)
+                arrays = [given[i] for i in program.first]
+                if program.donates and not _same(arrays, self._owned):
+                    if tuple(map(_layout, arrays)) != program.layouts:  # over other devices: another program
+                        program, traces = _Program(self.function, tree, kinds, given), 0
+                    known = set(map(id, self._owned))
+                    arrays = [leaf if id(leaf) in known else jnp.array(leaf) for leaf in arrays]
+                returned, leaves = program(arrays, given)
         except Exception as error:
             self._bind(args[0] if args else None)
             why = _unplannable(error)

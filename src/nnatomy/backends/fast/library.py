@@ -146,22 +146,22 @@ def _link(code: bytes, entry: str) -> int:
 # The folder and its files
 
 
-def folder() -> Path:
-    """Where object code is kept: NNATOMY_CACHE, else the platform's folder for caches."""
+def folder(kind: str = "kernels") -> Path:
+    """Where compiled code of a kind is kept: NNATOMY_CACHE, else the platform's folder for caches."""
     given = os.environ.get("NNATOMY_CACHE")
     if given:
-        return Path(given) / "kernels"
+        return Path(given) / kind
     if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "nnatomy" / "kernels"
+        return Path.home() / "Library" / "Caches" / "nnatomy" / kind
     if os.name == "nt":
-        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "nnatomy" / "kernels"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nnatomy" / "kernels"
+        return Path(os.environ.get("LOCALAPPDATA", Path.home())) / "nnatomy" / kind
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "nnatomy" / kind
 
 
-def usable_folder() -> Path | None:
+def usable_folder(kind: str = "kernels") -> Path | None:
     """The folder, made if need be; None where there can be none, or where others could put code for us to run."""
     try:
-        place = folder()
+        place = folder(kind)
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         return place if _private(place.stat()) else None
     except (OSError, RuntimeError):  # RuntimeError: there is no home

@@ -1,0 +1,57 @@
+"""Rooms in bfloat16 on JAX: computed in half precision throughout, with the loss and the direction of float32."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnatomy import backends, optim
+from nnatomy.backends import B
+from nnatomy.experiments.discovery import Room
+from nnatomy.experiments.precision import FLOAT32, PRECISIONS, Precision
+from nnatomy.experiments.recipe import Case
+from nnatomy.experiments.step import Step
+from nnatomy.experiments.twins import Ours
+from nnatomy.experiments.verification import cast, draw_weights
+from nnatomy.graph import no_grad
+from nnatomy.tensor import Tensor
+
+pytest.importorskip("jax")
+pytestmark = pytest.mark.any_kernels
+
+
+@pytest.fixture(autouse=True)
+def on_jax() -> Iterator[None]:
+    with backends.backend("jax"):
+        yield
+
+
+def gradient(ours: Ours, case: Case, batch: tuple[Any, ...], precision: Precision) -> tuple[float, Any, set[str]]:
+    """Loss, all gradients as one vector, and the types that forward answers in."""
+    step = Step(ours.model, optim.SGD(ours.model.named_parameters(), 0.0), case.loss, precision=precision)
+    placed = tuple(B.asarray(a) for a in batch)
+    _, metrics = step(step.state(), placed)
+    with step.lowered(), no_grad():
+        out = ours.model(*[Tensor(a) for a in precision.inputs(placed)[:-1]])
+    found = [np.zeros(p.size) if p.grad is None else np.asarray(p.grad.data).ravel() for p in ours.parameters.values()]
+    assert {p.grad.dtype for p in ours.parameters.values() if p.grad is not None} == {np.dtype("float32")}
+    return float(metrics["loss"]), np.concatenate(found), {str(out.dtype)}
+
+
+def test_bfloat16_is_float32_to_its_digits(room: Room, case: Case) -> None:
+    rng = np.random.default_rng(9)
+    ours = Ours(room, case, "float32")
+    start = draw_weights(ours, rng)
+    batch = cast(case.batch(rng), "float32")
+    ours.load(start)
+    ours.model.train()
+    expected, slope, _ = gradient(ours, case, batch, FLOAT32)
+    ours.load(start)
+    loss, found, types = gradient(ours, case, batch, PRECISIONS["bfloat16"])
+    assert types == {"bfloat16"}, f"{room.name}, {case.name} answers in {types}: something in it is float32"
+    assert loss == pytest.approx(expected, rel=0.05, abs=0.01)
+    cosine = found @ slope / (np.linalg.norm(found) * np.linalg.norm(slope))
+    assert cosine > 0.99, f"{room.name}, {case.name}: the gradient points elsewhere, cosine {cosine:.4f}"
