@@ -141,6 +141,31 @@ def test_exported_runs_agree(name: str, trained: Any, tmp_path: Path) -> None:
             assert theirs[column] == values
 
 
+def test_mutated_files_are_refused_in_one_sentence_or_answer(trained: Any, tmp_path: Path, capfd: Any) -> None:
+    run, place = trained("classes of a table")
+    source, rng = fresh_table(place), np.random.default_rng(0)
+    model = export(run, out=tmp_path / "model.onnx").model
+    right = {path: path.read_bytes() for path in (model, model.with_suffix(".json"))}
+    capfd.readouterr()
+    refused: list[str] = []
+    for number in range(80):
+        for path, content in right.items():
+            path.write_bytes(content)
+        path = list(right)[number % 2]
+        broken = bytearray(right[path])
+        for place_in_file in rng.integers(0, len(broken), 1 + number % 9):
+            broken[place_in_file] = rng.integers(256)
+        path.write_bytes(bytes(broken[: len(broken) - number % 3]))
+        try:
+            experiments.predict(model, source)
+        except UserError as problem:
+            refused.append(str(problem))
+    assert len(refused) > 40
+    assert not [said for said in refused if "\n" in said or len(said) > 500]
+    shown = capfd.readouterr()
+    assert not shown.out + shown.err
+
+
 @pytest.mark.parametrize("name", RUNS)
 def test_card_says_how_to_use_the_model_and_that_works(name: str, trained: Any, tmp_path: Path, monkeypatch: Any) -> None:
     run, _ = trained(name)

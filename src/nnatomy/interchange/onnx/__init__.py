@@ -140,7 +140,7 @@ def session(model: Any) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = 3
     source = model if isinstance(model, str | bytes) else model.SerializeToString() if hasattr(model, "graph") else str(model)
-    return runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"])
+    return runtime.InferenceSession(source, options, providers=["CPUExecutionProvider"], enable_fallback=0)
 
 
 def run(opened: Any, *arrays: Array) -> list[Array]:
