@@ -244,6 +244,7 @@ def draw(
         str | None,
         typer.Option(help="A view: architecture, activations, filters, saliency, gradients, confusion, errors or embedding."),
     ] = None,
+    tsne: Annotated[bool, typer.Option("--tsne", help="Lay the embedding out by t-SNE, not by principal components.")] = False,
     out: Annotated[
         Path | None, typer.Option(help="The picture's file: .png or .svg; drawings/<room>.png if not given.")
     ] = None,
@@ -255,7 +256,7 @@ def draw(
     """
     from nnatomy import experiments
 
-    path, source = experiments.draw(subject, out, what)
+    path, source = experiments.draw(subject, out, what, tsne)
     if as_json:
         print_json({"picture": str(path), "run": source})
     else:

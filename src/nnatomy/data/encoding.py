@@ -93,6 +93,22 @@ class Field:
         columns = [((_compress(filled) if self.log else filled) - self.mean) / self.std]
         return np.stack(columns + [missing] * self.indicator, axis=1).astype(np.float32)
 
+    def decode(self, features: Array) -> list[str]:
+        """Return the cells that features[n, k] were made of, as far as these tell: "" where one was missing."""
+        values = features[:, 0].astype(np.float64) * self.std + self.mean
+        if self.type == "categorical":
+            names = [*self.levels, *["other"] * self.other]
+            own = features[:, : len(names)]
+            found = [names[int(row.argmax())] if row.any() else str(self.fill) for row in own]
+        elif self.type == "date":
+            found = [str(np.datetime64(round(v * 1440), "m")).removesuffix("T00:00") for v in values]
+        elif self.type == "boolean":
+            found = ["yes" if v >= 0.5 else "no" for v in values]
+        else:
+            values = np.sign(values) * np.expm1(np.abs(values)) if self.log else values
+            found = [f"{0.0 if abs(v) < 1e-5 * self.std else v:.5g}" for v in values]
+        return ["" if self.indicator and row[-1] else cell for row, cell in zip(features, found, strict=True)]
+
     def _prepare_categories(self, cells: list[str]) -> Array:
         place = {level: n for n, level in enumerate(self.levels)}
         out = np.zeros((len(cells), len(self.features())), np.float32)
@@ -178,6 +194,12 @@ class TablePreprocessing(Preprocessing):
             if unseen:
                 notices.append(f"Column {field.name!r} has values that training did not know ({', '.join(unseen[:5])}).")
         return (np.concatenate(parts, axis=1),), notices
+
+    def decode(self, inputs: Array) -> dict[str, list[str]]:
+        """Return the cells of each column that inputs[n, features] were made of, as far as these tell."""
+        ends = np.cumsum([len(field.features()) for field in self.fields])
+        parts = np.split(inputs, ends[:-1], axis=1)
+        return {field.name: field.decode(part) for field, part in zip(self.fields, parts, strict=True)}
 
     def encode_target(self, cells: Sequence[str]) -> Array:
         """Return class ids int64[n], or standardised targets float32[n, 1]; raises UserError for an unknown class."""

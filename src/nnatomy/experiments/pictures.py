@@ -17,16 +17,19 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def draw(subject: str, out: Path | None = None, what: str | None = None) -> tuple[Path, str]:
+def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: bool = False) -> tuple[Path, str]:
     """Draws a room or the folder of a run into a new .png or .svg file: the room's picture, or the view that `what` names.
 
     A run's model is drawn, else one that is trained for it now; the architecture needs no training. Returns the picture's path
-    and where the model came from. Raises UserError for a view that does not fit, naming those that do.
+    and where the model came from. Raises UserError for a view that does not fit, naming those that do. `tsne` lays the
+    embedding out by t-SNE.
     """
     is_run = Path(subject).is_dir()
     name = training.request_of(Run.open(subject)).room if is_run else discovery.room(subject).name
     if what is not None:
         views.check_name(what)
+    if tsne and what != "embedding":
+        raise UserError(f"--tsne lays out the embedding, received it with {what or 'no --what'}; add --what embedding.")
     path = out or _free(Path("drawings") / f"{name}{f'-{what}' if what else ''}.png")
     if path.suffix.lower() not in (".png", ".svg"):
         raise UserError(f"--out must end in .png or .svg, received {path.name}; choose one of them.")
@@ -36,24 +39,24 @@ def draw(subject: str, out: Path | None = None, what: str | None = None) -> tupl
         run = Run.open(subject)
         prepared = training.prepare(training.request_of(run))
         training.load_best(prepared.model, run)
-        figure = _figure(prepared, run, what)
+        figure = _figure(prepared, run, what, tsne)
         source = subject
     elif what == "architecture":
-        figure = _figure(training.prepare(training.Request(name)), None, what)
+        figure = _figure(training.prepare(training.Request(name)), None, what, tsne)
         source = f"{name}, untrained"
     else:
         print(f"Training {name} for its picture, 20 s at most; to draw a run of yours, give its folder.", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder:
             result = training.train(name, out=Path(folder) / "run", budget=20.0, report=False)
-            figure = _figure(result.prepared, result.run, what)
+            figure = _figure(result.prepared, result.run, what, tsne)
         source = f"{name}, trained for {result.seconds:.0f} s"
     save(figure, path)
     return path, source
 
 
-def _figure(prepared: Prepared, run: Run | None, what: str | None) -> Figure:
+def _figure(prepared: Prepared, run: Run | None, what: str | None, tsne: bool) -> Figure:
     if what is not None:
-        return views.view(what, prepared, run)
+        return views.view(what, prepared, run, **({"tsne": True} if tsne else {}))
     figure: Figure = prepared.room.module("picture").draw(prepared.model, prepared.dataset)
     return figure
 

@@ -167,14 +167,15 @@ class Run:
             lines.append(found)
         return lines
 
-    def append(self, line: Mapping[str, Any]) -> None:
-        """Adds one line to metrics.jsonl."""
+    def append(self, line: Mapping[str, Any], log: str = "metrics.jsonl") -> None:
+        """Adds one line to metrics.jsonl, or to another log."""
+        path = self.folder / log
         try:
-            with self.log.open("a", encoding="utf-8") as file:
+            with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(finite(line)) + "\n")
         except OSError as problem:
             raise UserError(
-                f"{self.log} could not be written ({problem.strerror}); free space or choose another --out."
+                f"{path} could not be written ({problem.strerror}); free space or choose another --out."
             ) from None
 
     def rewind(self, lines: list[dict[str, Any]]) -> None:

@@ -23,6 +23,7 @@ from nnatomy.experiments import callbacks as cb
 from nnatomy.experiments import transfer
 from nnatomy.experiments.discovery import Room
 from nnatomy.experiments.discovery import room as find_room
+from nnatomy.experiments.gradients import GradientLog
 from nnatomy.experiments.loop import Callback, Loop, Position
 from nnatomy.experiments.precision import PRECISIONS, precision_named
 from nnatomy.experiments.recipe import Recipe
@@ -382,6 +383,7 @@ def _fit(
         watching.append(freezing)
     if progress:
         watching.append(cb.Progress())
+    watching.append(GradientLog(run))
     watching.append(cb.Checkpoints(run))  # last, so that it saves what the others have decided
     for callback, kept in zip(watching, saved, strict=False):
         if kept is not None:

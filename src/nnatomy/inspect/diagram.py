@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from nnatomy.inspect.flow import Part
 from nnatomy.inspect.folding import fold, shallowed
 from nnatomy.inspect.layout import HEAD, PAD, Block, Columns, Leaf, in_columns, inside
+from nnatomy.inspect.measure import text_width
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -84,13 +84,13 @@ class _Canvas:
     def size(self, part: Part, parent: Part) -> tuple[float, float]:
         name, kind, figures = self.texts(part, parent)
         if part.is_operation:
-            words = _width(kind, TEXT) + (6 + _width(figures, SMALL) if figures else 0)
+            words = text_width(kind, TEXT) + (6 + text_width(figures, SMALL) if figures else 0)
             return max(words + 14, 18), 17.0
-        first = _width(name, TEXT, True) + _width(kind, TEXT) + (6 if name else 0)
-        times = _width(f"× {part.repeat}", TEXT + 1, True) + 12 if part.repeat > 1 else 0
+        first = text_width(name, TEXT, True) + text_width(kind, TEXT) + (6 if name else 0)
+        times = text_width(f"× {part.repeat}", TEXT + 1, True) + 12 if part.repeat > 1 else 0
         if part.parts:
-            return first + 22 + _width(figures, SMALL) + times, HEAD
-        return max(first, _width(figures, SMALL)) + 20 + times, 30.0
+            return first + 22 + text_width(figures, SMALL) + times, HEAD
+        return max(first, text_width(figures, SMALL)) + 20 + times, 30.0
 
     # Drawing
 
@@ -114,14 +114,14 @@ class _Canvas:
                 )
         self.shapes.append(box)
         if part.is_operation:
-            inner = _width(kind, TEXT) + (6 + _width(figures, SMALL) if figures else 0)
+            inner = text_width(kind, TEXT) + (6 + text_width(figures, SMALL) if figures else 0)
             left = x + (width - inner) / 2
             self.text(left, y + height / 2, kind, TEXT)
             if figures:
-                self.text(left + 6 + _width(kind, TEXT), y + height / 2, figures, SMALL, colour=QUIET)
+                self.text(left + 6 + text_width(kind, TEXT), y + height / 2, figures, SMALL, colour=QUIET)
             return
         self.text(x + 9, y + 10, name, TEXT, bold=True)
-        self.text(x + 9 + (_width(name, TEXT, True) + 6 if name else 0), y + 10, kind, TEXT)
+        self.text(x + 9 + (text_width(name, TEXT, True) + 6 if name else 0), y + 10, kind, TEXT)
         self.text(x + 9, y + 21.5, figures, SMALL, colour=QUIET)
         self._times(part, x + width, y + height / 2)
 
@@ -139,9 +139,9 @@ class _Canvas:
         )
         name, kind, figures = self.texts(part, parent)
         self.text(x + PAD, y + HEAD / 2 + 1, name, TEXT, bold=True)
-        at = x + PAD + (_width(name, TEXT, True) + 6 if name else 0)
+        at = x + PAD + (text_width(name, TEXT, True) + 6 if name else 0)
         self.text(at, y + HEAD / 2 + 1, kind, TEXT)
-        self.text(at + _width(kind, TEXT) + 10, y + HEAD / 2 + 1, figures, SMALL, colour=QUIET)
+        self.text(at + text_width(kind, TEXT) + 10, y + HEAD / 2 + 1, figures, SMALL, colour=QUIET)
         self._times(part, x + width, y + HEAD / 2 + 1)
 
     def _times(self, part: Part, right: float, middle: float) -> None:
@@ -208,7 +208,7 @@ class _Canvas:
         if not whole.parts:
             body = Leaf(whole, whole, *self.size(whole, whole))
         left = PAD
-        width = max(body.width, sizes[0][0], sizes[1][0], _width(figures, TEXT), 330.0) + 2 * PAD
+        width = max(body.width, sizes[0][0], sizes[1][0], text_width(figures, TEXT), 330.0) + 2 * PAD
         axis = left + max(0.0, (width - 2 * PAD - body.width) / 2) + body.axis
         at = 58.0
         self.leaf(ends[0], whole, axis - sizes[0][0] / 2, at, *sizes[0])
@@ -242,7 +242,7 @@ class _Canvas:
 
         x = PAD
         for family in self.used:
-            wide = _width(family, SMALL) + 18
+            wide = text_width(family, SMALL) + 18
             if x + wide > width - PAD and x > PAD:
                 x, at = PAD, at + 13
             self.shapes.append(
@@ -282,21 +282,8 @@ def _wrapped(words: str, width: float) -> list[str]:
     lines = [""]
     for word in words.split():
         longer = f"{lines[-1]} {word}".strip()
-        if _width(longer, SMALL) > width and lines[-1]:
+        if text_width(longer, SMALL) > width and lines[-1]:
             lines.append(word)
         else:
             lines[-1] = longer
     return lines
-
-
-@cache
-def _width(words: str, size: float, bold: bool = False) -> float:
-    """Of a line of text, in points."""
-    from matplotlib.font_manager import FontProperties
-    from matplotlib.textpath import TextToPath
-
-    if not words:
-        return 0.0
-    font = FontProperties(size=size, weight="bold" if bold else "normal")
-    width, _, _ = TextToPath().get_text_width_height_descent(words.replace("$", "S"), font, ismath=False)
-    return 1.07 * float(width) + 0.5  # hinting makes some letters wider

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.experiments.runs import Run
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from nnatomy.experiments.training import Prepared
 
-VIEWS = ("architecture",)
+VIEWS = ("architecture", "activations", "filters", "saliency", "gradients", "confusion", "errors", "embedding")
 
 
 def check_name(what: str) -> None:
@@ -33,8 +33,11 @@ def fitting(prepared: Prepared, run: Run | None) -> list[str]:
     return [name for name in VIEWS if unfit(name, prepared, run) is None]
 
 
-def view(what: str, prepared: Prepared, run: Run | None = None) -> Figure:
-    """Draws a view of a prepared model, which is left as it was. Raises UserError, naming those that fit, where it does not."""
+def view(what: str, prepared: Prepared, run: Run | None = None, **options: Any) -> Figure:
+    """Draws a view of a prepared model, which is left as it was. Raises UserError, naming those that fit, where it does not.
+
+    `options`: tsne=True lays the embedding out by t-SNE.
+    """
     check_name(what)
     reason = unfit(what, prepared, run)
     if reason is not None:
@@ -42,5 +45,5 @@ def view(what: str, prepared: Prepared, run: Run | None = None) -> Figure:
             f"The view {what!r} {reason}, which {prepared.room.name} on {prepared.dataset.name} has not; "
             f"choose one of {', '.join(fitting(prepared, run))}."
         )
-    figure: Figure = importlib.import_module(f"nnatomy.experiments.views.{what}").draw(prepared, run)
+    figure: Figure = importlib.import_module(f"nnatomy.experiments.views.{what}").draw(prepared, run, **options)
     return figure
