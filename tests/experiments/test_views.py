@@ -241,3 +241,10 @@ def test_a_view_of_a_run_is_drawn_by_the_command(tmp_path: Path, capsys: pytest.
     assert not (tmp_path / "b.png").exists()
     assert main(["draw", str(run), "--tsne", "--out", str(tmp_path / "b.png")]) == 2
     assert "--tsne lays out the embedding" in capsys.readouterr().err
+
+
+def test_a_run_in_double_precision_is_drawn_in_its_own(tmp_path: Path) -> None:
+    result = experiments.train("mlp", out=tmp_path / "run", limit=60, epochs=1, report=False, precision="float64")
+    assert read_gradients(result.run)
+    for what in ("architecture", "activations", "saliency", "errors"):
+        views.view(what, result.prepared, result.run)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from nnatomy.backends import compiles_by_shape
 from nnatomy.experiments.loop import Callback, Loop
 from nnatomy.experiments.runs import Run, write_atomically
 from nnatomy.inspect.recording import gradient_norms, gradients
@@ -19,7 +20,8 @@ class GradientLog(Callback):
     """One line for each epoch: the norms of the loss's gradients and of the weights, by layer, on the same training examples.
 
     Taken in eval mode with the weights that the epoch ended with, so it draws no random number and changes nothing that is
-    trained. An epoch is left out where the record would take more than SHARE of the time.
+    trained. An epoch is left out where the record would take more than SHARE of the time, and all are on a backend that
+    compiles, where one pass that is not compiled would cost more than the epoch.
     """
 
     def __init__(self, run: Run) -> None:
@@ -34,13 +36,13 @@ class GradientLog(Callback):
 
     def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
         began = loop.elapsed()
-        if self.spent > SHARE * began and line["epoch"] > 1:
+        if compiles_by_shape() or (self.spent > SHARE * began and line["epoch"] > 1):
             return
         split = loop.dataset.train
         places = np.unique(np.linspace(0, len(split) - 1, min(EXAMPLES, len(split))).round().astype(int))
         model = loop.step.model
         with loop.weights(loop.state["model"]), np.errstate(all="ignore"):
-            found = gradient_norms(gradients(model, loop.recipe.loss, *split.take(places)))
+            found = gradient_norms(gradients(model, loop.recipe.loss, *loop.step.precision.evaluated(split.take(places))))
             weights = gradient_norms({name: np.asarray(p.data) for name, p in model.named_parameters()})
         told = {"epoch": line["epoch"], "examples": len(places), "gradients": found, "weights": weights}
         self.run.append(told, self.path.name)

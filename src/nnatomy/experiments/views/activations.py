@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnatomy.experiments.runs import Run
-from nnatomy.experiments.views.common import ACTIVE, SIGNED, caption, class_name, name_lines, of_each_class, show_example
+from nnatomy.experiments.views.common import (
+    ACTIVE,
+    SIGNED,
+    caption,
+    class_name,
+    heading,
+    name_lines,
+    of_each_class,
+    show_example,
+)
 from nnatomy.inspect import activations
 
 if TYPE_CHECKING:
@@ -33,7 +42,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
     found = activations(prepared.model, *inputs)
     paths = _chosen([path for path in found if path in _leaves(prepared)], found)
     figure = Figure(figsize=(3.4 * count + 1.6, 2.0 + 1.75 * len(paths)), layout="constrained")
-    figure.suptitle(f"What the layers of {prepared.room.front['title']} give for {count} test examples", fontsize=13)
+    heading(figure, f"What the layers of {prepared.room.front['title']} give for {count} test examples")
     grid: Any = figure.subplots(len(paths) + 1, count, squeeze=False)
     for column in range(count):
         show_example(grid[0, column], prepared, inputs, column)

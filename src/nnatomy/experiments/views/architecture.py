@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from nnatomy.experiments.runs import Run
+from nnatomy.experiments.views.common import spread
 from nnatomy.inspect import diagram, trace
 
 if TYPE_CHECKING:
@@ -22,5 +21,5 @@ def unfit(prepared: Prepared, run: Run | None) -> str | None:
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:
     """The diagram of the model as it runs on one training example."""
-    example = prepared.dataset.train.take(np.arange(1))[:-1]
+    example = spread(prepared, prepared.dataset.train, 1)[:-1]
     return diagram(trace(prepared.model, *example), title=f"{prepared.room.front['title']} for {prepared.dataset.name}")

@@ -27,21 +27,32 @@ INK, QUIET = "#1f2937", "#5b6472"
 LONGEST = 24  # letters of a name that are shown
 
 
-def spread(split: Split, count: int) -> tuple[Array, ...]:
+def examples(prepared: Prepared, split: Split, places: Array) -> tuple[Array, ...]:
+    """Examples of a split as one batch, in the precision of the model."""
+    return tuple(prepared.task.precision.evaluated(split.take(places)))
+
+
+def spread(prepared: Prepared, split: Split, count: int) -> tuple[Array, ...]:
     """Up to `count` examples, evenly spaced over a split, as one batch."""
-    return split.take(np.unique(np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)))
+    return examples(prepared, split, np.unique(np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)))
 
 
 def of_each_class(prepared: Prepared, count: int, look: int = 500) -> tuple[Array, ...]:
     """Up to `count` test examples, of as many classes as there are; evenly spaced ones where there are no classes."""
     split = prepared.dataset.test
     if not prepared.dataset.classes:
-        return spread(split, count)
+        return spread(prepared, split, count)
     seen = np.unique(np.linspace(0, len(split) - 1, min(look, len(split))).round().astype(int))
     labels = split.take(seen)[-1]
     firsts = [seen[labels == k] for k in range(len(prepared.dataset.classes))]
     turns = [rows[turn] for turn in range(count) for rows in firsts if len(rows) > turn]
-    return split.take(np.array(turns[:count]))
+    return examples(prepared, split, np.array(turns[:count]))
+
+
+def heading(figure: Figure, words: str) -> None:
+    """A title at the left, broken before it meets the names of lines at the right."""
+    letters = int(figure.get_size_inches()[0] * 72 / 8.8)
+    figure.suptitle("\n".join(textwrap.wrap(words, letters)), x=0.01, ha="left", fontsize=13)
 
 
 def caption(figure: Figure, words: str) -> None:

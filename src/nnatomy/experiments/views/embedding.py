@@ -22,14 +22,14 @@ EXAMPLES = 1000
 
 
 def unfit(prepared: Prepared, run: Run | None) -> str | None:
-    return None if hidden(prepared, spread(prepared.dataset.test, 2)[:-1]) is not None else "needs a hidden layer"
+    return None if hidden(prepared, spread(prepared, prepared.dataset.test, 2)[:-1]) is not None else "needs a hidden layer"
 
 
 def draw(prepared: Prepared, run: Run | None, tsne: bool = False) -> Figure:
     """The map by principal components, or by t-SNE."""
     from matplotlib.figure import Figure
 
-    batch = spread(prepared.dataset.test, EXAMPLES)
+    batch = spread(prepared, prepared.dataset.test, EXAMPLES)
     found = hidden(prepared, batch[:-1])
     assert found is not None
     name, values = found

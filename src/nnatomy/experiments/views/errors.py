@@ -17,7 +17,9 @@ from nnatomy.experiments.views.common import (
     cells,
     class_name,
     coloured_text,
+    examples,
     groups,
+    heading,
     name_lines,
     picture,
     series_names,
@@ -127,11 +129,11 @@ def _images(prepared: Prepared, order: Array, told: dict[int, str], title: str, 
     across = 6
     down = -(-len(order) // across)
     figure = Figure(figsize=(13, (2.15 if not twice else 1.75) * down + 1.2), layout="constrained")
-    figure.suptitle(_heading(prepared, title), fontsize=13)
+    heading(figure, _heading(prepared, title))
     grid: Any = figure.subplots(down, across, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    inputs = prepared.dataset.test.take(order)[:-1]
+    inputs = examples(prepared, prepared.dataset.test, order)[:-1]
     back = _given_back(prepared, inputs) if twice else None
     for k, (axes, at) in enumerate(zip(grid.flat, order, strict=False)):
         shown = picture(prepared, inputs[0][k])
@@ -149,11 +151,11 @@ def _windows(prepared: Prepared, order: Array, told: dict[int, str], title: str,
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 3.1 * -(-len(order) // 3) + 1.0), layout="constrained")
-    figure.suptitle(_heading(prepared, title), fontsize=13)
+    heading(figure, _heading(prepared, title))
     grid: Any = figure.subplots(-(-len(order) // 3), 3, squeeze=False)
     for axes in grid.flat[len(order) :]:
         axes.set_axis_off()
-    batch = prepared.dataset.test.take(order)
+    batch = examples(prepared, prepared.dataset.test, order)
     steps, wide = prepared.dataset.input_shape
     names, kind, scaling = series_names(prepared, wide), "its input", prepared.dataset.preprocessing
     for k, (axes, at) in enumerate(zip(grid.flat, order, strict=False)):
@@ -189,7 +191,7 @@ def _windows(prepared: Prepared, order: Array, told: dict[int, str], title: str,
 
 def _rows(prepared: Prepared, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
     """Rows of a table in its own words."""
-    inputs = prepared.dataset.test.take(order)[:-1]
+    inputs = examples(prepared, prepared.dataset.test, order)[:-1]
     words, columns = cells(prepared, inputs[0]), groups(prepared)
     back: dict[str, list[str]] = {}
     if isinstance(prepared.task, Reconstruction):
@@ -197,7 +199,7 @@ def _rows(prepared: Prepared, order: Array, told: dict[int, str], title: str, no
         odd, back = np.abs(returned - inputs[0]), cells(prepared, returned)
         what = "the columns that came back worst, as given → as they came back"
     else:
-        train = spread(prepared.dataset.train, 1000)[0]
+        train = spread(prepared, prepared.dataset.train, 1000)[0]
         odd = np.abs(inputs[0] - train.mean(axis=0)) / np.maximum(train.std(axis=0), 1e-6)  # in standard deviations
         what = "the columns in which it is furthest from the mean training row"
     oddness = np.array([odd[:, places].max(axis=1) for _, places in columns])  # [columns, rows]
@@ -229,7 +231,7 @@ def _sentences(prepared: Prepared, order: Array, told: dict[int, str], title: st
     width, size = 900.0, 9.5
     blocks = []
     for at in order:
-        ids, lengths, _ = prepared.dataset.test.take(np.array([at]))
+        ids, lengths, _ = examples(prepared, prepared.dataset.test, np.array([at]))
         words = tokens(prepared, ids[0][: int(lengths[0])])
         blocks.append((told[int(at)], words, text_lines(words, width - 34, size, False)))
     height = 44 + sum(32 + len(lines) * size * 1.75 for _, _, lines in blocks) + 36

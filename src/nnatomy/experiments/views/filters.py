@@ -8,7 +8,7 @@ import numpy as np
 
 from nnatomy.experiments.runs import Run
 from nnatomy.experiments.tasks import forward
-from nnatomy.experiments.views.common import COLOURS, SIGNED, caption, groups, series_names, short, spread
+from nnatomy.experiments.views.common import COLOURS, SIGNED, caption, groups, heading, series_names, short, spread
 from nnatomy.inspect import record
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
         figure = _columns(prepared, weights[order])
     layer = name.rpartition(".")[0]
     where = f"in {layer} of {prepared.room.front['title']}" if layer else f"of {prepared.room.front['title']}"
-    figure.suptitle(f"What the units {where} look for: {many}", fontsize=13)
+    heading(figure, f"What the units {where} look for: {many}")
     return figure
 
 
 def first_weights(prepared: Prepared) -> tuple[str, Array] | None:
     """(name, weights [units, ...]) of the layer that the input meets first, if each weight belongs to a place of the input."""
-    inputs = spread(prepared.dataset.train, 1)[:-1]
+    inputs = spread(prepared, prepared.dataset.train, 1)[:-1]
     with record(prepared.model) as seen:
         forward(prepared.model, inputs)
     ran = [layer for layer in seen.values() if layer.outputs]

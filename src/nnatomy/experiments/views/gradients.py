@@ -8,7 +8,7 @@ import numpy as np
 
 from nnatomy.experiments.gradients import read_gradients
 from nnatomy.experiments.runs import Run
-from nnatomy.experiments.views.common import COLOURS, MARKERS, caption, name_lines
+from nnatomy.experiments.views.common import COLOURS, MARKERS, caption, heading, name_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -32,9 +32,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
     layers = list(lines[0]["gradients"])
     epochs = [line["epoch"] for line in lines]
     figure = Figure(figsize=(11.5, 4.6), layout="constrained")
-    figure.suptitle(
-        f"The learning signal in the layers of {prepared.room.front['title']} on {prepared.dataset.name}", fontsize=13
-    )
+    heading(figure, f"The learning signal in the layers of {prepared.room.front['title']} on {prepared.dataset.name}")
     left, right = figure.subplots(1, 2, sharex=True)
     for k, layer in enumerate(layers):
         named = len(layers) <= NAMED

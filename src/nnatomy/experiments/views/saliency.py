@@ -19,6 +19,7 @@ from nnatomy.experiments.views.common import (
     class_name,
     coloured_text,
     groups,
+    heading,
     name_lines,
     of_each_class,
     picture,
@@ -63,7 +64,7 @@ class Question:
 
 
 def unfit(prepared: Prepared, run: Run | None) -> str | None:
-    inputs = spread(prepared.dataset.test, 1)[:-1]
+    inputs = spread(prepared, prepared.dataset.test, 1)[:-1]
     return None if inputs[0].dtype.kind == "f" or _vectors(prepared, inputs) else "needs numbers or embedded tokens as input"
 
 
@@ -147,7 +148,7 @@ def _baseline(prepared: Prepared, x: Array) -> Array:
     if prepared.dataset.kind == "image" and hasattr(scaling, "mean") and hasattr(scaling, "std"):
         black = -np.asarray(scaling.mean, np.float64) / np.asarray(scaling.std, np.float64)
         return np.broadcast_to(black[:, None, None], x.shape).astype(x.dtype)
-    return np.asarray(spread(prepared.dataset.train, 1000)[0].mean(axis=0), x.dtype).reshape(x.shape)
+    return np.asarray(spread(prepared, prepared.dataset.train, 1000)[0].mean(axis=0), x.dtype).reshape(x.shape)
 
 
 def complete(found: Attribution) -> str:
@@ -179,7 +180,7 @@ def _images(prepared: Prepared) -> Figure:
     batch = of_each_class(prepared, 5)
     count = len(batch[0])
     figure = Figure(figsize=(2.45 * count + 1.4, 8.6), layout="constrained")
-    figure.suptitle(f"What the answers of {prepared.room.front['title']} rest on: {count} test images", fontsize=13)
+    heading(figure, f"What the answers of {prepared.room.front['title']} rest on: {count} test images")
     rows: Any = figure.subplots(3, count, squeeze=False)
     for axes in rows.flat:
         axes.set_xticks([])
@@ -222,7 +223,7 @@ def _table(prepared: Prepared) -> Figure:
     batch = of_each_class(prepared, 4)
     count, columns = len(batch[0]), groups(prepared)
     figure = Figure(figsize=(13, 3.9 * -(-count // 2) + 0.9), layout="constrained")
-    figure.suptitle(f"What the answers of {prepared.room.front['title']} rest on: {count} rows of the test split", fontsize=13)
+    heading(figure, f"What the answers of {prepared.room.front['title']} rest on: {count} rows of the test split")
     grid: Any = figure.subplots(-(-count // 2), min(count, 2), squeeze=False)
     for axes in grid.flat[count:]:
         axes.set_axis_off()
@@ -260,7 +261,7 @@ def _series(prepared: Prepared) -> Figure:
     steps, wide = prepared.dataset.input_shape
     names = series_names(prepared, wide)
     figure = Figure(figsize=(4.6 * count + 0.8, 3.4 + 2 * (0.9 + 0.14 * wide)), layout="constrained")
-    figure.suptitle(f"What the answers of {prepared.room.front['title']} rest on: {count} test windows", fontsize=13)
+    heading(figure, f"What the answers of {prepared.room.front['title']} rest on: {count} test windows")
     rows: Any = figure.subplots(3, count, squeeze=False, height_ratios=(2.4, 0.7 + 0.14 * wide, 0.7 + 0.14 * wide))
     size = max(1, steps // 24)
     masks = []
