@@ -204,6 +204,6 @@ def _installed(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise UserError(
-            f"Export to ONNX needs the package {name}, which is not installed; run pip install 'nnatomy[onnx]'."
+            f"ONNX models need the package {name}, which is not installed; run pip install 'nnatomy[onnx]'."
         ) from None
 
