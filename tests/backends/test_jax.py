@@ -33,10 +33,11 @@ def test_every_function_is_there(on_jax: None) -> None:
 
 
 def test_random_words_are_the_same(on_jax: None) -> None:
-    for key, counter, count in (((1, 2), 0, 7), ((2**32 - 1, 5), 5, 8), ((1, 2), 2**32 - 1, 6), ((0, 9), 2**40 + 3, 5)):
+    drawn = (((1, 2), 0, 7), ((2**32 - 1, 5), 5, 8), ((1, 2), 2**32 - 1, 6), ((0, 9), 2**40 + 3, 5), ((0, 9), 2**63 + 1, 4))
+    for key, counter, count in drawn:
         words = numpy_reference.random_bits(key, counter, count)
         np.testing.assert_array_equal(np.asarray(B.random_bits(key, counter, count)), words)
-        traced = jax.jit(lambda k, c, n=count: B.random_bits(k, c, n))(key, counter)
+        traced = jax.jit(lambda k, c, n=count: B.random_bits(k, c, n))(key, np.uint64(counter))
         np.testing.assert_array_equal(np.asarray(traced), words)
 
 

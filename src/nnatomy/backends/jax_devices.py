@@ -58,10 +58,12 @@ def described() -> str:
     return f"{device.platform}:{device.id} ({device.device_kind})"
 
 
-def platform() -> str:
-    """The kind of device that computations run on: "cpu", "gpu" or "tpu"."""
+def compute_capability() -> float:
+    """That of the NVIDIA GPU that computations run on; 0 on any other device."""
     chosen = jax.config.jax_default_device
-    return str(jax.default_backend() if chosen is None else getattr(chosen, "platform", chosen))
+    device = chosen if hasattr(chosen, "platform") else jax.local_devices(backend=chosen)[0]
+    found = str(getattr(device, "compute_capability", "")) if device.platform == "gpu" else ""
+    return float(found) if found.replace(".", "").isdecimal() else 0.0
 
 
 def _local(platform: str) -> Sequence[Any]:

@@ -30,7 +30,7 @@ from jax.scipy.special import erf  # noqa: F401
 from nnatomy.backends.jax_recurrent import (  # noqa: F401
     gru_scan, gru_scan_vjp, lstm_scan, lstm_scan_vjp, rnn_scan, rnn_scan_vjp,
 )  # fmt: skip
-from nnatomy.backends.jax_devices import platform as _platform
+from nnatomy.backends.jax_devices import compute_capability as _compute_capability
 from nnatomy.backends.jax_recurrent import compiled as _compiled
 from nnatomy.backends.numpy_reference import conv_shape
 
@@ -382,9 +382,9 @@ def _scores(q: Array, k: Array, causal: bool, scale: float) -> Array:
 
 
 def _has_a_kernel(q: Array, k: Array, v: Array) -> bool:
-    """Whether cuDNN has fused attention for these: 16-bit floats on an NVIDIA GPU, heads of a multiple of 8 up to 128."""
+    """Whether cuDNN has fused attention for these: 16-bit floats on a GPU since Ampere, heads of a multiple of 8 up to 128."""
     fits = q.ndim == 4 and q.dtype.itemsize == 2 and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128
-    return fits and q.shape[-1] == v.shape[-1] and q.size > 0 and _platform() == "gpu"
+    return fits and q.shape[-1] == v.shape[-1] and q.size > 0 and _compute_capability() >= 8
 
 
 def _turned(a: Array) -> Array:
@@ -399,8 +399,8 @@ _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
 
 def random_bits(key: Any, counter: Any, count: int) -> Array:
     """`count` random uint32: the blocks numbered `counter`, `counter` + 1, ... of the stream with this key."""
-    k0, k1 = (jnp.asarray(k).astype("uint32") for k in key)
-    return _threefry(k0, k1, jnp.asarray(counter).astype("uint64"), count=count)
+    k0, k1 = (jnp.asarray(k, "uint32") for k in key)
+    return _threefry(k0, k1, jnp.asarray(counter, "uint64"), count=count)
 
 
 @_compiled("count")

@@ -32,6 +32,8 @@ def _getitem(a: Any, *, index: Index) -> Any:
 
 def getitem(a: Any, index: Index) -> Any:
     """a[index]: slices, integers, integer and boolean arrays, newaxis and ellipsis, as in NumPy."""
+    if type(index) is int and a.shape and not -a.shape[0] <= index < a.shape[0]:  # which JAX does not mind
+        raise IndexError(f"There is no element {index} along an axis of {a.shape[0]}.")
     return _getitem(a, index=raw(index))
 
 

@@ -21,6 +21,7 @@ from nnatomy.plan.trace import Unplannable
 Tree = Any
 Leaf = Any
 
+MOST_PROGRAMS = 64
 _FIXED, _NUMBER, _ARRAY = range(3)
 _VALUE_ASKED_FOR = (
     jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError, jax.errors.TracerBoolConversionError,
@@ -69,6 +70,8 @@ class Jitted:
         if program.donates:
             self._owned = [leaves[i] for i in program.first]
         self._programs[key] = self._newest = program
+        if len(self._programs) > MOST_PROGRAMS:
+            self._programs.pop(next(iter(self._programs)))
         if len(program.traces) != traces:  # what is bound to traced values is bound to real ones again
             self._bind(returned[0] if program.donates else args[0] if args else None)
         return returned
