@@ -191,6 +191,18 @@ def test_groups_name_a_column_which_is_no_input(write: Write) -> None:
         data.load("digits", fold=Fold(0, 3, groups="person"))
 
 
+def test_a_labelled_validation_stretch_is_replaced_by_the_latest_windows_before_it(write: Write) -> None:
+    time = hours(600)
+    (_, end), (first, last), _ = Fold(1, 3).periods(600)
+    assert end == first
+    write("labels.json", json.dumps({"s.csv": [[time[first], time[last - 1]]]}))
+    lines = [f"{t},{np.sin(k / 7)}" for k, t in enumerate(time)]
+    path = write("s.csv", "\n".join(["time,x", *lines]))
+    found = data.load(path, ("series",), tasks=("anomaly",), window=8, fold=Fold(1, 3))
+    assert len(found.validation) == pytest.approx(0.15 * (first - 7), abs=1)
+    assert len(found.train) == first - 7 - len(found.validation) - 7  # those that overlap are left out
+
+
 def test_tables_in_order_of_time_are_parted_forward(write: Write) -> None:
     lines = [f"{t},{k % 7},{k}" for k, t in enumerate(hours(120))]
     found = data.load(write("sales.csv", "\n".join(["time,x,y", *lines])), ("table",), target="y", fold=Fold(1, 3),

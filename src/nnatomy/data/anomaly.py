@@ -61,12 +61,11 @@ def anomaly_dataset(
     if fold is not None:
         inside = [(starts >= a) & (starts + length <= b) for a, b in fold.periods(len(series.values))]
         train, held, test = (np.flatnonzero(part) for part in (inside[0] & (share == 0), inside[1] & (share == 0), inside[2]))
+        if not len(held):  # all of that stretch is labelled: the latest before it
+            train, held = _held_out(train, starts, length)
     else:
         early = starts + length <= EARLY * len(series.values)
-        normal = np.flatnonzero(early & (share == 0))
-        held = normal[int(0.85 * len(normal)) :]
-        train = normal[: int(0.85 * len(normal))]
-        train = train[starts[train] + length <= starts[held[0]]] if len(held) else train  # no row of validation is trained on
+        train, held = _held_out(np.flatnonzero(early & (share == 0)), starts, length)
         test = np.flatnonzero(~early | (share > 0))
     if len(train) < 10 or len(held) < 1 or len(test) < 2:
         raise UserError(
@@ -96,6 +95,12 @@ def anomaly_dataset(
         series.name, "series", "anomaly", parts[0], parts[1], parts[2], (), preprocessing, tuple(notices), shape, text, outputs
     )
     return replace(dataset, timeline=timeline, ordered=True)
+
+
+def _held_out(normal: Array, starts: Array, length: int) -> tuple[Array, Array]:
+    """Return the earlier and the latest 15 % of windows; no row of the latter is in the former."""
+    train, held = np.split(normal, [int(0.85 * len(normal))])
+    return (train[starts[train] + length <= starts[held[0]]] if len(held) else train), held
 
 
 def _stretch(series: Series) -> int:

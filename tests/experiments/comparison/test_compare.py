@@ -93,6 +93,24 @@ def test_every_kind_of_data(rooms: tuple[str, ...], source: str, task: str, spli
 
 
 @pytest.mark.usefixtures("inline")
+def test_groups_are_kept_together(tmp_path: Path) -> None:
+    """Where someone lives tells all of a person seen before, and nothing of others."""
+    rng = np.random.default_rng(0)
+    person = np.arange(240) // 8
+    answer = rng.integers(0, 2, 30)[person]
+    lines = [f"{v:.3f},house{p},p{p},{'yes' if a else 'no'}"
+             for v, p, a in zip(rng.normal(size=240), person, answer, strict=True)]  # fmt: skip
+    (tmp_path / "visits.csv").write_text("\n".join(["x,house,person,y", *lines]), encoding="utf-8")
+    common = {"data": "visits.csv", "target": "y", "cv": 3, "seeds": 1, "epochs": 1, "curve": False}
+    apart = experiments.compare("perceptron", groups="person", out="apart", **common)
+    mixed = experiments.compare("perceptron", out="mixed", **common)
+    means = [next(c.mean for c in found.candidates if c.name == "logistic regression") for found in (apart, mixed)]
+    assert means[0] < 0.7
+    assert means[1] > 0.9
+    assert "GroupKFold" in apart.report.read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("inline")
 def test_text_sentences_and_anomalies(tmp_path: Path) -> None:
     (tmp_path / "t.txt").write_text("to be or not to be, that is the question. " * 60, encoding="utf-8")
     found = experiments.compare("lstm", data="t.txt", cv=2, seeds=1, epochs=1, curve=False, window=16, limit=1500)

@@ -120,8 +120,9 @@ def _carry_on(
             work.do(workers, jobs, baseline_units(protocol, (1.0,), baselines))
             if protocol.budget is not None and not plan.settled:
                 told = len(plan.notices)
+                paces = _paces(workers, jobs, protocol, plan)
                 left = protocol.budget - (time.perf_counter() - begun) - AFTER
-                plan = work.plan = fitted_into(plan, protocol, _paces(workers, protocol, plan), MARGIN * left, jobs)
+                plan = work.plan = fitted_into(plan, protocol, paces, MARGIN * left, jobs)
                 deadline = begun + protocol.budget - AFTER
                 _write(folder / "plan.json", plan.to_json())
                 for notice in plan.notices[told:] if progress else ():
@@ -185,12 +186,14 @@ class _Work:
         return f"{unit.candidate}, fold {unit.fold + 1}, seed {unit.seed}{share}{score}"
 
 
-def _paces(workers: Workers, protocol: Protocol, plan: Plan) -> dict[str, Pace]:
-    """How fast each room learns, measured with all workers busy, as they will be."""
-    paces = {}
-    for unit, timed in workers.run([Unit("timing", name, protocol.cv - 1) for name in plan.rooms]):
+def _paces(workers: Workers, jobs: int, protocol: Protocol, plan: Plan) -> dict[str, Pace]:
+    """How fast each room learns, measured with all workers busy, as they will be: the slowest of them counts."""
+    paces: dict[str, Pace] = {}
+    units = [Unit("timing", name, protocol.cv - 1) for name in plan.rooms]
+    for unit, timed in workers.run(units * -(-jobs // len(units))):
         if "failed" not in timed:
-            paces[unit.candidate] = Pace.of(timed, protocol, plan.ordered)
+            pace = Pace.of(timed, protocol, plan.ordered)
+            paces[unit.candidate] = max(pace, paces.get(unit.candidate, pace), key=lambda p: p.fit(1))
     slow = max(paces.values(), key=lambda pace: pace.fit(1), default=Pace(0.0, 0.0, 0.0, 1.0, 0.0))
     return {name: paces.get(name, slow) for name in plan.rooms}
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from nnatomy.experiments.comparison.protocol import Entry, Plan, Protocol
 
-MARGIN = 0.85
+MARGIN = 0.8
 """The part of the time left that is planned for: machines are not always as fast as in their first seconds."""
 AFTER = 6.0
 """Seconds kept for measuring costs and for the report."""
