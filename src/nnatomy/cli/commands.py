@@ -8,7 +8,9 @@ from typing import Annotated
 
 import typer
 
+from nnatomy.cli.average import average
 from nnatomy.cli.compare import compare
+from nnatomy.cli.distill import distill
 from nnatomy.cli.export import export
 from nnatomy.cli.serve import serve
 from nnatomy.cli.shared import (
@@ -73,6 +75,7 @@ def train(
     batch_size: Annotated[int | None, typer.Option(help="Examples in one step.")] = None,
     lr: Annotated[float | None, typer.Option(help="Learning rate.")] = None,
     seed: Annotated[int, typer.Option(help="Decides initial weights, splits and order.")] = 0,
+    split_seed: Annotated[int | None, typer.Option(help="Decides the splits in place of --seed.")] = None,
     budget: Annotated[str | None, typer.Option(help="Fit the work into a time: 90s, 5m, 1h.")] = None,
     backend: Annotated[str, typer.Option(help="What computes: numpy, or jax (compiled; accelerators).")] = "numpy",
     device: Device = None,
@@ -110,7 +113,8 @@ def train(
         given = [flag for flag, value in (
             ("ROOM", name), ("--data", data), ("--target", target), ("--keep", keep), ("--types", types), ("--labels", labels),
             ("--window", window), ("--horizon", horizon), ("--limit", limit), ("--epochs", epochs), ("--lr", lr),
-            ("--batch-size", batch_size), ("--seed", seed or None), ("--budget", budget), ("--set", set_), ("--out", out),
+            ("--batch-size", batch_size), ("--seed", seed or None), ("--split-seed", split_seed), ("--budget", budget),
+            ("--set", set_), ("--out", out),
             ("--device", device), ("--precision", None if precision == "float32" else precision),
             ("--accumulate", None if accumulate == 1 else accumulate), ("--from", from_), ("--new-head", new_head or None),
             ("--freeze", freeze), ("--rates", rates),
@@ -128,6 +132,7 @@ def train(
         result = experiments.train(
             name, data, out=out, progress=True, target=target, keep=tuple(keep or ()), types=parse_pairs(types, "--types"),
             labels=labels, window=window, horizon=horizon, limit=limit, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
+            split_seed=split_seed,
             budget=None if budget is None else parse_seconds(budget), backend=backend, device=device, precision=precision,
             accumulate=accumulate, offline=offline,
             settings=parse_pairs(set_, "--set"), from_=from_, new_head=new_head, freeze=tuple(freeze or ()),
@@ -313,4 +318,4 @@ def doctor(as_json: Json = False) -> int:
     return 0 if all(c.fine for c in checks if c.needed) else 1
 
 
-COMMANDS = (list_, info, train, evaluate, predict, compare, export, serve, verify, draw, bench, doctor)
+COMMANDS = (list_, info, train, evaluate, predict, distill, average, compare, export, serve, verify, draw, bench, doctor)

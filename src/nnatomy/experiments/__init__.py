@@ -6,10 +6,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from nnatomy.experiments.averaging import Averaged, Ensemble, average
     from nnatomy.experiments.callbacks import Checkpoints, EarlyStopping, Log, LowerOnPlateau, Progress
     from nnatomy.experiments.comparison.compare import compare, resume_comparison
     from nnatomy.experiments.comparison.results import Comparison
     from nnatomy.experiments.discovery import Room, room, rooms
+    from nnatomy.experiments.distillation import Distillation, distill
     from nnatomy.experiments.estimators import NeuralClassifier, NeuralRegressor
     from nnatomy.experiments.loop import Callback, Loop, Position
     from nnatomy.experiments.pictures import draw
@@ -22,9 +24,11 @@ if TYPE_CHECKING:
     from nnatomy.experiments.verification import Verification, verify
 
 _PLACES = {
+    "averaging": ("Averaged", "Ensemble", "average"),
     "callbacks": ("Checkpoints", "EarlyStopping", "Log", "LowerOnPlateau", "Progress"),
     "comparison.compare": ("compare", "resume_comparison"),
     "comparison.results": ("Comparison",),
+    "distillation": ("Distillation", "distill"),
     "estimators": ("NeuralClassifier", "NeuralRegressor"),
     "loop": ("Callback", "Loop", "Position"),
     "pictures": ("draw",),
@@ -40,8 +44,8 @@ _PLACES = {
 _WHERE = {name: module for module, names in _PLACES.items() for name in names}
 
 __all__ = [
-    "Callback", "Case", "Checkpoints", "Comparison", "EarlyStopping", "Evaluation", "Exported", "Log", "Loop",
-    "LowerOnPlateau",
+    "Averaged", "Callback", "Case", "Checkpoints", "Comparison", "Distillation", "EarlyStopping", "Ensemble", "Evaluation",
+    "Exported", "Log", "Loop", "LowerOnPlateau", "average", "distill",
     "NeuralClassifier", "NeuralRegressor", "Position", "Prepared", "Progress", "Recipe", "Request", "Result", "Room",
     "Run", "Step", "Task", "Verification", "compare", "draw", "evaluate", "export", "predict",
     "predict_exported", "restore", "resume",

@@ -42,7 +42,7 @@ class GradientLog(Callback):
         places = np.unique(np.linspace(0, len(split) - 1, min(EXAMPLES, len(split))).round().astype(int))
         model = loop.step.model
         with loop.weights(loop.state["model"]), np.errstate(all="ignore"):
-            found = gradient_norms(gradients(model, loop.recipe.loss, *loop.step.precision.evaluated(split.take(places))))
+            found = gradient_norms(gradients(model, loop.step.loss, *loop.step.precision.evaluated(split.take(places))))
             weights = gradient_norms({name: np.asarray(p.data) for name, p in model.named_parameters()})
         told = {"epoch": line["epoch"], "examples": len(places), "gradients": found, "weights": weights}
         self.run.append(told, self.path.name)

@@ -257,7 +257,8 @@ class Loop:
         """Names the first layer whose values are not finite: the one that produced the bad loss."""
         self.step.bind(self.state)
         with self.step.lowered():
-            inputs = [Tensor(a) for a in self.step.precision.inputs(done.given.batch)[:-1]]
+            count = len(self.dataset.train.take(np.arange(1))) - self.step.targets
+            inputs = [Tensor(a) for a in self.step.precision.inputs(done.given.batch)[:count]]
             where = first_bad_layer(self.step.model, inputs)
         return (
             f"Training needs a finite loss, received {loss} at epoch {done.epoch + 1}, step {done.step + 1} ({where}); "

@@ -124,11 +124,27 @@ class Run:
             raise UserError(f"{path} is not the folder of a run: it has no run.json; name a folder that nnatomy train made.")
         return cls(path)
 
+    @property
+    def members(self) -> list[Run]:
+        """The runs whose predictions this one averages; none for a run of its own."""
+        average = self.read_json("run.json").get("average", {})
+        return [Run(self.folder / name) for name in average.get("members", ())]
+
+    def alone(self) -> Run:
+        """This run, if it has a model of its own. Raises UserError otherwise."""
+        if self.members:
+            raise UserError(
+                f"{self.folder} averages the predictions of {len(self.members)} runs and can be evaluated, asked and learned "
+                f"from; for all else name one of them, such as {self.members[0].folder}."
+            )
+        return self
+
     def weights(self) -> dict[str, Array]:
         """The weights of the best epoch, or the last ones where no epoch has ended yet.
 
         Raises UserError where there are none.
         """
+        self.alone()
         if self.best.exists():
             return load_arrays(self.best)[0]
         if not self.last.exists():

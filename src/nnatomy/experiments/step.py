@@ -33,6 +33,7 @@ class Step:
     ) -> None:  # fmt: skip
         self.model, self.optimizer, self.loss, self.clip, self.average = model, optimizer, loss, clip, average
         self.precision, self.accumulate = precision, accumulate
+        self.targets: int = getattr(loss, "targets", 1)  # how many arrays at the end of a batch are no inputs
         self.scaling = Scaling() if precision.scaled else None
         self._parameters = dict(model.named_parameters())
         self._tensors: dict[str, Tensor] = {**self._parameters} | dict(model.named_buffers())

@@ -26,7 +26,7 @@ from nnatomy.experiments.discovery import room as find_room
 from nnatomy.experiments.gradients import GradientLog
 from nnatomy.experiments.loop import Callback, Loop, Position
 from nnatomy.experiments.precision import PRECISIONS, precision_named
-from nnatomy.experiments.recipe import Recipe
+from nnatomy.experiments.recipe import Loss, Recipe
 from nnatomy.experiments.runs import Run, environment, finite
 from nnatomy.experiments.settings import override, parse_seconds, plain
 from nnatomy.experiments.step import Step
@@ -35,6 +35,10 @@ from nnatomy.layers.module import Module
 
 DESCRIBED = ("name", "kind", "task", "classes", "input_shape", "outputs", "description")
 """What a run's folder keeps of the data set, beside the preprocessing, so that its model can be built without the data."""
+
+
+DATA = ("data", "target", "keep", "types", "labels", "window", "horizon", "limit", "split_seed", "offline")
+"""What a request says of its data."""
 
 
 @dataclass(frozen=True)
@@ -69,18 +73,25 @@ class Request:
     """Patterns of parameters that are held fast, each for good or, with "=EPOCHS", at first."""
     rates: Mapping[str, float] = field(default_factory=dict)
     """Factors of the learning rate by pattern."""
+    split_seed: int | None = None
+    """What decides the splits in place of `seed`, so that runs with several seeds are tested on the same examples."""
+    teacher: str | None = None
+    """A run whose answers are learned from too."""
+    temperature: float = 4.0
+    soft: float = 0.9
 
     def command(self) -> str:
         """The command line that asks for the same."""
-        words = ["nnatomy", "train", self.room]
-        several = ("room", "settings", "types", "keep", "freeze", "rates")
+        words = ["nnatomy", "train" if self.teacher is None else "distill", self.room]
+        several = ("room", "settings", "types", "keep", "freeze", "rates", *(DATA if self.teacher is not None else ()))
         for name, value in vars(self).items():
             flag = "--" + name.rstrip("_").replace("_", "-")
             if name in several or value == type(self).__dataclass_fields__[name].default:
                 continue
             words += [flag] if value is True else [flag, f"{value:g}s" if name == "budget" else str(value)]
-        words += [word for name in self.keep for word in ("--keep", name)]
-        words += [word for name, kind in self.types.items() for word in ("--types", f"{name}={kind}")]
+        if self.teacher is None:
+            words += [word for name in self.keep for word in ("--keep", name)]
+            words += [word for name, kind in self.types.items() for word in ("--types", f"{name}={kind}")]
         words += [word for pattern in self.freeze for word in ("--freeze", pattern)]
         words += [word for pattern, factor in self.rates.items() for word in ("--rates", f"{pattern}={factor:g}")]
         words += [word for key, value in self.settings.items() for word in ("--set", f"{key}={value}")]
@@ -97,6 +108,8 @@ class Prepared:
     dataset: Dataset
     model: Module
     task: Task
+    lesson: tuple[Dataset, Loss] | None = None
+    """The data and the loss of a student, where there is a teacher."""
 
 
 @dataclass
@@ -142,8 +155,9 @@ def prepare(request: Request) -> Prepared:
     room = find_room(request.room)
     if request.budget is not None and not 0 < request.budget < float("inf"):
         raise UserError(f"--budget must be a positive time, received {request.budget:g} s; give one such as 2m.")
-    if request.seed < 0:
-        raise UserError(f"--seed must be 0 or more, received {request.seed}; give another number.")
+    for flag, seed in (("--seed", request.seed), ("--split-seed", request.split_seed)):
+        if seed is not None and seed < 0:
+            raise UserError(f"{flag} must be 0 or more, received {seed}; give another number.")
     recipe, dataset = _choose(room, request)
     recipe = override(recipe, request.settings, epochs=request.epochs, batch_size=request.batch_size, lr=request.lr)
     if not 1 <= request.accumulate <= recipe.batch_size:
@@ -160,7 +174,8 @@ def _choose(room: Room, request: Request) -> tuple[Recipe, Dataset]:
     """The recipe and the data of a request; without a source, those of the room's first recipe."""
     asked: dict[str, Any] = {
         "target": request.target, "keep": request.keep, "types": request.types, "labels": request.labels,
-        "seed": request.seed, "limit": request.limit, "offline": request.offline,
+        "seed": request.seed if request.split_seed is None else request.split_seed,
+        "limit": request.limit, "offline": request.offline,
         **{k: v for k, v in (("window", request.window), ("horizon", request.horizon)) if v is not None},
     }  # fmt: skip
     if request.data is None:
@@ -220,6 +235,7 @@ def train(
     request = Request(room, None if data is None else settled(data), **{k: settled_option(k, v) for k, v in asked.items()})
     prepared = prepare(request)
     told = transfer.begin(prepared)
+    _listen(prepared)
     if progress:
         announce(prepared)
         tell(told)
@@ -237,11 +253,14 @@ def resume(folder: str | Path, *, callbacks: Sequence[Callback] = (), progress: 
     """Continues an interrupted run exactly: its final weights are those of a run that was never interrupted."""
     run = Run.open(folder)
     request = request_of(run)
+    if "average" in run.read_json("run.json"):
+        raise UserError(f"{run.folder} is an average of runs, which has no steps to continue; continue one of the runs.")
     prepared = prepare(request)
     if prepared.dataset.preprocessing.to_json() != run.read_json("preprocessing.json"):
         raise UserError(
             f"A run continues on the data it began with, {request.data or prepared.recipe.data} has changed; start a new run."
         )
+    _listen(prepared)
     if not run.last.exists():
         transfer.begin(prepared)
         return _fit(prepared, run, Position(), {}, None, [], callbacks, progress, report)
@@ -251,9 +270,17 @@ def resume(folder: str | Path, *, callbacks: Sequence[Callback] = (), progress: 
     return _fit(prepared, run, position, best, state, saved, callbacks, progress, report)
 
 
+def _listen(prepared: Prepared) -> None:
+    """Prepares what a student learns from its teacher, if it has one."""
+    if prepared.request.teacher is not None:
+        from nnatomy.experiments.distillation import taught
+
+        prepared.lesson = taught(prepared)
+
+
 def request_of(run: Run) -> Request:
     """What was asked for when the run was made."""
-    saved = run.read_json("run.json")
+    saved = run.alone().read_json("run.json")
     try:
         fields = saved["request"]
         return Request(**{**fields, "keep": tuple(fields["keep"]), "freeze": tuple(fields.get("freeze", ()))})
@@ -268,7 +295,7 @@ def restore(folder: str | Path, *, backend: str | None = None, device: str | Non
     Its data set has the preprocessing and the sizes of the one it was trained on, and no examples.
     """
     run = Run.open(folder)
-    request = _elsewhere(request_of(run), backend, device)
+    request = elsewhere(request_of(run), backend, device)
     backends.use(request.backend, request.device)
     dataset = described(run.folder / "dataset.json", run.read_json("dataset.json"), run.read_json("preprocessing.json"))
     room = find_room(request.room)
@@ -303,7 +330,7 @@ def recipe_of(room: Room, dataset: Dataset) -> Recipe:
     raise UserError(f"The room {room.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; train again.")
 
 
-def _elsewhere(request: Request, backend: str | None, device: str | None) -> Request:
+def elsewhere(request: Request, backend: str | None, device: str | None) -> Request:
     """The same request on another backend or device, in the precision of its weights: those of any run are read anywhere."""
     if backend is None and device is None:
         return request
@@ -327,12 +354,19 @@ def evaluate(
     `backend`, `device`: where they are measured, if not where the run was trained. With `progress`, what was noticed in that
     file is told.
     """
+    run = Run.open(folder)
+    if split not in ("train", "validation", "test"):
+        raise UserError(f"--split must be train, validation or test, received {split!r}; give one of these.")
+    if run.members:
+        from nnatomy.experiments.averaging import evaluate_members
+
+        found, told = evaluate_members(run, source, split, backend, device)
+        if progress:
+            tell(told)
+        return found
     if source is None:
-        run = Run.open(folder)
-        prepared = prepare(_elsewhere(request_of(run), backend, device))
+        prepared = prepare(elsewhere(request_of(run), backend, device))
         load_best(prepared.model, run)
-        if split not in ("train", "validation", "test"):
-            raise UserError(f"--split must be train, validation or test, received {split!r}; give one of these.")
         return prepared.task.evaluate(prepared.model, getattr(prepared.dataset, split))
     prepared, _ = restore(folder, backend=backend, device=device)
     examples, notices = data.load_examples(settled(source), prepared.dataset.preprocessing)
@@ -353,6 +387,14 @@ def predict(
         from nnatomy.experiments.shipping import predict_exported
 
         return predict_exported(folder, source, progress=progress)
+    run = Run.open(folder)
+    if run.members:
+        from nnatomy.experiments.averaging import predict_members
+
+        answers, told = predict_members(run, source, backend, device)
+        if progress:
+            tell(told)
+        return answers
     prepared, _ = restore(folder, backend=backend, device=device)
     inputs = data.load_inputs(settled(source), prepared.dataset.preprocessing)
     if progress:
@@ -369,9 +411,10 @@ def _fit(
     if not any(True for _ in model.parameters()):
         raise UserError(f"The room {prepared.room.name} has nothing to learn by gradients with these options.")
     freezing = transfer.Freezing(model, request.freeze) if request.freeze else None
+    dataset, loss = prepared.lesson or (prepared.dataset, recipe.loss)
     optimizer = transfer.optimizer_for(recipe.optimizer, model, request.rates, freezing)
     step = Step(
-        model, optimizer, recipe.loss, recipe.clip, recipe.average,
+        model, optimizer, loss, recipe.clip, recipe.average,
         precision=prepared.task.precision, accumulate=request.accumulate,
     )  # fmt: skip
     watching: list[Callback] = [cb.Log(run), *extra]
@@ -389,7 +432,7 @@ def _fit(
         if kept is not None:
             callback.state = kept
     loop = Loop(
-        recipe, prepared.dataset, prepared.task, step, recipe.epochs, recipe.batch_size, request.seed, request.budget,
+        recipe, dataset, prepared.task, step, recipe.epochs, recipe.batch_size, request.seed, request.budget,
         callbacks=watching, position=position, best=best,
     )  # fmt: skip
     if recipe.schedule is not None:
@@ -464,7 +507,9 @@ def settled(source: str | Path) -> str:
     return str(path.resolve()) if path.exists() else text
 
 
-WHOLE = ("window", "horizon", "limit", "epochs", "batch_size", "seed", "accumulate", "cv", "seeds", "jobs", "trials")
+WHOLE = (
+    "window", "horizon", "limit", "epochs", "batch_size", "seed", "split_seed", "accumulate", "cv", "seeds", "jobs", "trials",
+)  # fmt: skip
 """Options that are whole numbers."""
 
 
@@ -475,7 +520,7 @@ def settled_option(name: str, value: Any, caller: str = "train") -> Any:
     try:
         if name in WHOLE:
             return operator.index(value)
-        if name in ("lr", "budget"):
+        if name in ("lr", "budget", "temperature", "soft"):
             return parse_seconds(value) if name == "budget" and isinstance(value, str) else float(value)
         if name in ("keep", "freeze"):
             return (value,) if isinstance(value, str) else tuple(map(str, value))
@@ -489,8 +534,8 @@ def settled_option(name: str, value: Any, caller: str = "train") -> Any:
         raise
     except (TypeError, ValueError, AttributeError):
         kinds = {
-            "lr": "a number", "budget": "seconds or a time such as 5m", "keep": "names of columns", "freeze": "patterns",
-            "rates": "factors by pattern", "from_": "a path",
+            "lr": "a number", "temperature": "a number", "soft": "a number", "budget": "seconds or a time such as 5m",
+            "keep": "names of columns", "freeze": "patterns", "rates": "factors by pattern", "from_": "a path",
         }  # fmt: skip
         kind = kinds.get(name, "a dictionary" if name in ("types", "settings") else "a whole number")
         raise UserError(f"{caller}() takes {kind} for {name}, received {value!r}; give it so.") from None
