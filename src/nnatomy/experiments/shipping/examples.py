@@ -93,7 +93,7 @@ def _cells(field: Field, features: Array) -> Array:
 
 
 def awkward(preprocessing: Preprocessing, raw: Arrays) -> Arrays:
-    """The same examples with what is hard: every cell of a table missing, unseen or far away; a series with gaps."""
+    """The same examples with what is hard: cells of a table that are missing, never seen before or 0; a series with gaps."""
     if isinstance(preprocessing, SeriesPreprocessing):
         window = raw[0].copy()
         window[:, ::3] = np.nan
