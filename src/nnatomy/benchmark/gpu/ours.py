@@ -62,13 +62,13 @@ class Network:
         return []
 
 
-def step_of(workload: Workload, model: Any, precision: str) -> Step:
+def step_of(workload: Workload, model: Any, precision: str, kind: type[Step] = Step) -> Step:
     """The training step of a workload's network."""
     if workload.optimizer == "sgd":
         optimizer: Any = SGD(model.named_parameters(), lr=RATE, momentum=MOMENTUM)
     else:
         optimizer = AdamW(model.named_parameters(), lr=RATE, betas=BETAS, weight_decay=DECAY)
-    return Step(model, optimizer, lambda m, x, y: F.cross_entropy(m(x), y), precision=PRECISIONS[precision])
+    return kind(model, optimizer, lambda m, x, y: F.cross_entropy(m(x), y), precision=PRECISIONS[precision])
 
 
 def _narrow(a: Array) -> Array:
