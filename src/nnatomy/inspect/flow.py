@@ -1,41 +1,31 @@
 """Which module's output feeds which: found by running the model once, from the calls of its modules and the recorded graph.
 
-Every operation of the run has a place in time, every call of a module a span of it: so each operation belongs to the innermost
-call that was running, and an operation that takes what another made is a path for data between their owners.
+Each operation belongs to the innermost call that was running (calls.py); an operation that takes what another made is a path
+for data between their owners.
 """
 
 from __future__ import annotations
 
-import os
-import sys
-from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any
 
 import numpy as np
 
 from nnatomy import graph
+from nnatomy.inspect.calls import CUTTING, Call, Function, Run, watching_functions
 from nnatomy.inspect.recording import evaluating, tensors
 from nnatomy.layers.module import Module
-from nnatomy.layers.summary import counting, normalisation_cost
-from nnatomy.ops.pointwise import clone
+from nnatomy.layers.summary import counting
 from nnatomy.tensor import Tensor
 
 INPUT, OUTPUT = -1, -2
 """The ends of an edge that lie outside: what a part was given, and what it returns."""
 
-CUTTING = frozenset(["split", "unstack", "getitem"])
-REARRANGING = CUTTING | frozenset(
-    ["reshape", "transpose", "broadcast_to", "index_put", "astype", "clone", "flip", "stack", "tril", "triu"]
-)
-"""Operations that compute nothing: data pass through them to where they are used."""
 MOST_OPERATIONS = 60
 """A module that does more of its own between its calls, such as a recurrent one at each step, is shown closed."""
-SHOWN = frozenset(("flatten",))
-"""Functions that compute nothing and are shown all the same: a step that readers look for."""
 
 
 @dataclass(frozen=True)
@@ -88,48 +78,17 @@ class Part:
             yield from part.walk()
 
 
-@dataclass(eq=False)
-class _Function:
-    """One call of a function of nnatomy.functional or nnatomy.ops, and the operations that it is made of."""
-
-    name: str
-    begin: int
-    nodes: list[graph.Node] = field(default_factory=list)
-
-    @property
-    def rearranges(self) -> bool:
-        return self.name not in SHOWN and all(node.primitive.name in REARRANGING for node in self.nodes)
-
-
-@dataclass(eq=False)
-class _Call:
-    """One call of a module: what runs in it, in order."""
-
-    module: Module | None
-    path: str
-    parent: _Call | None
-    begin: int
-    items: list[_Call | _Function] = field(default_factory=list)
-    multiply_adds: int = 0
-    shape: tuple[int, ...] = ()
-    args: tuple[Tensor, ...] = ()
-
-    def chain(self) -> list[Any]:
-        """From the model's own call to this one."""
-        return [self] if self.parent is None else [*self.parent.chain(), self]
-
-
 def trace(model: Module, *inputs: Any) -> Part:
     """The model's call for `inputs` as a tree of parts with shapes, costs and the data's paths; the model is left as it was.
 
     Runs it once, in eval mode. Modules go by their attribute paths; operations between them are parts of their own.
     """
-    run = _Run(model)
+    run = Run(model)
     given = [Tensor(x.data if isinstance(x, Tensor) else np.asarray(x)) for x in inputs]
     for x in given:
         x.requires_grad = x.dtype.kind == "f"
     with evaluating(model), _differentiable(model), graph.enable_grad(), np.errstate(all="ignore"):
-        with run.watching(), counting(run.spend), _watching_functions(run.functions):
+        with run.watching(), counting(run.spend), watching_functions(run.functions):
             output = model(*given)
         return _Flow(run, given, list(tensors(output))).part(run.root)
 
@@ -147,105 +106,21 @@ def _differentiable(model: Module) -> Iterator[None]:
             p.requires_grad = False
 
 
-@contextmanager
-def _watching_functions(found: dict[graph.Node, _Function]) -> Iterator[None]:
-    """A block in which each recorded operation is put with the outermost function of ours that was running: mean, gelu ..."""
-    plain = graph.Node
-    calls: dict[Any, _Function] = {}  # by the function's frame, which lives as long as it stands here
-
-    def node(*args: Any) -> graph.Node:
-        made = plain(*args)
-        key: Any = made
-        name, frame = made.primitive.name, sys._getframe(1).f_back
-        while frame is not None and frame.f_code.co_filename.startswith(OURS):
-            if not frame.f_code.co_filename.endswith(PLUMBING):
-                key, name = frame, frame.f_code.co_name
-            frame = frame.f_back
-        found[made] = calls.setdefault(key, _Function(name.strip("_"), made.order))
-        found[made].nodes.append(made)
-        return made
-
-    setattr(graph, "Node", node)  # noqa: B010
-    try:
-        yield
-    finally:
-        setattr(graph, "Node", plain)  # noqa: B010
-
-
-_FOLDER = os.path.dirname(os.path.abspath(graph.__file__))
-OURS = tuple(os.path.join(_FOLDER, name) for name in ("ops" + os.sep, "functional" + os.sep, "tensor.py"))
-PLUMBING = ("primitive.py", "tensor.py")
-
-
-class _Run:
-    """The calls of one run, and at which times they begin and end."""
-
-    def __init__(self, model: Module) -> None:
-        self.model = model
-        self.paths = {id(module): path for path, module in model.named_modules()}
-        self.root = self.running = _Call(None, "", None, graph.now())
-        self.times: list[int] = []
-        self.calls: list[_Call] = []
-        self.functions: dict[graph.Node, _Function] = {}
-
-    @contextmanager
-    def watching(self) -> Iterator[None]:
-        removers = []
-        for module in list(self.model.modules()):
-            removers += [module.register_forward_pre_hook(self._enter), module.register_forward_hook(self._leave)]
-        try:
-            yield
-        finally:
-            for remove in removers:
-                remove()
-        self.root = next(item for item in self.root.items if isinstance(item, _Call))
-        self.root.parent = None
-
-    def spend(self, multiply_adds: int) -> None:
-        self.running.multiply_adds += multiply_adds
-
-    def _enter(self, module: Module, args: tuple[Any, ...]) -> None:
-        call = _Call(module, self.paths[id(module)], self.running, graph.now())
-        self.running.items.append(call)
-        call.args = tuple(tensors(args))
-        self._mark(call)
-
-    def _leave(self, module: Module, args: tuple[Any, ...], output: Any) -> Any:
-        call = self.running
-        call.multiply_adds += normalisation_cost(module, args)
-        call.shape = next((t.shape for t in tensors(output)), ())
-        taken = {id(t) for t in tensors(args)}
-        if isinstance(output, Tensor) and id(output) in taken:  # given back untouched, as dropout does: to be seen all the same
-            output = clone(output)
-        assert call.parent is not None
-        self._mark(call.parent)
-        return output
-
-    def _mark(self, call: _Call) -> None:
-        self.running = call
-        self.times.append(-graph.now())
-        self.calls.append(call)
-
-    def owner(self, node: graph.Node) -> _Call:
-        """The call that was running when an operation was recorded."""
-        return self.calls[bisect_right(self.times, -node.order) - 1]
-
-
 class _Flow:
     """From the recorded graph to parts and edges."""
 
-    def __init__(self, run: _Run, given: list[Tensor], outputs: list[Tensor]) -> None:
+    def __init__(self, run: Run, given: list[Tensor], outputs: list[Tensor]) -> None:
         self.run, self.given = run, given
         self.names = {id(p): name for name, p in run.model.named_parameters()}
         self.buffers = {id(b.data) for _, b in run.model.named_buffers()}
         self.counted: set[int] = set()
         self.parameters_of: dict[graph.Node, list[str]] = {}
         self.sources: dict[graph.Node, list[tuple[graph.Node | None, Any]]] = {}  # of live nodes: (maker, key); None: the input
-        self.edges: dict[_Call, dict[tuple[Any, Any], set[Any]]] = {}
+        self.edges: dict[Call, dict[tuple[Any, Any], set[Any]]] = {}
         nodes = _ancestors(outputs)
         for node in nodes:
             self._examine(node)
-        inside: dict[_Call, dict[_Function, None]] = {}
+        inside: dict[Call, dict[Function, None]] = {}
         for node in nodes:
             if node in self.sources and not run.functions[node].rearranges:
                 inside.setdefault(run.owner(node), {})[run.functions[node]] = None
@@ -261,9 +136,9 @@ class _Flow:
                 for maker, key in self._behind([(t.node, (t.node.order, t.index))]):
                     self._connect(None if maker is None else self._chain(maker), None, key)
 
-    def _opens(self, call: _Call) -> bool:
+    def _opens(self, call: Call) -> bool:
         """Whether what a call does is shown: the model's own, and others in which modules run; not where it is too much."""
-        return call not in self.closed and (call.parent is None or any(isinstance(item, _Call) for item in call.items))
+        return call not in self.closed and (call.parent is None or any(isinstance(item, Call) for item in call.items))
 
     # Which operations carry data
 
@@ -352,18 +227,18 @@ class _Flow:
             key,
         )
 
-    def _add(self, call: _Call, source: Any, target: Any, key: Any) -> None:
+    def _add(self, call: Call, source: Any, target: Any, key: Any) -> None:
         self.edges.setdefault(call, {}).setdefault((source, target), set()).add(key)
 
     # Parts
 
-    def part(self, call: _Call) -> Part:
+    def part(self, call: Call) -> Part:
         module = call.module
         assert module is not None
         opens = self._opens(call)
         items = sorted(call.items, key=lambda item: -item.begin) if opens else []
         parameters = self._newly_counted(module)
-        parts = tuple(self.part(item) if isinstance(item, _Call) else self._operation(call, item) for item in items)
+        parts = tuple(self.part(item) if isinstance(item, Call) else self._operation(call, item) for item in items)
         places = {item: i for i, item in enumerate(items)}
         found: dict[tuple[int, int], int] = {}
         for (a, b), keys in self.edges.get(call, {}).items():
@@ -381,7 +256,7 @@ class _Flow:
         )  # fmt: skip
 
     def _with_ports(
-        self, call: _Call, parts: tuple[Part, ...], places: Mapping[Any, int], edges: dict[tuple[int, int], int]
+        self, call: Call, parts: tuple[Part, ...], places: Mapping[Any, int], edges: dict[tuple[int, int], int]
     ) -> tuple[tuple[Part, ...], dict[tuple[int, int], int]]:
         """Where a module is given several different Tensors, a part for each, named as its `forward` names it."""
         names = list(signature(call.module.forward).parameters) if call.module is not None else []
@@ -405,7 +280,7 @@ class _Flow:
         into = {(used.index(n), b + shift if b >= 0 else b): 1 for n, b in comes}
         return heads + parts, {(INPUT, k): 1 for k in range(shift)} | into | moved
 
-    def _operation(self, call: _Call, function: _Function) -> Part:
+    def _operation(self, call: Call, function: Function) -> Part:
         last = function.nodes[-1].out
         out = last[0] if isinstance(last, tuple) else last
         names = dict.fromkeys(name for node in function.nodes for name in self.parameters_of.get(node, ()))
@@ -420,10 +295,10 @@ class _Flow:
         return module.count_parameters()
 
 
-def _calls(call: _Call) -> Iterator[_Call]:
+def _calls(call: Call) -> Iterator[Call]:
     yield call
     for item in call.items:
-        if isinstance(item, _Call):
+        if isinstance(item, Call):
             yield from _calls(item)
 
 

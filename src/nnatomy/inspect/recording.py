@@ -143,7 +143,7 @@ def tensors(output: Any) -> Iterator[Tensor]:
 
 
 def first_tensor(output: Any) -> Tensor:
-    """The first Tensor in what a layer returns. Raises StopIteration's kin where there is none."""
+    """The first Tensor in what a layer returns. Raises TypeError where there is none."""
     found = next(tensors(output), None)
     if found is None:
         raise TypeError(f"This layer returns no Tensor but {type(output).__name__}.")

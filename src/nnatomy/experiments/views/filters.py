@@ -8,7 +8,7 @@ import numpy as np
 
 from nnatomy.experiments.runs import Run
 from nnatomy.experiments.tasks import forward
-from nnatomy.experiments.views.common import COLOURS, SIGNED, caption, groups, heading, series_names, short, spread
+from nnatomy.experiments.views.common import COLOURS, INK, SIGNED, caption, groups, heading, series_names, short, spread
 from nnatomy.inspect import record
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
     assert found is not None
     name, weights = found
     order = np.argsort(-np.linalg.norm(weights.reshape(len(weights), -1), axis=1), kind="stable")[:SHOWN]
-    many = f"all {len(weights)}" if len(weights) <= SHOWN else f"the {len(order)} strongest of {len(weights)}"
+    told = "" if len(weights) <= SHOWN else f": the {len(order)} strongest of {len(weights)}"
     shape = prepared.dataset.input_shape
     if weights.ndim == 4:
         figure = _images(prepared, weights[order])
@@ -42,7 +42,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
         figure = _columns(prepared, weights[order])
     layer = name.rpartition(".")[0]
     where = f"in {layer} of {prepared.room.front['title']}" if layer else f"of {prepared.room.front['title']}"
-    heading(figure, f"What the units {where} look for: {many}")
+    heading(figure, f"What the {'units' if len(weights) > 1 else 'unit'} {where} look{'s' * (len(weights) == 1)} for{told}")
     return figure
 
 
@@ -135,6 +135,15 @@ def _columns(prepared: Prepared, weights: Array) -> Figure:
     reach = float(np.abs(shown).max()) or 1.0
     figure = Figure(figsize=(min(max(0.24 * len(shown) + 4, 7), 14), min(0.26 * len(names) + 2.2, 13)), layout="constrained")
     axes = figure.subplots()
+    if len(shown) == 1:
+        axes.barh(range(len(names))[::-1], shown[0], color=[COLOURS[1] if w > 0 else COLOURS[0] for w in shown[0]])
+        axes.set_yticks(range(len(names))[::-1], names, fontsize=9 if len(names) < 30 else 7)
+        axes.axvline(0, color=INK, lw=0.8)
+        axes.grid(axis="x", alpha=0.25)
+        axes.set(xlabel="weight")
+        caption(figure, "Each bar is the weight of one input: a large value of an input excites the unit where the bar goes "
+                        "right and quietens it where it goes left.")  # fmt: skip
+        return figure
     image = axes.imshow(shown.T, cmap=SIGNED, vmin=-reach, vmax=reach, aspect="auto", interpolation="nearest")
     axes.set_yticks(range(len(names)), names, fontsize=9 if len(names) < 30 else 7)
     axes.set(xlabel="unit, strongest first")
