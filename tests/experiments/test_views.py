@@ -243,6 +243,12 @@ def test_a_view_of_a_run_is_drawn_by_the_command(tmp_path: Path, capsys: pytest.
     assert "--tsne lays out the embedding" in capsys.readouterr().err
 
 
+def test_a_room_is_not_trained_for_a_view_that_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["draw", "perceptron", "--what", "embedding"]) == 2
+    sentence = capsys.readouterr().err
+    assert sentence.startswith("nnatomy: The view 'embedding' needs a hidden layer, which perceptron on breast_cancer has not;")
+
+
 def test_a_run_in_double_precision_is_drawn_in_its_own(tmp_path: Path) -> None:
     result = experiments.train("mlp", out=tmp_path / "run", limit=60, epochs=1, report=False, precision="float64")
     assert read_gradients(result.run)

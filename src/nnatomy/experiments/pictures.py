@@ -45,6 +45,8 @@ def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: b
         figure = _figure(training.prepare(training.Request(name)), None, what, tsne)
         source = f"{name}, untrained"
     else:
+        if what not in (None, "gradients"):  # what training would not mend is refused before it
+            views.check_fit(what, training.prepare(training.Request(name)), None)
         print(f"Training {name} for its picture, 20 s at most; to draw a run of yours, give its folder.", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder:
             result = training.train(name, out=Path(folder) / "run", budget=20.0, report=False)

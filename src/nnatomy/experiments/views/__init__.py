@@ -39,11 +39,16 @@ def view(what: str, prepared: Prepared, run: Run | None = None, **options: Any) 
     `options`: tsne=True lays the embedding out by t-SNE.
     """
     check_name(what)
+    check_fit(what, prepared, run)
+    figure: Figure = importlib.import_module(f"nnatomy.experiments.views.{what}").draw(prepared, run, **options)
+    return figure
+
+
+def check_fit(what: str, prepared: Prepared, run: Run | None) -> None:
+    """Raises UserError where a view does not fit, naming those that do."""
     reason = unfit(what, prepared, run)
     if reason is not None:
         raise UserError(
             f"The view {what!r} {reason}, which {prepared.room.name} on {prepared.dataset.name} has not; "
             f"choose one of {', '.join(fitting(prepared, run))}."
         )
-    figure: Figure = importlib.import_module(f"nnatomy.experiments.views.{what}").draw(prepared, run, **options)
-    return figure
