@@ -74,7 +74,7 @@ def use(name: str, device: str | None = None, matmul: str = "highest") -> None:
         raise unknown_name("backend", name, MODULES)
     kernels()
     if name == "jax":
-        devices = _jax_devices()
+        devices = load_jax_devices()
         devices.select(device, matmul)
     elif device not in (None, "cpu"):
         raise UserError(f'The numpy backend computes on the CPU. Received device {device!r}; give backend "jax" for another.')
@@ -88,7 +88,7 @@ def current() -> str:
 
 def device() -> str:
     """Where the active backend computes, in words."""
-    return str(_jax_devices().described()) if current() == "jax" else "cpu"
+    return str(load_jax_devices().described()) if current() == "jax" else "cpu"
 
 
 def compiles_by_shape() -> bool:
@@ -96,7 +96,8 @@ def compiles_by_shape() -> bool:
     return current() == "jax"
 
 
-def _jax_devices() -> Any:
+def load_jax_devices() -> Any:
+    """The module that knows JAX's devices. Raises UserError where JAX is not installed."""
     try:
         return importlib.import_module("nnatomy.backends.jax_devices")
     except ImportError as missing:
@@ -111,14 +112,14 @@ def _jax_devices() -> Any:
 def backend(name: str, device: str | None = None) -> Iterator[None]:
     """Chooses the backend inside a `with` block and restores the former one, and its device, after it."""
     before = SimpleNamespace(**vars(B))
-    kept = _jax_devices().settings() if "jax" in (name, B.name) else None
+    kept = load_jax_devices().settings() if "jax" in (name, B.name) else None
     use(name, device)
     try:
         yield
     finally:
         activate(before)
         if kept is not None:
-            _jax_devices().restore(kept)
+            load_jax_devices().restore(kept)
 
 
 if not isinstance(B, _Refused):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import jax
@@ -56,6 +58,21 @@ def described() -> str:
     """The device that computations run on, in words: its name, and what it is."""
     device = jax.config.jax_default_device or jax.local_devices()[0]
     return f"{device.platform}:{device.id} ({device.device_kind})"
+
+
+def divide_cpu(count: int) -> None:
+    """Makes the CPU count as so many devices. Without effect where JAX has started, or XLA_FLAGS says how many."""
+    if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
+        with suppress(RuntimeError):
+            jax.config.update("jax_num_cpu_devices", count)
+
+
+def of_process(index: int, platform: str | None) -> list[Any]:
+    """The devices of one process of several, or of the only one (0): of a platform, or of JAX's choice if None."""
+    try:
+        return [device for device in jax.devices(platform) if device.process_index == index]
+    except RuntimeError:  # JAX knows no such platform here
+        return []
 
 
 def compute_capability() -> float:

@@ -77,12 +77,22 @@ def train(
     seed: Annotated[int, typer.Option(help="Decides initial weights, splits and order.")] = 0,
     split_seed: Annotated[int | None, typer.Option(help="Decides the splits in place of --seed.")] = None,
     budget: Annotated[str | None, typer.Option(help="Fit the work into a time: 90s, 5m, 1h.")] = None,
-    backend: Annotated[str, typer.Option(help="What computes: numpy, or jax (compiled; accelerators).")] = "numpy",
+    backend: Annotated[
+        str | None, typer.Option(help="What computes: numpy (if not given), or jax (compiled; accelerators).")
+    ] = None,
     device: Device = None,
     precision: Annotated[
         str, typer.Option(help="float32, float64, or on accelerators tf32, bfloat16, float16 around float32 weights.")
     ] = "float32",
     accumulate: Annotated[int, typer.Option(help="Take each batch in so many parts, to save memory; one update.")] = 1,
+    devices: Annotated[int | None, typer.Option(help="How many of each host's devices share every batch.")] = None,
+    shard: Annotated[
+        str | None, typer.Option(help="What they split: data (if not given), or full: parameters and optimizer state as well.")
+    ] = None,
+    hosts: Annotated[
+        str | None, typer.Option(metavar="FILE|auto", help="Run on several: one host[:port] a line, or as the cluster says.")
+    ] = None,
+    host_index: Annotated[int | None, typer.Option(help="Which of them this machine is, from 0.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<time>-<room> if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder exactly.")] = None,
     set_: Annotated[
@@ -115,7 +125,7 @@ def train(
             ("--window", window), ("--horizon", horizon), ("--limit", limit), ("--epochs", epochs), ("--lr", lr),
             ("--batch-size", batch_size), ("--seed", seed or None), ("--split-seed", split_seed), ("--budget", budget),
             ("--set", set_), ("--out", out),
-            ("--device", device), ("--precision", None if precision == "float32" else precision),
+            ("--precision", None if precision == "float32" else precision),
             ("--accumulate", None if accumulate == 1 else accumulate), ("--from", from_), ("--new-head", new_head or None),
             ("--freeze", freeze), ("--rates", rates),
         ) if value not in (None, [])]  # fmt: skip
@@ -123,7 +133,10 @@ def train(
             raise UserError(
                 f"--resume continues a run as it was begun, received {given[0]} too; leave it out, or start a new run."
             )
-        result = experiments.resume(resume, progress=True)
+        result = experiments.resume(
+            resume, progress=True, backend=backend, device=device, devices=devices, shard=shard, hosts=hosts,
+            host_index=host_index,
+        )  # fmt: skip
     else:
         if name is None:
             raise UserError(
@@ -133,11 +146,13 @@ def train(
             name, data, out=out, progress=True, target=target, keep=tuple(keep or ()), types=parse_pairs(types, "--types"),
             labels=labels, window=window, horizon=horizon, limit=limit, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
             split_seed=split_seed,
-            budget=None if budget is None else parse_seconds(budget), backend=backend, device=device, precision=precision,
-            accumulate=accumulate, offline=offline,
-            settings=parse_pairs(set_, "--set"), from_=from_, new_head=new_head, freeze=tuple(freeze or ()),
-            rates=parse_factors(rates, "--rates"),
+            budget=None if budget is None else parse_seconds(budget), backend=backend or "numpy", device=device,
+            precision=precision, accumulate=accumulate, devices=devices, shard=shard or "data", hosts=hosts,
+            host_index=host_index, offline=offline, settings=parse_pairs(set_, "--set"),
+            from_=from_, new_head=new_head, freeze=tuple(freeze or ()), rates=parse_factors(rates, "--rates"),
         )  # fmt: skip
+    if not result.hosts.first:
+        return 130 if result.interrupted else 0
     if result.interrupted:
         print(f"Stopped and saved. Continue with: nnatomy train --resume {result.run.folder}", file=sys.stderr)
         if as_json:

@@ -30,6 +30,7 @@ __all__ = [
 Array = npt.NDArray[Any]
 Batch = tuple[Array, ...]
 Augment = Callable[[Array, np.random.Generator], Array]
+Shuffle = int | np.random.Generator | Array | None
 
 
 def generator(seed: int) -> np.random.Generator:
@@ -225,30 +226,32 @@ class Dataset:
 def batches(
     split: Split,
     batch_size: int,
-    shuffle: int | np.random.Generator | Array | None = None,
+    shuffle: Shuffle = None,
     *,
     drop_last: bool = False,
     augment: Augment | None = None,
     start: int = 0,
+    part: Callable[[Array], Array] | None = None,
 ) -> Iterator[Batch]:
     """Yield the batches of one epoch; `shuffle` alone decides their order and their augmentation.
 
     `shuffle` is a seed, a generator (one permutation and one integer are drawn from it), a permutation, or None for the
     order of the split. Batch k is the same whether or not those before it were made: `start=k` continues an epoch exactly.
-    Raises UserError where `batch_size` is below 1.
+    `part` chooses which of a batch's indices are taken; all if None. Raises UserError where `batch_size` is below 1.
     """
     if batch_size < 1:
         raise UserError(f"A batch holds at least one example, received batch size {batch_size}; give 1 or more.")
     order, key = _order(len(split), shuffle)
     stop = len(order) - len(order) % batch_size if drop_last else len(order)
     for number in range(start, -(-stop // batch_size)):
-        batch = split.take(order[number * batch_size : min((number + 1) * batch_size, stop)])
+        chosen = order[number * batch_size : min((number + 1) * batch_size, stop)]
+        batch = split.take(chosen if part is None else part(chosen))
         if augment is not None:
             batch = (augment(batch[0], np.random.Generator(np.random.Philox(key=[key, number]))), *batch[1:])
         yield batch
 
 
-def _order(n: int, shuffle: int | np.random.Generator | Array | None) -> tuple[Array, int]:
+def _order(n: int, shuffle: Shuffle) -> tuple[Array, int]:
     if shuffle is None:
         return np.arange(n), 0
     if isinstance(shuffle, np.ndarray):

@@ -16,16 +16,20 @@ from nnatomy.experiments.runs import Run, load_arrays, save_arrays
 from nnatomy.experiments.step import State
 from nnatomy.optim import ReduceOnPlateau
 
+EVERY = 10.0  # seconds between checkpoints, at least
+
 
 class Checkpoints(Callback):
     """Writes `last` (all that the run needs to continue exactly) and `best` (the weights of the best epoch).
 
     At the end of epochs and inside long ones, no more often than every `seconds`, and whenever the run stops in good order.
+    Of several hosts all bring the state together, and the first one writes.
     """
 
-    def __init__(self, run: Run, seconds: float = 10.0) -> None:
-        self.run, self.seconds = run, seconds
+    def __init__(self, run: Run, seconds: float | None = None) -> None:
+        self.run, self.seconds = run, EVERY if seconds is None else seconds
         self._written = time.perf_counter()
+        self._asked = False
         self._best: float | None = None
 
     def after_step(self, loop: Loop) -> None:
@@ -40,18 +44,24 @@ class Checkpoints(Callback):
             self.save(loop)
 
     def _save_now_and_then(self, loop: Loop) -> None:
-        if time.perf_counter() - self._written >= self.seconds:
+        due = time.perf_counter() - self._written >= self.seconds
+        if loop.agreed(due and not self._asked):
             self.save(loop)
+        else:
+            self._asked = due
 
     def save(self, loop: Loop) -> None:
         """Writes both files, `best` first: whoever finds `last` finds what it refers to."""
         loop.settle()
         at = loop.position
         at.seconds = loop.elapsed()
+        arrays, plain = flatten(loop.devices.to_host(loop.step.plain(loop.state)))
+        self._asked = False
+        if not loop.devices.hosts.first:
+            return
         if at.best is not None and at.best != self._best:
             save_arrays(self.run.best, loop.best, {"metric": loop.recipe.metric, "value": at.best, "epoch": at.best_epoch})
             self._best = at.best
-        arrays, plain = flatten(loop.step.plain(loop.state))
         callbacks = [getattr(callback, "state", None) for callback in loop.callbacks]
         save_arrays(self.run.last, arrays, {"plain": plain, "position": asdict(at), "callbacks": callbacks})
         self._written = time.perf_counter()

@@ -10,8 +10,9 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from nnatomy.backends import B, compiles_by_shape
-from nnatomy.data.dataset import Batch, Split
+from nnatomy.backends import compiles_by_shape
+from nnatomy.data.dataset import Augment, Batch, Shuffle, Split, batches
+from nnatomy.experiments.devices import Devices
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -26,11 +27,8 @@ class Given:
     batch: Batch
     mask: Any
     made: Batch
-
-    @property
-    def examples(self) -> int:
-        """How many rows count."""
-        return len(self.made[0])
+    examples: int
+    """How many rows count."""
 
     @property
     def args(self) -> tuple[Any, ...]:
@@ -39,26 +37,42 @@ class Given:
 
 
 class Feed:
-    """How batches come to the step: as they are made; on a backend that compiles, in few shapes, placed ahead of their turn."""
+    """How batches come to the step: as they are made; on a backend that compiles, in few shapes, placed ahead of their turn.
 
-    def __call__(self, made: Iterable[Batch], rows: int, split: Split) -> Generator[Given]:
-        """The batches of a split, up to `rows` examples each, in order."""
+    On several devices, a batch is filled up until it can be divided evenly.
+    """
+
+    def __init__(self, devices: Devices | None = None) -> None:
+        self.devices = devices or Devices()
+
+    def __call__(
+        self, split: Split, rows: int, shuffle: Shuffle = None, *, augment: Augment | None = None, start: int = 0,
+        share: bool = False,
+    ) -> Generator[Given]:  # fmt: skip
+        """The batches of a split, up to `rows` examples each, as `batches` makes them.
+
+        With `share`, a host makes only the examples that its own devices take, where these do not depend on the others.
+        """
         if not compiles_by_shape():
-            return (Given(batch, None, batch) for batch in made)
-        uneven = len(split) % rows > 0
+            made = batches(split, rows, shuffle, augment=augment, start=start)
+            return (Given(batch, None, batch, len(batch[0])) for batch in made)
+        room = -(-rows // self.devices.count) * self.devices.count
+        uneven = len(split) % room > 0 or room > rows
+        mine = self.devices.part(room)
+        share = share and augment is None and not split.ragged
+        part = (lambda chosen: chosen[np.arange(room)[mine] % len(chosen)]) if share else None
 
-        def prepare(batch: Batch) -> Given:
-            even = lengthened(batch) if split.ragged else batch
-            if not uneven:
-                return Given(self.place(even), None, batch)
-            filled, mask = padded(even, rows)
-            return Given(self.place(filled), self.place((mask,))[0], batch)
+        def prepare(numbered: tuple[int, Batch]) -> Given:
+            number, batch = numbered
+            examples = min(rows, len(split) - number * rows)
+            filled = lengthened(batch) if split.ragged else batch
+            if not share:
+                filled = tuple(a[mine] for a in padded(filled, room)[0])
+            mask = (np.arange(room) < examples)[mine]
+            placed = self.devices.batch(filled, room)
+            return Given(placed, self.devices.batch((mask,), room)[0] if uneven else None, batch, examples)
 
-        return ahead(made, prepare)
-
-    def place(self, arrays: tuple[Any, ...]) -> tuple[Any, ...]:
-        """The arrays on the device that computes."""
-        return tuple(B.asarray(a) for a in arrays)
+        return ahead(enumerate(batches(split, rows, shuffle, augment=augment, start=start, part=part), start), prepare)
 
 
 def padded(batch: Batch, rows: int) -> tuple[Batch, np.ndarray[Any, Any]]:

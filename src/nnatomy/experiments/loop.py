@@ -14,8 +14,9 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nnatomy.backends import compiles_by_shape, kernels
-from nnatomy.data.dataset import Dataset, batches
+from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
+from nnatomy.experiments.devices import Devices
 from nnatomy.experiments.feeding import LATE, Feed, Given
 from nnatomy.experiments.recipe import Recipe, better
 from nnatomy.experiments.step import State, Step
@@ -112,7 +113,9 @@ class Loop:
         """Trains from `state` to the last epoch, the end of the budget, or until a callback sets `position.stopped`."""
         at = self.position
         at.total = at.total or self.epochs * self.steps_per_epoch
-        self.state, self._started, self._before = state, time.perf_counter(), at.seconds
+        self.state: State = self.devices.placed(state)
+        self._started, self._before = time.perf_counter(), at.seconds
+        self._agreed = False, False, at.seconds
         self._first = self._warm = 0.0  # the step after which all is compiled, and when it was
         for callback in self.callbacks:
             callback.begin(self)
@@ -120,9 +123,9 @@ class Loop:
             # What is not finite is found below, and named. Products of this size gain nothing from a second BLAS thread,
             # and lose all where another process wants the core: the threads wait for one another by spinning.
             with np.errstate(all="ignore"), threadpool_limits(1, user_api="blas"):
-                while at.epoch < self.epochs and not at.stopped and not self.interrupted:
+                while at.epoch < self.epochs and not at.stopped and not self._stops():
                     self._epoch()
-            self.outcome = "interrupted" if self.interrupted else "finished"
+            self.outcome = "interrupted" if self._stops() else "finished"
         except BaseException:
             self.outcome = "failed"
             raise
@@ -138,8 +141,8 @@ class Loop:
         for callback in self.callbacks:
             callback.before_epoch(self)
         order = np.random.Generator(np.random.Philox(key=[self.seed, at.epoch + 1]))  # the same whether resumed or not
-        made = batches(self.dataset.train, self.batch_size, order, augment=self.recipe.augment, start=at.batch)
-        with closing(self.feed(made, self.batch_size, self.dataset.train)) as given:
+        train, augment = self.dataset.train, self.recipe.augment
+        with closing(self.feed(train, self.batch_size, order, augment=augment, start=at.batch, share=True)) as given:
             for one in given:
                 self.state["optimizer"]["factor"] = self.factor()
                 self.state, metrics = self._advance(one)(self.state, *one.args)
@@ -148,10 +151,10 @@ class Loop:
                 at.step += 1
                 self.settle(LATE if compiles_by_shape() else 0)
                 if not self._warm:
-                    self._first, self._warm = at.step, self.elapsed()
+                    self._first, self._warm = at.step, self._clock()
                 for callback in self.callbacks:
                     callback.after_step(self)
-                if self.interrupted:
+                if self._stops():
                     return self.settle()
                 if self.budget is not None and self._budget_is_spent():
                     at.stopped = f"the budget of {self.budget:g} s was spent"
@@ -194,6 +197,26 @@ class Loop:
         return min(whole, self.budget or math.inf) >= WORTH_PLANNING
 
     @property
+    def devices(self) -> Devices:
+        """Where the state and the batches lie."""
+        return self.feed.devices
+
+    def agreed(self, save: bool) -> bool:
+        """Whether all hosts save now, as the first one wants; they also learn here whether to stop, and what time it is.
+
+        Callbacks ask after each step or epoch, all hosts alike.
+        """
+        self._agreed = self.devices.hosts.agreed(self.interrupted, save, self.elapsed())
+        return self._agreed[1]
+
+    def _stops(self) -> bool:
+        return self._agreed[0] if self.devices.hosts.count > 1 else self.interrupted
+
+    def _clock(self) -> float:
+        """Seconds of training by which all hosts decide."""
+        return self._agreed[2] if self.devices.hosts.count > 1 else self.elapsed()
+
+    @property
     def steps_per_epoch(self) -> int:
         """Batches in the training split, the last and possibly smaller one included."""
         return -(-len(self.dataset.train) // self.batch_size)
@@ -206,13 +229,14 @@ class Loop:
             weights = self.step.evaluated(self.state)
             with self.weights(weights):
                 metrics = self.task.evaluate(self.step.model, self.dataset.validation).metrics
+                metrics = dict(self.devices.hosts.same(metrics))
                 if math.isnan(metrics["loss"]):  # the last step of the epoch broke the weights
                     batch = self.dataset.validation.take(np.arange(1))
-                    one = Given(batch, None, batch)
+                    one = Given(batch, None, batch, 1)
                     raise UserError(self._explain(metrics["loss"], Begun(at.epoch, at.step, one, None)))
             if better(self.recipe.metric, metrics[self.recipe.metric], at.best):
                 at.best, at.best_epoch = metrics[self.recipe.metric], at.epoch + 1
-                self.best = {name: np.array(a) for name, a in weights.items()}
+                self.best = self.devices.to_host(weights)
         train_loss = at.loss_sum / max(at.examples, 1)
         line = {
             "epoch": at.epoch + 1, "step": at.step, "lr": self.lr(), "train_loss": train_loss,
@@ -244,21 +268,21 @@ class Loop:
         at, budget = self.position, self.budget or math.inf
         if at.step % CALIBRATION == 0:
             if at.step > self._first:
-                each = max(self.elapsed() - self._warm, 1e-9) / (at.step - self._first)
+                each = max(self._clock() - self._warm, 1e-9) / (at.step - self._first)
             else:
-                each = max(self.elapsed(), 1e-9) / at.step
-            possible = at.step + int(max(budget - self.elapsed(), 0) / each)
+                each = max(self._clock(), 1e-9) / at.step
+            possible = at.step + int(max(budget - self._clock(), 0) / each)
             at.total = max(at.step + 1, min(possible, self.epochs * self.steps_per_epoch))
             if self.recipe.schedule is not None:
                 self.schedule = self.recipe.schedule(at.total)
-        return self.elapsed() >= budget
+        return self._clock() >= budget
 
     def _explain(self, loss: float, done: Begun) -> str:
         """Names the first layer whose values are not finite: the one that produced the bad loss."""
-        self.step.bind(self.state)
+        self.step.bind(self.devices.to_host(self.state))
         with self.step.lowered():
             count = len(self.dataset.train.take(np.arange(1))) - self.step.targets
-            inputs = [Tensor(a) for a in self.step.precision.inputs(done.given.batch)[:count]]
+            inputs = [Tensor(a) for a in self.step.precision.inputs(done.given.made)[:count]]
             where = first_bad_layer(self.step.model, inputs)
         return (
             f"Training needs a finite loss, received {loss} at epoch {done.epoch + 1}, step {done.step + 1} ({where}); "

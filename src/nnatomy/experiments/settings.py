@@ -19,8 +19,8 @@ FIELDS = {"clip": 1.0, "patience": 1, "plateau": 1, "average": 0.999}
 FIELDS_BELOW = {"average": 1.0}
 """Where they end, above 0."""
 FLAGS = (
-    "epochs", "batch_size", "seed", "split_seed", "budget", "backend", "device", "precision", "accumulate", "limit", "window",
-    "horizon", "target", "data",
+    "epochs", "batch_size", "seed", "split_seed", "budget", "backend", "device", "precision", "accumulate", "devices",
+    "shard", "limit", "window", "horizon", "target", "data",
 )  # fmt: skip
 """What has a flag of its own."""
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from nnatomy import random
 from nnatomy.backends.dtypes import is_floating
+from nnatomy.experiments.devices import Devices
 from nnatomy.experiments.precision import FLOAT32, Precision, Scaling
 from nnatomy.experiments.recipe import Loss
 from nnatomy.functional import masked_examples
@@ -29,10 +30,10 @@ class Step:
 
     def __init__(
         self, model: Module, optimizer: Optimizer, loss: Loss, clip: float | None = None, average: float | None = None, *,
-        precision: Precision = FLOAT32, accumulate: int = 1,
+        precision: Precision = FLOAT32, accumulate: int = 1, devices: Devices | None = None,
     ) -> None:  # fmt: skip
         self.model, self.optimizer, self.loss, self.clip, self.average = model, optimizer, loss, clip, average
-        self.precision, self.accumulate = precision, accumulate
+        self.precision, self.accumulate, self.devices = precision, accumulate, devices or Devices()
         self.targets: int = getattr(loss, "targets", 1)  # how many arrays at the end of a batch are no inputs
         self.scaling = Scaling() if precision.scaled else None
         self._parameters = dict(model.named_parameters())
@@ -97,6 +98,7 @@ class Step:
                 loss = loss + part_loss * share
                 for name, g in found.items():
                     gradients[name] = gradients[name] + g * share if name in gradients else g * share
+        gradients = self.devices.split(gradients)
         for name, p in self._parameters.items():
             p.grad = Tensor(gradients[name]) if name in gradients else None
         return loss
@@ -104,7 +106,7 @@ class Step:
     def _backward(self, batch: Batch, mask: Any) -> tuple[Any, dict[str, Any]]:
         """The loss and its gradient by each parameter that it depends on, in the master's type."""
         self.optimizer.zero_grad()
-        with self.lowered(), masked_examples(mask):
+        with self.lowered(), self.devices.whole(self._tensors), masked_examples(mask):
             loss = self.loss(self.model, *[Tensor(a) for a in self.precision.inputs(batch)])
             (loss if self.scaling is None else loss * Tensor(self.scaling.scale)).backward()
         gradients = {name: p.grad.data for name, p in self._parameters.items() if p.grad is not None}

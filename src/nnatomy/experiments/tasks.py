@@ -15,6 +15,7 @@ import numpy as np
 from nnatomy import ops
 from nnatomy.backends import compiles_by_shape
 from nnatomy.data.dataset import ArraySplit, Dataset, Split, batches
+from nnatomy.experiments.devices import Devices
 from nnatomy.experiments.feeding import LATE, Feed, Given
 from nnatomy.experiments.precision import FLOAT32, Precision
 from nnatomy.experiments.recipe import Recipe
@@ -57,8 +58,8 @@ def forward(model: Module, arrays: tuple[Array, ...]) -> Any:
 class Answer:
     """The loss of a batch and the decided outputs, as a function of the model's arrays: so it can be compiled."""
 
-    def __init__(self, model: Module, recipe: Recipe, precision: Precision) -> None:
-        self.model, self.recipe, self.precision = model, recipe, precision
+    def __init__(self, model: Module, recipe: Recipe, precision: Precision, devices: Devices) -> None:
+        self.model, self.recipe, self.precision, self.devices = model, recipe, precision, devices
         self._tensors = dict(model.named_parameters()) | dict(model.named_buffers())
 
     def arrays(self) -> dict[str, Array]:
@@ -73,7 +74,7 @@ class Answer:
     def __call__(self, arrays: dict[str, Array], batch: tuple[Array, ...], mask: Any = None) -> tuple[Array, Array]:
         self.bind(arrays)
         tensors = [Tensor(a) for a in self.precision.evaluated(batch)]
-        with _evaluating(self.model), masked_examples(mask):
+        with _evaluating(self.model), self.devices.whole(self._tensors), masked_examples(mask):
             loss = self.recipe.loss(self.model, *tensors)
             out = self.model(*tensors[:-1])
             return loss.data, self.recipe.decide(out).data
@@ -84,7 +85,7 @@ class Decided(Answer):
 
     def __call__(self, arrays: dict[str, Array], batch: tuple[Array, ...], mask: Any = None) -> Any:
         self.bind(arrays)
-        with _evaluating(self.model):
+        with _evaluating(self.model), self.devices.whole(self._tensors):
             return self.recipe.decide(self.model(*[Tensor(a) for a in self.precision.evaluated(batch)])).data
 
 
@@ -118,7 +119,7 @@ class Task(ABC):
         count = 0
         for given, (loss, out) in self._run(Answer, model, split, batch_size):
             total += float(loss) * given.examples
-            outputs.append(np.asarray(out)[: given.examples])
+            outputs.append(self.feed.devices.to_host(out)[: given.examples])
             targets.append(self.target(given.made))
             count += given.examples
         found = self.measure(np.concatenate(outputs), np.concatenate(targets))
@@ -128,12 +129,12 @@ class Task(ABC):
         """Each batch of a split with what is computed of it, LATE batches behind the one that was begun last."""
         answer, compiled = self._compiled.get(kind, (None, None))
         if answer is None or compiled is None or answer.model is not model:
-            answer = kind(model, self.recipe, self.precision)
+            answer = kind(model, self.recipe, self.precision, self.feed.devices)
             self._compiled[kind] = answer, (compiled := compile(answer, warn=False))
         run = compiled if self.planned or compiles_by_shape() else answer
         rows = min(batch_size, max(len(split), 1))
         begun: deque[tuple[Given, Any]] = deque()
-        with closing(self.feed(batches(split, rows), rows, split)) as batch:
+        with closing(self.feed(split, rows)) as batch:
             for given in batch:
                 begun.append((given, run(answer.arrays(), *given.args)))
                 if len(begun) > LATE:
@@ -143,7 +144,7 @@ class Task(ABC):
     def predict(self, model: Module, inputs: tuple[Array, ...], batch_size: int = 256) -> dict[str, Array]:
         """Predictions for model-ready inputs, one array a column of the answer."""
         found = self._run(Decided, model, ArraySplit(inputs), batch_size)
-        parts = [np.asarray(out)[: given.examples] for given, out in found]
+        parts = [self.feed.devices.to_host(out)[: given.examples] for given, out in found]
         return self.answer(np.concatenate(parts), inputs)
 
     def answer(self, outputs: Array, inputs: tuple[Array, ...]) -> dict[str, Array]:
@@ -287,7 +288,7 @@ class Language(Task):
         total, hits, count = 0.0, 0, 0
         counts = np.zeros(self.dataset.outputs, np.int64)
         for given, out in self._run(Foretold, model, split, batch_size):
-            scores, following = np.asarray(out)[: given.examples], given.made[-1]
+            scores, following = self.feed.devices.to_host(out)[: given.examples], given.made[-1]
             with np.errstate(all="ignore"):
                 top = scores.max(axis=-1, keepdims=True)
                 log_p = scores - top - np.log(np.exp(scores - top).sum(axis=-1, keepdims=True))

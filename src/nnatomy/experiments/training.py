@@ -16,14 +16,17 @@ from typing import Any
 
 import numpy as np
 
-from nnatomy import backends, data, random
+from nnatomy import __version__, backends, data, random
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
 from nnatomy.experiments import callbacks as cb
 from nnatomy.experiments import transfer
+from nnatomy.experiments.devices import Devices, arrange
 from nnatomy.experiments.discovery import Room
 from nnatomy.experiments.discovery import room as find_room
+from nnatomy.experiments.feeding import Feed
 from nnatomy.experiments.gradients import GradientLog
+from nnatomy.experiments.hosts import Hosts
 from nnatomy.experiments.loop import Callback, Loop, Position
 from nnatomy.experiments.precision import PRECISIONS, precision_named
 from nnatomy.experiments.recipe import Loss, Recipe
@@ -35,6 +38,9 @@ from nnatomy.layers.module import Module
 
 DESCRIBED = ("name", "kind", "task", "classes", "input_shape", "outputs", "description")
 """What a run's folder keeps of the data set, beside the preprocessing, so that its model can be built without the data."""
+
+WHERE = ("backend", "device", "devices", "shard")
+"""Options that say where a run computes, and may change when it is continued."""
 
 
 DATA = ("data", "target", "keep", "types", "labels", "window", "horizon", "limit", "split_seed", "offline")
@@ -63,6 +69,8 @@ class Request:
     device: str | None = None
     precision: str = "float32"
     accumulate: int = 1
+    devices: int | None = None
+    shard: str = "data"
     offline: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     from_: str | None = None
@@ -125,6 +133,7 @@ class Result:
     evaluation: Evaluation | None
     stopped: str = ""
     interrupted: bool = False
+    hosts: Hosts = field(default_factory=Hosts)
 
     @property
     def model(self) -> Module:
@@ -216,9 +225,13 @@ def train(
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
     report: bool = True,
+    hosts: str | None = None,
+    host_index: int | None = None,
     **asked: Any,
 ) -> Result:
     """Trains a room and writes its run's folder; what can be asked for is in `Request`.
+
+    `hosts` and `host_index` are those of `hosts.join`: every host makes the same call, the first one writes the folder.
 
     >>> result = nn.experiments.train("mlp", "titanic.csv", target="survived", seed=1)  # doctest: +SKIP
     >>> result.metrics["auc"], result.run.folder  # doctest: +SKIP
@@ -233,28 +246,58 @@ def train(
             remedy = "wrap arrays in nn.NeuralClassifier or nn.NeuralRegressor" if name == "data" else "give it as text"
             raise UserError(f"train() takes a name or a path for {name}, received {type(value).__name__}; {remedy}.")
     request = Request(room, None if data is None else settled(data), **{k: settled_option(k, v) for k, v in asked.items()})
-    prepared = prepare(request)
-    told = transfer.begin(prepared)
-    _listen(prepared)
-    if progress:
-        announce(prepared)
-        tell(told)
-    run = Run.create(room, out)
+    devices = _arranged(request, hosts, host_index)
+    with devices.hosts.together():
+        prepared = prepare(request)
+        told = transfer.begin(prepared)
+        _listen(prepared)
+        if progress and devices.hosts.first:
+            announce(prepared)
+            tell(told)
+        run = Run(Path(devices.hosts.same(str(Run.create(room, out).folder) if devices.hosts.first else "")))
+        if devices.hosts.first:
+            _describe(run, prepared)
+        return _fit(prepared, run, Position(), {}, None, [], callbacks, progress, report, devices, hosts)
+
+
+def _arranged(request: Request, hosts: str | None, host_index: int | None) -> Devices:
+    return arrange(request.backend, request.device, request.devices, request.shard, hosts, host_index)
+
+
+def _describe(run: Run, prepared: Prepared) -> None:
+    """Writes what a run's folder says from the beginning."""
+    request, dataset = prepared.request, prepared.dataset
     run.write_json(
         "run.json", {"request": _plain_request(request), "command": request.command(), "recipe": plain(prepared.recipe)}
     )
     run.write_json("environment.json", environment())
-    run.write_json("preprocessing.json", prepared.dataset.preprocessing.to_json())
-    run.write_json("dataset.json", {name: _listed(getattr(prepared.dataset, name)) for name in DESCRIBED})
-    return _fit(prepared, run, Position(), {}, None, [], callbacks, progress, report)
+    run.write_json("preprocessing.json", dataset.preprocessing.to_json())
+    run.write_json("dataset.json", {name: _listed(getattr(dataset, name)) for name in DESCRIBED})
 
 
-def resume(folder: str | Path, *, callbacks: Sequence[Callback] = (), progress: bool = False, report: bool = True) -> Result:
-    """Continues an interrupted run exactly: its final weights are those of a run that was never interrupted."""
+def resume(
+    folder: str | Path, *, callbacks: Sequence[Callback] = (), progress: bool = False, report: bool = True,
+    hosts: str | None = None, host_index: int | None = None, **elsewhere: Any,
+) -> Result:  # fmt: skip
+    """Continues an interrupted run exactly: its final weights are those of a run that was never interrupted.
+
+    `elsewhere` may name another backend, device, devices or shard than it began on; the weights then agree to rounding. Several
+    hosts, as in `train`, all need the folder.
+    """
+    if unknown := set(elsewhere) - set(WHERE):
+        raise UserError(f"resume() takes {', '.join(WHERE)}. Received {', '.join(sorted(unknown))}; start a new run for that.")
     run = Run.open(folder)
-    request = request_of(run)
     if "average" in run.read_json("run.json"):
         raise UserError(f"{run.folder} is an average of runs, which has no steps to continue; continue one of the runs.")
+    request = replace(request_of(run), **{k: settled_option(k, v) for k, v in elsewhere.items() if v is not None})
+    devices = _arranged(request, hosts, host_index)
+    with devices.hosts.together():
+        return _continue(run, request, callbacks, progress and devices.hosts.first, report, devices, hosts)
+
+
+def _continue(
+    run: Run, request: Request, callbacks: Sequence[Callback], progress: bool, report: bool, devices: Devices, hosts: str | None
+) -> Result:
     prepared = prepare(request)
     if prepared.dataset.preprocessing.to_json() != run.read_json("preprocessing.json"):
         raise UserError(
@@ -263,11 +306,11 @@ def resume(folder: str | Path, *, callbacks: Sequence[Callback] = (), progress: 
     _listen(prepared)
     if not run.last.exists():
         transfer.begin(prepared)
-        return _fit(prepared, run, Position(), {}, None, [], callbacks, progress, report)
+        return _fit(prepared, run, Position(), {}, None, [], callbacks, progress, report, devices, hosts)
     state, position, best, saved = cb.load_checkpoint(run)
     if progress and (position.stopped or position.epoch >= prepared.recipe.epochs):
         print("This run was complete: nothing is left to train, its scores are measured again.", file=sys.stderr)
-    return _fit(prepared, run, position, best, state, saved, callbacks, progress, report)
+    return _fit(prepared, run, position, best, state, saved, callbacks, progress, report, devices, hosts)
 
 
 def _listen(prepared: Prepared) -> None:
@@ -405,9 +448,11 @@ def predict(
 
 def _fit(
     prepared: Prepared, run: Run, position: Position, best: dict[str, Any], state: Any, saved: list[Any],
-    extra: Sequence[Callback], progress: bool, report: bool,
+    extra: Sequence[Callback], progress: bool, report: bool, devices: Devices, hosts: str | None,
 ) -> Result:  # fmt: skip
-    recipe, request, model = prepared.recipe, prepared.request, prepared.model
+    recipe, request, model, first = prepared.recipe, prepared.request, prepared.model, devices.hosts.first
+    _check_the_same(devices.hosts, prepared, position)
+    devices.hosts.lost = f"continue on all hosts with nnatomy train --resume {run.folder} --hosts {hosts}"
     if not any(True for _ in model.parameters()):
         raise UserError(f"The room {prepared.room.name} has nothing to learn by gradients with these options.")
     freezing = transfer.Freezing(model, request.freeze) if request.freeze else None
@@ -415,9 +460,9 @@ def _fit(
     optimizer = transfer.optimizer_for(recipe.optimizer, model, request.rates, freezing)
     step = Step(
         model, optimizer, loss, recipe.clip, recipe.average,
-        precision=prepared.task.precision, accumulate=request.accumulate,
+        precision=prepared.task.precision, accumulate=request.accumulate, devices=devices,
     )  # fmt: skip
-    watching: list[Callback] = [cb.Log(run), *extra]
+    watching: list[Callback] = [cb.Log(run) if first else Callback(), *extra]
     if recipe.patience is not None:
         watching.append(cb.EarlyStopping(recipe.patience))
     if recipe.plateau is not None:
@@ -425,33 +470,57 @@ def _fit(
     if freezing is not None:
         watching.append(freezing)
     if progress:
-        watching.append(cb.Progress())
-    watching.append(GradientLog(run))
+        watching.append(cb.Progress() if first else Callback())
+    watching.append(GradientLog(run) if first else Callback())
     watching.append(cb.Checkpoints(run))  # last, so that it saves what the others have decided
     for callback, kept in zip(watching, saved, strict=False):
         if kept is not None:
             callback.state = kept
+    prepared.task.feed = Feed(devices)
     loop = Loop(
         recipe, dataset, prepared.task, step, recipe.epochs, recipe.batch_size, request.seed, request.budget,
-        callbacks=watching, position=position, best=best,
+        callbacks=watching, position=position, best=best, feed=prepared.task.feed,
     )  # fmt: skip
     if recipe.schedule is not None:
         loop.schedule = recipe.schedule(position.total or recipe.epochs * loop.steps_per_epoch)
     with _stopping_on_ctrl_c(loop):
         loop.fit(step.state() if state is None else state)
     if loop.outcome == "interrupted":
-        return Result(prepared, run, position.epoch, position.seconds, {}, None, interrupted=True)
-    if loop.best:
-        model.load_state_dict(loop.best)
+        return Result(prepared, run, position.epoch, position.seconds, {}, None, interrupted=True, hosts=devices.hosts)
+    weights = loop.best or devices.to_host(loop.state["model"])
+    model.load_state_dict(weights)
     model.eval()
+    if devices.count > 1:
+        step.bind(loop.state | {"model": devices.placed(weights)})
     evaluation = prepared.task.evaluate(model, prepared.dataset.test)
-    result = Result(prepared, run, position.epoch, position.seconds, evaluation.metrics, evaluation, position.stopped)
-    run.write_json("result.json", result.to_json())
-    if report:
+    if devices.count > 1:
+        model.load_state_dict(weights)  # whole, on this host
+    result = Result(
+        prepared, run, position.epoch, position.seconds, evaluation.metrics, evaluation, position.stopped, hosts=devices.hosts
+    )
+    if first:
+        run.write_json("result.json", result.to_json())
+    if report and first:
         from nnatomy.experiments.report import write_report
 
         write_report(result)
     return result
+
+
+def _check_the_same(hosts: Hosts, prepared: Prepared, position: Position) -> None:
+    """Raises UserError where this host was given another command, other data or another version than the first one."""
+    splits = (prepared.dataset.train, prepared.dataset.validation, prepared.dataset.test)
+    mine: dict[str, Any] = {
+        "command": prepared.request.command(), "examples": [len(split) for split in splits],
+        "version": __version__, "checkpoint": [position.epoch, position.step],
+    }  # fmt: skip
+    theirs = hosts.same(mine)
+    for what, value in mine.items():
+        if value != theirs[what]:
+            raise UserError(
+                f"All hosts of a run need the same {what}, {hosts.names[hosts.index]} has {value} and the first one has "
+                f"{theirs[what]}; make them the same."
+            )
 
 
 @contextmanager
@@ -508,14 +577,15 @@ def settled(source: str | Path) -> str:
 
 
 WHOLE = (
-    "window", "horizon", "limit", "epochs", "batch_size", "seed", "split_seed", "accumulate", "cv", "seeds", "jobs", "trials",
+    "window", "horizon", "limit", "epochs", "batch_size", "seed", "split_seed", "accumulate", "devices",
+    "cv", "seeds", "jobs", "trials",
 )  # fmt: skip
 """Options that are whole numbers."""
 
 
 def settled_option(name: str, value: Any, caller: str = "train") -> Any:
     """An option of `Request` as the plain value that a run's folder holds; raises UserError for one of another type."""
-    if value is None and name not in ("seed", "backend", "precision", "accumulate"):
+    if value is None and name not in ("seed", "backend", "precision", "accumulate", "shard"):
         return {"keep": (), "freeze": (), "types": {}, "settings": {}, "rates": {}}.get(name)
     try:
         if name in WHOLE:

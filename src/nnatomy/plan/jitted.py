@@ -6,6 +6,7 @@ import operator
 import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,7 @@ class _Program:
         self.layouts = tuple(_layout(given[i]) for i in self.first)
         spread = next((layout for layout in self.layouts if layout is not None), None)
         self.everywhere = None if spread is None else NamedSharding(spread.mesh, PartitionSpec())
+        self.spread = None if spread is None else _spreading(self.everywhere)
         self.outline: Any = tree_util.tree_map(_outline, self._inputs([given[i] for i in self.first], given))
         traced = self._traced  # one object, by which jit remembers that it has been traced
         jax.eval_shape(jax.jit(traced), *self.outline)  # learns whether there is a state
@@ -124,10 +126,8 @@ class _Program:
 
     def _inputs(self, arrays: list[Leaf], given: list[Leaf]) -> tuple[list[Leaf], list[Leaf]]:
         others = [given[i] for i in self.others]
-        if self.everywhere is not None:
-            others = [
-                jax.device_put(jnp.asarray(leaf), self.everywhere) if isinstance(leaf, int | float) else leaf for leaf in others
-            ]
+        if self.spread is not None:
+            others = [self.spread(leaf) if isinstance(leaf, int | float) else leaf for leaf in others]
         return arrays, others
 
     def _traced(self, arrays: list[Leaf], others: list[Leaf]) -> tuple[list[Leaf], _Answer]:
@@ -168,6 +168,11 @@ class _Program:
         finally:
             jax_devices.restore(now)
         return 0 if found is None else int(found.temp_size_in_bytes)
+
+
+def _spreading(everywhere: Any) -> Callable[[Any], Any]:
+    """Puts a number on all devices; other hosts' too, which device_put would first ask whether they have the same one."""
+    return lru_cache(64, typed=True)(jax.jit(lambda number: number, out_shardings=everywhere))
 
 
 @tree_util.register_pytree_node_class
