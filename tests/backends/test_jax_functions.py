@@ -12,6 +12,7 @@ import pytest
 import nnatomy as nn
 from nnatomy.backends import B
 from nnatomy.backends import numpy_reference as reference
+from nnatomy.ops import recurrent
 
 jax = pytest.importorskip("jax", reason="the jax extra is not installed")
 pytestmark = pytest.mark.any_kernels
@@ -180,3 +181,30 @@ def test_half_precision_keeps_its_type_and_float32s_sums(dtype: str) -> None:
         np.testing.assert_allclose(got.astype("float32").numpy(), wanted.numpy(), atol=0.05 * float(abs(wanted).max()))
     with pytest.raises(TypeError, match="float32"):
         nn.index_put(y, 0, expected[0])
+
+
+def test_second_derivatives_of_fused_operations_compiled() -> None:
+    """By way of their composed forms, in one program, as on NumPy."""
+    labels = np.array([2, 0, 1])
+    networks: list[tuple[Callable[..., Any], tuple[tuple[int, ...], ...]]] = [
+        (lambda x, w, b: nn.functional.layer_norm(x, (4,), w, b), ((3, 4), (4,), (4,))),
+        (lambda q, k, v: nn.scaled_dot_product_attention(q, k, v, causal=True), ((2, 3, 4), (2, 3, 4), (2, 3, 4))),
+        (lambda x, w: nn.max_pool(nn.conv(x, w, padding=1), 2), ((1, 2, 4, 4), (2, 2, 3, 3))),
+        (lambda x, h, c, w: recurrent.lstm_scan(x, h, c, w)[0], ((2, 3, 8), (2, 2), (2, 2), (8, 2))),
+        (lambda x: nn.functional.cross_entropy(x, nn.Tensor(labels)), ((3, 4),)),
+    ]
+    inputs = [[real(*shape) for shape in shapes] for _, shapes in networks]
+
+    def curvatures(given: list[list[Any]]) -> list[list[Any]]:
+        found = []
+        for (network, _), arrays in zip(networks, given, strict=True):
+            leaves = [nn.Tensor(a, requires_grad=True) for a in arrays]
+            slopes = nn.grad((network(*leaves) ** 2).sum(), leaves, create_graph=True)
+            found.append([g.data for g in nn.grad(sum((g * g).sum() for g in slopes), leaves)])
+        return found
+
+    compiled = jax.jit(curvatures)(inputs)
+    with nn.backend("numpy"):
+        expected = curvatures(inputs)
+    for got, wanted in zip(jax.tree.leaves(compiled), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(np.asarray(got), wanted, rtol=1e-9, atol=1e-9 * float(np.abs(wanted).max()))

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.any_kernels
 
 TOGETHER = 25
 """So many cases are compiled as one program: it takes a fraction of the time."""
-first_of_each = list({case.name.split("-")[1]: case for case in reversed(cases)}.values())
+first_of_each = list({case.name.split("-")[1].split()[0]: case for case in reversed(cases)}.values())
 
 
 @cache
@@ -60,7 +60,7 @@ def test_call_by_call(case: Case) -> None:
         hold(case, "float32", results(case, [B.asarray(a) for a in case.arrays("float32")]))
 
 
-@settings(max_examples=25, deadline=None, derandomize=True)
+@settings(max_examples=12, deadline=None, derandomize=True)
 @given(indexed())
 def test_indexing(drawn: tuple[tuple[int, ...], Any]) -> None:
     """Any index that NumPy takes: reading, its gradient, and writing."""
