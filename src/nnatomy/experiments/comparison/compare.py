@@ -13,6 +13,7 @@ from typing import Any
 
 from nnatomy import backends
 from nnatomy.errors import UserError
+from nnatomy.experiments.callbacks import counted
 from nnatomy.experiments.comparison.baselines import BASELINES
 from nnatomy.experiments.comparison.planning import AFTER, MARGIN, Pace, fitted_into
 from nnatomy.experiments.comparison.progress import Progress
@@ -252,7 +253,7 @@ def legend(result: Comparison) -> str:
         "sd: what the split and the seed cause, told apart by analysis of variance. mult-adds: for one example. "
         "training: median of one fit, with others beside it. "
         f"latency: median for one example, and for {result.many}, with nothing beside it. "
-        f"p: {baseline}corrected for {len(result.pairs)} tests."
+        f"p: {baseline}corrected for {counted(len(result.pairs), 'test')}."
     )
 
 

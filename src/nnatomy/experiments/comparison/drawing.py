@@ -112,14 +112,28 @@ def costs(result: Comparison) -> Figure:
         for c, v in known:
             x = v if v > 0 else least / 3
             axes.errorbar(x, c.mean, yerr=c.spread, fmt="o" if c.is_room else "s", color=shade[c.name], ms=7, capsize=3, lw=1.2)
-        axes.set_xscale("log")
-        axes.margins(x=0.15)
+            if v == 0:
+                axes.annotate("0", (x, c.mean), (8, 0), textcoords="offset points", va="center", fontsize=9, color=GREY)
+        _logarithmic(axes)
         axes.set_xlabel(title)
         axes.grid(alpha=0.25)
     rows[0].set(ylabel=_axis_label(result), ylim=(low, high))
     handles = [_handle(c, shade[c.name]) for c in shown]
     figure.legend(handles=handles, loc="outside lower center", ncols=min(4, len(handles)), frameon=False, fontsize=9)
     return figure
+
+
+def _logarithmic(axes: Any) -> None:
+    """A logarithmic axis with few plain numbers, whatever its range."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
+
+    axes.set_xscale("log")
+    axes.margins(x=0.15)
+    low, high = axes.get_xlim()
+    decades = math.log10(high / low)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0,) if decades > 2 else (1.0, 3.0) if decades > 1 else (1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda v, place: f"{v:,.0f}" if v >= 1 else f"{v:.1g}"))
+    axes.xaxis.set_minor_locator(NullLocator())
 
 
 def _handle(c: Candidate, color: str) -> Any:
@@ -140,7 +154,9 @@ def significance(result: Comparison) -> Figure:
     axes.set(xlim=(-0.5, n - 0.5), ylim=(n - 0.5, -0.5))
     for i, row in enumerate(names):
         for j, column in enumerate(names):
-            pair = result.pair(row, column) if i != j else None
+            if i == j:
+                continue
+            pair = result.pair(row, column)
             face, text, ink = _cell(pair, row)
             axes.add_patch(_square(j, i, face))
             axes.text(j, i, text, ha="center", va="center", fontsize=9, color=ink)
@@ -155,9 +171,7 @@ def significance(result: Comparison) -> Figure:
 
 def _cell(pair: Any, row: str) -> tuple[str, str, str]:
     """The color of a cell, its text and the text's color."""
-    if pair is None:
-        return "#f3f4f6", "", GREY
-    if math.isnan(pair.p):
+    if pair is None or math.isnan(pair.p):
         return "#f3f4f6", "no test", GREY
     if pair.better is None:
         return "#f3f4f6", f"not shown\np = {shown_p(pair.p_holm)}", "#374151"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 
-from nnatomy.experiments.callbacks import clock
+from nnatomy.experiments.callbacks import clock, counted
 from nnatomy.experiments.comparison import drawing
 from nnatomy.experiments.comparison.compare import legend, table
 from nnatomy.experiments.comparison.results import Candidate, Comparison
@@ -41,7 +41,7 @@ def render(result: Comparison) -> str:
         section("Scores and costs", html_table(header, rows, range(1, len(header))) + _explained(result)),
         section("Scores by fold", image(drawing.scores(result), "svg", "Scores of each candidate by fold and seed")
                 + "<p class=quiet>Dots: one fold and seed each. Diamond and bar: mean and standard deviation over folds. "
-                "Baselines far from all others stand at the edge, and are left out of the pictures below.</p>"),
+                "A baseline far from all others would stand at the edge with its score, and be missing below.</p>"),
     ]  # fmt: skip
     curves = drawing.curves(result)
     if curves is not None:
@@ -93,10 +93,11 @@ def _method(result: Comparison) -> str:
         "Variance: one-way random effects analysis of variance, folds as groups, seeds within them, method of moments "
         "(Searle, Casella and McCulloch 1992).",
         "Tests: corrected resampled t-test on the folds' differences, each averaged over seeds (Nadeau and Bengio 2003), "
-        f"two-sided; Holm's correction (1979) for {len(result.pairs)} tests: rooms against each other and the best baseline. "
+        f"two-sided; Holm's correction (1979) for {counted(len(result.pairs), 'test')}: rooms against each other and the best "
+        "baseline. "
         "“Not shown” does not mean equal: with few folds only large differences can be shown."
         + (" Folds in order of time differ in size, for which the correction is only approximate." if plan.ordered else ""),
-        f"Workers had {plan.threads} thread(s) each.",
+        f"Workers had {counted(plan.threads, 'thread')} each.",
     ]  # fmt: skip
     return _list(lines)
 
