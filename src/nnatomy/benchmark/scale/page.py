@@ -149,7 +149,7 @@ def markdown(simulation: dict[str, Any]) -> str:
         `cost_analysis()`, in which attention's products count in full and once more for backward; what is moved follows
         from the collectives in the compiled program, each counted with ring algorithms. Computing takes what these
         operations take at {100 * REACHED:.0f} % of the peak; moving goes over NVLink up to {ACROSS} devices, and over
-        the network beyond. Of the layers {" and ".join(map(str, DEPTHS))} were compiled; deeper models follow linearly.""",
+        the network beyond. Models of {" and ".join(map(str, DEPTHS))} layers were compiled; deeper ones follow linearly.""",
         in_markdown(simulated_table(simulation["rows"])),
         """Where no axis of an array divides by the number of devices it stays whole on each of them; at a width of 1600
         that is much of the state on 256.""",
