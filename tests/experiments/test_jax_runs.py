@@ -201,3 +201,18 @@ def test_the_second_process_starts_from_the_cache(tmp_path: Path) -> None:
     assert found[2] == 0
     assert list((tmp_path / "cache" / "xla").iterdir())
     assert not list((tmp_path / "open" / "xla").iterdir())
+
+
+@pytest.mark.slow
+def test_text_goes_on_as_on_numpy_with_one_program(tmp_path: Path) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("the cat sat on the mat and the dog sat on the log. " * 20)
+    settings = {"hidden": 6, "embedding": 4}
+    options: dict[str, Any] = {"window": 8, "epochs": 1, "report": False, "precision": "float64", "settings": settings}
+    result = train("lstm", text, out=tmp_path / "run", backend="jax", **options)
+    (tmp_path / "prompt.txt").write_text("the")
+    here, there = (predict(tmp_path / "run", tmp_path / "prompt.txt", backend=backend) for backend in ("numpy", "jax"))
+    assert here == there
+    answers = result.prepared.task.predict(result.model, (np.zeros((1, 3), np.int64),))
+    assert len(answers["continuation"][0]) == 200
+    assert [len(c.parts()) for kind, (_, c) in result.prepared.task._compiled.items() if kind.__name__ == "Decided"] == [1]

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nnatomy import ops
-from nnatomy.backends import compiles_by_shape
+from nnatomy.backends import B, compiles_by_shape
 from nnatomy.data.dataset import ArraySplit, Dataset, Split, batches
 from nnatomy.experiments.devices import Devices
 from nnatomy.experiments.feeding import LATE, Feed, Given
@@ -127,10 +127,7 @@ class Task(ABC):
 
     def _run(self, kind: type[Answer], model: Module, split: Split, batch_size: int) -> Iterator[tuple[Given, Any]]:
         """Each batch of a split with what is computed of it, LATE batches behind the one that was begun last."""
-        answer, compiled = self._compiled.get(kind, (None, None))
-        if answer is None or compiled is None or answer.model is not model:
-            answer = kind(model, self.recipe, self.precision, self.feed.devices)
-            self._compiled[kind] = answer, (compiled := compile(answer, warn=False))
+        answer, compiled = self._function(kind, model)
         run = compiled if self.planned or compiles_by_shape() else answer
         rows = min(batch_size, max(len(split), 1))
         begun: deque[tuple[Given, Any]] = deque()
@@ -140,6 +137,13 @@ class Task(ABC):
                 if len(begun) > LATE:
                     yield begun.popleft()
         yield from begun
+
+    def _function(self, kind: type[Answer], model: Module) -> tuple[Answer, Compiled]:
+        """What computes this of the model, as it is and compiled; the same as long as the model is."""
+        if kind not in self._compiled or self._compiled[kind][0].model is not model:
+            answer = kind(model, self.recipe, self.precision, self.feed.devices)
+            self._compiled[kind] = answer, compile(answer, warn=False)
+        return self._compiled[kind]
 
     def predict(self, model: Module, inputs: tuple[Array, ...], batch_size: int = 256) -> dict[str, Array]:
         """Predictions for model-ready inputs, one array a column of the answer."""
@@ -303,11 +307,20 @@ class Language(Task):
         window, generator = self.dataset.input_shape[0], Generator(0)
         tokens = inputs[0]
         for _ in range(WRITTEN):
-            scores = np.asarray(self.recipe.decide(forward(model, (tokens[:, -window:],))).data)[:, -1]
+            scores = self._next(model, tokens[:, -window:], window)
             p = np.asarray(softmax(scores.astype(np.float64) / TEMPERATURE, axis=-1))
             drawn = (p.cumsum(axis=-1) < generator.uniform((len(p), 1), dtype="float64")).sum(axis=-1)
             tokens = np.concatenate([tokens, drawn[:, None]], axis=1)
         return self.columns(tokens[:, -WRITTEN:])
+
+    def _next(self, model: Module, tokens: Array, window: int) -> Array:
+        """The scores of what follows tokens (batch, time). Who compiles gives whole windows: what follows changes nothing."""
+        if not compiles_by_shape():
+            return np.asarray(self.recipe.decide(forward(model, (tokens,))).data)[:, -1]
+        steps = tokens.shape[1]
+        whole = np.pad(tokens, ((0, 0), (0, window - steps)), mode="edge")
+        answer, compiled = self._function(Decided, model)
+        return self.feed.devices.to_host(compiled(answer.arrays(), (B.asarray(whole),)))[:, steps - 1]
 
     def told(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
         return outputs
