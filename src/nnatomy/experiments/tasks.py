@@ -320,7 +320,8 @@ class Language(Task):
         steps = tokens.shape[1]
         whole = np.pad(tokens, ((0, 0), (0, window - steps)), mode="edge")
         answer, compiled = self._function(Decided, model)
-        return self.feed.devices.to_host(compiled(answer.arrays(), (B.asarray(whole),)))[:, steps - 1]
+        scores = compiled(answer.arrays(), (B.asarray(whole),))
+        return np.asarray(self.feed.devices.to_host(scores)[:, steps - 1])
 
     def told(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
         return outputs
