@@ -14,6 +14,7 @@ from nnatomy.benchmark.gpu.outline import outline, tensors
 from nnatomy.benchmark.gpu.sides import BETAS, DECAY, MOMENTUM, RATE, sample
 from nnatomy.benchmark.gpu.workloads import Workload
 from nnatomy.benchmark.workloads import Array
+from nnatomy.experiments.devices import Devices
 from nnatomy.experiments.precision import PRECISIONS
 from nnatomy.experiments.step import Step
 from nnatomy.optim import SGD, AdamW
@@ -62,13 +63,17 @@ class Network:
         return []
 
 
-def step_of(workload: Workload, model: Any, precision: str, kind: type[Step] = Step) -> Step:
+def step_of(workload: Workload, model: Any, precision: str, devices: Devices | None = None) -> Step:
     """The training step of a workload's network."""
     if workload.optimizer == "sgd":
         optimizer: Any = SGD(model.named_parameters(), lr=RATE, momentum=MOMENTUM)
     else:
         optimizer = AdamW(model.named_parameters(), lr=RATE, betas=BETAS, weight_decay=DECAY)
-    return kind(model, optimizer, lambda m, x, y: F.cross_entropy(m(x), y), precision=PRECISIONS[precision])
+    return Step(model, optimizer, _loss, precision=PRECISIONS[precision], devices=devices)
+
+
+def _loss(model: Any, x: Any, y: Any) -> Any:
+    return F.cross_entropy(model(x), y)
 
 
 def _narrow(a: Array) -> Array:

@@ -135,47 +135,20 @@ def collective_bytes(program: str, devices: int) -> dict[str, float]:
 def compile_here(r: Request) -> Found:
     """Compiles in this process."""
     import jax
-    from jax.sharding import Mesh, NamedSharding, PartitionSpec
+    from jax.sharding import NamedSharding, PartitionSpec
 
     import nnatomy as nn
     from nnatomy.benchmark.gpu.ours import step_of
     from nnatomy.benchmark.gpu.outline import outline, tensors
     from nnatomy.benchmark.gpu.workloads import Workload, gpt2, text
-    from nnatomy.experiments.step import Step
+    from nnatomy.experiments.devices import AXIS, SHARDS, Spread
+    from nnatomy.experiments.hosts import Hosts
 
     rows = r.sequences * r.devices
     workload = Workload(
         "gpt2", "", gpt2(r.vocabulary, r.width, r.heads, r.depth, r.steps), text(r.vocabulary, r.steps), rows, rows, "tokens"
     )
-    mesh = Mesh(_devices(r), ("devices",))
-    whole, by_row = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("devices"))
-
-    def layout(leaf: Any) -> Any:
-        """Split along the largest axis that divides evenly, if the state is to be split and there is one."""
-        axes = [axis for axis, size in enumerate(leaf.shape) if size % r.devices == 0] if r.mode == "fully sharded" else []
-        axis = max(axes, key=lambda axis: leaf.shape[axis], default=None)
-        return whole if axis is None else NamedSharding(mesh, PartitionSpec(*[None] * axis, "devices"))
-
-    class Shared(Step):
-        """Parameters are whole while they are used, gradients lie as the state does."""
-
-        @contextmanager
-        def lowered(self) -> Iterator[None]:
-            with super().lowered():
-                parts = {name: t.data for name, t in self._parameters.items()}
-                for name, t in self._parameters.items():
-                    t.data = jax.lax.with_sharding_constraint(parts[name], whole)
-                yield
-                for name, t in self._parameters.items():
-                    t.data = parts[name]
-
-        def _gradients(self, batch: Any, mask: Any) -> Any:
-            loss = super()._gradients(batch, mask)
-            for p in self._parameters.values():
-                if p.grad is not None:
-                    p.grad = nn.Tensor(jax.lax.with_sharding_constraint(p.grad.data, layout(p)))
-            return loss
-
+    spread = Spread(_devices(r), SHARDS[MODES.index(r.mode)], Hosts())
     nn.use("jax")
     model = outline(lambda: workload.build(nn))
     steps: list[Any] = []
@@ -183,14 +156,14 @@ def compile_here(r: Request) -> Found:
     def first_state(values: dict[str, Any]) -> Any:
         for name, t in tensors(model).items():
             t.data = values[name]
-        kind = Shared if r.mode == "fully sharded" else Step
-        steps.extend([step_of(workload, model, "bfloat16", kind), step_of(workload, model, "bfloat16")])
+        steps.extend(step_of(workload, model, "bfloat16", devices) for devices in (spread, None))
         return steps[0].state()
 
     state = jax.eval_shape(first_state, {name: t.data for name, t in tensors(model).items()})
     batch = jax.ShapeDtypeStruct((rows, r.steps), "int32"), jax.ShapeDtypeStruct((rows * r.steps,), "int32")
 
-    layouts = jax.tree.map(layout, state)
+    layouts = jax.tree.map(lambda leaf: spread.layout(leaf.shape), state)
+    by_row = NamedSharding(spread.mesh, PartitionSpec(AXIS))
     step, alone = steps
     program = jax.jit(step, in_shardings=(layouts, by_row), out_shardings=(layouts, None), donate_argnums=0)
     counted = jax.jit(alone).lower(state, batch).cost_analysis()["flops"]  # of all devices, as written
@@ -224,17 +197,16 @@ def _target(r: Request) -> Iterator[None]:
         jax.clear_caches()
 
 
-def _devices(r: Request) -> Any:
+def _devices(r: Request) -> list[Any]:
     import jax
-    import numpy as np
 
     if r.target == "cpu":
-        return np.array(jax.devices()[: r.devices])
+        return list(jax.devices()[: r.devices])
     from jax.experimental import topologies
 
     each = min(r.devices, ACROSS)
     described = topologies.get_topology_desc(platform="cuda", target_config=H100, topology=f"1x{r.devices // each}x{each}")
-    return np.array(described.devices)
+    return list(described.devices)
 
 
 if __name__ == "__main__":
