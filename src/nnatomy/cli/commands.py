@@ -24,6 +24,7 @@ from nnatomy.cli.shared import (
     print_metrics,
     print_table,
 )
+from nnatomy.cli.tune import tune
 from nnatomy.errors import UserError
 
 
@@ -95,6 +96,7 @@ def train(
     host_index: Annotated[int | None, typer.Option(help="Which of them this machine is, from 0.")] = None,
     out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<time>-<room> if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder exactly.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="A recipe's file, as nnatomy tune writes it.")] = None,
     set_: Annotated[
         list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change the recipe, e.g. hidden=64,32.")
     ] = None,
@@ -127,7 +129,7 @@ def train(
             ("--set", set_), ("--out", out),
             ("--precision", None if precision == "float32" else precision),
             ("--accumulate", None if accumulate == 1 else accumulate), ("--from", from_), ("--new-head", new_head or None),
-            ("--freeze", freeze), ("--rates", rates),
+            ("--freeze", freeze), ("--rates", rates), ("--recipe", recipe),
         ) if value not in (None, [])]  # fmt: skip
         if given:
             raise UserError(
@@ -142,13 +144,16 @@ def train(
             raise UserError(
                 "train needs the name of a room, received none; nnatomy list shows them, for example nnatomy train lenet5."
             )
+        file = experiments.read_recipe(recipe, name) if recipe is not None else {}
+        settings = file.get("settings", {}) | parse_pairs(set_, "--set")
+        epochs, batch_size, lr = epochs or file.get("epochs"), batch_size or file.get("batch_size"), lr or file.get("lr")
         result = experiments.train(
             name, data, out=out, progress=True, target=target, keep=tuple(keep or ()), types=parse_pairs(types, "--types"),
             labels=labels, window=window, horizon=horizon, limit=limit, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
             split_seed=split_seed,
             budget=None if budget is None else parse_seconds(budget), backend=backend or "numpy", device=device,
             precision=precision, accumulate=accumulate, devices=devices, shard=shard or "data", hosts=hosts,
-            host_index=host_index, offline=offline, settings=parse_pairs(set_, "--set"),
+            host_index=host_index, offline=offline, settings=settings,
             from_=from_, new_head=new_head, freeze=tuple(freeze or ()), rates=parse_factors(rates, "--rates"),
         )  # fmt: skip
     if not result.hosts.first:
@@ -333,4 +338,4 @@ def doctor(as_json: Json = False) -> int:
     return 0 if all(c.fine for c in checks if c.needed) else 1
 
 
-COMMANDS = (list_, info, train, evaluate, predict, distill, average, compare, export, serve, verify, draw, bench, doctor)
+COMMANDS = (list_, info, train, evaluate, predict, distill, average, compare, tune, export, serve, verify, draw, bench, doctor)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from nnatomy.experiments.step import Step
     from nnatomy.experiments.tasks import Evaluation, Task, task_for
     from nnatomy.experiments.training import Prepared, Request, Result, evaluate, predict, restore, resume, train
+    from nnatomy.experiments.tuning.tune import Tuning, read_recipe, resume_tuning, tune
     from nnatomy.experiments.verification import Verification, verify
 
 _PLACES = {
@@ -39,6 +40,7 @@ _PLACES = {
     "step": ("Step",),
     "tasks": ("Evaluation", "Task", "task_for"),
     "training": ("Prepared", "Request", "Result", "evaluate", "predict", "restore", "resume", "train"),
+    "tuning.tune": ("Tuning", "read_recipe", "resume_tuning", "tune"),
     "verification": ("Verification", "verify"),
 }
 _WHERE = {name: module for module, names in _PLACES.items() for name in names}
@@ -47,9 +49,9 @@ __all__ = [
     "Averaged", "Callback", "Case", "Checkpoints", "Comparison", "Distillation", "EarlyStopping", "Ensemble", "Evaluation",
     "Exported", "Log", "Loop", "LowerOnPlateau", "average", "distill",
     "NeuralClassifier", "NeuralRegressor", "Position", "Prepared", "Progress", "Recipe", "Request", "Result", "Room",
-    "Run", "Step", "Task", "Verification", "compare", "draw", "evaluate", "export", "predict",
-    "predict_exported", "restore", "resume",
-    "resume_comparison", "room", "rooms", "task_for", "train", "verify",
+    "Run", "Step", "Task", "Tuning", "Verification", "compare", "draw", "evaluate", "export", "predict",
+    "predict_exported", "read_recipe", "restore", "resume",
+    "resume_comparison", "resume_tuning", "room", "rooms", "task_for", "train", "tune", "verify",
 ]  # fmt: skip
 
 

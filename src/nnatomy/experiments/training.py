@@ -586,7 +586,7 @@ WHOLE = (
 def settled_option(name: str, value: Any, caller: str = "train") -> Any:
     """An option of `Request` as the plain value that a run's folder holds; raises UserError for one of another type."""
     if value is None and name not in ("seed", "backend", "precision", "accumulate", "shard"):
-        return {"keep": (), "freeze": (), "types": {}, "settings": {}, "rates": {}}.get(name)
+        return {"keep": (), "freeze": (), "types": {}, "settings": {}, "space": {}, "rates": {}}.get(name)
     try:
         if name in WHOLE:
             return operator.index(value)
@@ -598,7 +598,7 @@ def settled_option(name: str, value: Any, caller: str = "train") -> Any:
             return str(Path(value).expanduser().resolve())
         if name == "rates":
             return {str(k): float(v) for k, v in value.items()}
-        if name in ("types", "settings"):
+        if name in ("types", "settings", "space"):
             return {str(k): _as_text(v) for k, v in value.items()}
     except UserError:
         raise
@@ -607,7 +607,7 @@ def settled_option(name: str, value: Any, caller: str = "train") -> Any:
             "lr": "a number", "temperature": "a number", "soft": "a number", "budget": "seconds or a time such as 5m",
             "keep": "names of columns", "freeze": "patterns", "rates": "factors by pattern", "from_": "a path",
         }  # fmt: skip
-        kind = kinds.get(name, "a dictionary" if name in ("types", "settings") else "a whole number")
+        kind = kinds.get(name, "a dictionary" if name in ("types", "settings", "space") else "a whole number")
         raise UserError(f"{caller}() takes {kind} for {name}, received {value!r}; give it so.") from None
     return settled(value) if name == "labels" else value
 

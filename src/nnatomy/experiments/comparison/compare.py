@@ -59,7 +59,7 @@ def compare(
     source = find_room(rooms[0]).recipes[0].data if data is None and rooms else data
     options = {name: settled_option(name, value, "compare") for name, value in asked.items() if value is not None}
     protocol = Protocol(tuple(rooms), "" if source is None else settled(source), **options)
-    jobs, threads = _processes(jobs)
+    jobs, threads = processes(jobs)
     backends.use(protocol.backend)
     plan = survey(protocol, threads)
     folder = new_folder("comparisons", plan.name, out, "comparison")
@@ -85,7 +85,7 @@ def resume_comparison(
         plan = Plan.from_json(read_json(path / "plan.json")) if (path / "plan.json").is_file() else None
     except (KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is damaged: it does not say what was compared; start a new comparison.") from None
-    jobs, threads = _processes(jobs)
+    jobs, threads = processes(jobs)
     backends.use(protocol.backend)
     if plan is None:  # it ended before anything was done
         plan = survey(protocol, threads)
@@ -94,7 +94,7 @@ def resume_comparison(
     return _carry_on(path, protocol, plan, jobs, begun, progress, report)
 
 
-def _processes(jobs: int | None) -> tuple[int, int]:
+def processes(jobs: int | None) -> tuple[int, int]:
     """How many workers, and how many threads each: together no more than there are processors."""
     from nnatomy.backends.fast.machine import processors
 

@@ -1,0 +1,3 @@
+"""Tuning: a recipe's settings are searched inside outer folds, so that the score told is not the one optimised."""
+
+from __future__ import annotations
