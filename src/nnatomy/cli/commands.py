@@ -146,7 +146,9 @@ def train(
             )
         file = experiments.read_recipe(recipe, name) if recipe is not None else {}
         settings = file.get("settings", {}) | parse_pairs(set_, "--set")
-        epochs, batch_size, lr = epochs or file.get("epochs"), batch_size or file.get("batch_size"), lr or file.get("lr")
+        epochs = file.get("epochs") if epochs is None else epochs
+        batch_size = file.get("batch_size") if batch_size is None else batch_size
+        lr = file.get("lr") if lr is None else lr
         result = experiments.train(
             name, data, out=out, progress=True, target=target, keep=tuple(keep or ()), types=parse_pairs(types, "--types"),
             labels=labels, window=window, horizon=horizon, limit=limit, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
