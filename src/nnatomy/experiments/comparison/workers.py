@@ -23,7 +23,7 @@ from nnatomy.errors import UserError
 from nnatomy.experiments.comparison.protocol import Unit
 from nnatomy.experiments.runs import write_atomically
 
-THREADS = ("NNATOMY_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+THREADS = ("NNATOMY_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")  # the last is XLA's
 
 
 class Worker:
