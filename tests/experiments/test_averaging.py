@@ -131,9 +131,11 @@ def test_runs_that_do_not_fit_together(runs: Path, tmp_path: Path) -> None:
 
 def test_averaged_predictions_are_no_single_model(runs: Path, tmp_path: Path) -> None:
     average([runs / "a", runs / "b"], how="predictions", out=tmp_path / "both")
-    for use in (restore, resume, lambda folder: train("mlp", from_=folder, **QUICK)):
+    for use in (restore, lambda folder: train("mlp", from_=folder, **QUICK)):
         with pytest.raises(UserError, match=r"averages the predictions of 2 runs.*members/1"):
             use(tmp_path / "both")  # type: ignore[operator]
+    with pytest.raises(UserError, match="no steps to continue"):
+        resume(tmp_path / "both")
 
 
 def test_the_command_line(runs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
