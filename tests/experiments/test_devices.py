@@ -132,6 +132,29 @@ def test_a_host_that_dies_stops_the_others_and_the_run_continues(pair: Path, tmp
     assert (run / "result.json").exists()
 
 
+@pytest.mark.slow
+def test_stopping_one_host_stops_all_after_the_same_step(pair: Path, tmp_path: Path) -> None:
+    run, words = tmp_path / "run", ("mlp", "--backend", "jax", "--limit", "150", "--batch-size", "44", "--epochs", "300")
+    processes = [
+        start("command", 30, "train", *words, "--set", "patience=none", "--out", run, "--hosts", pair, "--host-index", index)
+        for index in (0, 1)
+    ]
+    try:
+        end = time.monotonic() + 120
+        while not (run / "metrics.jsonl").exists() and time.monotonic() < end and processes[1].poll() is None:
+            time.sleep(0.05)
+        processes[1].send_signal(signal.SIGTERM)
+        said = [finished(process, 60)[1] for process in processes]
+        assert [process.returncode for process in processes] == [130, 130], said
+    finally:
+        for process in processes:
+            process.kill()
+            process.communicate()
+    assert f"Continue with: nnatomy train --resume {run} --hosts {pair}" in said[0]
+    assert "Continue" not in said[1]
+    assert 0 < load_arrays(run / "last.safetensors")[1]["position"]["step"] < 300 * 3
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

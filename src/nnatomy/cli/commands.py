@@ -161,7 +161,8 @@ def train(
     if not result.hosts.first:
         return 130 if result.interrupted else 0
     if result.interrupted:
-        print(f"Stopped and saved. Continue with: nnatomy train --resume {result.run.folder}", file=sys.stderr)
+        together = f" --hosts {hosts}" if hosts else ""
+        print(f"Stopped and saved. Continue with: nnatomy train --resume {result.run.folder}{together}", file=sys.stderr)
         if as_json:
             print_json(result.to_json())
         return 130
