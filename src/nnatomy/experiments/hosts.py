@@ -130,6 +130,7 @@ class Joined(Hosts):
         """Ends the process when Python does, without waiting for the others, who would wait for this one."""
 
         def leave() -> None:
+            self.native.unlink(missing_ok=True)
             sys.stdout.flush()
             sys.stderr.flush()
             os._exit(code)
@@ -141,6 +142,7 @@ class Joined(Hosts):
         show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
         text = f"{show_cursor}\nnnatomy: {self._who()} has died or cannot be reached; {self.lost}.\n"
         os.write(_stderr(), text.encode())
+        self.native.unlink(missing_ok=True)
         os._exit(LOST)
 
     def _who(self) -> str:
