@@ -1,6 +1,7 @@
-"""Where a compiled training step spends its time: each kernel of its plan, run by itself, in milliseconds a step.
+"""Where a compiled training step, or an inference, spends its time: each kernel of its plan, run by itself, in milliseconds.
 
     python benchmarks/plan_profile.py lstm --threads 2
+    python benchmarks/plan_profile.py gpt --infer 1
 """
 
 from __future__ import annotations
@@ -34,12 +35,16 @@ def main() -> None:
     parser.add_argument("workload", choices=[w.name for w in WORKLOADS])
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=30)
+    parser.add_argument("--infer", type=int, metavar="BATCH", help="inference on so many examples, not a training step")
     chosen = parser.parse_args()
     ours.prepare(chosen.threads)
     workload = next(w for w in WORKLOADS if w.name == chosen.workload)
     network = ours.Network(workload, None, {})
-    network.step()
-    plan = next(iter(network.train._plans.values())).plan
+    if chosen.infer:
+        network.answer(network.question(network.batches[0][0][: chosen.infer]))
+    else:
+        network.step()
+    plan = next(iter((network.forward if chosen.infer else network.train)._plans.values())).plan
     parts = [pair for part in plan._parts for pair in instructions(part.__self__)]
     times: list[list[float]] = [[] for _ in parts]
     whole = []
@@ -51,7 +56,7 @@ def main() -> None:
             start = time.perf_counter()
             program.run()
             times[i].append(time.perf_counter() - start)
-    print(f"{workload.name}: a step {statistics.median(whole) * 1e3:.3f} ms, {len(parts)} instructions")
+    print(f"{workload.name}: {'an inference' if chosen.infer else 'a step'} {statistics.median(whole) * 1e3:.3f} ms, {len(parts)} instructions")
     rows: dict[str, list[float]] = {}
     for (name, _), taken in zip(parts, times, strict=True):
         rows.setdefault(name, []).append(statistics.median(taken) * 1e3)
