@@ -56,7 +56,8 @@ def main() -> None:
             start = time.perf_counter()
             program.run()
             times[i].append(time.perf_counter() - start)
-    print(f"{workload.name}: {'an inference' if chosen.infer else 'a step'} {statistics.median(whole) * 1e3:.3f} ms, {len(parts)} instructions")
+    what = "an inference" if chosen.infer else "a step"
+    print(f"{workload.name}: {what} {statistics.median(whole) * 1e3:.3f} ms, {len(parts)} instructions")
     rows: dict[str, list[float]] = {}
     for (name, _), taken in zip(parts, times, strict=True):
         rows.setdefault(name, []).append(statistics.median(taken) * 1e3)
