@@ -18,6 +18,7 @@ import nnatomy as nn
 from nnatomy import experiments
 from nnatomy.cli import main
 from nnatomy.experiments.callbacks import flatten, unflatten
+from nnatomy.experiments.discovery import rooms
 from nnatomy.experiments.loop import Callback, Loop
 from nnatomy.experiments.settings import override, plain
 from nnatomy.experiments.training import Request, evaluate, prepare, restore, resume, train
@@ -280,3 +281,10 @@ def test_a_text_run_continues_a_prompt(tmp_path: Path, capsys: pytest.CaptureFix
     assert first == second
     assert len(first["continuation"]) == 200
     assert {"sat", "the", "on"} & set(first["continuation"].split())
+
+
+@pytest.mark.parametrize("name", rooms())
+def test_a_run_in_double_precision_has_its_report(name: str, tmp_path: Path) -> None:
+    result = experiments.train(name, epochs=1, limit=120, precision="float64", out=tmp_path / "run")
+    assert {str(p.dtype) for p in result.model.parameters()} == {"float64"}
+    assert "How it works" in result.run.report.read_text(encoding="utf-8")

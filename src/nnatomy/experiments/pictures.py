@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 import tempfile
 from pathlib import Path
@@ -59,8 +60,7 @@ def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: b
 def _figure(prepared: Prepared, run: Run | None, what: str | None, tsne: bool) -> Figure:
     if what is not None:
         return views.view(what, prepared, run, **({"tsne": True} if tsne else {}))
-    figure: Figure = prepared.room.module("picture").draw(prepared.model, prepared.dataset)
-    return figure
+    return pictured(prepared)
 
 
 def _free(path: Path) -> Path:
@@ -70,3 +70,10 @@ def _free(path: Path) -> Path:
         number += 1
         free = path.with_stem(f"{path.stem}-{number}")
     return free
+
+
+def pictured(prepared: Prepared) -> Figure:
+    """The room's own picture of a model; pictures are of single precision, whatever the model was trained in."""
+    model = copy.deepcopy(prepared.model).astype("float32")
+    figure: Figure = prepared.room.module("picture").draw(model, prepared.dataset)
+    return figure

@@ -21,6 +21,8 @@ def write_report(result: Result) -> None:
 
 def render(result: Result) -> str:
     """The whole page: scores, curves, what the test showed, the room's picture, the model, the recipe, the command."""
+    from nnatomy.experiments.pictures import pictured
+
     prepared, run = result.prepared, result.run
     room, recipe, dataset = prepared.room, prepared.recipe, prepared.dataset
     history = run.history()
@@ -33,8 +35,7 @@ def render(result: Result) -> str:
     sample = getattr(recipe, "sample", None)
     if sample is not None:
         sections.append(section("A sample", f"<pre>{html.escape(sample(result.model, dataset))}</pre>"))
-    picture = room.module("picture").draw(result.model, dataset)
-    sections.append(section("How it works: a picture from this trained model", image(picture, "png")))
+    sections.append(section("How it works: a picture from this trained model", image(pictured(prepared), "png")))
     sections.append(section("The model", _summary(result)))
     sections.append(section("The data", _data(result)))
     sections.append(section("The recipe", pairs_table(flat(saved["recipe"]))))
@@ -74,7 +75,7 @@ def _summary(result: Result) -> str:
     """One row a layer: its place, its output's shape, its parameters and multiply-adds, for one example."""
     from nnatomy.layers.summary import summary
 
-    example = [a[:1] for a in result.dataset.test.take(_first_index())[:-1]]
+    example = result.prepared.task.precision.evaluated(result.dataset.test.take(_first_index())[:-1])
     found = summary(result.model, *example)
     head = "<tr><th>layer</th><th>what</th><th>output</th><th class=n>parameters</th><th class=n>multiply-adds</th></tr>"
     rows = "".join(
