@@ -332,7 +332,7 @@ def test_without_a_folder_code_stays_in_memory(compiled: list[str], tmp_path: Pa
     assert load() == 3
 
 
-def _no_home() -> Path:
+def _no_home(kind: str) -> Path:
     raise RuntimeError("Could not determine home directory.")
 
 
