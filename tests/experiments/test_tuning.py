@@ -224,6 +224,7 @@ def test_a_recipe_without_the_usual_settings_has_a_space() -> None:
         (["mlp", "--data", "wine", "--space", "lrr=1..2"], "lrr"),
         (["mlp", "--space", "lr=1..2", "--set", "lr=1"], "both --set and --space"),
         (["mlp", "--storage", "nothing://x", "--data", "iris"], "cannot be opened"),
+        (["mlp", "--set", "dropout=4", "--data", "iris"], "between 0 and 1"),
         (["--resume", "nowhere"], "is not the folder of a tuning"),
         (["mlp", "--resume", "nowhere"], "received mlp too"),
     ],
@@ -236,3 +237,4 @@ def test_wrong_input_is_told_in_one_sentence(
     told = capsys.readouterr().err
     assert sentence in told
     assert "Traceback" not in told
+    assert not list(tmp_path.iterdir())

@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 
 from nnatomy import data, experiments
-from nnatomy.serving.service import LOOPBACK, Guard
+from nnatomy.errors import UserError
+from nnatomy.serving.service import LOOPBACK, Guard, listen
 
 pytest.importorskip("uvicorn", reason="the web extra is not installed")
 pytestmark = pytest.mark.any_kernels
@@ -313,3 +314,8 @@ def test_every_kind_of_data_has_a_schema_whose_example_is_answered(source: str, 
     assert all(len(column) == len(arrays[0]) for column in columns.values())
     assert notices == []
     assert data.names()
+
+
+def test_a_host_without_an_address_is_told_by_its_own_flag() -> None:
+    with pytest.raises(UserError, match="choose another --host"):
+        listen("256.1.1.1", 8000)

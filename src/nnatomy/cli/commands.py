@@ -129,7 +129,7 @@ def train(
             ("--set", set_), ("--out", out),
             ("--precision", None if precision == "float32" else precision),
             ("--accumulate", None if accumulate == 1 else accumulate), ("--from", from_), ("--new-head", new_head or None),
-            ("--freeze", freeze), ("--rates", rates), ("--recipe", recipe),
+            ("--freeze", freeze), ("--rates", rates), ("--recipe", recipe), ("--offline", offline or None),
         ) if value not in (None, [])]  # fmt: skip
         if given:
             raise UserError(
@@ -195,7 +195,7 @@ def evaluate(
 
     if data is not None and split is not None:
         raise UserError(f"--split names a part of the run's own data, received it with --data {data}; leave one of them out.")
-    split = split or "test"
+    split = "test" if split is None else split
     found = experiments.evaluate(run, data, split, backend=backend, device=device, progress=True)
     if as_json:
         where = {"run": str(run), "data": data, "split": split if data is None else None}

@@ -55,7 +55,8 @@ def compare(
     }  # fmt: skip
     given = {name: value for name, value in asked.items() if value is not None}
     if resume is not None:
-        named = [flag for flag, value in (("--data", data), ("--out", out)) if value is not None]
+        flags = (("--data", data), ("--out", out), ("--no-curve", not curve or None), ("--offline", offline or None))
+        named = [flag for flag, value in flags if value is not None]
         others = [*(rooms or ()), *named, *(f"--{name}" for name in given)]
         if others:
             raise UserError(

@@ -21,7 +21,7 @@ def parse_pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key or not value:
-            example = {"--set": "hidden=64,32", "--rates": "c1=0.1"}.get(flag, "age=numeric")
+            example = {"--set": "hidden=64,32", "--rates": "c1=0.1", "--space": "lr=1e-4..1e-1"}.get(flag, "age=numeric")
             raise UserError(f"{flag} takes name=value, received {text!r}; for example {flag} {example}.")
         pairs[key] = value
     return pairs

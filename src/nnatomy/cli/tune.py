@@ -64,7 +64,8 @@ def tune(
     }  # fmt: skip
     given = {key: value for key, value in asked.items() if value is not None}
     if resume is not None:
-        places = [flag for flag, value in (("--data", data), ("--out", out)) if value is not None]
+        flags = (("--data", data), ("--out", out), ("--no-prune", not prune or None), ("--offline", offline or None))
+        places = [flag for flag, value in flags if value is not None]
         others = [*([name] if name else []), *places, *(f"--{'set' if key == 'settings' else key}" for key in given)]
         if others:
             raise UserError(

@@ -246,7 +246,7 @@ def train(
             remedy = "wrap arrays in nn.NeuralClassifier or nn.NeuralRegressor" if name == "data" else "give it as text"
             raise UserError(f"train() takes a name or a path for {name}, received {type(value).__name__}; {remedy}.")
     request = Request(room, None if data is None else settled(data), **{k: settled_option(k, v) for k, v in asked.items()})
-    devices = _arranged(request, hosts, host_index)
+    devices = _arranged(request, hosts, host_index, request.shard)
     with devices.hosts.together():
         prepared = prepare(request)
         told = transfer.begin(prepared)
@@ -260,7 +260,10 @@ def train(
         return _fit(prepared, run, Position(), {}, None, [], callbacks, progress, report, devices, hosts)
 
 
-def _arranged(request: Request, hosts: str | None, host_index: int | None) -> Devices:
+def _arranged(request: Request, hosts: str | None, host_index: int | None, shard: str | None) -> Devices:
+    """The devices of a run; `shard` is what was asked for now: a run begun on several devices can go on on one."""
+    if shard == "full" and hosts is None and request.devices in (None, 1):
+        raise UserError("--shard full splits a run among several devices, received it for one; add --devices, or leave it out.")
     return arrange(request.backend, request.device, request.devices, request.shard, hosts, host_index)
 
 
@@ -290,7 +293,7 @@ def resume(
     if "average" in run.read_json("run.json"):
         raise UserError(f"{run.folder} is an average of runs, which has no steps to continue; continue one of the runs.")
     request = replace(request_of(run), **{k: settled_option(k, v) for k, v in elsewhere.items() if v is not None})
-    devices = _arranged(request, hosts, host_index)
+    devices = _arranged(request, hosts, host_index, elsewhere.get("shard"))
     with devices.hosts.together():
         return _continue(run, request, callbacks, progress and devices.hosts.first, report, devices, hosts)
 
@@ -429,6 +432,8 @@ def predict(
     if Path(folder).suffix == ".onnx" and not Path(folder).is_dir():
         from nnatomy.experiments.shipping import predict_exported
 
+        if given := backend or device:
+            raise UserError(f"ONNX Runtime answers for an exported file, received {given}; leave out --backend and --device.")
         return predict_exported(folder, source, progress=progress)
     run = Run.open(folder)
     if run.members:

@@ -272,7 +272,7 @@ def serve(
     if not 0 <= port <= 65535:
         raise UserError(f"--port must be from 0 to 65535, received {port}; 8000 is usual.")
     app = application(folder, limits, workers, (*LOOPBACK, host, *allow))
-    place = _listen(host, port)
+    place = listen(host, port)
     address, number = place.getsockname()[:2]
     url = f"http://{f'[{address}]' if ':' in address else address}:{number}"
 
@@ -293,7 +293,7 @@ def serve(
         raise UserError(f"The run in {folder} could not be loaded by a worker; nnatomy evaluate {folder} says why.")
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
     """A socket that listens at the address."""
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
@@ -302,7 +302,8 @@ def _listen(host: str, port: int) -> socket.socket:
         place.bind(address)
         place.listen(1024)
     except OSError as problem:
-        remedy = "choose another --port" if port else "choose another --host"
+        named = port and not isinstance(problem, socket.gaierror)
+        remedy = "choose another --port" if named else "choose another --host"
         raise UserError(f"The service needs an address of its own, {host}:{port} cannot be had "
                         f"({problem.strerror or problem}); {remedy}.") from None  # fmt: skip
     return place

@@ -283,9 +283,9 @@ def room_units(protocol: Protocol, plan: Plan) -> list[Unit]:
     return whole + curve
 
 
-def read_json(path: Path) -> Any:
-    """The plain values in a file of the comparison's folder; raises UserError where they are damaged."""
+def read_json(path: Path, remedy: str = "remove it and continue with --resume") -> Any:
+    """The plain values in a file of the comparison's folder; raises UserError, which ends with `remedy`, where damaged."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        raise UserError(f"{path} is damaged or absent: it must hold JSON; remove it and continue with --resume.") from None
+        raise UserError(f"{path} is damaged or absent: it must hold JSON; {remedy}.") from None

@@ -30,7 +30,7 @@ from nnatomy.experiments.runs import environment, finite, new_folder, write_atom
 from nnatomy.experiments.settings import plain
 from nnatomy.experiments.training import settled, settled_option
 from nnatomy.experiments.tuning.plan import WHOLE, Plan
-from nnatomy.experiments.tuning.search import REFUSED, Search, optuna, search_all
+from nnatomy.experiments.tuning.search import REFUSED, Search, optuna, search_all, storage
 from nnatomy.experiments.tuning.space import Settings, applied
 
 
@@ -153,8 +153,11 @@ def tune(
     recipe, dataset = plan.load(0 if plan.cv else WHOLE)
     if not plan.searched(recipe):
         raise UserError(f"The recipe of {room} has no setting that is usually searched; name some with --space.")
-    applied(recipe, plan.own(recipe))
+    own = applied(recipe, plan.own(recipe))
+    own.build(dataset, **own.options)
     unknown_settings(plan, recipe)
+    if plan.storage is not None:
+        storage(Path(), plan)
     folder = new_folder("tunings", f"{room}-{dataset.name}", out, "tuning")
     _write(folder / "tuning.json", {"plan": asdict(plan), "command": plan.command()})
     _write(folder / "environment.json", environment())
@@ -307,7 +310,7 @@ def read_recipe(path: str | Path, room: str) -> dict[str, Any]:
     place = Path(path)
     if not place.is_file():
         raise UserError(f"--recipe names a file, there is none at {place}; nnatomy tune writes one.")
-    saved = read_json(place)
+    saved = read_json(place, "name a recipe that nnatomy tune wrote")
     if not isinstance(saved, dict) or not isinstance(saved.get("settings"), dict) or "room" not in saved:
         raise UserError(f"{place} is not a recipe: it must hold a room and its settings; nnatomy tune writes one.")
     if saved["room"] != room:
