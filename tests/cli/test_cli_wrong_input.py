@@ -64,6 +64,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         path.write_bytes(path.read_bytes()[:40])
     for file in ("best.safetensors", "last.safetensors"):
         (Path("lost_run") / file).unlink()
+    shutil.copytree("run", "list_run")
+    Path("list_run/run.json").write_text("[]")
     yield folder
     os.chdir(here)
 
@@ -156,6 +158,7 @@ CASES = {
     "run folder taken": ("train mlp --out run", "--resume"),
     "run folder is a file": ("train mlp --out good.csv", "good.csv"),
     "truncated weights": ("evaluate cut_run", "safetensors"),
+    "run.json that is no object": ("evaluate list_run", "one JSON object"),
     "damaged run.json": ("evaluate odd_run", "run.json"),
     "weights gone": ("predict lost_run --data good.csv", "weights"),
     "unknown split": ("evaluate run --split tests", "test"),

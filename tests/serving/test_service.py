@@ -7,6 +7,7 @@ import io
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -319,3 +320,14 @@ def test_every_kind_of_data_has_a_schema_whose_example_is_answered(source: str, 
 def test_a_host_without_an_address_is_told_by_its_own_flag() -> None:
     with pytest.raises(UserError, match="choose another --host"):
         listen("256.1.1.1", 8000)
+
+
+def test_a_run_whose_weights_are_damaged_is_told_in_one_sentence(table: Service, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(table.run, broken)
+    (broken / "best.safetensors").write_bytes(b"short")
+    words = [sys.executable, "-m", "nnatomy", "serve", str(broken), "--port", "0"]
+    found = subprocess.run(words, capture_output=True, text=True, timeout=60)
+    assert (found.returncode, found.stdout) == (2, "")
+    assert found.stderr.startswith(f"nnatomy: The run in {broken} could not be loaded by a worker; ")
+    assert found.stderr.count("\n") == 1

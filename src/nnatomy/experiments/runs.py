@@ -162,11 +162,14 @@ class Run:
         """Reads plain values. Raises UserError where the file is missing or damaged."""
         path = self.folder / name
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
+            found = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(f"The run in {self.folder} lacks its {name}; it cannot be used.") from None
         except (OSError, ValueError):
             raise UserError(f"{path} is damaged: it must hold JSON; restore it or train again.") from None
+        if not isinstance(found, dict):
+            raise UserError(f"{path} is damaged: it must hold one JSON object; restore it or train again.")
+        return found
 
     def history(self) -> list[dict[str, Any]]:
         """The lines of metrics.jsonl; a last line that was cut short is left out."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import socket
 import sys
 import time
@@ -278,14 +279,16 @@ def serve(
 
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            log = logging.getLogger("uvicorn.error")
+            log.disabled = True  # a run that cannot be used is told in one sentence, below
             await super().startup(sockets)
+            log.disabled = False
             if self.started:
                 tell({"url": url, "run": str(folder)})
 
-    # A worker's death is no reason to end, and a run that cannot be used is told in one sentence: no log of uvicorn's.
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=10))
     try:
-        with contextlib.suppress(KeyboardInterrupt):
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):  # by SystemExit uvicorn tells that it could not start
             server.run(sockets=[place])
     finally:
         place.close()
