@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -329,3 +330,28 @@ def test_memory_is_shared_by_arrays_that_do_not_live_together() -> None:
     compiled = compile(chain)
     compiled(np.full((64, 64), 1e-3, np.float32))
     assert compiled.memory < 8 * 64 * 64 * 4
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_gates_lie_where_their_inputs_lay(kind: str) -> None:
+    """An LSTM's gates are written over what goes into them, and their gradients over the gates; values stay as they are."""
+    nn.seed(0)
+    layer = getattr(nn, kind)(7, 19, num_layers=2, batch_first=True, bidirectional=True)
+    step = Step(layer, optim.Adam(layer.named_parameters(), lr=1e-3), lambda m, x, y: (m(x)[0] - y).square().mean())
+    rng = np.random.default_rng(0)
+    batch = (rng.normal(size=(5, 23, 7)).astype(np.float32), rng.normal(size=(5, 23, 38)).astype(np.float32))
+    first = copy.deepcopy(step.state())
+    expected, said = step(copy.deepcopy(first), batch)
+    compiled = nn.compile(step)
+    found, told = compiled(first, batch)
+    assert compiled.reason is None
+    assert float(told["loss"]) == pytest.approx(float(said["loss"]), rel=1e-6)
+    for name, value in expected["model"].items():
+        np.testing.assert_allclose(found["model"][name], value, rtol=1e-4, atol=2e-6)
+    buffers = next(iter(compiled._plans.values())).plan._buffers
+    over = [b for b in buffers if b.over is not None]
+    assert len(over) == (8 if kind == "LSTM" else 0)  # two layers, two directions, twice
+    for b in over:
+        assert b.over is not None
+        assert np.shares_memory(b.array, b.over.array)
+        assert b.over.first < b.first <= b.over.last

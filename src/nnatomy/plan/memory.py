@@ -23,6 +23,7 @@ class Buffer:
     first: int = -1  # the number of the call that writes it
     last: int = -1  # and of the last that reads it
     offset: int = 0
+    over: Buffer | None = None  # whose memory it takes: a call reads the one and writes the other, place by place
 
     @property
     def nbytes(self) -> int:
@@ -72,7 +73,8 @@ def outline(shape: tuple[int, ...], dtype: Any, order: tuple[int, ...] | None = 
 
 def arranged(buffers: list[Buffer]) -> Array:
     """Gives every buffer without memory its place in one new arena: the first gap that is free during its life."""
-    inside = [b for b in buffers if b.array is None]
+    unplaced = [b for b in buffers if b.array is None]
+    inside = [b for b in unplaced if b.over is None]
     placed: list[Buffer] = []
     total = 0
     for buffer in sorted(inside, key=lambda b: (-b.nbytes, b.first)):  # large ones first leave the smallest gaps
@@ -88,7 +90,8 @@ def arranged(buffers: list[Buffer]) -> Array:
         placed.append(buffer)
         total = max(total, at + buffer.nbytes)
     arena = aligned(max(total, 1), np.uint8)
-    for buffer in inside:
+    for buffer in unplaced:  # in the order of their calls: what one is written over has its place already
+        buffer.offset = buffer.offset if buffer.over is None else buffer.over.offset
         order = sorted(range(buffer.outline.ndim), key=lambda i: (-buffer.outline.strides[i], i))
         size = math.prod(buffer.outline.shape)
         flat = arena[buffer.offset : buffer.offset + size * buffer.outline.itemsize].view(buffer.outline.dtype)

@@ -124,6 +124,7 @@ class Plan:
                 view = Var(array.shape, array.dtype, -1)
                 self._views[view] = View(Buffer(array, array), array)
                 self._append(Call("copy", np.array, (v,), {}, [view]))
+        self._write_over()
         self._arena = arranged(self._buffers)
         self.memory = self._arena.nbytes
 
@@ -206,6 +207,28 @@ class Plan:
             last = readers.get(id(old), -1)
             if last < at or (last == at and self._calls[at].name == "pointwise" and self._reads_whole(self._calls[at], old)):
                 new.array = array
+
+    def _write_over(self) -> None:
+        """Lets results lie where an argument lay that nothing reads later: less memory, and less of it to fetch."""
+        for i, call in enumerate(self._calls):
+            lowering = find(call.name)
+            for out, argument in lowering.over.items() if lowering else ():
+                v, new = call.args[argument], self._views[call.outs[out]]
+                if not isinstance(v, Var) or v.number:
+                    continue
+                old = self._views[v]
+                source, target = old.buffer, new.buffer
+                readers = [a for a in call.inputs() if not a.number and self._buffer(a) is source]
+                whole = old.outline.nbytes == source.outline.nbytes and old.outline.flags.c_contiguous
+                alike = (new.outline is target.outline and old.outline.dtype == target.outline.dtype
+                         and old.outline.shape == target.outline.shape and target.outline.flags.c_contiguous)  # fmt: skip
+                free = source.array is None and target.array is None and source.last == i and len(readers) == 1
+                if whole and alike and free and source.outline.flags.c_contiguous:
+                    target.over = source
+                    root = source
+                    while root.over is not None:
+                        root = root.over
+                    root.last = max(root.last, target.last)
 
     def _reads_whole(self, call: Call, buffer: Buffer) -> bool:
         """Whether the call reads this memory in the layout in which it will write it."""

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import importlib
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,8 @@ class Lowering:
     """(args, kwargs): floating-point operations, roughly: what a call is worth."""
     order: Callable[[Sequence[Any], dict[str, Any]], list[tuple[int, ...] | None]] | None = None
     """(args, kwargs): for each output the order of its axes in memory, outermost first; None is C order."""
+    over: Mapping[int, int] = field(default_factory=dict)
+    """By output, the argument in whose memory it may lie: each place of it is read before it is written, and not again."""
 
 
 LOWERINGS: dict[str, Lowering] = {}
@@ -52,11 +54,13 @@ def find(name: str) -> Lowering | None:
     return LOWERINGS.get(name)
 
 
-def lowers(name: str, *, outputs: Any, work: Any, order: Any = None) -> Callable[[Any], Any]:
+def lowers(
+    name: str, *, outputs: Any, work: Any, order: Any = None, over: Mapping[int, int] | None = None
+) -> Callable[[Any], Any]:
     """Registers the decorated function as the lowering of `name`."""
 
     def decorate(emit: Any) -> Any:
-        LOWERINGS[name] = Lowering(emit, outputs, work, order)
+        LOWERINGS[name] = Lowering(emit, outputs, work, order, over or {})
         return emit
 
     return decorate

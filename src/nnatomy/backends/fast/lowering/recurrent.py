@@ -155,6 +155,7 @@ def _given(args: Args) -> list[Any]:
     "lstm_scan",
     outputs=lambda args, kwargs: _results(args, args[0].shape[2], args[1].shape[1], states=2, keep=kwargs["keep"]),
     work=_forward_work,
+    over={3: 0},  # the gates over the x_gates
 )
 def lstm_scan(emitter: Emitter, outs: Sequence[Array], args: Args, kwargs: Kwargs) -> bool:
     """y, the last h and c, and the gates and cells if they are kept."""
@@ -177,6 +178,7 @@ def lstm_scan(emitter: Emitter, outs: Sequence[Array], args: Args, kwargs: Kwarg
     "lstm_scan_vjp",
     outputs=lambda args, kwargs: _gradients(args[5], args[8], args[6], args[7]),
     work=lambda args, kwargs: 4.0 * args[5].size * args[8].shape[0],
+    over={0: 3},  # their gradients over the gates
 )
 def lstm_scan_vjp(emitter: Emitter, outs: Sequence[Array], args: Args, kwargs: Kwargs) -> bool:
     """The gradients of x_gates, h0, c0, w_hh and b_hh."""
