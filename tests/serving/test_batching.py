@@ -11,6 +11,7 @@ import pytest
 from nnatomy.serving.batching import Batcher, Job, Lost, Worker
 from nnatomy.serving.frames import LENGTHS, pack, unpack
 from nnatomy.serving.refusals import Refusal
+from nnatomy.serving.worker import filled_up
 
 pytestmark = pytest.mark.any_kernels
 
@@ -29,7 +30,7 @@ class Doubling(Worker):
     async def stop(self) -> None:
         pass
 
-    async def ask(self, arrays: Any) -> dict[str, list[Any]]:
+    async def ask(self, arrays: Any, seconds: float | None = None) -> dict[str, list[Any]]:
         values = arrays[0][:, 0].tolist()
         self.asked.append(values)
         await asyncio.sleep(0.01)
@@ -137,3 +138,11 @@ def test_jobs_of_other_kinds_differ() -> None:
 
     assert kind(np.zeros((2, 3))) == kind(np.zeros((9, 3)))
     assert kind(np.zeros((2, 3))) != kind(np.zeros((2, 3), np.float32))
+
+
+def test_rows_are_filled_up_to_powers_of_two() -> None:
+    for rows, filled in ((1, 1), (2, 2), (3, 4), (5, 8), (8, 8), (9, 16)):
+        (x,) = filled_up((np.arange(2 * rows).reshape(rows, 2),))
+        assert len(x) == filled
+        np.testing.assert_array_equal(x[:rows], np.arange(2 * rows).reshape(rows, 2))
+        assert (x[rows:] == x[rows - 1]).all()

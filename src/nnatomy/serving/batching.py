@@ -27,8 +27,9 @@ class Lost(Exception):
 class Worker:
     """A process that holds the model; started again when it has ended."""
 
-    def __init__(self, folder: str, seconds: float) -> None:
+    def __init__(self, folder: str, seconds: float, example: Sequence[Array] = ()) -> None:
         self.folder, self.seconds = folder, seconds
+        self.example = example  # inputs that are answered before the first request: kernels are loaded, or compiled, by then
         self.together = True
         self.process: asyncio.subprocess.Process | None = None
 
@@ -45,8 +46,10 @@ class Worker:
         if "refused" in said:
             raise UserError(said["refused"])
         self.together = bool(said["together"])
+        if self.example:
+            await self.ask(self.example, START_SECONDS)
 
-    async def ask(self, arrays: Sequence[Array]) -> Columns:
+    async def ask(self, arrays: Sequence[Array], seconds: float | None = None) -> Columns:
         """The columns that answer a batch of inputs."""
         if self.process is None or self.process.stdin is None:
             raise Lost
@@ -55,7 +58,7 @@ class Worker:
             await self.process.stdin.drain()
         except (ConnectionError, RuntimeError):
             raise Lost from None
-        said = await self._read(self.seconds)
+        said = await self._read(seconds or self.seconds)
         if "refused" in said:
             raise Refusal(UNFIT, said["refused"])
         if "failed" in said:

@@ -157,9 +157,10 @@ def application(
 
     limits = limits or Limits()
     served, meters = Served.of(folder, limits), Meters()
-    processes = [Worker(str(served.folder.resolve()), limits.seconds) for _ in range(workers)]
-    batcher = Batcher(processes, limits.rows, limits.waiting, meters.watch)
     schema = served.schema(limits)
+    example, _ = served.reader.read("application/json", json.dumps(schema["example"]).encode())
+    processes = [Worker(str(served.folder.resolve()), limits.seconds, example) for _ in range(workers)]
+    batcher = Batcher(processes, limits.rows, limits.waiting, meters.watch)
 
     async def body_of(request: Request) -> bytes:
         too_large = Refusal(TOO_LARGE, f"A body holds at most {limits.bytes} bytes, received more; send several requests.")

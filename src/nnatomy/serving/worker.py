@@ -10,6 +10,8 @@ import os
 import sys
 from typing import Any, BinaryIO
 
+import numpy as np
+
 from nnatomy.errors import UserError
 from nnatomy.serving.frames import LENGTHS, pack, unpack
 
@@ -17,6 +19,12 @@ from nnatomy.serving.frames import LENGTHS, pack, unpack
 def plain(column: Any) -> list[Any]:
     """A column as JSON knows it: null stands for what is not finite."""
     return [None if isinstance(v, float) and not math.isfinite(v) else v for v in column.tolist()]
+
+
+def filled_up(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+    """As many rows as the next power of two, the last one repeated: so that a plan serves many numbers of rows."""
+    more = (1 << (len(arrays[0]) - 1).bit_length()) - len(arrays[0])
+    return tuple(np.concatenate([a, a[-1:].repeat(more, axis=0)]) if more else a for a in arrays)
 
 
 def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
@@ -35,14 +43,17 @@ def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
         say(refused=str(problem))
         return
     # What is drawn at random depends on the rows beside it: such requests are not put together.
-    say(ready=True, together=prepared.dataset.task != "language")
+    together = prepared.dataset.task != "language"
+    prepared.task.planned = planned = together and prepared.dataset.kind != "sentences"  # whose lengths would each want a plan
+    say(ready=True, together=together)
     with threadpool_limits(1, user_api="blas"):
         while head := source.read(LENGTHS.size):
             first, second = LENGTHS.unpack(head)
             _, arrays = unpack(source.read(first), source.read(second))
             try:
-                columns = prepared.task.predict(prepared.model, arrays)
-                say(columns={name: plain(values) for name, values in columns.items()})
+                rows = len(arrays[0])
+                columns = prepared.task.predict(prepared.model, filled_up(arrays) if planned else arrays)
+                say(columns={name: plain(values[:rows]) for name, values in columns.items()})
             except UserError as problem:
                 say(refused=str(problem))
             except Exception as problem:  # told to the service, which answers for it
