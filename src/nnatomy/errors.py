@@ -22,7 +22,7 @@ def nearest_name(received: str, known: Iterable[str]) -> str | None:
 def unknown_name(kind: str, received: str, known: Iterable[str], shown: int = 12) -> UserError:
     """Return the UserError for a name that is not in `known`, with the nearest known name as the remedy."""
     names = list(known)
-    near = nearest_name(received, names)
+    near = nearest_name(str(received), names)
     if near is not None:
         return UserError(f"There is no {kind} named {received!r}; did you mean {near!r}?")
     listed = ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")

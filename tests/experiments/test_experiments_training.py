@@ -288,3 +288,15 @@ def test_a_run_in_double_precision_has_its_report(name: str, tmp_path: Path) -> 
     result = experiments.train(name, epochs=1, limit=120, precision="float64", out=tmp_path / "run")
     assert {str(p.dtype) for p in result.model.parameters()} == {"float64"}
     assert "How it works" in result.run.report.read_text(encoding="utf-8")
+
+
+def test_arguments_of_another_type_are_told_in_one_sentence(tmp_path: Path) -> None:
+    for call, sentence in (
+        (lambda: evaluate(5), "named by a text or a path, received int"),
+        (lambda: experiments.export(None), "named by a text or a path, received NoneType"),
+        (lambda: experiments.compare(["mlp", "perceptron"], data="iris"), "one by one"),
+        (lambda: experiments.tune(None, "iris"), "no room named None"),
+        (lambda: nn.use(None), "no backend named None"),
+    ):  # fmt: skip
+        with pytest.raises(nn.UserError, match=sentence):
+            call()  # type: ignore[no-untyped-call]

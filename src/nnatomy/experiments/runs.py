@@ -112,7 +112,7 @@ class Run:
     @classmethod
     def open(cls, folder: str | Path) -> Run:
         """The run in a folder. Raises UserError where it is none."""
-        path = Path(folder)
+        path = _path(folder)
         if path.is_file():
             raise UserError(f"A run is a folder, {path} is a file; name the folder it lies in, {path.parent}.")
         if not path.is_dir():
@@ -202,12 +202,18 @@ class Run:
         write_atomically(self.log, "".join(json.dumps(finite(line)) + "\n" for line in lines))
 
 
+def _path(given: Any) -> Path:
+    if not isinstance(given, str | os.PathLike):
+        raise UserError(f"A folder is named by a text or a path, received {type(given).__name__}; give one.")
+    return Path(given)
+
+
 def new_folder(parent: str, name: str, out: str | Path | None, what: str) -> Path:
     """Makes the folder of a new `what`: `out`, which must be new or empty, or <parent>/<time>-<name>.
 
     Raises UserError where it is a file, holds something or cannot be made.
     """
-    folder = Path(parent) / f"{datetime.now():%Y%m%d-%H%M%S}-{name}" if out is None else Path(out)
+    folder = Path(parent) / f"{datetime.now():%Y%m%d-%H%M%S}-{name}" if out is None else _path(out)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out names the folder of a {what}, {folder} is a file; choose another name.")
     try:

@@ -56,6 +56,8 @@ def compare(
     if unknown:
         known = ", ".join(name for name in Protocol.__dataclass_fields__ if name not in ("rooms", "data"))
         raise UserError(f"compare() takes {known}. Received {', '.join(sorted(unknown))}.")
+    if not all(isinstance(name, str) for name in rooms):
+        raise UserError('compare() takes rooms by name, one by one, received another value; compare("mlp", "lenet5").')
     source = find_room(rooms[0]).recipes[0].data if data is None and rooms else data
     options = {name: settled_option(name, value, "compare") for name, value in asked.items() if value is not None}
     protocol = Protocol(tuple(rooms), "" if source is None else settled(source), **options)
