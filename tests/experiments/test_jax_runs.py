@@ -126,7 +126,8 @@ def test_a_loss_that_is_not_finite_is_explained_as_on_numpy(lr: float, tmp_path:
 
 
 def test_a_budget_ends_a_run_in_time(tmp_path: Path) -> None:
-    result = train("mlp", out=tmp_path / "run", backend="jax", budget=3.0, epochs=10**6, report=False)
+    endless = {"patience": "none"}
+    result = train("mlp", out=tmp_path / "run", backend="jax", budget=3.0, epochs=10**6, report=False, settings=endless)
     assert "budget" in result.stopped
     assert result.seconds < 6
 

@@ -151,27 +151,32 @@ def test_two_processes_share_a_study_and_a_killed_one_loses_its_trial(tmp_path: 
     folder = tmp_path / "t"
     words = [sys.executable, "-m", "nnatomy", "tune", "mlp", "--data", "wine", "--trials", "12", "--cv", "0", "--jobs", "1",
              "--epochs", "40", "--no-prune", "--out", str(folder), "--space", "lr=1e-4..1e-1"]  # fmt: skip
-    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-    first = subprocess.Popen(words, **quiet)  # type: ignore[call-overload]
+    quiet: Any = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    first = subprocess.Popen(words, **quiet)
     while not (folder / "trials.db").exists():
         assert first.poll() is None
         time.sleep(0.1)
-    second = subprocess.Popen([*words[:4], "--resume", str(folder), "--jobs", "1"], **quiet)  # type: ignore[call-overload]
-    plan = Plan.of(folder)
+    second = subprocess.Popen([*words[:4], "--resume", str(folder), "--jobs", "1"], **quiet)
+    try:
+        plan = Plan.of(folder)
 
-    def ended() -> int:
-        try:
-            return len(Search(folder, plan, WHOLE).finished())
-        except (UserError, optuna.exceptions.StorageInternalError):  # the tables are being made
-            return 0
+        def ended() -> int:
+            try:
+                return len(Search(folder, plan, WHOLE).finished())
+            except (UserError, optuna.exceptions.StorageInternalError):  # the tables are being made
+                return 0
 
-    while ended() < 4:
-        assert first.poll() is None
-        time.sleep(0.2)
-    before = ended()
-    os.kill(first.pid, signal.SIGKILL)
-    first.wait()
-    assert second.wait(200) == 0
+        while ended() < 4:
+            assert first.poll() is None
+            time.sleep(0.2)
+        before = ended()
+        os.kill(first.pid, signal.SIGKILL)
+        first.wait()
+        assert second.wait(200) == 0
+    finally:
+        for process in (first, second):
+            process.kill()
+            process.wait()
     trials = Search(folder, plan, WHOLE).study.get_trials()
     states = [t.state.name for t in trials]
     assert states.count("COMPLETE") in (12, 13)

@@ -25,6 +25,8 @@ from nnatomy.experiments.tuning.plan import WHOLE, Plan
 from nnatomy.experiments.tuning.space import Settings, Space, applied
 
 EARLY = 2  # epochs before a trial may be given up
+TRIES, MEANWHILE = 10, ("already exists", "locked", "UNIQUE constraint", "no such table")
+"""How often a database is opened anew where another process is making its tables, and what tells that."""
 REFUSED = "refused"
 """The attribute of a trial whose settings do not go together, or whose loss was not finite: why."""
 
@@ -149,11 +151,16 @@ def storage(folder: Path, plan: Plan) -> Any:
     """Where trials are kept: a file in the folder, or the database that --storage names."""
     url = plan.storage or f"sqlite:///{(folder / 'trials.db').resolve()}"
     patience = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else None
-    try:
-        return optuna().storages.RDBStorage(url, engine_kwargs=patience)
-    except Exception as problem:  # whatever the database's own library says
-        what = str(problem).splitlines()[0][:120]
-        raise UserError(f"Trials are kept in a database, {url} cannot be opened ({what}); correct --storage.") from None
+    found = optuna()
+    for attempt in range(TRIES):
+        try:
+            return found.storages.RDBStorage(url, engine_kwargs=patience)
+        except Exception as problem:  # whatever the database's own library says
+            what = str(problem).splitlines()[0][:120]
+            if not any(sign in str(problem) for sign in MEANWHILE):
+                break
+            time.sleep(0.1 * (attempt + 1))
+    raise UserError(f"Trials are kept in a database, {url} cannot be opened ({what}); correct --storage.")
 
 
 def deadlines(plan: Plan, now: float) -> list[float]:

@@ -185,6 +185,7 @@ def _carry_on(
     folder: Path, plan: Plan, jobs: int, threads: int, begun: float, progress: bool, report: bool
 ) -> Tuning:  # fmt: skip
     told = _Told(plan, progress)
+    storage(folder, plan)  # its tables are made before others come
     try:
         with _helpers(folder, jobs - 1, threads):
             search_all(folder, plan, told)
