@@ -171,9 +171,9 @@ def deadlines(plan: Plan, now: float) -> list[float]:
     return [now + share * (i + 1) for i in range(len(plan.searches))]
 
 
-def search_all(folder: Path, plan: Plan, tell: Callable[[Search, Any], None], others: bool = True) -> None:
-    """Runs what is left of every search; see `Search.run`."""
-    for number, deadline in zip(plan.searches, deadlines(plan, time.monotonic()), strict=True):
+def search_all(folder: Path, plan: Plan, tell: Callable[[Search, Any], None], begun: float, others: bool = True) -> None:
+    """Runs what is left of every search, in the time of a budget that runs since `begun`; see `Search.run`."""
+    for number, deadline in zip(plan.searches, deadlines(plan, begun), strict=True):
         Search(folder, plan, number).run(deadline, tell, others)
 
 
@@ -182,7 +182,7 @@ def _help(folder: Path) -> None:
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     plan = Plan.of(folder)
     backends.use(plan.backend)
-    search_all(folder, plan, lambda search, trial: None)
+    search_all(folder, plan, lambda search, trial: None, time.monotonic())
 
 
 if __name__ == "__main__":

@@ -188,8 +188,8 @@ def _carry_on(
     storage(folder, plan)  # its tables are made before others come
     try:
         with _helpers(folder, jobs - 1, threads):
-            search_all(folder, plan, told)
-        search_all(folder, plan, told, others=False)  # what processes that died have left
+            search_all(folder, plan, told, begun)
+        search_all(folder, plan, told, begun, others=False)  # what processes that died have left
         outer = [_judged(folder, plan, number, told) for number in range(plan.cv)]
     except KeyboardInterrupt:
         print(f"\nStopped; finished trials are kept. Continue with: nnatomy tune --resume {folder}", file=sys.stderr)
