@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from nnatomy.kernels.lowering import Emitter, allocate, find
+from nnatomy.kernels.machine import Program
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from nnatomy.backends.fast import machine
-from nnatomy.backends.fast.lowering import Emitter, allocate, find
-from nnatomy.backends.fast.machine import Program
+from nnatomy.kernels import machine
 
 CASES = {  # batch, heads, steps, features of a head, causal
     "gpt": (16, 4, 128, 32, True),

@@ -10,10 +10,11 @@ import argparse
 import statistics
 import time
 
-from nnatomy.backends.fast import library
-from nnatomy.backends.fast.machine import Program
+from nnatomy.kernels.machine import Program
+
 from nnatomy.benchmark.sides import ours
 from nnatomy.benchmark.workloads import WORKLOADS
+from nnatomy.kernels import library
 
 
 def instructions(program: Program) -> list[tuple[str, Program]]:

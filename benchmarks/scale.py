@@ -13,7 +13,7 @@ from pathlib import Path
 from nnatomy.benchmark.report import in_markdown
 from nnatomy.benchmark.scale import page
 from nnatomy.benchmark.scale.compiled import TARGETS, default_target
-from nnatomy.experiments.runs import write_atomically
+from nnatomy.runs.folder import write_atomically
 
 
 def main(words: list[str] | None = None) -> int:

@@ -27,8 +27,10 @@ from typing import Any
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from nnatomy import experiments
-from nnatomy.experiments.runs import write_atomically
+import nnatomy as nn
+from nnatomy import tasks
+from nnatomy.runs.folder import write_atomically
+from nnatomy.runs.training import restore
 
 TITLE = "## Serving"
 
@@ -76,8 +78,8 @@ def measure(requests: int, clients: int) -> list[str]:
     """The section's lines."""
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
-        result = experiments.train("lenet5", epochs=2, out=run, report=False)
-        prepared, _ = experiments.restore(run)
+        result = nn.train("lenet5", epochs=2, out=run, report=False)
+        prepared, _ = restore(run)
         inputs = result.dataset.test.all()[0][:32]
         preprocessing: Any = result.dataset.preprocessing
         pictures = (preprocessing.to_images(inputs)[:, 0] * preprocessing.largest).round(4).tolist()
@@ -87,7 +89,7 @@ def measure(requests: int, clients: int) -> list[str]:
             bare = []
             for i in range(requests):
                 start = time.perf_counter()
-                experiments.tasks.forward(prepared.model, (inputs[i % 32 : i % 32 + 1],))
+                tasks.forward(prepared.model, (inputs[i % 32 : i % 32 + 1],))
                 bare.append(time.perf_counter() - start)
         with service(run) as port:
             one = Client(port, pictures, expected)

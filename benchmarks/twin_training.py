@@ -1,4 +1,4 @@
-"""Does a room learn as well as its PyTorch twin? Both are trained by one recipe, from the same initial weights, and scored.
+"""Scores of an architecture and its PyTorch twin, trained by one recipe from the same initial weights.
 
     python benchmarks/twin_training.py lenet5 mlp --seeds 5
 
@@ -22,17 +22,17 @@ from typing import Any
 import numpy as np
 import torch
 
+from nnatomy.catalog import Architecture
 from nnatomy.data.dataset import batches
-from nnatomy.experiments.discovery import Room
-from nnatomy.experiments.recipe import better
-from nnatomy.experiments.training import Prepared, Request, prepare, train
+from nnatomy.runs.training import Prepared, Request, prepare, train
+from nnatomy.training.recipe import better
 
 
 @dataclass(frozen=True)
 class Comparison:
     """Held-out scores of both sides, seed by seed."""
 
-    room: str
+    architecture: str
     metric: str
     ours: tuple[float, ...]
     theirs: tuple[float, ...]
@@ -53,7 +53,7 @@ class Comparison:
             for name, scores in (("nnatomy", self.ours), ("torch", self.theirs))
         )
         verdict = "equal" if self.within_noise else "DIFFERENT"
-        return f"{self.room}: test {self.metric}: {sides}; noise {self.noise:.4f}: {verdict}"
+        return f"{self.architecture}: test {self.metric}: {sides}; noise {self.noise:.4f}: {verdict}"
 
 
 def compare(name: str, seeds: Sequence[int], epochs: int | None = None, limit: int | None = None) -> Comparison:
@@ -70,14 +70,14 @@ def compare(name: str, seeds: Sequence[int], epochs: int | None = None, limit: i
 
 
 def train_twin(request: Request) -> tuple[str, float]:
-    """Trains the room's PyTorch twin as the recipe says; returns the metric's name and its value on the test split."""
-    from nnatomy.experiments.discovery import room as find_room
+    """Trains the architecture's PyTorch twin as the recipe says; returns the metric's name and its value on the test split."""
+    from nnatomy.catalog import architecture as find_architecture
 
-    room = find_room(request.room)
-    with options_of_builds(room) as built:
+    architecture = find_architecture(request.architecture)
+    with options_of_builds(architecture) as built:
         prepared = prepare(request)
     recipe, dataset, model = prepared.recipe, prepared.dataset, prepared.model
-    twin_module = room.module("torch_twin")
+    twin_module = architecture.module("torch_twin")
     options = options_for(twin_module.build, prepared, built)
     twin = twin_module.build(**options)
     twin.load_state_dict({name: torch.tensor(a) for name, a in model.state_dict().items()})
@@ -123,9 +123,9 @@ def train_twin(request: Request) -> tuple[str, float]:
 
 
 @contextmanager
-def options_of_builds(room: Room) -> Iterator[list[inspect.BoundArguments]]:
-    """Notes with which plain options the room's recipe calls its model's `build`, so that the twin can be built with them."""
-    recipe, original = room.module("recipe"), room.module("model").build
+def options_of_builds(architecture: Architecture) -> Iterator[list[inspect.BoundArguments]]:
+    """Record the plain options with which the recipe calls the model's `build`, to build the twin with them."""
+    recipe, original = architecture.module("recipe"), architecture.module("model").build
     noted: list[inspect.BoundArguments] = []
 
     def noting(*args: Any, **kwargs: Any) -> Any:
@@ -151,7 +151,9 @@ def options_for(build: Any, prepared: Prepared, built: list[inspect.BoundArgumen
         return {name: value for name, value in {**sizes, **recipe.options}.items() if name in known}
     for name, value in built[-1].arguments.items():
         if name not in known and value != built[-1].signature.parameters[name].default:
-            raise RuntimeError(f"The twin of {prepared.room.name} knows no option {name}, which its recipe sets to {value!r}.")
+            raise RuntimeError(
+                f"The twin of {prepared.architecture.name} knows no option {name}, which its recipe sets to {value!r}."
+            )
     return {name: value for name, value in built[-1].arguments.items() if name in known}
 
 
@@ -166,12 +168,12 @@ def fitted(batch: tuple[Any, ...], prepared: Prepared, options: dict[str, Any]) 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("rooms", nargs="+")
+    parser.add_argument("architectures", nargs="+")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, help="instead of the recipe's")
     parser.add_argument("--limit", type=int, help="examples in each split; all if not given")
     given = parser.parse_args()
-    results = [compare(name, range(given.seeds), given.epochs, given.limit) for name in given.rooms]
+    results = [compare(name, range(given.seeds), given.epochs, given.limit) for name in given.architectures]
     for result in results:
         print(result)
     return 0 if all(result.within_noise for result in results) else 1

@@ -1,4 +1,4 @@
-"""What all tests share: quiet frameworks, one thread each, shapes checked in the rooms, and where real data lie."""
+"""What all tests share: quiet frameworks, one thread each, shapes checked in the architectures, and where real data lie."""
 
 from __future__ import annotations
 

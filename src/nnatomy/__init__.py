@@ -1,7 +1,7 @@
 """The anatomy of neural networks: every architecture from scratch, on our own automatic differentiation.
 
-`import nnatomy as nn` gives Tensors and their operations at once; layers, optimizers, data, experiments and rooms are
-imported when they are first used.
+`import nnatomy as nn` gives Tensors and their operations at once; layers, optimizers, data, architectures and
+the functions that train them are imported when they are first used.
 """
 
 from __future__ import annotations
@@ -34,20 +34,32 @@ from nnatomy.tensor import tensor as tensor
 
 __version__ = "0.1.0"
 
-_THREADS = ("get_num_threads", "set_num_threads")
+_FACE = {
+    "runs.training": ("evaluate", "predict", "resume", "train"),
+    "runs.distillation": ("distill",),
+    "runs.averaging": ("average",),
+    "runs.estimators": ("NeuralClassifier", "NeuralRegressor"),
+    "studies.comparison.compare": ("compare",),
+    "studies.tuning.tune": ("tune",),
+    "exporting": ("export",),
+    "verification.compare": ("verify",),
+    "views.pictures": ("draw",),
+    "catalog": ("architecture",),
+    "kernels.machine": ("get_num_threads", "set_num_threads"),
+}
+"""The functions and classes of the public face, by the module that is imported when one is first used."""
+_WHERE = {name: module for module, names in _FACE.items() for name in names}
 _LAZY = (
-    "architectures", "atlas", "benchmark", "cli", "data", "experiments", "functional", "init", "inspect", "interchange",
-    "layers", "optim",
+    "architectures", "atlas", "benchmark", "catalog", "cli", "data", "exporting", "functional", "init", "inspect",
+    "interchange", "kernels", "layers", "optim", "runs", "serving", "studies", "tasks", "training", "verification", "views",
 )  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        return getattr(importlib.import_module(f"nnatomy.{_WHERE[name]}"), name)
     if name in _LAZY:
         return importlib.import_module(f"nnatomy.{name}")
-    if name in _THREADS:
-        return getattr(importlib.import_module("nnatomy.backends.fast.machine"), name)
-    if name in ("NeuralClassifier", "NeuralRegressor"):
-        return getattr(importlib.import_module("nnatomy.experiments"), name)
     if not name.startswith("_"):
         layers = importlib.import_module("nnatomy.layers")
         if name in layers.__all__:
@@ -56,7 +68,7 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    """What completion offers: all that is here, imported already or not."""
+    """Return all names that are here, imported already or not, for completion."""
     own = {name for name in globals() if not name.startswith("_")} - {"annotations", "importlib", "Any"}
     layers = importlib.import_module("nnatomy.layers").__all__
-    return sorted(own | set(layers) | {*_LAZY, *_THREADS} | {"NeuralClassifier", "NeuralRegressor", "__version__"})
+    return sorted(own | set(layers) | {*_LAZY, *_WHERE, "__version__"})

@@ -1,6 +1,6 @@
 """Shapes as annotations: jaxtyping's names where it is loaded (the tests check them with it), empty ones otherwise.
 
-Importing jaxtyping costs as much time as the rest of a room, and outside the tests nothing reads the annotations.
+Importing jaxtyping costs as much time as the rest of an architecture, and outside the tests nothing reads the annotations.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import pytest
 
 from nnatomy.atlas.formulas import to_unicode
 from nnatomy.atlas.terminal import readable
-from nnatomy.experiments import rooms
+from nnatomy.catalog import architectures
 
 
 @pytest.mark.parametrize(
@@ -30,9 +30,9 @@ def test_known_formulas(tex: str, text: str) -> None:
     assert to_unicode(tex) == text
 
 
-@pytest.mark.parametrize("name", list(rooms()))
+@pytest.mark.parametrize("name", list(architectures()))
 def test_no_page_shows_latex_in_the_terminal(name: str) -> None:
-    text = readable(rooms()[name].page)
+    text = readable(architectures()[name].page)
     assert "$" not in text
     for command in ("\\frac", "\\sum", "\\partial", "\\begin", "\\alpha", "\\mathbb"):
         assert command not in text

@@ -21,9 +21,9 @@ import pytest
 pytest.importorskip("numba")
 
 import nnatomy as nn
-from nnatomy.backends.fast import compiler, library, machine
 from nnatomy.cli import doctor
 from nnatomy.cli.main import main
+from nnatomy.kernels import compiler, library, machine
 
 
 @pytest.fixture(autouse=True)
@@ -141,7 +141,7 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
 
 START = """
 import signal, sys, time, numpy as np, nnatomy as nn
-from nnatomy.backends.fast import machine
+from nnatomy.kernels import machine
 lines = machine.aligned(64, np.float64)
 program = machine.Program()
 program.add("control", "nothing", [machine.address(lines)], parallel=True)
@@ -274,11 +274,11 @@ def test_a_damaged_file_is_noticed_and_replaced(damage: Callable[[bytes], bytes]
 
 
 def test_changed_sources_change_the_key(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for path in [*library.SOURCES.glob("*.py"), *library.SOURCES.glob("kernels/*.py")]:
+    for path in [*library.SOURCES.glob("*.py"), *library.SOURCES.glob("sources/*.py")]:
         copy = tmp_path / path.relative_to(library.SOURCES)
         copy.parent.mkdir(exist_ok=True)
         copy.write_text(path.read_text())
-    (tmp_path / "kernels" / "user.py").write_text("from nnatomy.backends.fast.kernels.control import run\n")
+    (tmp_path / "sources" / "user.py").write_text("from nnatomy.kernels.sources.control import run\n")
     monkeypatch.setattr(library, "SOURCES", tmp_path)
 
     def keys() -> tuple[str, str, str]:
@@ -287,7 +287,7 @@ def test_changed_sources_change_the_key(tmp_path: Path, monkeypatch: pytest.Monk
 
     first = keys()
     assert keys() == first
-    change(tmp_path / "kernels" / "control.py")
+    change(tmp_path / "sources" / "control.py")
     second = keys()
     assert second[0] != first[0]
     assert second[1] != first[1], "what a kernel imports counts as well"
@@ -369,7 +369,7 @@ def test_code_that_others_could_have_written_is_not_run(
 def test_two_processes_may_fill_one_folder_at_once(tmp_path: Path) -> None:
     code = """if True:
         import numpy as np
-        from nnatomy.backends.fast import machine
+        from nnatomy.kernels import machine
         lines = machine.aligned(8, np.float64)
         program = machine.Program()
         program.add("control", "nothing", [machine.address(lines)])
@@ -388,7 +388,7 @@ def test_two_processes_may_fill_one_folder_at_once(tmp_path: Path) -> None:
 def test_the_kernel_in_the_documentation_computes_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     page = Path(__file__).parents[2] / "docs" / "kernels.md"
     lines = page.read_text(encoding="utf-8").partition("## Writing a kernel")[2].splitlines()
-    module = types.ModuleType("nnatomy.backends.fast.kernels.axpy")
+    module = types.ModuleType("nnatomy.kernels.sources.axpy")
     exec("\n".join(line[4:] for line in lines if line.startswith("    ")), vars(module))
     monkeypatch.setitem(sys.modules, module.__name__, module)
     monkeypatch.setitem(library._addresses, "axpy.axpy", library._link(compiler.compile_kernel("axpy", "axpy", "axpy"), "axpy"))

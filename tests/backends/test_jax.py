@@ -14,7 +14,7 @@ import nnatomy as nn
 from nnatomy import optim
 from nnatomy.architectures.feedforward.mlp import model as mlp
 from nnatomy.backends import B, interface, numpy_reference
-from nnatomy.experiments.step import Step
+from nnatomy.training.step import Step
 
 jax = pytest.importorskip("jax", reason="the jax extra is not installed")
 jnp = jax.numpy

@@ -11,7 +11,7 @@ import pytest
 pytest.importorskip("jax")
 
 from nnatomy.backends import jax_cache
-from nnatomy.backends.fast import library
+from nnatomy.kernels import library
 
 pytestmark = pytest.mark.any_kernels
 

@@ -7,10 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_cases import THREADS, layouts, on_threads, run
-
-from nnatomy.backends.fast.lowering import Emitter
-from nnatomy.backends.fast.lowering.copies import emit_copy
-from nnatomy.backends.fast.machine import Program
+from nnatomy.kernels.lowering import Emitter
+from nnatomy.kernels.lowering.copies import emit_copy
+from nnatomy.kernels.machine import Program
 
 SHAPES = [
     (), (1,), (7,), (5000,), (3, 5), (16, 16), (33, 65), (130, 257), (1, 40), (40, 1), (64, 3), (3, 4, 5), (2, 17, 33, 5),

@@ -10,10 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import THREADS, layouts, on_threads, run
+from nnatomy.kernels.lowering import Emitter, find
+from nnatomy.kernels.machine import Program
 from scipy.special import erf
-
-from nnatomy.backends.fast.lowering import Emitter, find
-from nnatomy.backends.fast.machine import Program
 
 F = np.float32
 SPECIAL = np.array(

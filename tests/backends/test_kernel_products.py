@@ -10,11 +10,12 @@ import pytest
 
 pytest.importorskip("numba")
 
-from nnatomy.backends.fast import machine
-from nnatomy.backends.fast.kernels import products as kernels
-from nnatomy.backends.fast.lowering import Emitter, allocate, find
-from nnatomy.backends.fast.lowering import products as lowering
-from nnatomy.backends.fast.machine import Program
+from nnatomy.kernels.lowering import Emitter, allocate, find
+from nnatomy.kernels.lowering import products as lowering
+from nnatomy.kernels.machine import Program
+
+from nnatomy.kernels import machine
+from nnatomy.kernels.sources import products as kernels
 
 GENERATOR = np.random.default_rng(3)
 

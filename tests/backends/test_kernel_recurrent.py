@@ -12,8 +12,9 @@ from nnatomy.backends import recurrent_reference as reference
 
 pytest.importorskip("numba")
 
-from nnatomy.backends.fast import arrays, machine
-from nnatomy.backends.fast.lowering import recurrent as lowering
+from nnatomy.kernels.lowering import recurrent as lowering
+
+from nnatomy.kernels import arrays, machine
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 KINDS = [("lstm", {}), ("gru", {}), ("rnn", {"nonlinearity": "tanh"}), ("rnn", {"nonlinearity": "relu"})]

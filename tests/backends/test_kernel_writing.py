@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from nnatomy.backends import numpy_reference as reference
-from nnatomy.backends.fast import arrays
+from nnatomy.kernels import arrays
 
 RNG = np.random.default_rng(0)
 CASES: list[tuple[tuple[int, ...], Any, tuple[int, ...]]] = [

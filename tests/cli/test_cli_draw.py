@@ -1,4 +1,4 @@
-"""`nnatomy draw`: pictures of rooms and of runs, in both formats, never over a file."""
+"""`nnatomy draw`: pictures of architectures and of runs, in both formats, never over a file."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from nnatomy import experiments
+import nnatomy as nn
 from nnatomy.cli import main
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("draw") / "run"
-    experiments.train("perceptron", epochs=2, out=folder, report=False)
+    nn.train("perceptron", epochs=2, out=folder, report=False)
     return folder
 
 
@@ -27,7 +27,7 @@ def test_a_run_is_drawn(run: Path, tmp_path: Path, kind: str, start: bytes, caps
     assert path.stat().st_size > 5000
 
 
-def test_a_room_is_trained_for_its_picture_and_names_do_not_clash(
+def test_a_architecture_is_trained_for_its_picture_and_names_do_not_clash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -38,12 +38,15 @@ def test_a_room_is_trained_for_its_picture_and_names_do_not_clash(
     assert not (tmp_path / "runs").exists()
 
 
-@pytest.mark.parametrize("subject", ["room", "run"])
+@pytest.mark.parametrize("subject", ["architecture", "run"])
 def test_the_architecture_is_drawn_without_training(
     subject: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "picture.svg"
-    assert main(["draw", "perceptron" if subject == "room" else str(run), "--what", "architecture", "--out", str(path)]) == 0
+    assert (
+        main(["draw", "perceptron" if subject == "architecture" else str(run), "--what", "architecture", "--out", str(path)])
+        == 0
+    )
     assert "Training" not in capsys.readouterr().err
     text = path.read_text(encoding="utf-8")
     assert "flatten" in text

@@ -15,11 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnatomy import experiments
+import nnatomy as nn
 from nnatomy.cli import main
 from nnatomy.data.images import read_image
 from nnatomy.errors import UserError
-from nnatomy.experiments.runs import Run
+from nnatomy.runs.folder import Run
 
 WAVE = [math.sin(i / 5) + 0.1 * math.cos(i * i) for i in range(260)]
 
@@ -243,17 +243,17 @@ def test_a_terminal_without_unicode_and_no_terminal_at_all(line: str, tmp_path: 
         ({"types": ["a=numeric"]}, "a dictionary for types"),
         ({"data": np.ones((3, 3))}, "NeuralClassifier"),
         ({"out": 5}, "a path for out"),
-        ({"room": None}, "a name or a path for room"),
+        ({"architecture": None}, "a name or a path for architecture"),
         ({"epoch": 3}, "Received epoch"),
     ],
 )
 def test_train_in_python_names_the_wrong_option(options: dict[str, Any], needed: str) -> None:
     with pytest.raises(UserError, match=needed):
-        experiments.train(**({"room": "mlp", "data": "iris"} | options))
+        nn.train(**({"architecture": "mlp", "data": "iris"} | options))
 
 
 def test_train_in_python_takes_numpy_numbers_and_times(tmp_path: Path) -> None:
-    found = experiments.train(
+    found = nn.train(
         "mlp", "iris", epochs=np.int64(1), lr=np.float32(0.1), budget="5m", limit=9, out=tmp_path / "run", report=False
     )
     assert found.prepared.request.budget == 300

@@ -74,9 +74,9 @@ TABLE = "train mlp --target y --data "
 CASES = {
     # the command line itself
     "unknown command": ("trian lenet5", "train"),
-    "unknown room": ("train lenet", "lenet5"),
-    "room far from any": ("train zzz", "room"),
-    "no room": ("train", "name of a room"),
+    "unknown architecture": ("train lenet", "lenet5"),
+    "architecture far from any": ("train zzz", "architecture"),
+    "no architecture": ("train", "name of an architecture"),
     "unknown flag": ("train mlp --epoch 3", "--epochs"),
     "word for a number": ("train mlp --epochs many", "--epochs"),
     "unknown backend": ("train mlp --backend nunpy", "numpy"),
@@ -88,8 +88,8 @@ CASES = {
     "state split on one device": ("train mlp --shard full", "--devices"),
     "recipe that is no JSON": ("train mlp --recipe labels.json", "nnatomy tune wrote"),
     "space without a range": ("tune mlp --space lr", "lr=1e-4..1e-1"),
-    "info of no room": ("info perzeptron", "perceptron"),
-    "verify of no room": ("verify lstmm", "lstm"),
+    "info of no architecture": ("info perzeptron", "perceptron"),
+    "verify of no architecture": ("verify lstmm", "lstm"),
     "unknown family": ("list --family recurent", "recurrent"),
     # numbers out of range
     "negative learning rate": ("train mlp --lr -0.1", "positive"),

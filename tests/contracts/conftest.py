@@ -1,16 +1,22 @@
-"""The contracts run over every room that is discovered and every case it declares: a new room inherits them by existing."""
+"""The contracts run over every architecture that is discovered and every case it declares."""
 
 from __future__ import annotations
 
 import pytest
 
-from nnatomy.experiments.discovery import rooms
+from nnatomy.catalog import architectures
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """`room` and `case` in a test's arguments make it run for each case, `room` alone for each room."""
+    """`architecture` and `case` in a test's arguments make it run for each case, `architecture` alone for each architecture."""
     if "case" in metafunc.fixturenames:
-        pairs = [pytest.param(room, case, id=f"{room.name}-{case.name}") for room in rooms().values() for case in room.cases]
-        metafunc.parametrize(("room", "case"), pairs)
-    elif "room" in metafunc.fixturenames:
-        metafunc.parametrize("room", [pytest.param(room, id=room.name) for room in rooms().values()])
+        pairs = [
+            pytest.param(architecture, case, id=f"{architecture.name}-{case.name}")
+            for architecture in architectures().values()
+            for case in architecture.cases
+        ]
+        metafunc.parametrize(("architecture", "case"), pairs)
+    elif "architecture" in metafunc.fixturenames:
+        metafunc.parametrize(
+            "architecture", [pytest.param(architecture, id=architecture.name) for architecture in architectures().values()]
+        )

@@ -1,4 +1,4 @@
-"""Contract 7: on JAX, eager and compiled, a room gives NumPy's outputs, gradients, and weights after ten steps."""
+"""Contract 7: on JAX, eager and compiled, an architecture gives NumPy's outputs, gradients, and weights after ten steps."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import pytest
 
 import nnatomy as nn
 from nnatomy import optim, random
-from nnatomy.experiments.discovery import Room, rooms
-from nnatomy.experiments.recipe import Case
-from nnatomy.experiments.step import Step
-from nnatomy.experiments.twins import Ours, leaves
-from nnatomy.experiments.verification import cast, draw_weights
+from nnatomy.catalog import Architecture, architectures
 from nnatomy.graph import no_grad
 from nnatomy.tensor import Tensor
+from nnatomy.training.recipe import Case
+from nnatomy.training.step import Step
+from nnatomy.verification.compare import cast, draw_weights
+from nnatomy.verification.twins import Ours, leaves
 
 pytest.importorskip("jax", reason="the jax extra is not installed")
 pytestmark = pytest.mark.any_kernels
@@ -29,16 +29,16 @@ def momentum(case: Case) -> Rule:
     return lambda parameters: optim.SGD(parameters, lr=case.lr, momentum=0.9)
 
 
-def course(room: Room, case: Case, backend: str, rule: Rule, compiled: bool = False) -> dict[str, Any]:
-    """What a room answers in evaluation, the first step's gradients, all losses, and the weights after ten steps."""
+def course(architecture: Architecture, case: Case, backend: str, rule: Rule, compiled: bool = False) -> dict[str, Any]:
+    """What an architecture answers in evaluation, the first step's gradients, all losses, and the weights after ten steps."""
     rng = np.random.default_rng(8)
-    start = draw_weights(Ours(room, case, "float64"), rng)
+    start = draw_weights(Ours(architecture, case, "float64"), rng)
     batches = [cast(case.batch(rng), "float64") for _ in range(STEPS)]
     with nn.backend(backend):
         random.seed(2)
-        model = Ours(room, case, "float64").model
+        model = Ours(architecture, case, "float64").model
         model.load_state_dict(start)
-        step = Step(model, rule(model.named_parameters()), case.loss, clip=room.recipes[0].clip)
+        step = Step(model, rule(model.named_parameters()), case.loss, clip=architecture.recipes[0].clip)
         model.eval()
         with no_grad():
             answers = leaves(model(*map(Tensor, batches[0][:-1])))
@@ -52,7 +52,7 @@ def course(room: Room, case: Case, backend: str, rule: Rule, compiled: bool = Fa
             if i == 0 and not compiled:
                 found |= {f"gradient of {n}": np.array(p.grad.data) for n, p in model.named_parameters() if p.grad is not None}
         if compiled:
-            assert run.reason is None, f"{room.name}, {case.name} is not compiled: {run.reason}"
+            assert run.reason is None, f"{architecture.name}, {case.name} is not compiled: {run.reason}"
             assert len(run.parts()) == 1, "traced more than once"
         return found | {f"{name} after {STEPS} steps": np.array(a) for name, a in state["model"].items()}
 
@@ -66,24 +66,28 @@ def same(found: dict[str, Any], expected: dict[str, Any], what: str) -> None:
 
 
 @cache
-def on_numpy(room_name: str, case_name: str) -> dict[str, Any]:
-    case = next(case for case in rooms()[room_name].cases if case.name == case_name)
-    return course(rooms()[room_name], case, "numpy", momentum(case))
+def on_numpy(architecture_name: str, case_name: str) -> dict[str, Any]:
+    case = next(case for case in architectures()[architecture_name].cases if case.name == case_name)
+    return course(architectures()[architecture_name], case, "numpy", momentum(case))
 
 
-def test_compiled_equals_numpy(room: Room, case: Case) -> None:
-    found = course(room, case, "jax", momentum(case), compiled=True)
-    same(found, on_numpy(room.name, case.name), f"{room.name}, {case.name}, compiled for JAX")
+def test_compiled_equals_numpy(architecture: Architecture, case: Case) -> None:
+    found = course(architecture, case, "jax", momentum(case), compiled=True)
+    same(found, on_numpy(architecture.name, case.name), f"{architecture.name}, {case.name}, compiled for JAX")
 
 
-def test_eager_equals_numpy(room: Room) -> None:
-    """Its first case: call by call, JAX compiles each operation for itself, which takes longer than all of a room at once."""
-    case = room.cases[0]
-    found, expected = course(room, case, "jax", momentum(case)), on_numpy(room.name, case.name)
-    same(found, expected, f"{room.name}, {case.name}, eager on JAX")
+def test_eager_equals_numpy(architecture: Architecture) -> None:
+    """Its first case: call by call, JAX compiles each operation for itself, which takes longer than a whole program."""
+    case = architecture.cases[0]
+    found, expected = course(architecture, case, "jax", momentum(case)), on_numpy(architecture.name, case.name)
+    same(found, expected, f"{architecture.name}, {case.name}, eager on JAX")
     assert found.keys() == expected.keys()
 
 
-def test_its_recipes_optimizer_compiled_equals_numpys(room: Room) -> None:
-    case, rule = room.cases[0], room.recipes[0].optimizer
-    same(course(room, case, "jax", rule, True), course(room, case, "numpy", rule), f"{room.name} with its recipe's optimizer")
+def test_its_recipes_optimizer_compiled_equals_numpys(architecture: Architecture) -> None:
+    case, rule = architecture.cases[0], architecture.recipes[0].optimizer
+    same(
+        course(architecture, case, "jax", rule, True),
+        course(architecture, case, "numpy", rule),
+        f"{architecture.name} with its recipe's optimizer",
+    )

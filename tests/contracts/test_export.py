@@ -1,25 +1,25 @@
-"""Contract 6, the other half: exported to ONNX and run in ONNX Runtime, a room answers the same to 1e-4, for any batch size."""
+"""Contract 6, the other half: exported to ONNX and run in ONNX Runtime, outputs are the same to 1e-4, for any batch size."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from nnatomy.experiments.discovery import Room
-from nnatomy.experiments.recipe import Case
-from nnatomy.experiments.twins import Ours
-from nnatomy.experiments.verification import cast, draw_weights
+from nnatomy.catalog import Architecture
+from nnatomy.training.recipe import Case
+from nnatomy.verification.compare import cast, draw_weights
+from nnatomy.verification.twins import Ours
 
 pytestmark = pytest.mark.any_kernels
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 
-def test_exported_to_onnx_gives_the_same_outputs(room: Room, case: Case) -> None:
+def test_exported_to_onnx_gives_the_same_outputs(architecture: Architecture, case: Case) -> None:
     from nnatomy.interchange.onnx import check, run, session, to_onnx
 
     rng = np.random.default_rng(6)
-    ours = Ours(room, case, "float32", seed=1)
+    ours = Ours(architecture, case, "float32", seed=1)
     ours.load(draw_weights(ours, rng))
     batch = cast(case.batch(rng), "float32")
     ours.gradients(batch)
@@ -35,4 +35,4 @@ def test_exported_to_onnx_gives_the_same_outputs(room: Room, case: Case) -> None
             np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-4)
     names = {tensor.name for tensor in made.graph.initializer}
     absent = {name for name, _ in ours.model.named_parameters()} - names
-    assert not absent, f"{room.name}: parameters that are no initializers of their names: {sorted(absent)}"
+    assert not absent, f"{architecture.name}: parameters that are no initializers of their names: {sorted(absent)}"

@@ -5,29 +5,29 @@ from __future__ import annotations
 import numpy as np
 from central_differences import wrong_gradients
 
-from nnatomy.experiments.discovery import Room
-from nnatomy.experiments.recipe import Case
-from nnatomy.experiments.twins import Ours
-from nnatomy.experiments.verification import cast, draw_weights
+from nnatomy.catalog import Architecture
 from nnatomy.tensor import Tensor
+from nnatomy.training.recipe import Case
+from nnatomy.verification.compare import cast, draw_weights
+from nnatomy.verification.twins import Ours
 
 
-def test_gradients_equal_central_differences(room: Room, case: Case) -> None:
+def test_gradients_equal_central_differences(architecture: Architecture, case: Case) -> None:
     rng = np.random.default_rng(3)
-    ours = Ours(room, case, "float64")
+    ours = Ours(architecture, case, "float64")
     ours.load(draw_weights(ours, rng))
     ours.model.train()
     *inputs, targets = cast(case.batch(rng), "float64")
     tensors = [Tensor(a, requires_grad=a.dtype.kind == "f") for a in inputs]
     leaves = {f"input {i}": t for i, t in enumerate(tensors) if t.requires_grad} | dict(ours.parameters)
     wrong = wrong_gradients(lambda: case.loss(ours.model, *tensors, Tensor(targets)), leaves, rng)
-    assert not wrong, f"{room.name}, {case.name}: {'; '.join(wrong)}"
+    assert not wrong, f"{architecture.name}, {case.name}: {'; '.join(wrong)}"
 
 
-def test_every_parameter_has_a_gradient(room: Room, case: Case) -> None:
+def test_every_parameter_has_a_gradient(architecture: Architecture, case: Case) -> None:
     """From one of several random starts: a loss that punishes mistakes only, say, is flat where there are none."""
     rng = np.random.default_rng(4)
-    ours = Ours(room, case, "float32")
+    ours = Ours(architecture, case, "float32")
     start = draw_weights(ours, rng)
     without = {name for name, p in ours.parameters.items() if p.requires_grad}
     for _ in range(5):
@@ -35,12 +35,16 @@ def test_every_parameter_has_a_gradient(room: Room, case: Case) -> None:
         ours.gradients(cast(case.batch(rng), "float32"))
         without -= {name for name, p in ours.parameters.items() if p.grad is not None and p.grad.numpy().any()}
         start = draw_weights(ours, rng)
-    assert not without, f"{room.name}, {case.name}: no gradient reaches {', '.join(sorted(without))}"
+    assert not without, f"{architecture.name}, {case.name}: no gradient reaches {', '.join(sorted(without))}"
     mixed = [name for name, p in ours.parameters.items() if p.grad is not None and p.grad.dtype != p.dtype]
-    assert not mixed, f"{room.name}, {case.name}: gradients of another type than their parameter: {', '.join(mixed)}"
+    assert not mixed, f"{architecture.name}, {case.name}: gradients of another type than their parameter: {', '.join(mixed)}"
 
 
-def test_published_sizes(room: Room) -> None:
-    published = {case.name: case.parameters for case in room.cases if case.parameters is not None}
-    counted = {case.name: Ours(room, case, "float32").model.count_parameters() for case in room.cases if case.name in published}
+def test_published_sizes(architecture: Architecture) -> None:
+    published = {case.name: case.parameters for case in architecture.cases if case.parameters is not None}
+    counted = {
+        case.name: Ours(architecture, case, "float32").model.count_parameters()
+        for case in architecture.cases
+        if case.name in published
+    }
     assert counted == published

@@ -1,4 +1,4 @@
-"""Rooms in bfloat16 on JAX: computed in half precision throughout, with the loss and the direction of float32."""
+"""Architectures in bfloat16 on JAX: computed in half precision throughout, with the loss and the direction of float32."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import pytest
 
 from nnatomy import backends, optim
 from nnatomy.backends import B
-from nnatomy.experiments.discovery import Room
-from nnatomy.experiments.precision import FLOAT32, PRECISIONS, Precision
-from nnatomy.experiments.recipe import Case
-from nnatomy.experiments.step import Step
-from nnatomy.experiments.twins import Ours
-from nnatomy.experiments.verification import cast, draw_weights
+from nnatomy.catalog import Architecture
 from nnatomy.graph import no_grad
 from nnatomy.tensor import Tensor
+from nnatomy.training.precision import FLOAT32, PRECISIONS, Precision
+from nnatomy.training.recipe import Case
+from nnatomy.training.step import Step
+from nnatomy.verification.compare import cast, draw_weights
+from nnatomy.verification.twins import Ours
 
 pytest.importorskip("jax")
 pytestmark = pytest.mark.any_kernels
@@ -41,9 +41,9 @@ def gradient(ours: Ours, case: Case, batch: tuple[Any, ...], precision: Precisio
     return float(metrics["loss"]), np.concatenate(found), {str(out.dtype)}
 
 
-def test_bfloat16_is_float32_to_its_digits(room: Room, case: Case) -> None:
+def test_bfloat16_is_float32_to_its_digits(architecture: Architecture, case: Case) -> None:
     rng = np.random.default_rng(9)
-    ours = Ours(room, case, "float32")
+    ours = Ours(architecture, case, "float32")
     start = draw_weights(ours, rng)
     batch = cast(case.batch(rng), "float32")
     ours.load(start)
@@ -51,7 +51,7 @@ def test_bfloat16_is_float32_to_its_digits(room: Room, case: Case) -> None:
     expected, slope, _ = gradient(ours, case, batch, FLOAT32)
     ours.load(start)
     loss, found, types = gradient(ours, case, batch, PRECISIONS["bfloat16"])
-    assert types == {"bfloat16"}, f"{room.name}, {case.name} answers in {types}: something in it is float32"
+    assert types == {"bfloat16"}, f"{architecture.name}, {case.name} answers in {types}: something in it is float32"
     assert loss == pytest.approx(expected, rel=0.05, abs=0.01)
     cosine = found @ slope / (np.linalg.norm(found) * np.linalg.norm(slope))
-    assert cosine > 0.99, f"{room.name}, {case.name}: the gradient points elsewhere, cosine {cosine:.4f}"
+    assert cosine > 0.99, f"{architecture.name}, {case.name}: the gradient points elsewhere, cosine {cosine:.4f}"

@@ -1,4 +1,4 @@
-"""A short batch that is filled up and masked trains as it would by itself: a room's loss must leave out what does not count."""
+"""A short batch that is filled up and masked trains as it would by itself: a loss must leave out padding."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnatomy.experiments.discovery import Room
-from nnatomy.experiments.feeding import padded
-from nnatomy.experiments.recipe import Case
-from nnatomy.experiments.twins import Ours
-from nnatomy.experiments.verification import cast, draw_weights
+from nnatomy.catalog import Architecture
 from nnatomy.functional import masked_examples
+from nnatomy.training.batches import padded
+from nnatomy.training.recipe import Case
+from nnatomy.verification.compare import cast, draw_weights
+from nnatomy.verification.twins import Ours
 
 pytestmark = pytest.mark.any_kernels
 
@@ -26,9 +26,9 @@ def trained(ours: Ours, start: dict[str, Any], batch: tuple[Any, ...], mask: Any
     return {"the loss": np.array(loss)} | {f"the gradient of {n}": g for n, g in gradients.items()} | buffers
 
 
-def test_a_padded_batch_is_the_smaller_one(room: Room, case: Case) -> None:
+def test_a_padded_batch_is_the_smaller_one(architecture: Architecture, case: Case) -> None:
     rng = np.random.default_rng(8)
-    ours = Ours(room, case, "float64")
+    ours = Ours(architecture, case, "float64")
     start = draw_weights(ours, rng)
     whole = cast(case.batch(rng), "float64")
     rows = len(whole[0])
@@ -39,6 +39,8 @@ def test_a_padded_batch_is_the_smaller_one(room: Room, case: Case) -> None:
     expected, found = trained(ours, start, short, None), trained(ours, start, filled, mask)
     wrong = [n for n, e in expected.items() if not np.allclose(found[n], e, rtol=1e-9, atol=1e-9 * max(np.abs(e).max(), 1e-3))]
     hint = "end its loss with functional.batch_mean, or keep examples on the first axis"
-    assert not wrong, f"{room.name}, {case.name}: rows that only fill up the batch change {', '.join(wrong[:5])}; {hint}"
+    assert not wrong, (
+        f"{architecture.name}, {case.name}: rows that only fill up the batch change {', '.join(wrong[:5])}; {hint}"
+    )
     unmasked = trained(ours, start, filled, None)
     assert any(not np.allclose(unmasked[n], e, rtol=1e-9, atol=0) for n, e in expected.items()), "the mask would change nothing"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from nnatomy.experiments.discovery import Room, rooms
+from nnatomy.catalog import Architecture, architectures
 
 FRONT = {"name", "title", "family", "year", "paper", "url", "idea", "predecessors", "successors", "builds_on"}
 LISTS = ("predecessors", "successors", "builds_on")
@@ -14,9 +14,9 @@ LENSES = (
 )  # fmt: skip
 
 
-def sections(room: Room) -> dict[str, str]:
+def sections(architecture: Architecture) -> dict[str, str]:
     """The page's text under each of its headings of the second level."""
-    parts = re.split(r"^## +(.+?) *$", room.page, flags=re.MULTILINE)
+    parts = re.split(r"^## +(.+?) *$", architecture.page, flags=re.MULTILINE)
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
@@ -27,41 +27,41 @@ def words(text: str) -> list[str]:
     return re.findall(r"[^\W\d_][\w'’-]*", text)
 
 
-def test_front_matter(room: Room) -> None:
-    assert set(room.front) == FRONT
-    assert room.front["name"] == room.name
-    assert room.front["family"] == room.family
-    assert 1940 <= int(room.front["year"]) <= 2030
-    assert room.front["url"].startswith("http")
+def test_front_matter(architecture: Architecture) -> None:
+    assert set(architecture.front) == FRONT
+    assert architecture.front["name"] == architecture.name
+    assert architecture.front["family"] == architecture.family
+    assert 1940 <= int(architecture.front["year"]) <= 2030
+    assert architecture.front["url"].startswith("http")
     for key in ("title", "paper", "idea"):
-        assert room.front[key].strip(), f"{key} is empty"
+        assert architecture.front[key].strip(), f"{key} is empty"
     for key in LISTS:
-        assert isinstance(room.front[key], list), f"{key} must be a list: [a, b]"
-    strangers = [name for name in room.front["builds_on"] if name not in rooms()]
-    assert not strangers, f"builds_on names {', '.join(strangers)}, which are no rooms"
+        assert isinstance(architecture.front[key], list), f"{key} must be a list: [a, b]"
+    strangers = [name for name in architecture.front["builds_on"] if name not in architectures()]
+    assert not strangers, f"builds_on names {', '.join(strangers)}, which are no architectures"
 
 
-def test_ten_lenses_in_order(room: Room) -> None:
-    assert list(sections(room)) == [f"{number} {title}" for number, title in enumerate(LENSES, start=1)]
+def test_ten_lenses_in_order(architecture: Architecture) -> None:
+    assert list(sections(architecture)) == [f"{number} {title}" for number, title in enumerate(LENSES, start=1)]
 
 
-def test_length_and_no_empty_lens(room: Room) -> None:
-    found = sections(room)
+def test_length_and_no_empty_lens(architecture: Architecture) -> None:
+    found = sections(architecture)
     total = sum(len(words(text)) for heading, text in found.items() if not heading.endswith("References"))
-    assert 500 <= total <= 1200, f"the page of {room.name} has {total} words"
+    assert 500 <= total <= 1200, f"the page of {architecture.name} has {total} words"
     empty = [heading for heading, text in found.items() if len(words(text)) < 15]
     assert not empty, f"next to nothing stands under {', '.join(empty)}"
 
 
-def test_table_of_verification_is_of_these_cases(room: Room) -> None:
-    """A new case, or a page copied from another room, needs `nnatomy verify --write`."""
-    table = sections(room)["8 Evaluation focus"].partition("<!-- table: verify -->")[2].partition("<!-- /table -->")[0]
+def test_table_of_verification_is_of_these_cases(architecture: Architecture) -> None:
+    """A new case, or a page copied from another architecture, needs `nnatomy verify --write`."""
+    table = sections(architecture)["8 Evaluation focus"].partition("<!-- table: verify -->")[2].partition("<!-- /table -->")[0]
     rows = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in table.strip().splitlines()[2:]]
-    assert rows == [(case.name, twin) for case in room.cases for twin in ("PyTorch", "Keras")]
+    assert rows == [(case.name, twin) for case in architecture.cases for twin in ("PyTorch", "Keras")]
 
 
-def test_references(room: Room) -> None:
-    text = sections(room)[f"{len(LENSES)} References"]
+def test_references(architecture: Architecture) -> None:
+    text = sections(architecture)[f"{len(LENSES)} References"]
     items = re.findall(r"^\s*(?:[-*]|\d+\.)\s+(.+(?:\n(?!\s*(?:[-*]|\d+\.)\s)\s*\S.*)*)", text, flags=re.MULTILINE)
     dated = [item for item in items if re.search(r"\b(19|20)\d\d\b", item)]
     linked = [item for item in items if re.search(r"https?://\S+\.\S+", item)]
@@ -70,8 +70,8 @@ def test_references(room: Room) -> None:
     assert len(linked) >= 2, "web sources need their address"
 
 
-def test_formulas_and_tables_are_well_formed(room: Room) -> None:
-    page = re.sub(r"```.*?```|`[^`\n]+`|\\\$", " ", room.page, flags=re.DOTALL)
+def test_formulas_and_tables_are_well_formed(architecture: Architecture) -> None:
+    page = re.sub(r"```.*?```|`[^`\n]+`|\\\$", " ", architecture.page, flags=re.DOTALL)
     assert page.count("$$") % 2 == 0, "a display formula is not closed"
     inline = re.sub(r"\$\$.*?\$\$", " ", page, flags=re.DOTALL)
     odd = [line for line in re.split(r"\n\s*\n", inline) if line.count("$") % 2]
@@ -80,7 +80,9 @@ def test_formulas_and_tables_are_well_formed(room: Room) -> None:
     assert formulas, "the page has no formula"
     unbalanced = [f for f in formulas if f.replace(r"\{", "").count("{") != f.replace(r"\}", "").count("}")]
     assert not unbalanced, f"braces do not match in {unbalanced[0][:80]}"
-    assert "<!-- table: verify -->" in sections(room)["8 Evaluation focus"], "lens 8 needs the place of the table verify"
-    assert room.page.count("<!-- table:") == room.page.count("<!-- /table -->")
+    assert "<!-- table: verify -->" in sections(architecture)["8 Evaluation focus"], (
+        "lens 8 needs the place of the table verify"
+    )
+    assert architecture.page.count("<!-- table:") == architecture.page.count("<!-- /table -->")
     for mark in ("TODO", "TBD", "FIXME", "XXX", "lorem ipsum"):
-        assert mark not in room.page
+        assert mark not in architecture.page

@@ -1,4 +1,4 @@
-"""Contract 8, the folder: complete, quick to import, drawn, and independent of its twins and of other rooms."""
+"""Contract 8, the folder: complete, quick to import, drawn, and independent of its twins and of other architectures."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from recipe_data import skip_without_data
 
 import nnatomy
-from nnatomy.experiments.discovery import FOLDER, Room, rooms
-from nnatomy.experiments.training import Request, prepare
+from nnatomy.catalog import FOLDER, Architecture, architectures
+from nnatomy.runs.training import Request, prepare
 
 FILES = ("__init__.py", "model.py", "page.md", "torch_twin.py", "keras_twin.py", "recipe.py", "picture.py")
 HEAVY = ("torch", "keras", "tensorflow", "matplotlib", "sklearn", "scipy", "numba", "rich", "typer", "pooch")
@@ -35,68 +35,68 @@ def imported(path: Path) -> set[str]:
     return found
 
 
-def test_folder_is_complete(room: Room) -> None:
-    missing = [name for name in FILES if not (room.folder / name).is_file()]
-    assert not missing, f"{room.name} lacks {', '.join(missing)}"
-    assert room.recipes, f"{room.name} has no recipe"
-    assert room.cases, f"{room.name} has no case"
-    names = [case.name for case in room.cases]
-    assert len(set(names)) == len(names), f"{room.name} has two cases of one name"
+def test_folder_is_complete(architecture: Architecture) -> None:
+    missing = [name for name in FILES if not (architecture.folder / name).is_file()]
+    assert not missing, f"{architecture.name} lacks {', '.join(missing)}"
+    assert architecture.recipes, f"{architecture.name} has no recipe"
+    assert architecture.cases, f"{architecture.name} has no case"
+    names = [case.name for case in architecture.cases]
+    assert len(set(names)) == len(names), f"{architecture.name} has two cases of one name"
 
 
-def test_no_folder_is_half_a_room() -> None:
+def test_no_folder_is_half_a_architecture() -> None:
     """Discovery goes by page.md: without one, no contract would see the folder."""
     folders = {path.parent for path in FOLDER.glob("*/*/*.py")}
-    assert folders == {room.folder for room in rooms().values()}
+    assert folders == {architecture.folder for architecture in architectures().values()}
 
 
 @pytest.mark.parametrize("twin", ["torch_twin", "keras_twin"])
-def test_twins_share_nothing_with_the_model(room: Room, twin: str) -> None:
-    shared = [name for name in imported(room.folder / f"{twin}.py") if name.split(".")[0] in ("nnatomy", "")]
-    assert not shared, f"{twin}.py of {room.name} imports {', '.join(shared)}"
+def test_twins_share_nothing_with_the_model(architecture: Architecture, twin: str) -> None:
+    shared = [name for name in imported(architecture.folder / f"{twin}.py") if name.split(".")[0] in ("nnatomy", "")]
+    assert not shared, f"{twin}.py of {architecture.name} imports {', '.join(shared)}"
 
 
-def test_rooms_do_not_import_one_another(room: Room) -> None:
-    own = f"nnatomy.architectures.{room.family}.{room.name}"
-    parents = [other for other in rooms().values() if other.name in room.front["builds_on"]]
+def test_architectures_do_not_import_one_another(architecture: Architecture) -> None:
+    own = f"nnatomy.architectures.{architecture.family}.{architecture.name}"
+    parents = [other for other in architectures().values() if other.name in architecture.front["builds_on"]]
     allowed = {f"nnatomy.architectures.{other.family}.{other.name}" for other in parents}
-    for path in room.folder.rglob("*.py"):
+    for path in architecture.folder.rglob("*.py"):
         others = {".".join(name.split(".")[:4]) for name in imported(path) if name.startswith("nnatomy.architectures.")}
-        assert others <= {own} | allowed, f"{path.name} of {room.name} imports {', '.join(others - {own} - allowed)}"
+        assert others <= {own} | allowed, f"{path.name} of {architecture.name} imports {', '.join(others - {own} - allowed)}"
 
 
-def test_model_imports_little(room: Room) -> None:
+def test_model_imports_little(architecture: Architecture) -> None:
     """Beyond NumPy: our own modules and a few of Python's, nothing heavy; benchmarks/imports.py measures the time."""
     code = (
         "import sys, numpy; before = set(sys.modules)\n"
-        f"import nnatomy.architectures.{room.family}.{room.name}.model\n"
+        f"import nnatomy.architectures.{architecture.family}.{architecture.name}.model\n"
         "print(*sorted(set(sys.modules) - before))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     ours = [name for name in found if name.split(".")[0] == "nnatomy"]
     others = [name for name in found if name.split(".")[0] != "nnatomy"]
-    assert not set(others) & set(HEAVY), f"importing {room.name} also imports {sorted(set(others) & set(HEAVY))}"
-    assert len(others) <= 12, f"importing {room.name} also imports {others}"
-    assert not [name for name in ours if ".architectures." in name and f".{room.family}" not in name]
+    assert not set(others) & set(HEAVY), f"importing {architecture.name} also imports {sorted(set(others) & set(HEAVY))}"
+    assert len(others) <= 12, f"importing {architecture.name} also imports {others}"
+    assert not [name for name in ours if ".architectures." in name and f".{architecture.family}" not in name]
 
 
-def test_picture_is_drawn(room: Room) -> None:
-    skip_without_data(room)
-    prepared = prepare(Request(room.name, offline=True, limit=200))
+def test_picture_is_drawn(architecture: Architecture) -> None:
+    skip_without_data(architecture)
+    prepared = prepare(Request(architecture.name, offline=True, limit=200))
     prepared.model.eval()
     before = prepared.model.state_dict()
-    figure = room.module("picture").draw(prepared.model, prepared.dataset)
+    figure = architecture.module("picture").draw(prepared.model, prepared.dataset)
     assert isinstance(figure, Figure)
-    assert any(axes.has_data() for axes in figure.axes), f"the picture of {room.name} shows nothing"
+    assert any(axes.has_data() for axes in figure.axes), f"the picture of {architecture.name} shows nothing"
     titles = [axes.get_title() for axes in figure.axes] + [figure.get_suptitle()]
-    assert any(titles), f"the picture of {room.name} has no title"
+    assert any(titles), f"the picture of {architecture.name} has no title"
     width, height = figure.get_size_inches() * 110
-    assert 600 <= width <= 1600, f"the picture of {room.name} is {width:.0f} pixels wide"
-    assert 200 <= height <= 1600, f"the picture of {room.name} is {height:.0f} pixels high"
+    assert 600 <= width <= 1600, f"the picture of {architecture.name} is {width:.0f} pixels wide"
+    assert 200 <= height <= 1600, f"the picture of {architecture.name} is {height:.0f} pixels high"
     for kind in ("png", "svg"):  # warnings, such as of glyphs that no font has, are errors here
         buffer = io.BytesIO()
         figure.savefig(buffer, format=kind, dpi=110)
         assert len(buffer.getvalue()) > 5000
     after = prepared.model.state_dict()
-    assert all(np.array_equal(before[name], after[name]) for name in before), f"drawing {room.name} changes its model"
-    assert not prepared.model.training, f"drawing {room.name} leaves its model in training mode"
+    assert all(np.array_equal(before[name], after[name]) for name in before), f"drawing {architecture.name} changes its model"
+    assert not prepared.model.training, f"drawing {architecture.name} leaves its model in training mode"

@@ -13,14 +13,14 @@ import pytest
 from recipe_data import skip_without_data
 
 from nnatomy import optim
-from nnatomy.experiments.discovery import Room
-from nnatomy.experiments.loop import Callback, Loop
-from nnatomy.experiments.recipe import HIGHER, Case
-from nnatomy.experiments.runs import load_arrays
-from nnatomy.experiments.training import resume, train
-from nnatomy.experiments.twins import Ours
-from nnatomy.experiments.verification import cast, draw_weights
+from nnatomy.catalog import Architecture
+from nnatomy.runs.folder import load_arrays
+from nnatomy.runs.training import resume, train
 from nnatomy.tensor import Tensor
+from nnatomy.training.loop import Callback, Loop
+from nnatomy.training.recipe import HIGHER, Case
+from nnatomy.verification.compare import cast, draw_weights
+from nnatomy.verification.twins import Ours
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SHORT: dict[str, Any] = {"epochs": 2, "limit": 150, "offline": True}
@@ -36,9 +36,9 @@ def twin_training() -> ModuleType:
     return module
 
 
-def test_overfits_one_batch(room: Room, case: Case) -> None:
+def test_overfits_one_batch(architecture: Architecture, case: Case) -> None:
     rng = np.random.default_rng(5)
-    ours = Ours(room, case, "float32")
+    ours = Ours(architecture, case, "float32")
     ours.load(draw_weights(ours, rng))
     ours.model.train()
     batch = [Tensor(a) for a in cast(case.batch(rng), "float32")]
@@ -52,34 +52,42 @@ def test_overfits_one_batch(room: Room, case: Case) -> None:
             return
         loss.backward()
         optimizer.step()
-    pytest.fail(f"{room.name}, {case.name}: the loss fell from {losses[0]:.3g} to {min(losses):.3g}, not to {case.overfit:g}x")
+    pytest.fail(
+        f"{architecture.name}, {case.name}: the loss fell from {losses[0]:.3g} to {min(losses):.3g}, not to {case.overfit:g}x"
+    )
 
 
 @pytest.mark.slow
-def test_reaches_its_recipes_score(room: Room, tmp_path: Path) -> None:
-    skip_without_data(room)
-    result = train(room.name, out=tmp_path / "run", report=False, offline=True)
-    for metric, goal in room.recipes[0].score.items():
+def test_reaches_its_recipes_score(architecture: Architecture, tmp_path: Path) -> None:
+    skip_without_data(architecture)
+    result = train(architecture.name, out=tmp_path / "run", report=False, offline=True)
+    for metric, goal in architecture.recipes[0].score.items():
         reached = result.metrics[metric]
-        assert reached >= goal if metric in HIGHER else reached <= goal, f"{room.name}: {metric} {reached:.4f}, goal {goal:g}"
+        assert reached >= goal if metric in HIGHER else reached <= goal, (
+            f"{architecture.name}: {metric} {reached:.4f}, goal {goal:g}"
+        )
 
 
 @pytest.mark.slow
-def test_trains_as_well_as_its_twin(room: Room, tmp_path: Path) -> None:
-    skip_without_data(room)
-    comparison = twin_training().compare(room.name, seeds=(0, 1, 2), epochs=min(3, room.recipes[0].epochs), limit=600)
+def test_trains_as_well_as_its_twin(architecture: Architecture, tmp_path: Path) -> None:
+    skip_without_data(architecture)
+    comparison = twin_training().compare(
+        architecture.name, seeds=(0, 1, 2), epochs=min(3, architecture.recipes[0].epochs), limit=600
+    )
     assert comparison.within_noise, str(comparison)
 
 
-def test_the_same_seed_gives_the_same_bits(room: Room, tmp_path: Path) -> None:
-    skip_without_data(room)
+def test_the_same_seed_gives_the_same_bits(architecture: Architecture, tmp_path: Path) -> None:
+    skip_without_data(architecture)
     first, second, other = (
-        train(room.name, out=tmp_path / f"{i}", report=False, seed=seed, **SHORT).model.state_dict()
+        train(architecture.name, out=tmp_path / f"{i}", report=False, seed=seed, **SHORT).model.state_dict()
         for i, seed in enumerate((7, 7, 8))
     )
     differing = [name for name in first if first[name].tobytes() != second[name].tobytes()]
-    assert not differing, f"{room.name}: the same seed gives other weights in {', '.join(differing)}"
-    assert any(first[name].tobytes() != other[name].tobytes() for name in first), f"{room.name}: the seed changes nothing"
+    assert not differing, f"{architecture.name}: the same seed gives other weights in {', '.join(differing)}"
+    assert any(first[name].tobytes() != other[name].tobytes() for name in first), (
+        f"{architecture.name}: the seed changes nothing"
+    )
 
 
 class Interrupt(Callback):
@@ -92,11 +100,13 @@ class Interrupt(Callback):
         loop.interrupted = loop.position.step == self.step
 
 
-def test_interrupted_and_resumed_equals_undisturbed(room: Room, tmp_path: Path) -> None:
-    skip_without_data(room)
-    calm = train(room.name, out=tmp_path / "calm", report=False, seed=3, **SHORT)
+def test_interrupted_and_resumed_equals_undisturbed(architecture: Architecture, tmp_path: Path) -> None:
+    skip_without_data(architecture)
+    calm = train(architecture.name, out=tmp_path / "calm", report=False, seed=3, **SHORT)
     total = int(calm.run.history()[-1]["step"])
-    broken = train(room.name, out=tmp_path / "broken", report=False, seed=3, callbacks=[Interrupt(max(1, total // 3))], **SHORT)
+    broken = train(
+        architecture.name, out=tmp_path / "broken", report=False, seed=3, callbacks=[Interrupt(max(1, total // 3))], **SHORT
+    )
     assert broken.interrupted
     resumed = resume(tmp_path / "broken", report=False)
     assert resumed.metrics == calm.metrics
@@ -105,4 +115,4 @@ def test_interrupted_and_resumed_equals_undisturbed(room: Room, tmp_path: Path) 
         continued, _ = load_arrays(tmp_path / "broken" / name)
         differing = [key for key in undisturbed if undisturbed[key].tobytes() != continued[key].tobytes()]
         assert undisturbed.keys() == continued.keys()
-        assert not differing, f"{room.name}: resuming changes {', '.join(differing)} in {name}"
+        assert not differing, f"{architecture.name}: resuming changes {', '.join(differing)} in {name}"

@@ -75,14 +75,14 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
     ("numbers as truth", "t.csv", GOOD, {**Y, "types": {"a": "boolean"}}, "'a' has others"),
     ("keeping no column", "t.csv", GOOD, {**Y, "keep": ("zzz",)}, "no column named 'zzz'"),
     (
-        "a task that the room lacks",
+        "a task that the architecture lacks",
         "t.csv",
         table_text(N, y=NUMBERS),
         {**Y, "tasks": ("classification",)},
         "for regression by its",
     ),
     (
-        "a kind that the room lacks",
+        "a kind that the architecture lacks",
         "t.csv",
         GOOD,
         {**Y, "accepts": ("image", "text")},
@@ -139,9 +139,14 @@ WRONG_PATHS: list[tuple[str, Callable[[Path], Path | str], dict[str, Any], str]]
     ("a broken picture", lambda p: _broken_picture(p), {}, "is not a picture that can be read"),
     ("too few pictures", lambda p: picture_folder(p / "p", [(4, 4)], n=2), {}, "at least 5 rows"),
     ("a size of nothing", lambda p: picture_folder(p / "p", [(4, 4)]), {"resize": (0, 4)}, "at least 1, received 0 x 4"),
-    ("images for a room of tables", lambda p: mnist_folder(p / "m"), {"accepts": ("table",)}, "takes tables, .* holds images"),
-    ("digits for a room of tables", lambda p: "digits", {"accepts": ("table",)}, "takes tables, digits holds images"),
-    ("iris for a room of series", lambda p: "iris", {"accepts": ("series",)}, "takes time series, iris holds tables"),
+    (
+        "images for an architecture of tables",
+        lambda p: mnist_folder(p / "m"),
+        {"accepts": ("table",)},
+        "takes tables, .* holds images",
+    ),
+    ("digits for an architecture of tables", lambda p: "digits", {"accepts": ("table",)}, "takes tables, digits holds images"),
+    ("iris for an architecture of series", lambda p: "iris", {"accepts": ("series",)}, "takes time series, iris holds tables"),
     ("a target for iris", lambda p: "iris", {"target": "class"}, "--target does not apply to iris"),
     ("an idx folder lacking a file", lambda p: _idx(p, "t10k-labels", None), {}, "lacks t10k-labels-idx1-ubyte"),
     ("idx cut short", lambda p: _idx(p, "train-images", lambda raw: raw[:-5]), {}, "is cut short"),
@@ -260,5 +265,7 @@ def test_near_names(received: str, near: str | None) -> None:
 
 
 def test_unknown_names_list_what_there_is() -> None:
-    assert str(unknown_name("room", "zzz", ["lstm", "mlp"])) == "There is no room named 'zzz'; there is lstm, mlp."
-    assert str(unknown_name("room", "zzz", [])) == "There is no room named 'zzz'; there is none at all."
+    assert (
+        str(unknown_name("architecture", "zzz", ["lstm", "mlp"])) == "There is no architecture named 'zzz'; there is lstm, mlp."
+    )
+    assert str(unknown_name("architecture", "zzz", [])) == "There is no architecture named 'zzz'; there is none at all."

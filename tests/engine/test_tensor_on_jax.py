@@ -11,7 +11,7 @@ import pytest
 
 import nnatomy as nn
 from nnatomy import optim
-from nnatomy.experiments.runs import load_arrays, save_arrays
+from nnatomy.runs.folder import load_arrays, save_arrays
 
 jax = pytest.importorskip("jax", reason="the jax extra is not installed")
 pytestmark = pytest.mark.any_kernels

@@ -14,7 +14,7 @@ from matplotlib.transforms import Affine2D
 from networks import Dense, ResNet, Translator
 
 import nnatomy as nn
-from nnatomy.experiments.discovery import Room, rooms
+from nnatomy.catalog import Architecture, architectures
 from nnatomy.inspect import diagram, trace
 
 pytestmark = pytest.mark.any_kernels
@@ -106,12 +106,14 @@ def test_figures_are_those_of_one_example() -> None:
         assert "input  1 × 28 × 28" in told
 
 
-@pytest.mark.parametrize("room", [pytest.param(room, id=room.name) for room in rooms().values()])
-def test_every_room_is_drawn(room: Room) -> None:
-    for case in room.cases:
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(architecture, id=architecture.name) for architecture in architectures().values()]
+)
+def test_every_architecture_is_drawn(architecture: Architecture) -> None:
+    for case in architecture.cases:
         batch = case.batch(np.random.default_rng(0))
         inputs = [a.astype(F32) if a.dtype.kind == "f" else a for a in batch[:-1]]
-        model = room.module("model").build(**case.options)
+        model = architecture.module("model").build(**case.options)
         figure = diagram(trace(model, *inputs), title=case.name, batch=len(batch[0]))
         check(figure)
         assert f"{model.count_parameters():,} parameters" in words(figure)

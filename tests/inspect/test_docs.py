@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nnatomy.experiments.views import VIEWS
+from nnatomy.views import VIEWS
 
 pytestmark = pytest.mark.any_kernels
 PAGE = Path(__file__).parents[2] / "docs" / "drawing.md"

@@ -1,4 +1,4 @@
-"""The paths that `trace` finds are those that the data take, in every room and in networks with branches."""
+"""The paths that `trace` finds are those that the data take, in every architecture and in networks with branches."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from networks import Dense, ResNet, Translator
 
 import nnatomy as nn
-from nnatomy.experiments.discovery import Room, rooms
+from nnatomy.catalog import Architecture, architectures
 from nnatomy.inspect import INPUT, OUTPUT, Part, trace
 
 F32 = np.float32
@@ -122,12 +122,14 @@ def test_the_model_is_left_as_it_was() -> None:
     assert nn.graph.Node.__name__ == "Node"
 
 
-@pytest.mark.parametrize("room", [pytest.param(room, id=room.name) for room in rooms().values()])
-def test_every_room_can_be_traced(room: Room) -> None:
-    for case in room.cases:
+@pytest.mark.parametrize(
+    "architecture", [pytest.param(architecture, id=architecture.name) for architecture in architectures().values()]
+)
+def test_every_architecture_can_be_traced(architecture: Architecture) -> None:
+    for case in architecture.cases:
         batch = case.batch(np.random.default_rng(0))
         inputs = [a.astype(F32) if a.dtype.kind == "f" else a for a in batch[:-1]]
-        model = room.module("model").build(**case.options)
+        model = architecture.module("model").build(**case.options)
         whole = trace(model, *inputs)
         assert whole.parameters == model.count_parameters()
         assert OUTPUT in reached(whole), f"{case.name}: no path from input to output"

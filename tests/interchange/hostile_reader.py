@@ -46,11 +46,11 @@ def outcome(path: Path) -> dict[str, str]:
 
 now = Path()
 if __name__ == "__main__":
-    folder, room = Path(sys.argv[1]), int(sys.argv[2])
+    folder, limit = Path(sys.argv[1]), int(sys.argv[2])
     for path in sorted((folder / "good").iterdir()):  # imports what reading needs, before imports are watched
         assert outcome(path)["result"] == "loaded", outcome(path)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + room, used + room))
+    resource.setrlimit(resource.RLIMIT_AS, (used + limit, used + limit))
     files = sorted((folder / "bad").iterdir())
     sys.addaudithook(watch)
     for now in files:

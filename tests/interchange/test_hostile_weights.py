@@ -21,7 +21,7 @@ import pytest
 pytestmark = pytest.mark.any_kernels
 
 MUTATED = 500
-ROOM = 256 * 2**20
+ARCHITECTURE = 256 * 2**20
 """Bytes that reading may take beside what the program takes by itself; the files are of a few kilobytes."""
 
 
@@ -318,7 +318,7 @@ def read_all(folder: Path, bad: dict[str, bytes]) -> list[dict[str, str]]:
         (folder / part).mkdir()
         for name, data in files.items():
             (folder / part / name).write_bytes(data)
-    command = [sys.executable, str(Path(__file__).with_name("hostile_reader.py")), str(folder), str(ROOM)]
+    command = [sys.executable, str(Path(__file__).with_name("hostile_reader.py")), str(folder), str(ARCHITECTURE)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     found = [json.loads(line) for line in done.stdout.splitlines()]
     assert done.returncode == 0, (found[-1:], sorted(bad)[len(found) : len(found) + 1], done.stderr[-2000:])

@@ -42,11 +42,11 @@ def test_names_sizes_and_versions() -> None:
     from nnatomy.interchange.onnx import OPSET, to_onnx
 
     model = convolutional().eval()
-    made = to_onnx(model, X[:1], inputs=["images"], outputs=["scores"], metadata={"room": "a test"})
+    made = to_onnx(model, X[:1], inputs=["images"], outputs=["scores"], metadata={"architecture": "a test"})
     assert made.opset_import[0].version == OPSET >= 18
     assert made.producer_name == "nnatomy"
     assert made.producer_version == nn.__version__
-    assert {p.key: p.value for p in made.metadata_props} == {"room": "a test"}
+    assert {p.key: p.value for p in made.metadata_props} == {"architecture": "a test"}
     (given,), (answer,) = made.graph.input, made.graph.output
     assert (given.name, answer.name) == ("images", "scores")
     assert [d.dim_param or d.dim_value for d in given.type.tensor_type.shape.dim] == ["batch", 1, 8, 8]

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 import nnatomy as nn
+from nnatomy.catalog import architecture
 from nnatomy.errors import UserError
-from nnatomy.experiments.discovery import room
 from nnatomy.interchange import Flattened, load, read
 from nnatomy.layers import GRU, LSTM, BatchNorm1d, BatchNorm2d, Conv2d, ConvTranspose2d, Embedding, LayerNorm, Linear
 from nnatomy.layers.module import Module, Sequential
@@ -33,7 +33,7 @@ def images(n: int = 5) -> Any:
 
 @pytest.fixture(scope="module")
 def keras() -> Any:
-    from nnatomy.experiments.twins import tensorflow_and_keras
+    from nnatomy.verification.twins import tensorflow_and_keras
 
     pytest.importorskip("keras")
     pytest.importorskip("h5py")
@@ -44,9 +44,9 @@ def keras() -> Any:
 
 
 def test_a_twins_state_dict_loads_without_names(tmp_path: Path) -> None:
-    twin = room("lenet5").module("torch_twin").build(activation="relu")
+    twin = architecture("lenet5").module("torch_twin").build(activation="relu")
     torch.save(twin.state_dict(), tmp_path / "lenet.pt")
-    found = load(room("lenet5"), tmp_path / "lenet.pt", activation="relu")
+    found = load(architecture("lenet5"), tmp_path / "lenet.pt", activation="relu")
     assert found.missing == found.unexpected == found.misshapen == ()
     assert "10 arrays" in str(found)
     expected = twin.eval()(torch.tensor(images())).detach().numpy()
@@ -172,8 +172,8 @@ def test_values_take_the_dtype_of_the_model(tmp_path: Path) -> None:
     assert {a.dtype for a in model.state_dict().values()} == {np.dtype("float32")}
 
 
-def test_what_is_neither_model_nor_room() -> None:
-    with pytest.raises(UserError, match=r"nn\.experiments\.room\('lenet5'\)"):
+def test_what_is_neither_model_nor_architecture() -> None:
+    with pytest.raises(UserError, match=r"nn\.architecture\('lenet5'\)"):
         load("lenet5", "x.pt")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="does not exist"):
         load(Linear(2, 2), "nowhere.pt")
@@ -229,13 +229,13 @@ def test_numpy_files(tmp_path: Path) -> None:
 
 def test_keras_twins(tmp_path: Path, keras: Any) -> None:
     """A file names layers by the attributes that hold them, or by their classes and numbers."""
-    twin = room("lenet5").module("keras_twin").build(activation="relu")
+    twin = architecture("lenet5").module("keras_twin").build(activation="relu")
     twin.save_weights(tmp_path / "x.weights.h5")
-    found = load(room("lenet5"), tmp_path / "x.weights.h5", names={"last": "output"}, activation="relu")
+    found = load(architecture("lenet5"), tmp_path / "x.weights.h5", names={"last": "output"}, activation="relu")
     np.testing.assert_allclose(outputs(found.model, images()), np.asarray(twin(images())), rtol=1e-4, atol=1e-5)
 
     options = {"features": 6, "outputs": 3, "hidden": (5, 4), "batch_norm": True}
-    twin = room("mlp").module("keras_twin").build(**options)
+    twin = architecture("mlp").module("keras_twin").build(**options)
     for norm in twin.norms:
         norm.moving_mean.assign(np.random.default_rng(1).normal(size=norm.moving_mean.shape))
         norm.moving_variance.assign(np.random.default_rng(2).uniform(0.5, 2, norm.moving_variance.shape))
@@ -244,7 +244,7 @@ def test_keras_twins(tmp_path: Path, keras: Any) -> None:
         "layers/dense": "linears.0", "layers/dense_1": "linears.1", "layers/dense_2": "linears.2",
         "layers/batch_norm": "norms.0", "layers/batch_norm_1": "norms.1",
     }  # fmt: skip
-    found = load(room("mlp"), tmp_path / "y.weights.h5", names=names, **options)
+    found = load(architecture("mlp"), tmp_path / "y.weights.h5", names=names, **options)
     x = np.random.default_rng(0).normal(size=(7, 6)).astype("float32")
     np.testing.assert_allclose(outputs(found.model, x), np.asarray(twin(x)), rtol=1e-4, atol=1e-5)
 

@@ -13,9 +13,9 @@ import nnatomy as nn
 from nnatomy import functional as F
 from nnatomy import layers, optim
 from nnatomy.backends import kernels
-from nnatomy.backends.fast import machine
-from nnatomy.experiments.step import Step
+from nnatomy.kernels import machine
 from nnatomy.plan import Compiled, compile
+from nnatomy.training.step import Step
 
 Array = np.ndarray[Any, Any]
 

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnatomy import data, experiments
+import nnatomy as nn
+from nnatomy import data
 from nnatomy.errors import UserError
 from nnatomy.serving.service import LOOPBACK, Guard, listen
 
@@ -53,9 +54,9 @@ class Service:
         return int(Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()[0])
 
 
-def serving(folder: Path, room: str, source: str, *flags: str) -> Iterator[Service]:
+def serving(folder: Path, architecture: str, source: str, *flags: str) -> Iterator[Service]:
     run = folder / "run"
-    experiments.train(room, source, epochs=2, out=run, report=False)
+    nn.train(architecture, source, epochs=2, out=run, report=False)
     log = folder / "log"
     with log.open("w") as errors:
         words = [sys.executable, "-m", "nnatomy", "serve", str(run), "--port", "0", "--json", *flags]
@@ -89,7 +90,7 @@ def test_rows_are_answered_as_predict_answers_them(table: Service, tmp_path: Pat
     asked = rows(table)
     text = ",".join(asked[0]) + "\n" + "\n".join(",".join(map(str, row.values())) for row in asked) + "\n"
     (tmp_path / "new.csv").write_text(text)
-    expected = experiments.predict(table.run, tmp_path / "new.csv")
+    expected = nn.predict(table.run, tmp_path / "new.csv")
     for status, found in (
         table.predict({"rows": asked}), table.ask("POST", "/predict", text.encode(), Content_Type="text/csv"),
     ):  # fmt: skip
@@ -307,7 +308,7 @@ def test_every_kind_of_data_has_a_schema_whose_example_is_answered(source: str, 
         path, flags = tmp_path / "films.tsv", {}
     else:
         path, flags = None, {"limit": 200}
-    result = experiments.train("lstm", path or source, epochs=1, out=tmp_path / "run", report=False, **flags)
+    result = nn.train("lstm", path or source, epochs=1, out=tmp_path / "run", report=False, **flags)
     served = Served.of(tmp_path / "run", Limits())
     example = served.schema(Limits())["example"]
     arrays, notices = served.reader.read("application/json", json.dumps(example).encode())

@@ -1,1 +1,1 @@
-"""The rooms' pages, rendered for reading."""
+"""The architectures' pages, rendered for reading."""

@@ -1,30 +1,32 @@
-"""A room's page in the terminal."""
+"""An architecture's page in the terminal."""
 
 from __future__ import annotations
 
 import re
 
 from nnatomy.atlas.formulas import to_unicode
-from nnatomy.experiments.discovery import Room
+from nnatomy.catalog import Architecture
 
 
-def show_page(room: Room) -> None:
-    """Prints the front matter and the ten lenses of a room."""
+def show_page(architecture: Architecture) -> None:
+    """Prints the front matter and the ten lenses of an architecture."""
     from rich.console import Console
     from rich.markdown import Markdown
 
     console = Console()
     width = min(console.width, 100) if console.is_terminal else 100
     console.width = width
-    front = room.front
-    console.print(f"[bold]{front['title']}[/bold] ({front['year']}), {room.family}", highlight=False)
+    front = architecture.front
+    console.print(f"[bold]{front['title']}[/bold] ({front['year']}), {architecture.family}", highlight=False)
     console.print(front["idea"], highlight=False)
     console.print(f"Paper: {front['paper']}", highlight=False, markup=False)
     for key in ("predecessors", "successors", "builds_on"):
         if front.get(key):
             console.print(f"{key.replace('_', ' ').capitalize()}: {', '.join(front[key])}", highlight=False)
-    console.print(Markdown(readable(room.page)))
-    console.print(f"Train it: nnatomy train {room.name}    Prove it: nnatomy verify {room.name}", highlight=False)
+    console.print(Markdown(readable(architecture.page)))
+    console.print(
+        f"Train it: nnatomy train {architecture.name}    Prove it: nnatomy verify {architecture.name}", highlight=False
+    )
 
 
 def readable(page: str) -> str:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import jax
 
-from nnatomy.backends.fast import library
+from nnatomy.kernels import library
 
 SLOW = 3.0
 """Seconds of compiling after which the user is told."""
@@ -66,7 +66,7 @@ def _tell() -> None:
 def _machine() -> str:
     """A name for processors that can run one another's code."""
     try:
-        from nnatomy.backends.fast.processor import FEATURES
+        from nnatomy.kernels.processor import FEATURES
 
         features = json.dumps(dict(FEATURES), sort_keys=True)
     except ImportError:  # no LLVM to ask: this machine alone

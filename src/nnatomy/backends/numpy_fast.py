@@ -25,7 +25,7 @@ def _with_kernel(function_name: str) -> Callable[..., Any]:
 
     @functools.wraps(reference)
     def function(*args: Any, **kwargs: Any) -> Any:
-        from nnatomy.backends.fast import arrays
+        from nnatomy.kernels import arrays
 
         found = arrays.call(function_name, args, kwargs, 0.0 if always else arrays.WORTH)
         return reference(*args, **kwargs) if found is None else found

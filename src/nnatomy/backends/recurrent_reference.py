@@ -28,7 +28,7 @@ def _as_given(a: Array, axis: int, reverse: bool) -> Array:
 
 
 def _kept(x: Array, width: int, keep: bool) -> Array:
-    """Room for `width` values of each step and example, as the scan goes; for one step only if they are not kept."""
+    """Architecture for `width` values of each step and example, as the scan goes; for one step only if they are not kept."""
     steps, batch = x.shape[:2]
     return np.empty((steps if keep else 1, batch, width), x.dtype)
 

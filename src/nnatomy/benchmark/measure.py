@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 
 import nnatomy
-from nnatomy.backends.fast.machine import processors
 from nnatomy.benchmark import libraries, roofline
 from nnatomy.benchmark.sides import COMPILED, KINDS, OURS, PEERS
 from nnatomy.benchmark.worker import Worker, WorkerError
 from nnatomy.benchmark.workloads import WORKLOADS, Array, Workload, find
 from nnatomy.errors import UserError, unknown_name
+from nnatomy.kernels.machine import processors
 
 COMPARED = 5  # steps
 TOLERANCE = 1e-3

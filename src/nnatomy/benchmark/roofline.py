@@ -166,8 +166,8 @@ _OPERATIONS = {
 
 def measure(threads: int) -> Peak:
     """The best rates of a tile of registers on operands in the nearest cache, and of x = y + 3 z on arrays of several sizes."""
-    from nnatomy.backends.fast.kernels import roofline as kernels
-    from nnatomy.backends.fast.machine import Program, aligned, set_num_threads
+    from nnatomy.kernels.machine import Program, aligned, set_num_threads
+    from nnatomy.kernels.sources import roofline as kernels
 
     set_num_threads(threads)
     rounds = 500

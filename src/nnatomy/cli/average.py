@@ -12,17 +12,19 @@ from nnatomy.cli.shared import Json, print_json, print_table
 
 def average(
     runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="The folders of runs on one data set and split.")],
-    how: Annotated[str, typer.Option(help="weights (of runs that began alike), or predictions (of any rooms).")] = "weights",
-    out: Annotated[Path | None, typer.Option(help="The new folder; runs/<time>-average-<room> if not given.")] = None,
+    how: Annotated[
+        str, typer.Option(help="weights (of runs that began alike), or predictions (of any architectures).")
+    ] = "weights",
+    out: Annotated[Path | None, typer.Option(help="The new folder; runs/<time>-average-<architecture> if not given.")] = None,
     as_json: Json = False,
 ) -> None:
     """Average trained runs: their weights, or their predictions.
 
     Shows the scores of the average and of each run alone on the test split.
     """
-    from nnatomy import experiments
+    import nnatomy as nn
 
-    found = experiments.average(runs, how=how, out=out, progress=True)
+    found = nn.average(runs, how=how, out=out, progress=True)
     if as_json:
         print_json(found.to_json())
         return

@@ -29,29 +29,34 @@ from nnatomy.errors import UserError
 
 
 def list_(
-    family: Annotated[str | None, typer.Option(help="Only the rooms of one family.")] = None, as_json: Json = False
+    family: Annotated[str | None, typer.Option(help="Only the architectures of one family.")] = None, as_json: Json = False
 ) -> None:
-    """List the rooms: one for each architecture, by year."""
-    from nnatomy.experiments.discovery import rooms
+    """List the architectures: one for each architecture, by year."""
+    from nnatomy.catalog import architectures
 
-    found = [room for room in rooms().values() if family in (None, room.family)]
+    found = [architecture for architecture in architectures().values() if family in (None, architecture.family)]
     if family is not None and not found:
         from nnatomy.errors import unknown_name
 
-        raise unknown_name("family", family, sorted({room.family for room in rooms().values()}))
-    rows = [(room.name, str(room.front["year"]), room.family, room.front["idea"]) for room in found]
+        raise unknown_name("family", family, sorted({architecture.family for architecture in architectures().values()}))
+    rows = [
+        (architecture.name, str(architecture.front["year"]), architecture.family, architecture.front["idea"])
+        for architecture in found
+    ]
     if as_json:
-        print_json({"rooms": [dict(zip(("name", "year", "family", "idea"), row, strict=True)) for row in rows]})
+        print_json({"architectures": [dict(zip(("name", "year", "family", "idea"), row, strict=True)) for row in rows]})
         return
-    print_table(("room", "year", "family", "idea"), rows)
+    print_table(("architecture", "year", "family", "idea"), rows)
 
 
-def info(name: Annotated[str, typer.Argument(help="A room, as nnatomy list shows it.")], as_json: Json = False) -> None:
-    """Show a room's page: what it is, why, how, when, sources."""
+def info(
+    name: Annotated[str, typer.Argument(help="An architecture, as nnatomy list shows it.")], as_json: Json = False
+) -> None:
+    """Show an architecture's page: what it is, why, how, when, sources."""
     from nnatomy.atlas.terminal import show_page
-    from nnatomy.experiments.discovery import room
+    from nnatomy.catalog import architecture
 
-    found = room(name)
+    found = architecture(name)
     if as_json:
         print_json({"name": found.name, "family": found.family, **found.front, "page": found.page})
         return
@@ -59,7 +64,9 @@ def info(name: Annotated[str, typer.Argument(help="A room, as nnatomy list shows
 
 
 def train(
-    name: Annotated[str | None, typer.Argument(metavar="ROOM", help="A room, as nnatomy list shows it.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="ARCHITECTURE", help="An architecture, as nnatomy list shows it.")
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="A data set's name, or a path: CSV, MNIST folder, image folder, text.")
     ] = None,
@@ -94,7 +101,7 @@ def train(
         str | None, typer.Option(metavar="FILE|auto", help="Run on several: one host[:port] a line, or as the cluster says.")
     ] = None,
     host_index: Annotated[int | None, typer.Option(help="Which of them this machine is, from 0.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<time>-<room> if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<time>-<architecture> if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder exactly.")] = None,
     recipe: Annotated[Path | None, typer.Option(help="A recipe's file, as nnatomy tune writes it.")] = None,
     set_: Annotated[
@@ -113,17 +120,19 @@ def train(
     offline: Annotated[bool, typer.Option("--offline", help="Never download.")] = False,
     as_json: Json = False,
 ) -> int:
-    """Train a room on its own data or on yours.
+    """Train an architecture on its own data or on yours.
 
     Writes a folder with the model, its scores and a report.
     """
-    from nnatomy import experiments
-    from nnatomy.experiments.callbacks import counted
-    from nnatomy.experiments.settings import parse_seconds
+    import nnatomy as nn
+    from nnatomy.runs.progress import counted
+    from nnatomy.studies.tuning.tune import read_recipe
+    from nnatomy.training.settings import parse_seconds
 
     if resume is not None:
         given = [flag for flag, value in (
-            ("ROOM", name), ("--data", data), ("--target", target), ("--keep", keep), ("--types", types), ("--labels", labels),
+            ("ARCHITECTURE", name), ("--data", data),
+            ("--target", target), ("--keep", keep), ("--types", types), ("--labels", labels),
             ("--window", window), ("--horizon", horizon), ("--limit", limit), ("--epochs", epochs), ("--lr", lr),
             ("--batch-size", batch_size), ("--seed", seed or None), ("--split-seed", split_seed), ("--budget", budget),
             ("--set", set_), ("--out", out),
@@ -135,21 +144,21 @@ def train(
             raise UserError(
                 f"--resume continues a run as it was begun, received {given[0]} too; leave it out, or start a new run."
             )
-        result = experiments.resume(
+        result = nn.resume(
             resume, progress=True, backend=backend, device=device, devices=devices, shard=shard, hosts=hosts,
             host_index=host_index,
         )  # fmt: skip
     else:
         if name is None:
             raise UserError(
-                "train needs the name of a room, received none; nnatomy list shows them, for example nnatomy train lenet5."
+                "train needs the name of an architecture, received none; nnatomy list shows them, such as nnatomy train lenet5."
             )
-        file = experiments.read_recipe(recipe, name) if recipe is not None else {}
+        file = read_recipe(recipe, name) if recipe is not None else {}
         settings = file.get("settings", {}) | parse_pairs(set_, "--set")
         epochs = file.get("epochs") if epochs is None else epochs
         batch_size = file.get("batch_size") if batch_size is None else batch_size
         lr = file.get("lr") if lr is None else lr
-        result = experiments.train(
+        result = nn.train(
             name, data, out=out, progress=True, target=target, keep=tuple(keep or ()), types=parse_pairs(types, "--types"),
             labels=labels, window=window, horizon=horizon, limit=limit, epochs=epochs, batch_size=batch_size, lr=lr, seed=seed,
             split_seed=split_seed,
@@ -190,13 +199,13 @@ def evaluate(
     as_json: Json = False,
 ) -> None:
     """Measure a trained run on held-out data."""
-    from nnatomy import experiments
-    from nnatomy.experiments.runs import finite
+    import nnatomy as nn
+    from nnatomy.runs.folder import finite
 
     if data is not None and split is not None:
         raise UserError(f"--split names a part of the run's own data, received it with --data {data}; leave one of them out.")
     split = "test" if split is None else split
-    found = experiments.evaluate(run, data, split, backend=backend, device=device, progress=True)
+    found = nn.evaluate(run, data, split, backend=backend, device=device, progress=True)
     if as_json:
         where = {"run": str(run), "data": data, "split": split if data is None else None}
         print_json({**where, "metrics": finite(found.metrics)})
@@ -218,12 +227,12 @@ def predict(
     import csv
     import io
 
-    from nnatomy import experiments
-    from nnatomy.experiments.runs import write_atomically
+    import nnatomy as nn
+    from nnatomy.runs.folder import write_atomically
 
     if out is not None and out.exists():
         raise UserError(f"--out must name a new file, {out} exists; choose another name or remove it.")
-    columns = experiments.predict(run, data, backend=backend, device=device, progress=True)
+    columns = nn.predict(run, data, backend=backend, device=device, progress=True)
     rows = list(zip(*columns.values(), strict=True))
     if as_json:
         print_json({"run": str(run), "predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
@@ -239,52 +248,54 @@ def predict(
 
 
 def verify(
-    names: Annotated[list[str] | None, typer.Argument(metavar="[ROOM]...", help="Rooms; all if none is named.")] = None,
-    write: Annotated[bool, typer.Option("--write", help="Fill the tables of the rooms' pages.")] = False,
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARCHITECTURE]...", help="Architectures; all if none is named.")
+    ] = None,
+    write: Annotated[bool, typer.Option("--write", help="Fill the tables of the architectures' pages.")] = False,
     backend: Annotated[str, typer.Option(help="What computes our side: numpy or jax.")] = "numpy",
     device: Device = None,
     as_json: Json = False,
 ) -> int:
-    """Hold rooms against their PyTorch and Keras twins.
+    """Hold architectures against their PyTorch and Keras twins.
 
     Compares outputs, gradients and the weights after three steps, in double and in single precision.
     """
     from nnatomy import backends
-    from nnatomy.experiments.discovery import room, rooms
-    from nnatomy.experiments.verification import show, verify_rooms
+    from nnatomy.catalog import architecture, architectures
+    from nnatomy.verification.compare import show, verify_architectures
 
     if write and backend != "numpy":
         raise UserError(f"The tables of pages hold the numpy backend's figures, received --write with --backend {backend}; "
                         "leave one of them out.")  # fmt: skip
-    found = [room(name) for name in names] if names else list(rooms().values())
+    found = [architecture(name) for name in names] if names else list(architectures().values())
     with backends.backend(backend, device):
-        results = verify_rooms(found, write=write, tell=not as_json)
+        results = verify_architectures(found, write=write, tell=not as_json)
     if as_json:
-        print_json({"rooms": {r.room: r.to_json() for r in results}, "passed": all(r.passed for r in results)})
+        print_json({"architectures": {r.architecture: r.to_json() for r in results}, "passed": all(r.passed for r in results)})
     else:
         show(results)
     return 0 if all(r.passed for r in results) else 1
 
 
 def draw(
-    subject: Annotated[str, typer.Argument(metavar="ROOM|RUN", help="A room, or the folder of a run.")],
+    subject: Annotated[str, typer.Argument(metavar="ARCHITECTURE|RUN", help="An architecture, or the folder of a run.")],
     what: Annotated[
         str | None,
         typer.Option(help="A view: architecture, activations, filters, saliency, gradients, confusion, errors or embedding."),
     ] = None,
     tsne: Annotated[bool, typer.Option("--tsne", help="Lay the embedding out by t-SNE, not by principal components.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="The picture's file: .png or .svg; drawings/<room>.png if not given.")
+        Path | None, typer.Option(help="The picture's file: .png or .svg; drawings/<architecture>.png if not given.")
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Draw how an architecture works, from a trained model.
 
-    A run's model, or one that is trained for the picture now. Without --what, the room's own picture.
+    A run's model, or one that is trained for the picture now. Without --what, the architecture's own picture.
     """
-    from nnatomy import experiments
+    import nnatomy as nn
 
-    path, source = experiments.draw(subject, out, what, tsne)
+    path, source = nn.draw(subject, out, what, tsne)
     if as_json:
         print_json({"picture": str(path), "run": source})
     else:

@@ -13,18 +13,22 @@ from nnatomy.errors import UserError
 
 
 def compare(
-    rooms: Annotated[list[str] | None, typer.Argument(metavar="[ROOM]...", help="Rooms, as nnatomy list shows them.")] = None,
+    architectures: Annotated[
+        list[str] | None, typer.Argument(metavar="[ARCHITECTURE]...", help="Architectures, as nnatomy list shows them.")
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="A data set's name, or a path: CSV, MNIST folder, image folder, text.")
     ] = None,
     target: Annotated[str | None, typer.Option(help="The column to predict.")] = None,
     cv: Annotated[int | None, typer.Option(help="Folds of the cross-validation; 5 if not given.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="How often each room is trained in each fold; 3 if not given.")] = None,
+    seeds: Annotated[
+        int | None, typer.Option(help="How often each architecture is trained in each fold; 3 if not given.")
+    ] = None,
     budget: Annotated[str | None, typer.Option(help="Fit the whole comparison into a time: 90s, 10m, 1h.")] = None,
     limit: Annotated[int | None, typer.Option(help="Let at most so many examples take part.")] = None,
     groups: Annotated[str | None, typer.Option(help="A column: rows with the same value are never parted.")] = None,
     metric: Annotated[str | None, typer.Option(help="What decides; accuracy, r2, mse ... by the task if not given.")] = None,
-    epochs: Annotated[int | None, typer.Option(help="Times through the training data, for every room.")] = None,
+    epochs: Annotated[int | None, typer.Option(help="Times through the training data, for every architecture.")] = None,
     curve: Annotated[bool, typer.Option("--curve/--no-curve", help="Learning curves over smaller training sets.")] = True,
     keep: Annotated[list[str] | None, typer.Option(help="A column to keep although it gives the target away.")] = None,
     types: Annotated[
@@ -41,12 +45,12 @@ def compare(
     offline: Annotated[bool, typer.Option("--offline", help="Never download.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Compare rooms on your data: the same folds for all, baselines, costs and significance.
+    """Compare architectures on your data: the same folds for all, baselines, costs and significance.
 
     Writes a folder with every score and a report.
     """
-    from nnatomy import experiments
-    from nnatomy.experiments.comparison.compare import legend, table
+    import nnatomy as nn
+    from nnatomy.studies.comparison.compare import legend, resume_comparison, table
 
     asked: dict[str, Any] = {
         "target": target, "cv": cv, "seeds": seeds, "budget": budget, "limit": limit, "groups": groups, "metric": metric,
@@ -57,15 +61,15 @@ def compare(
     if resume is not None:
         flags = (("--data", data), ("--out", out), ("--no-curve", not curve or None), ("--offline", offline or None))
         named = [flag for flag, value in flags if value is not None]
-        others = [*(rooms or ()), *named, *(f"--{name}" for name in given)]
+        others = [*(architectures or ()), *named, *(f"--{name}" for name in given)]
         if others:
             raise UserError(
                 f"--resume continues a comparison as it was begun, received {others[0]} too; leave it out, or start a new one."
             )
-        found = experiments.resume_comparison(resume, jobs=jobs, progress=True)
+        found = resume_comparison(resume, jobs=jobs, progress=True)
     else:
-        found = experiments.compare(
-            *(rooms or ()), data=data, out=out, jobs=jobs, progress=True, curve=curve, offline=offline, **given
+        found = nn.compare(
+            *(architectures or ()), data=data, out=out, jobs=jobs, progress=True, curve=curve, offline=offline, **given
         )
     if as_json:
         print_json(found.to_json())

@@ -105,14 +105,14 @@ def _writable() -> Check:
 def _kernels() -> list[Check]:
     """How networks are computed: by which kernels, on how many threads, and where these are kept."""
     from nnatomy.backends import kernels
-    from nnatomy.backends.fast import library, machine
+    from nnatomy.kernels import library, machine
 
     mode, threads = kernels(), machine.get_num_threads()
     if mode == "reference":
         missing = _version("numba") is None
         why = "Numba is missing; pip install numba" if missing else "NNATOMY_KERNELS asks for plain NumPy; unset it for speed"
         return [Check("kernels", not missing, f"reference: {why}", needed=False)]
-    from nnatomy.backends.fast import processor
+    from nnatomy.kernels import processor
 
     width = f"vectors of {processor.LANES} float32"
     found = [Check("kernels", True, f"{mode}, {threads} thread{'s' * (threads > 1)}, {width}", needed=False)]

@@ -18,12 +18,13 @@ def export(
         typer.Option(help="The model's file; RUN/onnx/model.onnx or RUN/safetensors/model.safetensors if not given."),
     ] = None,
     comparison: Annotated[
-        Path | None, typer.Option(help="A finished comparison with this room on the same data: the card tells its spread.")
+        Path | None,
+        typer.Option(help="A finished comparison with this architecture on the same data: the card tells its spread."),
     ] = None,
     as_json: Json = False,
 ) -> None:
     """Write a trained model as one file for use elsewhere, checked, with a model card beside it."""
-    from nnatomy.experiments.shipping import export as exported
+    from nnatomy.exporting import export as exported
 
     found = exported(run, to, out, comparison)
     if as_json:

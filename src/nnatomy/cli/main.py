@@ -1,4 +1,4 @@
-"""`nnatomy`: its commands and how bad input is answered. What the commands do is in experiments/ and atlas/."""
+"""`nnatomy`: its commands and how bad input is answered. What the commands do is in runs/, studies/ and atlas/."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import typer
 
 from nnatomy import __version__
 from nnatomy.backends import kernels
-from nnatomy.backends.fast import library
 from nnatomy.cli import commands
 from nnatomy.errors import UserError
+from nnatomy.kernels import library
 
 app = typer.Typer(
     name="nnatomy",

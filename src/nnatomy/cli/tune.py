@@ -1,4 +1,4 @@
-"""`nnatomy tune`: which settings of a room fit these data best, and how much is that worth?"""
+"""`nnatomy tune`: which settings of an architecture fit these data best, and how much is that worth?"""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from nnatomy.errors import UserError
 
 
 def tune(
-    name: Annotated[str | None, typer.Argument(metavar="ROOM", help="A room, as nnatomy list shows it.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="ARCHITECTURE", help="An architecture, as nnatomy list shows it.")
+    ] = None,
     data: Annotated[
         str | None, typer.Option(help="A data set's name, or a path: CSV, MNIST folder, image folder, text.")
     ] = None,
@@ -37,24 +39,25 @@ def tune(
     window: Annotated[int | None, typer.Option(help="Tokens or rows that a model sees at once.")] = None,
     horizon: Annotated[int | None, typer.Option(help="Rows to forecast.")] = None,
     seed: Annotated[int | None, typer.Option(help="Decides folds, fits and, with --jobs 1, the search.")] = None,
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Fix a setting of the recipe.")
-    ] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Fix a setting of the recipe.")] = None,
     jobs: Annotated[int | None, typer.Option(help="Processes that try at once; one for each processor if not given.")] = None,
     storage: Annotated[
         str | None, typer.Option(metavar="URL", help="A database for the trials; a file in the folder if not given.")
     ] = None,
     backend: Annotated[str | None, typer.Option(help="What computes; numpy if not given.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The tuning's folder; tunings/<time>-<room>-<data> if not given.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="The tuning's folder; tunings/<time>-<architecture>-<data> if not given.")
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the tuning in this folder, or join it while it runs.")] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never download.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Search a room's settings for your data, and measure what that gains.
+    """Search an architecture's settings for your data, and measure what that gains.
 
     Writes a folder with the best recipe, for nnatomy train --recipe, and a report.
     """
-    from nnatomy import experiments
+    import nnatomy as nn
+    from nnatomy.studies.tuning.tune import resume_tuning
 
     asked: dict[str, Any] = {
         "target": target, "trials": trials, "cv": cv, "seeds": seeds, "how": how, "epochs": epochs, "budget": budget,
@@ -71,16 +74,18 @@ def tune(
             raise UserError(
                 f"--resume continues a tuning as it was begun, received {others[0]} too; leave it out, or start a new one."
             )
-        found = experiments.resume_tuning(resume, jobs=jobs, progress=True)
+        found = resume_tuning(resume, jobs=jobs, progress=True)
     else:
         if name is None:
-            raise UserError("tune needs the name of a room, received none; nnatomy list shows them, such as nnatomy tune mlp.")
-        found = experiments.tune(name, data, out=out, jobs=jobs, progress=True, prune=prune, offline=offline, **given)
+            raise UserError(
+                "tune needs the name of an architecture, received none; nnatomy list shows them, such as nnatomy tune mlp."
+            )
+        found = nn.tune(name, data, out=out, jobs=jobs, progress=True, prune=prune, offline=offline, **given)
     if as_json:
         print_json(found.to_json())
         return
     rows = [(key, found.own.get(key, ""), value) for key, value in found.best.items()]
     print_table(("setting", "recipe", "best"), rows)
     print(found.verdict())
-    print(f"Recipe: {found.recipe} (nnatomy train {found.plan.room} --recipe ...)")
+    print(f"Recipe: {found.recipe} (nnatomy train {found.plan.architecture} --recipe ...)")
     print(f"Report: {found.report}")

@@ -1,4 +1,4 @@
-"""`load`: any source of data, by name or path, as a Dataset of a kind that the room accepts. The readers stand beside it."""
+"""`load`: any source of data, by name or path, as a Dataset of a kind that the architecture accepts."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def load(
 ) -> Dataset:
     """Return the data set that `source` names: an embedded, generated or public set, or a path.
 
-    `accepts` lists the kinds (KINDS) and `tasks` the tasks (TASKS) that the room can take; where a source can be read in
+    `accepts` lists the kinds (KINDS) and `tasks` the tasks (TASKS) that the architecture takes; where a source can be read in
     several ways, the first that fits is taken. `window` and `horizon` are lengths in tokens or rows. `limit` keeps at most
     so many examples in each split. A `fold` parts the raw rows in place of the usual three splits, everything is fitted on its
     training rows, and an official test part takes no part.
@@ -102,12 +102,12 @@ def load(
     if found.task not in options.tasks and not labels_unused:
         if options.target is not None and "reconstruction" in options.tasks:
             raise UserError(
-                f"This room gives its input back and takes no target, received {options.target!r}; leave out --target."
+                f"This architecture gives its input back and takes no target, received {options.target!r}; leave out --target."
             )
         by = f" by its target {found.preprocessing.to_json().get('target')!r}" if found.kind == "table" else ""
         raise UserError(
-            f"This room does {_listed(options.tasks)}, {found.name} is a set for {found.task}{by}; "
-            "choose another target, another data set or another room."
+            f"This architecture does {_listed(options.tasks)}, {found.name} is a set for {found.task}{by}; "
+            "choose another target, another data set or another architecture."
         )
     _refuse_unused(found, str(source), options)
     train, validation, test = (limited(split, limit, seed) for split in (found.train, found.validation, found.test))
@@ -140,13 +140,13 @@ def _listed(words: Sequence[str]) -> str:
 
 
 def _accept(source: str, possible: Sequence[str], options: _Options) -> str:
-    """Return the first kind in `possible` that the room accepts; raises UserError, with both sides named, where none is."""
+    """Return the first kind in `possible` that the architecture accepts; raises UserError where none is."""
     for kind in possible:
         if kind in options.accepts:
             return kind
     raise UserError(
-        f"This room takes {_listed([NOUNS[kind] for kind in options.accepts])}, {source} holds "
-        f"{_listed([NOUNS[kind] for kind in possible])}; choose other data or another room."
+        f"This architecture takes {_listed([NOUNS[kind] for kind in options.accepts])}, {source} holds "
+        f"{_listed([NOUNS[kind] for kind in possible])}; choose other data or another architecture."
     )
 
 
@@ -282,5 +282,7 @@ def _from_table(path: Path, options: _Options) -> Dataset:
         how = "groups are kept together, whenever they were" if options.fold.groups else "every fold is later than its training"
         notices = (*made.notices, f"Rows stand in order of time: {how}.")
         return replace(made, notices=notices, ordered=options.fold.groups is None)
-    notice = "Rows in order of time are parted at random here, so scores may flatter; a room for series parts them by time."
+    notice = (
+        "Rows in order of time are parted at random here, so scores may flatter; an architecture for series parts them by time."
+    )
     return replace(made, notices=(*made.notices, notice))

@@ -7,7 +7,7 @@ from functools import cache
 
 @cache
 def text_width(words: str, size: float, bold: bool = False, family: str = "sans-serif") -> float:
-    """The width of a line of text in Matplotlib's font, in points, with a little room."""
+    """The width of a line of text in Matplotlib's font, in points, with a little architecture."""
     from matplotlib.font_manager import FontProperties
     from matplotlib.textpath import TextToPath
 

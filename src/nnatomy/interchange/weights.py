@@ -25,7 +25,7 @@ Translated = tuple[str, str | None, Array]
 
 
 class Buildable(Protocol):
-    """A room, as `nn.experiments.room(name)` gives it."""
+    """An architecture, as `nn.architecture(name)` gives it."""
 
     def module(self, part: str) -> ModuleType: ...
 
@@ -58,9 +58,9 @@ def load(
     model: Module | Buildable, path: str | Path, *, names: Names | None = None, keep: Iterable[str] = (), strict: bool = True,
     **options: Any,
 ) -> Loaded:  # fmt: skip
-    """Gives a model the weights of a file, or builds a room's with `options` and gives it those; see `read` for the formats.
+    """Give a model, or one that is built of an architecture with `options`, the weights of a file; see `read` for the formats.
 
-    >>> found = nn.interchange.load(nn.experiments.room("lenet5"), "lenet.keras", names={"last": "output"})  # doctest: +SKIP
+    >>> found = nn.interchange.load(nn.architecture("lenet5"), "lenet.keras", names={"last": "output"})  # doctest: +SKIP
     >>> print(found); found.model.eval()  # doctest: +SKIP
 
     `names`: foreign names, or beginnings of them that end at a "." or "/", and ours in their place; the longest that fits
@@ -72,13 +72,15 @@ def load(
     if not isinstance(model, Module):
         if not hasattr(model, "module"):
             raise UserError(
-                f"Weights are loaded into a model or a room, received {model!r}; "
-                f"give a Module, or nn.experiments.room({str(model)[:40]!r})."
+                f"Weights are loaded into a model or an architecture, received {model!r}; "
+                f"give a Module, or nn.architecture({str(model)[:40]!r})."
             )
         model = model.module("model").build(**options)
         assert isinstance(model, Module)
     elif options:
-        raise UserError(f"Options build a room, received {_few(tuple(options))} with a model that is built; leave them out.")
+        raise UserError(
+            f"Options build an architecture, received {_few(tuple(options))} with a model that is built; leave them out."
+        )
     arrays, keras = contents(path)
     used: set[str] = set()
     translated = _from_keras(model, arrays, names or {}, used) if keras else _renamed(arrays, names or {}, used)

@@ -142,7 +142,7 @@ class Compiled:
 
 def _work(call: Call) -> float:
     """Floating-point operations of a call."""
-    from nnatomy.backends.fast.lowering import find
+    from nnatomy.kernels.lowering import find
 
     lowering = find(call.name)
     elements = float(sum(out.size for out in call.outs))
@@ -266,7 +266,7 @@ class _State:
 
 
 def _aligned_copy(array: Array) -> Array:
-    from nnatomy.backends.fast.lowering import allocate
+    from nnatomy.kernels.lowering import allocate
 
     copy = allocate(array.shape, array.dtype)
     np.copyto(copy, array)
@@ -329,7 +329,7 @@ class _Ready:
 
     def stale(self) -> bool:
         """Whether the number of threads has changed since."""
-        from nnatomy.backends.fast.machine import get_num_threads
+        from nnatomy.kernels.machine import get_num_threads
 
         return self.plan.threads != get_num_threads()
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from nnatomy.backends.fast.machine import aligned
+from nnatomy.kernels.machine import aligned
 
 Array = np.ndarray[Any, Any]
 LINE = 64  # bytes; buffers begin on cache lines

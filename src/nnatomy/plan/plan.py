@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from nnatomy.backends.fast import library
-from nnatomy.backends.fast.lowering import Emitter, find
-from nnatomy.backends.fast.machine import Outline, Program, aligned, get_num_threads
+from nnatomy.kernels import library
+from nnatomy.kernels.lowering import Emitter, find
+from nnatomy.kernels.machine import Outline, Program, aligned, get_num_threads
 from nnatomy.plan import fusion
 from nnatomy.plan.memory import Array, Buffer, View, arranged, outline
 from nnatomy.plan.trace import Call, Unplannable, Var, substitute

@@ -149,7 +149,7 @@ def _dtype(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
 
 
 def _by_lowering(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[tuple[Shape, Any]] | None:
-    from nnatomy.backends.fast.lowering import find
+    from nnatomy.kernels.lowering import find
 
     lowering = find(name)
     if lowering is None:

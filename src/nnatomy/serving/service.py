@@ -16,11 +16,11 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from nnatomy import data
+from nnatomy.catalog import Architecture
+from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
-from nnatomy.experiments.discovery import Room
-from nnatomy.experiments.discovery import room as find_room
-from nnatomy.experiments.runs import Run
-from nnatomy.experiments.training import request_of
+from nnatomy.runs.folder import Run
+from nnatomy.runs.training import request_of
 from nnatomy.serving.batching import Batcher, Worker
 from nnatomy.serving.reading import Reader, reader_for
 from nnatomy.serving.refusals import BROKEN, BUSY, LATE, MALFORMED, TOO_LARGE, Refusal
@@ -49,7 +49,7 @@ class Served:
     """What is known of a run without its model."""
 
     folder: Path
-    room: Room
+    architecture: Architecture
     task: str
     classes: tuple[str, ...]
     description: str
@@ -59,7 +59,7 @@ class Served:
     def of(cls, folder: str | Path, limits: Limits) -> Served:
         """Raises UserError where the folder is no finished run, or of a kind that is not served."""
         run = Run.open(folder)
-        room = find_room(request_of(run).room)
+        architecture = find_architecture(request_of(run).architecture)
         saved = run.read_json("dataset.json")
         if not (run.best.exists() or run.last.exists()):
             remedy = f"continue it with nnatomy train --resume {run.folder}"
@@ -70,13 +70,13 @@ class Served:
         except (KeyError, TypeError):
             raise UserError(f"{run.folder / 'dataset.json'} is damaged: it does not describe the data; train again.") from None
         reader = reader_for(data.preprocessing_from_json(run.read_json("preprocessing.json")), shape, limits.rows)
-        return cls(run.folder, room, task, classes, description, reader)
+        return cls(run.folder, architecture, task, classes, description, reader)
 
     def schema(self, limits: Limits) -> dict[str, Any]:
         """What GET /schema answers."""
         return {
-            "room": self.room.name,
-            "title": self.room.front["title"],
+            "architecture": self.architecture.name,
+            "title": self.architecture.front["title"],
             "task": self.task,
             "trained_on": self.description,
             "accepts": list(self.reader.accepts),

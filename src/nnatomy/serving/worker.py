@@ -31,14 +31,14 @@ def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
     """Tells that it is ready, then answers; the end of `source` ends it."""
     from threadpoolctl import threadpool_limits
 
-    from nnatomy import experiments
+    from nnatomy.runs.training import restore
 
     def say(**values: Any) -> None:
         target.write(pack(values))
         target.flush()
 
     try:
-        prepared, _ = experiments.restore(folder)
+        prepared, _ = restore(folder)
     except UserError as problem:
         say(refused=str(problem))
         return

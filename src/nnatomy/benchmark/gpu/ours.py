@@ -14,10 +14,10 @@ from nnatomy.benchmark.gpu.outline import outline, tensors
 from nnatomy.benchmark.gpu.sides import BETAS, DECAY, MOMENTUM, RATE, sample
 from nnatomy.benchmark.gpu.workloads import Workload
 from nnatomy.benchmark.workloads import Array
-from nnatomy.experiments.devices import Devices
-from nnatomy.experiments.precision import PRECISIONS
-from nnatomy.experiments.step import Step
 from nnatomy.optim import SGD, AdamW
+from nnatomy.training.parallel.devices import Devices
+from nnatomy.training.precision import PRECISIONS
+from nnatomy.training.step import Step
 
 
 class Network:

@@ -13,7 +13,7 @@ from nnatomy.benchmark.gpu.sides import KINDS
 from nnatomy.benchmark.page import COLOURS, wrapped
 from nnatomy.benchmark.report import Row, in_markdown, interval, number
 from nnatomy.benchmark.sides import OURS
-from nnatomy.experiments.runs import write_atomically
+from nnatomy.runs.folder import write_atomically
 
 
 def write(report: Report, page: Path | None, as_json: Path | None) -> None:

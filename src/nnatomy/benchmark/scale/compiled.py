@@ -141,8 +141,8 @@ def compile_here(r: Request) -> Found:
     from nnatomy.benchmark.gpu.ours import step_of
     from nnatomy.benchmark.gpu.outline import outline, tensors
     from nnatomy.benchmark.gpu.workloads import Workload, gpt2, text
-    from nnatomy.experiments.devices import AXIS, SHARDS, Spread
-    from nnatomy.experiments.hosts import Hosts
+    from nnatomy.training.parallel.devices import AXIS, SHARDS, Spread
+    from nnatomy.training.parallel.hosts import Hosts
 
     rows = r.sequences * r.devices
     workload = Workload(

@@ -7,12 +7,12 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from nnatomy.backends.fast.machine import processors
 from nnatomy.benchmark.page import wrapped
 from nnatomy.benchmark.report import Row, in_markdown, number
 from nnatomy.benchmark.scale import arithmetic
 from nnatomy.benchmark.scale.arithmetic import COPY, GRADIENT, MODELS, MOMENTS, STATE, STEPS, WEIGHT, Model
 from nnatomy.benchmark.scale.compiled import ACROSS, MODES, Found, Request, compiled, extrapolated
+from nnatomy.kernels.machine import processors
 
 DEVICES = (1, 8, 256)
 SEQUENCES = 8
@@ -177,7 +177,7 @@ _TARGETS = {
         not make reduce-scatters of all-reduces: a GPU needs less memory and moves less.""",
 }
 _GROWING = (
-    "**One CPU**: `nnatomy train ROOM`, by the kernels of the numpy backend.",
+    "**One CPU**: `nnatomy train ARCHITECTURE`, by the kernels of the numpy backend.",
     "**One GPU or TPU**: `--backend jax --device gpu`. The whole step is one XLA program; its state stays on the device.",
     "**Half precision**: `--precision bfloat16`. Products run on matrix units; weights and moments stay float32.",
     "**A batch larger than memory**: `--accumulate 4`. The same update from four parts of the batch.",
@@ -187,7 +187,7 @@ _GROWING = (
 )
 _WHEN = (
     "As long as state and activations fit into one device, do not: `--shard data` moves gradients once, at the end.",
-    f"When {STATE} bytes a parameter leave no room for the batch: `--shard full`. State shrinks to 1/n.",
+    f"When {STATE} bytes a parameter leave no memory for the batch: `--shard full`. State shrinks to 1/n.",
     "When it is activations that do not fit: fewer sequences at a time, by `--accumulate`; sharding does not divide them.",
     "With fewer tokens on a device than the table above asks for, devices wait: give each more, or take fewer devices.",
 )

@@ -10,12 +10,12 @@ from threadpoolctl import threadpool_limits
 
 import nnatomy as nn
 from nnatomy import functional as F
-from nnatomy.backends.fast import library, machine
 from nnatomy.benchmark.sides import COMPILED
 from nnatomy.benchmark.workloads import Array, Workload
-from nnatomy.experiments.step import Step
+from nnatomy.kernels import library, machine
 from nnatomy.optim import Adam
 from nnatomy.plan import Compiled, compile
+from nnatomy.training.step import Step
 
 compilations: list[str] = []
 BLAS_THREADS = 1  # what the training loop gives to NumPy's products

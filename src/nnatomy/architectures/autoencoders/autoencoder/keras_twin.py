@@ -1,5 +1,5 @@
 """The autoencoder in Keras: an independent twin, written from Hinton & Salakhutdinov (2006).
-`weight_map` says which Keras variable holds each tensor of the room's state, and how it is transposed."""
+`weight_map` says which Keras variable holds each tensor of the architecture's state, and how it is transposed."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple

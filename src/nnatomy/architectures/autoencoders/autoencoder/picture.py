@@ -139,7 +139,7 @@ def _strangers(axes: Axes, model: Autoencoder, x: Array, errors: Array) -> None:
     axes.set(xscale="log", xlabel="error of an example", ylabel="examples")
     axes.set_title("What is unlike all that was practised comes back badly:\nthe error tells strangers", fontsize=11.5)
     axes.legend(fontsize=9.5, frameon=False, loc="upper left")
-    axes.set_ylim(0, 1.25 * axes.get_ylim()[1])  # room for the legend
+    axes.set_ylim(0, 1.25 * axes.get_ylim()[1])  # space for the legend
 
 
 # A series
@@ -189,7 +189,7 @@ def _score_over_time(figure: SubFigure, line: Timeline, errors: Array, usual: fl
     bottom.set_title(title, fontsize=11.5)
     bottom.legend(fontsize=9.5, loc="upper left", ncols=2)
     low, high = bottom.get_ylim()
-    bottom.set_ylim(low, high * 4)  # room for the legend
+    bottom.set_ylim(low, high * 4)  # space for the legend
     for axes in (top, bottom):
         for start, stop in line.labelled:
             axes.axvspan(np.datetime64(start), np.datetime64(stop), color=RED, alpha=0.15, linewidth=0)

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from nnatomy.architectures.autoencoders.autoencoder.model import Autoencoder, build, loss, reconstruction_error
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
-from nnatomy.experiments.recipe import Case, Recipe
 from nnatomy.optim import Adam, Cosine
+from nnatomy.training.recipe import Case, Recipe
 
 
 def fit_to(

@@ -1,5 +1,5 @@
 """The autoencoder in PyTorch: an independent twin, written from Hinton & Salakhutdinov (2006).
-It shares nothing with the room's model but the names and shapes of its state: encoder.k, decoder.k."""
+It shares nothing with the architecture's model but the names and shapes of its state: encoder.k, decoder.k."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise

@@ -12,8 +12,8 @@ from nnatomy.architectures.convolutional.lenet5.model import LeNet5, LeNet5Paper
 from nnatomy.data.augment import Augmentation, crop
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError, unknown_name
-from nnatomy.experiments.recipe import Case, Recipe
 from nnatomy.optim import Adam, OneCycle
+from nnatomy.training.recipe import Case, Recipe
 
 
 def fit_to(dataset: Dataset, form: str = "modern", activation: str = "relu") -> LeNet5 | LeNet5Paper:

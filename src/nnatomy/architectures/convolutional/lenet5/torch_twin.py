@@ -1,5 +1,5 @@
 """LeNet-5 in PyTorch: an independent twin, written from LeCun, Bottou, Bengio & Haffner (1998), section II.B.
-It shares nothing with the room's model but the names and shapes of its state: c1, s2, c3, s4, c5, f6, output, codes."""
+It shares nothing with the architecture's model but the names and shapes of its state: c1, s2, c3, s4, c5, f6, output, codes."""
 
 import numpy as np
 import torch

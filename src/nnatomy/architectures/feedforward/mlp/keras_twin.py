@@ -1,5 +1,5 @@
 """The multilayer perceptron in Keras: an independent twin, written from Rumelhart, Hinton & Williams (1986).
-`weight_map` says which Keras variable holds each tensor of the room's state, and how it is transposed."""
+`weight_map` says which Keras variable holds each tensor of the architecture's state, and how it is transposed."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple

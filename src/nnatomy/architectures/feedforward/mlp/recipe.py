@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from nnatomy.architectures.feedforward.mlp.model import MLP, build, loss
 from nnatomy.data.dataset import Dataset
-from nnatomy.experiments.recipe import Case, Recipe
 from nnatomy.optim import AdamW, Cosine
+from nnatomy.training.recipe import Case, Recipe
 
 Array = npt.NDArray[Any]
 

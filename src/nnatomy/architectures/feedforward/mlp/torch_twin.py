@@ -1,5 +1,5 @@
 """The multilayer perceptron in PyTorch: an independent twin, written from Rumelhart, Hinton & Williams (1986).
-It shares nothing with the room's model but the names and shapes of its state: linears.k, norms.k."""
+It shares nothing with the architecture's model but the names and shapes of its state: linears.k, norms.k."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise

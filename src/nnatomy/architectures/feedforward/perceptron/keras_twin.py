@@ -1,5 +1,5 @@
 """The perceptron in Keras: an independent twin, written from Rosenblatt (1958) and Widrow & Hoff (1960).
-`weight_map` says which Keras variable holds each tensor of the room's state, and how it is transposed."""
+`weight_map` says which Keras variable holds each tensor of the architecture's state, and how it is transposed."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from nnatomy.architectures.feedforward.perceptron.model import Perceptron, build, loss
 from nnatomy.data.dataset import Dataset
-from nnatomy.experiments.recipe import Case, Recipe
 from nnatomy.optim import SGD
+from nnatomy.training.recipe import Case, Recipe
 
 
 def fit_to(dataset: Dataset, rule: str = "perceptron") -> Perceptron:

@@ -18,7 +18,7 @@ from nnatomy.tensor import Tensor
 
 Array = NDArray[Any]
 BLUE, ORANGE, GREEN, GREY = "#2563a8", "#d1662a", "#2e8b57", "#6b7280"
-LONGEST = 60  # steps that still have room for a label each
+LONGEST = 60  # steps up to which each has a label
 UNITS = 10
 
 

@@ -12,11 +12,11 @@ from nnatomy import functional as F
 from nnatomy.architectures.recurrent.lstm.model import LSTMNetwork, build, loss, sample, start_gates
 from nnatomy.data.augment import Augmentation
 from nnatomy.data.dataset import Dataset
-from nnatomy.experiments.recipe import Case, Recipe
 from nnatomy.layers.module import Module
 from nnatomy.optim import Adam, AdamW, Cosine
 from nnatomy.random import Generator
 from nnatomy.tensor import Tensor
+from nnatomy.training.recipe import Case, Recipe
 from nnatomy.typing import Float
 
 Array = NDArray[Any]

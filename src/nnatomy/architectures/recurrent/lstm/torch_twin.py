@@ -1,5 +1,5 @@
 """The LSTM in PyTorch: an independent twin, written from Hochreiter & Schmidhuber (1997) and Gers & Schmidhuber (2000).
-It shares nothing with the room's model but the names and shapes of its state: embedding, lstm, output."""
+It shares nothing with the architecture's model but the names and shapes of its state: embedding, lstm, output."""
 
 import torch
 import torch.nn.functional as F

@@ -1,0 +1,174 @@
+"""`export`: a trained run as one ONNX or safetensors file, with what is needed to use it and a model card beside it.
+
+All of it is made and checked before the first byte is written.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnatomy import __version__, backends
+from nnatomy.errors import UserError, unknown_name
+from nnatomy.exporting.card import model_card
+from nnatomy.exporting.examples import Arrays, awkward, examples
+from nnatomy.exporting.preparing import OUTPUTS, encode, inputs_of
+from nnatomy.exporting.spread import spread
+from nnatomy.interchange.onnx import TOLERANCE, check, to_onnx
+from nnatomy.runs.folder import packed, write_atomically
+from nnatomy.runs.training import DESCRIBED, Prepared, restore
+from nnatomy.tasks import forward, task_name
+from nnatomy.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+FORMATS = ("onnx", "safetensors")
+DESCRIPTION = "nnatomy export 1"
+"""What the description of an exported model begins with; the number changes with its form."""
+BATCHES = (1, 7)
+"""Of how many examples the batches are that an exported model is checked on."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written, and how well it was found to agree."""
+
+    model: Path
+    files: tuple[Path, ...]
+    """All files, the model first."""
+    difference: float
+    """The largest |a - b| / (1 + |b|) between the exported model and the run's, over all batches; 0 for safetensors."""
+    checked_on: str
+    """"test data", or "made-up examples" where the run's own data are away, or "every weight" for safetensors."""
+
+    def to_json(self) -> dict[str, Any]:
+        """What `nnatomy export --json` prints."""
+        return {
+            "model": str(self.model), "files": [str(path) for path in self.files],
+            "difference": self.difference, "checked_on": self.checked_on,
+        }  # fmt: skip
+
+
+def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, comparison: str | Path | None = None) -> Exported:
+    """Writes the trained model of a run, with the weights of its best epoch, for use elsewhere.
+
+    "onnx": model.onnx, which takes what users have (pixels, cells of a table, rows of a series) and gives what they want;
+    model.json, which describes it and holds what ONNX cannot say; and MODEL.md. "safetensors": model.safetensors, the weights
+    by name with the description as metadata; and MODEL.md. `out`: the model's file, <run>/<format>/model.<format> if None.
+    `comparison`: the folder of a finished one with this architecture on the same data, whose spread of scores the card gives.
+    Raises UserError where a file exists, or where the exported model does not answer as the run's own does.
+    """
+    if to not in FORMATS:
+        raise unknown_name("format", to, FORMATS)
+    prepared, opened = restore(run)
+    path = opened.folder / to / f"model.{to}" if out is None else Path(out).expanduser()
+    if path.suffix != f".{to}":
+        right = path.with_suffix(f".{to}")
+        raise UserError(f"--out names the model's file, which ends in .{to}, received {path}; give {right}.")
+    card = path.with_name("MODEL.md")
+    files = (path, path.with_suffix(".json"), card) if to == "onnx" else (path, card)
+    for file in files:
+        if file.exists():
+            raise UserError(f"Nothing is overwritten, {file} exists; choose another --out, in a folder of its own.")
+    known = "" if comparison is None else spread(comparison, prepared)
+    description = describe(prepared)
+    state = prepared.model.state_dict()
+    with backends.backend("numpy"):
+        prepared.model.load_state_dict(state)
+        if to == "onnx":
+            prepared.model.astype("float32")
+            made, difference, checked_on = _as_onnx(prepared, description)
+            contents: tuple[bytes | str, ...] = (made, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
+        else:
+            contents, difference, checked_on = (_as_safetensors(prepared, description),), 0.0, "every weight"
+    exported = Exported(path, files, difference, checked_on)
+    card_text = model_card(prepared, opened, exported, description, known)
+    for file, content in zip(files, (*contents, card_text), strict=True):
+        write_atomically(file, content)
+    return exported
+
+
+def describe(prepared: Prepared) -> dict[str, Any]:
+    """A model in plain values: its architecture and task, its inputs and outputs, the data's classes, the preprocessing."""
+    dataset, task = prepared.dataset, task_name(prepared.recipe, prepared.dataset)
+    taken = {name for name, _ in (*prepared.model.named_parameters(), *prepared.model.named_buffers())}
+    inputs = [{**asdict(end), "name": _free(end.name, taken), "shape": ["batch", *end.shape]} for end in inputs_of(dataset)]
+    outputs = [{"name": _free(name, taken), "holds": holds} for name, holds in OUTPUTS[task]]
+    return {
+        "format": DESCRIPTION,
+        "nnatomy": __version__,
+        "architecture": prepared.architecture.name,
+        "task": task,
+        "inputs": inputs,
+        "outputs": outputs,
+        "dataset": {k: list(v) if isinstance(v, tuple) else v for k, v in ((k, getattr(dataset, k)) for k in DESCRIBED)},
+        "preprocessing": dataset.preprocessing.to_json(),
+    }
+
+
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or with "_" after it where something else in the graph has it."""
+    name = name or "column"
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def _as_onnx(prepared: Prepared, description: dict[str, Any]) -> tuple[bytes, float, str]:
+    """The checked file, the largest difference that was found, and what it was checked on."""
+    model, recipe, task, preprocessing = prepared.model, prepared.recipe, prepared.task, prepared.dataset.preprocessing
+
+    def answered(outputs: Any, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
+        decided = recipe.decide(outputs)
+        return (task.told(decided, inputs), decided)[: len(description["outputs"])]
+
+    def exported(*raw: Tensor) -> tuple[Any, ...]:
+        inputs = encode(preprocessing, *raw)
+        return answered(model(*inputs), inputs)
+
+    def expected(*raw: Array) -> tuple[Any, ...]:
+        inputs = preprocessing.prepare(*raw)
+        return answered(forward(model, inputs), tuple(map(Tensor, inputs)))
+
+    raw, own = examples(prepared, max(BATCHES))
+    names = [[end["name"] for end in description[ends]] for ends in ("inputs", "outputs")]
+    facts = {key: description[key] for key in ("architecture", "task", "nnatomy")} | {"data": prepared.dataset.name}
+    if prepared.dataset.classes:
+        facts["classes"] = json.dumps(prepared.dataset.classes)
+    made = to_onnx(model, *raw, function=exported, inputs=names[0], outputs=names[1], metadata=facts)
+    for end, value in zip(description["outputs"], made.graph.output, strict=True):
+        sizes = value.type.tensor_type.shape.dim
+        end |= {"shape": [size.dim_param or size.dim_value for size in sizes], "type": "float32"}
+    batches = [tuple(a[:count] for a in raw) for count in BATCHES]
+    difference = check(made, expected, *batches, awkward(preprocessing, raw))
+    if prepared.dataset.kind == "text":
+        _reads_forwards(prepared, raw)
+    return made.SerializeToString(), difference, "test data" if own else "made-up examples"
+
+
+def _reads_forwards(prepared: Prepared, raw: Arrays) -> None:
+    """Prompts shorter than the window are filled up at their ends, so what comes later must not change what came before."""
+    tokens = raw[0]
+    half = tokens.shape[1] // 2
+    whole, part = (forward(prepared.model, (t,)).data for t in (tokens, tokens[:, :half]))
+    if not np.allclose(whole[:, :half], part, rtol=TOLERANCE, atol=TOLERANCE):
+        raise UserError(
+            "A model that is to continue texts must read them from left to right, this one looks ahead; export it to "
+            "safetensors instead."
+        )
+
+
+def _as_safetensors(prepared: Prepared, description: dict[str, Any]) -> bytes:
+    """The file, read again and found the same."""
+    from safetensors.numpy import load
+
+    state = prepared.model.state_dict()
+    made = packed(state, {key: value for key, value in description.items() if key not in ("inputs", "outputs")})
+    again = load(made)
+    if again.keys() != state.keys() or any(again[name].tobytes() != state[name].tobytes() for name in state):
+        raise UserError("Weights must be read back as they were written, these are not; please report it.")
+    return made

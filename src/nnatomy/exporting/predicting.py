@@ -1,0 +1,103 @@
+"""`predict` with an exported model: the file, its description beside it, and ONNX Runtime; the same answers as from the run."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnatomy import data
+from nnatomy.catalog import architecture as find_architecture
+from nnatomy.errors import UserError
+from nnatomy.exporting.exporting import DESCRIPTION
+from nnatomy.interchange.onnx import run, session
+from nnatomy.layers.module import Module
+from nnatomy.runs.training import described, recipe_of, settled, tell
+from nnatomy.tasks import Language, Task, task_for
+from nnatomy.tensor import Tensor
+from nnatomy.training.recipe import Recipe
+
+Array = np.ndarray[Any, Any]
+Arrays = tuple[Array, ...]
+PIECE = 256  # examples that are answered at once
+
+
+def predict_exported(model: str | Path, source: str | Path, *, progress: bool = False) -> dict[str, list[Any]]:
+    """The answers of an exported .onnx file for a file of data, as columns; the first names the rows.
+
+    Needs the description that was written beside the model. With `progress`, what was noticed in the data is told.
+    """
+    path = Path(model).expanduser()
+    task = _task(path)
+    opened = _Opened(path, task)
+    inputs = data.load_inputs(settled(source), task.dataset.preprocessing, raw=True)
+    if progress:
+        tell(inputs.notices)
+    if isinstance(task, Language):
+        columns = task.predict(opened, inputs.arrays)
+    else:
+        pieces = range(0, len(inputs.rows), PIECE)
+        parts = [opened.told(tuple(a[i : i + PIECE] for a in inputs.arrays)) for i in pieces]
+        columns = task.columns(np.concatenate(parts).astype(np.float64))
+    return {"row": list(inputs.rows)} | {name: values.tolist() for name, values in columns.items()}
+
+
+def _task(path: Path) -> Task:
+    """The task of the description beside a model."""
+    if not path.is_file():
+        raise UserError(f"There is no file {path}; name a run, or a file that nnatomy export wrote.")
+    beside = path.with_suffix(".json")
+    if not beside.is_file():
+        raise UserError(f"A model is used with the description that was exported with it, {beside} is absent; copy it there.")
+    try:
+        saved = json.loads(beside.read_text(encoding="utf-8"))
+        if saved["format"] != DESCRIPTION:
+            raise UserError(f"{beside} is of the form {saved['format']!r}, this version reads {DESCRIPTION!r}; export again.")
+        dataset = described(beside, saved["dataset"], saved["preprocessing"])
+        recipe: Recipe = recipe_of(find_architecture(saved["architecture"]), dataset)
+    except (OSError, ValueError, KeyError, TypeError) as problem:
+        if isinstance(problem, UserError):
+            raise
+        raise UserError(f"{beside} is damaged: it does not describe a model; export again.") from None
+    return task_for(replace(recipe, decide=lambda outputs: outputs), dataset)  # the exported model has decided
+
+
+class _Opened(Module):
+    """An exported model that is called as the network is."""
+
+    def __init__(self, path: Path, task: Task) -> None:
+        self._path = path
+        try:
+            self._session = session(path)
+        except UserError:
+            raise
+        except Exception:  # ONNX Runtime raises types of its own
+            raise UserError(f"{path} is damaged or no ONNX model; export the run again.") from None
+        self._shapes = [given.shape for given in self._session.get_inputs()]
+        if self._session.get_outputs()[0].name.rstrip("_") != task.means:
+            raise _apart(path)
+
+    def told(self, inputs: Arrays) -> Array:
+        """What the model gives first, for raw inputs; text shorter than its window is filled up with 0."""
+        if len(inputs) != len(self._shapes):
+            raise _apart(self._path)
+        try:
+            return run(self._session, *(_filled(a, shape) for a, shape in zip(inputs, self._shapes)))[0]
+        except Exception as problem:  # ONNX Runtime raises types of its own
+            raise _apart(self._path) from problem
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        return Tensor(self.told((tokens.data,))[:, : tokens.shape[1]])
+
+
+def _apart(path: Path) -> UserError:
+    return UserError(f"{path} and the description beside it belong to different models; export the run again.")
+
+
+def _filled(array: Array, shape: list[Any]) -> Array:
+    if array.dtype.kind not in "iu" or array.ndim != 2:
+        return array
+    return np.pad(array, ((0, 0), (0, max(shape[1] - array.shape[1], 0))))

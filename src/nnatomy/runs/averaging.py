@@ -1,0 +1,276 @@
+"""Averages of runs: of their predictions (ensembles, from any architectures), or of their weights (model soups, within one architecture)."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnatomy import data, ops
+from nnatomy import functional as F
+from nnatomy.data.dataset import Dataset, Split
+from nnatomy.errors import UserError, unknown_name
+from nnatomy.runs.folder import Run, environment, finite, save_arrays
+from nnatomy.tasks import Classification, Evaluation, Language, Reconstruction, task_for
+from nnatomy.runs.training import Prepared, Result, elsewhere, load_best, prepare, request_of, restore, settled
+from nnatomy.layers.module import Module
+from nnatomy.tensor import Tensor
+
+HOW = ("weights", "predictions")
+CARRIED = ("run.json", "environment.json", "preprocessing.json", "dataset.json", "best.safetensors")
+"""The files of a member that a folder of averaged predictions keeps."""
+
+
+class Ensemble(Module):
+    """Several models as one: classes by the mean of the members' probabilities, numbers by the mean of their answers.
+
+    Scores come out as log(1/M sum_m softmax(z_m)), so that their softmax is that mean. `decide`: from each member's output to
+    its scores. `inputs`: how many arrays each member reads of those given, one after the other; None where all read the same.
+    """
+
+    def __init__(
+        self, members: Sequence[Module], decide: Sequence[Callable[[Any], Any]], inputs: Sequence[int] | None, classes: bool
+    ) -> None:  # fmt: skip
+        self.members = list(members)
+        self._decide, self._inputs, self._classes = tuple(decide), inputs, classes
+
+    def forward(self, *arrays: Tensor) -> Tensor:
+        """The average of the members' answers."""
+        answers, first = [], 0
+        for i, (member, decide) in enumerate(zip(self.members, self._decide)):
+            last = len(arrays) if self._inputs is None else first + self._inputs[i]
+            answers.append(decide(member(*arrays[first:last])))
+            first = 0 if self._inputs is None else last
+        if not self._classes:
+            return sum(a.reshape(answers[0].shape) for a in answers) / len(answers)  # type: ignore[no-any-return]
+        single = answers[0].shape[-1] == 1
+        logs = [ops.log_softmax(two_scores(a), axis=-1) for a in answers]
+        mean = ops.logsumexp(ops.stack(logs), axis=0) - math.log(len(logs))
+        return mean[..., 1:] - mean[..., :1] if single else mean  # type: ignore[no-any-return]
+
+
+def two_scores(scores: Any) -> Any:
+    """A single score, whose sign decides between two classes, as a score for each: (0, z)."""
+    return ops.concatenate([scores * 0.0, scores], axis=-1) if scores.shape[-1] == 1 else scores
+
+
+@dataclass(frozen=True)
+class JoinedSplit(Split):
+    """The same examples as several architectures read them: all their inputs, then the targets of the first."""
+
+    parts: tuple[Split, ...]
+
+    @property
+    def ragged(self) -> bool:
+        return any(part.ragged for part in self.parts)
+
+    def __len__(self) -> int:
+        return len(self.parts[0])
+
+    def take(self, indices: Any) -> tuple[Any, ...]:
+        batches = [part.take(indices) for part in self.parts]
+        return (*(a for batch in batches for a in batch[:-1]), batches[0][-1])
+
+
+@dataclass(frozen=True)
+class Averaged:
+    """What `average` made: the folder, its scores on the test split, and those of each run alone."""
+
+    run: Run
+    how: str
+    metrics: dict[str, float]
+    members: dict[str, dict[str, float]]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `nnatomy average --json` prints."""
+        alone = {folder: finite(metrics) for folder, metrics in self.members.items()}
+        return {"run": str(self.run.folder), "how": self.how, "metrics": finite(self.metrics), "members": alone}
+
+
+def average(
+    runs: Sequence[str | Path], *, how: str = "weights", out: str | Path | None = None, progress: bool = False,
+    report: bool = True,
+) -> Averaged:  # fmt: skip
+    """Averages trained runs on the same data and split, and measures the average and each of them on the test split.
+
+    "weights": the mean of the best epochs' weights (Wortsman et al. 2022), a run of its own like any other. It means something
+    for runs that began from the same weights. "predictions": the members' answers are averaged each time; the folder holds them
+    and can be evaluated and asked. Raises UserError for runs that do not fit together.
+    """
+    if how not in HOW:
+        raise unknown_name("average", how, HOW)
+    if len(runs) < 2:
+        raise UserError(f"An average needs two runs or more, received {len(runs)}; name further folders.")
+    opened = [Run.open(folder) for folder in runs]
+    members = [_trained(run) for run in opened]
+    for run, member in zip(opened[1:], members[1:]):
+        check_alike(members[0], member, str(run.folder))
+    state = mean_weights(members, [str(run.folder) for run in opened]) if how == "weights" else {}
+    first = members[0]
+    alone = {str(run.folder): m.task.evaluate(m.model, m.dataset.test).metrics for run, m in zip(opened, members)}
+    made = Run.create(f"average-{first.architecture.name}", out)
+    words = ["nnatomy", "average", *alone, "--how", how]
+    saved: dict[str, Any] = {"command": " ".join(words), "average": {"how": how, "runs": [*alone]}}
+    if how == "weights":
+        for name in ("preprocessing.json", "dataset.json"):
+            made.write_json(name, opened[0].read_json(name))
+        made.write_json("run.json", opened[0].read_json("run.json") | saved)
+        made.write_json("environment.json", environment())
+        save_arrays(made.best, state, {"average": [*alone]})
+        first.model.load_state_dict(state)
+        found = first.task.evaluate(first.model, first.dataset.test)
+        result = Result(first, made, 0, 0.0, found.metrics, found)
+        made.write_json("result.json", result.to_json())
+        if report:
+            from nnatomy.runs.report import write_report
+
+            write_report(result)
+    else:
+        found = _evaluated(members, "test")
+        for number, run in enumerate(opened, 1):
+            place = made.folder / "members" / str(number)
+            place.mkdir(parents=True)
+            for file in CARRIED:
+                shutil.copyfile(run.folder / file, place / file)
+        saved["average"]["members"] = [f"members/{number}" for number in range(1, len(opened) + 1)]
+        made.write_json("run.json", saved)  # last: a folder with it is whole
+    if progress:
+        print(f"Averaged {how} of {len(opened)} runs.", file=sys.stderr)
+    return Averaged(made, how, found.metrics, alone)
+
+
+def mean_weights(members: Sequence[Prepared], names: Sequence[str]) -> dict[str, Any]:
+    """The mean of the members' parameters and buffers, integers as the first has them.
+
+    Raises UserError where architectures, shapes or the preprocessing differ.
+    """
+    first, states = members[0], [member.model.state_dict() for member in members]
+    shapes = {name: a.shape for name, a in states[0].items()}
+    for name, member, state in zip(names[1:], members[1:], states[1:]):
+        other = {key: a.shape for key, a in state.items()}
+        if member.architecture.name != first.architecture.name or other != shapes:
+            differing = next((key for key in {**shapes, **other} if shapes.get(key) != other.get(key)), "the architecture")
+            raise UserError(
+                f"Weights are averaged within one architecture and its options, {name} ({member.architecture.name}) differs from {names[0]} "
+                f"({first.architecture.name}) in {differing}; average their predictions."
+            )
+        if member.dataset.preprocessing.to_json() != first.dataset.preprocessing.to_json():
+            raise UserError(f"Weights are averaged behind one preprocessing, that of {name} differs; average predictions.")
+    return {
+        name: np.mean([state[name] for state in states], axis=0, dtype=np.float64).astype(a.dtype) if a.dtype.kind == "f" else a
+        for name, a in states[0].items()
+    }
+
+
+def check_alike(first: Prepared, other: Prepared, name: str) -> None:
+    """Raises UserError unless two runs answer the same question about the same test examples, which neither learned from."""
+    ours, theirs = first.dataset, other.dataset
+    same = (ours.task, ours.outputs, ours.classes) == (theirs.task, theirs.outputs, theirs.classes)
+    if same and len(ours.train) == len(theirs.train) and len(ours.test) == len(theirs.test):
+        same = all(
+            np.array_equal(getattr(ours, part).take(rows)[-1], getattr(theirs, part).take(rows)[-1])
+            for part in ("train", "test") for rows in [np.arange(min(len(getattr(ours, part)), 2000))]
+        )  # fmt: skip
+    else:
+        same = False
+    if not same or _split_of(first) != _split_of(other):
+        raise UserError(
+            f"Runs work together on one data set and one split of it, that of {name} differs, so that one may have learned "
+            "what another is tested on; train them with the same --data, --limit and --split-seed."
+        )
+
+
+def evaluate_members(
+    run: Run, source: str | Path | None, split: str, backend: str | None = None, device: str | None = None
+) -> tuple[Evaluation, Sequence[str]]:
+    """The scores of averaged predictions on a split of the runs' own data, or on another file with targets; and its notices."""
+    if source is None:
+        return _evaluated([_trained(member, backend, device) for member in run.members], split), []
+    members = [restore(member.folder, backend=backend, device=device)[0] for member in run.members]
+    found = [data.load_examples(settled(source), member.dataset.preprocessing) for member in members]
+    together = ensemble(members)
+    return together.task.evaluate(together.model, _joined(members, [examples for examples, _ in found])), found[0][1]
+
+
+def predict_members(
+    run: Run, source: str | Path, backend: str | None = None, device: str | None = None
+) -> tuple[dict[str, list[Any]], Sequence[str]]:
+    """Averaged answers for a file, as columns; and what was noticed in it."""
+    members = [restore(member.folder, backend=backend, device=device)[0] for member in run.members]
+    found = [data.load_inputs(settled(source), member.dataset.preprocessing) for member in members]
+    arrays = found[0].arrays if _share(members) else tuple(a for inputs in found for a in inputs.arrays)
+    together = ensemble(members)
+    columns = together.task.predict(together.model, arrays)
+    return {"row": list(found[0].rows)} | {name: values.tolist() for name, values in columns.items()}, found[0].notices
+
+
+def ensemble(members: Sequence[Prepared]) -> Prepared:
+    """Several trained models as one, with a task that measures them; where they read different inputs, splits are joined."""
+    first = members[0]
+    classes = isinstance(first.task, Classification | Language)
+    widths = None if _share(members) else [_width(member) for member in members]
+    model = Ensemble([m.model for m in members], [m.recipe.decide for m in members], widths, classes)
+    reconstructs = isinstance(first.task, Reconstruction)
+    recipe = replace(first.recipe, loss=partial(_loss, classes, reconstructs), decide=_as_it_is, sample=None)
+    sets = [m.dataset for m in members]
+    train, validation, test = ([getattr(d, part) for d in sets] for part in ("train", "validation", "test"))
+    dataset: Dataset = replace(
+        first.dataset, train=_joined(members, train), validation=_joined(members, validation), test=_joined(members, test)
+    )
+    model.eval()
+    return replace(first, recipe=recipe, dataset=dataset, model=model, task=task_for(recipe, dataset, first.task.precision))
+
+
+def _trained(run: Run, backend: str | None = None, device: str | None = None) -> Prepared:
+    prepared = prepare(elsewhere(request_of(run), backend, device))
+    load_best(prepared.model, run)
+    return prepared
+
+
+def _evaluated(members: Sequence[Prepared], split: str) -> Evaluation:
+    together = ensemble(members)
+    return together.task.evaluate(together.model, getattr(together.dataset, split))
+
+
+def _share(members: Sequence[Prepared]) -> bool:
+    """Whether all read the same arrays."""
+    kinds = [member.dataset.preprocessing.to_json() for member in members]
+    return all(kind == kinds[0] for kind in kinds)
+
+
+def _width(member: Prepared) -> int:
+    """How many arrays a model reads: sentences come with their lengths."""
+    return 2 if member.dataset.kind == "sentences" else 1
+
+
+def _joined(members: Sequence[Prepared], parts: Sequence[Split]) -> Split:
+    return parts[0] if _share(members) else JoinedSplit(tuple(parts))
+
+
+def _split_of(prepared: Prepared) -> tuple[Any, ...]:
+    request = prepared.request
+    seed = request.seed if request.split_seed is None else request.split_seed
+    return request.data or prepared.architecture.recipes[0].data, seed, request.limit
+
+
+def _as_it_is(outputs: Any) -> Any:
+    return outputs
+
+
+def _loss(classes: bool, reconstructs: bool, model: Module, *batch: Tensor) -> Tensor:
+    """Cross-entropy of averaged probabilities, or the mean squared error of averaged numbers."""
+    out, targets = model(*batch[:-1]), batch[0] if reconstructs else batch[-1]
+    if classes:
+        scores = two_scores(out)
+        return F.cross_entropy(scores.reshape(-1, scores.shape[-1]), targets.reshape(-1))  # type: ignore[no-any-return]
+    return F.mse_loss(out, targets.reshape(out.shape))  # type: ignore[no-any-return]
+
+
+__all__ = ["Averaged", "Ensemble", "average", "ensemble"]

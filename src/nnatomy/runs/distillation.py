@@ -1,0 +1,161 @@
+"""Knowledge distillation: a student learns from a trained run's answers as well as from the targets (Hinton et al. 2015)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnatomy import functional as F
+from nnatomy import random
+from nnatomy.data.dataset import Dataset, Split, batches
+from nnatomy.errors import UserError
+from nnatomy.runs.averaging import check_alike, ensemble, two_scores
+from nnatomy.catalog import architecture
+from nnatomy.training.loop import Callback
+from nnatomy.training.recipe import Recipe
+from nnatomy.runs.folder import Run
+from nnatomy.tasks import Classification, Forecast, Language, Regression, forward
+from nnatomy.runs.training import DATA, Prepared, Result, load_best, prepare, request_of, train
+from nnatomy.layers.module import Module
+from nnatomy.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+
+LARGEST = 2**30
+"""Bytes that the teacher's answers may take."""
+
+
+def distill(
+    student: str,
+    teacher: str | Path,
+    *,
+    temperature: float = 4.0,
+    soft: float = 0.9,
+    out: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = False,
+    report: bool = True,
+    **asked: Any,
+) -> Result:
+    """Trains an architecture on the data and the split of a run, or of averaged predictions, with its answers as soft targets.
+
+    The loss is `Distillation`; `asked` is what `train` takes, without the data.
+    Raises UserError for a teacher that does not fit.
+    """
+    run = Run.open(teacher)
+    request = request_of(run.members[0] if run.members else run)
+    for name in asked:
+        if name in DATA:
+            raise UserError(f"A student learns from its teacher's data, received {name}; leave it out.")
+    own = {name: getattr(request, name) for name in DATA if name != "data"}
+    own["split_seed"] = request.seed if request.split_seed is None else request.split_seed
+    data = request.data or architecture(request.architecture).recipes[0].data
+    return train(
+        student, data, out=out, callbacks=callbacks, progress=progress, report=report, teacher=str(Path(teacher).resolve()),
+        temperature=temperature, soft=soft, **own, **asked,
+    )  # fmt: skip
+
+
+class Distillation:
+    """(1 - soft) L(z, y) + soft T^2 H(softmax(v / T), softmax(z / T)): the architecture's loss, and the cross-entropy with the teacher.
+
+    z are the student's scores, v the teacher's, y the targets. T^2 keeps the size of the gradient, whose limit for large T is
+    (z - v) / classes for scores of mean 0. Numbers instead of classes: (1 - soft) L(z, y) + soft mean (z - v)^2.
+    Batches are (inputs..., softmax(v / T) or v, y).
+    """
+
+    targets = 2
+    """How many arrays at the end of a batch are no inputs."""
+
+    def __init__(self, recipe: Recipe, classes: bool, temperature: float, soft: float) -> None:
+        self.recipe, self.classes, self.temperature, self.soft = recipe, classes, temperature, soft
+
+    def __call__(self, model: Module, *batch: Tensor) -> Tensor:
+        *inputs, answers, targets = batch
+        outputs: list[Any] = []
+        remove = model.register_forward_hook(lambda module, arguments, out: outputs.append(out))
+        try:
+            hard = self.recipe.loss(model, *inputs, targets)
+        finally:
+            remove()
+        return (1 - self.soft) * hard + self.soft * self.softly(self.recipe.decide(outputs[-1]), answers)
+
+    def softly(self, z: Tensor, answers: Tensor) -> Tensor:
+        """The part that the teacher decides."""
+        if not self.classes:
+            return F.mse_loss(z.reshape(answers.shape), answers)  # type: ignore[no-any-return]
+        scores = two_scores(z)
+        rows = (-1, scores.shape[-1])
+        cross_entropy: Tensor = F.cross_entropy(scores.reshape(*rows) / self.temperature, answers.reshape(*rows))
+        return self.temperature**2 * cross_entropy
+
+
+@dataclass(frozen=True)
+class TaughtSplit(Split):
+    """Examples with a teacher's answers before their targets."""
+
+    whole: Split
+    answers: Array
+
+    @property
+    def ragged(self) -> bool:
+        return self.whole.ragged
+
+    def __len__(self) -> int:
+        return len(self.whole)
+
+    def take(self, indices: Array) -> tuple[Array, ...]:
+        batch = self.whole.take(indices)
+        return (*batch[:-1], self.answers[indices], batch[-1])
+
+
+def taught(prepared: Prepared) -> tuple[Dataset, Distillation]:
+    """The student's data with its teacher's answers, given once for each training example as it is, and the loss.
+
+    Raises UserError for a teacher of another task, data set or split, and where the answers would not fit into memory.
+    """
+    request = prepared.request
+    if not 0 < request.temperature < float("inf"):
+        raise UserError(f"--temperature must be positive, received {request.temperature:g}; the usual ones are 1 to 10.")
+    if not 0 <= request.soft <= 1:
+        raise UserError(f"--soft must be from 0 to 1, received {request.soft:g}; it is the teacher's share of the loss.")
+    run = Run.open(str(request.teacher))
+    kept = random.default.state_dict()
+    members = []
+    for member in run.members or [run]:
+        found = prepare(replace(request_of(member), backend=request.backend, device=request.device))
+        load_best(found.model, member)
+        check_alike(prepared, found, str(run.folder))
+        members.append(found)
+    random.default.load_state_dict(kept)
+    teacher = ensemble(members) if len(members) > 1 else members[0]
+    classes = isinstance(prepared.task, Classification | Language)
+    if not classes and not isinstance(prepared.task, Regression | Forecast):
+        task = type(prepared.task).__name__.lower()
+        raise UserError(f"A teacher answers with classes or numbers, the task of {prepared.architecture.name} is {task}; use train.")
+    answers = _answers(teacher, classes, request.temperature)
+    loss = Distillation(prepared.recipe, classes, request.temperature, request.soft)
+    return replace(prepared.dataset, train=TaughtSplit(prepared.dataset.train, answers)), loss
+
+
+def _answers(teacher: Prepared, classes: bool, temperature: float) -> Array:
+    parts: list[Array] = []
+    for batch in batches(teacher.dataset.train, 256):
+        exact = teacher.task.precision.evaluated(batch[:-1])
+        scores = np.asarray(teacher.recipe.decide(forward(teacher.model, exact)).data)
+        if classes:
+            scores = np.asarray(F.softmax(two_scores(scores) / temperature, axis=-1))
+        parts.append(scores.astype(np.float32))
+        if len(teacher.dataset.train) * parts[0][0].nbytes > LARGEST:
+            raise UserError(
+                f"A teacher's answers must fit into {LARGEST >> 20} MiB, those for {len(teacher.dataset.train):,} examples do "
+                "not; train the teacher with --limit."
+            )
+    return np.concatenate(parts)
+
+
+__all__ = ["Distillation", "distill"]

@@ -1,0 +1,190 @@
+"""Architectures as scikit-learn estimators: fit, predict, score, in pipelines and searches as any other."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from typing import Any, Self
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from sklearn.preprocessing import LabelEncoder, StandardScaler
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from nnatomy import backends, random
+from nnatomy.data.dataset import ArraySplit, Dataset, Preprocessing
+from nnatomy.errors import UserError
+from nnatomy.catalog import architecture as find_architecture
+from nnatomy.training.loop import Loop
+from nnatomy.training.recipe import Recipe
+from nnatomy.training.settings import override
+from nnatomy.training.step import Step
+from nnatomy.tasks import Classification, Task, task_for
+from nnatomy.layers.module import Module
+
+Array = np.ndarray[Any, Any]
+
+
+class _AsGiven(Preprocessing):
+    """Arrays that need no preparation beyond what the estimator does."""
+
+    kind = "arrays"
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> _AsGiven:
+        return cls()
+
+    def transform(self, raw: Any) -> tuple[Array, ...]:
+        return (np.asarray(raw, np.float32),)
+
+
+class _Neural(BaseEstimator):  # type: ignore[misc]
+    """What both estimators share: an architecture's recipe, fitted on arrays.
+
+    `backend`, `device`: where it learns, if not on the active backend, which answers.
+    """
+
+    _task: str
+
+    def __init__(
+        self, architecture: str = "mlp", *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None,
+        settings: Mapping[str, Any] | None = None, input_shape: tuple[int, ...] | None = None, random_state: Any = None,
+        backend: str | None = None, device: str | None = None,
+    ) -> None:  # fmt: skip
+        self.architecture = architecture
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.lr = lr
+        self.settings = settings
+        self.input_shape = input_shape
+        self.random_state = random_state
+        self.backend = backend
+        self.device = device
+
+    def _recipe(self) -> Recipe:
+        kind = "table" if self.input_shape is None else "image"
+        recipes = [r for r in find_architecture(self.architecture).recipes if r.kind == kind and self._task in r.tasks]
+        if not recipes:
+            raise UserError(
+                f"The architecture {self.architecture} has no recipe for {self._task} on {kind} data; choose another architecture"
+                + (", or give input_shape=(channels, height, width)." if kind == "table" else ".")
+            )
+        settings = {
+            k: ",".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for k, v in (self.settings or {}).items()
+        }
+        return override(recipes[0], settings, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr)
+
+    def _shaped(self, x: Array) -> Array:
+        if self.input_shape is None:
+            return x
+        if x.shape[1] != int(np.prod(self.input_shape)):
+            raise UserError(
+                f"input_shape {self.input_shape} needs {int(np.prod(self.input_shape))} features a row, received {x.shape[1]}; "
+                "give rows of flattened images."
+            )
+        return x.reshape(len(x), *self.input_shape)
+
+    def _fit(self, x: Array, y: Array, classes: tuple[str, ...], outputs: int) -> None:
+        recipe = self._recipe()
+        self._scaler = StandardScaler().fit(x)
+        inputs = self._shaped(self._scaler.transform(x).astype(np.float32))
+        nothing = ArraySplit((inputs[:0], y[:0]))
+        dataset = Dataset(
+            "arrays", "table" if self.input_shape is None else "image", self._task, ArraySplit((inputs, y)), nothing, nothing,
+            classes, _AsGiven(), (), inputs.shape[1:], f"{len(x)} rows", outputs,
+        )  # fmt: skip
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        here = self.backend is None and self.device is None
+        before = random.default.state_dict()
+        try:
+            with nullcontext() if here else backends.backend(self.backend or backends.current(), self.device):
+                random.seed(seed)
+                self.model_: Module = recipe.build(dataset, **recipe.options)
+                self._task_: Task = task_for(recipe, dataset)
+                rule = recipe.optimizer(self.model_.named_parameters())
+                step = Step(self.model_, rule, recipe.loss, recipe.clip, recipe.average)
+                batch = min(recipe.batch_size, len(x))
+                loop = Loop(recipe, dataset, self._task_, step, recipe.epochs, batch, seed)
+                if recipe.schedule is not None:
+                    loop.schedule = recipe.schedule(recipe.epochs * loop.steps_per_epoch)
+                state = loop.fit(step.state())
+                self.model_.load_state_dict(step.evaluated(state))
+            self.model_.to_backend()
+            self.model_.eval().astype("float64")  # so that a row's answer does not depend on the rows around it
+        finally:
+            random.default.load_state_dict(before)
+        self.n_iter_ = loop.position.epoch
+
+    def _outputs(self, x: Any) -> Array:
+        check_is_fitted(self, "model_")
+        x = validate_data(self, x, reset=False)
+        inputs = self._shaped(self._scaler.transform(x).astype(np.float64))
+        from nnatomy.tasks import forward
+
+        out = self._task_.recipe.decide(forward(self.model_, (inputs,)))
+        return np.asarray(out.data, np.float64)
+
+
+class NeuralClassifier(ClassifierMixin, _Neural):  # type: ignore[misc]
+    """A classifying architecture behind scikit-learn's interface.
+
+    `architecture`: "mlp", "perceptron", or with `input_shape` one for images such as "lenet5". `settings`: what --set takes.
+    """
+
+    _task = "classification"
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Trains on rows X (samples, features) and labels y (samples)."""
+        X, y = validate_data(self, X, y)
+        check_classification_targets(y)
+        self._labels = LabelEncoder().fit(y)
+        self.classes_ = self._labels.classes_
+        if len(self.classes_) < 2:
+            raise UserError(
+                f"Classification needs at least two classes, received one class, {self.classes_[0]!r}; give data with both."
+            )
+        names = tuple(str(c) for c in self.classes_)
+        self._fit(X, self._labels.transform(y).astype(np.int64), names, len(names))
+        return self
+
+    def predict_proba(self, X: Any) -> Array:
+        """The probability of each class (samples, classes), in the order of `classes_`."""
+        outputs = self._outputs(X)
+        assert isinstance(self._task_, Classification)
+        return self._task_.probabilities(outputs)
+
+    def predict(self, X: Any) -> Array:
+        """The most probable class of each row."""
+        best = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[best])
+
+
+class NeuralRegressor(RegressorMixin, _Neural):  # type: ignore[misc]
+    """A regressing architecture behind scikit-learn's interface; targets are standardised while it learns."""
+
+    _task = "regression"
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def fit(self, X: Any, y: Any) -> Self:
+        """Trains on rows X (samples, features) and values y (samples) or (samples, outputs)."""
+        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
+        self._flat = y.ndim == 1
+        y = np.asarray(y, np.float64).reshape(len(y), -1)
+        self._target_scaler = StandardScaler().fit(y)
+        self._fit(X, self._target_scaler.transform(y).astype(np.float32), (), y.shape[1])
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """The predicted values, shaped as the targets were."""
+        outputs = self._outputs(X)
+        values = np.asarray(self._target_scaler.inverse_transform(outputs))
+        return values[:, 0] if self._flat else values

@@ -1,0 +1,65 @@
+"""The record of gradients that training keeps: norms by layer after each epoch, in the run's gradients.jsonl."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+
+from nnatomy.backends import compiles_by_shape
+from nnatomy.training.loop import Callback, Loop
+from nnatomy.runs.folder import Run, write_atomically
+from nnatomy.inspect.recording import gradient_norms, gradients
+
+EXAMPLES = 16  # on which gradients are taken: enough for a norm, too few to be noticed in an epoch's time
+SHARE = 0.02  # of the run's time, at most
+
+
+class GradientLog(Callback):
+    """One line for each epoch: the norms of the loss's gradients and of the weights, by layer, on the same training examples.
+
+    Taken in eval mode with the weights that the epoch ended with, so it draws no random number and changes nothing that is
+    trained. An epoch is left out where the record would take more than SHARE of the time, and all are on a backend that
+    compiles, where one pass that is not compiled would cost more than the epoch.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.path = run.folder / "gradients.jsonl"
+        self.run = run
+        self.spent = 0.0
+
+    def begin(self, loop: Loop) -> None:
+        kept = [line for line in read_gradients(self.run) if line["epoch"] <= loop.position.epoch]
+        if kept or self.path.exists():
+            write_atomically(self.path, "".join(json.dumps(line) + "\n" for line in kept))
+
+    def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
+        began = loop.elapsed()
+        if compiles_by_shape() or (self.spent > SHARE * began and line["epoch"] > 1):
+            return
+        split = loop.dataset.train
+        places = np.unique(np.linspace(0, len(split) - 1, min(EXAMPLES, len(split))).round().astype(int))
+        model = loop.step.model
+        with loop.weights(loop.state["model"]), np.errstate(all="ignore"):
+            found = gradient_norms(gradients(model, loop.step.loss, *loop.step.precision.evaluated(split.take(places))))
+            weights = gradient_norms({name: np.asarray(p.data) for name, p in model.named_parameters()})
+        told = {"epoch": line["epoch"], "examples": len(places), "gradients": found, "weights": weights}
+        self.run.append(told, self.path.name)
+        self.spent += loop.elapsed() - began
+
+
+def read_gradients(run: Run) -> list[dict[str, Any]]:
+    """The lines of a run's gradients.jsonl, none where it has none; a line that was cut short and all after it are left out."""
+    path = run.folder / "gradients.jsonl"
+    lines: list[dict[str, Any]] = []
+    if path.is_file():
+        for text in path.read_text(encoding="utf-8").splitlines():
+            try:
+                found = json.loads(text)
+            except ValueError:
+                break
+            if not (isinstance(found, dict) and {"epoch", "examples", "gradients", "weights"} <= set(found)):
+                break
+            lines.append(found)
+    return lines

@@ -1,0 +1,94 @@
+"""report.html: one file that tells all about a run and opens without a server or a network."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any
+
+from nnatomy.runs import drawing
+from nnatomy.runs.progress import counted
+from nnatomy.runs.page import cards, flat, image, page, pairs_table, section
+from nnatomy.runs.folder import write_atomically
+
+if TYPE_CHECKING:
+    from nnatomy.runs.training import Result
+
+
+def write_report(result: Result) -> None:
+    """Writes the run's report.html."""
+    write_atomically(result.run.report, render(result))
+
+
+def render(result: Result) -> str:
+    """The whole page: scores, curves, what the test showed, the architecture's picture, the model, the recipe, the command."""
+    from nnatomy.views.pictures import pictured
+
+    prepared, run = result.prepared, result.run
+    architecture, recipe, dataset = prepared.architecture, prepared.recipe, prepared.dataset
+    history = run.history()
+    saved = run.read_json("run.json")
+    title = f"{architecture.front['title']} on {dataset.name}"
+    sections = [section("Learning curves", image(drawing.curves(history, recipe.metric), "svg"))] if history else []
+    found = drawing.findings(result)
+    if found is not None:
+        sections.append(section("On held-out test data", image(found, "png")))
+    sample = getattr(recipe, "sample", None)
+    if sample is not None:
+        sections.append(section("A sample", f"<pre>{html.escape(sample(result.model, dataset))}</pre>"))
+    sections.append(section("How it works: a picture from this trained model", image(pictured(prepared), "png")))
+    sections.append(section("The model", _summary(result)))
+    sections.append(section("The data", _data(result)))
+    sections.append(section("The recipe", pairs_table(flat(saved["recipe"]))))
+    sections.append(section("Where it ran", pairs_table(flat(run.read_json("environment.json")))))
+    sections.append(section("Make it again", f"<pre>{html.escape(saved['command'])}</pre>"))
+    stopped = f" Stopped early: {html.escape(result.stopped)}." if result.stopped else ""
+    best = f" Best epoch: {history[-1]['best_epoch']}." if history else ""
+    return page(
+        title,
+        f"""<h1>{html.escape(title)}</h1>
+<p class="quiet">{html.escape(architecture.front["idea"])}</p>
+<p class="quiet">{counted(result.epochs, "epoch")} in {result.seconds:.1f} s, {result.model.count_parameters():,} parameters,
+seed {prepared.request.seed}.{best}{stopped}</p>
+{cards((f"{value:.4g}", name) for name, value in result.metrics.items())}
+<p class="quiet">Measured on the test split, which took no part in training or in choosing the best epoch.</p>
+{"".join(sections)}""",
+    )
+
+
+def _data(result: Result) -> str:
+    dataset = result.dataset
+    sizes = f"{len(dataset.train):,} training, {len(dataset.validation):,} validation and {len(dataset.test):,} test examples"
+    notes = "".join(f"<li>{html.escape(n)}</li>" for n in dataset.notices)
+    columns = ""
+    if dataset.columns:
+        head = "<tr><th>column</th><th>type</th><th>role</th><th class=n>missing</th><th class=n>outliers</th>"
+        head += "<th>examples</th></tr>"
+        columns = "<table>" + head + "".join(
+            f"<tr><td>{html.escape(c.name)}</td><td>{c.type}</td><td>{c.role}</td><td class=n>{c.missing}</td>"
+            f"<td class=n>{c.outliers}</td><td>{html.escape(', '.join(c.examples))}</td></tr>"
+            for c in dataset.columns
+        ) + "</table>"  # fmt: skip
+    return f"<p>{html.escape(dataset.description)}. {sizes}.</p>" + (f"<ul>{notes}</ul>" if notes else "") + columns
+
+
+def _summary(result: Result) -> str:
+    """One row a layer: its place, its output's shape, its parameters and multiply-adds, for one example."""
+    from nnatomy.layers.summary import summary
+
+    example = result.prepared.task.precision.evaluated(result.dataset.test.take(_first_index())[:-1])
+    found = summary(result.model, *example)
+    head = "<tr><th>layer</th><th>what</th><th>output</th><th class=n>parameters</th><th class=n>multiply-adds</th></tr>"
+    rows = "".join(
+        f"<tr><td>{html.escape(r.path)}</td><td>{html.escape(r.layer)}</td><td>{' × '.join(map(str, r.output_shape))}</td>"
+        f"<td class=n>{r.parameters:,}</td><td class=n>{r.multiply_adds:,}</td></tr>"
+        for r in found.rows
+    )
+    sums = f"<th class=n>{found.parameters:,}</th><th class=n>{found.multiply_adds:,}</th>"
+    total = f"<tr><th>in all</th><td></td><td></td>{sums}</tr>"
+    return f"<table>{head}{rows}{total}</table><p class=quiet>Output shapes and multiply-adds are for one example.</p>"
+
+
+def _first_index() -> Any:
+    import numpy as np
+
+    return np.arange(1)

@@ -1,0 +1,162 @@
+"""Transfer: runs that begin from other weights, with a new head, with parameters held fast or learning more slowly."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from fnmatch import fnmatchcase
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from nnatomy import random
+from nnatomy.data.dataset import Dataset
+from nnatomy.errors import UserError, unknown_name
+from nnatomy.runs.progress import counted
+from nnatomy.training.loop import Callback, Loop
+from nnatomy.training.recipe import Recipe
+from nnatomy.runs.folder import Run
+from nnatomy.interchange.weights import Loaded, fill, load
+from nnatomy.layers.module import Module
+from nnatomy.optim import Optimizer
+from nnatomy.tensor import Parameter, Tensor
+
+if TYPE_CHECKING:
+    from nnatomy.runs.training import Prepared
+
+
+def begin_from(model: Module, source: str | Path, keep: Iterable[str] = ()) -> Loaded:
+    """Gives a model the weights of a run's best epoch, or of a file; `keep`: names whose values stay as they are.
+
+    Raises UserError where anything is missing, unexpected or misshapen, with --new-head as the remedy where that helps.
+    """
+    path = Path(source).expanduser()
+    if (path / "run.json").is_file():
+        found = fill(model, path, [(name, name, a) for name, a in Run.open(path).weights().items()], keep=keep, strict=False)
+    else:
+        found = load(model, path, keep=keep, strict=False)
+    wrong = {"missing": found.missing, "unexpected": found.unexpected, "misshapen": found.misshapen}
+    problems = [f"{what}: {', '.join(names[:6])}" for what, names in wrong.items() if names]
+    if problems:
+        raise UserError(
+            f"A run begins from weights that fit its model, those of {source} do not ({'; '.join(problems)}); begin from "
+            "the same architecture with the same options, or give --new-head where only the number of outputs differs."
+        )
+    return found
+
+
+def begin(prepared: Prepared) -> list[str]:
+    """Puts the weights that a request names in their places, and tells what begins from where and what is held fast.
+
+    Raises UserError for weights, patterns and factors that do not fit.
+    """
+    request, model, told = prepared.request, prepared.model, []
+    if request.new_head and request.from_ is None:
+        raise UserError("--new-head renews a layer of other weights, received it without --from; leave it out or name a run.")
+    if request.from_ is not None:
+        renewed = head(prepared.recipe, prepared.dataset, model) if request.new_head else ()
+        found = begin_from(model, request.from_, renewed)
+        anew = f"; new are {', '.join(renewed)}" if renewed else ""
+        told.append(f"begins from {request.from_}: {', '.join(found.loaded)}{anew}")
+    freezing = Freezing(model, request.freeze) if request.freeze else None
+    if request.rates:
+        optimizer_for(prepared.recipe.optimizer, model, request.rates, freezing)
+    if freezing is not None:
+        for epochs in sorted({freezing.epochs[name] for name, _ in model.named_parameters()} - {0}):
+            names = [name for name, _ in model.named_parameters() if freezing.epochs[name] == epochs]
+            how_long = "for good" if epochs == math.inf else f"for {counted(int(epochs), 'epoch')}"
+            told.append(f"held fast {how_long}: {', '.join(names)}")
+    return told
+
+
+def head(recipe: Recipe, dataset: Dataset, model: Module) -> tuple[str, ...]:
+    """The parameters and buffers whose shape follows from the number of outputs. Raises UserError where none does."""
+    kept = random.default.state_dict()
+    wider = replace(dataset, outputs=dataset.outputs + 1, classes=(*dataset.classes, "") if dataset.classes else ())
+    other = recipe.build(wider, **recipe.options).state_dict()
+    random.default.load_state_dict(kept)
+    found = tuple(name for name, a in model.state_dict().items() if name not in other or other[name].shape != a.shape)
+    if not found:
+        raise UserError(f"--new-head renews what depends on the outputs, {type(model).__name__} has no such layer; omit it.")
+    return found
+
+
+def matching(pattern: str, names: Iterable[str]) -> list[str]:
+    """The names that a pattern fits, alone or as the beginning of a path: c1* and c1 both fit c1.weight.
+
+    Raises UserError where it fits none.
+    """
+    names = list(names)
+    found = [name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
+    if not found:
+        raise unknown_name("parameter", pattern, names)
+    return found
+
+
+class Freezing(Callback):
+    """Holds parameters fast: for good, or for the first epochs (gradual unfreezing).
+
+    `patterns`: "c1*" for good, "c3*=2" for two epochs. What is held has no gradient, no optimizer step and no weight decay, and
+    a normalisation layer all of whose arrays are held normalises by the statistics it came with, and keeps them.
+    """
+
+    def __init__(self, model: Module, patterns: Iterable[str]) -> None:
+        self.model = model
+        self.epochs: dict[str, float] = {}  # for how many each parameter or buffer is held
+        names = list(model.state_dict())
+        for text in patterns:
+            pattern, _, epochs = text.partition("=")
+            if epochs and not (epochs.isdecimal() and int(epochs) > 0):
+                raise UserError(f"--freeze takes PATTERN or PATTERN=EPOCHS, received {text!r}; for example 'c1*=2'.")
+            for name in matching(pattern, names):
+                self.epochs[name] = max(self.epochs.get(name, 0), int(epochs) if epochs else math.inf)
+        longest = {id(tensor): 0.0 for _, tensor in model._tensors()}
+        for name, tensor in model._tensors():
+            longest[id(tensor)] = max(longest[id(tensor)], self.epochs.get(name, 0))
+        self.epochs = {name: longest[id(tensor)] for name, tensor in model._tensors()}  # what is shared has several names
+        parameters = [name for name, _ in model.named_parameters()]
+        if all(self.epochs[name] > 0 for name in parameters):
+            raise UserError(f"Something must learn from the first epoch on, --freeze holds all {len(parameters)} parameters; "
+                            "leave some out.")  # fmt: skip
+
+    def held(self, name: str, epoch: float) -> bool:
+        """Whether a parameter or buffer is held in an epoch, counted from 0; in epoch infinity only what is held for good."""
+        return self.epochs[name] > epoch or self.epochs[name] == math.inf
+
+    def before_epoch(self, loop: Loop) -> None:
+        epoch, changed = loop.position.epoch, False
+        for name, parameter in self.model.named_parameters():
+            changed |= parameter.requires_grad == self.held(name, epoch)
+            parameter.requires_grad = not self.held(name, epoch)
+        for path, module in self.model.named_modules():
+            own = {f"{path}.{name}": value for name, value in module._walk() if isinstance(value, Tensor)}
+            normalises = any(not isinstance(value, Parameter) for value in own.values())
+            if path and normalises and all(self.held(name, epoch) for name in own):
+                module.training = False
+        if changed:
+            loop.retrace()
+
+
+def optimizer_for(recipe: partial[Any], model: Module, rates: Mapping[str, float], freezing: Freezing | None) -> Optimizer:
+    """The optimizer of all parameters that are ever to learn, in groups of one learning rate each.
+
+    `rates`: factors of the learning rate by pattern; of several that fit a parameter the last one counts.
+    """
+    factors = {name: 1.0 for name, _ in model.named_parameters() if freezing is None or not freezing.held(name, math.inf)}
+    names = [name for name, _ in model.named_parameters()]
+    for pattern, factor in rates.items():
+        if not 0 < factor < math.inf:
+            raise UserError(f"--rates takes a positive factor, received {pattern}={factor:g}; --freeze stops learning.")
+        factors |= {name: factor for name in matching(pattern, names) if name in factors}
+    if not rates:
+        return recipe([(name, p) for name, p in model.named_parameters() if name in factors])  # type: ignore[no-any-return]
+    ordered = sorted(set(factors.values()), key=lambda factor: (factor != 1, factor))  # the log shows the first group's rate
+    optimizer: Optimizer = recipe(
+        [{"params": [(n, p) for n, p in model.named_parameters() if factors.get(n) == factor]} for factor in ordered]
+    )
+    for group, factor in zip(optimizer.param_groups, ordered, strict=True):
+        if not isinstance(group.get("lr"), float):
+            raise UserError(f"--rates changes a learning rate, {type(optimizer).__name__} chooses its own; leave it out.")
+        group["lr"] *= factor
+    return optimizer

@@ -1,0 +1,267 @@
+"""Comparing architectures: one protocol for all that fit the data, in parallel, resumable, with a report."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from nnatomy import backends
+from nnatomy.catalog import architecture as find_architecture
+from nnatomy.errors import UserError
+from nnatomy.runs.folder import environment, new_folder, write_atomically
+from nnatomy.runs.progress import counted
+from nnatomy.runs.training import settled, settled_option
+from nnatomy.studies.comparison.baselines import BASELINES
+from nnatomy.studies.comparison.planning import AFTER, MARGIN, Pace, fitted_into
+from nnatomy.studies.comparison.progress import Progress
+from nnatomy.studies.comparison.protocol import (
+    Plan,
+    Protocol,
+    Unit,
+    architecture_units,
+    baseline_units,
+    read_json,
+    survey,
+)  # fmt: skip
+from nnatomy.studies.comparison.results import Comparison, concluded
+from nnatomy.studies.comparison.work import unchanged
+from nnatomy.studies.comparison.workers import Workers
+
+
+def compare(
+    *architectures: str,
+    data: str | Path | None = None,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    progress: bool = False,
+    report: bool = True,
+    **asked: Any,
+) -> Comparison:
+    """Compares architectures on the same folds of the same data, beside baselines that need no network; writes a folder.
+
+    >>> found = nn.compare("mlp", "lenet5", data="digits", cv=3, seeds=2)  # doctest: +SKIP
+    >>> found.candidates[0].name, found.verdicts()[0], found.report  # doctest: +SKIP
+
+    What can be asked for is in `Protocol`. `jobs`: worker processes, one a processor if not given; each is limited to its share
+    of the threads. Raises UserError where the data cannot be read or no architecture fits them.
+    """
+    begun = time.perf_counter()
+    unknown = set(asked) - (set(Protocol.__dataclass_fields__) - {"architectures", "data"})
+    if unknown:
+        known = ", ".join(name for name in Protocol.__dataclass_fields__ if name not in ("architectures", "data"))
+        raise UserError(f"compare() takes {known}. Received {', '.join(sorted(unknown))}.")
+    if not all(isinstance(name, str) for name in architectures):
+        raise UserError('compare() takes architectures by name, one by one, received another value; compare("mlp", "lenet5").')
+    source = find_architecture(architectures[0]).recipes[0].data if data is None and architectures else data
+    options = {name: settled_option(name, value, "compare") for name, value in asked.items() if value is not None}
+    protocol = Protocol(tuple(architectures), "" if source is None else settled(source), **options)
+    jobs, threads = processes(jobs)
+    backends.use(protocol.backend)
+    plan = survey(protocol, threads)
+    folder = new_folder("comparisons", plan.name, out, "comparison")
+    _write(folder / "comparison.json", {"protocol": asdict(protocol), "command": protocol.command()})
+    _write(folder / "environment.json", environment())
+    _write(folder / "plan.json", plan.to_json())
+    return _carry_on(folder, protocol, plan, jobs, begun, progress, report)
+
+
+def resume_comparison(
+    folder: str | Path, *, jobs: int | None = None, progress: bool = False, report: bool = True
+) -> Comparison:
+    """Continues an interrupted comparison: what was finished is kept, and what is left gives what it would have given.
+
+    A budget that was turned into epochs is not counted again: the fits are as short as it made them, and all are done.
+    """
+    begun = time.perf_counter()
+    path = Path(folder)
+    if not (path / "comparison.json").is_file():
+        raise UserError(f"{path} is not the folder of a comparison: it has no comparison.json; name one that was begun.")
+    try:
+        protocol = Protocol.from_json(read_json(path / "comparison.json")["protocol"])
+        plan = Plan.from_json(read_json(path / "plan.json")) if (path / "plan.json").is_file() else None
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is damaged: it does not say what was compared; start a new comparison.") from None
+    jobs, threads = processes(jobs)
+    backends.use(protocol.backend)
+    if plan is None:  # it ended before anything was done
+        plan = survey(protocol, threads)
+        _write(path / "plan.json", plan.to_json())
+    unchanged(protocol, plan)
+    return _carry_on(path, protocol, plan, jobs, begun, progress, report)
+
+
+def processes(jobs: int | None) -> tuple[int, int]:
+    """How many workers, and how many threads each: together no more than there are processors."""
+    from nnatomy.kernels.machine import processors
+
+    if jobs is None:
+        jobs = processors()
+    jobs = settled_option("jobs", jobs, "compare")
+    if not 1 <= jobs <= 256:
+        raise UserError(f"--jobs must be from 1 to 256, received {jobs}; leave it out for one a processor.")
+    return jobs, max(1, processors() // jobs)
+
+
+def _carry_on(
+    folder: Path, protocol: Protocol, plan: Plan, jobs: int, begun: float, progress: bool, report: bool
+) -> Comparison:
+    """Does what has not been done, in order: baselines, the plan's lengths, fits, costs, conclusions."""
+    deadline = None
+    if progress:
+        _announce(protocol, plan)
+    found: dict[Unit, Any] = {}
+    work = _Work(folder, plan, found, progress)
+    try:
+        with Workers(folder, jobs, plan.threads) as workers:
+            baselines = tuple(BASELINES[plan.task])
+            work.do(workers, jobs, baseline_units(protocol, (1.0,), baselines))
+            if protocol.budget is not None and not plan.settled:
+                told = len(plan.notices)
+                paces = _paces(workers, jobs, protocol, plan)
+                left = protocol.budget - (time.perf_counter() - begun) - AFTER
+                plan = work.plan = fitted_into(plan, protocol, paces, MARGIN * left, jobs)
+                deadline = begun + protocol.budget - AFTER
+                _write(folder / "plan.json", plan.to_json())
+                for notice in plan.notices[told:] if progress else ():
+                    print(f"  note: {notice}", file=sys.stderr)
+            units = [*architecture_units(protocol, plan), *baseline_units(protocol, plan.shares, baselines)]
+            work.do(workers, jobs, units, deadline)
+        _remember(folder, time.perf_counter() - begun)
+        costs = [Unit("cost", name) for name in (*plan.architectures, *BASELINES[plan.task]) if name not in work.failed]
+        with Workers(folder, 1, jobs * plan.threads) as workers:  # alone, with all threads: as whoever predicts is
+            work.do(workers, 1, costs)
+    except KeyboardInterrupt:
+        print(f"\nStopped; what is finished is kept. Continue with: nnatomy compare --resume {folder}", file=sys.stderr)
+        raise
+    result = concluded(folder, protocol, plan, found, _spent(folder), read_json(folder / "environment.json"))
+    _write(folder / "result.json", result.to_json())
+    if report:
+        from nnatomy.studies.comparison.report import write_report
+
+        write_report(result)
+    return result
+
+
+class _Work:
+    """The units of a comparison: those that lie in its folder are taken from there, others are dealt to workers."""
+
+    def __init__(self, folder: Path, plan: Plan, found: dict[Unit, Any], progress: bool) -> None:
+        self.folder, self.plan, self.found, self.progress = folder, plan, found, progress
+        self.failed: set[str] = set()
+
+    def do(self, workers: Workers, jobs: int, units: Sequence[Unit], deadline: float | None = None) -> None:
+        """Answers all units into `found`; those of a candidate that has failed are passed over."""
+        left = []
+        for unit in units:
+            path = self.folder / unit.file
+            if path.is_file():
+                self._take(unit, read_json(path))
+            else:
+                left.append(unit)
+        bar = Progress((u for u in left if u.candidate not in self.failed), jobs, self.progress and units[0].what != "cost")
+        try:
+            for unit, answer in workers.run(left, lambda u: self._wanted(u, deadline)):
+                self._take(unit, answer)
+                bar.done(unit, answer, self._text(unit, answer))
+        finally:
+            bar.close()
+
+    def _wanted(self, unit: Unit, deadline: float | None) -> bool:
+        return unit.candidate not in self.failed and (deadline is None or time.perf_counter() < deadline)
+
+    def _take(self, unit: Unit, answer: dict[str, Any]) -> None:
+        self.found[unit] = answer
+        if "failed" in answer and unit.share == 1 and unit.what in ("fit", "baseline"):
+            self.failed.add(unit.candidate)
+
+    def _text(self, unit: Unit, answer: dict[str, Any]) -> str:
+        if "failed" in answer:
+            return f"{unit.candidate}: {answer['failed']}"
+        value = answer["metrics"].get(self.plan.metric) if "metrics" in answer else None
+        score = "" if value is None else f", {self.plan.metric} {value:.4g}"
+        share = "" if unit.share == 1 else f", {unit.share:.0%} of the training rows"
+        return f"{unit.candidate}, fold {unit.fold + 1}, seed {unit.seed}{share}{score}"
+
+
+def _paces(workers: Workers, jobs: int, protocol: Protocol, plan: Plan) -> dict[str, Pace]:
+    """How fast each architecture learns, measured with all workers busy, as they will be: the slowest of them counts."""
+    paces: dict[str, Pace] = {}
+    units = [Unit("timing", name, protocol.cv - 1) for name in plan.architectures]
+    for unit, timed in workers.run(units * -(-jobs // len(units))):
+        if "failed" not in timed:
+            pace = Pace.of(timed, protocol, plan.ordered)
+            paces[unit.candidate] = max(pace, paces.get(unit.candidate, pace), key=lambda p: p.fit(1))
+    slow = max(paces.values(), key=lambda pace: pace.fit(1), default=Pace(0.0, 0.0, 0.0, 1.0, 0.0))
+    return {name: paces.get(name, slow) for name in plan.architectures}
+
+
+def _announce(protocol: Protocol, plan: Plan) -> None:
+    print(f"{', '.join(plan.architectures)} on {plan.name} ({plan.task}, by {plan.metric}): {plan.description}. "
+          f"{protocol.cv} folds, {protocol.seeds} seeds each.", file=sys.stderr)  # fmt: skip
+    for name, reason in plan.refused.items():
+        print(f"  left out: {name}: {reason}", file=sys.stderr)
+    for notice in plan.notices:
+        print(f"  note: {notice}", file=sys.stderr)
+
+
+def _write(path: Path, value: Any) -> None:
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def _remember(folder: Path, seconds: float) -> None:
+    """Adds to the time that the comparison has taken, over all its resumptions."""
+    _write(folder / "time.json", {"seconds": _spent(folder) + seconds})
+
+
+def _spent(folder: Path) -> float:
+    with suppress(UserError, KeyError, TypeError):
+        return float(read_json(folder / "time.json")["seconds"])
+    return 0.0
+
+
+def table(result: Comparison) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """The comparison as a header and rows of text, the best first."""
+    header = (
+        "model", result.plan.metric, "± folds", "sd split", "sd seed", "params", "mult-adds", "training", "latency",
+        f"of {result.many}", "p",
+    )  # fmt: skip
+    return header, [_row(result, candidate) for candidate in result.candidates]
+
+
+def _row(result: Comparison, c: Any) -> tuple[str, ...]:
+    from nnatomy.studies.comparison.results import shown_p
+
+    split, seed = c.deviations
+    pair = result.pair(c.name, result.best_baseline.name) if result.best_baseline and c.is_architecture else None
+    p = "" if pair is None else "undefined" if pair.p != pair.p else shown_p(pair.p_holm)
+    return (
+        c.name if c.is_architecture else f"{c.name} *", f"{c.mean:.4f}", f"{c.spread:.4f}", f"{split:.4f}",
+        "-" if seed is None else f"{seed:.4f}", f"{c.parameters:,}", f"{c.multiply_adds:,}",
+        duration(c.seconds), duration(c.latency_one), duration(c.latency_many), p,
+    )  # fmt: skip
+
+
+def legend(result: Comparison) -> str:
+    """What the columns of the table are."""
+    baseline = f"against {result.best_baseline.name}, " if result.best_baseline else ""
+    return (
+        f"* needs no network. {result.plan.metric}: mean over folds and seeds. ± folds: standard deviation of the folds. "
+        "sd: what the split and the seed cause, told apart by analysis of variance. mult-adds: for one example. "
+        "training: median of one fit, with others beside it. "
+        f"latency: median for one example, and for {result.many}, with nothing beside it. "
+        f"p: {baseline}corrected for {counted(len(result.pairs), 'test')}."
+    )
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds, or thousandths or millionths of them, with three digits."""
+    if seconds is None:
+        return "-"
+    factor, unit = (1, "s") if seconds >= 1 else (1e3, "ms") if seconds >= 1e-3 else (1e6, "µs")
+    return f"{factor * seconds:.3g} {unit}"

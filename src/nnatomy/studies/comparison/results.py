@@ -1,0 +1,311 @@
+"""From the answers of all units to what a comparison says: scores with their spread, costs, paired tests, curves."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.errors import UserError
+from nnatomy.runs.folder import finite
+from nnatomy.studies.comparison.baselines import BASELINES
+from nnatomy.studies.comparison.protocol import Plan, Protocol, Unit
+from nnatomy.studies.comparison.statistics import LEVEL, corrected_t_test, holm, variance_components
+from nnatomy.training.recipe import HIGHER
+
+Array = npt.NDArray[Any]
+Found = Mapping[Unit, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """An architecture or a baseline: its scores[folds, seeds] and what it costs."""
+
+    name: str
+    is_architecture: bool
+    scores: Array
+    metrics: Mapping[str, float]
+    """Every metric of the task, averaged over folds and seeds."""
+    seconds: float
+    """Median training time of a fit."""
+    parameters: int
+    multiply_adds: int
+    """For one example."""
+    latency_one: float | None
+    """Median seconds for one example; None where it was not measured."""
+    latency_many: float | None
+    epochs: str = ""
+    chosen: str = ""
+    curve: tuple[tuple[float, float, float], ...] = ()
+    """(training examples, mean score, deviation over folds), by share; first seeds only."""
+
+    @property
+    def mean(self) -> float:
+        return float(self.scores.mean())
+
+    @property
+    def spread(self) -> float:
+        """The standard deviation of the folds' scores, each averaged over its seeds."""
+        return float(self.scores.mean(axis=1).std(ddof=1))
+
+    @property
+    def deviations(self) -> tuple[float, float | None]:
+        """Standard deviations that splits and seeds cause, from `variance_components`."""
+        split, seed = variance_components(self.scores)
+        return math.sqrt(split), None if seed is None else math.sqrt(seed)
+
+    def to_json(self) -> dict[str, Any]:
+        split, seed = self.deviations
+        return {
+            "name": self.name, "type": "architecture" if self.is_architecture else "baseline",
+            "mean": self.mean, "std_over_folds": self.spread,
+            "std_of_splits": split, "std_of_seeds": seed, "scores": self.scores.tolist(), "metrics": dict(self.metrics),
+            "training_seconds": self.seconds, "parameters": self.parameters, "multiply_adds": self.multiply_adds,
+            "latency_one_seconds": self.latency_one, "latency_many_seconds": self.latency_many, "epochs": self.epochs,
+            "chosen": self.chosen,
+            "curve": [dict(zip(("examples", "mean", "std_over_folds"), point, strict=True)) for point in self.curve],
+        }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two candidates tested against each other on the same folds; `difference` is the first's mean score minus the second's."""
+
+    first: str
+    second: str
+    difference: float
+    t: float
+    p: float
+    p_holm: float
+    low: float
+    high: float
+    better: str | None
+    """The one that is better, where that is shown."""
+
+    def sentence(self, metric: str) -> str:
+        """The verdict in words."""
+        if math.isnan(self.p):
+            return f"{self.first} and {self.second} differ by the same {self.difference:+.4g} in every fold: no test applies."
+        detail = f"p = {shown_p(self.p_holm)}, difference in {metric} {{:+.4g}}, 95 % interval {{:.4g}} to {{:.4g}}"
+        if self.better == self.second:
+            return f"{self.second} is better than {self.first} ({detail.format(-self.difference, -self.high, -self.low)})."
+        text = detail.format(self.difference, self.low, self.high)
+        if self.better is None:
+            return f"No difference shown between {self.first} and {self.second} ({text})."
+        return f"{self.first} is better than {self.second} ({text})."
+
+    def to_json(self) -> dict[str, Any]:
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A finished comparison; candidates stand with the best first."""
+
+    folder: Path
+    protocol: Protocol
+    plan: Plan
+    candidates: tuple[Candidate, ...]
+    pairs: tuple[Pair, ...]
+    folds: int
+    seeds: int
+    sizes: tuple[float, float, float]
+    """Training, validation and test examples, averaged over the folds."""
+    refused: Mapping[str, str]
+    notices: tuple[str, ...]
+    seconds: float
+    many: int = 256
+    environment: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def higher(self) -> bool:
+        """Whether more of the metric is better."""
+        return self.plan.metric in HIGHER
+
+    @property
+    def best_baseline(self) -> Candidate | None:
+        return next((c for c in self.candidates if not c.is_architecture), None)
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    def pair(self, a: str, b: str) -> Pair | None:
+        """The test of two candidates, in whichever order."""
+        return next((pair for pair in self.pairs if {pair.first, pair.second} == {a, b}), None)
+
+    def verdicts(self) -> list[str]:
+        """All tests in words, those that show a difference first."""
+        ordered = sorted(self.pairs, key=lambda pair: (pair.better is None, pair.p_holm if pair.p_holm == pair.p_holm else 2))
+        return [pair.sentence(self.plan.metric) for pair in ordered]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `nnatomy compare --json` prints."""
+        value = {
+            "folder": str(self.folder), "data": self.plan.name, "kind": self.plan.kind, "task": self.plan.task,
+            "metric": self.plan.metric, "higher_is_better": self.higher, "folds": self.folds, "seeds": self.seeds,
+            "examples": dict(zip(("train", "validation", "test"), self.sizes, strict=True)),
+            "candidates": [candidate.to_json() for candidate in self.candidates],
+            "pairs": [pair.to_json() for pair in self.pairs], "verdicts": self.verdicts(), "refused": dict(self.refused),
+            "notices": list(self.notices), "seconds": round(self.seconds, 2), "command": self.protocol.command(),
+            "environment": dict(self.environment),
+        }  # fmt: skip
+        return _finite(value)  # type: ignore[no-any-return]
+
+
+def _finite(value: Any) -> Any:
+    return [_finite(v) for v in value] if isinstance(value, list) else finite(
+        {k: _finite(v) for k, v in value.items()} if isinstance(value, dict) else value
+    )  # fmt: skip
+
+
+def shown_p(p: float) -> str:
+    """A p-value with as many places as it deserves."""
+    return "< 0.0001" if p < 1e-4 else f"{p:.2g}" if p < 0.1 else f"{p:.2f}"
+
+
+def concluded(
+    folder: Path, protocol: Protocol, plan: Plan, found: Found, seconds: float, environment: Mapping[str, Any]
+) -> Comparison:
+    """What the answers say together. Raises UserError where too few units were finished to say anything."""
+    refused, notices = dict(plan.refused), list(plan.notices)
+    for unit, answer in found.items():
+        if "failed" in answer and unit.candidate not in refused and unit.what in ("fit", "baseline"):
+            refused[unit.candidate] = f"{answer['failed']} (fold {unit.fold + 1})"
+    names = [name for name in (*plan.architectures, *BASELINES[plan.task]) if name not in refused]
+    table: dict[str, dict[tuple[int, int], Mapping[str, Any]]] = {name: {} for name in names}
+    for unit, answer in found.items():
+        if unit.what in ("fit", "baseline") and unit.share == 1 and unit.candidate in table:
+            table[unit.candidate][unit.fold, unit.seed - protocol.seed if unit.what == "fit" else 0] = answer
+    architectures = [name for name in names if name in plan.architectures]
+    if not architectures:
+        raise UserError("No architecture could be trained: " + "; ".join(f"{n}: {reason}" for n, reason in refused.items()))
+    folds, seeds = _whole(protocol, plan, table, architectures, notices)
+    for name in list(names):
+        used = [table[name][fold, seed] for fold in folds for seed in range(seeds if name in plan.architectures else 1)]
+        if any(_score(answer, plan.metric) is None for answer in used):
+            refused[name] = f"Its {plan.metric} is not a finite number in every fold."
+            names.remove(name)
+    if not set(names) & set(plan.architectures):
+        raise UserError("No architecture has a finite score: " + "; ".join(f"{n}: {reason}" for n, reason in refused.items()))
+    candidates = [_candidate(name, protocol, plan, found, table[name], folds, seeds) for name in names]
+    sign = 1 if plan.metric in HIGHER else -1
+    candidates.sort(key=lambda c: -sign * c.mean)
+    first = [table[architectures[0]][fold, 0] for fold in folds]
+    train, validation, test = (float(np.mean([a[key] for a in first])) for key in ("train", "validation", "test"))
+    pairs = _pairs(candidates, test / (train + validation), sign)
+    many = next((int(a["many"]) for u, a in found.items() if u.what == "cost" and "many" in a), 0)
+    return Comparison(
+        folder, protocol, plan, tuple(candidates), tuple(pairs), len(folds), seeds, (train, validation, test), refused,
+        tuple(notices), seconds, many, environment,
+    )  # fmt: skip
+
+
+def _score(answer: Mapping[str, Any], metric: str) -> float | None:
+    value = answer["metrics"].get(metric)
+    return None if value is None else float(value)
+
+
+def _whole(
+    protocol: Protocol,
+    plan: Plan,
+    table: Mapping[str, Mapping[tuple[int, int], Any]],
+    architectures: list[str],
+    notices: list[str],
+) -> tuple[list[int], int]:
+    """The folds and the number of seeds for which every architecture has an answer; says what had to be left out."""
+    scored = {fold for answers in table.values() for (fold, _), a in answers.items() if _score(a, plan.metric) is not None}
+    judged = sorted(scored)
+    done = {
+        seed: [fold for fold in judged if all((fold, seed) in table[architecture] for architecture in architectures)]
+        for seed in range(protocol.seeds)
+    }
+    if len(done[0]) < 2:
+        raise UserError(
+            f"A comparison needs two folds with a finite {plan.metric}, {len(done[0])} are finished or can be judged; "
+            "continue with --resume, or choose another --metric or more data."
+        )
+    seeds = next(s for s in range(protocol.seeds, 0, -1) if s == 1 or all(done[k] == done[0] for k in range(s)))
+    unjudged = sorted(set(range(protocol.cv)) - scored)
+    if plan.task == "anomaly" and unjudged:
+        listed = ", ".join(str(fold + 1) for fold in unjudged)
+        notices.append(f"Without both labels in the test part there is no {plan.metric}: left out fold {listed}.")
+    missing = protocol.cv * protocol.seeds - len(unjudged) * protocol.seeds - len(done[0]) * seeds
+    if missing:
+        notices.append(
+            f"The time was spent before all fits were done: {len(done[0])} folds and {seeds} seeds are whole and count; "
+            "--resume does the rest."
+        )
+    return done[0], seeds
+
+
+def _candidate(
+    name: str, protocol: Protocol, plan: Plan, found: Found, answers: Mapping[tuple[int, int], Mapping[str, Any]],
+    folds: list[int], seeds: int,
+) -> Candidate:  # fmt: skip
+    is_architecture = name in plan.architectures
+    seeds = seeds if is_architecture else 1
+    used = [answers[fold, seed] for fold in folds for seed in range(seeds)]
+    scores = np.array([_score(answer, plan.metric) for answer in used], dtype=np.float64).reshape(len(folds), seeds)
+    metrics = {
+        key: float(np.mean([answer["metrics"][key] for answer in used]))
+        for key in used[0]["metrics"]
+        if all(answer["metrics"].get(key) is not None for answer in used)
+    }
+    cost = found.get(Unit("cost", name), {})
+    source = {**used[0], **cost}
+    chosen = ", ".join(dict.fromkeys(answer["chosen"] for answer in used if answer.get("chosen")))
+    epochs = ""
+    if is_architecture:
+        least, most = min(a["epochs"] for a in used), max(a["epochs"] for a in used)
+        epochs = f"{least}" if least == most else f"{least} to {most}"
+    return Candidate(
+        name, is_architecture, scores, metrics, float(np.median([a["seconds"] for a in used])),
+        int(source.get("parameters", 0)), int(source.get("multiply_adds",
+        0)), cost.get("latency_one"), cost.get("latency_many"), epochs, chosen,
+        _curve(name, protocol, plan, found, answers, folds),
+    )  # fmt: skip
+
+
+def _curve(
+    name: str, protocol: Protocol, plan: Plan, found: Found, answers: Mapping[tuple[int, int], Mapping[str, Any]],
+    folds: list[int],
+) -> tuple[tuple[float, float, float], ...]:  # fmt: skip
+    what, seed = ("fit", protocol.seed) if name in plan.architectures else ("baseline", 0)
+    points = []
+    for share in plan.shares:
+        at = [found.get(Unit(what, name, fold, seed, share)) for fold in folds]
+        points.append(_point([a for a in at if a is not None and "metrics" in a], len(folds), plan.metric))
+    if plan.shares:
+        points.append(_point([answers[fold, 0] for fold in folds], len(folds), plan.metric))
+    return tuple(point for point in points if point is not None)
+
+
+def _point(answers: list[Mapping[str, Any]], folds: int, metric: str) -> tuple[float, float, float] | None:
+    scores = [_score(answer, metric) for answer in answers]
+    known = [score for score in scores if score is not None]
+    if len(known) < folds:
+        return None
+    return float(np.mean([a["train"] for a in answers])), float(np.mean(known)), float(np.std(known, ddof=1))
+
+
+def _pairs(candidates: list[Candidate], test_over_train: float, sign: int) -> list[Pair]:
+    """Architectures against one another and against the best baseline, on the folds' scores averaged over seeds."""
+    architectures = [c for c in candidates if c.is_architecture]
+    yardstick = [c for c in candidates if not c.is_architecture][:1]
+    tested = [
+        *itertools.combinations(architectures, 2),
+        *((architecture, base) for architecture in architectures for base in yardstick),
+    ]
+    found = [corrected_t_test(a.scores.mean(axis=1) - b.scores.mean(axis=1), test_over_train) for a, b in tested]
+    pairs = []
+    for (a, b), d, p in zip(tested, found, holm([d.p for d in found]), strict=True):
+        ahead = a.name if sign * d.mean > 0 else b.name
+        pairs.append(Pair(a.name, b.name, d.mean, d.t, d.p, p, d.low, d.high, ahead if p < LEVEL else None))
+    return pairs

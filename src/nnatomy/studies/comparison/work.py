@@ -1,0 +1,173 @@
+"""What a worker does with one unit: a fit, a baseline, what a candidate costs, or how fast an architecture learns."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnatomy import backends
+from nnatomy.data.dataset import Dataset
+from nnatomy.errors import UserError
+from nnatomy.runs.folder import finite
+from nnatomy.studies.comparison.baselines import BASELINES, Fitted, score
+from nnatomy.studies.comparison.protocol import (
+    Plan,
+    Protocol,
+    Unit,
+    fingerprint,
+    load_for_architecture,
+    load_for_baseline,
+    read_json,
+)  # fmt: skip
+from nnatomy.tasks import forward
+from nnatomy.training.fit import fit
+from nnatomy.training.loop import Callback, Loop
+from nnatomy.training.recipe import Recipe
+
+KEPT = 4  # data sets that a worker keeps: units that follow one another often share theirs
+MANY = 256  # examples of the larger batch whose latency is measured
+WARM, LONG = 3, 3.0  # steps before the clock starts, and seconds until it stops
+
+
+class Bench:
+    """A comparison's folder as a worker sees it: the protocol, the plan, and the folds of the data that were read last."""
+
+    def __init__(self, folder: Path) -> None:
+        self.protocol = Protocol.from_json(read_json(folder / "comparison.json")["protocol"])
+        self._folder = folder
+        self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
+        backends.use(self.protocol.backend)
+
+    def run(self, unit: Unit) -> dict[str, Any]:
+        """What a unit found, as plain values; {"failed": reason} where a candidate cannot do it."""
+        self.plan = Plan.from_json(read_json(self._folder / "plan.json"))  # a budget may have changed it
+        try:
+            found = {"fit": self.fit, "baseline": self.baseline, "cost": self.cost, "timing": self.timing}[unit.what](unit)
+        except UserError as reason:
+            return {"failed": str(reason)}
+        return {key: finite(value) for key, value in found.items()}
+
+    def fit(self, unit: Unit) -> dict[str, Any]:
+        """Trains an architecture on one fold from one seed, and measures it on the fold's test part."""
+        recipe, dataset = self._architecture(unit.candidate, unit.fold, unit.share)
+        fitted = fit(recipe, dataset, unit.seed)
+        at = fitted.position
+        return {
+            "metrics": fitted.test().metrics, "epochs": at.epoch, "best_epoch": at.best_epoch, "stopped": at.stopped,
+            "seconds": round(at.seconds, 4), **_sizes(dataset),
+        }  # fmt: skip
+
+    def baseline(self, unit: Unit) -> dict[str, Any]:
+        """Fits a baseline on one fold and measures it on the fold's test part."""
+        dataset = self._data(unit.fold, unit.share)
+        before = time.perf_counter()
+        fitted = self._fitted(unit.candidate, dataset)
+        seconds = time.perf_counter() - before
+        return {
+            "metrics": score(self.plan.task, fitted, dataset), "parameters": fitted.parameters, "chosen": fitted.chosen,
+            "multiply_adds": fitted.multiply_adds, "seconds": round(seconds, 4), **_sizes(dataset),
+        }  # fmt: skip
+
+    def cost(self, unit: Unit) -> dict[str, Any]:
+        """Parameters, multiply-adds for one example, and the median latency of one example and of many, in seconds."""
+        if unit.candidate not in self.plan.architectures:
+            whole = len(self._data(0, 1.0).train)
+            small = self._data(0, min(1.0, 500 / whole))  # how much was learned from makes an answer no slower
+            return _latencies(self._fitted(unit.candidate, small).outputs, small)
+        from nnatomy.layers.summary import summary
+
+        recipe, dataset = self._architecture(unit.candidate, 0, 1.0)
+        model = recipe.build(dataset, **recipe.options).eval()
+        found = summary(model, *dataset.test.take(np.arange(1))[:-1])
+        sizes = {"parameters": found.parameters, "multiply_adds": found.multiply_adds}
+        return sizes | _latencies(lambda *x: forward(model, x), dataset)
+
+    def timing(self, unit: Unit) -> dict[str, Any]:
+        """Seconds a step, for judging the validation part and for getting under way, from the first steps of a fit."""
+        before = time.perf_counter()
+        recipe, dataset = self._architecture(unit.candidate, unit.fold, 1.0)
+        watch = _Stopwatch()
+        fitted = fit(recipe, dataset, self.protocol.seed, callbacks=[watch])
+        fitted.task.evaluate(fitted.model, dataset.validation)  # the first time it is planned, too
+        start = time.perf_counter() - before - watch.seconds
+        before = time.perf_counter()
+        fitted.task.evaluate(fitted.model, dataset.validation)
+        return {
+            "step": watch.seconds / max(watch.steps, 1), "start": start, "judging": time.perf_counter() - before,
+            "steps": -(-len(dataset.train) // recipe.batch_size), **_sizes(dataset),
+        }  # fmt: skip
+
+    def _fitted(self, name: str, dataset: Dataset) -> Fitted:
+        from threadpoolctl import threadpool_limits
+
+        with np.errstate(all="ignore"), threadpool_limits(self.plan.threads, user_api="blas"):
+            return BASELINES[self.plan.task][name](dataset, self.plan.code)
+
+    def _architecture(self, name: str, fold: int, share: float) -> tuple[Recipe, Dataset]:
+        def read() -> tuple[Recipe, Dataset]:
+            return load_for_architecture(self.protocol, self.plan, name, fold, share)
+
+        return self._keep((name, fold, share, self.plan.architectures[name]), read)  # type: ignore[no-any-return]
+
+    def _data(self, fold: int, share: float) -> Dataset:
+        def read() -> Dataset:
+            return load_for_baseline(self.protocol, self.plan.kind, self.plan.task, fold, share)
+
+        return self._keep((fold, share), read)  # type: ignore[no-any-return]
+
+    def _keep(self, key: tuple[Any, ...], make: Callable[[], Any]) -> Any:
+        if key not in self._kept:
+            while len(self._kept) >= KEPT:
+                self._kept.popitem(last=False)
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+
+def unchanged(protocol: Protocol, plan: Plan) -> None:
+    """Raises UserError where the data are not those that the comparison began with."""
+    if fingerprint(load_for_baseline(protocol, plan.kind, plan.task, 0)) != plan.fingerprint:
+        raise UserError(
+            f"A comparison continues on the data it began with, {protocol.data} has changed; start a new comparison."
+        )
+
+
+class _Stopwatch(Callback):
+    """Times the steps after the first few, and ends the fit when it has seen enough."""
+
+    def __init__(self) -> None:
+        self.steps, self.seconds = 0, 0.0
+
+    def after_step(self, loop: Loop) -> None:
+        if loop.position.step == WARM:
+            self._begun = time.perf_counter()
+        elif loop.position.step > WARM:
+            self.steps, self.seconds = self.steps + 1, time.perf_counter() - self._begun
+            loop.interrupted = loop.interrupted or self.seconds > LONG
+
+
+def _sizes(dataset: Dataset) -> dict[str, int]:
+    return {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)}
+
+
+def _latencies(answer: Callable[..., Any], dataset: Dataset) -> dict[str, Any]:
+    many = min(MANY, len(dataset.test))
+    batches = {"latency_one": dataset.test.take(np.arange(1)), "latency_many": dataset.test.take(np.arange(many))}
+    return {name: _median_seconds(answer, batch[:-1]) for name, batch in batches.items()} | {"many": many}
+
+
+def _median_seconds(answer: Callable[..., Any], inputs: tuple[Any, ...]) -> float:
+    """The median of at least 5 calls, or of as many as half a second allows, after two that warm up."""
+    answer(*inputs)
+    answer(*inputs)
+    taken: list[float] = []
+    while len(taken) < 5 or (sum(taken) < 0.5 and len(taken) < 200):
+        before = time.perf_counter()
+        answer(*inputs)
+        taken.append(time.perf_counter() - before)
+    return float(np.median(taken))

@@ -1,0 +1,143 @@
+"""Worker processes: each reads units from its input, writes what it finds into the comparison's folder, and answers in a line.
+
+`python -m nnatomy.studies.comparison.workers FOLDER` is one worker. It ends when its input does, so none outlives a
+comparison that is killed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from nnatomy.errors import UserError
+from nnatomy.runs.folder import write_atomically
+from nnatomy.studies.comparison.protocol import Unit
+
+THREADS = ("NNATOMY_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")  # the last is XLA's
+
+
+class Worker:
+    """The handle of one process."""
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        source = str(Path(__file__).parents[3])  # where this package was imported from
+        path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
+        self.errors: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", __name__, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
+            env=os.environ | dict.fromkeys(THREADS, str(threads)) | {"PYTHONPATH": path}, text=True,
+        )  # fmt: skip
+
+    def ask(self, unit: Unit) -> dict[str, Any]:
+        """What the unit found. Raises UserError where the process ends instead of answering."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        try:
+            self.process.stdin.write(json.dumps(asdict(unit)) + "\n")
+            self.process.stdin.flush()
+            line = self.process.stdout.readline()
+        except (OSError, ValueError):
+            line = ""
+        if not line:
+            raise UserError(
+                f"A worker ended before it had answered ({self._why()}); there may be too little memory: "
+                "continue with --resume and a lower --jobs."
+            )
+        found: dict[str, Any] = json.loads(line)
+        return found
+
+    def _why(self) -> str:
+        code = self.process.wait()
+        self.errors.seek(0)
+        told = self.errors.read().decode(errors="replace").strip().splitlines()
+        return f"signal {-code}" if code < 0 else told[-1][:200] if told else f"exit code {code}"
+
+    def close(self) -> None:
+        """Ends the process, whatever it is doing."""
+        self.process.kill()
+        self.process.wait()
+        for stream in (self.process.stdin, self.process.stdout, self.errors):
+            if stream is not None:
+                stream.close()
+
+
+class Workers:
+    """So many processes; `run` deals units to whoever is free and yields answers as they come."""
+
+    def __init__(self, folder: Path, jobs: int, threads: int) -> None:
+        self._workers = [Worker(folder, threads) for _ in range(jobs)]
+
+    def run(self, units: Sequence[Unit], wanted: Callable[[Unit], bool] = lambda unit: True) -> Iterator[tuple[Unit, Any]]:
+        """Yields (unit, what it found) for the units that are still `wanted` when their turn comes."""
+        waiting: queue.SimpleQueue[Unit] = queue.SimpleQueue()
+        for unit in units:
+            waiting.put(unit)
+        answers: queue.SimpleQueue[tuple[Unit | None, Any]] = queue.SimpleQueue()
+
+        def serve(worker: Worker) -> None:
+            try:
+                while True:
+                    next_one = waiting.get_nowait()
+                    if wanted(next_one):
+                        answers.put((next_one, worker.ask(next_one)))
+            except queue.Empty:
+                answers.put((None, None))
+            except BaseException as problem:  # raised again below, where it can be caught
+                answers.put((None, problem))
+
+        for worker in self._workers:
+            threading.Thread(target=serve, args=(worker,), daemon=True).start()
+        running = len(self._workers)
+        while running:
+            answered, found = answers.get()
+            if isinstance(found, BaseException):
+                raise found
+            if answered is None:
+                running -= 1
+            elif "error" in found:
+                raise RuntimeError(f"{answered.candidate}, fold {answered.fold + 1}, seed {answered.seed}: {found['error']}")
+            else:
+                yield answered, found
+
+    def __enter__(self) -> Workers:
+        return self
+
+    def __exit__(self, *problem: object) -> None:
+        for worker in self._workers:
+            worker.close()
+
+
+def serve(folder: Path) -> None:
+    """The worker's side: a line of JSON in, a file written, a line of JSON out."""
+    from nnatomy.studies.comparison.work import Bench
+
+    answers = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)  # whatever a library prints is no answer
+    bench = Bench(folder)
+    for line in sys.stdin:
+        unit = Unit(**json.loads(line))
+        try:
+            found = bench.run(unit)
+            write_atomically(folder / unit.file, json.dumps({"unit": asdict(unit), **found}) + "\n")
+        except Exception as problem:
+            traceback.print_exc()
+            found = {"error": f"{type(problem).__name__}: {problem}"}
+        answers.write(json.dumps(found) + "\n")
+        answers.flush()
+
+
+if __name__ == "__main__":
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever began the comparison ends it
+    serve(Path(sys.argv[1]))

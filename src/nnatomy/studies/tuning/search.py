@@ -1,0 +1,192 @@
+"""One search: trials of a recipe's settings, each a fit that is judged on the validation part and given up early where it lags.
+
+Trials are kept by Optuna in a database, which several processes share: one that dies loses the trial that it was running.
+
+    python -m nnatomy.studies.tuning.search FOLDER     # a process that helps until there is nothing left to try
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from nnatomy import backends
+from nnatomy.errors import UserError
+from nnatomy.studies.tuning.plan import WHOLE, Plan
+from nnatomy.studies.tuning.space import Settings, Space, applied
+from nnatomy.training.fit import fit
+from nnatomy.training.loop import Callback, Loop
+from nnatomy.training.recipe import HIGHER
+
+EARLY = 2  # epochs before a trial may be given up
+TRIES, MEANWHILE = 10, ("already exists", "locked", "UNIQUE constraint", "no such table")
+"""How often a database is opened anew where another process is making its tables, and what tells that."""
+REFUSED = "refused"
+"""The attribute of a trial whose settings do not go together, or whose loss was not finite: why."""
+
+
+def optuna() -> Any:
+    """Optuna, told to be quiet."""
+    try:
+        import optuna as found
+    except ImportError:
+        raise UserError('Tuning needs Optuna, it is not installed; pip install "nnatomy[tune]".') from None
+    found.logging.set_verbosity(found.logging.ERROR)
+    return found
+
+
+class Search:
+    """The trials of one outer fold, or of the whole."""
+
+    def __init__(self, folder: Path, plan: Plan, number: int) -> None:
+        self.plan, self.number = plan, number
+        self.recipe, self.dataset = plan.load(number)
+        self.space: Space = plan.searched(self.recipe)
+        self.study = self._opened(folder)
+
+    @property
+    def title(self) -> str:
+        """What people read."""
+        return "all data" if self.number == WHOLE else f"fold {self.number + 1} of {self.plan.cv}"
+
+    def _opened(self, folder: Path) -> Any:
+        """The study, made by whoever comes first, with the recipe's own settings as its first trial."""
+        found = optuna()
+        direction = "maximize" if self.recipe.metric in HIGHER else "minimize"
+        pruner = found.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=EARLY)
+        study = found.create_study(
+            study_name=f"{folder.resolve().name}-{'whole' if self.number == WHOLE else self.number}",
+            storage=storage(folder, self.plan), direction=direction, load_if_exists=True, sampler=self._sampler(found),
+            pruner=pruner if self.plan.prune else found.pruners.NopPruner(),
+        )  # fmt: skip
+        own = {name: self.space[name].holds(value) for name, value in self.plan.own(self.recipe).items()}
+        if own and self.plan.how != "grid":
+            study.enqueue_trial(own, skip_if_exists=True)
+        return study
+
+    def _sampler(self, found: Any) -> Any:
+        seed = (self.plan.seed * 1009 + self.number + 2) % 2**32 if os.environ.get("NNATOMY_TUNE_HELPER") is None else None
+        if self.plan.how == "grid":
+            return found.samplers.GridSampler({name: part.grid() for name, part in self.space.items()}, seed=seed)
+        return found.samplers.RandomSampler(seed) if self.plan.how == "random" else found.samplers.TPESampler(seed=seed)
+
+    def finished(self) -> list[Any]:
+        """The trials that came to an end: with a score, or given up."""
+        states = optuna().trial.TrialState
+        return list(self.study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)))
+
+    def run(self, deadline: float, tell: Callable[[Search, Any], None], others: bool = True) -> None:
+        """Runs trials until there are enough of them, or the time is over; at least one has a score then.
+
+        `others`: what seems to run elsewhere counts as done. A process that died has left such a trial.
+        """
+        while self._count(others) < self.plan.trials and not (self.plan.how == "grid" and self._all_tried()):
+            if time.monotonic() > deadline and self.best() is not None:
+                return
+            self.study.optimize(self._trial, n_trials=1, callbacks=[lambda study, trial: tell(self, trial)])
+
+    def _count(self, others: bool) -> int:
+        states = optuna().trial.TrialState
+        running = self.study.get_trials(deepcopy=False, states=(states.RUNNING,)) if others else ()
+        return len(self.finished()) + len(running)
+
+    def _all_tried(self) -> bool:
+        return len(self.finished()) >= math.prod(len(part.grid()) for part in self.space.values())
+
+    def _trial(self, trial: Any) -> float:
+        settings = {name: part.suggest(trial, name) for name, part in self.space.items()}
+        trial.set_user_attr("settings", settings)
+        try:
+            recipe = applied(self.recipe, settings)
+            fitted = fit(recipe, self.dataset, self.plan.seed, callbacks=[_GivingUp(trial, recipe.metric)])
+        except UserError as reason:
+            trial.set_user_attr(REFUSED, str(reason))
+            raise optuna().TrialPruned from None
+        trial.set_user_attr("epochs", fitted.position.epoch)
+        trial.set_user_attr("seconds", round(fitted.position.seconds, 3))
+        if fitted.position.best is None or not math.isfinite(fitted.position.best):
+            trial.set_user_attr(REFUSED, "The metric was not finite.")
+            raise optuna().TrialPruned
+        return float(fitted.position.best)
+
+    def best(self) -> Any:
+        """The trial with the best score, or None."""
+        states = optuna().trial.TrialState
+        done = self.study.get_trials(deepcopy=False, states=(states.COMPLETE,))
+        if not done:
+            return None
+        return (max if self.recipe.metric in HIGHER else min)(done, key=lambda trial: trial.value)
+
+    def best_settings(self) -> Settings:
+        """The settings of the best trial. Raises UserError where none has a score."""
+        found = self.best()
+        if found is None:
+            reasons = [t.user_attrs[REFUSED] for t in self.finished() if REFUSED in t.user_attrs]
+            why = f" ({reasons[0].rstrip('.')})" if reasons else ""
+            raise UserError(f"No trial on {self.title} came to a score{why}; change --space.")
+        return dict(found.user_attrs["settings"])
+
+
+class _GivingUp(Callback):
+    """Reports each epoch's validation metric, and gives a trial up whose metric lags behind the others' median."""
+
+    def __init__(self, trial: Any, metric: str) -> None:
+        self.trial, self.metric, self.state = trial, metric, {}
+
+    def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
+        value = line["validation"].get(self.metric, math.nan)
+        if math.isfinite(value):
+            self.trial.report(value, loop.position.epoch)
+            if self.trial.should_prune():
+                raise optuna().TrialPruned
+
+
+def storage(folder: Path, plan: Plan) -> Any:
+    """Where trials are kept: a file in the folder, or the database that --storage names."""
+    url = plan.storage or f"sqlite:///{(folder / 'trials.db').resolve()}"
+    patience = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else None
+    found = optuna()
+    for attempt in range(TRIES):
+        try:
+            return found.storages.RDBStorage(url, engine_kwargs=patience)
+        except Exception as problem:  # whatever the database's own library says
+            what = str(problem).splitlines()[0][:120]
+            if not any(sign in str(problem) for sign in MEANWHILE):
+                break
+            time.sleep(0.1 * (attempt + 1))
+    raise UserError(f"Trials are kept in a database, {url} cannot be opened ({what}); correct --storage.")
+
+
+def deadlines(plan: Plan, now: float) -> list[float]:
+    """When each search must end, on the clock of time.monotonic: a tenth of a budget is left for the scores."""
+    if plan.budget is None:
+        return [math.inf] * len(plan.searches)
+    share = 0.9 * plan.budget / len(plan.searches)
+    return [now + share * (i + 1) for i in range(len(plan.searches))]
+
+
+def search_all(folder: Path, plan: Plan, tell: Callable[[Search, Any], None], begun: float, others: bool = True) -> None:
+    """Runs what is left of every search, in the time of a budget that runs since `begun`; see `Search.run`."""
+    for number, deadline in zip(plan.searches, deadlines(plan, begun), strict=True):
+        Search(folder, plan, number).run(deadline, tell, others)
+
+
+def _help(folder: Path) -> None:
+    """The work of a helping process; it ends with the one that started it."""
+    threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
+    plan = Plan.of(folder)
+    backends.use(plan.backend)
+    search_all(folder, plan, lambda search, trial: None, time.monotonic())
+
+
+if __name__ == "__main__":
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever began the tuning ends it
+    _help(Path(sys.argv[1]))

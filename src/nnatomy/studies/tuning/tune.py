@@ -1,0 +1,335 @@
+"""Tuning an architecture's recipe: a search in every outer fold, the score of what it found there, and a search on all data."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnatomy import backends
+from nnatomy.catalog import architecture as find_architecture
+from nnatomy.errors import UserError
+from nnatomy.runs.folder import environment, finite, new_folder, write_atomically
+from nnatomy.runs.progress import clock
+from nnatomy.runs.training import settled, settled_option
+from nnatomy.studies.comparison.compare import processes
+from nnatomy.studies.comparison.protocol import METRICS, read_json, task_of
+from nnatomy.studies.comparison.statistics import LEVEL, Difference, corrected_t_test
+from nnatomy.studies.comparison.workers import THREADS
+from nnatomy.studies.tuning.plan import WHOLE, Plan
+from nnatomy.studies.tuning.search import REFUSED, Search, optuna, search_all, storage
+from nnatomy.studies.tuning.space import Settings, applied
+from nnatomy.training.fit import fit
+from nnatomy.training.recipe import HIGHER
+from nnatomy.training.settings import plain
+
+
+@dataclass(frozen=True)
+class Outer:
+    """One outer fold: what the search inside it found, and how that and the recipe's own settings score on its test part."""
+
+    settings: Settings
+    tuned: list[float]
+    """By seed."""
+    own: list[float]
+    test_over_train: float
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """What came of a tuning."""
+
+    folder: Path
+    plan: Plan
+    metric: str
+    """On the outer folds' test parts; the searches go by the recipe's own, `searched_by`."""
+    searched_by: str
+    best: Settings
+    own: Settings
+    value: float
+    """Of the best trial on all data: what was optimised, and so too good."""
+    outer: list[Outer]
+    trials: dict[str, int]
+    """How many trials of all searches "finished", were "given up", "refused", or "lost" with their process."""
+    seconds: float
+    importance: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def recipe(self) -> Path:
+        """The file that `nnatomy train --recipe` takes."""
+        return self.folder / "recipe.json"
+
+    @property
+    def report(self) -> Path:
+        return self.folder / "report.html"
+
+    def scores(self, which: str) -> tuple[float, float]:
+        """Mean and standard deviation over the outer folds of "tuned" or "own"."""
+        means = [float(np.mean(getattr(o, which))) for o in self.outer]
+        return float(np.mean(means)), float(np.std(means, ddof=1))
+
+    def difference(self) -> Difference | None:
+        """By how much the tuned settings are better than the recipe's own, on the outer folds."""
+        if not self.outer:
+            return None
+        sign = 1 if self.metric in HIGHER else -1
+        gains = np.array([sign * (np.mean(o.tuned) - np.mean(o.own)) for o in self.outer])
+        return corrected_t_test(gains, float(np.mean([o.test_over_train for o in self.outer])))
+
+    def verdict(self) -> str:
+        """In a sentence: whether tuning helped."""
+        found = self.difference()
+        if found is None:
+            return (f"The best trial's validation {self.searched_by} is {self.value:.4g}; it was optimised, and new data will "
+                    "show a worse one: give --cv 3 to measure that.")  # fmt: skip
+        (tuned, spread), (own, other) = self.scores("tuned"), self.scores("own")
+        told = f"{self.metric} {tuned:.4g} ± {spread:.2g} tuned, {own:.4g} ± {other:.2g} with the recipe's own settings"
+        where = f"over {len(self.outer)} outer folds that no search saw"
+        p = "all differences are equal" if math.isnan(found.p) else f"p = {found.p:.2g}, corrected resampled t-test"
+        if found.mean > 0 and (found.p < LEVEL or math.isnan(found.p)):
+            return f"Tuning beats the recipe: {told}, {where} ({p})."
+        better = "better in the mean, but that is not shown" if found.mean > 0 else "no better"
+        return f"Tuning does not beat the recipe: {told}, {where}: {better} ({p})."
+
+    def to_json(self) -> dict[str, Any]:
+        found = self.difference()
+        return {
+            "architecture": self.plan.architecture,
+            "folder": str(self.folder),
+            "recipe": str(self.recipe),
+            "best": self.best,
+            "own": self.own,
+            "metric": self.metric,
+            "searched_by": self.searched_by,
+            "best_validation": self.value,
+            "outer": [finite(asdict(o)) for o in self.outer],
+            "gain": None if found is None else finite(asdict(found)),
+            "verdict": self.verdict(),
+            "importance": self.importance,
+            "trials": self.trials,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def tune(
+    architecture: str,
+    data: str | Path | None = None,
+    *,
+    out: str | Path | None = None,
+    jobs: int | None = None,
+    progress: bool = False,
+    report: bool = True,
+    **asked: Any,
+) -> Tuning:
+    """Searches an architecture's settings for some data, and measures what that gains; writes a folder with the best recipe.
+
+    >>> found = nn.tune("mlp", "wine", trials=20)  # doctest: +SKIP
+    >>> found.best, found.verdict(), found.recipe  # doctest: +SKIP
+
+    What can be asked for is in `Plan`. `jobs`: processes that try settings at once, one a processor if not given; with one,
+    equal seeds give equal results. Raises UserError where the data do not fit the architecture, or Optuna is not installed.
+    """
+    begun = time.monotonic()
+    optuna()
+    unknown = set(asked) - (set(Plan.__dataclass_fields__) - {"architecture", "data"})
+    if unknown:
+        known = ", ".join(name for name in Plan.__dataclass_fields__ if name not in ("architecture", "data"))
+        raise UserError(f"tune() takes {known}. Received {', '.join(sorted(unknown))}.")
+    source = find_architecture(architecture).recipes[0].data if data is None else data
+    options = {name: settled_option(name, value, "tune") for name, value in asked.items() if value is not None}
+    plan = Plan(architecture, settled(source), **options)
+    count, threads = processes(jobs)
+    backends.use(plan.backend)
+    recipe, dataset = plan.load(0 if plan.cv else WHOLE)
+    if not plan.searched(recipe):
+        raise UserError(f"The recipe of {architecture} has no setting that is usually searched; name some with --space.")
+    own = applied(recipe, plan.own(recipe))
+    own.build(dataset, **own.options)
+    unknown_settings(plan, recipe)
+    if plan.storage is not None:
+        storage(Path(), plan)
+    folder = new_folder("tunings", f"{architecture}-{dataset.name}", out, "tuning")
+    _write(folder / "tuning.json", {"plan": asdict(plan), "command": plan.command()})
+    _write(folder / "environment.json", environment())
+    return _carry_on(folder, plan, count, threads, begun, progress, report)
+
+
+def resume_tuning(folder: str | Path, *, jobs: int | None = None, progress: bool = False, report: bool = True) -> Tuning:
+    """Continues a tuning, or joins one that runs: several processes share its trials, also on several machines."""
+    begun = time.monotonic()
+    path = Path(folder)
+    plan = Plan.of(path)
+    count, threads = processes(jobs)
+    backends.use(plan.backend)
+    return _carry_on(path, plan, count, threads, begun, progress, report)
+
+
+def unknown_settings(plan: Plan, recipe: Any) -> None:
+    """Raises UserError for a searched setting that the recipe does not have, before anything is tried."""
+    for name, part in plan.searched(recipe).items():
+        value = part.grid()[0]
+        applied(recipe, {name: value if isinstance(value, str) else f"{value:.4g}"})
+
+
+def _carry_on(
+    folder: Path, plan: Plan, jobs: int, threads: int, begun: float, progress: bool, report: bool
+) -> Tuning:  # fmt: skip
+    told = _Told(plan, progress)
+    storage(folder, plan)  # its tables are made before others come
+    try:
+        with _helpers(folder, jobs - 1, threads):
+            search_all(folder, plan, told, begun)
+        search_all(folder, plan, told, begun, others=False)  # what processes that died have left
+        outer = [_judged(folder, plan, number, told) for number in range(plan.cv)]
+    except KeyboardInterrupt:
+        print(f"\nStopped; finished trials are kept. Continue with: nnatomy tune --resume {folder}", file=sys.stderr)
+        raise
+    result = _concluded(folder, plan, outer, time.monotonic() - begun)
+    recipe, _ = plan.load(WHOLE)
+    _write(result.recipe, {"architecture": plan.architecture, "data": plan.data, "settings": {**plan.settings, **result.best},
+                           "epochs": plan.epochs, "resolved": plain(applied(recipe, result.best))})  # fmt: skip
+    _write(folder / "result.json", result.to_json())
+    if report:
+        from nnatomy.studies.tuning.report import write_report
+
+        write_report(result, Search(folder, plan, WHOLE))
+    return result
+
+
+@contextmanager
+def _helpers(folder: Path, count: int, threads: int) -> Iterator[None]:
+    """So many further processes that try settings; none outlives this one."""
+    source = str(Path(__file__).parents[3])
+    path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
+    env = os.environ | dict.fromkeys(THREADS, str(threads)) | {"PYTHONPATH": path, "NNATOMY_TUNE_HELPER": "1"}
+    command = [sys.executable, "-m", "nnatomy.studies.tuning.search", str(folder)]
+    helpers = [subprocess.Popen(command, stdin=subprocess.PIPE, env=env) for _ in range(count)]
+    try:
+        yield
+        for helper in helpers:
+            helper.wait()
+    finally:
+        for helper in helpers:
+            helper.kill()
+            helper.wait()
+            if helper.stdin is not None:
+                helper.stdin.close()
+
+
+class _Told:
+    """Says how far the tuning is: a line for each trial."""
+
+    def __init__(self, plan: Plan, progress: bool) -> None:
+        self.plan, self.progress, self.begun, self.mine = plan, progress, time.monotonic(), 0
+
+    def __call__(self, search: Search, trial: Any) -> None:
+        """After a trial of this process."""
+        self.mine += 1
+        if not self.progress:
+            return
+        done, best = len(search.finished()), search.best()
+        place = self.plan.searches.index(search.number)
+        spent = time.monotonic() - self.begun
+        left = (len(self.plan.searches) - place) * self.plan.trials - done
+        pace = spent / max(1, place * self.plan.trials + done)
+        value = "given up" if trial.value is None else f"{trial.value:.4g}"
+        best_value = "none yet" if best is None else f"{best.value:.4g}"
+        self.say(f"{search.title}: trial {done} of {self.plan.trials}: {value} (best {search.recipe.metric} {best_value}; "
+                 f"about {clock(max(0.0, left * pace))} left)")  # fmt: skip
+
+    def say(self, line: str) -> None:
+        if self.progress:
+            print(line, file=sys.stderr, flush=True)
+
+
+def _judged(folder: Path, plan: Plan, number: int, told: _Told) -> Outer:
+    """What the search of an outer fold found, on the fold's test part; kept in the folder."""
+    path = folder / "outer" / f"fold{number}.json"
+    search = Search(folder, plan, number)
+    settings = search.best_settings()
+    if path.is_file():
+        kept = Outer(**read_json(path))
+        if kept.settings == settings:
+            return kept
+    metric = METRICS[task_of(search.recipe, search.dataset)][0]
+    told.say(f"{search.title}: scores on its test part")
+    scores: dict[str, list[float]] = {}
+    for name, chosen in (("tuned", settings), ("own", plan.own(search.recipe))):
+        recipe = applied(search.recipe, chosen)
+        fits = [fit(recipe, search.dataset, plan.seed + seed) for seed in range(plan.seeds)]
+        scores[name] = [float(fitted.test().metrics[metric]) for fitted in fits]
+    rest = len(search.dataset.train) + len(search.dataset.validation)
+    found = Outer(settings, scores["tuned"], scores["own"], len(search.dataset.test) / rest)
+    _write(path, asdict(found))
+    return found
+
+
+def _concluded(folder: Path, plan: Plan, outer: list[Outer], seconds: float) -> Tuning:
+    whole = Search(folder, plan, WHOLE)
+    counts = dict.fromkeys(("finished", "given up", "refused", "lost"), 0)
+    for number in plan.searches:
+        search = whole if number == WHOLE else Search(folder, plan, number)
+        for trial in search.study.get_trials(deepcopy=False):
+            if REFUSED in trial.user_attrs:
+                counts["refused"] += 1
+            elif trial.state.name in ("COMPLETE", "PRUNED"):
+                counts["finished" if trial.state.name == "COMPLETE" else "given up"] += 1
+            elif trial.state.name != "WAITING":
+                counts["lost"] += 1
+    metric = METRICS[task_of(whole.recipe, whole.dataset)][0]
+    best = whole.best_settings()
+    return Tuning(folder, plan, metric, whole.recipe.metric, best, plan.own(whole.recipe), float(whole.best().value), outer,
+                  counts, seconds, importance(whole))  # fmt: skip
+
+
+def importance(search: Search) -> dict[str, float]:
+    """The share of each setting in the spread of the trials' scores (fANOVA, Hutter et al. 2014); none with few trials."""
+    found = optuna()
+    done = [t for t in search.finished() if t.state.name == "COMPLETE"]
+    if len(done) < 4 or len({t.value for t in done}) < 2:
+        return {}
+    try:
+        evaluator = found.importance.FanovaImportanceEvaluator(seed=0)
+        shares = found.importance.get_param_importances(search.study, evaluator=evaluator)
+    except (ValueError, RuntimeError):
+        return {}
+    return {name: round(float(share), 4) for name, share in shares.items()}
+
+
+def read_recipe(path: str | Path, architecture: str) -> dict[str, Any]:
+    """What `train` is asked for by a recipe's file: settings, lr, batch_size and epochs. Raises UserError where it is none."""
+    place = Path(path)
+    if not place.is_file():
+        raise UserError(f"--recipe names a file, there is none at {place}; nnatomy tune writes one.")
+    saved = read_json(place, "name a recipe that nnatomy tune wrote")
+    if not isinstance(saved, dict) or not isinstance(saved.get("settings"), dict) or "architecture" not in saved:
+        raise UserError(f"{place} is not a recipe: it must hold an architecture and its settings; nnatomy tune writes one.")
+    if saved["architecture"] != architecture:
+        raise UserError(
+            f"{place} is a recipe of {saved['architecture']}, received it for {architecture}; name that architecture."
+        )
+    settings = {str(name): str(value) for name, value in saved["settings"].items()}
+    asked: dict[str, Any] = {} if saved.get("epochs") is None else {"epochs": saved["epochs"]}
+    try:
+        if "lr" in settings:
+            asked["lr"] = float(settings.pop("lr"))
+        for name in ("batch_size", "epochs"):
+            if name in settings:
+                asked[name] = int(settings.pop(name))
+    except ValueError:
+        raise UserError(f"{place} is damaged: lr, batch_size and epochs must be numbers; tune again.") from None
+    return asked | {"settings": settings}
+
+
+def _write(path: Path, value: Any) -> None:
+    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -1,0 +1,1 @@
+"""How a network learns: recipes, learners, the loop, batches. Nothing here knows a run's folder."""

@@ -1,0 +1,1 @@
+"""Architectures against their twins and references."""

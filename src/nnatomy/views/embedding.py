@@ -1,0 +1,149 @@
+"""Embedding: a hidden layer's activations for test examples on a plane, coloured by what the examples are."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnatomy.inspect import record
+from nnatomy.inspect.recording import tensors
+from nnatomy.runs.folder import Run
+from nnatomy.tasks import Anomaly, Language, Reconstruction, forward
+from nnatomy.views.common import COLOURS, MARKERS, caption, short, spread, tokens
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nnatomy.runs.training import Prepared
+
+Array = np.ndarray[Any, Any]
+EXAMPLES = 1000
+
+
+def unfit(prepared: Prepared, run: Run | None) -> str | None:
+    return None if hidden(prepared, spread(prepared, prepared.dataset.test, 2)[:-1]) is not None else "needs a hidden layer"
+
+
+def draw(prepared: Prepared, run: Run | None, tsne: bool = False) -> Figure:
+    """The map by principal components, or by t-SNE."""
+    from matplotlib.figure import Figure
+
+    batch = spread(prepared, prepared.dataset.test, EXAMPLES)
+    found = hidden(prepared, batch[:-1])
+    assert found is not None
+    name, values = found
+    plane, axes_names, how = _flat(values.astype(np.float64), tsne)
+    figure = Figure(figsize=(9, 6.6), layout="constrained")
+    axes = figure.subplots()
+    what = _coloured(figure, axes, prepared, batch, plane)
+    axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
+    axes.set_title(f"{len(plane)} test examples of {prepared.dataset.name} as {name} sees them", fontsize=12.5)
+    axes.grid(alpha=0.2)
+    caption(figure, f"Each point is a test example: its {values.shape[1]} activations in {name}, {how}. Colour is {what}; "
+                    "examples that lie close together look alike to the network.")  # fmt: skip
+    return figure
+
+
+def hidden(prepared: Prepared, inputs: tuple[Array, ...]) -> tuple[str, Array] | None:
+    """(name, activations [examples, units]): what the last layer is given; for reconstructions the narrowest layer's output.
+
+    Of sequences the last step. None where no layer stands before the last one.
+    """
+    with record(prepared.model) as seen:
+        forward(prepared.model, inputs)
+    ran = [layer for path, layer in seen.items() if path and layer.outputs and _weighted(layer.module)]
+    if len(ran) < 2:
+        return None
+    if isinstance(prepared.task, Reconstruction):
+        narrow = min(ran[:-1], key=lambda layer: int(np.prod(layer.tensor.shape[1:])))
+        return f"the layer {narrow.path}", _rows(np.asarray(narrow.tensor.data), inputs)
+    last = ran[-1]
+    given = next((np.asarray(t.data) for t in tensors(last.inputs[-1])), None)
+    if given is None or len(given) != len(inputs[0]):
+        return None
+    return f"the last hidden layer (before {last.path})", _rows(given, inputs)
+
+
+def _weighted(module: Any) -> bool:
+    """Whether a module has weights of its own, rather than modules that have."""
+    return any(True for _ in module.parameters()) and all(
+        m is module or not any(True for _ in m.parameters()) for m in module.modules()
+    )
+
+
+def _rows(values: Array, inputs: tuple[Array, ...]) -> Array:
+    if values.ndim == 3:
+        last = inputs[1] - 1 if len(inputs) > 1 and inputs[1].ndim == 1 else np.full(len(values), values.shape[1] - 1)
+        return np.asarray(values[np.arange(len(values)), last])
+    return values.reshape(len(values), -1)
+
+
+def _flat(values: Array, tsne: bool) -> tuple[Array, tuple[str, str], str]:
+    from sklearn.decomposition import PCA
+
+    if tsne:
+        from sklearn.manifold import TSNE
+
+        reach = min(30.0, (len(values) - 1) / 3)
+        plane = TSNE(perplexity=reach, init="pca", random_state=0).fit_transform(values)
+        return (
+            plane,
+            ("t-SNE 1", "t-SNE 2"),
+            "laid out by t-SNE, which keeps neighbours together; distances between groups mean little",
+        )
+    count = min(2, values.shape[1], len(values))
+    pca = PCA(n_components=count, svd_solver="full", random_state=0)
+    plane = pca.fit_transform(values)
+    if count < 2:
+        plane = np.concatenate([plane, np.zeros_like(plane)], axis=1)
+    share = [*np.nan_to_num(pca.explained_variance_ratio_), 0.0]
+    names = (f"first principal component ({share[0]:.0%} of the variance)", f"second ({share[1]:.0%})")
+    return plane, names, f"seen along their two widest directions, which hold {share[0] + share[1]:.0%} of the variance"
+
+
+def _coloured(figure: Any, axes: Any, prepared: Prepared, batch: tuple[Array, ...], plane: Array) -> str:
+    """Draws the points; returns what their colour is."""
+    dataset, labels = prepared.dataset, batch[-1]
+    if isinstance(prepared.task, Language):
+        following = np.array(tokens(prepared, labels[:, -1]), dtype=object)
+        common = [
+            t for t, _ in sorted(((t, -int((following == t).sum())) for t in set(following)), key=lambda pair: pair[1])[:9]
+        ]
+        _classes(axes, plane, [(f"“{t}”" if t != " " else "space", following == t) for t in common])
+        _classes(axes, plane, [("another", ~np.isin(following, common))], first=len(common))
+        axes.legend(frameon=False, title="next token", loc="center left", bbox_to_anchor=(1, 0.5))
+        return "the token that follows"
+    if isinstance(prepared.task, Anomaly):
+        _classes(axes, plane, [("ordinary window", labels == 0), ("labelled an anomaly", labels == 1)])
+        axes.legend(frameon=False)
+        return "whether the window is labelled an anomaly"
+    if dataset.classes and labels.ndim == 1:
+        names = [(short(name), labels == k) for k, name in enumerate(dataset.classes)]
+        _classes(axes, plane, names[:30])
+        axes.legend(
+            frameon=False, title="true class", loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9 if len(names) < 16 else 7
+        )
+        return "the true class"
+    if labels.dtype.kind == "f" and labels.shape[1:] != dataset.input_shape and labels.size:
+        values = dataset.preprocessing.inverse_targets(labels.astype(np.float64)).reshape(len(labels), -1).mean(axis=1)
+        what = "the true value" if labels.reshape(len(labels), -1).shape[1] == 1 else "the mean of the true values"
+    else:
+        found = prepared.task.evaluate(prepared.model, _Examples(batch)).arrays
+        values, what = found["errors"], "the reconstruction error"
+    shown = axes.scatter(*plane.T, c=values, cmap="viridis", s=18, linewidths=0)
+    figure.colorbar(shown, ax=axes, label=what.removeprefix("the "))
+    return what
+
+
+def _classes(axes: Any, plane: Array, groups: list[tuple[str, Array]], first: int = 0) -> None:
+    for k, (name, rows) in enumerate(groups, first):
+        if rows.any():
+            style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[(k + k // len(COLOURS)) % len(MARKERS)]}
+            axes.scatter(*plane[rows].T, s=26, linewidths=0.3, edgecolors="white", label=name, **style)
+
+
+def _Examples(batch: tuple[Array, ...]) -> Any:
+    from nnatomy.data.dataset import ArraySplit
+
+    return ArraySplit(batch)

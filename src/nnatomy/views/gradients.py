@@ -1,0 +1,68 @@
+"""Gradients: how strong the learning signal is in each layer, epoch by epoch, from the record that training keeps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnatomy.runs.folder import Run
+from nnatomy.runs.gradients import read_gradients
+from nnatomy.views.common import COLOURS, MARKERS, caption, heading, name_lines
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nnatomy.runs.training import Prepared
+
+NAMED = 10  # layers that have a line with a name; of more, the depth is told by colour
+
+
+def unfit(prepared: Prepared, run: Run | None) -> str | None:
+    return None if run is not None and read_gradients(run) else "needs the record of gradients that training writes"
+
+
+def draw(prepared: Prepared, run: Run | None) -> Figure:
+    """Norms of the gradients (left), and of the gradients against the weights (right), over the epochs."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+
+    assert run is not None
+    lines = read_gradients(run)
+    layers = list(lines[0]["gradients"])
+    epochs = [line["epoch"] for line in lines]
+    figure = Figure(figsize=(11.5, 4.6), layout="constrained")
+    heading(figure, f"The learning signal in the layers of {prepared.architecture.front['title']} on {prepared.dataset.name}")
+    left, right = figure.subplots(1, 2, sharex=True)
+    for k, layer in enumerate(layers):
+        named = len(layers) <= NAMED
+        colour: Any = COLOURS[k] if named else colormaps["viridis"](k / max(len(layers) - 1, 1))
+        norms = np.array([line["gradients"].get(layer) or np.nan for line in lines], float)
+        weights = np.array([line["weights"].get(layer) or np.nan for line in lines], float)
+        style: Any = {"color": colour, "lw": 1.5, "ms": 5, "marker": MARKERS[k] if named and len(epochs) <= 30 else None}
+        left.plot(epochs, norms, label=layer or "the model itself", **style)
+        right.plot(epochs, norms / weights, **style)
+    if len(epochs) == 1:
+        left.set_xticks(epochs)
+    else:
+        left.xaxis.get_major_locator().set_params(integer=True)
+    left.set(title="Norm of the gradient", xlabel="epoch", ylabel="‖ dL / dw ‖")
+    right.set(title="Relative to the weights", xlabel="epoch", ylabel="‖ dL / dw ‖ / ‖ w ‖")
+    for axes in (left, right):
+        if any(np.isfinite(line.get_ydata()).any() for line in axes.get_lines()):  # a perceptron without mistakes has none
+            axes.set_yscale("log")
+        axes.grid(alpha=0.25)
+    if len(layers) <= NAMED:
+        name_lines(figure, left)
+    else:
+        from matplotlib.cm import ScalarMappable
+        from matplotlib.colors import Normalize
+
+        bar = figure.colorbar(ScalarMappable(Normalize(0, len(layers) - 1), "viridis"), ax=[left, right], shrink=0.85)
+        bar.set_ticks([0, len(layers) - 1], labels=[layers[0], layers[-1]])
+    caption(
+        figure,
+        f"Measured after each epoch on the same {lines[0]['examples']} training examples, without dropout. Lines that lie "
+        "close together learn at one pace; a layer whose line lies far below the others hardly learns (a vanishing gradient).",
+    )
+    return figure

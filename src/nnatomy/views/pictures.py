@@ -1,0 +1,80 @@
+"""Pictures of architectures and runs in files; what is drawn is in the architectures' picture.py and in views/."""
+
+from __future__ import annotations
+
+import copy
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from nnatomy import catalog, views
+from nnatomy.errors import UserError
+from nnatomy.runs import training
+from nnatomy.runs.drawing import save
+from nnatomy.runs.folder import Run
+from nnatomy.runs.training import Prepared
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: bool = False) -> tuple[Path, str]:
+    """Draw an architecture or a run's folder into a new .png or .svg file: its own picture, or the view that `what` names.
+
+    A run's model is drawn, else one that is trained for it now; the architecture needs no training. Returns the picture's path
+    and where the model came from. Raises UserError for a view that does not fit, naming those that do. `tsne` lays the
+    embedding out by t-SNE.
+    """
+    is_run = Path(subject).is_dir()
+    name = training.request_of(Run.open(subject)).architecture if is_run else catalog.architecture(subject).name
+    if what is not None:
+        views.check_name(what)
+    if tsne and what != "embedding":
+        raise UserError(f"--tsne lays out the embedding, received it with {what or 'no --what'}; add --what embedding.")
+    path = out or _free(Path("drawings") / f"{name}{f'-{what}' if what else ''}.png")
+    if path.suffix.lower() not in (".png", ".svg"):
+        raise UserError(f"--out must end in .png or .svg, received {path.name}; choose one of them.")
+    if path.exists():
+        raise UserError(f"--out must name a new file, {path} exists; choose another name or remove it.")
+    if is_run:
+        run = Run.open(subject)
+        prepared = training.prepare(training.request_of(run))
+        training.load_best(prepared.model, run)
+        figure = _figure(prepared, run, what, tsne)
+        source = subject
+    elif what == "architecture":
+        figure = _figure(training.prepare(training.Request(name)), None, what, tsne)
+        source = f"{name}, untrained"
+    else:
+        if what not in (None, "gradients"):  # what training would not mend is refused before it
+            views.check_fit(what, training.prepare(training.Request(name)), None)
+        print(f"Training {name} for its picture, 20 s at most; to draw a run of yours, give its folder.", file=sys.stderr)
+        with tempfile.TemporaryDirectory() as folder:
+            result = training.train(name, out=Path(folder) / "run", budget=20.0, report=False)
+            figure = _figure(result.prepared, result.run, what, tsne)
+        source = f"{name}, trained for {result.seconds:.0f} s"
+    save(figure, path)
+    return path, source
+
+
+def _figure(prepared: Prepared, run: Run | None, what: str | None, tsne: bool) -> Figure:
+    if what is not None:
+        return views.view(what, prepared, run, **({"tsne": True} if tsne else {}))
+    return pictured(prepared)
+
+
+def _free(path: Path) -> Path:
+    """The path, or the first of its numbered kin that is not taken."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_stem(f"{path.stem}-{number}")
+    return free
+
+
+def pictured(prepared: Prepared) -> Figure:
+    """The architecture's own picture of a model; pictures are of single precision, whatever the model was trained in."""
+    model = copy.deepcopy(prepared.model).astype("float32")
+    figure: Figure = prepared.architecture.module("picture").draw(model, prepared.dataset)
+    return figure

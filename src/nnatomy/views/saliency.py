@@ -1,0 +1,339 @@
+"""Saliency: what an answer rests on in the input, by integrated gradients and by occlusion, for any kind of data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnatomy.functional import log_softmax
+from nnatomy.inspect import Attribution, integrated_gradients, occlusion, record, windows
+from nnatomy.inspect.recording import evaluating
+from nnatomy.runs.folder import Run
+from nnatomy.tasks import Classification, Forecast, Language, Reconstruction
+from nnatomy.tensor import Tensor
+from nnatomy.views.common import (
+    COLOURS,
+    INK,
+    SIGNED,
+    caption,
+    cells,
+    class_name,
+    coloured_text,
+    groups,
+    heading,
+    name_lines,
+    of_each_class,
+    picture,
+    series_names,
+    short,
+    spread,
+    text_below,
+    text_figure,
+    text_lines,
+    tokens,
+)  # fmt: skip
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nnatomy.runs.training import Prepared
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass(frozen=True)
+class Question:
+    """A score of one example, as a function of its input (of its tokens' vectors, where it is made of tokens)."""
+
+    score: Callable[[Tensor], Tensor]
+    x: Array
+    baseline: Array
+    title: str
+    """What was answered, for people."""
+
+    def attributed(self) -> Attribution:
+        """Integrated gradients, complete to 1 % of the change of the score."""
+        return integrated_gradients(self.score, self.x, self.baseline)
+
+    def hidden(self, masks: list[Array]) -> Array:
+        """The fall of the score where each mask hides the input."""
+        return occlusion(self.score, self.x, self.baseline, masks)
+
+
+def unfit(prepared: Prepared, run: Run | None) -> str | None:
+    inputs = spread(prepared, prepared.dataset.test, 1)[:-1]
+    return None if inputs[0].dtype.kind == "f" or _vectors(prepared, inputs) else "needs numbers or embedded tokens as input"
+
+
+def draw(prepared: Prepared, run: Run | None) -> Figure:
+    """What the answers for a few test examples rest on; how it is drawn depends on the kind of data."""
+    kind, shape = prepared.dataset.kind, prepared.dataset.input_shape
+    with evaluating(prepared.model):
+        if kind in ("text", "sentences"):
+            return _text(prepared)
+        if kind == "image" and len(shape) == 3:
+            return _images(prepared)
+        return _series(prepared) if len(shape) == 2 else _table(prepared)
+
+
+def question(prepared: Prepared, batch: tuple[Array, ...]) -> Question:
+    """What is asked about one example, a batch of one: the score of its class, its value, its next token, its error."""
+    inputs, model = batch[:-1], prepared.model
+    vectors = _vectors(prepared, inputs) if inputs[0].dtype.kind in "iu" else None
+
+    def run(x: Tensor) -> Tensor:
+        rest = [Tensor(np.repeat(a, x.shape[0], axis=0)) for a in inputs[1:]]
+        if vectors is None:
+            return prepared.recipe.decide(model(x, *rest))  # type: ignore[no-any-return]
+        remove = vectors[0].register_forward_hook(lambda module, args, output: x)
+        try:
+            return prepared.recipe.decide(model(Tensor(np.repeat(inputs[0], x.shape[0], axis=0)), *rest))  # type: ignore[no-any-return]
+        finally:
+            remove()
+
+    x = inputs[0][0] if vectors is None else vectors[1]
+    answer = np.asarray(run(Tensor(x[None])).data, np.float64)
+    score, title = _score(prepared, run, answer, batch)
+    return Question(score, x, np.zeros_like(x) if vectors is not None else _baseline(prepared, x), title)
+
+
+def _score(
+    prepared: Prepared, run: Callable[[Tensor], Tensor], answer: Array, batch: tuple[Array, ...]
+) -> tuple[Callable[[Tensor], Tensor], str]:
+    task, label = prepared.task, batch[-1][0]
+    if isinstance(task, Classification):
+        p = task.probabilities(answer)[0]
+        k = int(p.argmax())
+        sign, place = (1.0, k) if answer.shape[1] > 1 else (2.0 * k - 1.0, 0)
+        right = "right" if k == int(label) else f"true: {class_name(prepared, int(label))}"
+        return lambda x: run(x)[:, place] * sign, f"{class_name(prepared, k)} ({p[k]:.0%}, {right})"
+    if isinstance(task, Language):
+        k = int(answer[0, -1].argmax())
+        names = tokens(prepared, np.array([k, int(label[-1])]))
+        return lambda x: log_softmax(run(x)[:, -1], axis=-1)[:, k], f"next: “{names[0]}” (true: “{names[1]}”)"
+    if isinstance(task, Reconstruction):
+
+        def error(x: Tensor) -> Tensor:
+            n = x.shape[0]
+            return ((run(x).reshape(n, -1) - x.reshape(n, -1)) ** 2).mean(axis=1)
+
+        return error, f"error {float(error(Tensor(batch[0])).data[0]):.3g}"
+    # Standardised answers in the user's units: what turns them back is a factor and a shift.
+    shape = np.asarray(batch[-1]).shape
+    turned = [prepared.dataset.preprocessing.inverse_targets(np.full(shape, v)).reshape(-1)[0] for v in (0.0, 1.0)]
+    factor, shift = float(turned[1] - turned[0]), float(turned[0])
+    value, true = answer.mean() * factor + shift, float(np.mean(label)) * factor + shift
+    what = "mean forecast" if isinstance(task, Forecast) else "predicted"
+    return lambda x: run(x).reshape(x.shape[0], -1).mean(axis=1) * factor + shift, f"{what} {value:.4g} (true {true:.4g})"
+
+
+def _vectors(prepared: Prepared, inputs: tuple[Array, ...]) -> tuple[Any, Array] | None:
+    """The module that turns tokens into vectors, and those of the first example [steps, width]; None where there is none."""
+    with record(prepared.model) as seen, evaluating(prepared.model):
+        prepared.model(*[Tensor(a) for a in inputs])
+    for layer in seen.values():
+        if layer.inputs and isinstance(layer.output, Tensor) and isinstance(layer.inputs[0][0], Tensor):
+            given, made = layer.inputs[0][0], layer.output
+            if given.dtype.kind in "iu" and made.shape[:-1] == inputs[0].shape == given.shape and layer.path:
+                return layer.module, np.asarray(made.data)[0]
+    return None
+
+
+def _baseline(prepared: Prepared, x: Array) -> Array:
+    """A black image; for other numbers the mean of training examples."""
+    scaling = prepared.dataset.preprocessing
+    if prepared.dataset.kind == "image" and hasattr(scaling, "mean") and hasattr(scaling, "std"):
+        black = -np.asarray(scaling.mean, np.float64) / np.asarray(scaling.std, np.float64)
+        return np.broadcast_to(black[:, None, None], x.shape).astype(x.dtype)
+    return np.asarray(spread(prepared, prepared.dataset.train, 1000)[0].mean(axis=0), x.dtype).reshape(x.shape)
+
+
+def complete(found: Attribution) -> str:
+    """Completeness in numbers: the sum of the attributions beside the change of the score."""
+    before = f"{found.baseline_score:.3g}".replace("-", "−")
+    told = f"sum {found.values.sum():.3g} = {found.score:.3g} − {f'({before})' if found.baseline_score < 0 else before}"
+    return told.replace("-", "−")
+
+
+TOLD = (
+    "Integrated gradients add up to the change of the score from the baseline to the example (within 1 %, checked: the sums "
+    "are given); occlusion is how far the score falls when a part is hidden."
+)
+
+
+def _asked(prepared: Prepared) -> str:
+    """What the score is, for captions."""
+    task = prepared.task
+    if isinstance(task, Classification):
+        return "the score of the class that was chosen"
+    if isinstance(task, Language):
+        return "the log-probability of the likeliest next token"
+    return "the reconstruction error" if isinstance(task, Reconstruction) else "the predicted value"
+
+
+def _images(prepared: Prepared) -> Figure:
+    from matplotlib.figure import Figure
+
+    batch = of_each_class(prepared, 5)
+    count = len(batch[0])
+    figure = Figure(figsize=(2.45 * count + 1.4, 8.6), layout="constrained")
+    heading(figure, f"What the answers of {prepared.architecture.front['title']} rest on: {count} test images")
+    rows: Any = figure.subplots(3, count, squeeze=False)
+    for axes in rows.flat:
+        axes.set_xticks([])
+        axes.set_yticks([])
+    height, width = prepared.dataset.input_shape[1:]
+    size = max(1, round(min(height, width) / 6))
+    masks = windows(prepared.dataset.input_shape, size, max(1, size // 2))
+    maps: list[list[Array]] = [[], []]
+    for k in range(count):
+        asked = question(prepared, tuple(a[k : k + 1] for a in batch))
+        shown = picture(prepared, asked.x)
+        rows[0, k].imshow(shown, cmap="gray", vmin=0, vmax=1)
+        rows[0, k].set_title(asked.title, fontsize=10)
+        found = asked.attributed()
+        rows[1, k].set_xlabel(complete(found), fontsize=9)
+        falls = asked.hidden(masks)
+        covered = sum(m[0].astype(float) for m in masks)
+        maps[0].append(found.values.sum(axis=0))
+        maps[1].append(sum(fall * m[0] for fall, m in zip(falls, masks, strict=True)) / covered)
+    for row, found_maps, name in zip(
+        rows[1:], maps, ("integrated\ngradients", f"occlusion by\n{size} × {size} squares"), strict=True
+    ):
+        for axes, one in zip(row, found_maps, strict=True):
+            reach = float(np.quantile(np.abs(one), 0.995)) or 1.0
+            image = axes.imshow(one / reach, cmap=SIGNED, vmin=-1, vmax=1)
+        row[0].set_ylabel(name, fontsize=10)
+        bar = figure.colorbar(image, ax=row, shrink=0.8, ticks=[-1, 0, 1])
+        bar.ax.set_yticklabels(["lowers it", "0", "raises it"])
+    rows[0, 0].set_ylabel("input and answer", fontsize=10)
+    caption(
+        figure,
+        f"Red pixels raise {_asked(prepared)}, blue ones lower it, against a black image; each map has its own scale. {TOLD}",
+    )
+    return figure
+
+
+def _table(prepared: Prepared) -> Figure:
+    from matplotlib.figure import Figure
+
+    batch = of_each_class(prepared, 4)
+    count, columns = len(batch[0]), groups(prepared)
+    figure = Figure(figsize=(13, 3.9 * -(-count // 2) + 0.9), layout="constrained")
+    heading(figure, f"What the answers of {prepared.architecture.front['title']} rest on: {count} rows of the test split")
+    grid: Any = figure.subplots(-(-count // 2), min(count, 2), squeeze=False)
+    for axes in grid.flat[count:]:
+        axes.set_axis_off()
+    words = cells(prepared, batch[0])
+    for k in range(count):
+        asked = question(prepared, tuple(a[k : k + 1] for a in batch))
+        found = asked.attributed()
+        sums = np.array([found.values[places].sum() for _, places in columns])
+        masks = [np.isin(np.arange(len(asked.x)), places) for _, places in columns]
+        falls = asked.hidden(masks)
+        top = np.argsort(-np.abs(sums), kind="stable")[:10][::-1]
+        axes, at = grid.flat[k], np.arange(len(top))
+        axes.barh(at + 0.2, sums[top], 0.38, color=COLOURS[0], label="integrated gradients")
+        axes.barh(at - 0.2, falls[top], 0.38, color=COLOURS[4], label="occlusion")
+        names = [f"{short(columns[i][0])} = {short(words[columns[i][0]][k], 12)}" for i in top]
+        axes.set_yticks(at, names, fontsize=9)
+        axes.axvline(0, color=INK, lw=0.8)
+        axes.grid(axis="x", alpha=0.25)
+        axes.set_title(f"{asked.title}   ·   {complete(found)}", fontsize=10)
+    name_lines(figure, grid[0, 0])
+    for axes in grid[-1]:
+        axes.set_xlabel(
+            "for (right of 0) or against (left)" if prepared.dataset.classes else "raises (right of 0) or lowers (left)"
+        )
+    caption(figure, f"The ten columns that matter most for each row: bars to the right raise {_asked(prepared)}, others lower "
+                    f"it, against the mean training row. {TOLD}")  # fmt: skip
+    return figure
+
+
+def _series(prepared: Prepared) -> Figure:
+    from matplotlib.figure import Figure
+
+    batch = of_each_class(prepared, 3)
+    count = len(batch[0])
+    steps, wide = prepared.dataset.input_shape
+    names = series_names(prepared, wide)
+    figure = Figure(figsize=(4.6 * count + 0.8, 3.4 + 2 * (0.9 + 0.14 * wide)), layout="constrained")
+    heading(figure, f"What the answers of {prepared.architecture.front['title']} rest on: {count} test windows")
+    rows: Any = figure.subplots(3, count, squeeze=False, height_ratios=(2.4, 0.7 + 0.14 * wide, 0.7 + 0.14 * wide))
+    size = max(1, steps // 24)
+    masks = []
+    for column in range(wide):
+        for start in range(0, steps, size):
+            mask = np.zeros((steps, wide), bool)
+            mask[start : start + size, column] = True
+            masks.append(mask)
+    for k in range(count):
+        asked = question(prepared, tuple(a[k : k + 1] for a in batch))
+        found = asked.attributed()
+        falls = sum(fall * mask / size for fall, mask in zip(asked.hidden(masks), masks, strict=True))
+        for column in range(min(wide, len(COLOURS))):
+            rows[0, k].plot(asked.x[:, column], color=COLOURS[column], lw=1.3, label=names[column])
+        rows[0, k].set_title(f"{asked.title}\n{complete(found)}", fontsize=10)
+        rows[0, k].grid(alpha=0.25)
+        rows[0, k].set_xlim(-0.5, steps - 0.5)
+        for row, one in ((1, found.values), (2, falls)):
+            reach = float(np.abs(one).max()) or 1.0
+            image = rows[row, k].imshow(one.T / reach, cmap=SIGNED, vmin=-1, vmax=1, aspect="auto", interpolation="nearest")
+            rows[row, k].set_yticks(range(wide), names if k == 0 else [""] * wide, fontsize=8)
+        rows[2, k].set_xlabel("step of the window")
+    name_lines(figure, rows[0, 0])
+    rows[0, 0].set_ylabel("input", fontsize=9)
+    rows[1, 0].set_ylabel("integrated\ngradients", fontsize=9)
+    rows[2, 0].set_ylabel(f"occlusion\n({size} step{'s' * (size > 1)})", fontsize=9)
+    bar = figure.colorbar(image, ax=rows[1:], shrink=0.9, ticks=[-1, 0, 1])
+    bar.ax.set_yticklabels(["lowers", "0", "raises"])
+    caption(figure, f"Red steps raise {_asked(prepared)}, blue ones lower it, against the mean training window; each strip has "
+                    f"its own scale. {TOLD}")  # fmt: skip
+    return figure
+
+
+def _text(prepared: Prepared) -> Figure:
+    from matplotlib import colormaps
+
+    joined, width = prepared.dataset.kind == "text", 860.0
+    size = 12.0 if joined else 9.5
+    batch = of_each_class(prepared, 4)
+    blocks: list[tuple[str, list[str], list[Array], list[Any]]] = []
+    for k in range(len(batch[0])):
+        one = tuple(a[k : k + 1] for a in batch)
+        length = int(one[1][0]) if len(one) > 2 else one[0].shape[1]
+        if len(one) > 2:
+            one = (one[0][:, :length], *one[1:])
+        asked = question(prepared, one)
+        found = asked.attributed()
+        masks = [np.broadcast_to((np.arange(length) == t)[:, None], asked.x.shape) for t in range(length)]
+        words = tokens(prepared, one[0][0])
+        lines = text_lines(words, width - 28, size, joined)
+        blocks.append((f"{asked.title}    {complete(found)}", words, [found.values.sum(axis=1), asked.hidden(masks)], lines))
+    line = size * 1.75
+    width = max(680.0, min(width, 28 + max(right for *_, lines in blocks for one in lines for _, _, right in one)))
+    height = 44 + sum(30 + 2 * (len(lines) * line + 18) for *_, lines in blocks) + 50
+    figure, axes = text_figure(height, width)
+    axes.text(
+        14, 22, f"What the answers of {prepared.architecture.front['title']} rest on: {len(blocks)} test examples", fontsize=13
+    )
+    at, middle = 44.0, colormaps[SIGNED]
+    for title, words, both, lines in blocks:
+        axes.text(14, at + 10, title, fontsize=10, fontweight="bold", color=INK)
+        at += 22
+        for name, values in zip(("integrated gradients", "occlusion, token by token"), both, strict=True):
+            axes.text(14, at + 6, name, fontsize=8, color=INK)
+            reach = float(np.abs(values).max()) or 1.0
+            colours = [middle(0.5 + 0.42 * v / reach) for v in values]
+            moved = [[(n, a + 14, b + 14) for n, a, b in one] for one in lines]
+            at = coloured_text(axes, words, colours, moved, at + 12, size, joined) + 6
+        at += 8
+    text_below(axes, f"Red tokens raise {_asked(prepared)}, blue ones lower it, against tokens whose vectors are 0; each block "
+                     f"has its own scale. {TOLD}", at + 4, width)  # fmt: skip
+    return figure
+
+
+__all__ = ["Question", "complete", "draw", "question", "unfit"]

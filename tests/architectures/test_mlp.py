@@ -1,0 +1,289 @@
+"""The multi-layer perceptron: its equations, back-propagation by hand, XOR, universal approximation, scikit-learn, scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from nnatomy import data, random
+from nnatomy.architectures.feedforward.mlp import ACTIVATIONS, MLP, build, loss
+from nnatomy.architectures.feedforward.mlp.recipe import image, recipes
+from nnatomy.errors import UserError
+from nnatomy.optim import SGD, Adam
+from nnatomy.runs.training import train
+from nnatomy.tensor import Tensor
+
+Array = np.ndarray[Any, Any]
+CORNERS = np.array([(0, 0), (0, 1), (1, 0), (1, 1)], np.float64)
+XOR = np.array([0, 1, 1, 0])
+
+
+def double(**options: Any) -> MLP:
+    return build(**options).astype(np.float64)
+
+
+def fitted(model: MLP, x: Array, y: Array, steps: int, lr: float = 0.01) -> float:
+    """Adam on all of the data; the last loss."""
+    optimizer = Adam(model.parameters(), lr=lr)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        value = loss(model, Tensor(x), Tensor(y))
+        value.backward()
+        optimizer.step()
+    return float(value.item())
+
+
+# The equations
+
+
+def test_forward_is_the_equations() -> None:
+    model = double(features=3, outputs=2, hidden=(5, 4), activation="tanh")
+    x = np.random.default_rng(0).normal(size=(7, 3))
+    w = model.state_dict()
+    assert list(w) == [f"linears.{i}.{name}" for i in range(3) for name in ("weight", "bias")]
+    h = np.tanh(x @ w["linears.0.weight"].T + w["linears.0.bias"])
+    h = np.tanh(h @ w["linears.1.weight"].T + w["linears.1.bias"])
+    np.testing.assert_allclose(model(Tensor(x)).numpy(), h @ w["linears.2.weight"].T + w["linears.2.bias"], rtol=1e-12)
+
+
+def test_the_order_is_linear_norm_activation_dropout() -> None:
+    rng = np.random.default_rng(1)
+    model = double(features=3, outputs=2, hidden=(4,), batch_norm=True, dropout=0.5)
+    state = {name: abs(rng.normal(size=value.shape)) if value.dtype.kind == "f" else value
+             for name, value in model.state_dict().items()}  # fmt: skip
+    model.load_state_dict(state)
+    model.eval()
+    x = rng.normal(size=(6, 3))
+    z = x @ state["linears.0.weight"].T + state["linears.0.bias"]
+    z = (z - state["norms.0.running_mean"]) / np.sqrt(state["norms.0.running_var"] + 1e-5)
+    h = np.maximum(z * state["norms.0.weight"] + state["norms.0.bias"], 0)  # no dropout after training
+    expected = h @ state["linears.1.weight"].T + state["linears.1.bias"]
+    np.testing.assert_allclose(model(Tensor(x)).numpy(), expected, rtol=1e-12)
+
+    model.train()  # dropout sets exact zeros behind the activation and doubles the rest
+    seen: list[Array] = []
+    model.dropout.register_forward_hook(lambda module, args, out: seen.append(out.numpy() / np.maximum(args[0].numpy(), 1e-30)))
+    model(Tensor(rng.normal(size=(200, 3))))
+    factors = np.unique(np.round(seen[0][seen[0] > 0], 9))
+    assert factors.tolist() == [2.0]
+
+
+def test_images_are_flattened() -> None:
+    model = double(features=32, outputs=3, hidden=(6,))
+    x = np.random.default_rng(2).normal(size=(5, 2, 4, 4))
+    assert (model(Tensor(x)).numpy() == model(Tensor(x.reshape(5, 32))).numpy()).all()
+
+
+def test_back_propagation_by_hand() -> None:
+    """The page's three lines, from the last layer to the first, against Tensor.backward()."""
+    model = double(features=4, outputs=3, hidden=(6, 5), activation="sigmoid")
+    rng = np.random.default_rng(3)
+    x, y = rng.normal(size=(8, 4)), rng.integers(3, size=8)
+    loss(model, Tensor(x), Tensor(y)).backward()
+
+    W = [linear.weight.numpy() for linear in model.linears]
+    h = [x]
+    for linear in model.linears[:-1]:
+        h.append(1 / (1 + np.exp(-(h[-1] @ linear.weight.numpy().T + linear.bias.numpy()))))
+    scores = h[-1] @ W[-1].T + model.linears[-1].bias.numpy()
+    p = np.exp(scores) / np.exp(scores).sum(axis=1, keepdims=True)
+    delta = (p - np.eye(3)[y]) / len(x)
+    for i in (2, 1, 0):
+        np.testing.assert_allclose(model.linears[i].weight.grad.numpy(), delta.T @ h[i], rtol=1e-10)
+        np.testing.assert_allclose(model.linears[i].bias.grad.numpy(), delta.sum(axis=0), rtol=1e-10)
+        delta = (delta @ W[i]) * h[i] * (1 - h[i])
+
+
+def test_losses_and_the_l1_penalty() -> None:
+    rng = np.random.default_rng(4)
+    x, numbers = rng.normal(size=(6, 3)), rng.normal(size=(6, 2))
+    plain, penalised = double(features=3, outputs=2, hidden=(4,)), double(features=3, outputs=2, hidden=(4,), l1=0.1)
+    penalised.load_state_dict(plain.state_dict())
+    squared = ((plain(Tensor(x)).numpy() - numbers) ** 2).mean()
+    assert loss(plain, Tensor(x), Tensor(numbers)).item() == pytest.approx(squared, rel=1e-12)
+    weights = sum(abs(linear.weight.numpy()).sum() for linear in plain.linears)
+    assert loss(penalised, Tensor(x), Tensor(numbers)).item() == pytest.approx(squared + 0.1 * weights, rel=1e-12)
+
+    x = rng.normal(size=(200, 10))  # nine of ten inputs mean nothing: L1 closes them
+    y = x[:, :1]
+    small = {}
+    for l1 in (0.0, 1e-3):
+        model = double(features=10, outputs=1, hidden=(8,), l1=l1)
+        fitted(model, x, y, 1500)
+        small[l1] = (abs(model.linears[0].weight.numpy()[:, 1:]) < 1e-2).mean()
+    assert small[1e-3] > 0.9
+    assert small[0.0] < 0.7
+
+
+# What depth and bends are for
+
+
+def test_two_units_solve_xor() -> None:
+    """y = relu(a + b) - 2 relu(a + b - 1) is XOR, exactly."""
+    model = double(features=2, outputs=1, hidden=(2,))
+    model.load_state_dict({
+        "linears.0.weight": np.ones((2, 2)), "linears.0.bias": np.array([0.0, -1.0]),
+        "linears.1.weight": np.array([[1.0, -2.0]]), "linears.1.bias": np.zeros(1),
+    })  # fmt: skip
+    assert model(Tensor(CORNERS)).numpy()[:, 0].tolist() == XOR.tolist()
+
+
+@pytest.mark.parametrize("activation", list(ACTIVATIONS))
+def test_xor_is_learned_with_every_activation(activation: str) -> None:
+    model = double(features=2, outputs=2, hidden=(16,), activation=activation)
+    assert fitted(model, CORNERS, XOR, 800, lr=0.05) < 0.05
+    assert model(Tensor(CORNERS)).numpy().argmax(axis=1).tolist() == XOR.tolist()
+
+
+def test_without_hidden_layer_or_bend_xor_is_not_learned() -> None:
+    """A linear model, and a deep one whose activation does not bend, which is the same: the loss stays at ln 2."""
+    for model in (MLP(2, 2, hidden=()), MLP(2, 2, hidden=(16, 16), activation=lambda z: z)):
+        assert fitted(model.astype(np.float64), CORNERS, XOR, 800, lr=0.05) == pytest.approx(np.log(2), abs=1e-3)
+
+
+def test_equal_weights_stay_equal() -> None:
+    """Units that begin alike receive the same gradients: without random weights a layer is a single unit."""
+    model = double(features=2, outputs=2, hidden=(5,), activation="tanh")
+    model.load_state_dict({name: np.full(value.shape, 0.3) for name, value in model.state_dict().items()})
+    fitted(model, CORNERS, np.array([0, 1, 1, 1]), 50)
+    units = np.hstack([model.linears[0].weight.numpy(), model.linears[0].bias.numpy()[:, None]])
+    assert np.ptp(units, axis=0).max() < 1e-12
+    assert abs(units - 0.3).max() > 0.05
+
+
+@pytest.mark.parametrize("width", [4, 16, 64, 256])
+def test_universal_approximation_by_construction(width: int) -> None:
+    """`width` units that fold at equal distances interpolate f, so that the error is at most max |f''| / (8 width^2)."""
+
+    def f(t: Array) -> Array:
+        return np.sin(9 * t) + t
+
+    folds = np.arange(width) / width
+    slopes = np.diff(f(np.arange(width + 1) / width)) * width
+    model = double(features=1, outputs=1, hidden=(width,))
+    model.load_state_dict({
+        "linears.0.weight": np.ones((width, 1)), "linears.0.bias": -folds,
+        "linears.1.weight": np.diff(slopes, prepend=0.0)[None], "linears.1.bias": f(np.zeros(1)),
+    })  # fmt: skip
+    x = np.linspace(0, 1, 5001)
+    error = abs(model(Tensor(x[:, None])).numpy()[:, 0] - f(x)).max()
+    assert error <= 81 / (8 * width**2)
+    assert error > 81 / (100 * width**2)  # and it is no better than interpolation: the bound bites
+
+
+def test_universal_approximation_is_learned_in_one_dimension() -> None:
+    """A wave and a kink: the error of the better of two networks falls as their hidden layer grows."""
+    x = np.linspace(-3, 3, 100)[:, None]
+    for y in (np.sin(3 * x) * x + 0.3 * x, abs(x) - 0.5 * abs(x - 1.2)):
+        errors = []
+        for width in (1, 3, 24):
+            tried = []
+            for seed in range(2):
+                random.seed(seed)
+                tried.append(fitted(double(features=1, outputs=1, hidden=(width,), activation="tanh"), x, y, 1000, lr=0.03))
+            errors.append(min(tried))
+        assert errors[0] > errors[1] > 5 * errors[2]
+        assert errors[2] < 1e-2 * y.var()
+
+
+# Held against scikit-learn: the same weights, the same steps
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize("activation", ["relu", "tanh", "logistic"])
+def test_scikit_learn_takes_the_same_steps(task: str, activation: str) -> None:
+    from sklearn.neural_network import MLPClassifier, MLPRegressor
+
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(60, 4))
+    y = rng.integers(3, size=60) if task == "classification" else rng.normal(size=60)
+    options: dict[str, Any] = {
+        "hidden_layer_sizes": (7, 5), "activation": activation, "solver": "sgd", "alpha": 0.0, "batch_size": 20,
+        "learning_rate_init": 0.1, "momentum": 0.0, "shuffle": False, "random_state": 0,
+    }  # fmt: skip
+    reference = MLPClassifier(**options) if task == "classification" else MLPRegressor(**options)
+    reference.partial_fit(x, y, **({"classes": [0, 1, 2]} if task == "classification" else {}))
+
+    name = {"logistic": "sigmoid"}.get(activation, activation)
+    model = double(features=4, outputs=3 if task == "classification" else 1, hidden=(7, 5), activation=name)
+    weights = {f"linears.{i}.weight": w.T for i, w in enumerate(reference.coefs_)}
+    model.load_state_dict(weights | {f"linears.{i}.bias": b for i, b in enumerate(reference.intercepts_)})
+    targets = y if task == "classification" else y[:, None]
+    optimizer = SGD(model.parameters(), lr=0.1 if task == "classification" else 0.05)  # scikit-learn halves squared errors
+    for _ in range(10):
+        reference.partial_fit(x, y)
+        for start in range(0, 60, 20):
+            optimizer.zero_grad()
+            loss(model, Tensor(x[start : start + 20]), Tensor(targets[start : start + 20])).backward()
+            optimizer.step()
+    for linear, w, b in zip(model.linears, reference.coefs_, reference.intercepts_):
+        np.testing.assert_allclose(linear.weight.numpy(), w.T, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(linear.bias.numpy(), b, rtol=1e-9, atol=1e-12)
+    out = model(Tensor(x)).numpy()
+    if isinstance(reference, MLPClassifier):
+        assert (out.argmax(axis=1) == reference.predict(x)).all()
+    else:
+        np.testing.assert_allclose(out[:, 0], reference.predict(x), rtol=1e-8)
+
+
+# As an architecture
+
+
+def test_digits_are_read_as_well_as_scikit_learn_reads_them(tmp_path: Path) -> None:
+    from sklearn.neural_network import MLPClassifier
+
+    result = train("mlp", out=tmp_path / "run", report=False)
+    assert result.metrics["accuracy"] >= image.score["accuracy"]
+    (x, y), (held, truth) = result.dataset.train.all(), result.dataset.test.all()
+    reference = MLPClassifier((256, 128), random_state=0, max_iter=60, early_stopping=True).fit(x.reshape(len(x), -1), y)
+    assert result.metrics["accuracy"] >= reference.score(held.reshape(len(held), -1), truth) - 0.01
+
+
+def test_tables_of_both_tasks(tmp_path: Path) -> None:
+    cancer = train("mlp", "breast_cancer", out=tmp_path / "a", report=False)
+    assert cancer.metrics["accuracy"] >= 0.95
+    diabetes = train("mlp", "diabetes", out=tmp_path / "b", report=False)
+    assert diabetes.metrics["r2"] >= 0.35
+
+
+def test_titanic(real_data: Path, tmp_path: Path) -> None:
+    auc = [
+        train("mlp", real_data / "tabular/titanic.csv", target="survived", out=tmp_path / f"{seed}", seed=seed, report=False)
+        .metrics["auc"] for seed in range(3)
+    ]  # fmt: skip
+    assert auc[0] >= 0.83
+    assert np.mean(auc) >= 0.84
+
+
+def test_california_housing(real_data: Path, tmp_path: Path) -> None:
+    path = real_data / "tabular/california_housing.csv"
+    result = train("mlp", path, target="median_house_value", out=tmp_path / "run", epochs=25, report=False)
+    assert result.metrics["r2"] >= 0.78
+
+
+@pytest.mark.parametrize("source", ["digits", "breast_cancer", "iris", "moons", "diabetes", "logic_xor"])
+@pytest.mark.parametrize("hidden", [(8, 6), ()])
+def test_the_picture_is_drawn(source: str, hidden: tuple[int, ...]) -> None:
+    from nnatomy.architectures.feedforward.mlp import picture
+
+    dataset = data.load(source, ("image", "table"))
+    recipe = next(r for r in recipes if r.kind == dataset.kind and dataset.task in r.tasks)
+    model = recipe.build(dataset, hidden=hidden, batch_norm=bool(hidden), dropout=0.3)
+    before, training = model.state_dict(), model.training
+    figure = picture.draw(model, dataset)
+    assert len([axes for axes in figure.axes if axes.has_data()]) >= (5 if hidden else 3)
+    assert all((before[name] == value).all() for name, value in model.state_dict().items())  # looking changes nothing
+    assert model.training == training
+    figure.canvas.draw()
+
+
+def test_wrong_options_are_explained() -> None:
+    with pytest.raises(UserError, match="did you mean 'relu'"):
+        build(features=2, outputs=2, activation="rleu")
+    with pytest.raises(UserError, match="at least 1 unit"):
+        build(features=2, outputs=2, hidden=(4, 0))
+    with pytest.raises(UserError, match="l1 must be 0 or more"):
+        build(features=2, outputs=2, l1=-1.0)

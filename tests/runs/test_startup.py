@@ -1,0 +1,41 @@
+"""What starting costs: imports stay light, and listing imports no model."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import nnatomy
+
+HEAVY = ("sklearn", "matplotlib", "torch", "tensorflow", "keras", "jax", "numba", "pandas", "typer", "rich")
+
+
+def modules_after(code: str) -> set[str]:
+    """The modules that a fresh process has imported after running `code`."""
+    text = f"{code}\nimport json, sys\nprint()\nprint(json.dumps(sorted(sys.modules)))"
+    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    return set(json.loads(found.stdout.splitlines()[-1]))
+
+
+def test_import_nnatomy_brings_numpy_and_little_else() -> None:
+    assert not modules_after("import nnatomy") & set(HEAVY)
+
+
+def test_completion_shows_what_is_imported_late() -> None:
+    shown = dir(nnatomy)
+    assert {"Linear", "optim", "train", "NeuralClassifier", "tanh"} <= set(shown)
+    assert all(hasattr(nnatomy, name) for name in shown)
+    assert not {"importlib", "Any", "annotations"} & set(shown)
+
+
+def test_list_imports_no_model_and_no_engine_beyond_the_core() -> None:
+    loaded = modules_after("from nnatomy.cli import main; main(['list', '--json'])")
+    assert not [m for m in loaded if m.startswith("nnatomy.architectures")]
+    assert not loaded & (set(HEAVY) - {"typer", "rich"})
+
+
+def test_help_imports_neither_models_nor_plots() -> None:
+    loaded = modules_after("from nnatomy.cli import main; main(['--help'])")
+    assert not loaded & (set(HEAVY) - {"typer", "rich"})
+    assert "nnatomy.runs.training" not in loaded
