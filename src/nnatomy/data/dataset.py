@@ -10,6 +10,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from nnatomy.data import fields as batch_fields
+from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
 
 __all__ = [
@@ -39,12 +41,17 @@ def generator(seed: int) -> np.random.Generator:
 
 
 class Split(ABC):
-    """Examples that can be counted and taken by index; `take` returns arrays with the targets last."""
+    """Examples that can be counted and taken by index; `fields` says what the arrays are that `take` returns."""
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """What each array of a batch is; inputs and targets unless a split says otherwise."""
+        return batch_fields.DEFAULT
 
     @property
     def ragged(self) -> bool:
-        """Whether batches of equally many examples may differ in shape."""
-        return False
+        """Return True if batches of equally many examples may differ in shape."""
+        return batch_fields.ragged(self.fields)
 
     @abstractmethod
     def __len__(self) -> int: ...
@@ -62,6 +69,11 @@ class ArraySplit(Split):
     """Examples held as arrays of equal length, for instance (inputs, targets)."""
 
     arrays: tuple[Array, ...]
+    named: tuple[Field, ...] = batch_fields.DEFAULT
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        return self.named
 
     def __len__(self) -> int:
         return len(self.arrays[0])
@@ -114,8 +126,9 @@ class RaggedSplit(Split):
     padding: int = 0
 
     @property
-    def ragged(self) -> bool:
-        return True
+    def fields(self) -> tuple[Field, ...]:
+        tokens = Field("tokens", ragged=1, fill=self.padding, like="tokens")
+        return tokens, Field("lengths"), Field("labels", role="target")
 
     def __len__(self) -> int:
         return len(self.sequences)
@@ -137,8 +150,8 @@ class SubsetSplit(Split):
     indices: Array
 
     @property
-    def ragged(self) -> bool:
-        return self.whole.ragged
+    def fields(self) -> tuple[Field, ...]:
+        return self.whole.fields
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -221,6 +234,16 @@ class Dataset:
     columns: tuple[Column, ...] = ()
     timeline: Timeline | None = None
     ordered: bool = False  # whether the parts follow one another in time
+
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        """What the arrays of a batch are."""
+        return self.train.fields
+
+    @property
+    def input_fields(self) -> tuple[Field, ...]:
+        """What the arrays are that prediction has."""
+        return tuple(field for field in self.train.fields if field.role == "input")
 
 
 def batches(
