@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import io
+import math
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnatomy.training.recipe import HIGHER
+from nnatomy.training.evaluation import Metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nnatomy.runs.training import Result
 
-TELLING = ("accuracy", "r2", "explained", "mae", "bits_per_token", "mse")
 BLUE, ORANGE, GREEN, GREY = "#2563a8", "#d1662a", "#2e8b57", "#6b7280"
 
 
@@ -41,7 +41,7 @@ def render(figure: Figure, kind: str) -> bytes:
     return buffer.getvalue()
 
 
-def curves(history: list[dict[str, Any]], metric: str) -> Figure:
+def curves(history: list[dict[str, Any]], metric: Metric, telling: Metric) -> Figure:
     """Training and validation loss by epoch, the telling metric beside them, and the best epoch marked."""
     from matplotlib.figure import Figure
 
@@ -53,12 +53,13 @@ def curves(history: list[dict[str, Any]], metric: str) -> Figure:
     left.plot(
         epochs, [line["train_loss"] for line in history], color=BLUE, label="training (while learning)", marker=marker, ms=4
     )
-    left.plot(epochs, [line["validation"]["loss"] for line in history], color=ORANGE, label="validation", marker=marker, ms=4)
+    if "loss" in history[-1]["validation"]:
+        held = [line["validation"]["loss"] for line in history]
+        left.plot(epochs, held, color=ORANGE, label="validation", marker=marker, ms=4)
     left.set(title="Loss", xlabel="epoch")
-    if metric == "loss":  # the left side shows that already
-        metric = next((m for m in TELLING if m in history[-1]["validation"]), metric)
-    right.plot(epochs, [line["validation"][metric] for line in history], color=GREEN, marker=marker, ms=4)
-    right.set(title=f"Validation {metric} ({'higher' if metric in HIGHER else 'lower'} is better)", xlabel="epoch")
+    shown = telling if metric.name == "loss" and telling.name in history[-1]["validation"] else metric
+    right.plot(epochs, [line["validation"].get(shown.name, math.nan) for line in history], color=GREEN, marker=marker, ms=4)
+    right.set(title=f"Validation {shown.name} ({shown.better} is better)", xlabel="epoch")
     for axes in (left, right):
         axes.axvline(best, color=GREY, ls="--", lw=1, label=f"best epoch: {best}")
         axes.grid(alpha=0.25)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
@@ -14,13 +15,12 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nnatomy import backends, random
-from nnatomy.data.dataset import ArraySplit, Dataset, Preprocessing
+from nnatomy.data.dataset import ArraySplit, Dataset, Preprocessing, Split, SubsetSplit
 from nnatomy.errors import UserError
 from nnatomy.catalog import architecture as find_architecture
-from nnatomy.training.loop import Loop
+from nnatomy.training.fit import fit
 from nnatomy.training.recipe import Recipe
 from nnatomy.training.settings import override
-from nnatomy.training.step import Step
 from nnatomy.tasks import Classification, Task, task_for
 from nnatomy.layers.module import Module
 
@@ -54,7 +54,7 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
     def __init__(
         self, architecture: str = "mlp", *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None,
         settings: Mapping[str, Any] | None = None, input_shape: tuple[int, ...] | None = None, random_state: Any = None,
-        backend: str | None = None, device: str | None = None,
+        validation_fraction: float | None = None, backend: str | None = None, device: str | None = None,
     ) -> None:  # fmt: skip
         self.architecture = architecture
         self.epochs = epochs
@@ -63,12 +63,13 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
         self.settings = settings
         self.input_shape = input_shape
         self.random_state = random_state
+        self.validation_fraction = validation_fraction
         self.backend = backend
         self.device = device
 
     def _recipe(self) -> Recipe:
         kind = "table" if self.input_shape is None else "image"
-        recipes = [r for r in find_architecture(self.architecture).recipes if r.kind == kind and self._task in r.tasks]
+        recipes = [r for r in find_architecture(self.architecture).recipes if r.kind == kind and self._task in r.task_names]
         if not recipes:
             raise UserError(
                 f"The architecture {self.architecture} has no recipe for {self._task} on {kind} data; choose another architecture"
@@ -94,8 +95,10 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
         self._scaler = StandardScaler().fit(x)
         inputs = self._shaped(self._scaler.transform(x).astype(np.float32))
         nothing = ArraySplit((inputs[:0], y[:0]))
+        whole = ArraySplit((inputs, y))
+        train, validation = self._parted(whole, y if classes else None, recipe)
         dataset = Dataset(
-            "arrays", "table" if self.input_shape is None else "image", self._task, ArraySplit((inputs, y)), nothing, nothing,
+            "arrays", "table" if self.input_shape is None else "image", self._task, train, validation, nothing,
             classes, _AsGiven(), (), inputs.shape[1:], f"{len(x)} rows", outputs,
         )  # fmt: skip
         seed = int(check_random_state(self.random_state).randint(2**31))
@@ -106,19 +109,27 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
                 random.seed(seed)
                 self.model_: Module = recipe.build(dataset, **recipe.options)
                 self._task_: Task = task_for(recipe, dataset)
-                rule = recipe.optimizer(self.model_.named_parameters())
-                step = Step(self.model_, rule, recipe.loss, recipe.clip, recipe.average)
-                batch = min(recipe.batch_size, len(x))
-                loop = Loop(recipe, dataset, self._task_, step, recipe.epochs, batch, seed)
-                if recipe.schedule is not None:
-                    loop.schedule = recipe.schedule(recipe.epochs * loop.steps_per_epoch)
-                state = loop.fit(step.state())
-                self.model_.load_state_dict(step.evaluated(state))
+                fitted = fit(replace(recipe, batch_size=min(recipe.batch_size, len(x))), self.model_, dataset, self._task_, seed)
             self.model_.to_backend()
             self.model_.eval().astype("float64")  # so that a row's answer does not depend on the rows around it
         finally:
             random.default.load_state_dict(before)
-        self.n_iter_ = loop.position.epoch
+        self.n_iter_ = fitted.position.epoch
+
+    def _parted(self, whole: ArraySplit, labels: Array | None, recipe: Recipe) -> tuple[Split, Split]:
+        """The rows that are trained on, and those that choose the best epoch; an epoch is only chosen where it was asked for."""
+        fraction = self.validation_fraction
+        if fraction is None:
+            fraction = 0.1 if {"patience", "plateau"} & set(self.settings or {}) else 0.0
+        if not 0 <= fraction < 1:
+            raise UserError(f"validation_fraction is a fraction of the rows. Received {fraction!r}; give one such as 0.1.")
+        if fraction == 0:
+            return whole, SubsetSplit(whole, np.arange(0))
+        from sklearn.model_selection import train_test_split
+
+        rows, state = np.arange(len(whole)), check_random_state(self.random_state)
+        train, held = train_test_split(rows, test_size=fraction, random_state=state, stratify=labels)
+        return SubsetSplit(whole, np.sort(train)), SubsetSplit(whole, np.sort(held))
 
     def _outputs(self, x: Any) -> Array:
         check_is_fitted(self, "model_")

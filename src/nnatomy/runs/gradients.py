@@ -36,17 +36,25 @@ class GradientLog(Callback):
 
     def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
         began = loop.elapsed()
-        if compiles_by_shape() or (self.spent > SHARE * began and line["epoch"] > 1):
+        objectives = loop.learner.objectives()
+        if not objectives or compiles_by_shape() or (self.spent > SHARE * began and line["epoch"] > 1):
             return
         split = loop.dataset.train
         places = np.unique(np.linspace(0, len(split) - 1, min(EXAMPLES, len(split))).round().astype(int))
-        model = loop.step.model
+        learner, model = loop.learner, loop.learner.model
         with loop.weights(loop.state["model"]), np.errstate(all="ignore"):
-            found = gradient_norms(gradients(model, loop.step.loss, *loop.step.precision.evaluated(split.take(places))))
+            batch = learner.precision.evaluated(split.take(places))
+            of = [(gradients(model, first_of(loss), *batch), own) for loss, own in objectives]
+            found = gradient_norms({name: g for by_name, own in of for name, g in by_name.items() if name in own})
             weights = gradient_norms({name: np.asarray(p.data) for name, p in model.named_parameters()})
         told = {"epoch": line["epoch"], "examples": len(places), "gradients": found, "weights": weights}
         self.run.append(told, self.path.name)
         self.spent += loop.elapsed() - began
+
+
+def first_of(loss: Any) -> Any:
+    """Return a recipe's loss without its outputs."""
+    return lambda *batch: loss(*batch)[0]
 
 
 def read_gradients(run: Run) -> list[dict[str, Any]]:

@@ -28,7 +28,7 @@ def render(result: Result) -> str:
     history = run.history()
     saved = run.read_json("run.json")
     title = f"{architecture.front['title']} on {dataset.name}"
-    sections = [section("Learning curves", image(drawing.curves(history, recipe.metric), "svg"))] if history else []
+    sections = [section("Learning curves", image(drawing.curves(history, prepared.task.metric(recipe.metric), prepared.task.metrics[0]), "svg"))] if history else []
     found = drawing.findings(result)
     if found is not None:
         sections.append(section("On held-out test data", image(found, "png")))

@@ -9,7 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,9 @@ import numpy as np
 
 from nnatomy import __version__, backends, data, random
 from nnatomy.data.dataset import Dataset
+from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
 from nnatomy.runs import checkpoints
-from nnatomy.training.callbacks import EarlyStopping, LowerOnPlateau
 from nnatomy.runs import transfer
 from nnatomy.training.parallel.devices import Devices, arrange
 from nnatomy.catalog import Architecture
@@ -31,10 +31,11 @@ from nnatomy.runs.progress import Progress
 from nnatomy.training.parallel.hosts import Hosts
 from nnatomy.training.loop import Callback, Loop, Position
 from nnatomy.training.precision import PRECISIONS, precision_named
-from nnatomy.training.recipe import Loss, Recipe
+from nnatomy.training.fit import Checkpoint, fit
+from nnatomy.training.learners import LearnerSpec
+from nnatomy.training.recipe import Recipe
 from nnatomy.runs.folder import Run, environment, finite
 from nnatomy.training.settings import override, parse_seconds, plain
-from nnatomy.training.step import Step
 from nnatomy.tasks import Evaluation, Task, task_for
 from nnatomy.layers.module import Module
 
@@ -118,8 +119,8 @@ class Prepared:
     dataset: Dataset
     model: Module
     task: Task
-    lesson: tuple[Dataset, Loss] | None = None
-    """The data and the loss of a student, where there is a teacher."""
+    lesson: tuple[Dataset, LearnerSpec] | None = None
+    """The data and the learner of a student, where there is a teacher."""
 
 
 @dataclass
@@ -205,10 +206,10 @@ def choose(
     recipes = list(architecture.recipes if recipes is None else recipes)
     while True:
         kinds = tuple(dict.fromkeys(r.kind for r in recipes))
-        tasks = tuple(dict.fromkeys(t for r in recipes for t in r.tasks))
+        tasks = tuple(dict.fromkeys(t for r in recipes for t in r.task_names))
         common = dict(recipes[0].load) if all(r.load == recipes[0].load for r in recipes) else {}
         dataset = data.load(source, kinds, tasks=tasks, **(common | options))
-        fitting = [r for r in recipes if r.kind == dataset.kind and (dataset.task in r.tasks or "reconstruction" in r.tasks)]
+        fitting = [r for r in recipes if r.does(dataset) is not None]
         if not fitting:
             raise UserError(
                 f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; "
@@ -256,10 +257,10 @@ def train(
         if progress and devices.hosts.first:
             announce(prepared)
             tell(told)
-        run = Run(Path(devices.hosts.same(str(Run.create(architecture, out).folder) if devices.hosts.first else "")))
+        run = Run(Path(devices.hosts.broadcast(str(Run.create(architecture, out).folder) if devices.hosts.first else "")))
         if devices.hosts.first:
             _describe(run, prepared)
-        return _fit(prepared, run, Position(), {}, None, [], callbacks, progress, report, devices, hosts)
+        return _fit(prepared, run, None, callbacks, progress, report, devices, hosts)
 
 
 def _arranged(request: Request, hosts: str | None, host_index: int | None, shard: str | None) -> Devices:
@@ -277,7 +278,8 @@ def _describe(run: Run, prepared: Prepared) -> None:
     )
     run.write_json("environment.json", environment())
     run.write_json("preprocessing.json", dataset.preprocessing.to_json())
-    run.write_json("dataset.json", {name: _listed(getattr(dataset, name)) for name in DESCRIBED})
+    described = {name: _listed(getattr(dataset, name)) for name in DESCRIBED}
+    run.write_json("dataset.json", described | {"fields": [asdict(field) for field in dataset.fields]})
 
 
 def resume(
@@ -311,11 +313,11 @@ def _continue(
     _listen(prepared)
     if not run.last.exists():
         transfer.begin(prepared)
-        return _fit(prepared, run, Position(), {}, None, [], callbacks, progress, report, devices, hosts)
-    state, position, best, saved = checkpoints.load_checkpoint(run)
-    if progress and (position.stopped or position.epoch >= prepared.recipe.epochs):
+        return _fit(prepared, run, None, callbacks, progress, report, devices, hosts)
+    checkpoint = checkpoints.load_checkpoint(run)
+    if progress and (checkpoint.position.stopped or checkpoint.position.epoch >= prepared.recipe.epochs):
         print("This run was complete: nothing is left to train, its scores are measured again.", file=sys.stderr)
-    return _fit(prepared, run, position, best, state, saved, callbacks, progress, report, devices, hosts)
+    return _fit(prepared, run, checkpoint, callbacks, progress, report, devices, hosts)
 
 
 def _listen(prepared: Prepared) -> None:
@@ -361,9 +363,10 @@ def described(path: Path, saved: Any, preprocessing: Any) -> Dataset:
 
     Raises UserError where they are damaged.
     """
-    nothing = data.ArraySplit((np.zeros(0),))
     try:
+        nothing = data.ArraySplit((np.zeros(0),), tuple(Field(**field) for field in saved["fields"]))
         fields = {**saved, "classes": tuple(saved["classes"]), "input_shape": tuple(saved["input_shape"])}
+        del fields["fields"]
         found = data.preprocessing_from_json(preprocessing)
         return Dataset(train=nothing, validation=nothing, test=nothing, preprocessing=found, notices=(), **fields)
     except (KeyError, TypeError, AttributeError):
@@ -373,7 +376,7 @@ def described(path: Path, saved: Any, preprocessing: Any) -> Dataset:
 def recipe_of(architecture: Architecture, dataset: Dataset) -> Recipe:
     """The architecture's recipe for the kind and task of a data set. Raises UserError where it has none."""
     for recipe in architecture.recipes:
-        if recipe.kind == dataset.kind and {dataset.task, "reconstruction"} & set(recipe.tasks):
+        if recipe.does(dataset) is not None:
             return recipe
     raise UserError(f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; train again.")
 
@@ -454,57 +457,36 @@ def predict(
 
 
 def _fit(
-    prepared: Prepared, run: Run, position: Position, best: dict[str, Any], state: Any, saved: list[Any],
-    extra: Sequence[Callback], progress: bool, report: bool, devices: Devices, hosts: str | None,
+    prepared: Prepared, run: Run, checkpoint: Checkpoint | None, extra: Sequence[Callback], progress: bool, report: bool,
+    devices: Devices, hosts: str | None,
 ) -> Result:  # fmt: skip
-    recipe, request, model, first = prepared.recipe, prepared.request, prepared.model, devices.hosts.first
-    _check_the_same(devices.hosts, prepared, position)
+    request, model, first = prepared.request, prepared.model, devices.hosts.first
+    _check_the_same(devices.hosts, prepared, checkpoint)
     devices.hosts.lost = f"continue on all hosts with nnatomy train --resume {run.folder} --hosts {hosts}"
-    if not any(True for _ in model.parameters()):
-        raise UserError(f"The architecture {prepared.architecture.name} has nothing to learn by gradients with these options.")
     freezing = transfer.Freezing(model, request.freeze) if request.freeze else None
-    dataset, loss = prepared.lesson or (prepared.dataset, recipe.loss)
-    optimizer = transfer.optimizer_for(recipe.optimizer, model, request.rates, freezing)
-    step = Step(
-        model, optimizer, loss, recipe.clip, recipe.average,
-        precision=prepared.task.precision, accumulate=request.accumulate, devices=devices,
-    )  # fmt: skip
-    watching: list[Callback] = [checkpoints.Log(run) if first else Callback(), *extra]
-    if recipe.patience is not None:
-        watching.append(EarlyStopping(recipe.patience))
-    if recipe.plateau is not None:
-        watching.append(LowerOnPlateau(recipe.plateau))
-    if freezing is not None:
-        watching.append(freezing)
-    if progress:
-        watching.append(Progress() if first else Callback())
-    watching.append(GradientLog(run) if first else Callback())
-    watching.append(checkpoints.Checkpoints(run))  # last, so that it saves what the others have decided
-    for callback, kept in zip(watching, saved, strict=False):
-        if kept is not None:
-            callback.state = kept
+    lesson, learn = prepared.lesson or (None, None)
+    last = [
+        *([freezing] if freezing is not None else []),
+        *([Progress() if first else Callback()] if progress else []),
+        GradientLog(run) if first else Callback(),
+        checkpoints.Checkpoints(run),  # last, so that it saves what the others have decided
+    ]
     prepared.task.feed = Feed(devices)
-    loop = Loop(
-        recipe, dataset, prepared.task, step, recipe.epochs, recipe.batch_size, request.seed, request.budget,
-        callbacks=watching, position=position, best=best, feed=prepared.task.feed,
+    fitted = fit(
+        prepared.recipe, model, prepared.dataset, prepared.task, request.seed,
+        setup=transfer.setup(prepared, freezing, devices), learn=learn, lesson=lesson, budget=request.budget,
+        callbacks=[checkpoints.Log(run) if first else Callback(), *extra], last=last, checkpoint=checkpoint,
+        watched=_stopping_on_ctrl_c,
     )  # fmt: skip
-    if recipe.schedule is not None:
-        loop.schedule = recipe.schedule(position.total or recipe.epochs * loop.steps_per_epoch)
-    with _stopping_on_ctrl_c(loop):
-        loop.fit(step.state() if state is None else state)
-    if loop.outcome == "interrupted":
-        return Result(prepared, run, position.epoch, position.seconds, {}, None, interrupted=True, hosts=devices.hosts)
-    weights = loop.best or devices.to_host(loop.state["model"])
-    model.load_state_dict(weights)
-    model.eval()
-    if devices.count > 1:
-        step.bind(loop.state | {"model": devices.placed(weights)})
+    at = fitted.position
+    if fitted.outcome == "interrupted":
+        return Result(prepared, run, at.epoch, at.seconds, {}, None, interrupted=True, hosts=devices.hosts)
     evaluation = prepared.task.evaluate(model, prepared.dataset.test)
     if devices.count > 1:
-        model.load_state_dict(weights)  # whole, on this host
+        model.load_state_dict(devices.to_host({name: t.data for name, t in fitted.learner.tensors.items()}))
     result = Result(
-        prepared, run, position.epoch, position.seconds, evaluation.metrics, evaluation, position.stopped, hosts=devices.hosts
-    )
+        prepared, run, at.epoch, at.seconds, evaluation.metrics, evaluation, at.stopped, hosts=devices.hosts
+    )  # fmt: skip
     if first:
         run.write_json("result.json", result.to_json())
     if report and first:
@@ -514,14 +496,15 @@ def _fit(
     return result
 
 
-def _check_the_same(hosts: Hosts, prepared: Prepared, position: Position) -> None:
+def _check_the_same(hosts: Hosts, prepared: Prepared, checkpoint: Checkpoint | None) -> None:
     """Raises UserError where this host was given another command, other data or another version than the first one."""
     splits = (prepared.dataset.train, prepared.dataset.validation, prepared.dataset.test)
+    position = Position() if checkpoint is None else checkpoint.position
     mine: dict[str, Any] = {
         "command": prepared.request.command(), "examples": [len(split) for split in splits],
         "version": __version__, "checkpoint": [position.epoch, position.step],
     }  # fmt: skip
-    theirs = hosts.same(mine)
+    theirs = hosts.broadcast(mine)
     for what, value in mine.items():
         if value != theirs[what]:
             raise UserError(

@@ -15,6 +15,9 @@ from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.runs.progress import counted
 from nnatomy.training.loop import Callback, Loop
+from nnatomy.training.learners import Setup
+from nnatomy.training.learners.learner import Named
+from nnatomy.training.parallel.devices import Devices
 from nnatomy.training.recipe import Recipe
 from nnatomy.runs.folder import Run
 from nnatomy.interchange.weights import Loaded, fill, load
@@ -60,8 +63,8 @@ def begin(prepared: Prepared) -> list[str]:
         anew = f"; new are {', '.join(renewed)}" if renewed else ""
         told.append(f"begins from {request.from_}: {', '.join(found.loaded)}{anew}")
     freezing = Freezing(model, request.freeze) if request.freeze else None
-    if request.rates:
-        optimizer_for(prepared.recipe.optimizer, model, request.rates, freezing)
+    if request.rates or request.freeze:  # begun once to learn what does not fit before the run's folder is made
+        prepared.recipe.learn.begin(model, prepared.dataset, setup(prepared, freezing))
     if freezing is not None:
         for epochs in sorted({freezing.epochs[name] for name, _ in model.named_parameters()} - {0}):
             names = [name for name, _ in model.named_parameters() if freezing.epochs[name] == epochs]
@@ -135,25 +138,36 @@ class Freezing(Callback):
             if path and normalises and all(self.held(name, epoch) for name in own):
                 module.training = False
         if changed:
-            loop.retrace()
+            loop.learner.version += 1
 
 
-def optimizer_for(recipe: partial[Any], model: Module, rates: Mapping[str, float], freezing: Freezing | None) -> Optimizer:
-    """The optimizer of all parameters that are ever to learn, in groups of one learning rate each.
+def setup(prepared: Prepared, freezing: Freezing | None, devices: Devices | None = None) -> Setup:
+    """Return how a request computes: precision, devices, and optimizers with its rates and without what is frozen."""
+    request = prepared.request
+    changed = freezing is not None or bool(request.rates)
+    make = partial(optimizer_for, rates=request.rates, freezing=freezing)
+    plain = Setup(prepared.task.precision, request.accumulate, devices or Devices())
+    return replace(plain, optimizer=make, freezes=True) if changed else plain
+
+
+def optimizer_for(
+    rule: partial[Any], parameters: Named, rates: Mapping[str, float], freezing: Freezing | None
+) -> Optimizer:  # fmt: skip
+    """Return the optimizer of all parameters that are ever to learn, in groups of one learning rate each.
 
     `rates`: factors of the learning rate by pattern; of several that fit a parameter the last one counts.
     """
-    factors = {name: 1.0 for name, _ in model.named_parameters() if freezing is None or not freezing.held(name, math.inf)}
-    names = [name for name, _ in model.named_parameters()]
+    factors = {name: 1.0 for name, _ in parameters if freezing is None or not freezing.held(name, math.inf)}
+    names = [name for name, _ in parameters]
     for pattern, factor in rates.items():
         if not 0 < factor < math.inf:
             raise UserError(f"--rates takes a positive factor, received {pattern}={factor:g}; --freeze stops learning.")
         factors |= {name: factor for name in matching(pattern, names) if name in factors}
     if not rates:
-        return recipe([(name, p) for name, p in model.named_parameters() if name in factors])  # type: ignore[no-any-return]
+        return rule([(name, p) for name, p in parameters if name in factors])  # type: ignore[no-any-return]
     ordered = sorted(set(factors.values()), key=lambda factor: (factor != 1, factor))  # the log shows the first group's rate
-    optimizer: Optimizer = recipe(
-        [{"params": [(n, p) for n, p in model.named_parameters() if factors.get(n) == factor]} for factor in ordered]
+    optimizer: Optimizer = rule(
+        [{"params": [(n, p) for n, p in parameters if factors.get(n) == factor]} for factor in ordered]
     )
     for group, factor in zip(optimizer.param_groups, ordered, strict=True):
         if not isinstance(group.get("lr"), float):

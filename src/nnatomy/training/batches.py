@@ -1,96 +1,118 @@
-"""From a split to what a compiled step is given: batches of few shapes, made by a thread while the step before them runs."""
+"""From a split to what a compiled step takes: batches of few shapes, made ahead by a thread, and losses that are read late."""
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Generator, Iterable
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 
 from nnatomy.backends import compiles_by_shape
-from nnatomy.data.dataset import Augment, Batch, Shuffle, Split, batches
+from nnatomy.data import fields
+from nnatomy.data.augment import Augmentation
+from nnatomy.data.dataset import Batch, Shuffle, Split, batches
 from nnatomy.training.parallel.devices import Devices
 
 T = TypeVar("T")
 R = TypeVar("R")
 SHORTEST = 16  # steps to which sequences are padded at least
-LATE = 2  # results that are not read yet while a device computes: it never waits for Python
+MAX_PENDING_STEPS = 2  # results that are not read yet while a device computes: it never waits for Python
 
 
 @dataclass(frozen=True)
-class Given:
-    """A batch where the step takes it, which of its rows count (None: all), and the examples themselves as they were made."""
+class PlacedBatch:
+    """A batch where the step takes it, which of its rows are examples (None: all), and the examples themselves on the host."""
 
     batch: Batch
     mask: Any
-    made: Batch
+    host: Batch
     examples: int
-    """How many rows count."""
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """What a step or a measurement takes after its arrays."""
+        """The arguments of a step or a measurement after its arrays."""
         return (self.batch,) if self.mask is None else (self.batch, self.mask)
 
 
 class Feed:
     """How batches come to the step: as they are made; on a backend that compiles, in few shapes, placed ahead of their turn.
 
-    On several devices, a batch is filled up until it can be divided evenly.
+    On several devices, a batch is padded until it can be divided evenly.
     """
 
     def __init__(self, devices: Devices | None = None) -> None:
         self.devices = devices or Devices()
 
     def __call__(
-        self, split: Split, rows: int, shuffle: Shuffle = None, *, augment: Augment | None = None, start: int = 0,
+        self, split: Split, rows: int, shuffle: Shuffle = None, *, augment: Augmentation | None = None, start: int = 0,
         share: bool = False,
-    ) -> Generator[Given]:  # fmt: skip
-        """The batches of a split, up to `rows` examples each, as `batches` makes them.
+    ) -> Generator[PlacedBatch]:  # fmt: skip
+        """Yield the batches of a split, up to `rows` examples each, as `batches` makes them.
 
         With `share`, a host makes only the examples that its own devices take, where these do not depend on the others.
         """
-        if not compiles_by_shape():
+        named = split.fields
+        if not compiles_by_shape() or not fields.per_row(named):
             made = batches(split, rows, shuffle, augment=augment, start=start)
-            return (Given(batch, None, batch, len(batch[0])) for batch in made)
+            return (
+                PlacedBatch(self.devices.batch(batch, rows), None, batch, fields.count(named, batch)) for batch in made
+            )
         whole = -(-rows // self.devices.count) * self.devices.count
         uneven = len(split) % whole > 0 or whole > rows
         mine = self.devices.part(whole)
         share = share and augment is None and not split.ragged
         part = (lambda chosen: chosen[np.arange(whole)[mine] % len(chosen)]) if share else None
 
-        def prepare(numbered: tuple[int, Batch]) -> Given:
+        def prepare(numbered: tuple[int, Batch]) -> PlacedBatch:
             number, batch = numbered
             examples = min(rows, len(split) - number * rows)
-            filled = lengthened(batch) if split.ragged else batch
+            padded = fields.round_lengths(named, batch, power_of_two)
             if not share:
-                filled = tuple(a[mine] for a in padded(filled, whole)[0])
+                padded = tuple(a[mine] for a in fields.pad_rows(named, padded, whole)[0])
             mask = (np.arange(whole) < examples)[mine]
-            placed = self.devices.batch(filled, whole)
-            return Given(placed, self.devices.batch((mask,), whole)[0] if uneven else None, batch, examples)
+            placed = self.devices.batch(padded, whole)
+            return PlacedBatch(placed, self.devices.batch((mask,), whole)[0] if uneven else None, batch, examples)
 
-        return ahead(enumerate(batches(split, rows, shuffle, augment=augment, start=start, part=part), start), prepare)
+        return prefetch(enumerate(batches(split, rows, shuffle, augment=augment, start=start, part=part), start), prepare)
 
-
-def padded(batch: Batch, rows: int) -> tuple[Batch, np.ndarray[Any, Any]]:
-    """A batch filled up to `rows` examples with copies of its own, and which rows are examples: see `masked_examples`."""
-    count = len(batch[0])
-    filled = np.arange(rows) % count
-    return (batch if count == rows else tuple(a[filled] for a in batch)), np.arange(rows) < count
-
-
-def lengthened(batch: Batch) -> Batch:
-    """Sequences (tokens, lengths, ...) made longer, to the next power of two: few shapes remain, and lengths still end them."""
-    steps = batch[0].shape[1]
-    goal = max(SHORTEST, 1 << (steps - 1).bit_length())
-    wide = np.pad(batch[0], ((0, 0), (0, goal - steps), *((0, 0),) * (batch[0].ndim - 2)), mode="edge")
-    return (wide, *batch[1:])
+    def map(self, function: Callable[..., R], placed: Iterable[PlacedBatch], *before: Any) -> Iterator[tuple[PlacedBatch, R]]:
+        """Yield each batch with function(*before, *its arguments), read as late as `Pending` allows."""
+        pending: Pending[tuple[PlacedBatch, R]] = Pending()
+        for batch in placed:
+            yield from pending.push((batch, function(*before, *batch.args)))
+        yield from pending.drain()
 
 
-def ahead(items: Iterable[T], prepare: Callable[[T], R], most: int = 2) -> Generator[R]:
+class Pending(Generic[T]):
+    """Results of steps that are dispatched and not read: none where steps run on the host, a few where a device computes."""
+
+    def __init__(self) -> None:
+        self._waiting: deque[T] = deque()
+
+    def push(self, result: T) -> Iterator[T]:
+        """Add a result, and yield those whose turn it is to be read."""
+        self._waiting.append(result)
+        yield from self._all_but(MAX_PENDING_STEPS if compiles_by_shape() else 0)
+
+    def drain(self) -> Iterator[T]:
+        """Yield all that is left."""
+        yield from self._all_but(0)
+
+    def _all_but(self, kept: int) -> Iterator[T]:
+        while len(self._waiting) > kept:
+            yield self._waiting.popleft()
+
+
+def power_of_two(length: int) -> int:
+    """Return the next power of two, at least SHORTEST: few shapes remain, and lengths still end the sequences."""
+    return max(SHORTEST, 1 << (max(length, 1) - 1).bit_length())
+
+
+def prefetch(items: Iterable[T], prepare: Callable[[T], R], most: int = 2) -> Generator[R]:
     """prepare(item) of each item in order, made by a thread that is at most `most` items ahead.
 
     What is raised there is raised here, where the item would have come. Closing the generator ends the thread.

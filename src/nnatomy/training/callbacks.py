@@ -1,12 +1,34 @@
-"""What happens beside the loop: early stopping and lowering the learning rate."""
+"""What happens besides the steps: the Callback that a loop calls, early stopping, and lowering the learning rate."""
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from nnatomy.optim import ReduceOnPlateau
-from nnatomy.training.loop import Callback, Loop
-from nnatomy.training.recipe import HIGHER, better
+
+if TYPE_CHECKING:
+    from nnatomy.training.loop import Loop
+
+
+class Callback:
+    """Something that happens besides the steps; override what you need. `state` is saved with each checkpoint."""
+
+    state: dict[str, Any]
+
+    def begin(self, loop: Loop) -> None:
+        """Before the first step."""
+
+    def before_epoch(self, loop: Loop) -> None:
+        """Before each epoch, or what is left of it when a run is continued; the model is in training mode."""
+
+    def after_step(self, loop: Loop) -> None:
+        """After each step."""
+
+    def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
+        """After each epoch's validation; `line` is what metrics.jsonl will hold of it."""
+
+    def end(self, loop: Loop) -> None:
+        """After the last epoch, or when the run is interrupted."""
 
 
 class EarlyStopping(Callback):
@@ -17,13 +39,15 @@ class EarlyStopping(Callback):
         self.state = {"best": None, "waited": 0}
 
     def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
-        value = line["validation"][loop.recipe.metric]
-        if better(loop.recipe.metric, value, self.state["best"]):
+        value = line["validation"].get(loop.metric.name)
+        if value is None:
+            return
+        if loop.metric.improves(value, self.state["best"]):
             self.state = {"best": value, "waited": 0}
             return
         self.state["waited"] += 1
         if self.state["waited"] >= self.patience:
-            loop.position.stopped = f"{loop.recipe.metric} has not improved for {self.patience} epochs"
+            loop.position.stopped = f"{loop.metric.name} has not improved for {self.patience} epochs"
 
 
 class LowerOnPlateau(Callback):
@@ -34,12 +58,12 @@ class LowerOnPlateau(Callback):
         self.state = {}
 
     def begin(self, loop: Loop) -> None:
-        mode: Literal["min", "max"] = "max" if loop.recipe.metric in HIGHER else "min"
-        self._rule = ReduceOnPlateau(mode, self.factor, self.patience - 1)
+        self._rule = ReduceOnPlateau("max" if loop.metric.better == "higher" else "min", self.factor, self.patience - 1)
         if self.state:
             self._rule.load_state_dict(self.state)
         loop.scale = self._rule(loop.position.step)
 
     def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
-        loop.scale = self._rule.observe(line["validation"][loop.recipe.metric])
-        self.state = self._rule.state_dict()
+        if loop.metric.name in line["validation"]:
+            loop.scale = self._rule.observe(line["validation"][loop.metric.name])
+            self.state = self._rule.state_dict()

@@ -1,19 +1,31 @@
-"""One fit without a folder: a recipe, a data set and a seed make a trained model. Comparison and tuning rest on it."""
+"""One fit: a recipe, a model, a data set and a task make a trained model. Runs, studies and estimators all rest on it."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
-from nnatomy import random
 from nnatomy.data.dataset import Dataset
-from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
-from nnatomy.tasks import Evaluation, Task, task_for
-from nnatomy.training import callbacks as cb
-from nnatomy.training.loop import Callback, Loop, Position
+from nnatomy.training.batches import Feed
+from nnatomy.training.callbacks import Callback, EarlyStopping, LowerOnPlateau
+from nnatomy.training.evaluation import Evaluation, Measures
+from nnatomy.training.learners import Learner, LearnerSpec, Setup
+from nnatomy.training.loop import Loop, Position
 from nnatomy.training.recipe import Recipe
-from nnatomy.training.step import Step
+
+
+@dataclass
+class Checkpoint:
+    """Where a fit continues: the state, how far it had come, the best weights so far, and what its callbacks and world kept."""
+
+    state: dict[str, Any]
+    position: Position
+    best: dict[str, Any]
+    callbacks: Sequence[Any]
+    external: dict[str, Any]
 
 
 @dataclass
@@ -21,38 +33,60 @@ class Fitted:
     """A trained model with the weights of its best epoch, and how it came about."""
 
     model: Module
-    task: Task
+    task: Measures
     dataset: Dataset
     position: Position
+    learner: Learner
+    outcome: str
+    """"finished", or "interrupted": then the model has the weights that it was interrupted with."""
 
     def test(self) -> Evaluation:
-        """Metrics on the test split, which nothing was chosen by."""
+        """Return the metrics on the test split, which nothing was chosen by."""
         return self.task.evaluate(self.model, self.dataset.test)
 
 
 def fit(
-    recipe: Recipe, dataset: Dataset, seed: int = 0, *, budget: float | None = None, callbacks: Sequence[Callback] = ()
-) -> Fitted:
-    """Builds the recipe's model for a data set and trains it; nothing is written.
+    recipe: Recipe, model: Module, dataset: Dataset, task: Measures, seed: int = 0, *, setup: Setup | None = None,
+    learn: LearnerSpec | None = None, lesson: Dataset | None = None, budget: float | None = None,
+    callbacks: Sequence[Callback] = (), last: Sequence[Callback] = (), checkpoint: Checkpoint | None = None,
+    watched: Callable[[Loop], AbstractContextManager[None]] = nullcontext,
+) -> Fitted:  # fmt: skip
+    """Train a model by a recipe; nothing is written.
 
-    The seed decides weights, order and noise, as in `train`. Raises UserError where nothing can be learned by gradients, and
-    where the loss stops being finite.
+    Args:
+        seed: decides the order of the examples; initial weights and noise are the default generator's
+        setup: precision, devices and what else a run decides
+        learn, lesson: a learner and a data set in place of the recipe's, such as a teacher's
+        budget: seconds
+        callbacks: called before those of the recipe (early stopping, plateau), `last` after them
+        checkpoint: continue from here exactly
+        watched: a block around the loop, such as one that handles Ctrl-C
+
+    Raises UserError where a loss stops being finite, and for what the learner cannot do.
     """
-    random.seed(seed)
-    model = recipe.build(dataset, **recipe.options)
-    if not any(True for _ in model.parameters()):
-        raise UserError("A model needs parameters to be trained, this one has none; choose other options.")
-    task = task_for(recipe, dataset)
-    step = Step(model, recipe.optimizer(model.named_parameters()), recipe.loss, recipe.clip, recipe.average)
-    watching: list[Callback] = list(callbacks)
+    setup = setup or Setup()
+    learner = (learn or recipe.learn).begin(model, lesson or dataset, setup)
+    watching = list(callbacks)
     if recipe.patience is not None:
-        watching.append(cb.EarlyStopping(recipe.patience))
+        watching.append(EarlyStopping(recipe.patience))
     if recipe.plateau is not None:
-        watching.append(cb.LowerOnPlateau(recipe.plateau))
-    loop = Loop(recipe, dataset, task, step, recipe.epochs, recipe.batch_size, seed, budget, callbacks=watching)
-    if recipe.schedule is not None:
-        loop.schedule = recipe.schedule(recipe.epochs * loop.steps_per_epoch)
-    state = loop.fit(step.state())
-    model.load_state_dict(loop.best or step.evaluated(state))
-    model.eval()
-    return Fitted(model, task, dataset, loop.position)
+        watching.append(LowerOnPlateau(recipe.plateau))
+    watching += last
+    feed = Feed(setup.devices)
+    loop = Loop(recipe, lesson or dataset, task, learner, recipe.epochs, recipe.batch_size, seed, budget, watching, feed=feed)
+    state = learner.state()
+    if checkpoint is not None:
+        state, loop.position, loop.best = checkpoint.state, checkpoint.position, checkpoint.best
+        learner.restore_external_state(checkpoint.external)
+        for callback, kept in zip(watching, checkpoint.callbacks, strict=False):
+            if kept is not None:
+                callback.state = kept
+    with watched(loop):
+        state = loop.fit(state)
+    if loop.outcome == "finished":
+        weights = loop.best or setup.devices.to_host(learner.evaluated(state))
+        model.load_state_dict(weights)
+        model.eval()
+        if setup.devices.count > 1:
+            learner.bind(state | {"model": setup.devices.placed(weights)})
+    return Fitted(model, task, dataset, loop.position, learner, loop.outcome)

@@ -7,7 +7,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from nnatomy.backends import B
+from nnatomy.data.fields import Field
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.tensor import Tensor
 
@@ -28,16 +31,16 @@ class Precision:
     matmul: str = "highest"
     """What JAX calls the precision of float32 products: "highest" is float32 itself."""
 
-    def inputs(self, batch: tuple[Any, ...]) -> tuple[Any, ...]:
-        """A batch as the model takes it: floating-point inputs in the type of forward, targets (the last) in the master's."""
+    def inputs(self, fields: tuple[Field, ...], batch: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return a batch as the model takes it: inputs in the type of the forward pass, targets in the master's."""
         if self.half is None and self.master == "float32":
             return batch
-        wanted = [self.half or self.master] * (len(batch) - 1) + [self.master]
-        return tuple(a.astype(dtype) if a.dtype.kind == "f" else a for a, dtype in zip(batch, wanted))
+        wanted = [self.master if field.role == "target" else self.half or self.master for field in fields]
+        return tuple(a.astype(dtype) if _floating(a) else a for a, dtype in zip(batch, wanted))
 
     def evaluated(self, batch: tuple[Any, ...]) -> tuple[Any, ...]:
-        """A batch as the master weights take it."""
-        return tuple(a.astype(self.master) if a.dtype.kind == "f" and a.dtype != self.master else a for a in batch)
+        """Return a batch as the master weights take it."""
+        return tuple(a.astype(self.master) if _floating(a) and a.dtype != self.master else a for a in batch)
 
     @contextmanager
     def lowered(self, tensors: Mapping[str, Tensor]) -> Iterator[None]:
@@ -54,6 +57,10 @@ class Precision:
             for name, master in masters.items():
                 t = tensors[name]
                 t.data = master if t.data is low[name] else t.data.astype(self.master)  # a buffer may have been changed
+
+
+def _floating(a: Any) -> bool:
+    return np.dtype(a.dtype).kind == "f" or str(a.dtype) == "bfloat16"
 
 
 FLOAT32 = Precision("float32")
@@ -97,7 +104,7 @@ class Scaling:
         """Makes it stand where `state` says."""
         self.scale, self.fine = state["scale"], state["fine"]
 
-    def settled(self, old: dict[str, Any], new: dict[str, Any], parameters: Iterable[Tensor]) -> dict[str, Any]:
+    def select_finite(self, old: dict[str, Any], new: dict[str, Any], parameters: Iterable[Tensor]) -> dict[str, Any]:
         """The state after a step: `new` where all gradients are finite; else `old`, but for the random generator."""
         finite = B.asarray(True)
         for p in parameters:

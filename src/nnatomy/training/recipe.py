@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,9 +11,8 @@ import numpy as np
 from nnatomy.data.augment import Augmentation
 from nnatomy.data.dataset import Dataset
 from nnatomy.layers.module import Module
-from nnatomy.tensor import Tensor
-
-Loss = Callable[..., Tensor]
+from nnatomy.training.learners import LearnerSpec
+from nnatomy.training.learners.learner import Loss
 
 
 def _unchanged(outputs: Any) -> Any:
@@ -24,57 +21,53 @@ def _unchanged(outputs: Any) -> Any:
 
 @dataclass(frozen=True)
 class Recipe:
-    """Everything that decides a training run but the seed; plain values, so that a run's folder can hold it."""
+    """Everything that decides a training run but the seed: data, model, learner and tasks."""
 
     kind: str
-    """The kind of data: "table", "image", "text", "sentences" or "series"."""
-    tasks: tuple[str, ...]
-    """What is done with it: "classification", "regression", "language", "forecast", "anomaly" or "reconstruction"."""
+    """The kind of data, by the name of its folder in data/kinds."""
+    tasks: tuple[type[Any], ...]
+    """What is measured: classes of tasks/, such as (Classification,)."""
     data: str
     """The data set that is used where the user names none."""
     build: Callable[..., Module]
     """build(dataset, **options): the model whose ends fit the data."""
     options: Mapping[str, Any]
     """Keyword arguments of `build`, overridable by `--set name=value`."""
-    loss: Loss
-    """loss(model, *batch): what is minimised."""
-    optimizer: partial[Any]
-    """partial(Adam, lr=1e-3): called with the parameters."""
+    learn: LearnerSpec
+    """GradientDescent(loss, partial(Adam, lr=1e-3), schedule=partial(Cosine, warmup=100)), or another learner."""
     epochs: int
     batch_size: int
     metric: str
     """Which metric on the validation split decides the best epoch."""
     score: Mapping[str, float] = field(default_factory=dict)
     """What metrics on the test split of `data` must reach; empty where the twin's score is the yardstick."""
-    schedule: partial[Any] | None = None
-    """partial(Cosine, warmup=100): called with the total number of steps."""
     decide: Callable[[Any], Any] = _unchanged
-    """From the model's output to what is scored: one number a class (the largest wins), or the regression's values."""
+    """From the model's outputs to what is scored: one number a class (the largest wins), or the regression's values."""
     load: Mapping[str, Any] = field(default_factory=dict)
     """Keyword arguments of `data.load` that this architecture needs, such as resize=(28, 28)."""
-    clip: float | None = None
-    """Gradients are scaled down to this norm."""
     patience: int | None = None
     """Stop after this many epochs without a better `metric`."""
     plateau: int | None = None
     """Halve the learning rate after this many epochs without a better `metric`."""
     augment: Augmentation | None = None
-    """Changes to the training images of each batch."""
-    average: float | None = None
-    """Decay of an exponential moving average of the weights, which is what is evaluated and saved as the best."""
+    """Changes to the training examples of each batch."""
     sample: Callable[[Any, Dataset], str] | None = None
     """sample(model, dataset): something the trained model makes, as text for the report."""
 
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """The names of its tasks."""
+        return tuple(task.name for task in self.tasks)
 
-HIGHER = frozenset({"accuracy", "balanced_accuracy", "f1", "auc", "average_precision", "r2", "explained"})
-"""Metrics of which more is better; of all others less is."""
+    def does(self, dataset: Dataset) -> str | None:
+        """Return the name of the task that this recipe does with a data set: the set's own, or one that needs no targets.
 
-
-def better(metric: str, value: float, than: float | None) -> bool:
-    """Whether `value` improves on `than`; anything finite improves on None, and NaN on nothing."""
-    if than is None or math.isnan(than):
-        return not math.isnan(value)
-    return value > than if metric in HIGHER else value < than
+        None where the recipe is for another kind of data or another task.
+        """
+        if dataset.kind != self.kind:
+            return None
+        free = [task.name for task in self.tasks if not task.needs_targets]
+        return dataset.task if dataset.task in self.task_names else next(iter(free), None)
 
 
 @dataclass(frozen=True)
@@ -86,9 +79,10 @@ class Case:
     batch: Callable[[np.random.Generator], tuple[np.ndarray[Any, Any], ...]]
     """Small inputs and targets as float64 and int64 arrays, in the order that `loss` takes them."""
     loss: Loss
+    """loss(model, *batch) -> (loss, outputs)."""
     parameters: int | None = None
     """The number of parameters, where the paper states it for these options."""
     overfit: float = 0.05
-    """The contract trains this batch until the loss falls below this share of its first value."""
+    """The contract trains this batch until the loss falls below this fraction of its first value."""
     lr: float = 0.05
     """Learning rate of the three steps of SGD with momentum that are compared with the twins."""

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import inspect
-import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
-from nnatomy import optim
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.training.recipe import Recipe
 
-FIELDS = {"clip": 1.0, "patience": 1, "plateau": 1, "average": 0.999}
+FIELDS = {"patience": 1, "plateau": 1}
 """Fields of a recipe that --set may change, each with a value of its type."""
-FIELDS_BELOW = {"average": 1.0}
-"""Where they end, above 0."""
+OPTIONAL = {"clip": 1.0, "average": 0.999, "times": 1}
+"""Settings of learners that may be none, each with a value of its type."""
 FLAGS = (
     "epochs", "batch_size", "seed", "split_seed", "budget", "backend", "device", "precision", "accumulate", "devices",
     "shard", "limit", "window", "horizon", "target", "data",
@@ -40,23 +38,13 @@ def override(
     if lr is not None and not 0 < lr < float("inf"):
         raise UserError(f"--lr must be a positive number, received {lr:g}; give one such as 0.001.")
     recipe = replace(recipe, epochs=epochs or recipe.epochs, batch_size=batch_size or recipe.batch_size)
-    chosen = dict(settings or {})
-    if "optimizer" in chosen:
-        name = chosen.pop("optimizer")
-        if name not in _optimizers():
-            raise unknown_name("optimizer", name, _optimizers())
-        kept = {k: v for k, v in recipe.optimizer.keywords.items() if k in _keywords(_optimizers()[name])}
-        recipe = replace(recipe, optimizer=partial(_optimizers()[name], **kept))
-    if "schedule" in chosen:
-        name = chosen.pop("schedule")
-        known = _schedules()
-        if name.lower() != "none" and name not in known:
-            raise unknown_name("schedule", name, ["none", *known])
-        recipe = replace(recipe, schedule=None if name.lower() == "none" else partial(known[name]))
     if lr is not None:
-        recipe = replace(recipe, optimizer=partial(recipe.optimizer, lr=lr))
-    for key, text in chosen.items():
-        recipe = _set(recipe, key, text)
+        if "lr" not in recipe.learn.settings():
+            raise UserError(f"{type(recipe.learn).__name__} has no learning rate. Received --lr {lr:g}; leave it out.")
+        recipe = replace(recipe, learn=recipe.learn.changed("lr", lr))
+    chosen = dict(settings or {})
+    for key in sorted(chosen, key=lambda key: not key.endswith("optimizer")):  # its settings are those of the new one
+        recipe = _set(recipe, key, chosen[key])
     return recipe
 
 
@@ -70,20 +58,21 @@ def parse_seconds(text: str) -> float:
 
 def _set(recipe: Recipe, key: str, text: str) -> Recipe:
     options = {**_defaults(recipe.build), **recipe.options}
-    rates = {k: v for k, v in _keywords(recipe.optimizer.func).items() if k not in ("params", "self")}
+    learns = recipe.learn.settings()
     if key in options:
         return replace(recipe, options={**recipe.options, key: _parse(key, text, options[key])})
     if key in FIELDS:
         value = None if text.lower() == "none" else _parse(key, text, FIELDS[key])
-        if value is not None and not 0 < value < FIELDS_BELOW.get(key, math.inf):
-            rule = f"between 0 and {FIELDS_BELOW[key]:g}" if key in FIELDS_BELOW else "positive"
-            raise UserError(f"--set {key} must be {rule}, received {text}; give such a number or none.")
+        if value is not None and value <= 0:
+            raise UserError(f"--set {key} must be positive. Received {text}; give such a number or none.")
         return replace(recipe, **cast(Any, {key: value}))
-    if key in rates:
-        return replace(recipe, optimizer=partial(recipe.optimizer, **{key: _parse(key, text, rates[key])}))
+    if key in learns:
+        like = OPTIONAL.get(key.rpartition(".")[2], learns[key]) if learns[key] is None else learns[key]
+        value = None if text.lower() == "none" and not isinstance(like, str) else _parse(key, text, like)
+        return replace(recipe, learn=recipe.learn.changed(key, value))
     if key in FLAGS:
         raise UserError(f"--set changes the recipe, {key} has a flag of its own; give --{key.replace('_', '-')} {text}.")
-    raise unknown_name("setting", key, [*options, *FIELDS, *rates, "optimizer", "schedule"])
+    raise unknown_name("setting", key, [*options, *FIELDS, *learns])
 
 
 def _parse(key: str, text: str, like: Any) -> Any:
@@ -127,50 +116,23 @@ def _defaults(build: Callable[..., Any]) -> dict[str, Any]:
     return {p.name: p.default for p in parameters if p.default is not inspect.Parameter.empty}
 
 
-def _keywords(function: Callable[..., Any]) -> dict[str, Any]:
-    return {p.name: p.default for p in inspect.signature(function).parameters.values() if p.name != "params"}
-
-
-def _optimizers() -> dict[str, Any]:
-    classes = {name: getattr(optim, name) for name in optim.__all__}
-    return {
-        name: c for name, c in classes.items()
-        if inspect.isclass(c) and issubclass(c, optim.Optimizer) and c is not optim.Optimizer and name != "LBFGS"
-    }  # fmt: skip
-
-
-def _schedules() -> dict[str, Any]:
-    """Schedules that need nothing but the total number of steps."""
-    classes = {name: getattr(optim, name) for name in optim.__all__}
-    found = {}
-    for name, c in classes.items():
-        if inspect.isclass(c) and issubclass(c, optim.Schedule) and c is not optim.Schedule:
-            needed = [p for p in inspect.signature(c).parameters.values() if p.default is inspect.Parameter.empty]
-            if [p.name for p in needed] == ["total"]:
-                found[name] = c
-    return found
-
-
 def plain(recipe: Recipe) -> dict[str, Any]:
     """A resolved recipe in plain values, for people and for the run's folder."""
-
-    def call(p: Any) -> dict[str, Any] | None:
-        if p is None:
-            return None
-        return {"name": p.func.__name__, **p.keywords} if isinstance(p, partial) else {"name": p.__name__}
-
     return {
         "model": dict(recipe.options),
-        "loss": getattr(recipe.loss, "__name__", str(recipe.loss)),
-        "optimizer": call(recipe.optimizer),
-        "schedule": call(recipe.schedule),
+        "learn": recipe.learn.plain(),
         "epochs": recipe.epochs,
         "batch_size": recipe.batch_size,
         "metric": recipe.metric,
-        "clip": recipe.clip,
         "patience": recipe.patience,
         "plateau": recipe.plateau,
-        "average": recipe.average,
         "augment": None if recipe.augment is None else [call(c) for c in recipe.augment.changes],
         "load": dict(recipe.load),
     }
+
+
+def call(function: Any) -> dict[str, Any]:
+    """A function or a partial in plain values: its name and its keywords."""
+    if isinstance(function, partial):
+        return {"name": function.func.__name__, **function.keywords}
+    return {"name": function.__name__}

@@ -48,7 +48,7 @@ class Hosts:
         """Whether this is the host that writes and speaks."""
         return self.index == 0
 
-    def same(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """The first host's plain value, on every host."""
         return value
 
@@ -75,7 +75,7 @@ class Joined(Hosts):
         self._ours: Any = None  # votes of the step before
         self._voted: Any = None
 
-    def same(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         mine = np.frombuffer(json.dumps(value).encode(), np.uint8)
         size = int(self.same_array(np.array(len(mine), np.int32)))
         return json.loads(bytes(self.same_array(np.resize(mine, size))))

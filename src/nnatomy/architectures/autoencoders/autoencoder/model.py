@@ -89,12 +89,13 @@ class Autoencoder(Module):
         return self.decode(self.encode(x)).reshape(x.shape)
 
 
-def loss(model: Module, x: Float[Tensor, batch *shape], targets: Float[Tensor, batch *shape]) -> Float[Tensor, ""]:
-    """Mean over all elements of (model(x) - targets)^2; for an autoencoder the targets are x itself."""
-    return F.mse_loss(model(x), targets)  # type: ignore[no-any-return]
+def loss(model: Module, x: Float[Tensor, batch *shape], targets: Float[Tensor, batch *shape]) -> tuple[Tensor, Tensor]:
+    """Mean over all elements of (y - targets)^2 with y = model(x), and y; for an autoencoder the targets are x itself."""
+    y = model(x)
+    return F.mse_loss(y, targets), y
 
 
-def reconstruction_error(model: Module, x: Float[Tensor, batch *shape], *labels: Tensor) -> Float[Tensor, ""]:
+def reconstruction_error(model: Module, x: Float[Tensor, batch *shape], *labels: Tensor) -> tuple[Tensor, Tensor]:
     """`loss` against the inputs themselves; labels that a data set may have are not looked at."""
     return loss(model, x, x)
 

@@ -14,6 +14,8 @@ from nnatomy.architectures.autoencoders.autoencoder.model import Autoencoder, bu
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
 from nnatomy.optim import Adam, Cosine
+from nnatomy.tasks import Anomaly, Reconstruction
+from nnatomy.training.learners import GradientDescent
 from nnatomy.training.recipe import Case, Recipe
 
 
@@ -32,13 +34,11 @@ def fit_to(
 
 image = Recipe(
     kind="image",
-    tasks=("reconstruction",),
+    tasks=(Reconstruction,),
     data="digits",
     build=fit_to,
     options={"hidden": (128,), "code": 16, "activation": "gelu", "tied": False},
-    loss=reconstruction_error,
-    optimizer=partial(Adam, lr=2e-3),
-    schedule=partial(Cosine, warmup=50),
+    learn=GradientDescent(reconstruction_error, partial(Adam, lr=2e-3), schedule=partial(Cosine, warmup=50)),
     epochs=60,
     batch_size=32,
     metric="mse",
@@ -46,13 +46,11 @@ image = Recipe(
 )
 table = Recipe(
     kind="table",
-    tasks=("reconstruction",),
+    tasks=(Reconstruction,),
     data="wine",
     build=fit_to,
     options={"hidden": (32,), "code": 2, "activation": "tanh", "tied": False},
-    loss=reconstruction_error,
-    optimizer=partial(Adam, lr=5e-3),
-    schedule=partial(Cosine, warmup=20),
+    learn=GradientDescent(reconstruction_error, partial(Adam, lr=5e-3), schedule=partial(Cosine, warmup=20)),
     epochs=200,
     batch_size=32,
     metric="mse",
@@ -62,13 +60,11 @@ table = Recipe(
 # network, and to a degree one of relu, extrapolates, and gives extremes back faithfully.
 series = Recipe(
     kind="series",
-    tasks=("anomaly",),
+    tasks=(Anomaly,),
     data="nab_machine_temperature_system_failure.csv",
     build=fit_to,
     options={"hidden": (32,), "code": 4, "activation": "tanh", "tied": False},
-    loss=reconstruction_error,
-    optimizer=partial(Adam, lr=1e-3),
-    schedule=partial(Cosine, warmup=20),
+    learn=GradientDescent(reconstruction_error, partial(Adam, lr=1e-3), schedule=partial(Cosine, warmup=20)),
     epochs=60,
     batch_size=32,
     metric="mse",

@@ -176,12 +176,14 @@ class LeNet5Paper(Module):
         return -y if self.scores else y  # type: ignore[no-any-return]
 
 
-def loss(model: Module, x: Float[Tensor, "batch 1 height width"], targets: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
-    """Cross-entropy for the modern form, `map_criterion` for the paper's."""
+def loss(
+    model: Module, x: Float[Tensor, "batch 1 height width"], targets: Int[Tensor, " batch"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, "batch classes"]]:
+    """Cross-entropy for the modern form, `map_criterion` for the paper's; and the outputs."""
     out = model(x)
     if isinstance(model, LeNet5Paper):
-        return map_criterion(-out if model.scores else out, targets)
-    return F.cross_entropy(out, targets)  # type: ignore[no-any-return]
+        return map_criterion(-out if model.scores else out, targets), out
+    return F.cross_entropy(out, targets), out
 
 
 def map_criterion(

@@ -13,6 +13,8 @@ from nnatomy.data.augment import Augmentation, crop
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.optim import Adam, OneCycle
+from nnatomy.tasks import Classification
+from nnatomy.training.learners import GradientDescent
 from nnatomy.training.recipe import Case, Recipe
 
 
@@ -36,13 +38,11 @@ def fit_to(dataset: Dataset, form: str = "modern", activation: str = "relu") -> 
 # The loss on the validation split chooses the epoch: accuracies of a few hundred images are often equal.
 image = Recipe(
     kind="image",
-    tasks=("classification",),
+    tasks=(Classification,),
     data="digits",
     build=fit_to,
     options={"form": "modern", "activation": "relu"},
-    loss=loss,
-    optimizer=partial(Adam, lr=4e-3),
-    schedule=partial(OneCycle, pct_start=0.2),
+    learn=GradientDescent(loss, partial(Adam, lr=4e-3), schedule=partial(OneCycle, pct_start=0.2)),
     epochs=5,
     batch_size=8,
     metric="loss",

@@ -65,8 +65,8 @@ def build(
     return MLP(features, outputs, hidden, ACTIVATIONS[activation], dropout, batch_norm, l1)
 
 
-def loss(model: MLP, x: Float[Tensor, "batch ..."], targets: Tensor) -> Float[Tensor, ""]:
-    """Cross-entropy for class ids [batch], mean squared error for numbers [batch, outputs]; plus l1 sum |W|.
+def loss(model: MLP, x: Float[Tensor, "batch ..."], targets: Tensor) -> tuple[Float[Tensor, ""], Tensor]:
+    """Cross-entropy for class ids [batch], mean squared error for numbers [batch, outputs], plus l1 sum |W|; and the outputs.
 
     The L2 penalty is the optimizer's `weight_decay`.
     """
@@ -74,4 +74,4 @@ def loss(model: MLP, x: Float[Tensor, "batch ..."], targets: Tensor) -> Float[Te
     fit: Tensor = mse_loss(y, targets) if targets.dtype.kind == "f" else cross_entropy(y, targets)
     for linear in model.linears if model.l1 else ():
         fit = fit + model.l1 * linear.weight.abs().sum()
-    return fit
+    return fit, y

@@ -13,6 +13,8 @@ import numpy.typing as npt
 from nnatomy.architectures.feedforward.mlp.model import MLP, build, loss
 from nnatomy.data.dataset import Dataset
 from nnatomy.optim import AdamW, Cosine
+from nnatomy.tasks import Classification, Regression
+from nnatomy.training.learners import GradientDescent
 from nnatomy.training.recipe import Case, Recipe
 
 Array = npt.NDArray[Any]
@@ -28,13 +30,11 @@ def fit_to(
 
 image = Recipe(
     kind="image",
-    tasks=("classification",),
+    tasks=(Classification,),
     data="digits",
     build=fit_to,
     options={"hidden": (256, 128), "activation": "relu", "dropout": 0.4},
-    loss=loss,
-    optimizer=partial(AdamW, lr=2e-3, weight_decay=0.01),
-    schedule=partial(Cosine, warmup=50),
+    learn=GradientDescent(loss, partial(AdamW, lr=2e-3, weight_decay=0.01), schedule=partial(Cosine, warmup=50)),
     epochs=60,
     batch_size=64,
     metric="loss",
@@ -43,13 +43,11 @@ image = Recipe(
 )
 classification = Recipe(
     kind="table",
-    tasks=("classification",),
+    tasks=(Classification,),
     data="breast_cancer",
     build=fit_to,
     options={"hidden": (64, 64), "activation": "relu", "dropout": 0.4},
-    loss=loss,
-    optimizer=partial(AdamW, lr=3e-3, weight_decay=0.01),
-    schedule=partial(Cosine, warmup=50),
+    learn=GradientDescent(loss, partial(AdamW, lr=3e-3, weight_decay=0.01), schedule=partial(Cosine, warmup=50)),
     epochs=100,
     batch_size=64,
     metric="loss",
@@ -58,13 +56,11 @@ classification = Recipe(
 )
 regression = Recipe(
     kind="table",
-    tasks=("regression",),
+    tasks=(Regression,),
     data="diabetes",
     build=fit_to,
     options={"hidden": (128, 128), "activation": "relu", "dropout": 0.1},
-    loss=loss,
-    optimizer=partial(AdamW, lr=2e-3, weight_decay=0.01),
-    schedule=partial(Cosine, warmup=50),
+    learn=GradientDescent(loss, partial(AdamW, lr=2e-3, weight_decay=0.01), schedule=partial(Cosine, warmup=50)),
     epochs=60,
     batch_size=128,
     metric="loss",

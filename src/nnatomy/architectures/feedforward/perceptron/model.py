@@ -12,6 +12,7 @@ import numpy as np
 from nnatomy.backends import B
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.functional import batch_mean
+from nnatomy.functional.masking import rows_that_count
 from nnatomy.layers.module import Module
 from nnatomy.ops.indexing import one_hot
 from nnatomy.ops.pointwise import where
@@ -71,7 +72,10 @@ def perceptron_criterion(
     Rosenblatt's w <- w + t x. A score of exactly 0 counts as a mistake, or weights of 0 would never begin to learn.
     """
     s: Tensor = model(x)
-    t = signs(targets, s.shape[1], s.dtype)
+    return _missed(s, signs(targets, s.shape[1], s.dtype))
+
+
+def _missed(s: Tensor, t: Tensor) -> Tensor:
     missed: Tensor = where(t * s <= 0, -t * s, 0.0)
     return batch_mean(missed.sum(axis=1))  # type: ignore[no-any-return]
 
@@ -82,16 +86,45 @@ def delta_rule(model: Perceptron, x: Float[Tensor, "batch ..."], targets: Int[Te
     Its gradient by w is -(t - s) x, so that a step on one example is w <- w + lr (t - s) x (Widrow and Hoff 1960).
     """
     s: Tensor = model(x)
-    t = signs(targets, s.shape[1], s.dtype)
+    return _squared(s, signs(targets, s.shape[1], s.dtype))
+
+
+def _squared(s: Tensor, t: Tensor) -> Tensor:
     return batch_mean((0.5 * (t - s).square()).sum(axis=1))  # type: ignore[no-any-return]
 
 
-def loss(model: Perceptron, x: Tensor, targets: Tensor) -> Tensor:
-    """The loss of the model's own rule."""
-    return perceptron_criterion(model, x, targets) if model.rule == "perceptron" else delta_rule(model, x, targets)
+def loss(model: Perceptron, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss of the model's own rule, and the scores."""
+    s: Tensor = model(x)
+    t = signs(targets, s.shape[1], s.dtype)
+    return (_missed(s, t) if model.rule == "perceptron" else _squared(s, t)), s
 
 
-# Learning as in 1958: no gradients, only corrections
+# Learning by the rules themselves: no gradients, only corrections
+
+
+def correct(model: Perceptron, progress: Any, x: Tensor, targets: Tensor, lr: float | None = None) -> Tensor:
+    """Correct the weights by the model's own rule, and return the mean loss before the correction.
+
+    Rosenblatt (1962): w <- w + lr t x and b <- b + lr t for each unit with t s <= 0; lr = 1 unless given, as any rate gives the
+    same decisions. Widrow and Hoff (1960): w <- w + lr (t - s) x / (|x|^2 + 1), and b alike, which converges for every lr
+    between 0 and 2 whatever the size of the inputs; lr = 0.02 unless given. The corrections of a batch are summed.
+    """
+    x = x.flatten(1)
+    s: Tensor = model(x)
+    t = signs(targets, s.shape[1], s.dtype)
+    if model.rule == "perceptron":
+        error: Tensor = where(t * s <= 0, t, 0.0) * (1.0 if lr is None else lr)
+    else:
+        error = (t - s) / ((x * x).sum(axis=1, keepdims=True) + 1.0) * (0.02 if lr is None else lr)
+    kept = rows_that_count(error)
+    error = error if kept is None else where(kept, error, 0.0)
+    model.weight.copy_(model.weight + error.T @ x)
+    model.bias.copy_(model.bias + error.sum(axis=0))
+    return _missed(s, t) if model.rule == "perceptron" else _squared(s, t)
+
+
+# Learning as in 1958, until nothing is wrong
 
 
 def learn(model: Perceptron, x: Any, y: Any, epochs: int = 100, pocket: bool = True) -> list[int]:

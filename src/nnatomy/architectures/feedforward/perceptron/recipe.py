@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.architectures.feedforward.perceptron.model import Perceptron, build, loss
+from nnatomy.architectures.feedforward.perceptron.model import Perceptron, build, correct, loss
 from nnatomy.data.dataset import Dataset
-from nnatomy.optim import SGD
+from nnatomy.tasks import Classification
+from nnatomy.training.learners import LocalRule
 from nnatomy.training.recipe import Case, Recipe
 
 
@@ -20,35 +20,31 @@ def fit_to(dataset: Dataset, rule: str = "perceptron") -> Perceptron:
     return build(math.prod(dataset.input_shape), 1 if dataset.outputs == 2 else dataset.outputs, rule)
 
 
-# Batches of one example and lr = 1 are Rosenblatt's rule itself. Near the end the weights jump back and forth unless the
+# One example at a time, as Rosenblatt's rule has it. Near the end the weights jump back and forth unless the
 # classes can be separated; what is evaluated is their moving average (compare Freund & Schapire 1999).
 table = Recipe(
     kind="table",
-    tasks=("classification",),
+    tasks=(Classification,),
     data="breast_cancer",
     build=fit_to,
     options={"rule": "perceptron"},
-    loss=loss,
-    optimizer=partial(SGD, lr=1.0),
+    learn=LocalRule(correct, average=0.999, loss=loss),
     epochs=20,
     batch_size=1,
     metric="accuracy",
     score={"accuracy": 0.95},
-    average=0.999,
 )
 image = Recipe(
     kind="image",
-    tasks=("classification",),
+    tasks=(Classification,),
     data="digits",
     build=fit_to,
     options={"rule": "perceptron"},
-    loss=loss,
-    optimizer=partial(SGD, lr=1.0),
+    learn=LocalRule(correct, average=0.999, loss=loss),
     epochs=15,
     batch_size=1,
     metric="accuracy",
     score={"accuracy": 0.92},
-    average=0.999,
 )
 recipes = (table, image)
 

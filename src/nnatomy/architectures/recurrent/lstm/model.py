@@ -216,15 +216,17 @@ def build(
     return LSTMNetwork(inputs, hidden, outputs, layers, bidirectional, peepholes, dropout, vocabulary, readout)
 
 
-def loss(model: LSTMNetwork, *batch: Tensor) -> Float[Tensor, ""]:
-    """Mean cross-entropy for integer targets, mean squared error for others; batch is (x, targets) or (x, lengths, targets).
+def loss(model: LSTMNetwork, *batch: Tensor) -> tuple[Float[Tensor, ""], Tensor]:
+    """Mean cross-entropy for integer targets, mean squared error for others, and the outputs.
+
+    The batch is (x, targets) or (x, lengths, targets).
 
     Every answer counts alike: with readout "each", those at padded steps as well.
     """
     answers, targets = model(*batch[:-1]), batch[-1]
     if targets.dtype.kind == "f":
-        return F.mse_loss(answers, targets)  # type: ignore[no-any-return]
-    return F.cross_entropy(answers.reshape(-1, answers.shape[-1]), targets.reshape(-1))  # type: ignore[no-any-return]
+        return F.mse_loss(answers, targets), answers
+    return F.cross_entropy(answers.reshape(-1, answers.shape[-1]), targets.reshape(-1)), answers
 
 
 def start_gates(model: LSTMNetwork, forget: float = 1.0, write: float = 0.0) -> LSTMNetwork:

@@ -15,7 +15,9 @@ from nnatomy.data.dataset import Dataset
 from nnatomy.layers.module import Module
 from nnatomy.optim import Adam, AdamW, Cosine
 from nnatomy.random import Generator
+from nnatomy.tasks import Classification, Forecast, Language, Regression
 from nnatomy.tensor import Tensor
+from nnatomy.training.learners import GradientDescent
 from nnatomy.training.recipe import Case, Recipe
 from nnatomy.typing import Float
 
@@ -77,9 +79,10 @@ def forecaster(
     return FromLastValue(start_gates(network, forget_bias, input_bias), saved["columns"].index(saved["targets"][0]), alone)
 
 
-def forecast_loss(model: FromLastValue, past: Tensor, future: Tensor) -> Tensor:
-    """Mean squared error of all foretold values, [batch, horizon, columns] as one row."""
-    return F.mse_loss(model(past), future.reshape(future.shape[0], -1))  # type: ignore[no-any-return]
+def forecast_loss(model: FromLastValue, past: Tensor, future: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean squared error of all forecast values, (batch, horizon, columns) as one row; and the forecasts."""
+    outputs = model(past)
+    return F.mse_loss(outputs, future.reshape(future.shape[0], -1)), outputs
 
 
 def write(model: LSTMNetwork, dataset: Dataset, length: int = 600, temperature: float = 0.8) -> str:
@@ -97,63 +100,51 @@ def forget_words(tokens: Array, rng: np.random.Generator, share: float = 0.3) ->
 # The task that Hochreiter and Schmidhuber (1997, section 5.4) chose to show that errors reach far back.
 sequences = Recipe(
     kind="series",
-    tasks=("regression",),
+    tasks=(Regression,),
     data="adding_problem",
     build=fit_to,
     options={"hidden": 32, "forget_bias": 5.0, "input_bias": -3.0},
-    loss=loss,
-    optimizer=partial(Adam, lr=1e-2),
-    schedule=partial(Cosine, warmup=0.02),
+    learn=GradientDescent(loss, partial(Adam, lr=1e-2), schedule=partial(Cosine, warmup=0.02), clip=1.0),
     epochs=15,
     batch_size=50,
     metric="r2",
     score={"r2": 0.97},
-    clip=1.0,
 )
 text = Recipe(
     kind="text",
-    tasks=("language",),
+    tasks=(Language,),
     data="tinyshakespeare",
     build=fit_to,
     options={"hidden": 256, "embedding": 64},
-    loss=loss,
-    optimizer=partial(Adam, lr=4e-3),
-    schedule=partial(Cosine, warmup=0.02),
+    learn=GradientDescent(loss, partial(Adam, lr=4e-3), schedule=partial(Cosine, warmup=0.02), clip=1.0),
     epochs=12,
     batch_size=32,
     metric="loss",
     load={"window": 64},
-    clip=1.0,
     sample=write,
 )
 sentences = Recipe(
     kind="sentences",
-    tasks=("classification",),
+    tasks=(Classification,),
     data="rt_polarity",
     build=fit_to,
     options={"hidden": 64, "embedding": 64, "bidirectional": True},
-    loss=loss,
-    optimizer=partial(AdamW, lr=2e-3, weight_decay=0.3),
-    schedule=partial(Cosine, warmup=0.02),
+    learn=GradientDescent(loss, partial(AdamW, lr=2e-3, weight_decay=0.3), schedule=partial(Cosine, warmup=0.02), clip=1.0),
     epochs=8,
     batch_size=64,
     metric="accuracy",
-    clip=1.0,
     augment=Augmentation((forget_words,)),
 )
 forecasts = Recipe(
     kind="series",
-    tasks=("forecast",),
+    tasks=(Forecast,),
     data="etth1",
     build=forecaster,
     options={"hidden": 32, "alone": True},
-    loss=forecast_loss,
-    optimizer=partial(Adam, lr=1e-3),
-    schedule=partial(Cosine, warmup=0.02),
+    learn=GradientDescent(forecast_loss, partial(Adam, lr=1e-3), schedule=partial(Cosine, warmup=0.02), clip=1.0),
     epochs=8,
     batch_size=64,
     metric="mse",
-    clip=1.0,
 )
 recipes: tuple[Recipe, ...] = (sequences, text, sentences, forecasts)
 
