@@ -35,7 +35,7 @@ class Steps:
             self.planned = compiles_by_shape() or (not self.ragged and (kernels() == "fast" or self._pays(state, batch)))
         if self._function is None or self._version != self.learner.version:
             self._function, self._version = compiled(self.learner) if self.planned else self.learner, self.learner.version
-        return self._function(state, *batch.args)  # type: ignore[no-any-return]
+        return self._function(state, *batch.args)
 
     def _pays(self, state: dict[str, Any], batch: PlacedBatch) -> bool:
         if kernels() == "reference":
