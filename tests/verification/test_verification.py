@@ -134,7 +134,7 @@ def test_verifying_leaves_the_random_stream_alone() -> None:
 
 
 def test_drawn_weights_are_random_and_running_variances_stay_positive() -> None:
-    from nnatomy.verification.twins import Ours
+    from nnatomy.verification.implementations import Ours
 
     ours = Ours(fake_architecture(), CASE, "float64")
     drawn = draw_weights(ours, np.random.default_rng(0))
@@ -151,7 +151,7 @@ def test_difference() -> None:
 
 
 def test_missing_frameworks_and_unknown_names_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nnatomy.verification import twins
+    from nnatomy.verification import implementations as twins
 
     monkeypatch.setitem(sys.modules, "torch", None)
     twins.pytorch.cache_clear()
