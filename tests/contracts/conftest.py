@@ -6,28 +6,12 @@ folder that is not finished fails by its own name and disturbs no other.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Generator
 
 import pytest
+from contract_rules import cases_of, judged
 
-from nnatomy.catalog import Architecture, architectures
-from nnatomy.training.recipe import Case
-
-
-class Unfinished:
-    """In place of a case: why an architecture's folder has none."""
-
-    def __init__(self, problem: Exception) -> None:
-        self.problem = problem
-        self.name = "unfinished"
-
-
-def cases_of(architecture: Architecture) -> list[Case | Unfinished]:
-    try:
-        return list(architecture.cases) or [Unfinished(AssertionError("recipe.py lists no cases"))]
-    except Exception as problem:  # whatever an unfinished folder raises concerns that folder alone
-        return [Unfinished(problem)]
+from nnatomy.catalog import architectures
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -46,16 +30,5 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Iterator[Any]:
-    case = getattr(pyfuncitem, "callspec", None) and pyfuncitem.callspec.params.get("case")
-    if isinstance(case, Unfinished):
-        pytest.fail(f"{pyfuncitem.callspec.params['architecture'].name} is not finished: {case.problem!r}")
-    marker = pyfuncitem.get_closest_marker("contract")
-    reason = case.without.get(marker.args[0]) if case is not None and marker is not None else None
-    if reason is None:
-        return (yield)
-    try:
-        yield
-    except (Exception, pytest.fail.Exception):
-        return True
-    pytest.fail(f"the exception is stale: {case.name} {marker.args[0].value} after all; remove {marker.args[0]} ({reason})")
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    return (yield from judged(pyfuncitem))
