@@ -20,7 +20,6 @@ from nnatomy.graph import is_grad_enabled as is_grad_enabled
 from nnatomy.graph import no_grad as no_grad
 from nnatomy.graph import set_grad_enabled as set_grad_enabled
 from nnatomy.ops import *  # noqa: F403
-from nnatomy.plan import compile as compile
 from nnatomy.random import Generator as Generator
 from nnatomy.random import rand as rand
 from nnatomy.random import randint as randint
@@ -42,6 +41,8 @@ _LAZY = (
 
 
 def __getattr__(name: str) -> Any:
+    if name == "compile":
+        return importlib.import_module("nnatomy.plan").compile
     if name in _LAZY:
         return importlib.import_module(f"nnatomy.{name}")
     if name in _THREADS:
@@ -59,4 +60,4 @@ def __dir__() -> list[str]:
     """What completion offers: all that is here, imported already or not."""
     own = {name for name in globals() if not name.startswith("_")} - {"annotations", "importlib", "Any"}
     layers = importlib.import_module("nnatomy.layers").__all__
-    return sorted(own | set(layers) | {*_LAZY, *_THREADS} | {"NeuralClassifier", "NeuralRegressor", "__version__"})
+    return sorted(own | set(layers) | {*_LAZY, *_THREADS} | {"NeuralClassifier", "NeuralRegressor", "__version__", "compile"})
