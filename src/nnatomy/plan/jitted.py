@@ -64,7 +64,7 @@ class Jitted:
                 returned, leaves = program(arrays, given)
         except Exception as error:
             self._bind(args[0] if args else None)
-            why = _unplannable(error)
+            why = unplannable(error)
             if why is None:
                 raise
             raise why from error
@@ -242,7 +242,7 @@ def _shown(leaf: Leaf) -> str:
     return f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else repr(leaf)
 
 
-def _unplannable(error: BaseException | None) -> Unplannable | None:
+def unplannable(error: BaseException | None) -> Unplannable | None:
     """What a trace cannot go on from, in words, if that is what the error comes from."""
     while error is not None:
         if isinstance(error, Unplannable):

@@ -19,6 +19,7 @@ from nnatomy.plan.trace import Unplannable
 from nnatomy.plan.watch import LOCK, Watch, engine
 
 Tree = Any
+DIFFERENT = "two traces of it differ, so that a replay would not do what it does"
 MOST_TRACES = 8
 """So many are made until what a function touches must be known."""
 MOST_ENTRIES = 16
@@ -50,7 +51,9 @@ class Recorder(Protocol):
     def refuse_differences(self, first: Any, second: Any) -> None:
         """Raises Unplannable where two traces are not the same."""
 
-    def program(self, recorded: Any, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any]) -> Program: ...
+    def program(
+        self, recorded: Any, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any], updated: list[int]
+    ) -> Program: ...
 
 
 class Outcome:
@@ -177,18 +180,16 @@ class Ordinary:
                     break
             else:
                 raise Unplannable("it touches other Tensors each time it is traced")
-            program = self.recorder.program(again, places, values, outcome, leaves)
+            kept = {i for i, _ in outcome.given} | {i for i, _ in outcome.constants}
+            changed = (i for i, (old, new) in enumerate(zip(again.inputs, outcome.after)) if new is not old)
+            updated = [i for i in changed if i not in kept]
+            program = self.recorder.program(again, places, values, outcome, leaves, updated)
         except BaseException:
             for optimizer, name in prepared:
                 optimizer.state.pop(name, None)
                 optimizer.steps.pop(name, None)
             raise
-        kept = {i for i, _ in outcome.given} | {i for i, _ in outcome.constants}
-        updated = [i for i in self._updated(again, outcome) if i not in kept]
         return Made(program, outcome, places, updated, self.found, surroundings.guard()), values
-
-    def _updated(self, recorded: Any, outcome: Outcome) -> list[int]:
-        return [i for i, (old, new) in enumerate(zip(recorded.inputs, outcome.after)) if new is not old]
 
     def _trace(
         self, given: tuple[tuple[Tree, ...], dict[str, Tree]], leaves: list[Any], places: list[Place], values: list[Any]

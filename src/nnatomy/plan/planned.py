@@ -8,12 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from nnatomy.plan.ordinary import Outcome
+from nnatomy.plan.ordinary import DIFFERENT, Outcome
 from nnatomy.plan.ready import Ready, Recording, aligned_copy
 from nnatomy.plan.state import Place
 from nnatomy.plan.trace import Trace, TracedArray, TracedNumber, Unplannable, Var, recording
-
-DIFFERENT = "two traces of it differ, so that a replay would not do what it does"
 
 
 class Recorded:
@@ -58,9 +56,9 @@ class PlanRecorder:
                 raise Unplannable(f"{DIFFERENT} (in {a.name})")
 
     def program(
-        self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any]
+        self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any], updated: list[int]
     ) -> PlanProgram:
-        return PlanProgram(recorded, places, values, outcome, leaves)
+        return PlanProgram(recorded, places, values, outcome, leaves, updated)
 
 
 class PlanProgram:
@@ -69,15 +67,15 @@ class PlanProgram:
     count = itertools.count()
 
     def __init__(
-        self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any]
-    ) -> None:
+        self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any],
+        updated: list[int],
+    ) -> None:  # fmt: skip
         self.tree: dict[int, Any] = {i: aligned_copy(v) if isinstance(v, np.ndarray) else v for i, v in enumerate(values)}
         self.number = next(PlanProgram.count)
         self.numbers = [i for i, v in enumerate(values) if not isinstance(v, np.ndarray)]
         self.shared = {i for i, place in enumerate(places) if place.shared}
         self.copied = [(i, self.tree[i]) for i, v in enumerate(values) if isinstance(v, np.ndarray)]
-        kept = {i for i, _ in outcome.given} | {i for i, _ in outcome.constants}
-        self.updated = [i for i, (old, new) in enumerate(zip(recorded.inputs, outcome.after)) if new is not old and i not in kept]
+        self.updated = updated
         known: dict[tuple[Any, ...], Var] = {(0, i): s.var for i, s in enumerate(recorded.inputs)}
         known |= {(1, i): s.var for i, s in enumerate(recorded.leaves)}
         returned = (dict(enumerate(outcome.after)), outcome.results)
