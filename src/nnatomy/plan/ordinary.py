@@ -215,6 +215,9 @@ class Ordinary:
                 inside = _rebuilt(given, iter(arguments), made, self.recorder.arrays)
                 try:
                     outcome.raw = self.function(*inside[0], **inside[1])
+                except Exception:
+                    grew = self.found.grow(watch)
+                    raise
                 finally:
                     surroundings.add(watch)
                     changed, outcome.modes = surroundings.restore()
@@ -228,8 +231,13 @@ class Ordinary:
                 grew = self.found.grow(watch)
             return [*outcome.after, *outcome.results]
 
+        recorded = None
         with LOCK:
-            recorded = self.recorder.record(run, places, values, leaves)
+            try:
+                recorded = self.recorder.record(run, places, values, leaves)
+            except Exception:
+                if not grew:  # else it may go well once all that is touched has stand-ins
+                    raise
         return recorded, outcome, grew, surroundings
 
     def _take(self, watch: Watch, outcome: Outcome, places: list[Place], state: list[Any], arguments: list[Any]) -> None:
