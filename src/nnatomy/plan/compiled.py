@@ -164,14 +164,24 @@ class Compiled:
         """The calls of the newest plan in order, and whether each runs as a kernel; on JAX the compiled programs."""
         if self._jitted is not None:
             return [(name, True) for name in self._jitted.programs()]
-        return list(self._plans.values())[-1].plan.parts() if self._plans else []
+        programs = self._programs()
+        if programs and isinstance(programs[0].parts(), str):
+            return [(program.parts(), True) for program in programs]
+        return list(self._plans.values())[-1].plan.parts() if self._plans else programs[-1].parts() if programs else []
 
     @property
     def memory(self) -> int:
         """Bytes that all plans hold for intermediate results; on JAX those that the newest program takes while it runs."""
         if self._jitted is not None:
             return int(self._jitted.memory())
-        return sum(ready.plan.memory for ready in self._plans.values())
+        programs = self._programs()
+        if B.name == "jax":
+            return programs[-1].memory if programs else 0
+        return sum(ready.plan.memory for ready in self._plans.values()) + sum(program.memory for program in programs)
+
+    def _programs(self) -> list[Any]:
+        """What was made of an ordinary function on this backend, the newest last."""
+        return self._ordinary[B.name].programs() if B.name in self._ordinary else []
 
 
 def _work(call: Call) -> float:

@@ -8,6 +8,7 @@ two traces that differ come from something that a replay would not repeat.
 from __future__ import annotations
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
@@ -30,6 +31,10 @@ MOST_CHANGES = 8
 class Program(Protocol):
     """What a backend makes of traces: run(values of the places, leaves of the arguments) -> (new values, results)."""
 
+    memory: int
+
+    def parts(self) -> Any: ...
+
     def __call__(self, values: list[Any], leaves: list[Any]) -> tuple[list[Any], list[Any]]: ...
 
     def fits(self, values: list[Any]) -> bool: ...
@@ -39,6 +44,7 @@ class Recorder(Protocol):
     """A backend's way to trace and to compile."""
 
     arrays: tuple[type, ...]
+    in_place: bool  # whether programs can read arguments where they lie
 
     def record(self, run: Callable[[list[Any], list[Any]], Any], places: list[Place], values: list[Any], leaves: list[Any]) -> Any:
         """Calls run(stand-ins, stand-ins) once and returns what was recorded."""
@@ -52,8 +58,9 @@ class Recorder(Protocol):
         """Raises Unplannable where two traces are not the same."""
 
     def program(
-        self, recorded: Any, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any], updated: list[int]
-    ) -> Program: ...
+        self, recorded: Any, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any], updated: list[int],
+        in_place: list[int],
+    ) -> Program: ...  # fmt: skip
 
 
 class Outcome:
@@ -97,10 +104,13 @@ class Outcome:
 class Made:
     """A program with the conditions under which it may run."""
 
+    count = itertools.count()
+
     def __init__(
         self, program: Program, outcome: Outcome, places: list[Place], updated: list[int], found: Found, guard: Callable[[], bool]
     ) -> None:
         self.program, self.outcome, self.places, self.updated, self.guard = program, outcome, places, updated, guard
+        self.number = next(Made.count)
         self.settings = [(optimizer, settings(optimizer)) for optimizer, _ in found.optimizers.values()]
 
     def values(self) -> list[Any] | None:
@@ -126,14 +136,12 @@ class Ordinary:
         self.found = Found()
         self.made: dict[Any, list[Made]] = {}
         self._changes = 0
-        self._by_reference = True
+        self._by_reference = recorder.in_place
 
     def begin(self, args: tuple[Tree, ...], kwargs: dict[str, Tree]) -> Callable[[], Tree]:
         """The call, ready to run; raises Unplannable, or what stands in the way, while nothing has happened yet."""
-        leaves: list[Any] = []
-        key: list[Any] = [engine("graph", "is_grad_enabled")()]
-        self._flat((args, kwargs), leaves, key)
-        known = self.made.get(tuple(key), [])
+        leaves, key = self._flattened(args, kwargs)
+        known = self.made.get(key, [])
         self.found.prepare()
         for made in known:
             values = made.values()
@@ -145,12 +153,39 @@ class Ordinary:
             raise Unplannable("what it closes over is different at each call")
         made, values = self._make(args, kwargs, leaves)
         if sum(map(len, self.made.values())) >= MOST_ENTRIES:
+            if self._by_reference:  # other parameters at each call: from now on they are copied in
+                self._by_reference = False
+                self.made.clear()
+                return self.begin(args, kwargs)
             oldest = next(iter(self.made))
             self.made[oldest].pop(0)
             if not self.made[oldest]:
                 del self.made[oldest]
-        self.made.setdefault(tuple(key), []).insert(0, made)
+        leaves, key = self._flattened(args, kwargs)  # arrays are no longer read in place, if it turned out to have a state
+        self.made.setdefault(key, []).insert(0, made)
         return functools.partial(made, values, leaves)
+
+    def _flattened(self, args: tuple[Tree, ...], kwargs: dict[str, Tree]) -> tuple[list[Any], tuple[Any, ...]]:
+        """The leaves that may differ from call to call, and all that a trace depends on."""
+        leaves: list[Any] = []
+        key: list[Any] = [engine("graph", "is_grad_enabled")()]
+        for tree in args:
+            start = len(leaves)
+            self._flat(tree, leaves, key)
+            if self._by_reference and isinstance(tree, dict):
+                key += [(id(leaf), leaf.strides) for leaf in leaves[start:] if isinstance(leaf, np.ndarray)]
+        self._flat(kwargs, leaves, key)
+        return leaves, tuple(key)
+
+    def _in_place(self, args: tuple[Tree, ...]) -> list[int]:
+        """Which leaves are parameters, in dictionaries, that a program may read where they lie."""
+        found: list[int] = []
+        leaves: list[Any] = []
+        for tree in args if self._by_reference else ():
+            start = len(leaves)
+            self._flat(tree, leaves, [])
+            found += [i for i in range(start, len(leaves)) if isinstance(tree, dict) and isinstance(leaves[i], np.ndarray)]
+        return found
 
     def touches_nothing(self, args: tuple[Tree, ...]) -> Outcome | None:
         """What a trace gave, if the function is pure: arrays and numbers in and out, and nothing else."""
@@ -159,6 +194,10 @@ class Ordinary:
         _, outcome, grew, _ = self._trace((args, {}), leaves, [], [])
         pure = not grew and not outcome.acts and not self.found.tensors and not _holds_tensors((args, outcome.raw))
         return outcome if pure else None
+
+    def programs(self) -> list[Program]:
+        """All programs, the newest last."""
+        return [made.program for made in sorted(sum(self.made.values(), []), key=lambda made: made.number)]
 
     # Making
 
@@ -183,7 +222,8 @@ class Ordinary:
             kept = {i for i, _ in outcome.given} | {i for i, _ in outcome.constants}
             changed = (i for i, (old, new) in enumerate(zip(again.inputs, outcome.after)) if new is not old)
             updated = [i for i in changed if i not in kept]
-            program = self.recorder.program(again, places, values, outcome, leaves, updated)
+            self._by_reference = self._by_reference and not self.found.read
+            program = self.recorder.program(again, places, values, outcome, leaves, updated, self._in_place(args))
         except BaseException:
             for optimizer, name in prepared:
                 optimizer.state.pop(name, None)
@@ -320,7 +360,6 @@ class Ordinary:
         raise Unplannable(f"a {type(tree).__name__} among the results, which are to be Tensors, arrays and numbers")
 
     def _flat(self, tree: Tree, leaves: list[Any], key: list[Any]) -> None:
-        """Appends the leaves that may differ from call to call, and all that a trace depends on."""
         if isinstance(tree, self.recorder.arrays):
             leaves.append(tree)
             key.append((tree.shape, tree.dtype))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -25,6 +24,7 @@ class PlanRecorder:
     """Traces with stand-ins of our own, and plans."""
 
     arrays: tuple[type, ...] = (np.ndarray,)
+    in_place = True
 
     def __init__(self) -> None:
         self._trace: Trace | None = None
@@ -56,30 +56,46 @@ class PlanRecorder:
                 raise Unplannable(f"{DIFFERENT} (in {a.name})")
 
     def program(
-        self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any], updated: list[int]
-    ) -> PlanProgram:
-        return PlanProgram(recorded, places, values, outcome, leaves, updated)
+        self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any], updated: list[int],
+        in_place: list[int],
+    ) -> PlanProgram:  # fmt: skip
+        return PlanProgram(recorded, places, values, outcome, leaves, updated, in_place)
 
 
 class PlanProgram:
     """A plan with memory of its own for all places, so that arrays that were handed out keep their values."""
 
-    count = itertools.count()
-
     def __init__(
         self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any],
-        updated: list[int],
+        updated: list[int], in_place: list[int],
     ) -> None:  # fmt: skip
-        self.tree: dict[int, Any] = {i: aligned_copy(v) if isinstance(v, np.ndarray) else v for i, v in enumerate(values)}
-        self.number = next(PlanProgram.count)
-        self.numbers = [i for i, v in enumerate(values) if not isinstance(v, np.ndarray)]
-        self.shared = {i for i, place in enumerate(places) if place.shared}
-        self.copied = [(i, self.tree[i]) for i, v in enumerate(values) if isinstance(v, np.ndarray)]
+        used = _used(recorded, outcome)
+        wanted = [i for i, s in enumerate(recorded.inputs) if s.var in used or i in updated]
+        self.tree: dict[int, Any] = {
+            i: aligned_copy(values[i]) if isinstance(values[i], np.ndarray) else values[i] for i in wanted
+        }
+        self.copied = [(i, array) for i, array in self.tree.items() if isinstance(array, np.ndarray)]
+        self.numbers = [i for i in wanted if not isinstance(values[i], np.ndarray)]
+        self.shared = {i for i in updated if places[i].shared or i in self.numbers}
         self.updated = updated
-        known: dict[tuple[Any, ...], Var] = {(0, i): s.var for i, s in enumerate(recorded.inputs)}
-        known |= {(1, i): s.var for i, s in enumerate(recorded.leaves)}
-        returned = (dict(enumerate(outcome.after)), outcome.results)
-        self.ready = Ready(Recording(recorded.trace, known, returned), self, (leaves,), False)
+        others = [i for i in range(len(leaves)) if i not in in_place]
+        named = {str(i): leaves[i] for i in in_place}
+        known: dict[tuple[Any, ...], Var] = {(0, i): recorded.inputs[i].var for i in wanted}
+        known |= {(1, str(i)): recorded.leaves[i].var for i in in_place}
+        known |= {(2, k): recorded.leaves[i].var for k, i in enumerate(others)}
+        returned = ({i: outcome.after[i] for i in wanted}, outcome.results)
+        self.ready = Ready(Recording(recorded.trace, known, returned), self, (named, [leaves[i] for i in others]), True)
+        order = [*in_place, *others]
+        self.ready.copies = [(order[k], array) for k, array in self.ready.copies]
+
+    @property
+    def memory(self) -> int:
+        """Bytes for intermediate results."""
+        return self.ready.plan.memory
+
+    def parts(self) -> list[tuple[str, bool]]:
+        """The calls in order, and whether each runs as a kernel."""
+        return self.ready.plan.parts()
 
     def fits(self, values: list[Any]) -> bool:
         if self.ready.stale():
@@ -96,7 +112,14 @@ class PlanProgram:
         for i in self.numbers:
             tree[i] = values[i]
         _, results = self.ready(leaves)
-        return [tree[i] if i in self.shared or i in self.numbers else tree[i].copy() for i in self.updated], results
+        return [tree[i] if i in self.shared else tree[i].copy() for i in self.updated], results
+
+
+def _used(recorded: Recorded, outcome: Outcome) -> set[Var]:
+    """What calls read, or what is left or returned as it is."""
+    found = {v for call in recorded.trace.calls for v in call.inputs()}
+    left = [new for old, new in zip(recorded.inputs, outcome.after) if new is not old]
+    return found | {value.var for value in [*left, *outcome.results]}
 
 
 def _stand_in(trace: Trace, value: Any) -> Any:

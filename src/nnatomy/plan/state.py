@@ -139,6 +139,7 @@ class Found:
         self.gradients: dict[int, Any] = {}
         self.optimizers: dict[int, tuple[Any, list[str]]] = {}  # with the parameters that are updated
         self.generators: dict[int, Any] = {}
+        self.read = False  # whether any value counts, or all are only written
 
     def grow(self, watch: Watch) -> bool:
         """Takes in what a trace touched; whether that was anything new."""
@@ -155,6 +156,9 @@ class Found:
             elif isinstance(kept.owner, engine("optim.optimizer", "Optimizer")):
                 _, names = self.optimizers.setdefault(key, (kept.owner, []))
                 names += [name for name in stepped(kept) if name not in names]
+        self.read = self.read or bool(self.gradients or self.optimizers or self.generators) or any(
+            seen.read for key, seen in watch.tensors.items() if key not in theirs
+        )
         return self._size() != before
 
     def _size(self) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ import sys
 import types
 from collections import deque
 from collections.abc import Callable, Iterator
+from operator import is_, itemgetter
 from typing import Any
 
 import numpy as np
@@ -29,10 +30,15 @@ _PLAIN = (int, float, str, bool, complex, bytes, type(None))
 
 
 class Place:
-    """Something that holds values by key: a variable, some globals, a list, a dictionary, an object's attributes."""
+    """Something that holds values by key: a variable, some globals, a list, a dictionary, an object's attributes.
 
-    def __init__(self, what: str, read: Read, write: Write, module: Any = None) -> None:
-        self.what, self.read, self.write, self.module = what, read, write, module
+    `mapping`: the dictionary that it is. `named`: whether only keys that code names matter, before a replay.
+    """
+
+    def __init__(
+        self, what: str, read: Read, write: Write, mapping: dict[Any, Any] | None = None, module: Any = None, named: bool = False
+    ) -> None:
+        self.what, self.read, self.write, self.mapping, self.module, self.named = what, read, write, mapping, module, named
         self.before = read()
 
 
@@ -43,12 +49,19 @@ class Surroundings:
         self.places: list[Place] = []
         self._random: list[tuple[Any, Any]] = []
         self._known: dict[int, Any] = {}
+        self._objects: list[Any] = []
+        self._names = {"__call__", "forward"}  # those in the code that has been seen
         self._near: deque[Any] = deque([function])
+        names = 0
         while self._near and len(self._known) < MOST:
             thing = self._near.popleft()
             if id(thing) not in self._known and not isinstance(thing, _PLAIN):
                 self._known[id(thing)] = thing
                 self._look(thing)
+            if not self._near and len(self._names) > names:  # what was found before may have attributes of the new names
+                names = len(self._names)
+                for thing in self._objects:
+                    self._near.extend(self._attributes(thing))
 
     # Looking
 
@@ -60,20 +73,18 @@ class Surroundings:
             self._near.extend((thing.__self__, thing.__func__))
         elif isinstance(thing, functools.partial):
             self._near.extend((thing.func, *thing.args, *thing.keywords.values()))
+        elif isinstance(thing, property):
+            self._near.append(thing.fget)
         elif isinstance(thing, dict):
-            self._place("a dictionary", lambda: dict(thing), lambda before: _refill(thing, before))
+            self._place("a dictionary", lambda: dict(thing), lambda before: _refill(thing, before), thing)
         elif isinstance(thing, list | deque):
-            self._place(
-                f"a {type(thing).__name__}", lambda: dict(enumerate(thing)),
-                lambda before: (thing.clear(), thing.extend(before.values()))[1],
-            )  # fmt: skip
+            self._place(f"a {type(thing).__name__}", lambda: dict(enumerate(thing)), lambda before: _extend(thing, before))
         elif isinstance(thing, set):
-            self._place("a set", lambda: {id(v): v for v in thing}, lambda before: (thing.clear(), thing.update(before.values()))[1])
+            self._place("a set", lambda: {id(v): v for v in thing}, lambda before: _extend(thing, before))
         elif isinstance(thing, tuple):
             self._near.extend(thing)
-        elif isinstance(thing, np.random.Generator | np.random.RandomState):
-            held = thing.bit_generator if isinstance(thing, np.random.Generator) else thing._bit_generator  # type: ignore[attr-defined]
-            self._random.append((held, held.state))
+        elif isinstance(thing, np.random.Generator):
+            self._random.append((thing.bit_generator, thing.bit_generator.state))
         elif isinstance(thing, opaque) or isinstance(thing, type | types.ModuleType | np.ndarray):
             return
         elif hasattr(thing, "__wrapped__"):
@@ -89,13 +100,14 @@ class Surroundings:
         if _of_a_library(function):
             return
         named = set(_names(function.__code__))
+        self._names |= named
         space = function.__globals__
         found = {name for name in named if name in space}
-        self._names(space, found)
+        self._variables(space, found)
         for name in found:
             module = space[name]
             if isinstance(module, types.ModuleType) and not _library(module.__name__.partition(".")[0]):
-                self._names(vars(module), {n for n in named if n in vars(module)})
+                self._variables(vars(module), {n for n in named if n in vars(module)})
 
     def _variable(self, cell: Any, name: str) -> None:
         def read() -> dict[Any, Any]:
@@ -110,40 +122,42 @@ class Surroundings:
             else:
                 del cell.cell_contents
 
-        self._refuse_iterators(read())
+        _refuse_iterators(read())
         self._place(f"the variable {name!r}", read, write)
 
-    def _names(self, space: dict[str, Any], names: set[str]) -> None:
-        self._refuse_iterators({name: space[name] for name in names})
-        self._place(
-            "a global variable", lambda: {name: space[name] for name in names if name in space}, lambda before: space.update(before)
-        )
+    def _variables(self, space: dict[str, Any], names: set[str]) -> None:
+        _refuse_iterators({name: space[name] for name in names})
+        self._place("a global variable", lambda: {name: space[name] for name in names if name in space}, space.update, space)
 
     def _object(self, thing: Any) -> None:
-        module = engine("layers.module", "Module")
-        attributes = vars(thing)
+        attributes, kind = vars(thing), type(thing)
+        module = isinstance(thing, engine("layers.module", "Module"))
 
         def read() -> dict[Any, Any]:
-            now = dict(attributes)
-            if isinstance(thing, module):
-                now.setdefault("training", type(thing).training)
-            return now
+            return {"training": kind.training, **attributes} if module else dict(attributes)
 
-        what = f"of {type(thing).__name__}"
-        self._place(what, read, lambda before: _refill(attributes, before), thing if isinstance(thing, module) else None)
+        own = not _of_a_library(kind)
+        self.places.append(Place(
+            f"of {kind.__name__}", read, lambda before: _refill(attributes, before), attributes, thing if module else None, own
+        ))  # fmt: skip
+        if own:
+            self._objects.append(thing)
+            self._near.extend(self._attributes(thing))
+        else:
+            self._near.extend(attributes.values())
+
+    def _attributes(self, thing: Any) -> list[Any]:
+        """The attributes of an object, its class's among them, that the code names which has been seen."""
+        found = [value for name, value in vars(thing).items() if name in self._names]
         for kind in type(thing).__mro__:
             if not _of_a_library(kind):
-                self._near.extend(value for value in vars(kind).values() if isinstance(value, types.FunctionType))
+                found += [value for name, value in vars(kind).items() if name in self._names and not isinstance(value, _PLAIN)]
+        return found
 
-    def _place(self, what: str, read: Read, write: Write, module: Any = None) -> None:
-        place = Place(what, read, write, module)
+    def _place(self, what: str, read: Read, write: Write, mapping: dict[Any, Any] | None = None) -> None:
+        place = Place(what, read, write, mapping)
         self.places.append(place)
         self._near.extend(place.before.values())
-
-    def _refuse_iterators(self, values: dict[str, Any]) -> None:
-        for name, value in values.items():
-            if hasattr(type(value), "__next__"):
-                raise Unplannable(f"it reads from the iterator {name!r}, which a trace would use up; give its values as arguments")
 
     # Comparing
 
@@ -159,8 +173,10 @@ class Surroundings:
                 def read(attributes: dict[str, Any] = attributes, default: bool = default) -> dict[Any, Any]:
                     return {"training": default, **attributes}
 
-                place = Place(f"of {type(kept.owner).__name__}", read, lambda before: None, kept.owner)  # the watch restores it
+                what = f"of {type(kept.owner).__name__}"
+                place = Place(what, read, lambda before: None, attributes, kept.owner)  # the watch restores it
                 place.before = {"training": default, **kept.before}
+                place.named = not _of_a_library(type(kept.owner))
                 self.places.append(place)
 
     def restore(self) -> tuple[str, list[tuple[Any, bool]]]:
@@ -184,16 +200,53 @@ class Surroundings:
 
     def guard(self) -> Callable[[], bool]:
         """A test of whether what plain Python values and which objects are reached is as it was."""
-        checks = [(p.read, p.before if len(p.before) <= LONG else len(p.before)) for p in self.places if p.before]
-        return lambda: all(_holds(read(), before) for read, before in checks)
+        quick: list[tuple[Any, Any, tuple[Any, ...], Read, Any]] = []
+        others: list[tuple[Read, Any]] = []
+        for place in self.places:
+            before: Any = place.before
+            if place.named:
+                before = {key: value for key, value in before.items() if key in self._names or key == "training"}
+            if len(before) > LONG:
+                others.append((place.read, len(place.before)))
+            elif place.mapping is not None and before:
+                keys = [*before, next(iter(before))]  # two at least, so that a tuple comes back
+                quick.append((place.mapping, itemgetter(*keys), tuple(place.before[k] for k in keys), place.read, before))
+            elif before:
+                others.append((place.read, before))
+
+        def holds() -> bool:
+            for mapping, values, expected, read, before in quick:
+                try:
+                    if all(map(is_, values(mapping), expected)):
+                        continue
+                except KeyError:  # a mode that was never set, or an attribute that is gone
+                    pass
+                if not _holds(read(), before):
+                    return False
+            return all(_holds(read(), before) for read, before in others)
+
+        return holds
 
 
 def _holds(now: dict[Any, Any], before: Any) -> bool:
     if isinstance(before, int):
         return len(now) == before
-    return len(now) == len(before) and all(
-        (w := now.get(k, _MISSING)) is v or _equal(w, v) for k, v in before.items()
-    )  # fmt: skip
+    for key, value in before.items():
+        here = now.get(key, _MISSING)
+        if here is not value and not _equal(here, value):
+            return False
+    return True
+
+
+def _refuse_iterators(values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        if hasattr(type(value), "__next__"):
+            raise Unplannable(f"it reads from the iterator {name!r}, which a trace would use up; give its values as arguments")
+
+
+def _extend(thing: Any, before: dict[Any, Any]) -> None:
+    thing.clear()
+    (thing.update if isinstance(thing, set) else thing.extend)(before.values())
 
 
 def _equal(a: Any, b: Any) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from jax.extend import core
 
 from nnatomy.backends import jax_cache
-from nnatomy.plan.jitted import unplannable
+from nnatomy.plan.jitted import shape, shown, unplannable
 from nnatomy.plan.ordinary import DIFFERENT, Outcome
 from nnatomy.plan.state import Place
 from nnatomy.plan.trace import Unplannable
@@ -30,6 +30,7 @@ class XlaRecorder:
     """Traces with JAX's own stand-ins."""
 
     arrays: tuple[type, ...] = (np.ndarray, jax.Array)
+    in_place = False
 
     def record(
         self, run: Callable[[list[Any], list[Any]], Any], places: list[Place], values: list[Any], leaves: list[Any]
@@ -59,20 +60,22 @@ class XlaRecorder:
             raise Unplannable(DIFFERENT)
 
     def program(
-        self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any], updated: list[int]
-    ) -> XlaProgram:
-        return XlaProgram(recorded, places, len(outcome.after), updated, values)
+        self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any], updated: list[int],
+        in_place: list[int],
+    ) -> XlaProgram:  # fmt: skip
+        return XlaProgram(recorded, places, updated, values, leaves)
 
 
 class XlaProgram:
     """A compiled program. What an optimizer keeps is donated, once it is an array that the program returned itself."""
 
-    def __init__(self, recorded: Recorded, places: list[Place], count: int, updated: list[int], values: list[Any]) -> None:
+    def __init__(self, recorded: Recorded, places: list[Place], updated: list[int], values: list[Any], leaves: list[Any]) -> None:
         compute = core.jaxpr_as_fun(recorded.jaxpr)
         self.donated = [i for i in updated if places[i].shared]
         self.kept = [i for i in range(len(places)) if i not in self.donated]
         self.updated, self.numbers = updated, {i for i in updated if places[i].number is not None}
         self.kinds = [place.number for place in places]
+        self._shapes = [shape(v) for v in values], [shape(v) for v in leaves]
         self._owned: dict[int, Any] = {}
         self._warm = False
         self.outlines = [_outline(v) for v in values]
@@ -80,9 +83,21 @@ class XlaProgram:
         def run(donated: list[Any], kept: list[Any], leaves: list[Any]) -> tuple[list[Any], list[Any]]:
             state = dict(zip(self.donated, donated)) | dict(zip(self.kept, kept))
             found = compute(*[state[i] for i in range(len(state))], *leaves)
-            return [found[i] for i in updated], found[count:]
+            return [found[i] for i in updated], found[len(places) :]
 
         self.run = jax.jit(run, donate_argnums=0)
+
+    @property
+    def memory(self) -> int:
+        """Bytes that the program takes for intermediate results."""
+        values, leaves = self._shapes
+        lowered = self.run.lower([values[i] for i in self.donated], [values[i] for i in self.kept], leaves)
+        found = lowered.compile().memory_analysis()
+        return 0 if found is None else int(found.temp_size_in_bytes)
+
+    def parts(self) -> str:
+        """The shapes of the arguments that it was compiled for."""
+        return ", ".join(shown(leaf) for leaf in self._shapes[1])
 
     def fits(self, values: list[Any]) -> bool:
         return all(before is None or _outline(v) == before for v, before in zip(values, self.outlines))
