@@ -15,15 +15,13 @@ import numpy as np
 import pytest
 
 import nnatomy as nn
-import nnatomy as nn
-from nnatomy.catalog import architecture
-from nnatomy.training.recipe import Recipe
+from nnatomy.catalog import architecture, architectures
 from nnatomy.cli import main
 from nnatomy.runs.checkpoints import flatten, unflatten
-from nnatomy.catalog import architectures
-from nnatomy.training.loop import Callback, Loop
-from nnatomy.training.settings import override, plain
 from nnatomy.runs.training import Request, evaluate, prepare, restore, resume, train
+from nnatomy.training.loop import Callback, Loop
+from nnatomy.training.recipe import Recipe
+from nnatomy.training.settings import override, plain
 
 
 @pytest.fixture(scope="module")

@@ -14,11 +14,10 @@ from nnatomy.cli import main
 from nnatomy.data.idx import write_idx
 from nnatomy.errors import UserError
 from nnatomy.runs import transfer
-from nnatomy.runs.training import Request, resume, train
+from nnatomy.runs.folder import Run, load_arrays
+from nnatomy.runs.training import Request, prepare, resume, train
 from nnatomy.training import compilation
 from nnatomy.training.loop import Callback, Loop
-from nnatomy.runs.folder import Run, load_arrays
-from nnatomy.runs.training import prepare
 
 SMALL: dict[str, Any] = {"epochs": 1, "batch_size": 32, "limit": 200, "report": False}
 NORMED = {"hidden": "16,12", "batch_norm": "true", "dropout": "0", "patience": "none"}

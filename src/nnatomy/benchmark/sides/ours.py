@@ -32,6 +32,24 @@ def prepare(threads: int) -> None:
     np.seterr(all="ignore")  # as in the training loop, which finds what is not finite by itself
 
 
+class Forward:
+    """The outputs of a model for given weights: a function of arrays, which can be compiled."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+        self.tensors = dict(model.named_parameters()) | dict(model.named_buffers())
+
+    def bind(self, weights: dict[str, Any]) -> None:
+        """Makes the model stand where `weights` says."""
+        for name, tensor in self.tensors.items():
+            tensor.data = weights[name]
+
+    def __call__(self, weights: dict[str, Any], x: Any) -> Any:
+        self.bind(weights)
+        with nn.no_grad():
+            return self.model(nn.Tensor(x)).data
+
+
 class Network:
     """`eager` among the options: without plans."""
 
@@ -44,7 +62,8 @@ class Network:
         self.first = copy.deepcopy(self.plain.state())
         self.batches = workload.batches()
         self.train: Any = self.plain if options.get("eager") else compile(self.plain, warn=False)
-        self.forward: Any = self._forward if options.get("eager") else compile(self._forward, warn=False)
+        forward = Forward(self.model)
+        self.forward: Any = forward if options.get("eager") else compile(forward, warn=False)
         self.restart()
 
     def weights(self) -> dict[str, Array]:
@@ -64,16 +83,8 @@ class Network:
     def moments(self) -> dict[str, Array]:
         return {name: np.array(arrays["exp_avg"]) for name, arrays in self.state["optimizer"]["state"].items()}
 
-    def _forward(self, weights: dict[str, Any], x: Any) -> Any:
-        """The outputs for these weights: a function of arrays, which can be compiled."""
-        for name, tensor in self.tensors.items():
-            tensor.data = weights[name]
-        with nn.no_grad():
-            return self.model(nn.Tensor(x)).data
-
     def question(self, x: Array) -> Array:
         self.model.eval()
-        self.tensors = dict(self.model.named_parameters()) | dict(self.model.named_buffers())
         self.asked = {name: np.array(a) for name, a in self.first["model"].items()}
         return x
 
