@@ -94,7 +94,7 @@ class Classification(Task):
         Metric("f1", "higher", says="harmonic mean of precision and recall, averaged over classes"),
         Metric("auc", "higher", says="area under the ROC curve, averaged over classes"),
     )
-    outputs_are = "classes"
+    drawn_as = "classes"
     explains = "the score of the class that was chosen"
     baselines: ClassVar[Mapping[str, Baseline]] = {"majority class": prior, "logistic regression": logistic}
     gives = (

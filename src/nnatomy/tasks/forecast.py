@@ -69,7 +69,7 @@ class Forecast(Task):
         Metric("mae", "lower", says="mean absolute error of the standardized series"),
         Metric("rmse_in_units", "lower", "target", "root of the mean squared error"),
     )
-    outputs_are = "future"
+    drawn_as = "future"
     explains = "the predicted value"
     baselines: ClassVar[Mapping[str, Baseline]] = {
         "last value": last_value, "seasonal naive": seasonal, "ridge regression": ridge,

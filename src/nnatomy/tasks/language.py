@@ -55,7 +55,7 @@ class Language(Task):
     )
     gives = (("scores", "of the next token after each one, before the softmax"),)
     batch_size = 64
-    outputs_are = "tokens"
+    drawn_as = "tokens"
     explains = "the log-probability of the likeliest next token"
     by_row = False  # what is drawn after one prompt depends on how many prompts there are
     baselines: ClassVar[Mapping[str, Baseline]] = {"unigram counts": unigrams, "bigram counts": bigrams}

@@ -52,7 +52,7 @@ class Reconstruction(Task):
         Metric("explained", "higher", says="fraction of the inputs' variance that comes back out"),
         Metric("mse", "lower", says="mean squared difference between an example and its reconstruction"),
     )
-    outputs_are = "inputs"
+    drawn_as = "inputs"
     explains = "the reconstruction error"
     baselines: ClassVar[Mapping[str, Baseline]] = {"mean": mean_example, "principal components": principal}
     gives = (

@@ -36,7 +36,7 @@ class Regression(Task):
         Metric("mae", "lower", "target", "mean absolute error"),
         Metric("rmse", "lower", "target", "root of the mean squared error"),
     )
-    outputs_are = "values"
+    drawn_as = "values"
     explains = "the predicted value"
     baselines: ClassVar[Mapping[str, Baseline]] = {"mean": mean, "ridge regression": ridge}
     gives = (("prediction", "in the target's own units"),)

@@ -115,9 +115,9 @@ class Task(ABC):
     """Whether the data must have targets of this task; without, any data of the recipe's kind will do."""
     gives: ClassVar[tuple[tuple[str, str], ...]] = (("prediction", "what the model predicts"),)
     """The outputs of an exported model, (name, what it is) each: what `interpret` returns, then what the network returns."""
-    outputs_are: ClassVar[Literal["classes", "values", "future", "tokens", "inputs", ""]] = ""
-    """The form of decided outputs: scores of classes, values, the values that follow a window, scores of the token after
-    each one, the inputs again; "" for another form. Pictures and averages of models go by it."""
+    drawn_as: ClassVar[Literal["classes", "values", "future", "tokens", "inputs", ""]] = ""
+    """What pictures may take decided outputs for: scores of classes, values, the values that follow a window, scores of the
+    token after each one, the inputs again; "" for another form."""
     explains: ClassVar[str] = ""
     """What `saliency_score` is, for captions: "the predicted value"."""
     by_row: ClassVar[bool] = True
