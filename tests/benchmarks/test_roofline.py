@@ -68,10 +68,9 @@ def test_the_machine_is_measured() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_the_kernels_compute_what_they_say(threads: int) -> None:
-    from nnatomy.kernels.vectors import LANES
-
     from nnatomy.kernels import machine
     from nnatomy.kernels.sources import roofline as kernels
+    from nnatomy.kernels.vectors import LANES
 
     before = machine.get_num_threads()
     machine.set_num_threads(threads)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,22 +13,21 @@ from nnatomy import optim, random
 from nnatomy.catalog import Architecture, architectures
 from nnatomy.graph import no_grad
 from nnatomy.tensor import Tensor
+from nnatomy.training.learners import GradientDescent, LearnerSpec
 from nnatomy.training.recipe import Case
-from nnatomy.training.step import Step
 from nnatomy.verification.compare import cast, draw_weights
 from nnatomy.verification.twins import Ours, leaves
 
 pytest.importorskip("jax", reason="the jax extra is not installed")
 pytestmark = pytest.mark.any_kernels
 STEPS = 10
-Rule = Callable[..., Any]
 
 
-def momentum(case: Case) -> Rule:
-    return lambda parameters: optim.SGD(parameters, lr=case.lr, momentum=0.9)
+def momentum(case: Case) -> LearnerSpec:
+    return GradientDescent(case.loss, partial(optim.SGD, lr=case.lr, momentum=0.9), clip=1.0)
 
 
-def course(architecture: Architecture, case: Case, backend: str, rule: Rule, compiled: bool = False) -> dict[str, Any]:
+def course(architecture: Architecture, case: Case, backend: str, learn: LearnerSpec, compiled: bool = False) -> dict[str, Any]:
     """What an architecture answers in evaluation, the first step's gradients, all losses, and the weights after ten steps."""
     rng = np.random.default_rng(8)
     start = draw_weights(Ours(architecture, case, "float64"), rng)
@@ -38,7 +36,7 @@ def course(architecture: Architecture, case: Case, backend: str, rule: Rule, com
         random.seed(2)
         model = Ours(architecture, case, "float64").model
         model.load_state_dict(start)
-        step = Step(model, rule(model.named_parameters()), case.loss, clip=architecture.recipes[0].clip)
+        step = learn.begin(model)
         model.eval()
         with no_grad():
             answers = leaves(model(*map(Tensor, batches[0][:-1])))
@@ -84,10 +82,12 @@ def test_eager_equals_numpy(architecture: Architecture) -> None:
     assert found.keys() == expected.keys()
 
 
-def test_its_recipes_optimizer_compiled_equals_numpys(architecture: Architecture) -> None:
-    case, rule = architecture.cases[0], architecture.recipes[0].optimizer
+def test_its_recipes_learner_compiled_equals_numpys(architecture: Architecture) -> None:
+    case = architecture.cases[0]
+    learn = architecture.recipes[0].learn
+    learn = learn.with_loss(case.loss) if "distill" in learn.can else learn
     same(
-        course(architecture, case, "jax", rule, True),
-        course(architecture, case, "numpy", rule),
-        f"{architecture.name} with its recipe's optimizer",
+        course(architecture, case, "jax", learn, True),
+        course(architecture, case, "numpy", learn),
+        f"{architecture.name} with its recipe's learner",
     )

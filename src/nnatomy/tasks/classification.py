@@ -11,7 +11,7 @@ import numpy as np
 from nnatomy import ops
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
-from nnatomy.functional import softmax
+from nnatomy.functional import cross_entropy, softmax
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of
 from nnatomy.tasks.figures import BLUE, GREY, short
@@ -102,14 +102,19 @@ class Classification(Task):
         ("scores", "what the network itself gives, before the softmax or the sigmoid"),
     )
 
+    outputs_are = "class scores"
+
+    @classmethod
+    def loss(cls, outputs: Any, *batch: Any) -> Any:
+        """Return the mean cross-entropy of class scores, or of a single score whose sign decides."""
+        return cross_entropy(two_scores(outputs), batch[-1])
+
     def meter(self) -> Meter:
         return Joined(self.measure, self.dataset.fields)
 
     def interpret(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
         """Return the softmax of the scores, or the sigmoid of a single one."""
-        if outputs.shape[-1] == 1:
-            outputs = ops.concatenate([ops.zeros_like(outputs), outputs], axis=-1)
-        return softmax(outputs, axis=-1)
+        return softmax(two_scores(outputs), axis=-1)
 
     def probabilities(self, outputs: Array) -> Array:
         """Return the probabilities of all classes, in float64."""
@@ -195,3 +200,8 @@ def confusion(arrays: dict[str, Array], classes: list[str]) -> Figure:
         roc.set(title=f"ROC curve for “{classes[1]}”", xlabel="false positive rate", ylabel="true positive rate")
         roc.grid(alpha=0.25)
     return figure
+
+
+def two_scores(scores: Any) -> Any:
+    """Return a single score, whose sign decides between two classes, as a score for each: (0, z); others as they are."""
+    return ops.concatenate([scores * 0.0, scores], axis=-1) if scores.shape[-1] == 1 else scores

@@ -10,6 +10,7 @@ import numpy as np
 from nnatomy import ops
 from nnatomy.data.dataset import Dataset, SeriesSplit, Split
 from nnatomy.errors import UserError
+from nnatomy.functional import mse_loss
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of, ridge
 from nnatomy.tasks.figures import BLUE, GREY, ORANGE
@@ -75,6 +76,13 @@ class Forecast(Task):
         "last value": last_value, "seasonal naive": seasonal, "ridge regression": ridge,
     }  # fmt: skip
     gives = (("forecast", "the values to come, in the target's own units"),)
+
+    outputs_are = "numbers"
+
+    @classmethod
+    def loss(cls, outputs: Any, *batch: Any) -> Any:
+        """Return the mean squared error of the standardized series."""
+        return mse_loss(outputs.reshape(batch[-1].shape), batch[-1])
 
     def meter(self) -> Meter:
         return _Errors(self)

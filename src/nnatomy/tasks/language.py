@@ -11,7 +11,7 @@ import numpy as np
 from nnatomy.backends import B, compiles_by_shape
 from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset, Split, WindowSplit, batches
-from nnatomy.functional import log_softmax, softmax
+from nnatomy.functional import cross_entropy, log_softmax, softmax
 from nnatomy.layers.module import Module
 from nnatomy.random import Generator
 from nnatomy.tasks.baselines import Baseline, FittedBaseline
@@ -59,6 +59,13 @@ class Language(Task):
     explains = "the log-probability of the likeliest next token"
     by_row = False  # what is drawn after one prompt depends on how many prompts there are
     baselines: ClassVar[Mapping[str, Baseline]] = {"unigram counts": unigrams, "bigram counts": bigrams}
+
+    outputs_are = "class scores"
+
+    @classmethod
+    def loss(cls, outputs: Any, *batch: Any) -> Any:
+        """Return the mean cross-entropy of the next token, in nats."""
+        return cross_entropy(outputs.reshape(-1, outputs.shape[-1]), batch[-1].reshape(-1))
 
     def meter(self) -> Meter:
         return _Surprise(self.dataset.outputs, self.dataset.fields)

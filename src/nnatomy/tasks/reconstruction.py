@@ -9,6 +9,7 @@ import numpy as np
 
 from nnatomy import ops
 from nnatomy.data.dataset import ArraySplit, Dataset
+from nnatomy.functional import mse_loss
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of
 from nnatomy.tasks.scoring import apart
@@ -59,6 +60,13 @@ class Reconstruction(Task):
         ("error", "the mean squared difference between an example, as the network sees it, and what came out"),
         ("reconstruction", "what came out, as the network sees examples"),
     )
+
+    outputs_are = "numbers"
+
+    @classmethod
+    def loss(cls, outputs: Any, *batch: Any) -> Any:
+        """Return the mean squared error of the inputs that came back."""
+        return mse_loss(outputs.reshape(batch[0].shape), batch[0])
 
     def meter(self) -> Meter:
         return Joined(self.measure, self.dataset.fields, "input")

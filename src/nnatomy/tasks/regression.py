@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from nnatomy.data.dataset import Dataset
+from nnatomy.functional import mse_loss
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of, ridge
 from nnatomy.tasks.figures import BLUE, GREY
@@ -40,6 +41,13 @@ class Regression(Task):
     explains = "the predicted value"
     baselines: ClassVar[Mapping[str, Baseline]] = {"mean": mean, "ridge regression": ridge}
     gives = (("prediction", "in the target's own units"),)
+
+    outputs_are = "numbers"
+
+    @classmethod
+    def loss(cls, outputs: Any, *batch: Any) -> Any:
+        """Return the mean squared error."""
+        return mse_loss(outputs.reshape(batch[-1].shape), batch[-1])
 
     def meter(self) -> Meter:
         return Joined(self.measure, self.dataset.fields)

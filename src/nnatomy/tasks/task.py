@@ -124,6 +124,8 @@ class Task(ABC):
     """Whether an example's answer does not depend on those beside it, so that several requests may be answered together."""
     baselines: ClassVar[Mapping[str, Baseline]] = {}
     """Predictors without a network by the names that tables show."""
+    outputs_are: ClassVar[Literal["class scores", "numbers", ""]] = ""
+    """How outputs of several models are averaged and learned from: as scores of classes, as numbers, or not at all."""
     batch_size: ClassVar[int] = 256
     """Examples that are evaluated in one batch."""
 
@@ -155,6 +157,11 @@ class Task(ABC):
     def export_inputs(self) -> tuple[ExportInput, ...]:
         """Return the inputs of an exported model; none where they are those of the data, with the preprocessing inside."""
         return ()
+
+    @classmethod
+    def loss(cls, outputs: Any, *batch: Any) -> Any:
+        """Return the task's usual loss of decided outputs, for models that bring none. Raises UserError where there is none."""
+        raise UserError(f"The task {cls.name} has no usual loss. Received a model without one; give loss=.")
 
     def figure(self, evaluation: Evaluation) -> Figure | None:
         """Return what the test split showed as a figure for the report; None where there is nothing to draw."""
@@ -289,6 +296,19 @@ def in_double(outputs: Any) -> Any:
 def stream(part: str, number: int) -> Stream:
     """Return the random stream of a batch of a part: the same one at every evaluation, on every machine."""
     return Generator(zlib.crc32(part.encode()) << 32 | number).state_dict()
+
+
+@dataclass(frozen=True)
+class UsualLoss:
+    """The usual loss of a task, for models that bring none: loss(model, *batch) -> (loss, outputs)."""
+
+    task: type[Task]
+    named: tuple[fields.Field, ...]
+    decide: Callable[[Any], Any]
+
+    def __call__(self, model: Any, *batch: Any) -> tuple[Any, Any]:
+        outputs = model(*fields.select(self.named, batch, "input", "given"))
+        return self.task.loss(self.decide(outputs), *batch), outputs
 
 
 class Joined:

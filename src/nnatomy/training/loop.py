@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -204,7 +204,7 @@ class Loop:
         return self._before + time.perf_counter() - self._started
 
     @contextmanager
-    def _swapped(self, weights: dict[str, Any]) -> Any:
+    def _swapped(self, weights: dict[str, Any]) -> Iterator[None]:
         self.learner.bind(self.state | {"model": weights})
         try:
             yield
@@ -213,7 +213,7 @@ class Loop:
 
     def weights(self, weights: dict[str, Any]) -> AbstractContextManager[None]:
         """Return a block in which the model holds other weights."""
-        return self._swapped(weights)  # type: ignore[no-any-return]
+        return self._swapped(weights)
 
     def agreed(self, save: bool) -> bool:
         """Whether all hosts save now, as the first one wants; they also learn here whether to stop, and what time it is."""

@@ -87,7 +87,7 @@ class Ours(Side):
     def gradients(self, batch: tuple[Array, ...]) -> tuple[float, Arrays]:
         self.model.train()
         self.model.zero_grad()
-        loss = self.case.loss(self.model, *map(Tensor, batch))
+        loss, _ = self.case.loss(self.model, *map(Tensor, batch))
         loss.backward()
         found = {n: np.zeros(p.shape) if p.grad is None else np.array(p.grad.data) for n, p in self.parameters.items()}
         return float(loss.item()), found
