@@ -121,7 +121,8 @@ class Task(ABC):
     explains: ClassVar[str] = ""
     """What `saliency_score` is, for captions: "the predicted value"."""
     by_row: ClassVar[bool] = True
-    """Whether an example's answer does not depend on those beside it, so that several requests may be answered together."""
+    """Whether an example's answer does not depend on those beside it, so that several requests may be answered together.
+    False where answers have files, which belong to a whole request."""
     baselines: ClassVar[Mapping[str, Baseline]] = {}
     """Predictors without a network by the names that tables show."""
     outputs_are: ClassVar[Literal["class scores", "numbers", ""]] = ""
