@@ -209,7 +209,8 @@ def test_norms_are_those_of_the_loss_at_the_weights_of_the_epoch(tmp_path: Path)
     state = checkpoints.load_checkpoint(result.run).state
     prepared.model.load_state_dict(state["model"])
     places = np.unique(np.linspace(0, len(prepared.dataset.train) - 1, line["examples"]).round().astype(int))
-    found = gradient_norms(gradients(prepared.model, first_of(prepared.recipe.learn.losses["loss"]), *prepared.dataset.train.take(places)))
+    loss = first_of(prepared.recipe.learn.losses["loss"])
+    found = gradient_norms(gradients(prepared.model, loss, *prepared.dataset.train.take(places)))
     assert line["gradients"] == pytest.approx(found, rel=1e-5)
     own = [a for name, a in state["model"].items() if name.startswith("linears.0.")]
     assert line["weights"]["linears.0"] == pytest.approx(float(np.sqrt(sum((a**2).sum() for a in own))), rel=1e-5)

@@ -425,7 +425,7 @@ def evaluate(
     if source is None:
         prepared = prepare(elsewhere(request_of(run), backend, device))
         load_best(prepared.model, run)
-        return prepared.task.evaluate(prepared.model, getattr(prepared.dataset, split))
+        return prepared.task.evaluate(prepared.model, getattr(prepared.dataset, split), part=split)
     prepared, _ = restore(folder, backend=backend, device=device)
     examples, notices = data.load_examples(settled(source), prepared.dataset.preprocessing)
     if progress:

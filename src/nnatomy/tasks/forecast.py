@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from nnatomy import ops
-from nnatomy.data.dataset import Dataset, SeriesSplit, Split
+from nnatomy.data.dataset import Dataset, SeriesSplit, Split, SubsetSplit
 from nnatomy.errors import UserError
 from nnatomy.functional import mse_loss
 from nnatomy.layers.module import Module
@@ -45,7 +45,7 @@ def seasonal(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
     peaks = [p for p in range(2, reach + 1) if correlation[p] > max(correlation[p - 1], correlation[p + 1], 1e-9)]
     if not peaks:
         raise UserError(f"No season was found within the window of {split.past} rows; a larger --window might show one.")
-    past, future = arrays_of(split, "input", "target", most=2000)
+    past, future = arrays_of(dataset.train, "input", "target", most=2000)
     period = min(peaks, key=lambda p: float(np.mean((season(past, columns, p, split.horizon) - future) ** 2)))
     return FittedBaseline(lambda x: season(x, columns, period, split.horizon), 1, 0, f"a season of {period} rows")
 
@@ -56,9 +56,17 @@ def season(x: Array, columns: list[int], period: int, horizon: int) -> Array:
 
 
 def _series(split: Split) -> SeriesSplit:
-    if not isinstance(split, SeriesSplit):
+    found = _windows(split)
+    if found is None:
         raise UserError("Naive forecasts need windows over a series. Received whole sequences; compare without them.")
-    return split
+    return found
+
+
+def _windows(split: Split) -> SeriesSplit | None:
+    """The windows over a series that a split has, or some of them where it is limited; None for other splits."""
+    while isinstance(split, SubsetSplit):
+        split = split.whole
+    return split if isinstance(split, SeriesSplit) else None
 
 
 class Forecast(Task):
@@ -131,7 +139,8 @@ class _Errors(Joined):
 
     def __init__(self, task: Forecast) -> None:
         super().__init__(task.measure, task.dataset.fields)
-        self._columns = getattr(task.dataset.test, "targets", None) or getattr(task.dataset.train, "targets", None)
+        series = _windows(task.dataset.test) or _windows(task.dataset.train)
+        self._columns = None if series is None else series.targets
         self._naive: list[Array] = []
 
     def add(self, outputs: Array, batch: tuple[Array, ...]) -> None:
