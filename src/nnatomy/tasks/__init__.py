@@ -8,9 +8,10 @@ from nnatomy.tasks.classification import Classification
 from nnatomy.tasks.forecast import Forecast
 from nnatomy.tasks.forward import forward
 from nnatomy.tasks.language import Language
+from nnatomy.tasks.parts import Answer, Coloring, ExportInput, Meter, Mistakes, Score
 from nnatomy.tasks.reconstruction import Reconstruction
 from nnatomy.tasks.regression import Regression
-from nnatomy.tasks.task import Answer, Coloring, ExportInput, Meter, Mistakes, Score, Task
+from nnatomy.tasks.task import Task
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.precision import FLOAT32, Precision
 from nnatomy.training.recipe import Recipe

@@ -12,8 +12,8 @@ from nnatomy.data.dataset import Dataset
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline
 from nnatomy.tasks.figures import BLUE, GREY, ORANGE
+from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter
 from nnatomy.tasks.reconstruction import Reconstruction
-from nnatomy.tasks.task import Array, Batch, Coloring, Joined, Meter
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.recipe import Recipe
 

@@ -15,8 +15,9 @@ from nnatomy.functional import cross_entropy, softmax
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of
 from nnatomy.tasks.figures import BLUE, GREY, short
+from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter, Mistakes, Score
 from nnatomy.tasks.scoring import quietly
-from nnatomy.tasks.task import Array, Batch, Coloring, Joined, Meter, Mistakes, Score, Task
+from nnatomy.tasks.task import Task
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.recipe import Recipe
 

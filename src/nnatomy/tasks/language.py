@@ -16,7 +16,8 @@ from nnatomy.layers.module import Module
 from nnatomy.random import Generator
 from nnatomy.tasks.baselines import Baseline, FittedBaseline
 from nnatomy.tasks.forward import forward
-from nnatomy.tasks.task import Answer, Array, Batch, Coloring, Meter, Predictor, Score, Task, stream
+from nnatomy.tasks.parts import Answer, Array, Batch, Coloring, Meter, Score
+from nnatomy.tasks.task import Predictor, Task, stream
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.recipe import Recipe
 

@@ -12,8 +12,9 @@ from nnatomy.data.dataset import ArraySplit, Dataset
 from nnatomy.functional import mse_loss
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of
+from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter, Mistakes, Score
 from nnatomy.tasks.scoring import apart
-from nnatomy.tasks.task import Array, Batch, Coloring, Joined, Meter, Mistakes, Score, Task
+from nnatomy.tasks.task import Task
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.recipe import Recipe
 

@@ -13,8 +13,9 @@ from nnatomy.functional import mse_loss
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of, ridge
 from nnatomy.tasks.figures import BLUE, GREY
+from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter, Mistakes, Score
 from nnatomy.tasks.scoring import mean_in_units, quietly, true_values
-from nnatomy.tasks.task import Array, Batch, Coloring, Joined, Meter, Mistakes, Score, Task
+from nnatomy.tasks.task import Task
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.recipe import Recipe
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnatomy.data.dataset import Preprocessing
-from nnatomy.tasks.task import Coloring, Score
+from nnatomy.tasks.parts import Coloring, Score
 
 Array = np.ndarray[Any, Any]
 

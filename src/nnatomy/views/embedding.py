@@ -11,7 +11,7 @@ from nnatomy.inspect.recording import tensors
 from nnatomy.runs.folder import Run
 from nnatomy.tasks import forward
 from nnatomy.tasks.figures import short
-from nnatomy.tasks.task import Coloring
+from nnatomy.tasks.parts import Coloring
 from nnatomy.views.common import COLOURS, MARKERS, caption, inputs_of, spread
 
 if TYPE_CHECKING:
