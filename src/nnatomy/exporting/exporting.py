@@ -16,12 +16,12 @@ from nnatomy import __version__, backends
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.exporting.card import model_card
 from nnatomy.exporting.examples import Arrays, awkward, examples
-from nnatomy.exporting.preparing import OUTPUTS, encode, inputs_of
+from nnatomy.exporting.preparing import Given, encode, inputs_of
 from nnatomy.exporting.spread import spread
 from nnatomy.interchange.onnx import TOLERANCE, check, to_onnx
 from nnatomy.runs.folder import packed, write_atomically
-from nnatomy.runs.training import DESCRIBED, Prepared, restore
-from nnatomy.tasks import forward, task_name
+from nnatomy.runs.training import Prepared, plain_dataset, restore
+from nnatomy.tasks import ExportInput, forward
 from nnatomy.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -93,20 +93,26 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, com
 
 def describe(prepared: Prepared) -> dict[str, Any]:
     """A model in plain values: its architecture and task, its inputs and outputs, the data's classes, the preprocessing."""
-    dataset, task = prepared.dataset, task_name(prepared.recipe, prepared.dataset)
+    dataset, task = prepared.dataset, prepared.task
     taken = {name for name, _ in (*prepared.model.named_parameters(), *prepared.model.named_buffers())}
-    inputs = [{**asdict(end), "name": _free(end.name, taken), "shape": ["batch", *end.shape]} for end in inputs_of(dataset)]
-    outputs = [{"name": _free(name, taken), "holds": holds} for name, holds in OUTPUTS[task]]
+    inputs = [{**asdict(end), "name": _free(end.name, taken), "shape": ["batch", *end.shape]} for end in _inputs(prepared)]
+    outputs = [{"name": _free(name, taken), "holds": holds} for name, holds in task.gives]
     return {
         "format": DESCRIPTION,
         "nnatomy": __version__,
         "architecture": prepared.architecture.name,
-        "task": task,
+        "task": task.name,
         "inputs": inputs,
         "outputs": outputs,
-        "dataset": {k: list(v) if isinstance(v, tuple) else v for k, v in ((k, getattr(dataset, k)) for k in DESCRIBED)},
+        "dataset": plain_dataset(dataset),
         "preprocessing": dataset.preprocessing.to_json(),
     }
+
+
+def _inputs(prepared: Prepared) -> list[Given]:
+    """What the exported model takes: what the task says, else what users have of the data."""
+    own = prepared.task.export_inputs()
+    return [Given(end.name, end.shape, "float32", end.holds) for end in own] or inputs_of(prepared.dataset)
 
 
 def _free(name: str, taken: set[str]) -> str:
@@ -121,20 +127,21 @@ def _free(name: str, taken: set[str]) -> str:
 def _as_onnx(prepared: Prepared, description: dict[str, Any]) -> tuple[bytes, float, str]:
     """The checked file, the largest difference that was found, and what it was checked on."""
     model, recipe, task, preprocessing = prepared.model, prepared.recipe, prepared.task, prepared.dataset.preprocessing
+    own = task.export_inputs()
 
     def answered(outputs: Any, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
         decided = recipe.decide(outputs)
-        return (task.told(decided, inputs), decided)[: len(description["outputs"])]
+        return (task.interpret(decided, inputs), decided)[: len(description["outputs"])]
 
     def exported(*raw: Tensor) -> tuple[Any, ...]:
-        inputs = encode(preprocessing, *raw)
+        inputs = raw if own else encode(preprocessing, *raw)
         return answered(model(*inputs), inputs)
 
     def expected(*raw: Array) -> tuple[Any, ...]:
-        inputs = preprocessing.prepare(*raw)
+        inputs = raw if own else preprocessing.prepare(*raw)
         return answered(forward(model, inputs), tuple(map(Tensor, inputs)))
 
-    raw, own = examples(prepared, max(BATCHES))
+    raw, real = _drawn(own, max(BATCHES)) if own else examples(prepared, max(BATCHES))
     names = [[end["name"] for end in description[ends]] for ends in ("inputs", "outputs")]
     facts = {key: description[key] for key in ("architecture", "task", "nnatomy")} | {"data": prepared.dataset.name}
     if prepared.dataset.classes:
@@ -144,10 +151,16 @@ def _as_onnx(prepared: Prepared, description: dict[str, Any]) -> tuple[bytes, fl
         sizes = value.type.tensor_type.shape.dim
         end |= {"shape": [size.dim_param or size.dim_value for size in sizes], "type": "float32"}
     batches = [tuple(a[:count] for a in raw) for count in BATCHES]
-    difference = check(made, expected, *batches, awkward(preprocessing, raw))
-    if prepared.dataset.kind == "text":
+    difference = check(made, expected, *batches, *(() if own else (awkward(preprocessing, raw),)))
+    if task.drawn_as == "tokens":
         _reads_forwards(prepared, raw)
-    return made.SerializeToString(), difference, "test data" if own else "made-up examples"
+    return made.SerializeToString(), difference, "test data" if real else "made-up examples"
+
+
+def _drawn(inputs: tuple[ExportInput, ...], count: int) -> tuple[Arrays, bool]:
+    """Examples of inputs that are no data, and that they are made up."""
+    rng = np.random.default_rng(0)
+    return tuple(end.draw(rng, count) for end in inputs), False
 
 
 def _reads_forwards(prepared: Prepared, raw: Arrays) -> None:

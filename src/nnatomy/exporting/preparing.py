@@ -61,23 +61,6 @@ def _column(field: Field) -> Given:
     return Given(field.name, (1,), "float64", f"{unit}, NaN where it is missing", field.fill)
 
 
-OUTPUTS: dict[str, tuple[tuple[str, str], ...]] = {
-    "classification": (
-        ("probabilities", "of the classes, in their order"),
-        ("scores", "what the network itself gives, before the softmax or the sigmoid"),
-    ),
-    "regression": (("prediction", "in the target's own units"),),
-    "forecast": (("forecast", "the values to come, in the target's own units"),),
-    "language": (("scores", "of the next character after each one, before the softmax"),),
-    "reconstruction": (
-        ("error", "the mean squared difference between an example, as the network sees it, and what came out"),
-        ("reconstruction", "what came out, as the network sees examples"),
-    ),
-}
-"""What an exported model gives for each task, in order: what users want first, then what the network gives."""
-OUTPUTS["anomaly"] = OUTPUTS["reconstruction"]
-
-
 @singledispatch
 def encode(preprocessing: Preprocessing, *raw: Tensor) -> Tensors:
     """The network's inputs for raw ones, in operations that are exported with the network."""

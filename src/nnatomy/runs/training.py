@@ -24,10 +24,11 @@ from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
 from nnatomy.runs import checkpoints, transfer
+from nnatomy.runs.answers import named
 from nnatomy.runs.folder import Run, environment, finite
 from nnatomy.runs.gradients import GradientLog
 from nnatomy.runs.progress import Progress
-from nnatomy.tasks import Evaluation, Task, task_for
+from nnatomy.tasks import Answer, Evaluation, Task, task_for
 from nnatomy.training.batches import Feed
 from nnatomy.training.fit import Checkpoint, fit
 from nnatomy.training.learners import LearnerSpec
@@ -279,8 +280,7 @@ def _describe(run: Run, prepared: Prepared) -> None:
     )
     run.write_json("environment.json", environment())
     run.write_json("preprocessing.json", dataset.preprocessing.to_json())
-    described = {name: _listed(getattr(dataset, name)) for name in DESCRIBED}
-    run.write_json("dataset.json", described | {"fields": [asdict(field) for field in dataset.fields]})
+    run.write_json("dataset.json", plain_dataset(dataset))
 
 
 def resume(
@@ -359,6 +359,12 @@ def restore(folder: str | Path, *, backend: str | None = None, device: str | Non
     return prepared, run
 
 
+def plain_dataset(dataset: Dataset) -> dict[str, Any]:
+    """What `described` reads: all of a data set but its examples and its preprocessing, in plain values."""
+    found = {name: _listed(getattr(dataset, name)) for name in DESCRIBED}
+    return found | {"fields": [asdict(field) for field in dataset.fields]}
+
+
 def described(path: Path, saved: Any, preprocessing: Any) -> Dataset:
     """The data set, without examples, that `path` describes: DESCRIBED and a preprocessing in plain values.
 
@@ -380,7 +386,7 @@ def recipe_of(architecture: Architecture, dataset: Dataset) -> Recipe:
         if recipe.does(dataset) is not None:
             return recipe
     raise UserError(
-        f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; train again."
+        f"{architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; train again."
     )
 
 
@@ -419,7 +425,7 @@ def evaluate(
     if source is None:
         prepared = prepare(elsewhere(request_of(run), backend, device))
         load_best(prepared.model, run)
-        return prepared.task.evaluate(prepared.model, getattr(prepared.dataset, split))
+        return prepared.task.evaluate(prepared.model, getattr(prepared.dataset, split), part=split)
     prepared, _ = restore(folder, backend=backend, device=device)
     examples, notices = data.load_examples(settled(source), prepared.dataset.preprocessing)
     if progress:
@@ -429,8 +435,8 @@ def evaluate(
 
 def predict(
     folder: str | Path, source: str | Path, *, backend: str | None = None, device: str | None = None, progress: bool = False
-) -> dict[str, list[Any]]:
-    """The answers of a trained run, or of the .onnx file it was exported to, for a file, as columns; the first names the rows.
+) -> Answer:
+    """The answers of a trained run, or of the .onnx file it was exported to, for a file; the first column names the rows.
 
     `backend`, `device`: where they are computed, if not where the run was trained. With `progress`, what was noticed in the
     file is told.
@@ -453,8 +459,7 @@ def predict(
     inputs = data.load_inputs(settled(source), prepared.dataset.preprocessing)
     if progress:
         tell(inputs.notices)
-    columns = prepared.task.predict(prepared.model, inputs.arrays)
-    return {"row": list(inputs.rows)} | {name: values.tolist() for name, values in columns.items()}
+    return named(prepared.task.answer(prepared.model, inputs.arrays), inputs.rows)
 
 
 def _fit(

@@ -188,13 +188,13 @@ def application(
         arrays, notices = await asyncio.to_thread(read, kind, body) if len(body) > THREAD else read(kind, body)
         try:
             async with asyncio.timeout(limits.seconds):
-                columns = await batcher.answer(arrays)
+                found = await batcher.answer(arrays)
         except TimeoutError:
             late = f"An answer must be found within {limits.seconds:g} s, this one was not; send fewer rows."
             raise Refusal(LATE, late) from None
-        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        meters.rows.inc(len(rows))
-        return {"predictions": rows} | ({"notices": notices} if notices else {})
+        meters.rows.inc(len(arrays[0]))
+        content: dict[str, Any] = {"predictions": found.predictions(len(arrays[0]))} if found.columns else {}
+        return content | ({"files": found.files} if found.files else {}) | ({"notices": notices} if notices else {})
 
     async def predict(request: Request) -> Response:
         start = time.perf_counter()

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnatomy.data import fields
 from nnatomy.data.dataset import Split
 from nnatomy.inspect.measure import text_width
+from nnatomy.tasks.figures import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,7 +26,6 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6
 MARKERS = "os^vDPX<>h"
 SIGNED, ACTIVE = "RdBu_r", "cividis"
 INK, QUIET = "#1f2937", "#5b6472"
-LONGEST = 24  # letters of a name that are shown
 
 
 def examples(prepared: Prepared, split: Split, places: Array) -> tuple[Array, ...]:
@@ -49,6 +50,11 @@ def of_each_class(prepared: Prepared, count: int, look: int = 500) -> tuple[Arra
     return examples(prepared, split, np.array(turns[:count]))
 
 
+def inputs_of(prepared: Prepared, batch: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The arrays of a batch that a model predicts from."""
+    return fields.select(prepared.dataset.fields, batch, "input")
+
+
 def heading(figure: Figure, words: str) -> None:
     """A title at the left, broken before it meets the names of lines at the right."""
     letters = int(figure.get_size_inches()[0] * 72 / 8.8)
@@ -59,12 +65,6 @@ def caption(figure: Figure, words: str) -> None:
     """One or two sentences under a figure that say what is seen."""
     letters = int(figure.get_size_inches()[0] * 72 / 4.6)
     figure.supxlabel("\n".join(textwrap.wrap(words, letters)), x=0.01, ha="left", fontsize=9, color=QUIET)
-
-
-def short(name: Any, longest: int = LONGEST) -> str:
-    """A name with its end cut off where it is long."""
-    text = str(name)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def class_name(prepared: Prepared, k: int) -> str:

@@ -10,22 +10,22 @@ from nnatomy.data.dataset import batches
 from nnatomy.functional import log_softmax
 from nnatomy.inspect.measure import text_width
 from nnatomy.runs.folder import Run
-from nnatomy.tasks import Classification, Forecast, Language, Reconstruction, forward
+from nnatomy.tasks import Mistakes, forward
+from nnatomy.tasks.figures import short
 from nnatomy.views.common import (
     COLOURS,
     INK,
     QUIET,
     caption,
     cells,
-    class_name,
     coloured_text,
     examples,
     groups,
     heading,
+    inputs_of,
     name_lines,
     picture,
     series_names,
-    short,
     spread,
     text_below,
     text_figure,
@@ -41,17 +41,18 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
-def unfit(prepared: Prepared, run: Run | None) -> str | None:
-    """Every model makes mistakes."""
-    return None
+def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
+    task = prepared.task
+    return None if task.can("mistakes") or task.drawn_as == "tokens" else "needs a task that says how wrong an example is"
 
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:
     """The examples with the largest errors, the worst first."""
     kind = prepared.dataset.kind
-    if isinstance(prepared.task, Language):
+    if prepared.task.drawn_as == "tokens":
         return _surprises(prepared)
-    order, told, title, note = worst(prepared)
+    found = worst(prepared)
+    order, told, title, note = found.order, dict(found.says), found.title, found.note
     if kind == "sentences":
         return _sentences(prepared, order[:10], told, title, note)
     if kind == "image":
@@ -61,57 +62,9 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
     return _rows(prepared, order[:12], told, title, note)
 
 
-def worst(prepared: Prepared) -> tuple[Array, dict[int, str], str, str]:
-    """(test examples by falling error, what to say of each, a title, what the error is)."""
-    task, dataset = prepared.task, prepared.dataset
-    found = task.evaluate(prepared.model, dataset.test).arrays
-    count = len(dataset.test)
-    if isinstance(task, Classification):
-        y, p, chosen = found["targets"], found["probabilities"], found["predictions"]
-        own = p[np.arange(count), y]
-        wrong = np.flatnonzero(chosen != y)
-        order = np.concatenate([wrong[np.argsort(own[wrong], kind="stable")], _least_sure(own, chosen == y)])
-        told = {
-            int(i): f"{class_name(prepared, int(y[i]))} → {class_name(prepared, int(chosen[i]))}, {p[i, chosen[i]]:.0%} sure"
-            if chosen[i] != y[i]
-            else f"{class_name(prepared, int(y[i]))}: right, {own[i]:.0%} sure"
-            for i in order[:24]
-        }
-        title = f"{len(wrong)} of {count:,} test examples are taken for another class"
-        note = "“true class → predicted class” and how sure the model was, the gravest mistakes first"
-        return order, told, title, note + ("; then those that are right with the least certainty" if len(wrong) < 24 else "")
-    if isinstance(task, Reconstruction):
-        errors = found["errors"]
-        order = np.argsort(-errors, kind="stable")
-        if dataset.timeline is not None:
-            order = _apart(order, dataset.timeline.window // getattr(dataset.preprocessing, "stride", 1))
-        title = f"What is given back worst, of {count:,} test examples (mean error {errors.mean():.3g})"
-        return order, {int(i): f"error {errors[i]:.3g}" for i in order[:24]}, title, "the mean squared error of each example"
-    y, guess = found["targets"].reshape(count, -1), found["predictions"].reshape(count, -1)
-    errors = np.abs(y - guess).mean(axis=1)
-    order = np.argsort(-errors, kind="stable")
-    title = f"The largest errors, of {count:,} test examples (mean absolute error {errors.mean():.3g})"
-    if isinstance(task, Forecast):
-        order = _apart(order, prepared.dataset.input_shape[0])
-        return order, {int(i): f"mean error {errors[i]:.3g}" for i in order[:24]}, title, "mean absolute error of the forecast"
-    told = {int(i): f"true {y[i, 0]:.4g}, predicted {guess[i, 0]:.4g}" for i in order[:24]}
-    return order, told, title, "true and predicted value, the largest difference first"
-
-
-def _least_sure(own: Array, right: Array) -> Array:
-    rows = np.flatnonzero(right)
-    return rows[np.argsort(own[rows], kind="stable")]
-
-
-def _apart(order: Array, steps: int) -> Array:
-    """Windows that overlap one that is worse left out."""
-    kept: list[int] = []
-    for i in order:
-        if all(abs(int(i) - k) >= steps for k in kept):
-            kept.append(int(i))
-        if len(kept) == 24:
-            break
-    return np.array(kept)
+def worst(prepared: Prepared) -> Mistakes:
+    """The test examples by falling error, and what the task says of them."""
+    return prepared.task.mistakes(prepared.task.evaluate(prepared.model, prepared.dataset.test))
 
 
 def _heading(prepared: Prepared, title: str) -> str:
@@ -125,7 +78,7 @@ def _given_back(prepared: Prepared, inputs: tuple[Array, ...]) -> Array:
 def _images(prepared: Prepared, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
     from matplotlib.figure import Figure
 
-    twice = isinstance(prepared.task, Reconstruction)
+    twice = prepared.task.drawn_as == "inputs"
     across = 6
     down = -(-len(order) // across)
     figure = Figure(figsize=(13, (2.15 if not twice else 1.75) * down + 1.2), layout="constrained")
@@ -133,7 +86,7 @@ def _images(prepared: Prepared, order: Array, told: dict[int, str], title: str, 
     grid: Any = figure.subplots(down, across, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    inputs = examples(prepared, prepared.dataset.test, order)[:-1]
+    inputs = inputs_of(prepared, examples(prepared, prepared.dataset.test, order))
     back = _given_back(prepared, inputs) if twice else None
     for k, (axes, at) in enumerate(zip(grid.flat, order, strict=False)):
         shown = picture(prepared, inputs[0][k])
@@ -159,17 +112,18 @@ def _windows(prepared: Prepared, order: Array, told: dict[int, str], title: str,
     steps, wide = prepared.dataset.input_shape
     names, kind, scaling = series_names(prepared, wide), "its input", prepared.dataset.preprocessing
     for k, (axes, at) in enumerate(zip(grid.flat, order, strict=False)):
-        if isinstance(prepared.task, Reconstruction):
-            back = _given_back(prepared, tuple(a[k : k + 1] for a in batch[:-1]))[0]
+        if prepared.task.drawn_as == "inputs":
+            back = _given_back(prepared, inputs_of(prepared, tuple(a[k : k + 1] for a in batch)))[0]
             axes.plot(batch[0][k, :, 0], color=QUIET, lw=1.4, label=f"given ({names[0]})")
             axes.plot(back[:, 0], color=COLOURS[1], lw=1.4, label="given back")
             kind = "what was given and what came back"
-        elif isinstance(prepared.task, Forecast):
+        elif prepared.task.drawn_as == "future":
             horizon = batch[-1].shape[1]
             column = list(getattr(prepared.dataset.preprocessing, "columns", ())).index(
                 getattr(prepared.dataset.preprocessing, "targets", ("",))[0]
             )
-            guess = np.asarray(prepared.recipe.decide(forward(prepared.model, tuple(a[k : k + 1] for a in batch[:-1]))).data)
+            given = inputs_of(prepared, tuple(a[k : k + 1] for a in batch))
+            guess = np.asarray(prepared.recipe.decide(forward(prepared.model, given)).data)
             axes.plot(range(-steps + 1, 1), batch[0][k, :, column], color=QUIET, lw=1.2, label=f"past of {names[column]}")
             axes.plot(range(1, horizon + 1), batch[-1][k, :, 0], color=COLOURS[0], lw=1.5, label="true")
             axes.plot(range(1, horizon + 1), guess.reshape(-1)[:horizon], color=COLOURS[1], lw=1.5, ls="--", label="forecast")
@@ -181,7 +135,7 @@ def _windows(prepared: Prepared, order: Array, told: dict[int, str], title: str,
         axes.set_title(told[int(at)], fontsize=10)
         axes.grid(alpha=0.25)
     for axes in grid[-1]:
-        axes.set_xlabel("step from now" if isinstance(prepared.task, Forecast) else "step of the window")
+        axes.set_xlabel("step from now" if prepared.task.drawn_as == "future" else "step of the window")
     for axes in grid[:, 0]:
         axes.set_ylabel("value (standardised)" if prepared.dataset.kind == "series" and hasattr(scaling, "std") else "value")
     name_lines(figure, grid[0, 0])
@@ -191,10 +145,10 @@ def _windows(prepared: Prepared, order: Array, told: dict[int, str], title: str,
 
 def _rows(prepared: Prepared, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
     """Rows of a table in its own words."""
-    inputs = examples(prepared, prepared.dataset.test, order)[:-1]
+    inputs = inputs_of(prepared, examples(prepared, prepared.dataset.test, order))
     words, columns = cells(prepared, inputs[0]), groups(prepared)
     back: dict[str, list[str]] = {}
-    if isinstance(prepared.task, Reconstruction):
+    if prepared.task.drawn_as == "inputs":
         returned = _given_back(prepared, inputs)
         odd, back = np.abs(returned - inputs[0]), cells(prepared, returned)
         what = "the columns that came back worst, as given → as they came back"

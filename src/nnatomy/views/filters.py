@@ -9,7 +9,8 @@ import numpy as np
 from nnatomy.inspect import record
 from nnatomy.runs.folder import Run
 from nnatomy.tasks import forward
-from nnatomy.views.common import COLOURS, INK, SIGNED, caption, groups, heading, series_names, short, spread
+from nnatomy.tasks.figures import short
+from nnatomy.views.common import COLOURS, INK, SIGNED, caption, groups, heading, inputs_of, series_names, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +21,7 @@ Array = np.ndarray[Any, Any]
 SHOWN = 40
 
 
-def unfit(prepared: Prepared, run: Run | None) -> str | None:
+def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
     return None if first_weights(prepared) is not None else "needs a first layer whose weights lie over the input"
 
 
@@ -48,7 +49,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
 
 def first_weights(prepared: Prepared) -> tuple[str, Array] | None:
     """(name, weights [units, ...]) of the layer that the input meets first, if each weight belongs to a place of the input."""
-    inputs = spread(prepared, prepared.dataset.train, 1)[:-1]
+    inputs = inputs_of(prepared, spread(prepared, prepared.dataset.train, 1))
     with record(prepared.model) as seen:
         forward(prepared.model, inputs)
     ran = [layer for layer in seen.values() if layer.outputs]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -14,10 +13,9 @@ from typing import Any
 from nnatomy import backends
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
-from nnatomy.runs.folder import environment, new_folder, write_atomically
+from nnatomy.runs.folder import environment, new_folder
 from nnatomy.runs.progress import counted
 from nnatomy.runs.training import settled, settled_option
-from nnatomy.studies.comparison.baselines import BASELINES
 from nnatomy.studies.comparison.planning import AFTER, MARGIN, Pace, fitted_into
 from nnatomy.studies.comparison.progress import Progress
 from nnatomy.studies.comparison.protocol import (
@@ -26,12 +24,13 @@ from nnatomy.studies.comparison.protocol import (
     Unit,
     architecture_units,
     baseline_units,
-    read_json,
-    survey,
 )  # fmt: skip
 from nnatomy.studies.comparison.results import Comparison, concluded
+from nnatomy.studies.comparison.survey import survey
 from nnatomy.studies.comparison.work import unchanged
 from nnatomy.studies.comparison.workers import Workers
+from nnatomy.studies.files import read_json, write_json
+from nnatomy.studies.processes import processes
 
 
 def compare(
@@ -65,9 +64,9 @@ def compare(
     backends.use(protocol.backend)
     plan = survey(protocol, threads)
     folder = new_folder("comparisons", plan.name, out, "comparison")
-    _write(folder / "comparison.json", {"protocol": asdict(protocol), "command": protocol.command()})
-    _write(folder / "environment.json", environment())
-    _write(folder / "plan.json", plan.to_json())
+    write_json(folder / "comparison.json", {"protocol": asdict(protocol), "command": protocol.command()})
+    write_json(folder / "environment.json", environment())
+    write_json(folder / "plan.json", plan.to_json())
     return _carry_on(folder, protocol, plan, jobs, begun, progress, report)
 
 
@@ -91,21 +90,9 @@ def resume_comparison(
     backends.use(protocol.backend)
     if plan is None:  # it ended before anything was done
         plan = survey(protocol, threads)
-        _write(path / "plan.json", plan.to_json())
+        write_json(path / "plan.json", plan.to_json())
     unchanged(protocol, plan)
     return _carry_on(path, protocol, plan, jobs, begun, progress, report)
-
-
-def processes(jobs: int | None) -> tuple[int, int]:
-    """How many workers, and how many threads each: together no more than there are processors."""
-    from nnatomy.kernels.machine import processors
-
-    if jobs is None:
-        jobs = processors()
-    jobs = settled_option("jobs", jobs, "compare")
-    if not 1 <= jobs <= 256:
-        raise UserError(f"--jobs must be from 1 to 256, received {jobs}; leave it out for one a processor.")
-    return jobs, max(1, processors() // jobs)
 
 
 def _carry_on(
@@ -119,7 +106,7 @@ def _carry_on(
     work = _Work(folder, plan, found, progress)
     try:
         with Workers(folder, jobs, plan.threads) as workers:
-            baselines = tuple(BASELINES[plan.task])
+            baselines = tuple(plan.does.baselines)
             work.do(workers, jobs, baseline_units(protocol, (1.0,), baselines))
             if protocol.budget is not None and not plan.settled:
                 told = len(plan.notices)
@@ -127,20 +114,20 @@ def _carry_on(
                 left = protocol.budget - (time.perf_counter() - begun) - AFTER
                 plan = work.plan = fitted_into(plan, protocol, paces, MARGIN * left, jobs)
                 deadline = begun + protocol.budget - AFTER
-                _write(folder / "plan.json", plan.to_json())
+                write_json(folder / "plan.json", plan.to_json())
                 for notice in plan.notices[told:] if progress else ():
                     print(f"  note: {notice}", file=sys.stderr)
             units = [*architecture_units(protocol, plan), *baseline_units(protocol, plan.shares, baselines)]
             work.do(workers, jobs, units, deadline)
         _remember(folder, time.perf_counter() - begun)
-        costs = [Unit("cost", name) for name in (*plan.architectures, *BASELINES[plan.task]) if name not in work.failed]
+        costs = [Unit("cost", name) for name in (*plan.architectures, *baselines) if name not in work.failed]
         with Workers(folder, 1, jobs * plan.threads) as workers:  # alone, with all threads: as whoever predicts is
             work.do(workers, 1, costs)
     except KeyboardInterrupt:
         print(f"\nStopped; what is finished is kept. Continue with: nnatomy compare --resume {folder}", file=sys.stderr)
         raise
     result = concluded(folder, protocol, plan, found, _spent(folder), read_json(folder / "environment.json"))
-    _write(folder / "result.json", result.to_json())
+    write_json(folder / "result.json", result.to_json())
     if report:
         from nnatomy.studies.comparison.report import write_report
 
@@ -210,13 +197,9 @@ def _announce(protocol: Protocol, plan: Plan) -> None:
         print(f"  note: {notice}", file=sys.stderr)
 
 
-def _write(path: Path, value: Any) -> None:
-    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
 def _remember(folder: Path, seconds: float) -> None:
     """Adds to the time that the comparison has taken, over all its resumptions."""
-    _write(folder / "time.json", {"seconds": _spent(folder) + seconds})
+    write_json(folder / "time.json", {"seconds": _spent(folder) + seconds})
 
 
 def _spent(folder: Path) -> float:

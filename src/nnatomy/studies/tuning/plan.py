@@ -14,7 +14,7 @@ from nnatomy.data.dataset import Dataset
 from nnatomy.data.folds import Fold
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.runs.training import choose
-from nnatomy.studies.comparison.protocol import read_json
+from nnatomy.studies.files import read_json
 from nnatomy.studies.tuning.space import Space, own_settings, read_space, usual_space
 from nnatomy.training.recipe import Recipe
 from nnatomy.training.settings import override
