@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from small_files import anomalous, hours, series_text
 
 from nnatomy.data import load, load_inputs, preprocessing_from_json
-from nnatomy.data.generated import LOGIC, PLANE, mackey_glass, narma10
-from nnatomy.data.series import Series, averaged, fill_gaps
+from nnatomy.data.kinds.sequences.sequences import narma10
+from nnatomy.data.kinds.series.series import Series, averaged, fill_gaps
+from nnatomy.data.kinds.series.sets import mackey_glass
+from nnatomy.data.kinds.table.sets import LOGIC, PLANE
 from nnatomy.errors import UserError
 
 Write = Callable[..., Path]

@@ -6,6 +6,7 @@ All of it is made and checked before the first byte is written.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from nnatomy import __version__, backends
+from nnatomy.data.kinds import ExportedInputs, InputSpec, kind_of
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.exporting.card import model_card
-from nnatomy.exporting.examples import Arrays, awkward, examples
-from nnatomy.exporting.preparing import OUTPUTS, encode, inputs_of
+from nnatomy.exporting.examples import Arrays, examples
 from nnatomy.exporting.spread import spread
 from nnatomy.interchange.onnx import TOLERANCE, check, to_onnx
 from nnatomy.runs.folder import packed, write_atomically
@@ -30,6 +31,21 @@ DESCRIPTION = "nnatomy export 1"
 """What the description of an exported model begins with; the number changes with its form."""
 BATCHES = (1, 7)
 """Of how many examples the batches are that an exported model is checked on."""
+OUTPUTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "classification": (
+        ("probabilities", "of the classes, in their order"),
+        ("scores", "what the network itself gives, before the softmax or the sigmoid"),
+    ),
+    "regression": (("prediction", "in the target's own units"),),
+    "forecast": (("forecast", "the values to come, in the target's own units"),),
+    "language": (("scores", "of the next character after each one, before the softmax"),),
+    "reconstruction": (
+        ("error", "the mean squared difference between an example, as the network sees it, and what came out"),
+        ("reconstruction", "what came out, as the network sees examples"),
+    ),
+}
+"""What an exported model gives for each task, in order: what users want first, then what the network gives."""
+OUTPUTS["anomaly"] = OUTPUTS["reconstruction"]
 
 
 @dataclass(frozen=True)
@@ -74,13 +90,14 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, com
         if file.exists():
             raise UserError(f"Nothing is overwritten, {file} exists; choose another --out, in a folder of its own.")
     known = "" if comparison is None else spread(comparison, prepared)
-    description = describe(prepared)
+    taken = kind_of(prepared.dataset).exported(prepared.dataset) if to == "onnx" else None
+    description = describe(prepared, () if taken is None else taken.inputs)
     state = prepared.model.state_dict()
     with backends.backend("numpy"):
         prepared.model.load_state_dict(state)
-        if to == "onnx":
+        if taken is not None:
             prepared.model.astype("float32")
-            made, difference, checked_on = _as_onnx(prepared, description)
+            made, difference, checked_on = _as_onnx(prepared, taken, description)
             contents: tuple[bytes | str, ...] = (made, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
         else:
             contents, difference, checked_on = (_as_safetensors(prepared, description),), 0.0, "every weight"
@@ -91,11 +108,11 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, com
     return exported
 
 
-def describe(prepared: Prepared) -> dict[str, Any]:
+def describe(prepared: Prepared, specs: Sequence[InputSpec]) -> dict[str, Any]:
     """A model in plain values: its architecture and task, its inputs and outputs, the data's classes, the preprocessing."""
     dataset, task = prepared.dataset, task_name(prepared.recipe, prepared.dataset)
     taken = {name for name, _ in (*prepared.model.named_parameters(), *prepared.model.named_buffers())}
-    inputs = [{**asdict(end), "name": _free(end.name, taken), "shape": ["batch", *end.shape]} for end in inputs_of(dataset)]
+    inputs = [{**asdict(end), "name": _free(end.name, taken), "shape": ["batch", *end.shape]} for end in specs]
     outputs = [{"name": _free(name, taken), "holds": holds} for name, holds in OUTPUTS[task]]
     return {
         "format": DESCRIPTION,
@@ -118,7 +135,7 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
-def _as_onnx(prepared: Prepared, description: dict[str, Any]) -> tuple[bytes, float, str]:
+def _as_onnx(prepared: Prepared, taken: ExportedInputs, description: dict[str, Any]) -> tuple[bytes, float, str]:
     """The checked file, the largest difference that was found, and what it was checked on."""
     model, recipe, task, preprocessing = prepared.model, prepared.recipe, prepared.task, prepared.dataset.preprocessing
 
@@ -127,14 +144,14 @@ def _as_onnx(prepared: Prepared, description: dict[str, Any]) -> tuple[bytes, fl
         return (task.told(decided, inputs), decided)[: len(description["outputs"])]
 
     def exported(*raw: Tensor) -> tuple[Any, ...]:
-        inputs = encode(preprocessing, *raw)
+        inputs = taken.encode(*raw)
         return answered(model(*inputs), inputs)
 
     def expected(*raw: Array) -> tuple[Any, ...]:
         inputs = preprocessing.prepare(*raw)
         return answered(forward(model, inputs), tuple(map(Tensor, inputs)))
 
-    raw, own = examples(prepared, max(BATCHES))
+    raw, own = examples(prepared, taken, max(BATCHES))
     names = [[end["name"] for end in description[ends]] for ends in ("inputs", "outputs")]
     facts = {key: description[key] for key in ("architecture", "task", "nnatomy")} | {"data": prepared.dataset.name}
     if prepared.dataset.classes:
@@ -144,8 +161,8 @@ def _as_onnx(prepared: Prepared, description: dict[str, Any]) -> tuple[bytes, fl
         sizes = value.type.tensor_type.shape.dim
         end |= {"shape": [size.dim_param or size.dim_value for size in sizes], "type": "float32"}
     batches = [tuple(a[:count] for a in raw) for count in BATCHES]
-    difference = check(made, expected, *batches, awkward(preprocessing, raw))
-    if prepared.dataset.kind == "text":
+    difference = check(made, expected, *batches, taken.awkward(raw))
+    if taken.pads_ends:
         _reads_forwards(prepared, raw)
     return made.SerializeToString(), difference, "test data" if own else "made-up examples"
 

@@ -31,6 +31,7 @@ def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
     """Tells that it is ready, then answers; the end of `source` ends it."""
     from threadpoolctl import threadpool_limits
 
+    from nnatomy.data.kinds import kind_of
     from nnatomy.runs.training import restore
 
     def say(**values: Any) -> None:
@@ -44,7 +45,8 @@ def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
         return
     # What is drawn at random depends on the rows beside it: such requests are not put together.
     together = prepared.dataset.task != "language"
-    prepared.task.planned = planned = together and prepared.dataset.kind != "sentences"  # whose lengths would each want a plan
+    # Each length of examples that differ in length would want a plan.
+    prepared.task.planned = planned = together and not kind_of(prepared.dataset).ragged
     say(ready=True, together=together)
     with threadpool_limits(1, user_api="blas"):
         while head := source.read(LENGTHS.size):

@@ -10,7 +10,7 @@ from nnatomy.inspect import record
 from nnatomy.inspect.recording import tensors
 from nnatomy.runs.folder import Run
 from nnatomy.tasks import Anomaly, Language, Reconstruction, forward
-from nnatomy.views.common import COLOURS, MARKERS, caption, short, spread, tokens
+from nnatomy.views.common import COLOURS, MARKERS, caption, short, spread, words_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,7 +106,7 @@ def _coloured(figure: Any, axes: Any, prepared: Prepared, batch: tuple[Array, ..
     """Draws the points; returns what their colour is."""
     dataset, labels = prepared.dataset, batch[-1]
     if isinstance(prepared.task, Language):
-        following = np.array(tokens(prepared, labels[:, -1]), dtype=object)
+        following = np.array(words_of(prepared, labels[:, -1]), dtype=object)
         common = [
             t for t, _ in sorted(((t, -int((following == t).sum())) for t in set(following)), key=lambda pair: pair[1])[:9]
         ]

@@ -16,7 +16,7 @@ from nnatomy.catalog import Architecture
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.folds import Fold
-from nnatomy.data.load import NOUNS
+from nnatomy.data.kinds import kind as kind_named
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.runs.training import choose
 from nnatomy.training.recipe import Recipe
@@ -253,7 +253,7 @@ def _none_fits(refused: Mapping[str, str]) -> UserError:
 
 
 def _noun(kind: str) -> str:
-    return NOUNS.get(kind, kind)
+    return kind_named(kind).noun
 
 
 def fingerprint(dataset: Dataset) -> str:

@@ -1,4 +1,4 @@
-"""Images as NCHW floats: resizing, standardisation fitted on the training images, and folders with one sub-folder a class."""
+"""Images as NCHW floats: resizing, standardisation fitted on the training images, and reading of pictures."""
 
 from __future__ import annotations
 
@@ -14,12 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing
-from nnatomy.data.folds import Fold
-from nnatomy.data.splits import split_rows
 from nnatomy.errors import UserError
 
 __all__ = [
-    "ImagePreprocessing", "decode_image", "image_dataset", "load_image_folder", "read_image", "read_images", "resize_images",
+    "SUFFIXES", "ImagePreprocessing", "decode_image", "image_dataset", "is_grey", "read_image", "read_images", "resize_images",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
@@ -95,6 +93,11 @@ class ImagePreprocessing(Preprocessing):
     def prepare(self, *raw: Array) -> Batch:
         return self.transform(*raw)
 
+    def scale_and_shift(self) -> tuple[Array, Array]:
+        """Return float64 (C, 1, 1) a and b with which a pixel x becomes a x - b."""
+        mean, std = (np.asarray(v)[:, None, None] for v in (self.mean, self.std))
+        return 1 / self.largest / std, mean / std
+
     def to_images(self, inputs: Array) -> Array:
         """Return standardised inputs[N, C, H, W] as pictures in [0, 1] again."""
         mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (self.mean, self.std))
@@ -125,19 +128,9 @@ def image_dataset(
     splits = [ArraySplit((*preprocessing.transform(x), y.astype(np.int64))) for x, y in parts]
     shape = (parts[0][0].shape[1], *preprocessing.size)
     return Dataset(
-        name,
-        "image",
-        "classification",
-        splits[0],
-        splits[1],
-        splits[2],
-        tuple(classes),
-        preprocessing,
-        tuple(notices),
-        shape,
-        description,
-        len(classes),
-    )
+        name, "image", "classification", splits[0], splits[1], splits[2], tuple(classes), preprocessing, tuple(notices), shape,
+        description, len(classes),
+    )  # fmt: skip
 
 
 def read_image(path: Path, grey: bool) -> Array:
@@ -184,7 +177,7 @@ def _opaque(picture: Any) -> Any:
     return Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn)
 
 
-def _is_grey(paths: Sequence[Path]) -> bool:
+def is_grey(paths: Sequence[Path]) -> bool:
     """Tell whether a sample of the pictures has equal red, green and blue everywhere."""
     sample = paths[:: max(1, len(paths) // 20)]
     return all(bool(np.all(rgb == rgb[:1])) for rgb in (read_image(path, False) for path in sample))
@@ -201,30 +194,3 @@ def read_images(paths: Sequence[Path], size: tuple[int, int] | None, grey: bool)
         if len(sizes) > 1 or shrink < 1:
             notices.append(f"Pictures of {len(sizes)} sizes were brought to {size[0]} x {size[1]}.")
     return np.stack([resize_images(p.astype(np.float32), size) for p in pictures]), notices
-
-
-def load_image_folder(
-    folder: Path, resize: tuple[int, int] | None, grey: bool | None, seed: int, fold: Fold | None = None
-) -> Dataset:
-    """Return the data set of a folder with one sub-folder of pictures a class, parted by `fold` where one is given.
-
-    Raises UserError where there are no pictures, one class only, or a broken picture.
-    """
-    groups: dict[str, list[Path]] = {}
-    for child in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        files = sorted(p for p in child.rglob("*") if p.suffix.lower() in SUFFIXES)
-        if files:
-            groups[child.name] = files
-    if not groups:
-        raise UserError(f"A folder of images has one sub-folder of pictures for each class, {folder} has none.")
-    if len(groups) < 2:
-        raise UserError(
-            f"Classes to tell apart must be two or more, {folder} has only {next(iter(groups))!r}; add another sub-folder."
-        )
-    paths = [path for files in groups.values() for path in files]
-    grey = _is_grey(paths) if grey is None else grey
-    images, notices = read_images(paths, resize, grey)
-    labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])
-    parts = [(images[rows], labels[rows]) for rows in split_rows(len(labels), labels, seed, names=tuple(groups), fold=fold)]
-    text = f"{len(paths)} {'grey' if grey else 'colour'} pictures of {len(groups)} classes from {folder}"
-    return image_dataset(folder.name, parts, tuple(groups), notices=notices, description=text)

@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.columns import infer_type, numbers
+from nnatomy.data.cells import infer_type, numbers
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, SeriesSplit
-from nnatomy.data.folds import Fold, Periods
-from nnatomy.data.splits import chronological
-from nnatomy.data.times import parse_times, time_reader
+from nnatomy.data.folds import Periods
+from nnatomy.data.reading import Reading
+from nnatomy.data.times import parse_times
 from nnatomy.errors import UserError, unknown_name
 
 __all__ = [
@@ -24,13 +24,10 @@ __all__ = [
     "fill_gaps",
     "forecast_dataset",
     "in_order",
-    "is_ordered",
     "read_series",
-    "time_column",
 ]
 
 Array = npt.NDArray[Any]
-TIME_NAMES = frozenset({"date", "time", "timestamp", "datetime", "day", "utc_timestamp", "ds"})
 WINDOW, HORIZON = 96, 24
 ETT = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 
@@ -45,28 +42,6 @@ class Series:
     columns: tuple[str, ...]
     values: Array  # float64 [rows, F]
     notices: tuple[str, ...] = ()
-
-
-def time_column(table: RawTable, types: Mapping[str, str]) -> str | None:
-    """Return the first column that holds times, by choice, by its cells, or by its name; None where there is none."""
-    chosen = [name for name, kind in types.items() if kind == "date" and name in table.columns]
-    if chosen:
-        return chosen[0]
-    for name, cells in table.columns.items():
-        head = [c for c in cells[:50] if c]
-        numeric = bool(head) and bool(np.isfinite(numbers(head)).mean() > 0.5)
-        if head and not numeric and (name.lower() in TIME_NAMES or time_reader(head) is not None):
-            return name
-    return None
-
-
-def is_ordered(table: RawTable, time: str) -> bool:
-    """Tell whether a column holds times that nearly always go forward."""
-    try:
-        steps = np.diff(parse_times(table.columns[time], time).astype(np.int64))
-    except UserError:
-        return False
-    return len(steps) > 0 and bool(np.mean(steps > 0) >= 0.99)
 
 
 def read_series(name: str, table: RawTable, time: str) -> Series:
@@ -222,16 +197,10 @@ class SeriesPreprocessing(Preprocessing):
         return cls(**values)
 
 
-def forecast_dataset(
-    series: Series,
-    target: str | None = None,
-    window: int | None = None,
-    horizon: int | None = None,
-    fold: Fold | None = None,
-) -> Dataset:
+def forecast_dataset(series: Series, target: str | None, reading: Reading) -> Dataset:
     """Return windows (past[T, F], future[H, 1]) of a series, parted by time 60/20/20 (ETT sets: 12/4/4 months as usual).
 
-    A `fold` parts it instead where one is given: rows from its training stretch to its test stretch, in order of time.
+    A fold splits it instead where there is one: rows from its training stretch to its test stretch, in order of time.
     Raises UserError where the target is absent or the series is too short for the windows.
     """
     notices = list(series.notices)
@@ -242,8 +211,8 @@ def forecast_dataset(
     if target not in series.columns:
         raise unknown_name("column of numbers", target, series.columns)
     series = _from_first_target(series, target, notices)
-    past, future = window or WINDOW, horizon or HORIZON
-    train, *later = parts = _periods(series, fold)
+    past, future = int(reading.use("window", WINDOW)), int(reading.use("horizon", HORIZON))
+    train, *later = parts = _periods(series, reading)
     if min(train[1] - train[0] - past, *(b - a for a, b in later)) < future:
         raise UserError(
             f"A series needs rows for its windows ({past} past and {future} future) in each of its three parts, "
@@ -274,12 +243,12 @@ def _from_first_target(series: Series, target: str, notices: list[str]) -> Serie
     return replace(series, times=series.times[known[0] :], values=series.values[known[0] :])
 
 
-def _periods(series: Series, fold: Fold | None) -> Periods:
-    n = len(series.values)
-    if fold is None and series.columns == ETT and n in (17420, 69680):
+def _periods(series: Series, reading: Reading) -> Periods:
+    n, official = len(series.values), None
+    if series.columns == ETT and n in (17420, 69680):
         month = 30 * 24 * (n // 17420)
-        return (0, 12 * month), (12 * month, 16 * month), (16 * month, 20 * month)
-    return chronological(n, fold=fold)
+        official = ((0, 12 * month), (12 * month, 16 * month), (16 * month, 20 * month))
+    return reading.periods(n, official=official)
 
 
 def _without_sparse(series: Series, target: str, train: slice, notices: list[str]) -> Series:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.columns import numbers, truth
+from nnatomy.data.cells import numbers, truth
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import Batch, Preprocessing
 from nnatomy.data.times import parse_times
