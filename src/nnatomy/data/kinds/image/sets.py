@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.kinds.image.images import image_dataset
@@ -17,6 +18,7 @@ __all__ = ["SETS"]
 def _digits(reading: Reading) -> Dataset:
     from sklearn.datasets import load_digits
 
+    reading.use("grey")  # these images are grey already
     digits = load_digits()
     images, labels = digits.images[:, None].astype(np.float32), digits.target
     names = [str(n) for n in range(10)]
@@ -36,9 +38,17 @@ def _cifar10(source: Source, reading: Reading) -> Dataset:
             parts[part] = (archive["x"].transpose(0, 3, 1, 2), archive["y"].astype(np.int64))
             names = [str(name) for name in archive["names"]]
     x, y = (np.concatenate([parts["train_a"][n], parts["train_b"][n]]) for n in (0, 1))
+    if reading.use("grey"):
+        parts["test"] = (_grey(parts["test"][0]), parts["test"][1])
+        x = _grey(x)
     train, held, rest = reading.hold_out(len(y), y, tuple(names), 0.1)
     test = parts["test"] if rest is None else (x[rest], y[rest])
     return image_dataset("cifar10", [(x[train], y[train]), (x[held], y[held]), test], names, resize=reading.use("resize"))
+
+
+def _grey(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return the luma (n, 1, height, width) of images (n, 3, height, width), as Pillow's "L" has it (ITU-R 601)."""
+    return np.asarray(np.tensordot(images, np.array([0.299, 0.587, 0.114], np.float32), (1, 0))[:, None].round())
 
 
 SETS: dict[str, Named] = {
