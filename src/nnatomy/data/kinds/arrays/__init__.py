@@ -79,10 +79,10 @@ def _stored(source: Source) -> tuple[Array, Array | None]:
     if source.suffix not in (".npy", ".npz"):
         raise UserError(f"Arrays are read from .npy and .npz files. Received {source}; save them with np.save or np.savez.")
     try:
-        stored = np.load(source.path, allow_pickle=False)
-        if isinstance(stored, np.ndarray):
-            return stored, None
-        with stored:
+        with source.path.open("rb") as file:
+            stored = np.load(file, allow_pickle=False)
+            if isinstance(stored, np.ndarray):
+                return stored, None
             found = {key: stored[key] for key in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
         raise UserError(f"{source} is damaged, or holds Python objects ({problem}); save it again with np.savez.") from problem
