@@ -179,9 +179,7 @@ def test_inputs_of_a_file_are_those_of_the_model(name: str, tmp_path: Path, read
 
 
 @each_file
-def test_labeled_examples_of_a_file_are_as_those_of_training(
-    name: str, tmp_path: Path, read: Callable[..., Dataset]
-) -> None:
+def test_labeled_examples_of_a_file_are_as_those_of_training(name: str, tmp_path: Path, read: Callable[..., Dataset]) -> None:
     found = read(name)
     split, _ = load_examples(sample(name).write(tmp_path, NONE), found.preprocessing)
     assert split.fields == found.train.fields

@@ -110,8 +110,7 @@ class PointsKind(Kind[PointsPreprocessing]):
         return PointsReader(preprocessing)
 
     def exported(self, dataset: Dataset) -> ExportedInputs:
-        assert isinstance(dataset.preprocessing, PointsPreprocessing)
-        return PointsInputs(dataset, dataset.preprocessing)
+        return PointsInputs(dataset, self.fitted(dataset))
 
     def limits(self, dataset: Dataset) -> str:
         return "It knows the plane only."

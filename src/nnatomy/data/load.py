@@ -194,9 +194,7 @@ def _unreadable(source: Source) -> UserError:
     if source.path.is_dir():
         return UserError(f"A folder of data holds {folders}, {source} holds none of these; name a file in it.")
     endings = _listed(sorted({ending for found in kinds.kinds() for ending in found.endings}))
-    return UserError(
-        f"Files that can be read end in {endings}, received {source.path.name}; folders may hold {folders}."
-    )
+    return UserError(f"Files that can be read end in {endings}, received {source.path.name}; folders may hold {folders}.")
 
 
 def _absent(path: Path) -> UserError:

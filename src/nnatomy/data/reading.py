@@ -157,9 +157,7 @@ class Reading:
         train, first, second = self.part(n, classes, names, fractions=(fraction / 2, fraction / 2))
         return (train, first, second) if self.fold is not None else (train, np.sort(np.concatenate([first, second])), None)
 
-    def periods(
-        self, n: int, fractions: tuple[float, float] = (0.2, 0.2), official: Periods | None = None
-    ) -> Periods:
+    def periods(self, n: int, fractions: tuple[float, float] = (0.2, 0.2), official: Periods | None = None) -> Periods:
         """Return the stretches (train, validation, test) of `n` rows in order of time, the `official` ones unless folded."""
         self.split = True
         if self.fold is None and official is not None:

@@ -98,6 +98,11 @@ class Kind(ABC, Generic[P]):
     ragged: ClassVar[bool] = False
     """Whether examples differ in length, so that batches of equally many have other shapes."""
 
+    def fitted(self, dataset: Dataset) -> P:
+        """Return a data set's preprocessing, which is one of this kind."""
+        assert isinstance(dataset.preprocessing, self.preprocessing)
+        return dataset.preprocessing
+
     def takes_form(self, accepted: tuple[str, ...]) -> bool:
         """Return True if data of this kind can take one of the forms that an architecture accepts."""
         return any(form in accepted for form in self.forms or (self.name,))

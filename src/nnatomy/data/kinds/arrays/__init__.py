@@ -64,8 +64,7 @@ class ArraysKind(Kind[ArrayPreprocessing]):
     def exported(self, dataset: Dataset) -> ExportedInputs:
         from nnatomy.data.kinds.arrays.export import ArrayInputs
 
-        assert isinstance(dataset.preprocessing, ArrayPreprocessing)
-        return ArrayInputs(dataset, dataset.preprocessing)
+        return ArrayInputs(dataset, self.fitted(dataset))
 
     def limits(self, dataset: Dataset) -> str:
         return (

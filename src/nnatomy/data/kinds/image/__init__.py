@@ -86,16 +86,15 @@ class ImageKind(Kind[ImagePreprocessing]):
     def exported(self, dataset: Dataset) -> ExportedInputs:
         from nnatomy.data.kinds.image.export import ImageInputs
 
-        assert isinstance(dataset.preprocessing, ImagePreprocessing)
-        return ImageInputs(dataset, dataset.preprocessing)
+        return ImageInputs(dataset, self.fitted(dataset))
 
     def limits(self, dataset: Dataset) -> str:
         shape = " × ".join(map(str, dataset.input_shape))
         return f"It sees images of {shape} (channels × height × width); others are resized."
 
     def look(self, dataset: Dataset) -> Look:
-        assert isinstance(dataset.preprocessing, ImagePreprocessing)
-        return Pictures(dataset.preprocessing.mean, dataset.preprocessing.std)
+        fitted = self.fitted(dataset)
+        return Pictures(fitted.mean, fitted.std)
 
 
 def _pixels(files: Sequence[Path], preprocessing: ImagePreprocessing) -> npt.NDArray[Any]:

@@ -34,9 +34,7 @@ class SentencesKind(Kind[WordPreprocessing]):
             "text/rt-polarity.pos.txt",
             "10,662 sentences of film reviews, positive or negative (Pang and Lee 2005)",
         ),
-        "sst2": Public(
-            "text/sst2_train.tsv", "9,613 sentences of film reviews in official parts (Socher et al. 2013)"
-        ),
+        "sst2": Public("text/sst2_train.tsv", "9,613 sentences of film reviews in official parts (Socher et al. 2013)"),
     }
 
     def recognize(self, source: Source, reading: Reading) -> int:
@@ -77,8 +75,7 @@ class SentencesKind(Kind[WordPreprocessing]):
         return f"Words that its training sentences lack count as one; what comes after {LONGEST} words is cut off."
 
     def look(self, dataset: Dataset) -> Look:
-        assert isinstance(dataset.preprocessing, WordPreprocessing)
-        return Words(dataset.preprocessing.vocabulary, joined=False)
+        return Words(self.fitted(dataset).vocabulary, joined=False)
 
 
 KIND = SentencesKind()

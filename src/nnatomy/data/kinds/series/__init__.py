@@ -74,17 +74,15 @@ class SeriesKind(Kind[SeriesPreprocessing]):
     def exported(self, dataset: Dataset) -> ExportedInputs:
         from nnatomy.data.kinds.series.export import SeriesInputs
 
-        assert isinstance(dataset.preprocessing, SeriesPreprocessing)
-        return SeriesInputs(dataset, dataset.preprocessing)
+        return SeriesInputs(dataset, self.fitted(dataset))
 
     def limits(self, dataset: Dataset) -> str:
-        window = dataset.preprocessing.to_json()["window"]
+        window = self.fitted(dataset).window
         return f"It sees {window} rows at once, evenly spaced as in training; gaps take the value before them."
 
     def look(self, dataset: Dataset) -> Look:
-        p = dataset.preprocessing
-        assert isinstance(p, SeriesPreprocessing)
-        return Curves(p.columns, _target_places(p), standardized=True, stride=p.stride)
+        fitted = self.fitted(dataset)
+        return Curves(fitted.columns, _target_places(fitted), standardized=True, stride=fitted.stride)
 
 
 def _target_places(preprocessing: SeriesPreprocessing) -> tuple[int, ...]:

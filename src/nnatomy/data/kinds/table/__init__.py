@@ -67,8 +67,7 @@ class TableKind(Kind[TablePreprocessing]):
     def exported(self, dataset: Dataset) -> ExportedInputs:
         from nnatomy.data.kinds.table.export import TableInputs
 
-        assert isinstance(dataset.preprocessing, TablePreprocessing)
-        return TableInputs(dataset, dataset.preprocessing)
+        return TableInputs(dataset, self.fitted(dataset))
 
     def limits(self, dataset: Dataset) -> str:
         return (
@@ -77,8 +76,7 @@ class TableKind(Kind[TablePreprocessing]):
         )
 
     def look(self, dataset: Dataset) -> Look:
-        preprocessing = dataset.preprocessing
-        assert isinstance(preprocessing, TablePreprocessing)
+        preprocessing = self.fitted(dataset)
         groups, start = [], 0
         for field in preprocessing.fields:
             width = len(field.features())

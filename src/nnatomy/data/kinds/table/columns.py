@@ -16,6 +16,8 @@ from nnatomy.errors import UserError, unknown_name
 __all__ = ["column_types", "far_outliers", "gives_away", "is_repeated", "one_to_one", "task_of"]
 
 Array = npt.NDArray[Any]
+
+
 def column_types(table: RawTable, chosen: Mapping[str, str]) -> dict[str, str]:
     """Return each column's type, inferred unless chosen; raises UserError for an unknown column or type."""
     for name, kind in chosen.items():

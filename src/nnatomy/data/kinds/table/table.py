@@ -51,9 +51,7 @@ def table_dataset(
     if groups is not None:
         _check_groups(table, groups, target)
     kinds = column_types(table, types)
-    task = (
-        "reconstruction" if target is None else task_of(target, kinds[target], table.columns[target], target in types)
-    )
+    task = "reconstruction" if target is None else task_of(target, kinds[target], table.columns[target], target in types)
     notices: list[str] = []
     if target is not None:
         table = rows_with_target(table, target, task, notices)

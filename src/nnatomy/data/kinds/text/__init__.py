@@ -64,12 +64,10 @@ class TextKind(Kind[CharacterPreprocessing]):
         return TextInputs(dataset, InputSpec("tokens", dataset.input_shape, "int64", holds))
 
     def limits(self, dataset: Dataset) -> str:
-        window = dataset.preprocessing.to_json()["window"]
-        return f"It sees {window} characters at once; those that its training text lacks count as one."
+        return f"It sees {self.fitted(dataset).window} characters at once; those that its training text lacks count as one."
 
     def look(self, dataset: Dataset) -> Look:
-        assert isinstance(dataset.preprocessing, CharacterPreprocessing)
-        return Words(dataset.preprocessing.vocabulary, joined=True)
+        return Words(self.fitted(dataset).vocabulary, joined=True)
 
 
 KIND = TextKind()
