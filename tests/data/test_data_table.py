@@ -327,3 +327,15 @@ def test_real_tables(real: Real, name: str, target: str, task: str, classes: int
     x = np.concatenate([s.all()[0] for s in (found.train, found.validation, found.test)])
     assert x.dtype == np.float32
     assert np.isfinite(x).all()
+
+
+def test_dates_are_read_as_training_read_them(write: Write) -> None:
+    """3 April and 4 March are the same cell: which one is meant, the training table has said."""
+    rows = [f"{1 + k % 12:02d}/{1 + k % 28:02d}/2024,{'yes' if k % 28 > 13 else 'no'}" for k in range(100)]
+    found = load(write("t.csv", "\n".join(["day,y", *rows])), target="y")
+    assert "%m/%d/%Y" in json.dumps(found.preprocessing.to_json())
+    (inputs,) = load_inputs(write("new.csv", "day\n04/03/2024\n"), found.preprocessing).arrays
+    (expected,) = load_inputs(write("iso.csv", "day\n2024-04-03\n"), found.preprocessing).arrays
+    assert np.array_equal(inputs, expected)
+    with pytest.raises(UserError, match=r"such as 01/31/2024, row 2 has '31/01/2024'"):
+        load_inputs(write("wrong.csv", "day\n31/01/2024\n"), found.preprocessing)

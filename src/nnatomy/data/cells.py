@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.times import time_reader
+from nnatomy.data.times import time_layout
 
 __all__ = ["ENOUGH", "TYPES", "WORDS", "infer_type", "is_numeric", "number", "numbers", "truth"]
 
@@ -60,7 +60,7 @@ def infer_type(name: str, cells: Sequence[str]) -> str:
         return "boolean"
     if all(is_numeric(c) for c in distinct):
         return "identifier" if _numbers_the_rows(name, cells, len(distinct)) else "numeric"
-    if time_reader(present) is not None:
+    if time_layout(present) is not None:
         return "date"
     if len(distinct) > 0.5 * len(present) and len(present) >= ENOUGH:
         return "text"

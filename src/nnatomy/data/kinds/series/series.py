@@ -14,7 +14,7 @@ from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, SeriesSplit
 from nnatomy.data.folds import Periods
 from nnatomy.data.reading import Reading
-from nnatomy.data.times import parse_times
+from nnatomy.data.times import parse_times, time_layout
 from nnatomy.errors import UserError, unknown_name
 
 __all__ = [
@@ -42,6 +42,7 @@ class Series:
     columns: tuple[str, ...]
     values: Array  # float64 [rows, F]
     notices: tuple[str, ...] = ()
+    layout: str = ""  # of the times in the file
 
 
 def read_series(name: str, table: RawTable, time: str) -> Series:
@@ -49,7 +50,8 @@ def read_series(name: str, table: RawTable, time: str) -> Series:
 
     Raises UserError where a time cannot be read, the rows are out of order, or no numeric column is left.
     """
-    times = parse_times(table.columns[time], time)
+    layout = time_layout(table.columns[time]) or ""
+    times = parse_times(table.columns[time], time, layout)
     notices = []
     columns: dict[str, Array] = {}
     for column, cells in table.columns.items():
@@ -64,7 +66,7 @@ def read_series(name: str, table: RawTable, time: str) -> Series:
     if not columns:
         raise UserError(f"A series needs a column of numbers beside its times, {name} has none. {' '.join(notices)}".strip())
     values = np.stack(list(columns.values()), axis=1)
-    return in_order(Series(name, time, times, tuple(columns), values, tuple(notices)))
+    return in_order(Series(name, time, times, tuple(columns), values, tuple(notices), layout))
 
 
 def in_order(series: Series) -> Series:
@@ -120,6 +122,7 @@ class SeriesPreprocessing(Preprocessing):
     horizon: int = 0
     stride: int = 1
     seconds: int = 0  # rows are means over so many seconds; 0 for the rows as they are
+    layout: str = ""  # of the times in the file
 
     @classmethod
     def fit(
@@ -129,7 +132,7 @@ class SeriesPreprocessing(Preprocessing):
         values = series.values[rows]
         mean, std = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
         scale = (tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
-        return cls(task, series.time, series.columns, tuple(targets), *scale, window, horizon)
+        return cls(task, series.time, series.columns, tuple(targets), *scale, window, horizon, layout=series.layout)
 
     def standardise(self, values: Array) -> Array:
         """Return float32 values[rows, F] with gaps filled; gaps at the beginning become the training mean."""
@@ -168,7 +171,7 @@ class SeriesPreprocessing(Preprocessing):
             raise UserError(
                 f"The model was trained with the column {absent[0]!r}, {raw.source} has no such column; add it or name it so."
             )
-        times = parse_times(raw.columns[self.time], self.time)
+        times = parse_times(raw.columns[self.time], self.time, self.layout)
         values = np.stack([numbers(raw.columns[c]) for c in self.columns], axis=1)
         series = in_order(Series(raw.source, self.time, times, self.columns, values))
         if self.seconds:
@@ -188,7 +191,7 @@ class SeriesPreprocessing(Preprocessing):
 
     def to_json(self) -> dict[str, Any]:
         lists = {name: list(getattr(self, name)) for name in ("columns", "targets", "mean", "std")}
-        plain = {name: getattr(self, name) for name in ("task", "time", "window", "horizon", "stride", "seconds")}
+        plain = {name: getattr(self, name) for name in ("task", "time", "window", "horizon", "stride", "seconds", "layout")}
         return {"kind": self.kind, **lists, **plain}
 
     @classmethod

@@ -14,7 +14,7 @@ from nnatomy.data.dataset import ArraySplit, Column, Dataset
 from nnatomy.data.kinds.table.columns import column_types, far_outliers, gives_away, is_repeated, task_of
 from nnatomy.data.kinds.table.encoding import Field, TablePreprocessing
 from nnatomy.data.reading import Parts, Reading
-from nnatomy.data.times import is_ordered, time_column
+from nnatomy.data.times import is_ordered, time_column, time_layout
 from nnatomy.errors import UserError, unknown_name
 
 __all__ = ["rows_with_target", "table_dataset"]
@@ -66,7 +66,12 @@ def table_dataset(
     inputs = _inputs({c: k for c, k in kinds.items() if c != groups}, cells, target, task, keep, notices)
     outliers = _outliers(kinds, inputs, cells, notices)
     _tell(table, kinds, inputs, cells, notices)
-    fields = tuple(Field.fit(column, _kept_type(kinds[column], cells[column]), cells[column]) for column in inputs)
+    fields = tuple(
+        Field.fit(
+            column, _kept_type(kinds[column], cells[column]), cells[column], _layout(kinds[column], table.columns[column])
+        )
+        for column in inputs
+    )
     long = [field.name for field in fields if field.log]
     if long:
         notices.append(f"Numbers with a long tail are taken as their logarithms: {', '.join(long)}.")
@@ -178,6 +183,11 @@ def _kept_type(kind: str, cells: Sequence[str]) -> str:
     if kind in ("text", "constant"):
         return "numeric" if np.isfinite(numbers([c for c in cells if c])).all() else "categorical"
     return "numeric" if kind == "identifier" else kind
+
+
+def _layout(kind: str, cells: Sequence[str]) -> str:
+    """Return how a column of dates is written, by all of its cells: how a file is written is nothing to be learned."""
+    return (time_layout([c for c in cells if c]) or "") if kind == "date" else ""
 
 
 def _scale(cells: Sequence[str]) -> tuple[float, float]:
