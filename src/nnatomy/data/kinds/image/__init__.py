@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nnatomy.data.dataset import ArraySplit, Dataset, Split
 from nnatomy.data.kinds.image.idx import idx_files, is_idx, read_idx
-from nnatomy.data.kinds.image.images import SUFFIXES, ImagePreprocessing, image_dataset, is_grey, read_images
+from nnatomy.data.kinds.image.images import (
+    SUFFIXES,
+    ImagePreprocessing,
+    deepest_value,
+    image_dataset,
+    is_grey,
+    read_image,
+    read_images,
+    resize_images,
+    usual_size,
+)
 from nnatomy.data.kinds.image.sets import SETS
 from nnatomy.data.kinds.kind import NO, PERHAPS, SURELY, ExportedInputs, Kind
 from nnatomy.data.kinds.looks import Look, Pictures
@@ -58,7 +65,7 @@ class ImageKind(Kind[ImagePreprocessing]):
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
         if not files:
             raise UserError(f"{path} holds no pictures; give a picture or a folder of pictures.")
-        scaled = _pixels(files, preprocessing)
+        scaled = read_images(files, preprocessing)
         return Inputs(prepared(scaled), tuple(str(p.relative_to(path)) if p != path else p.name for p in files))
 
     def examples(self, source: Source, preprocessing: ImagePreprocessing) -> tuple[Split, tuple[str, ...]]:
@@ -76,7 +83,7 @@ class ImageKind(Kind[ImagePreprocessing]):
                 "use nnatomy predict for pictures without classes."
             )
         labels = class_ids([p.relative_to(path).parts[0] for p in files], preprocessing.classes, path)
-        return ArraySplit((*preprocessing.transform(_pixels(files, preprocessing)), labels)), ()
+        return ArraySplit((*preprocessing.transform(read_images(files, preprocessing)), labels)), ()
 
     def reader(self, preprocessing: ImagePreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
         from nnatomy.data.kinds.image.request import ImageReader
@@ -95,12 +102,6 @@ class ImageKind(Kind[ImagePreprocessing]):
     def look(self, dataset: Dataset) -> Look:
         fitted = self.fitted(dataset)
         return Pictures(fitted.mean, fitted.std)
-
-
-def _pixels(files: Sequence[Path], preprocessing: ImagePreprocessing) -> npt.NDArray[Any]:
-    """Return pictures [N, C, H, W] at the model's size, with values 0..largest."""
-    images, _ = read_images(files, preprocessing.size, len(preprocessing.mean) == 1)
-    return images * (preprocessing.largest / 255.0)
 
 
 def _mnist(folder: Path, reading: Reading) -> Dataset:
@@ -139,13 +140,23 @@ def _folder(folder: Path, reading: Reading) -> Dataset:
             f"Classes to tell apart must be two or more, {folder} has only {next(iter(groups))!r}; add another sub-folder."
         )
     paths = [path for files in groups.values() for path in files]
-    grey, resize = reading.use("grey"), reading.use("resize")
-    grey = is_grey(paths) if grey is None else grey
-    images, notices = read_images(paths, resize, grey)
     labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])
-    parts = [(images[rows], labels[rows]) for rows in reading.part(len(labels), labels, tuple(groups))]
+    parts = reading.part(len(labels), labels, tuple(groups))
+    learned = [paths[row] for row in parts.train]
+    grey = reading.use("grey")
+    grey, deepest = is_grey(learned) if grey is None else grey, deepest_value(learned)
+    pictures = [read_image(path, grey, deepest) for path in paths]
+    sizes = [(picture.shape[1], picture.shape[2]) for picture in pictures]
+    size = reading.use("resize")
+    notices = []
+    if size is None:
+        size = usual_size([sizes[row] for row in parts.train])
+        if set(sizes) != {size}:
+            notices.append(f"Pictures of {len(set(sizes))} sizes were brought to {size[0]} x {size[1]}.")
+    images = np.stack([resize_images(picture.astype(np.float32), size) for picture in pictures])
     text = f"{len(paths)} {'grey' if grey else 'colour'} pictures of {len(groups)} classes from {folder}"
-    return image_dataset(folder.name, parts, tuple(groups), notices=notices, description=text)
+    split = [(images[rows], labels[rows]) for rows in parts]
+    return image_dataset(folder.name, split, tuple(groups), deepest=deepest, notices=notices, description=text)
 
 
 KIND = ImageKind()

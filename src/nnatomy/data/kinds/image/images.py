@@ -17,12 +17,14 @@ from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing
 from nnatomy.errors import UserError
 
 __all__ = [
-    "SUFFIXES", "ImagePreprocessing", "decode_image", "image_dataset", "is_grey", "read_image", "read_images", "resize_images",
+    "SUFFIXES", "ImagePreprocessing", "decode_image", "deepest_value", "image_dataset", "is_grey", "read_image", "read_images",
+    "resize_images", "usual_size",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 PIECE = 4096  # images turned to float32 at once: copies of 60,000 are large
+DEEPEST = 65535.0  # the value of a pixel of more than 8 bits that becomes 255, where training pictures do not say another
 LARGEST = 128  # the side to which larger photographs are brought unless a size is asked for
 
 
@@ -57,9 +59,12 @@ class ImagePreprocessing(Preprocessing):
     std: tuple[float, ...]
     classes: tuple[str, ...] = ()
     largest: float = 255.0  # the value that becomes 1
+    deepest: float = DEEPEST  # the value of a pixel of more than 8 bits that becomes 255
 
     @classmethod
-    def fit(cls, images: Array, classes: Sequence[str], largest: float, size: tuple[int, int] | None) -> ImagePreprocessing:
+    def fit(
+        cls, images: Array, classes: Sequence[str], largest: float, size: tuple[int, int] | None, deepest: float = DEEPEST
+    ) -> ImagePreprocessing:
         """Fit on the training images[N, C, H, W] with values 0..largest."""
         size = size or (images.shape[2], images.shape[3])
         sums = np.zeros((2, images.shape[1]))
@@ -72,7 +77,7 @@ class ImagePreprocessing(Preprocessing):
             raise UserError(
                 "Images to learn from must differ, every training image has the same single colour; check the files."
             )
-        return cls(size, tuple(mean.tolist()), tuple(np.maximum(std, 1e-3).tolist()), tuple(classes), float(largest))
+        return cls(size, tuple(mean.tolist()), tuple(np.maximum(std, 1e-3).tolist()), tuple(classes), float(largest), deepest)
 
     def transform(self, raw: Array) -> Batch:
         """Return (inputs[N, C, H, W],) for raw images[N, C, h, w] with values 0..largest."""
@@ -105,12 +110,13 @@ class ImagePreprocessing(Preprocessing):
 
     def to_json(self) -> dict[str, Any]:
         lists = {"size": list(self.size), "mean": list(self.mean), "std": list(self.std), "classes": list(self.classes)}
-        return {"kind": self.kind, **lists, "largest": self.largest}
+        return {"kind": self.kind, **lists, "largest": self.largest, "deepest": self.deepest}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> ImagePreprocessing:
         size, mean, std, classes = (tuple(saved[key]) for key in ("size", "mean", "std", "classes"))
-        return cls((int(size[0]), int(size[1])), mean, std, classes, float(saved["largest"]))
+        values = float(saved["largest"]), float(saved.get("deepest", DEEPEST))
+        return cls((int(size[0]), int(size[1])), mean, std, classes, *values)
 
 
 def image_dataset(
@@ -119,12 +125,13 @@ def image_dataset(
     classes: Sequence[str],
     *,
     largest: float = 255.0,
+    deepest: float = DEEPEST,
     resize: tuple[int, int] | None = None,
     notices: Sequence[str] = (),
     description: str = "",
 ) -> Dataset:
     """Return the data set of three parts (images[N, C, H, W], class ids), standardised by the first."""
-    preprocessing = ImagePreprocessing.fit(parts[0][0], classes, largest, resize)
+    preprocessing = ImagePreprocessing.fit(parts[0][0], classes, largest, resize, deepest)
     splits = [ArraySplit((*preprocessing.transform(x), y.astype(np.int64))) for x, y in parts]
     shape = (parts[0][0].shape[1], *preprocessing.size)
     return Dataset(
@@ -133,48 +140,55 @@ def image_dataset(
     )  # fmt: skip
 
 
-def read_image(path: Path, grey: bool) -> Array:
+def read_image(path: Path, grey: bool, deepest: float = DEEPEST) -> Array:
     """Return one picture as uint8 [C, H, W], on white where it is transparent.
 
     Raises UserError where Pillow is absent or the file is no picture.
     """
-    return decode_image(path, grey, str(path))
+    return decode_image(path, grey, str(path), deepest=deepest)
 
 
-def decode_image(source: Path | BinaryIO, grey: bool, name: str, largest_side: int | None = None) -> Array:
+def decode_image(
+    source: Path | BinaryIO, grey: bool, name: str, largest_side: int | None = None, deepest: float = DEEPEST
+) -> Array:
     """Return what `read_image` does, of a file or of bytes; `name` is what it is called in errors.
 
-    Raises UserError also where the picture's header says more than `largest_side` pixels, before anything is unpacked.
+    `deepest` is the value of a pixel of more than 8 bits that becomes 255. Raises UserError also where the picture's header
+    says more than `largest_side` pixels, before anything is unpacked.
     """
+    image = _pillow()
     try:
-        from PIL import Image
-    except ImportError as error:
-        raise UserError("Reading pictures needs Pillow; install it with `pip install pillow`.") from error
-    try:
-        with Image.open(source) as picture:
+        with image.open(source) as picture:
             side = max(picture.size)
             if largest_side is not None and side > largest_side:
                 raise UserError(f"A picture's sides are at most {largest_side} pixels, {name} has {side}; make it smaller.")
-            pixels = np.asarray(_opaque(picture).convert("L" if grey else "RGB"))
+            pixels = np.asarray(_opaque(picture, deepest).convert("L" if grey else "RGB"))
     except UserError:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error,
-            zlib.error, Image.DecompressionBombError) as error:  # fmt: skip
+            zlib.error, image.DecompressionBombError) as error:  # fmt: skip
         raise UserError(f"{name} is not a picture that can be read; remove it or save it again as PNG.") from error
     return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
-def _opaque(picture: Any) -> Any:
-    """Return a Pillow picture on white paper where it was transparent, and with 8 bits a pixel where it had 16."""
-    from PIL import Image
+def _pillow() -> Any:
+    try:
+        from PIL import Image
+    except ImportError as error:
+        raise UserError("Reading pictures needs Pillow; install it with `pip install pillow`.") from error
+    return Image
 
+
+def _opaque(picture: Any, deepest: float) -> Any:
+    """Return a Pillow picture on white paper where it was transparent, and with 8 bits a pixel where it had more."""
+    image = _pillow()
     if picture.mode.startswith("I"):
-        values = np.asarray(picture).astype(np.int64)
-        return Image.fromarray((values // 257 if values.max() > 255 else values).clip(0, 255).astype(np.uint8))
+        values = np.asarray(picture).astype(np.float64) * (255 / deepest)
+        return image.fromarray(values.round().clip(0, 255).astype(np.uint8))
     if "A" not in picture.getbands() and "transparency" not in picture.info:
         return picture
     drawn = picture.convert("RGBA")
-    return Image.alpha_composite(Image.new("RGBA", drawn.size, "white"), drawn)
+    return image.alpha_composite(image.new("RGBA", drawn.size, "white"), drawn)
 
 
 def is_grey(paths: Sequence[Path]) -> bool:
@@ -183,14 +197,28 @@ def is_grey(paths: Sequence[Path]) -> bool:
     return all(bool(np.all(rgb == rgb[:1])) for rgb in (read_image(path, False) for path in sample))
 
 
-def read_images(paths: Sequence[Path], size: tuple[int, int] | None, grey: bool) -> tuple[Array, list[str]]:
-    """Return pictures as [N, C, H, W] floats 0..255 of one size, and notices where sizes had to be made equal."""
-    pictures, notices = [read_image(path, grey) for path in paths], []
-    if size is None:
-        sizes = Counter(p.shape[1:] for p in pictures)
-        common = sizes.most_common(1)[0][0]
-        shrink = min(1.0, LARGEST / max(common))
-        size = (max(1, round(common[0] * shrink)), max(1, round(common[1] * shrink)))
-        if len(sizes) > 1 or shrink < 1:
-            notices.append(f"Pictures of {len(sizes)} sizes were brought to {size[0]} x {size[1]}.")
-    return np.stack([resize_images(p.astype(np.float32), size) for p in pictures]), notices
+def deepest_value(paths: Sequence[Path]) -> float:
+    """Return the largest value of pixels with more than 8 bits, rounded up to all bits set; DEEPEST where none has more."""
+    image, largest = _pillow(), 0
+    for path in paths:
+        try:
+            with image.open(path) as picture:
+                if picture.mode.startswith("I"):
+                    largest = max(largest, int(np.asarray(picture).max()))
+        except (OSError, ValueError, SyntaxError):
+            continue  # `read_image` says what is wrong with it
+    return float(max(255, 2 ** largest.bit_length() - 1)) if largest else DEEPEST
+
+
+def usual_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
+    """Return the most frequent (height, width), made smaller where its longer side is beyond LARGEST."""
+    common = Counter(sizes).most_common(1)[0][0]
+    shrink = min(1.0, LARGEST / max(common))
+    return max(1, round(common[0] * shrink)), max(1, round(common[1] * shrink))
+
+
+def read_images(paths: Sequence[Path], preprocessing: ImagePreprocessing) -> Array:
+    """Return pictures as the model takes them raw: [N, C, H, W] of its size, with values 0..largest."""
+    grey = len(preprocessing.mean) == 1
+    pictures = [read_image(path, grey, preprocessing.deepest).astype(np.float32) for path in paths]
+    return np.stack([resize_images(p, preprocessing.size) for p in pictures]) * (preprocessing.largest / 255.0)

@@ -56,5 +56,5 @@ class ImageReader(RequestReader):
 
     def from_other(self, kind: str, body: bytes) -> tuple[Batch, list[str]]:
         p = self.preprocessing
-        pixels = decode_image(io.BytesIO(body), len(p.mean) == 1, BODY, LARGEST_SIDE)
+        pixels = decode_image(io.BytesIO(body), len(p.mean) == 1, BODY, LARGEST_SIDE, p.deepest)
         return p.transform(pixels[None] * (p.largest / 255.0)), []
