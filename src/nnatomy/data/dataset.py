@@ -90,6 +90,10 @@ class WindowSplit(Split):
     length: int
     stride: int
 
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        return Field("tokens", like="tokens"), Field("following", role="target", like="tokens")
+
     def __len__(self) -> int:
         return max(0, (len(self.tokens) - self.length - 1) // self.stride + 1)
 

@@ -9,6 +9,7 @@ import numpy as np
 from nnatomy.data.dataset import ArraySplit, Dataset, Split
 from nnatomy.data.kinds.image.idx import idx_files, is_idx, read_idx
 from nnatomy.data.kinds.image.images import (
+    FIELDS,
     SUFFIXES,
     ImagePreprocessing,
     deepest_value,
@@ -74,7 +75,7 @@ class ImageKind(Kind[ImagePreprocessing]):
             arrays = idx_files(path)
             labels = class_ids([str(label) for label in arrays["t10k-labels"]], preprocessing.classes, path)
             notice = f"The {len(labels)} test images of {path.name} were read, not those for training."
-            return ArraySplit((*preprocessing.transform(arrays["t10k-images"][:, None]), labels)), (notice,)
+            return ArraySplit((*preprocessing.transform(arrays["t10k-images"][:, None]), labels), FIELDS), (notice,)
         inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else []
         files = [p for p in inside if p.parent != path]
         if not files:
@@ -83,7 +84,7 @@ class ImageKind(Kind[ImagePreprocessing]):
                 "use nnatomy predict for pictures without classes."
             )
         labels = class_ids([p.relative_to(path).parts[0] for p in files], preprocessing.classes, path)
-        return ArraySplit((*preprocessing.transform(read_images(files, preprocessing)), labels)), ()
+        return ArraySplit((*preprocessing.transform(read_images(files, preprocessing)), labels), FIELDS), ()
 
     def reader(self, preprocessing: ImagePreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
         from nnatomy.data.kinds.image.request import ImageReader

@@ -14,14 +14,17 @@ import numpy as np
 import numpy.typing as npt
 
 from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing
+from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
 
 __all__ = [
+    "FIELDS",
     "SUFFIXES", "ImagePreprocessing", "decode_image", "deepest_value", "image_dataset", "is_grey", "read_image", "read_images",
     "resize_images", "usual_size",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
+FIELDS = (Field("images", like="image"), Field("labels", role="target"))
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 PIECE = 4096  # images turned to float32 at once: copies of 60,000 are large
 DEEPEST = 65535.0  # the value of a pixel of more than 8 bits that becomes 255, where training pictures do not say another
@@ -132,7 +135,7 @@ def image_dataset(
 ) -> Dataset:
     """Return the data set of three parts (images[N, C, H, W], class ids), standardised by the first."""
     preprocessing = ImagePreprocessing.fit(parts[0][0], classes, largest, resize, deepest)
-    splits = [ArraySplit((*preprocessing.transform(x), y.astype(np.int64))) for x, y in parts]
+    splits = [ArraySplit((*preprocessing.transform(x), y.astype(np.int64)), FIELDS) for x, y in parts]
     shape = (parts[0][0].shape[1], *preprocessing.size)
     return Dataset(
         name, "image", "classification", splits[0], splits[1], splits[2], tuple(classes), preprocessing, tuple(notices), shape,
