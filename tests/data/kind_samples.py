@@ -24,8 +24,8 @@ class Sample:
     write: Callable[[Path, Array], Path | str]
     """(folder, numbers of rows) -> a source whose given rows are wild; a name where the data are made."""
     options: dict[str, Any] = field(default_factory=dict)
-    by_class: bool = True
-    """Whether rows are dealt by class, so that every fold has another part of them; else by time."""
+    dealt: bool = True
+    """Whether rows are dealt at random, so that every row is tested once; else they follow one another in time."""
     made: bool = False
     """Whether there is no file: rows cannot be made wild, nor read again."""
 
@@ -69,8 +69,9 @@ def series(folder: Path, wild: Array) -> Path:
 
 def arrays(folder: Path, wild: Array) -> Path:
     x = np.random.default_rng(0).normal(size=(N, 4)) * [1, 10, 100, 0] + [0, 1e3, 0, 7]
-    x[wild] = 1e6
-    np.savez(folder / "a.npz", X=x, y=CLASSES)
+    y = x[:, 0] + 3
+    x[wild], y[wild] = 1e6, -1e6
+    np.savez(folder / "a.npz", X=x, y=y)
     return folder / "a.npz"
 
 
@@ -89,9 +90,9 @@ SAMPLES = {
     "table": Sample(table, {"target": "y"}),
     "image": Sample(image),
     "sentences": Sample(sentences),
-    "text": Sample(text, {"window": 8}, by_class=False),
-    "series": Sample(series, {"window": 8, "horizon": 4}, by_class=False),
-    "sequences": Sample(lambda folder, wild: "narma10", {"window": 12}, by_class=False, made=True),
+    "text": Sample(text, {"window": 8}, dealt=False),
+    "series": Sample(series, {"window": 8, "horizon": 4}, dealt=False),
+    "sequences": Sample(lambda folder, wild: "narma10", {"window": 12}, dealt=False, made=True),
     "arrays": Sample(arrays),
     "points": Sample(points),
 }

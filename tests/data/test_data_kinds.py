@@ -124,7 +124,7 @@ def test_folds_are_disjoint(name: str, read: Callable[..., Dataset], parts: list
         assert len(np.unique(np.concatenate([train, validation, test]))) == len(train) + len(validation) + len(test)
     tested = np.concatenate([test for *_, test in parts])
     assert len(np.unique(tested)) == len(tested)
-    if sample(name).by_class:
+    if sample(name).dealt:
         everything = np.concatenate(parts[0])
         assert np.array_equal(np.sort(tested), np.sort(everything))
     else:
@@ -230,6 +230,18 @@ def test_what_is_exported_equals_the_preprocessing(name: str, read: Callable[...
 
 
 @each_kind
+def test_targets_are_turned_back_in_exported_models_too(name: str, read: Callable[..., Dataset]) -> None:
+    found = read(name)
+    (targets,) = fields.select(found.test.fields, found.test.take(np.array([0])), "target")
+    if targets.dtype.kind == "f":
+        own = found.preprocessing.inverse_targets(Tensor(targets))
+        assert isinstance(own, Tensor)
+        np.testing.assert_allclose(own.data, found.preprocessing.inverse_targets(targets), rtol=1e-6)
+    else:
+        assert np.array_equal(found.preprocessing.inverse_targets(targets), targets)
+
+
+@each_kind
 def test_an_example_is_shown_and_limits_are_told(name: str, read: Callable[..., Dataset]) -> None:
     from matplotlib.figure import Figure
 
@@ -248,7 +260,7 @@ def test_options_that_a_kind_does_not_take_are_refused(name: str, read: Callable
     for option in set(OPTIONS) - own:
         with pytest.raises(UserError, match=f"--{option} does not apply to .*{kinds.kind(name).noun}"):
             read(name, **{option: VALUES[option]})
-    if "groups" not in own and sample(name).by_class:
+    if "groups" not in own and sample(name).dealt:
         with pytest.raises(UserError, match="--groups does not apply"):
             read(name, fold=Fold(0, 3, groups="x"))
 

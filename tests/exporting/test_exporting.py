@@ -72,6 +72,14 @@ def sentences(folder: Path) -> Path:
     return path
 
 
+def arrays(folder: Path) -> Path:
+    """Numbers of very different sizes, one of them always the same."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(120, 4)) * [1, 1e-3, 1e3, 0] + [0, 0, 1e6, 5]
+    np.savez(folder / "arrays.npz", X=x, y=rng.normal(100, 9, (120, 2)))
+    return folder / "arrays.npz"
+
+
 def text(folder: Path) -> Path:
     path = folder / "text.txt"
     path.write_text("the quick brown fox jumps over the lazy dog. " * 100)
@@ -102,6 +110,7 @@ RUNS: dict[str, tuple[str, Any, Any, dict[str, Any]]] = {  # architecture, train
     "a forecast": ("lstm", series, series, {"window": 12, "horizon": 4, "settings": {"hidden": "6", "alone": "false"}}),
     "sequences": ("lstm", "narma10", None, {"limit": 100, "window": 15, "settings": {"hidden": "6"}}),
     "classes of sentences": ("lstm", sentences, sentences, {"settings": {"hidden": "4", "embedding": "4"}}),
+    "numbers of arrays": ("mlp", arrays, arrays, {"settings": {"hidden": "8"}}),
     "text": ("lstm", text, text, {"window": 16, "limit": 40, "settings": {"hidden": "8", "embedding": "4"}}),
 }  # fmt: skip
 

@@ -82,7 +82,8 @@ class ArrayPreprocessing(Preprocessing):
         if self.task != "regression":
             return targets
         std, mean = (np.array(values, targets.dtype) for values in (self.target_std, self.target_mean))
-        return np.asarray(targets * std + mean)
+        values: Array = targets * std + mean  # Tensors too, where a model is exported
+        return values
 
     def to_json(self) -> dict[str, Any]:
         lists = {name: list(getattr(self, name)) for name in ("shape", "mean", "std", "classes", "target_mean", "target_std")}
