@@ -12,7 +12,8 @@ from nnatomy.data.kinds.image.images import (
     FIELDS,
     SUFFIXES,
     ImagePreprocessing,
-    deepest_value,
+    deep_value,
+    deepest_of,
     image_dataset,
     is_grey,
     read_image,
@@ -142,10 +143,10 @@ def _folder(folder: Path, reading: Reading) -> Dataset:
         )
     paths = [path for files in groups.values() for path in files]
     labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])
+    deep = [deep_value(path) for path in paths]
     parts = reading.part(len(labels), labels, tuple(groups))
-    learned = [paths[row] for row in parts.train]
-    grey = reading.use("grey")
-    grey, deepest = is_grey(learned) if grey is None else grey, deepest_value(learned)
+    grey, deepest = reading.use("grey"), deepest_of([deep[row] for row in parts.train])
+    grey = is_grey([paths[row] for row in parts.train]) if grey is None else grey
     pictures = [read_image(path, grey, deepest) for path in paths]
     sizes = [(picture.shape[1], picture.shape[2]) for picture in pictures]
     size = reading.use("resize")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import struct
 import zlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -18,9 +19,8 @@ from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
 
 __all__ = [
-    "FIELDS",
-    "SUFFIXES", "ImagePreprocessing", "decode_image", "deepest_value", "image_dataset", "is_grey", "read_image", "read_images",
-    "resize_images", "usual_size",
+    "FIELDS", "SUFFIXES", "ImagePreprocessing", "decode_image", "deep_value", "deepest_of", "image_dataset", "is_grey",
+    "read_image", "read_images", "resize_images", "usual_size",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
@@ -159,19 +159,26 @@ def decode_image(
     `deepest` is the value of a pixel of more than 8 bits that becomes 255. Raises UserError also where the picture's header
     says more than `largest_side` pixels, before anything is unpacked.
     """
+    with _opened(source, name) as picture:
+        side = max(picture.size)
+        if largest_side is not None and side > largest_side:
+            raise UserError(f"A picture's sides are at most {largest_side} pixels, {name} has {side}; make it smaller.")
+        pixels = np.asarray(_opaque(picture, deepest).convert("L" if grey else "RGB"))
+    return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+
+
+@contextmanager
+def _opened(source: Path | BinaryIO, name: str) -> Iterator[Any]:
+    """Open a picture with Pillow; what goes wrong with it until it is closed is one UserError."""
     image = _pillow()
     try:
         with image.open(source) as picture:
-            side = max(picture.size)
-            if largest_side is not None and side > largest_side:
-                raise UserError(f"A picture's sides are at most {largest_side} pixels, {name} has {side}; make it smaller.")
-            pixels = np.asarray(_opaque(picture, deepest).convert("L" if grey else "RGB"))
+            yield picture
     except UserError:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error,
             zlib.error, image.DecompressionBombError) as error:  # fmt: skip
         raise UserError(f"{name} is not a picture that can be read; remove it or save it again as PNG.") from error
-    return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 def _pillow() -> Any:
@@ -200,16 +207,18 @@ def is_grey(paths: Sequence[Path]) -> bool:
     return all(bool(np.all(rgb == rgb[:1])) for rgb in (read_image(path, False) for path in sample))
 
 
-def deepest_value(paths: Sequence[Path]) -> float:
-    """Return the largest value of pixels with more than 8 bits, rounded up to all bits set; DEEPEST where none has more."""
-    image, largest = _pillow(), 0
-    for path in paths:
-        try:
-            with image.open(path) as picture:
-                if picture.mode.startswith("I"):
-                    largest = max(largest, int(np.asarray(picture).max()))
-        except (OSError, ValueError, SyntaxError):
-            continue  # `read_image` says what is wrong with it
+def deep_value(path: Path) -> int:
+    """Return a picture's largest pixel where it has more than 8 bits a pixel, 0 where it has not.
+
+    Raises UserError where the file is no picture; of others only the header is read.
+    """
+    with _opened(path, str(path)) as picture:
+        return int(np.asarray(picture).max()) if picture.mode.startswith("I") else 0
+
+
+def deepest_of(values: Sequence[int]) -> float:
+    """Return the largest of `deep_value`s, rounded up to all bits set; DEEPEST where all are 0."""
+    largest = max(values)
     return float(max(255, 2 ** largest.bit_length() - 1)) if largest else DEEPEST
 
 
