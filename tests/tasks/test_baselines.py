@@ -11,7 +11,7 @@ from sklearn.linear_model import Ridge
 
 from nnatomy import data
 from nnatomy.catalog import architecture
-from nnatomy.data import Dataset, Fold
+from nnatomy.data import Dataset, Fold, Reading
 from nnatomy.errors import UserError
 from nnatomy.tasks import Anomaly, Classification, FittedBaseline, Forecast, Language, Reconstruction, Regression, Task
 from nnatomy.tasks.classification import C
@@ -58,13 +58,14 @@ def test_regressions() -> None:
     assert score(Regression, fitted, dataset)["r2"] > 0.35
 
 
-def test_forecasts_by_the_last_value_and_byseason(tmp_path: Path) -> None:
-    from nnatomy.data.series import Series, forecast_dataset
+def test_forecasts_by_the_last_value_and_by_season(tmp_path: Path) -> None:
+    from nnatomy.data.kinds.series.series import Series, forecast_dataset
 
     t = np.arange(1200)
     values = np.sin(2 * np.pi * t / 24) + 0.05 * np.random.default_rng(0).normal(size=1200)
     times = t.astype("datetime64[h]").astype("datetime64[s]")
-    dataset = forecast_dataset(Series("s", "time", times, ("x",), values[:, None]), "x", 48, 12, Fold(2, 3))
+    reading = Reading(fold=Fold(2, 3), window=48, horizon=12)
+    dataset = forecast_dataset(Series("s", "time", times, ("x",), values[:, None]), "x", reading)
     past, future = dataset.test.all()
     naive = measured(Forecast, "last value", dataset)
     assert naive["mae"] == pytest.approx(np.abs(past[:, -1:] - future).mean(), rel=1e-5)
@@ -81,21 +82,23 @@ def test_a_season_shorter_than_the_horizon_repeats() -> None:
 
 
 def test_a_season_is_found_in_what_drifts() -> None:
-    from nnatomy.data.series import Series, forecast_dataset
+    from nnatomy.data.kinds.series.series import Series, forecast_dataset
 
     rng = np.random.default_rng(0)
     t = np.arange(1500)
     values = np.cumsum(rng.normal(0, 0.2, 1500)) + np.sin(2 * np.pi * t / 24) + 0.1 * rng.normal(size=1500)
-    dataset = forecast_dataset(Series("s", "t", t.astype("datetime64[s]"), ("x",), values[:, None]), "x", 60, 24, Fold(2, 3))
+    reading = Reading(fold=Fold(2, 3), window=60, horizon=24)
+    dataset = forecast_dataset(Series("s", "t", t.astype("datetime64[s]"), ("x",), values[:, None]), "x", reading)
     assert fitted_to(Forecast, "seasonal naive", dataset).chosen == "a season of 24 rows"
 
 
-def test_a_straight_line_has_noseason(tmp_path: Path) -> None:
-    from nnatomy.data.series import Series, forecast_dataset
+def test_a_straight_line_has_no_season(tmp_path: Path) -> None:
+    from nnatomy.data.kinds.series.series import Series, forecast_dataset
 
     series = Series("s", "time", np.arange(600).astype("datetime64[s]"), ("x",), np.arange(600.0)[:, None])
+    reading = Reading(fold=Fold(1, 3), window=16, horizon=4)
     with pytest.raises(UserError, match="No season"):
-        fitted_to(Forecast, "seasonal naive", forecast_dataset(series, "x", 16, 4, Fold(1, 3)))
+        fitted_to(Forecast, "seasonal naive", forecast_dataset(series, "x", reading))
 
 
 def test_counts_of_letters_foretell_text(tmp_path: Path) -> None:

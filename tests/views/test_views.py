@@ -17,7 +17,8 @@ from nnatomy import views
 from nnatomy.catalog import architectures
 from nnatomy.cli import main
 from nnatomy.data.csvfile import RawTable
-from nnatomy.data.named import NAMED, locate
+from nnatomy.data.kinds import public
+from nnatomy.data.sets import locate
 from nnatomy.inspect import gradient_norms, gradients
 from nnatomy.runs import checkpoints, training
 from nnatomy.runs.folder import Run
@@ -56,7 +57,7 @@ def find(data: str) -> str | None:
         inside = Path(os.environ.get("NNATOMY_DATA", "nowhere")).rglob(data)
         return next((str(path) for path in inside), None)
     try:
-        return data if NAMED.get(data) is None or locate(NAMED[data], offline=True) else None
+        return data if data not in public() or locate(public()[data], offline=True) else None
     except nn.UserError:
         return None
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnatomy.data.dataset import batches
+from nnatomy.data.kinds.looks import Curves, Pictures, Rows, Words
 from nnatomy.functional import log_softmax
 from nnatomy.inspect.measure import text_width
 from nnatomy.runs.folder import Run
@@ -17,20 +18,18 @@ from nnatomy.views.common import (
     INK,
     QUIET,
     caption,
-    cells,
     coloured_text,
     examples,
-    groups,
     heading,
+    input_names,
     inputs_of,
+    look,
     name_lines,
-    picture,
-    series_names,
     spread,
     text_below,
     text_figure,
     text_lines,
-    tokens,
+    words_of,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -48,18 +47,19 @@ def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:
     """The examples with the largest errors, the worst first."""
-    kind = prepared.dataset.kind
     if prepared.task.drawn_as == "tokens":
         return _surprises(prepared)
     found = worst(prepared)
     order, told, title, note = found.order, dict(found.says), found.title, found.note
-    if kind == "sentences":
-        return _sentences(prepared, order[:10], told, title, note)
-    if kind == "image":
-        return _images(prepared, order[:24], told, title, note)
-    if len(prepared.dataset.input_shape) == 2:
-        return _windows(prepared, order[:6], told, title, note)
-    return _rows(prepared, order[:12], told, title, note)
+    match look(prepared):
+        case Words():
+            return _sentences(prepared, order[:10], told, title, note)
+        case Pictures() as seen:
+            return _images(prepared, seen, order[:24], told, title, note)
+        case Curves() as seen:
+            return _windows(prepared, seen, order[:6], told, title, note)
+        case Rows() as seen:
+            return _rows(prepared, seen, order[:12], told, title, note)
 
 
 def worst(prepared: Prepared) -> Mistakes:
@@ -75,7 +75,7 @@ def _given_back(prepared: Prepared, inputs: tuple[Array, ...]) -> Array:
     return np.asarray(prepared.recipe.decide(forward(prepared.model, inputs)).data).reshape(inputs[0].shape)
 
 
-def _images(prepared: Prepared, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
+def _images(prepared: Prepared, seen: Pictures, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
     from matplotlib.figure import Figure
 
     twice = prepared.task.drawn_as == "inputs"
@@ -89,10 +89,10 @@ def _images(prepared: Prepared, order: Array, told: dict[int, str], title: str, 
     inputs = inputs_of(prepared, examples(prepared, prepared.dataset.test, order))
     back = _given_back(prepared, inputs) if twice else None
     for k, (axes, at) in enumerate(zip(grid.flat, order, strict=False)):
-        shown = picture(prepared, inputs[0][k])
+        shown = seen.picture(inputs[0][k])
         if back is not None:
             gap = np.full((shown.shape[0], 1, *shown.shape[2:]), 1.0)
-            shown = np.concatenate([shown, gap, picture(prepared, back[k])], axis=1)
+            shown = np.concatenate([shown, gap, seen.picture(back[k])], axis=1)
         axes.imshow(shown, cmap="gray", vmin=0, vmax=1)
         axes.set_title(told[int(at)].replace(", ", "\n"), fontsize=9.5, color=COLOURS[1] if "→" in told[int(at)] else INK)
     pairs = "Each pair is a test image (left) and what came back (right)" if twice else "Each picture is a test image"
@@ -100,7 +100,7 @@ def _images(prepared: Prepared, order: Array, told: dict[int, str], title: str, 
     return figure
 
 
-def _windows(prepared: Prepared, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
+def _windows(prepared: Prepared, seen: Curves, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 3.1 * -(-len(order) // 3) + 1.0), layout="constrained")
@@ -110,7 +110,7 @@ def _windows(prepared: Prepared, order: Array, told: dict[int, str], title: str,
         axes.set_axis_off()
     batch = examples(prepared, prepared.dataset.test, order)
     steps, wide = prepared.dataset.input_shape
-    names, kind, scaling = series_names(prepared, wide), "its input", prepared.dataset.preprocessing
+    names, kind = input_names(seen, wide), "its input"
     for k, (axes, at) in enumerate(zip(grid.flat, order, strict=False)):
         if prepared.task.drawn_as == "inputs":
             back = _given_back(prepared, inputs_of(prepared, tuple(a[k : k + 1] for a in batch)))[0]
@@ -119,9 +119,7 @@ def _windows(prepared: Prepared, order: Array, told: dict[int, str], title: str,
             kind = "what was given and what came back"
         elif prepared.task.drawn_as == "future":
             horizon = batch[-1].shape[1]
-            column = list(getattr(prepared.dataset.preprocessing, "columns", ())).index(
-                getattr(prepared.dataset.preprocessing, "targets", ("",))[0]
-            )
+            column = seen.targets[0] if seen.targets else 0
             given = inputs_of(prepared, tuple(a[k : k + 1] for a in batch))
             guess = np.asarray(prepared.recipe.decide(forward(prepared.model, given)).data)
             axes.plot(range(-steps + 1, 1), batch[0][k, :, column], color=QUIET, lw=1.2, label=f"past of {names[column]}")
@@ -137,20 +135,20 @@ def _windows(prepared: Prepared, order: Array, told: dict[int, str], title: str,
     for axes in grid[-1]:
         axes.set_xlabel("step from now" if prepared.task.drawn_as == "future" else "step of the window")
     for axes in grid[:, 0]:
-        axes.set_ylabel("value (standardised)" if prepared.dataset.kind == "series" and hasattr(scaling, "std") else "value")
+        axes.set_ylabel("value (standardised)" if seen.standardized else "value")
     name_lines(figure, grid[0, 0])
     caption(figure, f"Each panel is a test window ({kind}); above it {note}.")
     return figure
 
 
-def _rows(prepared: Prepared, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
+def _rows(prepared: Prepared, seen: Rows, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
     """Rows of a table in its own words."""
     inputs = inputs_of(prepared, examples(prepared, prepared.dataset.test, order))
-    words, columns = cells(prepared, inputs[0]), groups(prepared)
+    words, columns = seen.cells(inputs[0]), seen.groups
     back: dict[str, list[str]] = {}
     if prepared.task.drawn_as == "inputs":
         returned = _given_back(prepared, inputs)
-        odd, back = np.abs(returned - inputs[0]), cells(prepared, returned)
+        odd, back = np.abs(returned - inputs[0]), seen.cells(returned)
         what = "the columns that came back worst, as given → as they came back"
     else:
         train = spread(prepared, prepared.dataset.train, 1000)[0]
@@ -186,7 +184,7 @@ def _sentences(prepared: Prepared, order: Array, told: dict[int, str], title: st
     blocks = []
     for at in order:
         ids, lengths, _ = examples(prepared, prepared.dataset.test, np.array([at]))
-        words = tokens(prepared, ids[0][: int(lengths[0])])
+        words = words_of(prepared, ids[0][: int(lengths[0])])
         blocks.append((told[int(at)], words, text_lines(words, width - 34, size, False)))
     height = 44 + sum(32 + len(lines) * size * 1.75 for _, _, lines in blocks) + 36
     figure, axes = text_figure(height, width)
@@ -205,7 +203,8 @@ def _surprises(prepared: Prepared) -> Figure:
     """Passages of the test text, each token coloured by how little it was expected."""
     from matplotlib import colormaps
 
-    joined, width = prepared.dataset.kind == "text", 900.0
+    seen, width = look(prepared), 900.0
+    joined = isinstance(seen, Words) and seen.joined
     size = 12.0 if joined else 9.5
     found: list[tuple[float, Array, Array]] = []
     for inputs, following in batches(prepared.dataset.test, 64):
@@ -215,7 +214,7 @@ def _surprises(prepared: Prepared) -> Figure:
     found.sort(key=lambda one: -one[0])
     blocks = []
     for mean, ids, bits in found[:8]:
-        words = tokens(prepared, ids)
+        words = words_of(prepared, ids)
         blocks.append((f"{mean:.2f} bits a token", words, bits, text_lines(words, width - 34, size, joined)))
     width = max(700.0, min(width, 34 + max(right for *_, lines in blocks for one in lines for _, _, right in one)))
     height = 44 + sum(32 + len(lines) * size * 1.75 for *_, lines in blocks) + 40

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnatomy.data.kinds.looks import Curves, Pictures, Rows, Words
 from nnatomy.inspect import Attribution, integrated_gradients, occlusion, record, windows
 from nnatomy.inspect.recording import evaluating
 from nnatomy.runs.folder import Run
@@ -18,20 +19,17 @@ from nnatomy.views.common import (
     INK,
     SIGNED,
     caption,
-    cells,
     coloured_text,
-    groups,
     heading,
+    input_names,
     inputs_of,
+    look,
     name_lines,
     of_each_class,
-    picture,
-    series_names,
     spread,
     text_below,
     text_figure,
     text_lines,
-    tokens,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -70,13 +68,16 @@ def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:
     """What the answers for a few test examples rest on; how it is drawn depends on the kind of data."""
-    kind, shape = prepared.dataset.kind, prepared.dataset.input_shape
     with evaluating(prepared.model):
-        if kind in ("text", "sentences"):
-            return _text(prepared)
-        if kind == "image" and len(shape) == 3:
-            return _images(prepared)
-        return _series(prepared) if len(shape) == 2 else _table(prepared)
+        match look(prepared):
+            case Words() as seen:
+                return _text(prepared, seen)
+            case Pictures() as seen:
+                return _images(prepared, seen)
+            case Curves() as seen:
+                return _series(prepared, seen)
+            case Rows() as seen:
+                return _table(prepared, seen)
 
 
 def question(prepared: Prepared, batch: tuple[Array, ...]) -> Question:
@@ -115,10 +116,9 @@ def _vectors(prepared: Prepared, inputs: tuple[Array, ...]) -> tuple[Any, Array]
 
 def _baseline(prepared: Prepared, x: Array) -> Array:
     """A black image; for other numbers the mean of training examples."""
-    scaling = prepared.dataset.preprocessing
-    if prepared.dataset.kind == "image" and hasattr(scaling, "mean") and hasattr(scaling, "std"):
-        black = -np.asarray(scaling.mean, np.float64) / np.asarray(scaling.std, np.float64)
-        return np.broadcast_to(black[:, None, None], x.shape).astype(x.dtype)
+    blank = look(prepared).blank(x)
+    if blank is not None:
+        return blank
     return np.asarray(spread(prepared, prepared.dataset.train, 1000)[0].mean(axis=0), x.dtype).reshape(x.shape)
 
 
@@ -135,7 +135,7 @@ TOLD = (
 )
 
 
-def _images(prepared: Prepared) -> Figure:
+def _images(prepared: Prepared, seen: Pictures) -> Figure:
     from matplotlib.figure import Figure
 
     what = prepared.task.explains
@@ -153,7 +153,7 @@ def _images(prepared: Prepared) -> Figure:
     maps: list[list[Array]] = [[], []]
     for k in range(count):
         asked = question(prepared, tuple(a[k : k + 1] for a in batch))
-        shown = picture(prepared, asked.x)
+        shown = seen.picture(asked.x)
         rows[0, k].imshow(shown, cmap="gray", vmin=0, vmax=1)
         rows[0, k].set_title(asked.title, fontsize=10)
         found = asked.attributed()
@@ -179,18 +179,18 @@ def _images(prepared: Prepared) -> Figure:
     return figure
 
 
-def _table(prepared: Prepared) -> Figure:
+def _table(prepared: Prepared, seen: Rows) -> Figure:
     from matplotlib.figure import Figure
 
     what = prepared.task.explains
     batch = of_each_class(prepared, 4)
-    count, columns = len(batch[0]), groups(prepared)
+    count, columns = len(batch[0]), seen.groups
     figure = Figure(figsize=(13, 3.9 * -(-count // 2) + 0.9), layout="constrained")
     heading(figure, f"What the answers of {prepared.architecture.front['title']} rest on: {count} rows of the test split")
     grid: Any = figure.subplots(-(-count // 2), min(count, 2), squeeze=False)
     for axes in grid.flat[count:]:
         axes.set_axis_off()
-    words = cells(prepared, batch[0])
+    words = seen.cells(batch[0])
     for k in range(count):
         asked = question(prepared, tuple(a[k : k + 1] for a in batch))
         found = asked.attributed()
@@ -216,14 +216,14 @@ def _table(prepared: Prepared) -> Figure:
     return figure
 
 
-def _series(prepared: Prepared) -> Figure:
+def _series(prepared: Prepared, seen: Curves) -> Figure:
     from matplotlib.figure import Figure
 
     what = prepared.task.explains
     batch = of_each_class(prepared, 3)
     count = len(batch[0])
     steps, wide = prepared.dataset.input_shape
-    names = series_names(prepared, wide)
+    names = input_names(seen, wide)
     figure = Figure(figsize=(4.6 * count + 0.8, 3.4 + 2 * (0.9 + 0.14 * wide)), layout="constrained")
     heading(figure, f"What the answers of {prepared.architecture.front['title']} rest on: {count} test windows")
     rows: Any = figure.subplots(3, count, squeeze=False, height_ratios=(2.4, 0.7 + 0.14 * wide, 0.7 + 0.14 * wide))
@@ -259,10 +259,10 @@ def _series(prepared: Prepared) -> Figure:
     return figure
 
 
-def _text(prepared: Prepared) -> Figure:
+def _text(prepared: Prepared, seen: Words) -> Figure:
     from matplotlib import colormaps
 
-    joined, width = prepared.dataset.kind == "text", 860.0
+    joined, width = seen.joined, 860.0
     size = 12.0 if joined else 9.5
     what = prepared.task.explains
     batch = of_each_class(prepared, 4)
@@ -275,7 +275,7 @@ def _text(prepared: Prepared) -> Figure:
         asked = question(prepared, one)
         found = asked.attributed()
         masks = [np.broadcast_to((np.arange(length) == t)[:, None], asked.x.shape) for t in range(length)]
-        words = tokens(prepared, one[0][0])
+        words = seen.words(one[0][0])
         lines = text_lines(words, width - 28, size, joined)
         blocks.append((f"{asked.title}    {complete(found)}", words, [found.values.sum(axis=1), asked.hidden(masks)], lines))
     line = size * 1.75

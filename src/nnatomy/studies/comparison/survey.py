@@ -13,7 +13,7 @@ from nnatomy import data
 from nnatomy.catalog import Architecture
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import Dataset
-from nnatomy.data.load import NOUNS
+from nnatomy.data.kinds import kind as kind_named
 from nnatomy.errors import UserError
 from nnatomy.runs.training import choose
 from nnatomy.studies.comparison.protocol import Entry, Plan, Protocol
@@ -102,7 +102,7 @@ def _none_fits(refused: Mapping[str, str]) -> UserError:
 
 
 def _noun(kind: str) -> str:
-    return NOUNS.get(kind, kind)
+    return kind_named(kind).noun
 
 
 def recipes_for(architecture: Architecture, kind: str, task: str) -> list[Recipe]:

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.columns import numbers, truth
+from nnatomy.data.cells import numbers, truth
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import Batch, Preprocessing
 from nnatomy.data.times import parse_times
@@ -35,10 +35,11 @@ class Field:
     levels: tuple[str, ...] = ()
     other: bool = False  # whether rare and unseen categories have a feature of their own
     log: bool = False  # whether a long-tailed number is taken as sign(x) log(1 + |x|)
+    layout: str = ""  # of dates, as the table for training has them
 
     @classmethod
-    def fit(cls, name: str, kind: str, cells: Sequence[str]) -> Field:
-        """Fit on the training rows' cells."""
+    def fit(cls, name: str, kind: str, cells: Sequence[str], layout: str = "") -> Field:
+        """Fit on the training rows' cells; `layout` is that of dates."""
         missing = not all(cells)
         if kind == "categorical":
             counts = Counter(c for c in cells if c).most_common()
@@ -52,17 +53,17 @@ class Field:
                 levels=tuple(sorted(levels)),
                 other=len(levels) < len(counts),
             )
-        values = _values(name, kind, cells)
+        values = _values(name, kind, cells, layout)
         known = values[np.isfinite(values)]
         missing = len(known) < len(values)
         if not len(known):
-            return cls(name, kind, 0.0, missing)
+            return cls(name, kind, 0.0, missing, layout=layout)
         if kind == "boolean":
             return cls(name, kind, float(np.mean(known) >= 0.5), missing)
         fill, log = float(np.median(known)), kind == "numeric" and _long_tailed(known)
         filled = np.where(np.isfinite(values), values, fill)
         filled = _compress(filled) if log else filled
-        return cls(name, kind, fill, missing, float(filled.mean()), float(filled.std()) or 1.0, log=log)
+        return cls(name, kind, fill, missing, float(filled.mean()), float(filled.std()) or 1.0, log=log, layout=layout)
 
     def features(self) -> list[str]:
         """Return the names of the features made from this column."""
@@ -71,7 +72,9 @@ class Field:
 
     def raw(self, cells: Sequence[str]) -> Array:
         """Return the cells as float64[n, 1], NaN where one is missing, or categories as text[n, 1]."""
-        return (np.array(cells, str) if self.type == "categorical" else _values(self.name, self.type, cells))[:, None]
+        return (np.array(cells, str) if self.type == "categorical" else _values(self.name, self.type, cells, self.layout))[
+            :, None
+        ]
 
     def encode(self, cells: Sequence[str]) -> tuple[Array, list[str]]:
         """Return features float32[n, k] and the cells that could not be used: unseen categories, no numbers."""
@@ -133,7 +136,7 @@ def _compress(values: Array) -> Array:
     return np.asarray(np.sign(values) * np.log1p(np.abs(values)))
 
 
-def _values(name: str, kind: str, cells: Sequence[str]) -> Array:
+def _values(name: str, kind: str, cells: Sequence[str], layout: str) -> Array:
     if kind == "boolean":
         return truth(cells)
     if kind == "numeric":
@@ -141,7 +144,7 @@ def _values(name: str, kind: str, cells: Sequence[str]) -> Array:
     values = np.full(len(cells), np.nan)
     present = [n for n, cell in enumerate(cells) if cell]
     if present:
-        times = parse_times([cells[n] for n in present], name)
+        times = parse_times([cells[n] for n in present], name, layout)
         values[present] = times.astype(np.int64) / 86400  # days since 1970
     return values
 

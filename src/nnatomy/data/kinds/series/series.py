@@ -9,12 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.columns import infer_type, numbers
+from nnatomy.data.cells import infer_type, numbers
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, SeriesSplit
-from nnatomy.data.folds import Fold, Periods
-from nnatomy.data.splits import chronological
-from nnatomy.data.times import parse_times, time_reader
+from nnatomy.data.folds import Periods
+from nnatomy.data.reading import Reading
+from nnatomy.data.times import parse_times, time_layout
 from nnatomy.errors import UserError, unknown_name
 
 __all__ = [
@@ -24,13 +24,10 @@ __all__ = [
     "fill_gaps",
     "forecast_dataset",
     "in_order",
-    "is_ordered",
     "read_series",
-    "time_column",
 ]
 
 Array = npt.NDArray[Any]
-TIME_NAMES = frozenset({"date", "time", "timestamp", "datetime", "day", "utc_timestamp", "ds"})
 WINDOW, HORIZON = 96, 24
 ETT = ("HUFL", "HULL", "MUFL", "MULL", "LUFL", "LULL", "OT")
 
@@ -45,28 +42,7 @@ class Series:
     columns: tuple[str, ...]
     values: Array  # float64 [rows, F]
     notices: tuple[str, ...] = ()
-
-
-def time_column(table: RawTable, types: Mapping[str, str]) -> str | None:
-    """Return the first column that holds times, by choice, by its cells, or by its name; None where there is none."""
-    chosen = [name for name, kind in types.items() if kind == "date" and name in table.columns]
-    if chosen:
-        return chosen[0]
-    for name, cells in table.columns.items():
-        head = [c for c in cells[:50] if c]
-        numeric = bool(head) and bool(np.isfinite(numbers(head)).mean() > 0.5)
-        if head and not numeric and (name.lower() in TIME_NAMES or time_reader(head) is not None):
-            return name
-    return None
-
-
-def is_ordered(table: RawTable, time: str) -> bool:
-    """Tell whether a column holds times that nearly always go forward."""
-    try:
-        steps = np.diff(parse_times(table.columns[time], time).astype(np.int64))
-    except UserError:
-        return False
-    return len(steps) > 0 and bool(np.mean(steps > 0) >= 0.99)
+    layout: str = ""  # of the times in the file
 
 
 def read_series(name: str, table: RawTable, time: str) -> Series:
@@ -74,7 +50,8 @@ def read_series(name: str, table: RawTable, time: str) -> Series:
 
     Raises UserError where a time cannot be read, the rows are out of order, or no numeric column is left.
     """
-    times = parse_times(table.columns[time], time)
+    layout = time_layout(table.columns[time]) or ""
+    times = parse_times(table.columns[time], time, layout)
     notices = []
     columns: dict[str, Array] = {}
     for column, cells in table.columns.items():
@@ -89,7 +66,7 @@ def read_series(name: str, table: RawTable, time: str) -> Series:
     if not columns:
         raise UserError(f"A series needs a column of numbers beside its times, {name} has none. {' '.join(notices)}".strip())
     values = np.stack(list(columns.values()), axis=1)
-    return in_order(Series(name, time, times, tuple(columns), values, tuple(notices)))
+    return in_order(Series(name, time, times, tuple(columns), values, tuple(notices), layout))
 
 
 def in_order(series: Series) -> Series:
@@ -145,6 +122,7 @@ class SeriesPreprocessing(Preprocessing):
     horizon: int = 0
     stride: int = 1
     seconds: int = 0  # rows are means over so many seconds; 0 for the rows as they are
+    layout: str = ""  # of the times in the file
 
     @classmethod
     def fit(
@@ -154,7 +132,7 @@ class SeriesPreprocessing(Preprocessing):
         values = series.values[rows]
         mean, std = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
         scale = (tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
-        return cls(task, series.time, series.columns, tuple(targets), *scale, window, horizon)
+        return cls(task, series.time, series.columns, tuple(targets), *scale, window, horizon, layout=series.layout)
 
     def standardise(self, values: Array) -> Array:
         """Return float32 values[rows, F] with gaps filled; gaps at the beginning become the training mean."""
@@ -193,7 +171,7 @@ class SeriesPreprocessing(Preprocessing):
             raise UserError(
                 f"The model was trained with the column {absent[0]!r}, {raw.source} has no such column; add it or name it so."
             )
-        times = parse_times(raw.columns[self.time], self.time)
+        times = parse_times(raw.columns[self.time], self.time, self.layout)
         values = np.stack([numbers(raw.columns[c]) for c in self.columns], axis=1)
         series = in_order(Series(raw.source, self.time, times, self.columns, values))
         if self.seconds:
@@ -213,7 +191,7 @@ class SeriesPreprocessing(Preprocessing):
 
     def to_json(self) -> dict[str, Any]:
         lists = {name: list(getattr(self, name)) for name in ("columns", "targets", "mean", "std")}
-        plain = {name: getattr(self, name) for name in ("task", "time", "window", "horizon", "stride", "seconds")}
+        plain = {name: getattr(self, name) for name in ("task", "time", "window", "horizon", "stride", "seconds", "layout")}
         return {"kind": self.kind, **lists, **plain}
 
     @classmethod
@@ -222,16 +200,10 @@ class SeriesPreprocessing(Preprocessing):
         return cls(**values)
 
 
-def forecast_dataset(
-    series: Series,
-    target: str | None = None,
-    window: int | None = None,
-    horizon: int | None = None,
-    fold: Fold | None = None,
-) -> Dataset:
+def forecast_dataset(series: Series, target: str | None, reading: Reading) -> Dataset:
     """Return windows (past[T, F], future[H, 1]) of a series, parted by time 60/20/20 (ETT sets: 12/4/4 months as usual).
 
-    A `fold` parts it instead where one is given: rows from its training stretch to its test stretch, in order of time.
+    A fold splits it instead where there is one: rows from its training stretch to its test stretch, in order of time.
     Raises UserError where the target is absent or the series is too short for the windows.
     """
     notices = list(series.notices)
@@ -242,8 +214,8 @@ def forecast_dataset(
     if target not in series.columns:
         raise unknown_name("column of numbers", target, series.columns)
     series = _from_first_target(series, target, notices)
-    past, future = window or WINDOW, horizon or HORIZON
-    train, *later = parts = _periods(series, fold)
+    past, future = int(reading.use("window", WINDOW)), int(reading.use("horizon", HORIZON))
+    train, *later = parts = _periods(series, reading)
     if min(train[1] - train[0] - past, *(b - a for a, b in later)) < future:
         raise UserError(
             f"A series needs rows for its windows ({past} past and {future} future) in each of its three parts, "
@@ -274,12 +246,12 @@ def _from_first_target(series: Series, target: str, notices: list[str]) -> Serie
     return replace(series, times=series.times[known[0] :], values=series.values[known[0] :])
 
 
-def _periods(series: Series, fold: Fold | None) -> Periods:
-    n = len(series.values)
-    if fold is None and series.columns == ETT and n in (17420, 69680):
+def _periods(series: Series, reading: Reading) -> Periods:
+    n, official = len(series.values), None
+    if series.columns == ETT and n in (17420, 69680):
         month = 30 * 24 * (n // 17420)
-        return (0, 12 * month), (12 * month, 16 * month), (16 * month, 20 * month)
-    return chronological(n, fold=fold)
+        official = ((0, 12 * month), (12 * month, 16 * month), (16 * month, 20 * month))
+    return reading.periods(n, official=official)
 
 
 def _without_sparse(series: Series, target: str, train: slice, notices: list[str]) -> Series:

@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from nnatomy.data.csvfile import read_text
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, RaggedSplit
-from nnatomy.data.folds import Fold
-from nnatomy.data.splits import split_rows
+from nnatomy.data.fields import select
+from nnatomy.data.reading import Reading
 from nnatomy.errors import UserError
 
 __all__ = ["WordPreprocessing", "load_sentences", "polarity_pair", "read_sentences", "reads_as_sentences", "words"]
@@ -54,7 +54,8 @@ class WordPreprocessing(Preprocessing):
     def transform(self, raw: Sequence[str]) -> Batch:
         """Return (tokens[n, T], lengths[n]) for sentences."""
         sequences = self.encode(raw)
-        return RaggedSplit(sequences, np.zeros(len(sequences), np.int64)).all()[:2]
+        split = RaggedSplit(sequences, np.zeros(len(sequences), np.int64))
+        return select(split.fields, split.all(), "input")
 
     def prepare(self, *raw: Array) -> Batch:
         """Return tokens and lengths without what only fills up all sentences."""
@@ -80,11 +81,9 @@ def polarity_pair(path: Path) -> tuple[Path, Path] | None:
     return pairs[0] if len(pairs) == 1 else None
 
 
-def reads_as_sentences(path: Path) -> bool:
-    """Tell whether a tab-separated file's first line is a sentence of several words, a tab and a label of one."""
-    if path.suffix.lower() not in (".tsv", ".tab"):
-        return False
-    lines = [line.split("\t") for line in read_text(path).splitlines()[:50] if line.strip()]
+def reads_as_sentences(text: str) -> bool:
+    """Tell whether the first lines of a tab-separated file are a sentence of several words, a tab and a label of one."""
+    lines = [line.split("\t") for line in text.splitlines()[:50] if line.strip()]
     return (
         bool(lines)
         and all(len(cells) == 2 for cells in lines)
@@ -92,55 +91,42 @@ def reads_as_sentences(path: Path) -> bool:
     )
 
 
-def load_sentences(paths: tuple[Path, ...], seed: int, fold: Fold | None = None) -> Dataset:
+def load_sentences(paths: tuple[Path, ...], reading: Reading) -> Dataset:
     """Return the data set of a (.neg, .pos) pair or of one file of `sentence TAB label` lines.
 
-    `x_train.tsv` takes x_dev.tsv and x_test.tsv beside it as validation and test; a `fold` parts the first two, and leaves
+    `x_train.tsv` takes x_dev.tsv and x_test.tsv beside it as validation and test; a fold splits the first two, and leaves
     the test file alone. Raises UserError where a file is empty, a line has no label, or one class is all there is.
     """
     official = _official_parts(paths[0]) if len(paths) == 1 else None
-    if official is not None and fold is not None:
-        train, held = (_read_labelled(path) for path in official[:2])
-        parts = [(train[0] + held[0], train[1] + held[1])]
-    elif official is not None:
-        parts = [_read_labelled(path) for path in official]
+    if official is not None:
+        read = [_read_labelled(path) for path in official[: 3 if reading.fold is None else 2]]
     else:
-        parts = [_read_labelled(paths[0])] if len(paths) == 1 else [_read_pair(paths)]
-    classes = tuple(sorted({label for _, labels in parts for label in labels}))
+        read = [_read_labelled(paths[0])] if len(paths) == 1 else [_read_pair(paths)]
+    sentences, labels = ([one for part in read for one in part[n]] for n in (0, 1))
+    classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise UserError(
             f"Classes to tell apart must be two or more, {paths[0]} has {len(classes)}; add sentences of another class."
         )
     place = {label: n for n, label in enumerate(classes)}
-    ids = [np.array([place[label] for label in labels], dtype=np.int64) for _, labels in parts]
-    texts = [sentences for sentences, _ in parts]
-    if len(parts) == 1:
-        rows = split_rows(len(ids[0]), ids[0], seed, (0.1, 0.1), classes, fold)
-        texts, ids = [[texts[0][i] for i in part] for part in rows], [ids[0][part] for part in rows]
-    preprocessing = WordPreprocessing.fit(texts[0], classes)
-    splits = [RaggedSplit(preprocessing.encode(t), y) for t, y in zip(texts, ids, strict=True)]
+    ids = np.array([place[label] for label in labels], dtype=np.int64)
+    ends = np.cumsum([len(part[0]) for part in read])
+    published = None if len(read) < 3 else (np.arange(ends[0]), np.arange(ends[0], ends[1]), np.arange(ends[1], ends[2]))
+    parts = reading.part(len(ids), ids, classes, fractions=(0.1, 0.1), official=published)
+    preprocessing = WordPreprocessing.fit([sentences[i] for i in parts.train], classes)
+    splits = [RaggedSplit(preprocessing.encode([sentences[i] for i in rows]), ids[rows]) for rows in parts]
     notices = []
-    if official is not None and fold is not None:
+    if official is not None and reading.fold is not None:
         notices.append(f"The sentences of {official[2].name} take no part.")
     elif official is not None:
         notices.append(f"Validation and test are the files beside it: {official[1].name}, {official[2].name}.")
     name = re.sub(r"[._-](neg|train)$", "", paths[0].name.removesuffix(".txt").removesuffix(paths[0].suffix))
-    text = f"{sum(map(len, texts))} sentences of {len(classes)} classes, {len(preprocessing.vocabulary)} words"
+    text = f"{sum(map(len, splits))} sentences of {len(classes)} classes, {len(preprocessing.vocabulary)} words"
     shape, outputs = (max(len(s) for split in splits for s in split.sequences),), len(classes)
     return Dataset(
-        name,
-        "sentences",
-        "classification",
-        splits[0],
-        splits[1],
-        splits[2],
-        classes,
-        preprocessing,
-        tuple(notices),
-        shape,
-        text,
-        outputs,
-    )
+        name, "sentences", "classification", splits[0], splits[1], splits[2], classes, preprocessing, tuple(notices), shape,
+        text, outputs,
+    )  # fmt: skip
 
 
 def read_sentences(path: Path) -> tuple[list[str], list[str]]:

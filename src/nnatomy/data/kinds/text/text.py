@@ -4,16 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.csvfile import read_text
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, WindowSplit
-from nnatomy.data.folds import Fold
-from nnatomy.data.splits import chronological
+from nnatomy.data.reading import Reading, Source
 from nnatomy.errors import UserError
 
 __all__ = ["CharacterPreprocessing", "load_text"]
@@ -59,20 +56,19 @@ class CharacterPreprocessing(Preprocessing):
         return cls(tuple(saved["vocabulary"]), int(saved["window"]))
 
 
-def load_text(path: Path, window: int | None = None, fold: Fold | None = None) -> Dataset:
-    """Return the language data set of a UTF-8 text file: characters, parted by position 90/5/5 or by a `fold`.
+def load_text(source: Source, reading: Reading) -> Dataset:
+    """Return the language data set of a UTF-8 text file: characters, split by position 90/5/5 or by a fold.
 
     Raises UserError where the file is empty, not UTF-8, or too short for a window in each part.
     """
-    text = read_text(path).replace("\r\n", "\n")
-    length = window or WINDOW
+    path, text, length = source.path, source.text.replace("\r\n", "\n"), int(reading.use("window", WINDOW))
     need = 20 * (length + 1)
-    if len(text) < need and fold is None:
+    if len(text) < need and reading.fold is None:
         raise UserError(
             f"Text must hold a window in each of its parts (90/5/5 %), {path} has {len(text)} characters and windows of "
             f"{length} need {need}; give more text or a smaller window."
         )
-    pieces = [text[a:b] for a, b in chronological(len(text), (0.05, 0.05), fold)]
+    pieces = [text[a:b] for a, b in reading.periods(len(text), (0.05, 0.05))]
     if min(map(len, pieces)) <= length:
         raise UserError(
             f"Text must hold a window in each part, {path} has {len(text)} characters, the smallest part "
@@ -89,17 +85,6 @@ def load_text(path: Path, window: int | None = None, fold: Fold | None = None) -
     description = f"{len(text)} characters, {len(preprocessing.vocabulary) - 1} distinct, from {path.name}"
     shape, outputs = (length,), len(preprocessing.vocabulary)
     return Dataset(
-        path.stem,
-        "text",
-        "language",
-        splits[0],
-        splits[1],
-        splits[2],
-        (),
-        preprocessing,
-        tuple(notices),
-        shape,
-        description,
-        outputs,
-        ordered=True,
-    )
+        path.stem, "text", "language", splits[0], splits[1], splits[2], (), preprocessing, tuple(notices), shape, description,
+        outputs, ordered=True,
+    )  # fmt: skip

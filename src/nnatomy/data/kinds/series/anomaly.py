@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from nnatomy.data.csvfile import read_text
 from nnatomy.data.dataset import ArraySplit, Dataset, Timeline
-from nnatomy.data.folds import Fold
-from nnatomy.data.series import Series, SeriesPreprocessing, averaged
+from nnatomy.data.kinds.series.series import Series, SeriesPreprocessing, averaged
+from nnatomy.data.reading import Reading
 from nnatomy.errors import UserError, unknown_name
 
 __all__ = ["anomaly_dataset", "find_labels", "marked_windows", "read_labels"]
@@ -26,23 +26,17 @@ STRETCHES = {3600: "hour", 600: "ten minutes", 60: "minute"}
 EARLY = 0.6  # the part of the series from which training windows are taken
 
 
-def anomaly_dataset(
-    series: Series,
-    path: Path,
-    labels: Path | None,
-    target: str | None = None,
-    window: int | None = None,
-    fold: Fold | None = None,
-) -> Dataset:
-    """Return windows[T, F] with a label each, from the columns of a series (or from `target` alone).
+def anomaly_dataset(series: Series, path: Path, reading: Reading) -> Dataset:
+    """Return windows[T, F] with a label each, from the columns of a series (or from the target alone).
 
     Training and validation windows lie in the first 60 % and touch no labelled interval; all others are the test, where a
     window is 1 when at least half of its rows are labelled. Fine series are averaged to means over an hour, ten minutes or
-    a minute as long as 1,000 rows remain, unless `window` is given. Labels are NAB's JSON, given or found beside the file.
-    A `fold` parts the windows by its stretches instead: training and validation by its windows without a label.
+    a minute as long as 1,000 rows remain, unless a window is given. Labels are NAB's JSON, given or found beside the file.
+    A fold splits the windows by its stretches instead: training and validation by its windows without a label.
     Raises UserError where the labels do not fit or the series is too short.
     """
     notices = list(series.notices)
+    target, window, labels = reading.use("target"), reading.use("window"), reading.use("labels")
     if target is not None:
         if target not in series.columns:
             raise unknown_name("column of numbers", target, series.columns)
@@ -58,8 +52,8 @@ def anomaly_dataset(
     stride = max(1, length // 24)
     starts = np.arange(0, len(series.values) - length + 1, stride)
     share = marked_windows(series.times, starts, length, intervals)
-    if fold is not None:
-        inside = [(starts >= a) & (starts + length <= b) for a, b in fold.periods(len(series.values))]
+    if reading.fold is not None:
+        inside = [(starts >= a) & (starts + length <= b) for a, b in reading.periods(len(series.values))]
         train, held, test = (np.flatnonzero(part) for part in (inside[0] & (share == 0), inside[1] & (share == 0), inside[2]))
         if not len(held):  # all of that stretch is labelled: the latest before it
             train, held = _held_out(train, starts, length)
@@ -91,10 +85,10 @@ def anomaly_dataset(
         f"{len(starts)} windows of {length} rows; {int(marks[test].sum())} of {len(test)} test windows are labelled anomalies"
     )
     shape, outputs = (length, len(series.columns)), len(series.columns)
-    dataset = Dataset(
-        series.name, "series", "anomaly", parts[0], parts[1], parts[2], (), preprocessing, tuple(notices), shape, text, outputs
-    )
-    return replace(dataset, timeline=timeline, ordered=True)
+    return Dataset(
+        series.name, "series", "anomaly", parts[0], parts[1], parts[2], (), preprocessing, tuple(notices), shape, text, outputs,
+        timeline=timeline, ordered=True,
+    )  # fmt: skip
 
 
 def _held_out(normal: Array, starts: Array, length: int) -> tuple[Array, Array]:

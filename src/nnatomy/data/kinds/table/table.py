@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.columns import column_types, far_outliers, gives_away, is_repeated, number, numbers, task_of
+from nnatomy.data.cells import number, numbers
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import ArraySplit, Column, Dataset
-from nnatomy.data.encoding import Field, TablePreprocessing
-from nnatomy.data.folds import Fold
-from nnatomy.data.splits import split_rows
+from nnatomy.data.kinds.table.columns import column_types, far_outliers, gives_away, is_repeated, task_of
+from nnatomy.data.kinds.table.encoding import Field, TablePreprocessing
+from nnatomy.data.reading import Parts, Reading
+from nnatomy.data.times import is_ordered, time_column, time_layout
 from nnatomy.errors import UserError, unknown_name
 
 __all__ = ["rows_with_target", "table_dataset"]
@@ -32,28 +33,25 @@ def table_dataset(
     name: str,
     table: RawTable,
     target: str | None,
+    reading: Reading,
     *,
     keep: Sequence[str] = (),
     types: Mapping[str, str] | None = None,
-    seed: int = 0,
-    reconstruction: bool = False,
-    fold: Fold | None = None,
-    ordered: bool = False,
 ) -> Dataset:
-    """Return the data set of a table; `reconstruction` takes the inputs themselves as targets where no target is named.
+    """Return the data set of a table; where no target is named, an architecture that gives its input back has none.
 
-    Columns that only name the row, hold nothing, or give the target away are left out unless named in `keep`. Rows are parted
-    by a `fold` where one is given, forward in time where they are `ordered`.
+    Columns that only name the row, hold nothing, or give the target away are left out unless named in `keep`. Rows in order of
+    time are split forward in time by a fold.
     Raises UserError where the target is absent or unfit, a class is too small, or no input column is left.
     """
-    _check_names(table, target, keep, reconstruction)
-    groups = None if fold is None or fold.groups is None else fold.groups
+    types = types or {}
+    groups, timed = reading.use("groups"), time_column(table, types)
+    ordered = timed is not None and is_ordered(table, timed)
+    _check_names(table, target, keep, reading.reconstruction)
     if groups is not None:
         _check_groups(table, groups, target)
-    kinds = column_types(table, types or {})
-    task = (
-        "reconstruction" if target is None else task_of(target, kinds[target], table.columns[target], target in (types or {}))
-    )
+    kinds = column_types(table, types)
+    task = "reconstruction" if target is None else task_of(target, kinds[target], table.columns[target], target in types)
     notices: list[str] = []
     if target is not None:
         table = rows_with_target(table, target, task, notices)
@@ -61,14 +59,19 @@ def table_dataset(
     classes = _class_names(table.columns[target]) if target is not None and task == "classification" else ()
     place = {label: n for n, label in enumerate(classes)}
     ids = np.array([place[c] for c in table.columns[str(target)]]) if classes else None
-    train, validation, test = _parted(table, ids, seed, classes, fold, ordered)
-    cells = {column: [values[row] for row in train] for column, values in table.columns.items()}
+    parts = _parts(table, ids, classes, reading, groups, ordered)
+    cells = {column: [values[row] for row in parts.train] for column, values in table.columns.items()}
     if groups is not None:
         notices.append(f"Column {groups!r} says which rows belong together: it is no input.")
     inputs = _inputs({c: k for c, k in kinds.items() if c != groups}, cells, target, task, keep, notices)
     outliers = _outliers(kinds, inputs, cells, notices)
     _tell(table, kinds, inputs, cells, notices)
-    fields = tuple(Field.fit(column, _kept_type(kinds[column], cells[column]), cells[column]) for column in inputs)
+    fields = tuple(
+        Field.fit(
+            column, _kept_type(kinds[column], cells[column]), cells[column], _layout(kinds[column], table.columns[column])
+        )
+        for column in inputs
+    )
     long = [field.name for field in fields if field.log]
     if long:
         notices.append(f"Numbers with a long tail are taken as their logarithms: {', '.join(long)}.")
@@ -76,28 +79,29 @@ def table_dataset(
     preprocessing = TablePreprocessing(fields, target, task, classes, mean, std)
     (encoded,) = preprocessing.transform(table)
     targets = encoded if target is None else preprocessing.encode_target(table.columns[target])
-    splits = [ArraySplit((encoded[rows], targets[rows])) for rows in (train, validation, test)]
+    splits = [ArraySplit((encoded[rows], targets[rows])) for rows in parts]
     columns = tuple(_describe(c, v, kinds[c], target, inputs, outliers.get(c, 0)) for c, v in table.columns.items())
     outputs = len(classes) or (1 if target is not None else encoded.shape[1])
     text = f"{len(table)} rows, {len(inputs)} input columns as {encoded.shape[1]} features, " + (
         f"target {target} ({task})" if target is not None else "no target (reconstruction)"
     )
-    shape = (encoded.shape[1],)
+    if ordered:
+        notices.append(_about_time(reading))
+    forward = ordered and reading.fold is not None and groups is None
     return Dataset(
-        name,
-        "table",
-        task,
-        splits[0],
-        splits[1],
-        splits[2],
-        classes,
-        preprocessing,
-        tuple(notices),
-        shape,
-        text,
-        outputs,
-        columns,
-    )
+        name, "table", task, splits[0], splits[1], splits[2], classes, preprocessing, tuple(notices), (encoded.shape[1],), text,
+        outputs, columns, ordered=forward,
+    )  # fmt: skip
+
+
+def _about_time(reading: Reading) -> str:
+    if reading.fold is None:
+        return (
+            "Rows in order of time are parted at random here, so scores may flatter; an architecture for series parts them by "
+            "time."
+        )
+    how = "groups are kept together, whenever they were" if reading.fold.groups else "every fold is later than its training"
+    return f"Rows stand in order of time: {how}."
 
 
 def _check_names(table: RawTable, target: str | None, keep: Sequence[str], reconstruction: bool) -> None:
@@ -125,14 +129,11 @@ def _check_groups(table: RawTable, groups: str, target: str | None) -> None:
         raise UserError(f"Every row needs its group, {groups!r} has missing cells; fill them or choose another column.")
 
 
-def _parted(
-    table: RawTable, ids: Array | None, seed: int, classes: tuple[str, ...], fold: Fold | None, ordered: bool
-) -> tuple[Array, Array, Array]:
-    if fold is None:
-        return split_rows(len(table), ids, seed, FRACTIONS, classes)
-    if fold.groups is not None:
-        return fold.rows(len(table), ids, classes, np.unique(table.columns[fold.groups], return_inverse=True)[1])
-    return fold.rows_in_time(len(table)) if ordered else fold.rows(len(table), ids, classes)
+def _parts(
+    table: RawTable, ids: Array | None, classes: tuple[str, ...], reading: Reading, groups: str | None, ordered: bool
+) -> Parts:
+    together = None if groups is None else np.unique(table.columns[groups], return_inverse=True)[1]
+    return reading.part(len(table), ids, classes, fractions=FRACTIONS, groups=together, in_time=ordered)
 
 
 def rows_with_target(table: RawTable, target: str, task: str, notices: list[str]) -> RawTable:
@@ -182,6 +183,11 @@ def _kept_type(kind: str, cells: Sequence[str]) -> str:
     if kind in ("text", "constant"):
         return "numeric" if np.isfinite(numbers([c for c in cells if c])).all() else "categorical"
     return "numeric" if kind == "identifier" else kind
+
+
+def _layout(kind: str, cells: Sequence[str]) -> str:
+    """Return how a column of dates is written, by all of its cells: how a file is written is nothing to be learned."""
+    return (time_layout([c for c in cells if c]) or "") if kind == "date" else ""
 
 
 def _scale(cells: Sequence[str]) -> tuple[float, float]:
