@@ -7,8 +7,8 @@ import pytest
 
 import nnatomy as nn
 from nnatomy.benchmark import roofline
+from nnatomy.benchmark.implementations.ours import attend
 from nnatomy.benchmark.roofline import Need, Peak
-from nnatomy.benchmark.sides.ours import attend
 from nnatomy.benchmark.workloads import find
 
 
@@ -68,10 +68,9 @@ def test_the_machine_is_measured() -> None:
 
 @pytest.mark.parametrize("threads", [1, 2, 3])
 def test_the_kernels_compute_what_they_say(threads: int) -> None:
-    from nnatomy.kernels.vectors import LANES
-
     from nnatomy.kernels import machine
     from nnatomy.kernels.sources import roofline as kernels
+    from nnatomy.kernels.vectors import LANES
 
     before = machine.get_num_threads()
     machine.set_num_threads(threads)
