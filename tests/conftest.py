@@ -27,6 +27,8 @@ _src = Path(_spec.origin).parents[1]
 _models = (_src / "nnatomy" / "architectures").rglob("model.py")
 install_import_hook([".".join(p.relative_to(_src).with_suffix("").parts) for p in _models], "beartype.beartype")
 
+pytest_plugins = ["costs", "pytester"]
+
 
 @pytest.fixture
 def real_data() -> Path:
