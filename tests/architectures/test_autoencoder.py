@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +21,8 @@ from nnatomy.errors import UserError
 from nnatomy.optim import Adam
 from nnatomy.tasks import task_for
 from nnatomy.tensor import Tensor
-from nnatomy.training.loop import Loop
+from nnatomy.training import fit as training
 from nnatomy.training.recipe import Recipe
-from nnatomy.training.step import Step
 
 Array = np.ndarray[Any, Any]
 
@@ -34,11 +34,8 @@ def fit(
     random.seed(seed)
     model = recipe.build(dataset, **{**recipe.options, **options})
     assert isinstance(model, architecture.Autoencoder)
-    step = Step(model, recipe.optimizer(model.named_parameters()), recipe.loss)
-    loop = Loop(recipe, dataset, task_for(recipe, dataset), step, epochs or recipe.epochs, recipe.batch_size, seed)
-    loop.schedule = recipe.schedule(loop.epochs * loop.steps_per_epoch) if recipe.schedule else None
-    loop.fit(step.state())
-    model.load_state_dict(loop.best)
+    shorter = replace(recipe, epochs=epochs or recipe.epochs, patience=None)
+    training.fit(shorter, model, dataset, task_for(recipe, dataset), seed)
     return model
 
 
@@ -84,7 +81,7 @@ def test_linear_autoencoder_spans_the_principal_subspace_and_reaches_its_error(c
     for step in range(1500):
         optimizer.lr = 0.03 * (1 + math.cos(math.pi * step / 1500)) / 2
         optimizer.zero_grad()
-        architecture.reconstruction_error(model, x).backward()
+        architecture.reconstruction_error(model, x)[0].backward()
         optimizer.step()
     covariance = np.cov(cloud.T, bias=True)
     variances, axes = np.linalg.eigh(covariance)
@@ -146,7 +143,7 @@ def test_gradient_of_tied_weights_is_the_sum_of_both_uses() -> None:
     x = Tensor(np.random.default_rng(0).normal(size=(7, 6)))
     found = []
     for model in (tied, plain):
-        architecture.loss(model, x, x).backward()
+        architecture.loss(model, x, x)[0].backward()
         found.append({name: p.grad.numpy() for name, p in model.named_parameters() if p.grad is not None})
     assert np.allclose(found[0]["encoder.0.weight"], found[1]["encoder.0.weight"] + found[1]["decoder.1.weight"].T)
     assert np.allclose(found[0]["encoder.1.weight"], found[1]["encoder.1.weight"] + found[1]["decoder.0.weight"].T)
@@ -191,9 +188,9 @@ def test_sigmoid_outputs_lie_between_0_and_1() -> None:
 def test_loss_looks_at_targets_and_the_recipes_at_inputs_alone() -> None:
     model, x = architecture.build(6), Tensor(np.ones((4, 6), np.float32))
     targets = Tensor(np.zeros((4, 6), np.float32))
-    assert architecture.loss(model, x, targets).item() == pytest.approx((model(x).numpy() ** 2).mean(), rel=1e-5)
+    assert architecture.loss(model, x, targets)[0].item() == pytest.approx((model(x).numpy() ** 2).mean(), rel=1e-5)
     labels = Tensor(np.arange(4))
-    assert architecture.reconstruction_error(model, x, labels).item() == architecture.loss(model, x, x).item()
+    assert architecture.reconstruction_error(model, x, labels)[0].item() == architecture.loss(model, x, x)[0].item()
 
 
 # Anomalies

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,9 +23,8 @@ from nnatomy.optim import Adam
 from nnatomy.runs.training import train
 from nnatomy.tasks import task_for
 from nnatomy.tensor import Tensor
-from nnatomy.training.loop import Loop
+from nnatomy.training import fit as training
 from nnatomy.training.recipe import Recipe
-from nnatomy.training.step import Step
 
 Array = np.ndarray[Any, Any]
 
@@ -38,11 +38,7 @@ def fit(recipe: Recipe, dataset: data.Dataset, build: Callable[[], Any], epochs:
     """A model trained as the recipe says."""
     random.seed(0)
     model = build()
-    step = Step(model, recipe.optimizer(model.named_parameters()), recipe.loss)
-    loop = Loop(recipe, dataset, task_for(recipe, dataset), step, epochs, recipe.batch_size)
-    loop.schedule = recipe.schedule(epochs * loop.steps_per_epoch) if recipe.schedule else None
-    loop.fit(step.state())
-    model.load_state_dict(loop.best)
+    training.fit(replace(recipe, epochs=epochs), model, dataset, task_for(recipe, dataset))
     return model.eval()
 
 

@@ -19,9 +19,8 @@ from nnatomy.errors import UserError
 from nnatomy.optim import Adam, Cosine, clip_grad_norm
 from nnatomy.tasks import task_for
 from nnatomy.tensor import Tensor
-from nnatomy.training.loop import Loop
+from nnatomy.training.fit import fit
 from nnatomy.training.recipe import Recipe
-from nnatomy.training.step import Step
 
 Array = np.ndarray[Any, Any]
 LENGTHS = np.array([6, 4, 1, 5])
@@ -44,12 +43,7 @@ def fitted(recipe: Recipe, dataset: data.Dataset, **options: Any) -> tuple[Any, 
     nn.seed(0)
     model = recipe.build(dataset, **{**recipe.options, **options})
     task = task_for(recipe, dataset)
-    step = Step(model, recipe.optimizer(model.named_parameters()), recipe.loss, recipe.clip)
-    loop = Loop(recipe, dataset, task, step, recipe.epochs, recipe.batch_size)
-    if recipe.schedule is not None:
-        loop.schedule = recipe.schedule(recipe.epochs * loop.steps_per_epoch)
-    loop.fit(step.state())
-    model.load_state_dict(loop.best)
+    fit(recipe, model, dataset, task)
     return model, task.evaluate(model, dataset.test).metrics
 
 
@@ -294,10 +288,10 @@ def test_loss_counts_every_step() -> None:
     scores = model(Tensor(tokens), Tensor(lengths)).numpy()
     log_p = scores - np.log(np.exp(scores).sum(axis=-1, keepdims=True))
     expected = -np.take_along_axis(log_p, targets[..., None], -1).mean()
-    close(loss(model, Tensor(tokens), Tensor(lengths), Tensor(targets)), expected)
+    close(loss(model, Tensor(tokens), Tensor(lengths), Tensor(targets))[0], expected)
     model = build(3, 4, 2, readout="last").astype(np.float64)
     x, y = numbers(2, 3, 3), numbers(2, 2, seed=1)
-    close(loss(model, x, y), ((model(x).numpy() - y.numpy()) ** 2).mean())
+    close(loss(model, x, y)[0], ((model(x).numpy() - y.numpy()) ** 2).mean())
 
 
 def test_sampling_carries_the_state() -> None:

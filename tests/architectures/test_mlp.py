@@ -30,7 +30,7 @@ def fitted(model: MLP, x: Array, y: Array, steps: int, lr: float = 0.01) -> floa
     optimizer = Adam(model.parameters(), lr=lr)
     for _ in range(steps):
         optimizer.zero_grad()
-        value = loss(model, Tensor(x), Tensor(y))
+        value, _ = loss(model, Tensor(x), Tensor(y))
         value.backward()
         optimizer.step()
     return float(value.item())
@@ -82,7 +82,7 @@ def test_back_propagation_by_hand() -> None:
     model = double(features=4, outputs=3, hidden=(6, 5), activation="sigmoid")
     rng = np.random.default_rng(3)
     x, y = rng.normal(size=(8, 4)), rng.integers(3, size=8)
-    loss(model, Tensor(x), Tensor(y)).backward()
+    loss(model, Tensor(x), Tensor(y))[0].backward()
 
     W = [linear.weight.numpy() for linear in model.linears]
     h = [x]
@@ -103,9 +103,9 @@ def test_losses_and_the_l1_penalty() -> None:
     plain, penalised = double(features=3, outputs=2, hidden=(4,)), double(features=3, outputs=2, hidden=(4,), l1=0.1)
     penalised.load_state_dict(plain.state_dict())
     squared = ((plain(Tensor(x)).numpy() - numbers) ** 2).mean()
-    assert loss(plain, Tensor(x), Tensor(numbers)).item() == pytest.approx(squared, rel=1e-12)
+    assert loss(plain, Tensor(x), Tensor(numbers))[0].item() == pytest.approx(squared, rel=1e-12)
     weights = sum(abs(linear.weight.numpy()).sum() for linear in plain.linears)
-    assert loss(penalised, Tensor(x), Tensor(numbers)).item() == pytest.approx(squared + 0.1 * weights, rel=1e-12)
+    assert loss(penalised, Tensor(x), Tensor(numbers))[0].item() == pytest.approx(squared + 0.1 * weights, rel=1e-12)
 
     x = rng.normal(size=(200, 10))  # nine of ten inputs mean nothing: L1 closes them
     y = x[:, :1]
@@ -217,7 +217,7 @@ def test_scikit_learn_takes_the_same_steps(task: str, activation: str) -> None:
         reference.partial_fit(x, y)
         for start in range(0, 60, 20):
             optimizer.zero_grad()
-            loss(model, Tensor(x[start : start + 20]), Tensor(targets[start : start + 20])).backward()
+            loss(model, Tensor(x[start : start + 20]), Tensor(targets[start : start + 20]))[0].backward()
             optimizer.step()
     for linear, w, b in zip(model.linears, reference.coefs_, reference.intercepts_):
         np.testing.assert_allclose(linear.weight.numpy(), w.T, rtol=1e-9, atol=1e-12)
@@ -270,7 +270,7 @@ def test_the_picture_is_drawn(source: str, hidden: tuple[int, ...]) -> None:
     from nnatomy.architectures.feedforward.mlp import picture
 
     dataset = data.load(source, ("image", "table"))
-    recipe = next(r for r in recipes if r.kind == dataset.kind and dataset.task in r.tasks)
+    recipe = next(r for r in recipes if r.does(dataset) is not None)
     model = recipe.build(dataset, hidden=hidden, batch_norm=bool(hidden), dropout=0.3)
     before, training = model.state_dict(), model.training
     figure = picture.draw(model, dataset)

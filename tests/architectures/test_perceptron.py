@@ -16,9 +16,8 @@ from nnatomy.errors import UserError
 from nnatomy.optim import SGD
 from nnatomy.tasks import task_for
 from nnatomy.tensor import Tensor
-from nnatomy.training.loop import Loop
+from nnatomy.training.fit import fit
 from nnatomy.training.recipe import Recipe
-from nnatomy.training.step import Step
 
 Array = np.ndarray[Any, Any]
 
@@ -214,12 +213,9 @@ def test_the_delta_rule_by_hand_and_at_its_end() -> None:
 
 
 def reached(recipe: Recipe, seed: int) -> dict[str, float]:
-    dataset = data.load(recipe.data, (recipe.kind,), tasks=recipe.tasks, seed=seed)
+    dataset = data.load(recipe.data, (recipe.kind,), tasks=recipe.task_names, seed=seed)
     model = recipe.build(dataset, **recipe.options)
-    step = Step(model, recipe.optimizer(model.named_parameters()), recipe.loss, average=recipe.average)
-    loop = Loop(recipe, dataset, task_for(recipe, dataset), step, recipe.epochs, recipe.batch_size, seed)
-    loop.fit(step.state())
-    model.load_state_dict(loop.best)
+    fit(recipe, model, dataset, task_for(recipe, dataset), seed)
     return task_for(recipe, dataset).evaluate(model, dataset.test).metrics
 
 

@@ -7,10 +7,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from nnatomy.kernels.lowering import Emitter, allocate, find
-from nnatomy.kernels.machine import Program
 
 from nnatomy.kernels import machine
+from nnatomy.kernels.lowering import Emitter, allocate, find
+from nnatomy.kernels.machine import Program
 
 THREADS = (1, 2, 3)
 

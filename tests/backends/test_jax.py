@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+from nnatomy.training.step import Step
 
 import nnatomy as nn
 from nnatomy import optim
 from nnatomy.architectures.feedforward.mlp import model as mlp
 from nnatomy.backends import B, interface, numpy_reference
-from nnatomy.training.step import Step
 
 jax = pytest.importorskip("jax", reason="the jax extra is not installed")
 jnp = jax.numpy

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_cases import THREADS, layouts, on_threads, run
+
 from nnatomy.kernels.lowering import Emitter
 from nnatomy.kernels.lowering.copies import emit_copy
 from nnatomy.kernels.machine import Program

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 from kernel_cases import THREADS, layouts, on_threads, run
-from nnatomy.kernels.lowering import Emitter, find
-from nnatomy.kernels.machine import Program
 
 from nnatomy.backends import numpy_reference as reference
+from nnatomy.kernels.lowering import Emitter, find
+from nnatomy.kernels.machine import Program
 
 RNG = np.random.default_rng(0)
 TABLES = [(1, 1), (5, 3), (7, 16), (50, 33), (300, 128), (9, 4, 5)]

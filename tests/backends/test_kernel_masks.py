@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from nnatomy.kernels.lowering import Emitter, allocate, find
-from nnatomy.kernels.machine import Program
 
 from nnatomy.backends import numpy_reference as reference
+from nnatomy.kernels.lowering import Emitter, allocate, find
+from nnatomy.kernels.machine import Program
 
 
 def run(name: str, args: tuple[object, ...]) -> np.ndarray | None:

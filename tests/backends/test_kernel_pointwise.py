@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_cases import THREADS, layouts, on_threads, run
+from scipy.special import erf
+
 from nnatomy.kernels.lowering import Emitter, find
 from nnatomy.kernels.machine import Program
-from scipy.special import erf
 
 F = np.float32
 SPECIAL = np.array(

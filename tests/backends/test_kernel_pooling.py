@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
-from nnatomy.kernels.lowering import allocate
 
 from nnatomy.backends import numpy_reference as reference
 from nnatomy.kernels import arrays, machine
+from nnatomy.kernels.lowering import allocate
 
 ONCE = (1, 1)
 NONE = ((0, 0), (0, 0))

@@ -10,11 +10,10 @@ import pytest
 
 pytest.importorskip("numba")
 
+from nnatomy.kernels import machine
 from nnatomy.kernels.lowering import Emitter, allocate, find
 from nnatomy.kernels.lowering import products as lowering
 from nnatomy.kernels.machine import Program
-
-from nnatomy.kernels import machine
 from nnatomy.kernels.sources import products as kernels
 
 GENERATOR = np.random.default_rng(3)

@@ -12,9 +12,8 @@ from nnatomy.backends import recurrent_reference as reference
 
 pytest.importorskip("numba")
 
-from nnatomy.kernels.lowering import recurrent as lowering
-
 from nnatomy.kernels import arrays, machine
+from nnatomy.kernels.lowering import recurrent as lowering
 
 GATES = {"lstm": 4, "gru": 3, "rnn": 1}
 KINDS = [("lstm", {}), ("gru", {}), ("rnn", {"nonlinearity": "tanh"}), ("rnn", {"nonlinearity": "relu"})]

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -14,22 +13,22 @@ from nnatomy import optim, random
 from nnatomy.catalog import Architecture, architectures
 from nnatomy.graph import no_grad
 from nnatomy.tensor import Tensor
-from nnatomy.training.recipe import Case
-from nnatomy.training.step import Step
+from nnatomy.training.learners import GradientDescent, LearnerSpec
+from nnatomy.training.recipe import Case, Contract
 from nnatomy.verification.compare import cast, draw_weights
-from nnatomy.verification.twins import Ours, leaves
+from nnatomy.verification.implementations import Ours, leaves
 
 pytest.importorskip("jax", reason="the jax extra is not installed")
 pytestmark = pytest.mark.any_kernels
 STEPS = 10
-Rule = Callable[..., Any]
 
 
-def momentum(case: Case) -> Rule:
-    return lambda parameters: optim.SGD(parameters, lr=case.lr, momentum=0.9)
+def momentum(case: Case) -> LearnerSpec:
+    assert case.loss is not None, "nothing follows a gradient: declare without={Contract.JAX: ...}"
+    return GradientDescent(case.loss, partial(optim.SGD, lr=case.lr, momentum=0.9), clip=1.0)
 
 
-def course(architecture: Architecture, case: Case, backend: str, rule: Rule, compiled: bool = False) -> dict[str, Any]:
+def course(architecture: Architecture, case: Case, backend: str, learn: LearnerSpec, compiled: bool = False) -> dict[str, Any]:
     """What an architecture answers in evaluation, the first step's gradients, all losses, and the weights after ten steps."""
     rng = np.random.default_rng(8)
     start = draw_weights(Ours(architecture, case, "float64"), rng)
@@ -38,10 +37,10 @@ def course(architecture: Architecture, case: Case, backend: str, rule: Rule, com
         random.seed(2)
         model = Ours(architecture, case, "float64").model
         model.load_state_dict(start)
-        step = Step(model, rule(model.named_parameters()), case.loss, clip=architecture.recipes[0].clip)
+        step = learn.begin(model)
         model.eval()
         with no_grad():
-            answers = leaves(model(*map(Tensor, batches[0][:-1])))
+            answers = leaves(model(*map(Tensor, case.inputs(batches[0]))))
         found: dict[str, Any] = {f"output {i}": np.array(t.data) for i, t in enumerate(answers)}
         model.train()
         run: Any = nn.compile(step) if compiled else step
@@ -71,6 +70,8 @@ def on_numpy(architecture_name: str, case_name: str) -> dict[str, Any]:
     return course(architectures()[architecture_name], case, "numpy", momentum(case))
 
 
+@pytest.mark.first_case
+@pytest.mark.contract(Contract.JAX)
 def test_compiled_equals_numpy(architecture: Architecture, case: Case) -> None:
     found = course(architecture, case, "jax", momentum(case), compiled=True)
     same(found, on_numpy(architecture.name, case.name), f"{architecture.name}, {case.name}, compiled for JAX")
@@ -84,10 +85,12 @@ def test_eager_equals_numpy(architecture: Architecture) -> None:
     assert found.keys() == expected.keys()
 
 
-def test_its_recipes_optimizer_compiled_equals_numpys(architecture: Architecture) -> None:
-    case, rule = architecture.cases[0], architecture.recipes[0].optimizer
+def test_its_recipes_learner_compiled_equals_numpys(architecture: Architecture) -> None:
+    case = architecture.cases[0]
+    learn = architecture.recipes[0].learn
+    learn = learn.with_loss(case.loss) if "distill" in learn.can else learn
     same(
-        course(architecture, case, "jax", rule, True),
-        course(architecture, case, "numpy", rule),
-        f"{architecture.name} with its recipe's optimizer",
+        course(architecture, case, "jax", learn, True),
+        course(architecture, case, "numpy", learn),
+        f"{architecture.name} with its recipe's learner",
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,11 +14,11 @@ from nnatomy.backends import B
 from nnatomy.catalog import Architecture
 from nnatomy.graph import no_grad
 from nnatomy.tensor import Tensor
+from nnatomy.training.learners import GradientDescent, Setup
 from nnatomy.training.precision import FLOAT32, PRECISIONS, Precision
-from nnatomy.training.recipe import Case
-from nnatomy.training.step import Step
+from nnatomy.training.recipe import Case, Contract
 from nnatomy.verification.compare import cast, draw_weights
-from nnatomy.verification.twins import Ours
+from nnatomy.verification.implementations import Ours
 
 pytest.importorskip("jax")
 pytestmark = pytest.mark.any_kernels
@@ -31,16 +32,19 @@ def on_jax() -> Iterator[None]:
 
 def gradient(ours: Ours, case: Case, batch: tuple[Any, ...], precision: Precision) -> tuple[float, Any, set[str]]:
     """Loss, all gradients as one vector, and the types that forward answers in."""
-    step = Step(ours.model, optim.SGD(ours.model.named_parameters(), 0.0), case.loss, precision=precision)
+    learn = GradientDescent(case.loss, partial(optim.SGD, lr=0.0))
+    step = learn.begin(ours.model, setup=Setup(precision))
     placed = tuple(B.asarray(a) for a in batch)
     _, metrics = step(step.state(), placed)
     with step.lowered(), no_grad():
-        out = ours.model(*[Tensor(a) for a in precision.inputs(placed)[:-1]])
+        out = ours.model(*[Tensor(a) for a in precision.inputs(step.named(placed), placed)[:-1]])
     found = [np.zeros(p.size) if p.grad is None else np.asarray(p.grad.data).ravel() for p in ours.parameters.values()]
     assert {p.grad.dtype for p in ours.parameters.values() if p.grad is not None} == {np.dtype("float32")}
     return float(metrics["loss"]), np.concatenate(found), {str(out.dtype)}
 
 
+@pytest.mark.first_case
+@pytest.mark.contract(Contract.HALF)
 def test_bfloat16_is_float32_to_its_digits(architecture: Architecture, case: Case) -> None:
     rng = np.random.default_rng(9)
     ours = Ours(architecture, case, "float32")

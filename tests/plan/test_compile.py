@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from nnatomy import layers, optim
 from nnatomy.backends import kernels
 from nnatomy.kernels import machine
 from nnatomy.plan import Compiled, compile
-from nnatomy.training.step import Step
+from nnatomy.training.learners import GradientDescent, Learner
 
 Array = np.ndarray[Any, Any]
 
@@ -75,11 +76,11 @@ RULES: dict[str, Callable[[Any], Any]] = {
 }
 
 
-def step_of(model: str, rule: str = "sgd", **options: Any) -> Step:
+def step_of(model: str, rule: str = "sgd", **options: Any) -> Learner:
     nn.seed(3)
     net = MODELS[model][0]()
     net.train()
-    return Step(net, RULES[rule](net.named_parameters()), lambda m, x, y: F.cross_entropy(m(x), y), **options)
+    return GradientDescent(lambda m, x, y: (F.cross_entropy(m(x), y), None), partial(RULES[rule]), **options).begin(net)
 
 
 def batches(model: str, sizes: list[int]) -> list[tuple[Array, Array]]:
@@ -113,7 +114,7 @@ def test_rules_equal_eager(rule: str) -> None:
     close(losses, expected)
     for name, value in after["model"].items():
         close(state["model"][name], value, 1e-4)  # Adam divides by what may be nearly nothing
-    assert state["optimizer"]["steps"] == after["optimizer"]["steps"]
+    assert state["optimizers"]["all"]["steps"] == after["optimizers"]["all"]["steps"]
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -168,7 +169,7 @@ def test_the_learning_rate_may_change_between_steps() -> None:
     states = [eager.state(), planned.state()]
     for i, batch in enumerate(data):
         for which, step in enumerate((eager, compiled)):
-            states[which]["optimizer"]["factor"] = 1.0 / (i + 1)
+            states[which]["optimizers"]["all"]["factor"] = 1.0 / (i + 1)
             states[which], _ = step(states[which], batch)
     for name, value in states[0]["model"].items():
         close(states[1]["model"][name], value)
@@ -337,7 +338,8 @@ def test_gates_lie_where_their_inputs_lay(kind: str) -> None:
     """An LSTM's gates are written over what goes into them, and their gradients over the gates; values stay as they are."""
     nn.seed(0)
     layer = getattr(nn, kind)(7, 19, num_layers=2, batch_first=True, bidirectional=True)
-    step = Step(layer, optim.Adam(layer.named_parameters(), lr=1e-3), lambda m, x, y: (m(x)[0] - y).square().mean())
+    learn = GradientDescent(lambda m, x, y: ((m(x)[0] - y).square().mean(), None), partial(optim.Adam, lr=1e-3))
+    step = learn.begin(layer)
     rng = np.random.default_rng(0)
     batch = (rng.normal(size=(5, 23, 7)).astype(np.float32), rng.normal(size=(5, 23, 38)).astype(np.float32))
     first = copy.deepcopy(step.state())

@@ -23,6 +23,7 @@ from nnatomy.training.loop import Callback, Loop
 from nnatomy.runs.folder import load_arrays
 from nnatomy.runs.training import prepare, request_of
 from nnatomy.layers.module import Module
+from nnatomy.training.learners import GradientDescent
 from nnatomy.tensor import Parameter, Tensor
 
 QUICK: dict[str, Any] = {"epochs": 2, "report": False}
@@ -61,14 +62,19 @@ class Scores(Module):
         return self.z * 1.0
 
 
-PLAIN = replace(architecture("mlp").recipes[0], loss=lambda model, x, y: F.cross_entropy(model(x), y))
+def _cross_entropy(model: Any, x: Any, y: Any) -> Any:
+    scores = model(x)
+    return F.cross_entropy(scores, y), scores
+
+
+PLAIN = replace(architecture("mlp").recipes[0], learn=GradientDescent(_cross_entropy))
 
 
 def test_the_loss_is_hintons() -> None:
     z, v, y = scores_and_answers()
     T, soft = 3.0, 0.7
     model, loss = Scores(z), Distillation(PLAIN, True, T, soft)
-    found = loss(model, Tensor(np.zeros((6, 1))), Tensor(softmax(v / T, axis=1)), Tensor(y)).item()
+    found = loss(model, Tensor(np.zeros((6, 1))), Tensor(softmax(v / T, axis=1)), Tensor(y))[0].item()
     hard = -log_softmax(z, axis=1)[np.arange(6), y].mean()
     softly = -(softmax(v / T, axis=1) * log_softmax(z / T, axis=1)).sum(axis=1).mean()
     assert found == pytest.approx((1 - soft) * hard + soft * T**2 * softly, rel=1e-10)
@@ -80,7 +86,7 @@ def test_the_gradient_at_high_temperature_matches_scores() -> None:
     z, v = z - z.mean(axis=1, keepdims=True), v - v.mean(axis=1, keepdims=True)
     T = 1e4
     model, loss = Scores(z), Distillation(PLAIN, True, T, 1.0)
-    loss(model, Tensor(np.zeros((6, 1))), Tensor(softmax(v / T, axis=1)), Tensor(y)).backward()
+    loss(model, Tensor(np.zeros((6, 1))), Tensor(softmax(v / T, axis=1)), Tensor(y))[0].backward()
     np.testing.assert_allclose(model.z.grad.data, (z - v) / z.size, rtol=1e-3, atol=1e-6)
 
 
@@ -88,11 +94,11 @@ def test_single_scores_and_numbers() -> None:
     z, v, _ = scores_and_answers((5, 1))
     loss = Distillation(architecture("perceptron").recipes[0], True, 2.0, 1.0)
     p = 1 / (1 + np.exp(-v / 2.0))
-    found = loss.softly(Tensor(z), Tensor(np.concatenate([1 - p, p], axis=1))).item()
+    found = loss.distillation_loss(Tensor(z), Tensor(np.concatenate([1 - p, p], axis=1))).item()
     expected = -(p * np.log(1 / (1 + np.exp(-z / 2.0))) + (1 - p) * np.log(1 - 1 / (1 + np.exp(-z / 2.0)))).mean() * 4
     assert found == pytest.approx(expected, rel=1e-9)
     numbers = Distillation(architecture("mlp").recipes[2], False, 2.0, 1.0)
-    assert numbers.softly(Tensor(z), Tensor(v)).item() == pytest.approx(((z - v) ** 2).mean(), rel=1e-12)
+    assert numbers.distillation_loss(Tensor(z), Tensor(v)).item() == pytest.approx(((z - v) ** 2).mean(), rel=1e-12)
 
 
 def test_a_student_that_reads_the_images_otherwise(teacher: Path, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nnatomy.runs.training import resume, train
-from nnatomy.training import loop
+from nnatomy.training import compilation
 from nnatomy.training.loop import Callback, Loop
 from nnatomy.runs.folder import load_arrays
 
@@ -30,13 +30,13 @@ class Planned(Callback):
     """Remembers whether steps ran as plans."""
 
     def end(self, loop: Loop) -> None:
-        self.parts = getattr(loop._planned, "parts", list)()
+        self.parts = getattr(loop.step.function, "parts", list)()
 
 
 @pytest.mark.parametrize("architecture", ["mlp", "lenet5", "autoencoder"])
 def test_continued_planned_runs_are_exact(architecture: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NNATOMY_KERNELS", "auto")
-    monkeypatch.setattr(loop, "WORTH_PLANNING", 0.0)
+    monkeypatch.setattr(compilation, "WORTH_PLANNING", 0.0)
     seen = Planned()
     train(architecture, out=tmp_path / "calm", callbacks=[seen], **OPTIONS)
     assert seen.parts
@@ -59,6 +59,6 @@ def test_planned_runs_reach_the_loss_of_eager_ones(tmp_path: Path, monkeypatch: 
     monkeypatch.setenv("NNATOMY_KERNELS", "reference")
     eager = train("mlp", out=tmp_path / "eager", **OPTIONS)
     monkeypatch.delenv("NNATOMY_KERNELS")
-    monkeypatch.setattr(loop, "WORTH_PLANNING", 0.0)
+    monkeypatch.setattr(compilation, "WORTH_PLANNING", 0.0)
     planned = train("mlp", out=tmp_path / "planned", **OPTIONS)
     assert planned.metrics["loss"] == pytest.approx(eager.metrics["loss"], rel=1e-2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import pytest
 import nnatomy as nn
 from nnatomy import optim
 from nnatomy.architectures.feedforward import mlp
-from nnatomy.training.batches import padded
+from nnatomy.data import fields
+from nnatomy.training.learners import GradientDescent, Setup
+from nnatomy.training.learners.gradient_descent import GradientDescentLearner
 from nnatomy.training.precision import FLOAT32, PRECISIONS, Precision
-from nnatomy.training.step import Step
 
 pytestmark = pytest.mark.any_kernels
 
@@ -20,10 +22,11 @@ RNG = np.random.default_rng(2)
 X, Y = RNG.normal(size=(10, 6)), RNG.integers(0, 3, 10)
 
 
-def step(precision: Precision = PRECISIONS["float64"], **options: Any) -> Step:
+def step(precision: Precision = PRECISIONS["float64"], **options: Any) -> GradientDescentLearner:
     nn.seed(0)
     model = mlp.build(6, 3, (8, 8), "tanh", l1=1e-3).astype(precision.master)
-    return Step(model, optim.Adam(model.named_parameters(), lr=0.01), mlp.loss, precision=precision, **options)
+    learn = GradientDescent(mlp.loss, partial(optim.Adam, lr=0.01))
+    return learn.begin(model, setup=Setup(precision, **options))
 
 
 def weights(trained: dict[str, Any]) -> dict[str, Any]:
@@ -37,7 +40,7 @@ def test_a_batch_in_parts_is_the_whole(parts: int, rows: int) -> None:
     batch = X[:rows], Y[:rows]
     expected, metrics = whole(whole.state(), batch)
     found, found_metrics = some(some.state(), batch)
-    filled, mask = padded(batch, 10)
+    filled, mask = fields.pad_rows(fields.DEFAULT, batch, 10)
     also, also_metrics = masked(masked.state(), filled, mask)
     for name, value in weights(expected).items():
         np.testing.assert_allclose(weights(found)[name], value, rtol=1e-9, atol=1e-12)
@@ -54,7 +57,7 @@ def test_half_precision_keeps_float32_weights_and_learns_as_well() -> None:
             state, metrics = ours(state, (X.astype(np.float32), Y))
             seen.append(float(metrics["loss"]))
         assert {str(a.dtype) for a in weights(state).values()} == {"float32"}
-        assert {str(a.dtype) for s in state["optimizer"]["state"].values() for a in s.values()} == {"float32"}
+        assert {str(a.dtype) for s in state["optimizers"]["all"]["state"].values() for a in s.values()} == {"float32"}
         assert metrics["loss"].dtype == np.float32
         losses[precision.name] = seen
     assert losses["float16"] != losses["float32"]
@@ -72,14 +75,14 @@ def test_a_step_that_overflows_changes_nothing_but_the_scale() -> None:
     with np.errstate(over="ignore", invalid="ignore"):
         state, metrics = ours(state, batch)
     assert np.isfinite(metrics["loss"])
-    assert float(state["scaling"]["scale"]) == 2.0**29
-    assert {int(t) for t in state["optimizer"]["steps"].values()} == {0}
+    assert float(state["own"]["scaling"]["scale"]) == 2.0**29
+    assert {int(t) for t in state["optimizers"]["all"]["steps"].values()} == {0}
     for name, value in weights(state).items():
         np.testing.assert_array_equal(value, before[name])
     for _ in range(20):
         with np.errstate(over="ignore", invalid="ignore"):
             state, _ = ours(state, batch)
-    assert float(state["scaling"]["scale"]) < 2.0**20
+    assert float(state["own"]["scaling"]["scale"]) < 2.0**20
     assert all(not np.array_equal(value, before[name]) for name, value in weights(state).items())
 
 
@@ -91,5 +94,5 @@ def test_the_scale_grows_after_steps_without_overflow() -> None:
     scales = []
     for _ in range(7):
         state, _ = ours(state, (X.astype(np.float32), Y))
-        scales.append(float(state["scaling"]["scale"]))
+        scales.append(float(state["own"]["scaling"]["scale"]))
     assert scales == [8, 8, 16, 16, 16, 32, 32]

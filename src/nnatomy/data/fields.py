@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nnatomy.errors import UserError
 
-__all__ = ["DEFAULT", "Field", "count", "pad_rows", "parts", "per_row", "ragged", "round_lengths", "select", "where"]
+__all__ = ["DEFAULT", "Field", "count", "named", "pad_rows", "parts", "per_row", "ragged", "round_lengths", "select", "where"]
 
 Array = npt.NDArray[Any]
 Role = Literal["input", "given", "target"]
@@ -38,6 +38,11 @@ class Field:
 
 DEFAULT = (Field("inputs"), Field("targets", role="target"))
 """The fields of a split that names none: inputs, targets."""
+
+
+def named(arrays: int) -> tuple[Field, ...]:
+    """Return the fields of a batch of so many arrays that nothing is known of: inputs, and the targets last."""
+    return (*(Field(f"inputs{i or ''}") for i in range(arrays - 1)), DEFAULT[-1])
 
 
 def select(fields: tuple[Field, ...], batch: tuple[Any, ...], *roles: Role) -> tuple[Any, ...]:

@@ -1,4 +1,4 @@
-"""Averages of runs: of their predictions (ensembles, from any architectures), or of their weights (model soups, within one architecture)."""
+"""Averages of runs: of their predictions (ensembles), or of their weights (model soups, within one architecture)."""
 
 from __future__ import annotations
 
@@ -7,21 +7,23 @@ import shutil
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from nnatomy import data, ops
-from nnatomy import functional as F
 from nnatomy.data.dataset import Dataset, Split
+from nnatomy.data.fields import Field, select
 from nnatomy.errors import UserError, unknown_name
-from nnatomy.runs.folder import Run, environment, finite, save_arrays
-from nnatomy.tasks import Classification, Evaluation, Language, Reconstruction, task_for
-from nnatomy.runs.training import Prepared, Result, elsewhere, load_best, prepare, request_of, restore, settled
 from nnatomy.layers.module import Module
+from nnatomy.runs.folder import Run, environment, finite, save_arrays
+from nnatomy.runs.training import Prepared, Result, elsewhere, load_best, prepare, request_of, restore, settled
+from nnatomy.tasks import Evaluation, task_for
+from nnatomy.tasks.classification import two_scores
+from nnatomy.tasks.task import UsualLoss
 from nnatomy.tensor import Tensor
+from nnatomy.training.learners import GradientDescent
 
 HOW = ("weights", "predictions")
 CARRIED = ("run.json", "environment.json", "preprocessing.json", "dataset.json", "best.safetensors")
@@ -56,11 +58,6 @@ class Ensemble(Module):
         return mean[..., 1:] - mean[..., :1] if single else mean  # type: ignore[no-any-return]
 
 
-def two_scores(scores: Any) -> Any:
-    """A single score, whose sign decides between two classes, as a score for each: (0, z)."""
-    return ops.concatenate([scores * 0.0, scores], axis=-1) if scores.shape[-1] == 1 else scores
-
-
 @dataclass(frozen=True)
 class JoinedSplit(Split):
     """The same examples as several architectures read them: all their inputs, then the targets of the first."""
@@ -71,12 +68,17 @@ class JoinedSplit(Split):
     def ragged(self) -> bool:
         return any(part.ragged for part in self.parts)
 
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        inputs = [field for part in self.parts for field in part.fields if field.role == "input"]
+        return (*inputs, *(field for field in self.parts[0].fields if field.role == "target"))
+
     def __len__(self) -> int:
         return len(self.parts[0])
 
     def take(self, indices: Any) -> tuple[Any, ...]:
-        batches = [part.take(indices) for part in self.parts]
-        return (*(a for batch in batches for a in batch[:-1]), batches[0][-1])
+        batches = [(part.fields, part.take(indices)) for part in self.parts]
+        return (*(a for batch in batches for a in select(*batch, "input")), *select(*batches[0], "target"))
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,8 @@ def mean_weights(members: Sequence[Prepared], names: Sequence[str]) -> dict[str,
         if member.architecture.name != first.architecture.name or other != shapes:
             differing = next((key for key in {**shapes, **other} if shapes.get(key) != other.get(key)), "the architecture")
             raise UserError(
-                f"Weights are averaged within one architecture and its options, {name} ({member.architecture.name}) differs from {names[0]} "
+                f"Weights are averaged within one architecture and its options, {name} "
+                f"({member.architecture.name}) differs from {names[0]} "
                 f"({first.architecture.name}) in {differing}; average their predictions."
             )
         if member.dataset.preprocessing.to_json() != first.dataset.preprocessing.to_json():
@@ -175,7 +178,7 @@ def check_alike(first: Prepared, other: Prepared, name: str) -> None:
     same = (ours.task, ours.outputs, ours.classes) == (theirs.task, theirs.outputs, theirs.classes)
     if same and len(ours.train) == len(theirs.train) and len(ours.test) == len(theirs.test):
         same = all(
-            np.array_equal(getattr(ours, part).take(rows)[-1], getattr(theirs, part).take(rows)[-1])
+            np.array_equal(_targets(getattr(ours, part), rows), _targets(getattr(theirs, part), rows))
             for part in ("train", "test") for rows in [np.arange(min(len(getattr(ours, part)), 2000))]
         )  # fmt: skip
     else:
@@ -214,16 +217,20 @@ def predict_members(
 def ensemble(members: Sequence[Prepared]) -> Prepared:
     """Several trained models as one, with a task that measures them; where they read different inputs, splits are joined."""
     first = members[0]
-    classes = isinstance(first.task, Classification | Language)
-    widths = None if _share(members) else [_width(member) for member in members]
+    if not first.task.outputs_are:
+        raise UserError(
+            f"Predictions are averaged of class scores or numbers. Received runs for {first.task.name}; average weights."
+        )
+    classes = first.task.outputs_are == "class scores"
+    widths = None if _share(members) else [len(member.dataset.input_fields) for member in members]
     model = Ensemble([m.model for m in members], [m.recipe.decide for m in members], widths, classes)
-    reconstructs = isinstance(first.task, Reconstruction)
-    recipe = replace(first.recipe, loss=partial(_loss, classes, reconstructs), decide=_as_it_is, sample=None)
     sets = [m.dataset for m in members]
     train, validation, test = ([getattr(d, part) for d in sets] for part in ("train", "validation", "test"))
     dataset: Dataset = replace(
         first.dataset, train=_joined(members, train), validation=_joined(members, validation), test=_joined(members, test)
     )
+    loss = UsualLoss(type(first.task), dataset.fields, _as_it_is)
+    recipe = replace(first.recipe, learn=GradientDescent(loss), decide=_as_it_is, sample=None)
     model.eval()
     return replace(first, recipe=recipe, dataset=dataset, model=model, task=task_for(recipe, dataset, first.task.precision))
 
@@ -245,9 +252,8 @@ def _share(members: Sequence[Prepared]) -> bool:
     return all(kind == kinds[0] for kind in kinds)
 
 
-def _width(member: Prepared) -> int:
-    """How many arrays a model reads: sentences come with their lengths."""
-    return 2 if member.dataset.kind == "sentences" else 1
+def _targets(split: Split, rows: Any) -> Any:
+    return select(split.fields, split.take(rows), "target")[0]
 
 
 def _joined(members: Sequence[Prepared], parts: Sequence[Split]) -> Split:
@@ -262,15 +268,6 @@ def _split_of(prepared: Prepared) -> tuple[Any, ...]:
 
 def _as_it_is(outputs: Any) -> Any:
     return outputs
-
-
-def _loss(classes: bool, reconstructs: bool, model: Module, *batch: Tensor) -> Tensor:
-    """Cross-entropy of averaged probabilities, or the mean squared error of averaged numbers."""
-    out, targets = model(*batch[:-1]), batch[0] if reconstructs else batch[-1]
-    if classes:
-        scores = two_scores(out)
-        return F.cross_entropy(scores.reshape(-1, scores.shape[-1]), targets.reshape(-1))  # type: ignore[no-any-return]
-    return F.mse_loss(out, targets.reshape(out.shape))  # type: ignore[no-any-return]
 
 
 __all__ = ["Averaged", "Ensemble", "average", "ensemble"]

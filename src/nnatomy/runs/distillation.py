@@ -11,17 +11,20 @@ import numpy as np
 
 from nnatomy import functional as F
 from nnatomy import random
-from nnatomy.data.dataset import Dataset, Split, batches
-from nnatomy.errors import UserError
-from nnatomy.runs.averaging import check_alike, ensemble, two_scores
 from nnatomy.catalog import architecture
-from nnatomy.training.loop import Callback
-from nnatomy.training.recipe import Recipe
+from nnatomy.data.dataset import Dataset, Split, batches
+from nnatomy.data.fields import Field, select
+from nnatomy.errors import UserError
+from nnatomy.runs.averaging import check_alike, ensemble
 from nnatomy.runs.folder import Run
-from nnatomy.tasks import Classification, Forecast, Language, Regression, forward
 from nnatomy.runs.training import DATA, Prepared, Result, load_best, prepare, request_of, train
-from nnatomy.layers.module import Module
+from nnatomy.tasks import forward
+from nnatomy.tasks.classification import two_scores
 from nnatomy.tensor import Tensor
+from nnatomy.training.callbacks import Callback
+from nnatomy.training.learners import LearnerSpec
+from nnatomy.training.learners.learner import Loss
+from nnatomy.training.recipe import Recipe
 
 Array = np.ndarray[Any, Any]
 
@@ -61,31 +64,33 @@ def distill(
 
 
 class Distillation:
-    """(1 - soft) L(z, y) + soft T^2 H(softmax(v / T), softmax(z / T)): the architecture's loss, and the cross-entropy with the teacher.
+    """(1 - soft) L(z, y) + soft T^2 H(softmax(v / T), softmax(z / T)): the loss and the teacher's cross-entropy.
 
     z are the student's scores, v the teacher's, y the targets. T^2 keeps the size of the gradient, whose limit for large T is
     (z - v) / classes for scores of mean 0. Numbers instead of classes: (1 - soft) L(z, y) + soft mean (z - v)^2.
     Batches are (inputs..., softmax(v / T) or v, y).
     """
 
-    targets = 2
-    """How many arrays at the end of a batch are no inputs."""
-
     def __init__(self, recipe: Recipe, classes: bool, temperature: float, soft: float) -> None:
         self.recipe, self.classes, self.temperature, self.soft = recipe, classes, temperature, soft
+        self.loss: Loss = next(iter(recipe.learn.losses.values()))
 
-    def __call__(self, model: Module, *batch: Tensor) -> Tensor:
+    def __call__(self, model: Any, *batch: Tensor) -> tuple[Tensor, Any]:
         *inputs, answers, targets = batch
-        outputs: list[Any] = []
-        remove = model.register_forward_hook(lambda module, arguments, out: outputs.append(out))
-        try:
-            hard = self.recipe.loss(model, *inputs, targets)
-        finally:
-            remove()
-        return (1 - self.soft) * hard + self.soft * self.softly(self.recipe.decide(outputs[-1]), answers)
+        hard, outputs = self.loss(model, *inputs, targets)
+        return (1 - self.soft) * hard + self.soft * self.distillation_loss(self.recipe.decide(outputs), answers), outputs
 
-    def softly(self, z: Tensor, answers: Tensor) -> Tensor:
-        """The part that the teacher decides."""
+    def distillation_loss(self, z: Tensor, answers: Tensor) -> Tensor:
+        """Return the teacher's term of the loss.
+
+        T^2 H(softmax(v / T), softmax(z / T)) for classes, mean (z - v)^2 for numbers.
+
+        Args:
+            z: student scores, (batch, classes)
+            answers: softmax(v / T) of the teacher's scores v, or v itself for numbers; same shape
+
+        Source: Hinton, Vinyals and Dean (2015), section 2.
+        """
         if not self.classes:
             return F.mse_loss(z.reshape(answers.shape), answers)  # type: ignore[no-any-return]
         scores = two_scores(z)
@@ -95,15 +100,16 @@ class Distillation:
 
 
 @dataclass(frozen=True)
-class TaughtSplit(Split):
+class SplitWithTeacher(Split):
     """Examples with a teacher's answers before their targets."""
 
     whole: Split
     answers: Array
 
     @property
-    def ragged(self) -> bool:
-        return self.whole.ragged
+    def fields(self) -> tuple[Field, ...]:
+        *inputs, targets = self.whole.fields
+        return *inputs, Field("answers", role="target"), targets
 
     def __len__(self) -> int:
         return len(self.whole)
@@ -113,7 +119,7 @@ class TaughtSplit(Split):
         return (*batch[:-1], self.answers[indices], batch[-1])
 
 
-def taught(prepared: Prepared) -> tuple[Dataset, Distillation]:
+def taught(prepared: Prepared) -> tuple[Dataset, LearnerSpec]:
     """The student's data with its teacher's answers, given once for each training example as it is, and the loss.
 
     Raises UserError for a teacher of another task, data set or split, and where the answers would not fit into memory.
@@ -133,19 +139,21 @@ def taught(prepared: Prepared) -> tuple[Dataset, Distillation]:
         members.append(found)
     random.default.load_state_dict(kept)
     teacher = ensemble(members) if len(members) > 1 else members[0]
-    classes = isinstance(prepared.task, Classification | Language)
-    if not classes and not isinstance(prepared.task, Regression | Forecast):
-        task = type(prepared.task).__name__.lower()
-        raise UserError(f"A teacher answers with classes or numbers, the task of {prepared.architecture.name} is {task}; use train.")
+    classes = prepared.task.outputs_are == "class scores"
+    if not prepared.task.outputs_are or not prepared.task.needs_targets or prepared.recipe.learn.losses == {}:
+        task = prepared.task.name
+        raise UserError(
+            f"A teacher answers with classes or numbers, the task of {prepared.architecture.name} is {task}; use train."
+        )
     answers = _answers(teacher, classes, request.temperature)
-    loss = Distillation(prepared.recipe, classes, request.temperature, request.soft)
-    return replace(prepared.dataset, train=TaughtSplit(prepared.dataset.train, answers)), loss
+    learn = prepared.recipe.learn.with_loss(Distillation(prepared.recipe, classes, request.temperature, request.soft))
+    return replace(prepared.dataset, train=SplitWithTeacher(prepared.dataset.train, answers)), learn
 
 
 def _answers(teacher: Prepared, classes: bool, temperature: float) -> Array:
     parts: list[Array] = []
     for batch in batches(teacher.dataset.train, 256):
-        exact = teacher.task.precision.evaluated(batch[:-1])
+        exact = teacher.task.precision.evaluated(select(teacher.dataset.fields, batch, "input"))
         scores = np.asarray(teacher.recipe.decide(forward(teacher.model, exact)).data)
         if classes:
             scores = np.asarray(F.softmax(two_scores(scores) / temperature, axis=-1))

@@ -15,14 +15,14 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from nnatomy import backends, random
+from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import ArraySplit, Dataset, Preprocessing, Split, SubsetSplit
 from nnatomy.errors import UserError
-from nnatomy.catalog import architecture as find_architecture
+from nnatomy.layers.module import Module
+from nnatomy.tasks import Classification, Task, task_for
 from nnatomy.training.fit import fit
 from nnatomy.training.recipe import Recipe
 from nnatomy.training.settings import override
-from nnatomy.tasks import Classification, Task, task_for
-from nnatomy.layers.module import Module
 
 Array = np.ndarray[Any, Any]
 
@@ -72,7 +72,8 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
         recipes = [r for r in find_architecture(self.architecture).recipes if r.kind == kind and self._task in r.task_names]
         if not recipes:
             raise UserError(
-                f"The architecture {self.architecture} has no recipe for {self._task} on {kind} data; choose another architecture"
+                f"The architecture {self.architecture} has no recipe for {self._task} on {kind} data; "
+                + "choose another architecture"
                 + (", or give input_shape=(channels, height, width)." if kind == "table" else ".")
             )
         settings = {
@@ -109,7 +110,9 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
                 random.seed(seed)
                 self.model_: Module = recipe.build(dataset, **recipe.options)
                 self._task_: Task = task_for(recipe, dataset)
-                fitted = fit(replace(recipe, batch_size=min(recipe.batch_size, len(x))), self.model_, dataset, self._task_, seed)
+                fitted = fit(
+                    replace(recipe, batch_size=min(recipe.batch_size, len(x))), self.model_, dataset, self._task_, seed
+                )
             self.model_.to_backend()
             self.model_.eval().astype("float64")  # so that a row's answer does not depend on the rows around it
         finally:
@@ -117,7 +120,7 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = fitted.position.epoch
 
     def _parted(self, whole: ArraySplit, labels: Array | None, recipe: Recipe) -> tuple[Split, Split]:
-        """The rows that are trained on, and those that choose the best epoch; an epoch is only chosen where it was asked for."""
+        """The rows that are trained on, and those that choose the best epoch, where that was asked for."""
         fraction = self.validation_fraction
         if fraction is None:
             fraction = 0.1 if {"patience", "plateau"} & set(self.settings or {}) else 0.0

@@ -193,9 +193,7 @@ class Run:
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(finite(line)) + "\n")
         except OSError as problem:
-            raise UserError(
-                f"{path} could not be written ({problem.strerror}); free space or choose another --out."
-            ) from None
+            raise UserError(f"{path} could not be written ({problem.strerror}); free space or choose another --out.") from None
 
     def rewind(self, lines: list[dict[str, Any]]) -> None:
         """Makes metrics.jsonl hold exactly `lines`: what came after a checkpoint is run again."""

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from nnatomy.backends import compiles_by_shape
-from nnatomy.training.loop import Callback, Loop
-from nnatomy.runs.folder import Run, write_atomically
 from nnatomy.inspect.recording import gradient_norms, gradients
+from nnatomy.runs.folder import Run, write_atomically
+from nnatomy.training.loop import Callback, Loop
 
 EXAMPLES = 16  # on which gradients are taken: enough for a norm, too few to be noticed in an epoch's time
 SHARE = 0.02  # of the run's time, at most

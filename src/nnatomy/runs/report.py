@@ -6,9 +6,9 @@ import html
 from typing import TYPE_CHECKING, Any
 
 from nnatomy.runs import drawing
-from nnatomy.runs.progress import counted
-from nnatomy.runs.page import cards, flat, image, page, pairs_table, section
 from nnatomy.runs.folder import write_atomically
+from nnatomy.runs.page import cards, flat, image, page, pairs_table, section
+from nnatomy.runs.progress import counted
 
 if TYPE_CHECKING:
     from nnatomy.runs.training import Result
@@ -28,7 +28,16 @@ def render(result: Result) -> str:
     history = run.history()
     saved = run.read_json("run.json")
     title = f"{architecture.front['title']} on {dataset.name}"
-    sections = [section("Learning curves", image(drawing.curves(history, prepared.task.metric(recipe.metric), prepared.task.metrics[0]), "svg"))] if history else []
+    sections = (
+        [
+            section(
+                "Learning curves",
+                image(drawing.curves(history, prepared.task.metric(recipe.metric), prepared.task.metrics[0]), "svg"),
+            )
+        ]
+        if history
+        else []
+    )
     found = drawing.findings(result)
     if found is not None:
         sections.append(section("On held-out test data", image(found, "png")))

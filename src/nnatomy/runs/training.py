@@ -17,27 +17,26 @@ from typing import Any
 import numpy as np
 
 from nnatomy import __version__, backends, data, random
+from nnatomy.catalog import Architecture
+from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
-from nnatomy.runs import checkpoints
-from nnatomy.runs import transfer
-from nnatomy.training.parallel.devices import Devices, arrange
-from nnatomy.catalog import Architecture
-from nnatomy.catalog import architecture as find_architecture
-from nnatomy.training.batches import Feed
+from nnatomy.layers.module import Module
+from nnatomy.runs import checkpoints, transfer
+from nnatomy.runs.folder import Run, environment, finite
 from nnatomy.runs.gradients import GradientLog
 from nnatomy.runs.progress import Progress
-from nnatomy.training.parallel.hosts import Hosts
-from nnatomy.training.loop import Callback, Loop, Position
-from nnatomy.training.precision import PRECISIONS, precision_named
+from nnatomy.tasks import Evaluation, Task, task_for
+from nnatomy.training.batches import Feed
 from nnatomy.training.fit import Checkpoint, fit
 from nnatomy.training.learners import LearnerSpec
+from nnatomy.training.loop import Callback, Loop, Position
+from nnatomy.training.parallel.devices import Devices, arrange
+from nnatomy.training.parallel.hosts import Hosts
+from nnatomy.training.precision import PRECISIONS, precision_named
 from nnatomy.training.recipe import Recipe
-from nnatomy.runs.folder import Run, environment, finite
 from nnatomy.training.settings import override, parse_seconds, plain
-from nnatomy.tasks import Evaluation, Task, task_for
-from nnatomy.layers.module import Module
 
 DESCRIBED = ("name", "kind", "task", "classes", "input_shape", "outputs", "description")
 """What a run's folder keeps of the data set, beside the preprocessing, so that its model can be built without the data."""
@@ -248,7 +247,9 @@ def train(
         if not isinstance(value, str | PathLike | None) or (name == "architecture" and value is None):
             remedy = "wrap arrays in nn.NeuralClassifier or nn.NeuralRegressor" if name == "data" else "give it as text"
             raise UserError(f"train() takes a name or a path for {name}, received {type(value).__name__}; {remedy}.")
-    request = Request(architecture, None if data is None else settled(data), **{k: settled_option(k, v) for k, v in asked.items()})
+    request = Request(
+        architecture, None if data is None else settled(data), **{k: settled_option(k, v) for k, v in asked.items()}
+    )
     devices = _arranged(request, hosts, host_index, request.shard)
     with devices.hosts.together():
         prepared = prepare(request)
@@ -378,16 +379,16 @@ def recipe_of(architecture: Architecture, dataset: Dataset) -> Recipe:
     for recipe in architecture.recipes:
         if recipe.does(dataset) is not None:
             return recipe
-    raise UserError(f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; train again.")
+    raise UserError(
+        f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; train again."
+    )
 
 
 def elsewhere(request: Request, backend: str | None, device: str | None) -> Request:
     """The same request on another backend or device, in the precision of its weights: those of any run are read anywhere."""
     if backend is None and device is None:
         return request
-    return replace(
-        request, backend=backend or request.backend, device=device, precision=PRECISIONS[request.precision].master
-    )
+    return replace(request, backend=backend or request.backend, device=device, precision=PRECISIONS[request.precision].master)
 
 
 def load_best(model: Module, run: Run) -> None:

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any
 from nnatomy import random
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError, unknown_name
-from nnatomy.runs.progress import counted
-from nnatomy.training.loop import Callback, Loop
-from nnatomy.training.learners import Setup
-from nnatomy.training.learners.learner import Named
-from nnatomy.training.parallel.devices import Devices
-from nnatomy.training.recipe import Recipe
-from nnatomy.runs.folder import Run
 from nnatomy.interchange.weights import Loaded, fill, load
 from nnatomy.layers.module import Module
 from nnatomy.optim import Optimizer
+from nnatomy.runs.folder import Run
+from nnatomy.runs.progress import counted
 from nnatomy.tensor import Parameter, Tensor
+from nnatomy.training.learners import Setup
+from nnatomy.training.learners.learner import Named
+from nnatomy.training.loop import Callback, Loop
+from nnatomy.training.parallel.devices import Devices
+from nnatomy.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from nnatomy.runs.training import Prepared
@@ -166,9 +166,7 @@ def optimizer_for(
     if not rates:
         return rule([(name, p) for name, p in parameters if name in factors])  # type: ignore[no-any-return]
     ordered = sorted(set(factors.values()), key=lambda factor: (factor != 1, factor))  # the log shows the first group's rate
-    optimizer: Optimizer = rule(
-        [{"params": [(n, p) for n, p in parameters if factors.get(n) == factor]} for factor in ordered]
-    )
+    optimizer: Optimizer = rule([{"params": [(n, p) for n, p in parameters if factors.get(n) == factor]} for factor in ordered])
     for group, factor in zip(optimizer.param_groups, ordered, strict=True):
         if not isinstance(group.get("lr"), float):
             raise UserError(f"--rates changes a learning rate, {type(optimizer).__name__} chooses its own; leave it out.")

@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nnatomy import ops
-from nnatomy.functional import softmax
+from nnatomy.functional import cross_entropy, softmax
 from nnatomy.tasks.scoring import quietly
 from nnatomy.tasks.task import Array, Joined, Meter, Task
 from nnatomy.training.evaluation import Evaluation, Metric
@@ -28,14 +28,19 @@ class Classification(Task):
         ("scores", "what the network itself gives, before the softmax or the sigmoid"),
     )
 
+    outputs_are = "class scores"
+
+    @classmethod
+    def loss(cls, outputs: Any, *batch: Any) -> Any:
+        """Return the mean cross-entropy of class scores, or of a single score whose sign decides."""
+        return cross_entropy(two_scores(outputs), batch[-1])
+
     def meter(self) -> Meter:
         return Joined(self.measure, self.dataset.fields)
 
     def interpret(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
         """Return the softmax of the scores, or the sigmoid of a single one."""
-        if outputs.shape[-1] == 1:
-            outputs = ops.concatenate([ops.zeros_like(outputs), outputs], axis=-1)
-        return softmax(outputs, axis=-1)
+        return softmax(two_scores(outputs), axis=-1)
 
     def probabilities(self, outputs: Array) -> Array:
         """Return the probabilities of all classes, in float64."""
@@ -62,3 +67,8 @@ class Classification(Task):
         names = np.array(self.dataset.classes)
         columns = {"prediction": names[meant.argmax(axis=-1)], "probability": meant.max(axis=-1)}
         return columns | {f"p({name})": meant[:, i] for i, name in enumerate(names)} if len(names) <= 20 else columns
+
+
+def two_scores(scores: Any) -> Any:
+    """Return a single score, whose sign decides between two classes, as a score for each: (0, z); others as they are."""
+    return ops.concatenate([scores * 0.0, scores], axis=-1) if scores.shape[-1] == 1 else scores

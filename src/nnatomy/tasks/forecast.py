@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nnatomy import ops
+from nnatomy.functional import mse_loss
 from nnatomy.tasks.task import Array, Joined, Meter, Task
 from nnatomy.training.evaluation import Evaluation, Metric
 
@@ -22,6 +23,13 @@ class Forecast(Task):
         Metric("naive_mae", "lower", says="mean absolute error of repeating the last known value"),
     )
     gives = (("forecast", "the values to come, in the target's own units"),)
+
+    outputs_are = "numbers"
+
+    @classmethod
+    def loss(cls, outputs: Any, *batch: Any) -> Any:
+        """Return the mean squared error of the standardized series."""
+        return mse_loss(outputs.reshape(batch[-1].shape), batch[-1])
 
     def meter(self) -> Meter:
         return _Errors(self)

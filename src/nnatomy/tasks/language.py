@@ -9,7 +9,7 @@ import numpy as np
 
 from nnatomy.backends import B, compiles_by_shape
 from nnatomy.data import fields
-from nnatomy.functional import softmax
+from nnatomy.functional import cross_entropy, softmax
 from nnatomy.layers.module import Module
 from nnatomy.random import Generator
 from nnatomy.tasks.forward import forward
@@ -31,6 +31,13 @@ class Language(Task):
     )
     gives = (("scores", "of the next token after each one, before the softmax"),)
     batch_size = 64
+
+    outputs_are = "class scores"
+
+    @classmethod
+    def loss(cls, outputs: Any, *batch: Any) -> Any:
+        """Return the mean cross-entropy of the next token, in nats."""
+        return cross_entropy(outputs.reshape(-1, outputs.shape[-1]), batch[-1].reshape(-1))
 
     def meter(self) -> Meter:
         return _Surprise(self.dataset.outputs, self.dataset.fields)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from nnatomy import ops
+from nnatomy.functional import mse_loss
 from nnatomy.tasks.task import Array, Joined, Meter, Task
 from nnatomy.training.evaluation import Evaluation, Metric
 
@@ -24,6 +25,13 @@ class Reconstruction(Task):
         ("error", "the mean squared difference between an example, as the network sees it, and what came out"),
         ("reconstruction", "what came out, as the network sees examples"),
     )
+
+    outputs_are = "numbers"
+
+    @classmethod
+    def loss(cls, outputs: Any, *batch: Any) -> Any:
+        """Return the mean squared error of the inputs that came back."""
+        return mse_loss(outputs.reshape(batch[0].shape), batch[0])
 
     def meter(self) -> Meter:
         return Joined(self.measure, self.dataset.fields, "input")

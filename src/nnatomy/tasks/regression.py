@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from nnatomy.functional import mse_loss
 from nnatomy.tasks.scoring import quietly
 from nnatomy.tasks.task import Array, Joined, Meter, Task
 from nnatomy.training.evaluation import Evaluation, Metric
@@ -22,6 +23,13 @@ class Regression(Task):
         Metric("rmse", "lower", "target", "root of the mean squared error"),
     )
     gives = (("prediction", "in the target's own units"),)
+
+    outputs_are = "numbers"
+
+    @classmethod
+    def loss(cls, outputs: Any, *batch: Any) -> Any:
+        """Return the mean squared error."""
+        return mse_loss(outputs.reshape(batch[-1].shape), batch[-1])
 
     def meter(self) -> Meter:
         return Joined(self.measure, self.dataset.fields)

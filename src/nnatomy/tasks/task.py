@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
 from nnatomy.backends import compiles_by_shape
 from nnatomy.data import fields
 from nnatomy.data.dataset import ArraySplit, Dataset, Split
+from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
 from nnatomy.random import Generator
 from nnatomy.tasks.forward import Forward, Stream
@@ -25,8 +26,6 @@ from nnatomy.training.precision import FLOAT32, Precision
 from nnatomy.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from matplotlib.figure import Figure
 
 Array = np.ndarray[Any, Any]
@@ -66,6 +65,8 @@ class Task(ABC):
     """Whether the data must have targets of this task; without, any data of the recipe's kind will do."""
     gives: ClassVar[tuple[tuple[str, str], ...]] = ()
     """The outputs of an exported model, (name, what it is) each: what `interpret` returns, then what the network returns."""
+    outputs_are: ClassVar[Literal["class scores", "numbers", ""]] = ""
+    """How outputs of several models are averaged and learned from: as scores of classes, as numbers, or not at all."""
     batch_size: ClassVar[int] = 256
     """Examples that are evaluated in one batch."""
 
@@ -89,6 +90,11 @@ class Task(ABC):
     @abstractmethod
     def columns(self, meant: Array) -> dict[str, Array]:
         """Return what `interpret` returned as columns for a user."""
+
+    @classmethod
+    def loss(cls, outputs: Any, *batch: Any) -> Any:
+        """Return the task's usual loss of decided outputs, for models that bring none. Raises UserError where there is none."""
+        raise UserError(f"The task {cls.name} has no usual loss. Received a model without one; give loss=.")
 
     def figure(self, evaluation: Evaluation) -> Figure | None:
         """Return what the test split showed as a figure for the report; None where there is nothing to draw."""
@@ -165,6 +171,19 @@ class Task(ABC):
 def stream(part: str, number: int) -> Stream:
     """Return the random stream of a batch of a part: the same one at every evaluation, on every machine."""
     return Generator(zlib.crc32(part.encode()) << 32 | number).state_dict()
+
+
+@dataclass(frozen=True)
+class UsualLoss:
+    """The usual loss of a task, for models that bring none: loss(model, *batch) -> (loss, outputs)."""
+
+    task: type[Task]
+    named: tuple[fields.Field, ...]
+    decide: Callable[[Any], Any]
+
+    def __call__(self, model: Any, *batch: Any) -> tuple[Any, Any]:
+        outputs = model(*fields.select(self.named, batch, "input", "given"))
+        return self.task.loss(self.decide(outputs), *batch), outputs
 
 
 class Joined:

@@ -58,9 +58,7 @@ class Feed:
         named = split.fields
         if not compiles_by_shape() or not fields.per_row(named):
             made = batches(split, rows, shuffle, augment=augment, start=start)
-            return (
-                PlacedBatch(self.devices.batch(batch, rows), None, batch, fields.count(named, batch)) for batch in made
-            )
+            return (PlacedBatch(self.devices.batch(batch, rows), None, batch, fields.count(named, batch)) for batch in made)
         whole = -(-rows // self.devices.count) * self.devices.count
         uneven = len(split) % whole > 0 or whole > rows
         mine = self.devices.part(whole)

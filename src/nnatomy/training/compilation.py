@@ -27,15 +27,15 @@ class Steps:
     def __init__(self, learner: Learner, steps: int, ragged: bool, budget: float | None = None) -> None:
         self.learner, self.steps, self.ragged, self.budget = learner, steps, ragged, budget or math.inf
         self.planned: bool | None = None
-        self._function: Function | None = None
+        self.function: Function | None = None
         self._version = learner.version
 
     def __call__(self, state: dict[str, Any], batch: PlacedBatch) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.planned is None:
             self.planned = compiles_by_shape() or (not self.ragged and (kernels() == "fast" or self._pays(state, batch)))
-        if self._function is None or self._version != self.learner.version:
-            self._function, self._version = compiled(self.learner) if self.planned else self.learner, self.learner.version
-        return self._function(state, *batch.args)  # type: ignore[no-any-return]
+        if self.function is None or self._version != self.learner.version:
+            self.function, self._version = compiled(self.learner) if self.planned else self.learner, self.learner.version
+        return self.function(state, *batch.args)
 
     def _pays(self, state: dict[str, Any], batch: PlacedBatch) -> bool:
         if kernels() == "reference":

@@ -16,15 +16,14 @@ from nnatomy.training.learners import Learner
 def explain(learner: Learner, state: dict[str, Any], batch: tuple[Any, ...], loss: float, epoch: int, step: int) -> str:
     """Return the sentence for a loss that is not finite: where the first bad value comes from, and what to change."""
     learner.bind(learner.devices.to_host(state))
-    inputs = fields.select(learner.fields, learner.precision.inputs(learner.fields, batch), "input", "given")
+    named = learner.named(batch)
+    inputs = fields.select(named, learner.precision.inputs(named, batch), "input", "given")
     with learner.lowered():
         where = first_bad_layer(learner.model, [Tensor(a) for a in inputs])
     rate = learner.lr(state)
     remedy = "choose other settings with --set" if rate is None else f"lower --lr (now {rate:g})"
     clip = " or limit the gradients with --set clip=1" if rate is not None else ""
-    return (
-        f"Training needs a finite loss, received {loss} at epoch {epoch + 1}, step {step + 1} ({where}); {remedy}{clip}."
-    )
+    return f"Training needs a finite loss, received {loss} at epoch {epoch + 1}, step {step + 1} ({where}); {remedy}{clip}."
 
 
 def first_bad_layer(model: Module, inputs: list[Tensor]) -> str:

@@ -49,7 +49,7 @@ def fit(
     recipe: Recipe, model: Module, dataset: Dataset, task: Measures, seed: int = 0, *, setup: Setup | None = None,
     learn: LearnerSpec | None = None, lesson: Dataset | None = None, budget: float | None = None,
     callbacks: Sequence[Callback] = (), last: Sequence[Callback] = (), checkpoint: Checkpoint | None = None,
-    watched: Callable[[Loop], AbstractContextManager[None]] = nullcontext,
+    watched: Callable[[Loop], AbstractContextManager[Any]] = nullcontext,
 ) -> Fitted:  # fmt: skip
     """Train a model by a recipe; nothing is written.
 

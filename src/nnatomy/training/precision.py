@@ -113,9 +113,9 @@ class Scaling:
         grown = B.logical_and(finite, self.fine + 1 >= self.interval)
         scale = B.where(finite, B.where(grown, self.scale * 2, self.scale), B.maximum(self.scale / 2, 1.0))
         fine = B.where(B.logical_and(finite, B.logical_not(grown)), self.fine + 1, 0)
-        kept = {key: _chosen(finite, new[key], old[key]) for key in new if key not in ("generator", "scaling")}
+        kept = {key: _chosen(finite, new[key], old[key]) for key in new if key not in ("generator", "own")}
         scaling = {"scale": scale.astype("float32"), "fine": fine.astype("int32")}
-        return kept | {"generator": new["generator"], "scaling": scaling}
+        return kept | {"generator": new["generator"], "own": {"scaling": scaling}}
 
 
 def _chosen(first: Any, new: Any, old: Any) -> Any:

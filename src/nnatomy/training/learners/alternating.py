@@ -94,7 +94,7 @@ class Alternating(LearnerSpec):
         }  # fmt: skip
         return {"learner": type(self).__name__, "schedule": call(self.schedule), "average": self.average, **players}
 
-    def begin(self, model: Module, dataset: Dataset, setup: Setup | None = None) -> AlternatingLearner:
+    def begin(self, model: Module, dataset: Dataset | None = None, setup: Setup | None = None) -> AlternatingLearner:
         setup = setup or Setup()
         self.check(setup, model)
         return AlternatingLearner(self, model, dataset, setup)
@@ -113,7 +113,7 @@ def _changed(player: Player, name: str, value: Any) -> Player:
 class AlternatingLearner(Learner):
     """Each player's updates in turn."""
 
-    def __init__(self, spec: Alternating, model: Module, dataset: Dataset, setup: Setup) -> None:
+    def __init__(self, spec: Alternating, model: Module, dataset: Dataset | None, setup: Setup) -> None:
         super().__init__(model, dataset, setup)
         self.spec, self.average = spec, spec.average
         own = {p.name: parameters_of(model, p.parts or (p.name,)) for p in spec.players}
@@ -148,12 +148,12 @@ class AlternatingLearner(Learner):
     def _turn(self, player: Player, batch: Batch, mask: Any) -> Tensor:
         """All updates of one player in this step; the loss of the last one."""
         own, optimizer = self._own[player.name], self.optimizers[player.name]
-        for k, part in enumerate(fields.parts(self.fields, batch, player.times)):
+        for k, part in enumerate(fields.parts(self.named(batch), batch, player.times)):
             for t in self._everyone:  # the others are constants: their gradients would cost time and mean nothing
                 t.requires_grad, t.grad = any(t is mine for mine in own), None
             kept = None if mask is None else mask[k :: player.times]
             with self.devices.whole(self._tensors), masked_examples(kept):
-                loss, _ = player.loss(self.model, *self.precision.inputs(self.fields, part))
+                loss, _ = player.loss(self.model, *self.precision.inputs(self.named(part), part))
                 loss.backward()
             if player.clip is not None:
                 clip_grad_norm(own, player.clip)

@@ -53,7 +53,7 @@ class ClosedForm(LearnerSpec):
     def plain(self) -> dict[str, Any]:
         return {"learner": type(self).__name__, "solve": getattr(self.solve, "__name__", str(self.solve)), **self.settings()}
 
-    def begin(self, model: Module, dataset: Dataset, setup: Setup | None = None) -> ClosedFormLearner:
+    def begin(self, model: Module, dataset: Dataset | None = None, setup: Setup | None = None) -> ClosedFormLearner:
         setup = setup or Setup()
         self.check(setup, model)
         return ClosedFormLearner(self, model, dataset, setup)
@@ -62,7 +62,7 @@ class ClosedForm(LearnerSpec):
 class ClosedFormLearner(Learner):
     """The sums so far."""
 
-    def __init__(self, spec: ClosedForm, model: Module, dataset: Dataset, setup: Setup) -> None:
+    def __init__(self, spec: ClosedForm, model: Module, dataset: Dataset | None, setup: Setup) -> None:
         super().__init__(model, dataset, setup)
         self.spec = spec
         self._zeros = {name: np.asarray(a) for name, a in spec.begin_sums(model, **spec.settings()).items()}
@@ -79,7 +79,7 @@ class ClosedFormLearner(Learner):
 
     def update(self, batch: Batch, mask: Any = None) -> dict[str, Tensor]:
         with no_grad(), masked_examples(mask):
-            inputs = self.precision.inputs(self.fields, batch)
+            inputs = self.precision.inputs(self.named(batch), batch)
             kept = None if mask is None else Tensor(mask).astype("float32")
             for name, new in self.spec.absorb(self.model, dict(self.sums), *inputs, mask=kept).items():
                 self.sums[name].data = new.astype(self._zeros[name].dtype).data

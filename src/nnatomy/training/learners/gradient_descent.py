@@ -66,11 +66,16 @@ class GradientDescent(LearnerSpec):
             return replace(self, optimizer=optimizer_named(str(value), self.optimizer))
         if name == "schedule":
             return replace(self, schedule=schedule_named(str(value)))
-        if name in ("clip", "average"):
-            return replace(self, **{name: in_range(name, value)})
+        if name == "clip":
+            return replace(self, clip=in_range(name, value))
+        if name == "average":
+            return replace(self, average=in_range(name, value))
         if name not in self.settings():
             raise KeyError(name)
         return replace(self, optimizer=partial(self.optimizer, **{name: value}))
+
+    def with_loss(self, loss: Loss) -> GradientDescent:
+        return replace(self, loss=loss)
 
     def plain(self) -> dict[str, Any]:
         return {
@@ -78,7 +83,7 @@ class GradientDescent(LearnerSpec):
             "optimizer": call(self.optimizer), "schedule": call(self.schedule), "clip": self.clip, "average": self.average,
         }  # fmt: skip
 
-    def begin(self, model: Module, dataset: Dataset, setup: Setup | None = None) -> GradientDescentLearner:
+    def begin(self, model: Module, dataset: Dataset | None = None, setup: Setup | None = None) -> GradientDescentLearner:
         setup = setup or Setup()
         self.check(setup, model)
         require_parameters(model)
@@ -92,7 +97,7 @@ class GradientDescentLearner(Learner):
     half precision forward and backward compute in it, and float16 gradients are scaled.
     """
 
-    def __init__(self, spec: GradientDescent, model: Module, dataset: Dataset, setup: Setup) -> None:
+    def __init__(self, spec: GradientDescent, model: Module, dataset: Dataset | None, setup: Setup) -> None:
         super().__init__(model, dataset, setup)
         self.spec, self.loss, self.clip, self.average = spec, spec.loss, spec.clip, spec.average
         self.scaling = Scaling() if self.precision.scaled else None
@@ -111,11 +116,11 @@ class GradientDescentLearner(Learner):
         return [(self.loss, frozenset(self._parameters))]
 
     def own_state(self) -> Tree:
-        return {} if self.scaling is None else self.scaling.state()
+        return {} if self.scaling is None else {"scaling": self.scaling.state()}
 
     def bind_own(self, tree: Tree) -> None:
         if self.scaling is not None:
-            self.scaling.bind(tree)
+            self.scaling.bind(tree["scaling"])
 
     def update(self, batch: Batch, mask: Any = None) -> dict[str, Tensor]:
         metrics = {"loss": self._gradients(batch, mask)}
@@ -134,8 +139,8 @@ class GradientDescentLearner(Learner):
             loss, gradients = self._backward(batch, mask)
         else:
             loss, gradients = 0.0, {}
-            rows = fields.count(self.fields, batch)
-            for k, part in enumerate(fields.parts(self.fields, batch, accumulate)):
+            rows = fields.count(self.named(batch), batch)
+            for k, part in enumerate(fields.parts(self.named(batch), batch, accumulate)):
                 kept = None if mask is None else mask[k::accumulate]
                 fraction = len(part[0]) / rows if kept is None else kept.sum() / mask.sum()
                 part_loss, found = self._backward(part, kept)
@@ -152,7 +157,7 @@ class GradientDescentLearner(Learner):
         """The loss and its gradient by each parameter that it depends on, in the type of the master weights."""
         self.optimizer.zero_grad()
         with self.lowered(), self.devices.whole(self._tensors), masked_examples(mask):
-            loss, _ = self.loss(self.model, *self.precision.inputs(self.fields, batch))
+            loss, _ = self.loss(self.model, *self.precision.inputs(self.named(batch), batch))
             (loss if self.scaling is None else loss * Tensor(self.scaling.scale)).backward()
         gradients = {name: p.grad.data for name, p in self._parameters.items() if p.grad is not None}
         if self.precision.half is not None:

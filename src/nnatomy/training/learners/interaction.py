@@ -72,7 +72,7 @@ class Interaction(LearnerSpec):
             "clip": self.clip, **(self.options or {}),
         }  # fmt: skip
 
-    def begin(self, model: Module, dataset: Dataset, setup: Setup | None = None) -> InteractionLearner:
+    def begin(self, model: Module, dataset: Dataset | None = None, setup: Setup | None = None) -> InteractionLearner:
         setup = setup or Setup()
         self.check(setup, model)
         return InteractionLearner(self, model, dataset, setup)
@@ -81,7 +81,7 @@ class Interaction(LearnerSpec):
 class InteractionLearner(Learner):
     """An agent and its optimizer."""
 
-    def __init__(self, spec: Interaction, model: Module, dataset: Dataset, setup: Setup) -> None:
+    def __init__(self, spec: Interaction, model: Module, dataset: Dataset | None, setup: Setup) -> None:
         super().__init__(model, dataset, setup)
         self.spec = spec
         self.agent = spec.agent(model, dataset, **(spec.options or {}))

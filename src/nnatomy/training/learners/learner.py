@@ -11,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 from nnatomy import random
 from nnatomy.backends.dtypes import is_floating
+from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
@@ -76,8 +77,16 @@ class LearnerSpec(ABC):
         return {"learner": type(self).__name__} | self.settings()
 
     @abstractmethod
-    def begin(self, model: Module, dataset: Dataset, setup: Setup | None = None) -> Learner:
-        """Return a learner of a model. Raises UserError for what the learner cannot do, by name."""
+    def begin(self, model: Module, dataset: Dataset | None = None, setup: Setup | None = None) -> Learner:
+        """Return a learner of a model; without a data set, batches are inputs and targets.
+
+        Raises UserError for what the learner cannot do, by name.
+        """
+
+    def with_loss(self, loss: Loss) -> LearnerSpec:
+        """Return this description with another loss. Raises UserError for a learner that does not follow a single one."""
+        raise UserError(f"A student follows one loss by gradients. Received a learner by {type(self).__name__}; "
+                        "choose another one.")  # fmt: skip
 
     def check(self, setup: Setup, model: Module) -> None:
         """Raises UserError, which names the flag, where a run wants what this learner cannot do."""
@@ -102,10 +111,10 @@ class Learner(ABC):
     average: float | None = None
     """Decay of an exponential moving average of the weights, which is what is evaluated."""
 
-    def __init__(self, model: Module, dataset: Dataset, setup: Setup | None = None) -> None:
+    def __init__(self, model: Module, dataset: Dataset | None = None, setup: Setup | None = None) -> None:
         self.model, self.setup = model, setup or Setup()
         self.precision, self.devices = self.setup.precision, self.setup.devices
-        self.fields: tuple[Field, ...] = dataset.fields
+        self.fields: tuple[Field, ...] | None = None if dataset is None else dataset.fields
         self.optimizers: dict[str, Optimizer] = {}
         self.version = 0
         """Changes when compiled steps must be traced again, because something that they took for granted has changed."""
@@ -153,6 +162,17 @@ class Learner(ABC):
 
     def prepare(self, state: Tree, step: int, scale: float) -> None:
         """Write into a state the numbers that depend on the step: the factor of the learning rate, the progress."""
+
+    def named(self, batch: tuple[Any, ...]) -> tuple[Field, ...]:
+        """Return what the arrays of a batch are. Raises UserError for a batch with more arrays than its split has fields."""
+        if self.fields is None:
+            return fields.named(len(batch))
+        if len(batch) > len(self.fields):
+            raise UserError(
+                f"A batch has one array for each field of its split. Received {len(batch)} arrays for the fields "
+                f"{', '.join(field.name for field in self.fields)}; name them all in the split's `fields`."
+            )
+        return self.fields
 
     # What the loop asks
 

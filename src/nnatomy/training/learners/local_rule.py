@@ -55,7 +55,7 @@ class LocalRule(LearnerSpec):
         function = self.rule.func if isinstance(self.rule, partial) else self.rule
         return {"learner": type(self).__name__, "rule": getattr(function, "__name__", str(function)), **self.settings()}
 
-    def begin(self, model: Module, dataset: Dataset, setup: Setup | None = None) -> LocalRuleLearner:
+    def begin(self, model: Module, dataset: Dataset | None = None, setup: Setup | None = None) -> LocalRuleLearner:
         setup = setup or Setup()
         self.check(setup, model)
         return LocalRuleLearner(self, model, dataset, setup)
@@ -67,7 +67,7 @@ _EMPTY: Any = inspect.Parameter.empty
 class LocalRuleLearner(Learner):
     """A rule, and how far the run has come."""
 
-    def __init__(self, spec: LocalRule, model: Module, dataset: Dataset, setup: Setup) -> None:
+    def __init__(self, spec: LocalRule, model: Module, dataset: Dataset | None, setup: Setup) -> None:
         super().__init__(model, dataset, setup)
         self.rule, self.average = spec.rule, spec.average
         self.progress: Any = 0.0
@@ -87,5 +87,5 @@ class LocalRuleLearner(Learner):
 
     def update(self, batch: Batch, mask: Any = None) -> dict[str, Tensor]:
         with no_grad(), masked_examples(mask):
-            shown = self.rule(self.model, self.progress, *self.precision.inputs(self.fields, batch))
+            shown = self.rule(self.model, self.progress, *self.precision.inputs(self.named(batch), batch))
         return {"loss": shown if isinstance(shown, Tensor) else Tensor(np.float32(shown))}

@@ -51,7 +51,7 @@ class Stages(LearnerSpec):
         parts = {f"stage{i}": {**spec.plain(), "epochs": epochs} for i, (spec, epochs) in enumerate(self.stages, 1)}
         return {"learner": type(self).__name__, **parts}
 
-    def begin(self, model: Module, dataset: Dataset, setup: Setup | None = None) -> StagesLearner:
+    def begin(self, model: Module, dataset: Dataset | None = None, setup: Setup | None = None) -> StagesLearner:
         setup = setup or Setup()
         self.check(setup, model)
         return StagesLearner(self, model, dataset, setup)
@@ -60,7 +60,7 @@ class Stages(LearnerSpec):
 class StagesLearner(Learner):
     """The learner whose turn it is; all keep their state from the first step on, so that every checkpoint has one form."""
 
-    def __init__(self, spec: Stages, model: Module, dataset: Dataset, setup: Setup) -> None:
+    def __init__(self, spec: Stages, model: Module, dataset: Dataset | None, setup: Setup) -> None:
         super().__init__(model, dataset, setup)
         setup = replace(setup, accumulate=1)
         self.learners: Sequence[Learner] = [stage.begin(model, dataset, setup) for stage, _ in spec.stages]

@@ -170,7 +170,7 @@ def arrange(
     for host, name in enumerate(met.names):
         there = jax_devices.of_process(host, device)
         if len(there) < (devices or 1):
-            raise UserError(_too_few(devices or 1, len(there), device or (there[0].platform if there else 'such'), name))
+            raise UserError(_too_few(devices or 1, len(there), device or (there[0].platform if there else "such"), name))
         chosen += there[:devices]
     return Spread(chosen, shard, met) if len(chosen) > 1 else Devices()
 
