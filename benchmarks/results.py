@@ -13,6 +13,8 @@ import argparse
 import sys
 import time
 
+import torch
+
 from nnatomy.benchmark.report import in_markdown
 from nnatomy.catalog import architecture, architectures
 from nnatomy.errors import UserError
@@ -30,6 +32,7 @@ def main(words: list[str] | None = None) -> int:
     given = parser.parse_args(words)
     began, rehearsal = time.perf_counter(), given.limit is not None or given.epochs is not None
     said = []
+    torch.set_num_threads(1)  # a second one gains nothing in such small networks, and spins where others want the core
     try:
         if given.seeds < 1:
             raise UserError(f"--seeds must be 1 or more. Received {given.seeds}; give another number.")

@@ -165,14 +165,13 @@ def markdown(rows: Sequence[Row]) -> str:
 
 def for_readme(rows: Sequence[Row]) -> str:
     """README's table: what a command reaches, and in which time."""
-    defaults = {name: measured(architecture) for name, architecture in architectures().items()}
+    defaults = {name: next(iter(measured(architectures()[name])))[1] for name in {row.architecture for row in rows}}
     header = ("command", "metric", "test score", "its PyTorch twin", "best without a network", "seconds")
     table: list[tuple[str, ...]] = []
     for row in rows:
-        default = next(iter(defaults[row.architecture]))[1] == row.recipe
-        command = f"`nnatomy train {row.architecture}{'' if default else ' --data ' + row.recipe.partition('/')[2]}`"
+        data = "" if row.recipe == defaults[row.architecture] else f" --data {row.recipe.partition('/')[2]}"
         cells = row.cells()
-        table.append((command, row.metric, cells[3], cells[4], cells[6], cells[7]))
+        table.append((f"`nnatomy train {row.architecture}{data}`", row.metric, cells[3], cells[4], cells[6], cells[7]))
     return in_markdown((header, table))
 
 
