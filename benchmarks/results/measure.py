@@ -49,7 +49,7 @@ def _rows(
         fitted = fit_recipe(recipe, dataset, seed)
         ours.append(fitted.test().metrics)
         seconds += fitted.position.seconds / len(seeds)
-        if isinstance(recipe.learn, GradientDescent):
+        if isinstance(recipe.learn, GradientDescent) and (architecture.folder / "torch_twin.py").exists():
             twins.append(train_twin(architecture, recipe, recipe.learn, dataset, seed))
         baselines.append(baselines_of(recipe, dataset))
     code = fingerprint(architecture.folder)
