@@ -55,12 +55,12 @@ def recipe() -> Recipe:
         ({"dropout": "0.25"}, ("model", "dropout"), 0.25),
         ({"batch_norm": "true"}, ("model", "batch_norm"), True),
         ({"activation": "tanh"}, ("model", "activation"), "tanh"),
-        ({"optimizer": "SGD", "momentum": "0.9"}, ("optimizer", "momentum"), 0.9),
-        ({"optimizer": "Lion"}, ("optimizer", "name"), "Lion"),
-        ({"weight_decay": "0.01"}, ("optimizer", "weight_decay"), 0.01),
-        ({"schedule": "none"}, ("schedule",), None),
-        ({"clip": "1"}, ("clip",), 1.0),
-        ({"clip": "none"}, ("clip",), None),
+        ({"optimizer": "SGD", "momentum": "0.9"}, ("learn", "optimizer", "momentum"), 0.9),
+        ({"optimizer": "Lion"}, ("learn", "optimizer", "name"), "Lion"),
+        ({"weight_decay": "0.01"}, ("learn", "optimizer", "weight_decay"), 0.01),
+        ({"schedule": "none"}, ("learn", "schedule",), None),
+        ({"clip": "1"}, ("learn", "clip",), 1.0),
+        ({"clip": "none"}, ("learn", "clip",), None),
         ({"patience": "4"}, ("patience",), 4),
     ],
 )
@@ -74,7 +74,7 @@ def test_settings_change_exactly_what_they_name(settings: dict[str, str], place:
 
 def test_flags_override_the_recipe() -> None:
     changed = plain(override(recipe(), epochs=7, batch_size=9, lr=0.5))
-    assert (changed["epochs"], changed["batch_size"], changed["optimizer"]["lr"]) == (7, 9, 0.5)
+    assert (changed["epochs"], changed["batch_size"], changed["learn"]["optimizer"]["lr"]) == (7, 9, 0.5)
 
 
 def test_the_command_of_a_request_asks_for_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,8 +39,9 @@ class Programs(Callback):
     """What the step has been compiled for."""
 
     def end(self, loop: Loop) -> None:
-        self.found = [name for name, _ in loop._planned.parts()]  # type: ignore[union-attr]
-        self.evaluated = {kind.__name__: len(c.parts()) for kind, (_, c) in loop.task._compiled.items()}
+        self.found = [name for name, _ in loop.step.function.parts()]  # type: ignore[union-attr]
+        functions = loop.task._functions  # type: ignore[attr-defined]
+        self.evaluated = [len(compiled.parts()) for _, compiled in functions.values()]
 
 
 class StopAfter(Callback):
@@ -67,7 +68,7 @@ def test_the_course_is_numpys_and_ragged_batches_compile_nothing(tmp_path: Path)
     train("mlp", out=tmp_path / "numpy", **options)
     train("mlp", out=tmp_path / "jax", backend="jax", callbacks=[programs], **options)
     assert len(programs.found) == 1
-    assert programs.evaluated == {"Answer": 1}
+    assert programs.evaluated == [1]
     expected, found = course(tmp_path / "numpy"), course(tmp_path / "jax")
     assert [line.keys() for line in found] == [line.keys() for line in expected]
     for one, other in zip(expected, found, strict=True):
@@ -216,4 +217,5 @@ def test_text_goes_on_as_on_numpy_with_one_program(tmp_path: Path) -> None:
     assert here == there
     answers = result.prepared.task.predict(result.model, (np.zeros((1, 3), np.int64),))
     assert len(answers["continuation"][0]) == 200
-    assert [len(c.parts()) for kind, (_, c) in result.prepared.task._compiled.items() if kind.__name__ == "Decided"] == [1]
+    functions = result.prepared.task._functions
+    assert [len(compiled.parts()) for (losses, _, _), (_, compiled) in functions.items() if not losses] == [1]

@@ -1,0 +1,118 @@
+"""Checkpoints and the log of a run: what its folder needs to continue exactly."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from nnatomy.runs.folder import Run, load_arrays, save_arrays
+from nnatomy.training.fit import Checkpoint
+from nnatomy.training.loop import Callback, Loop, Position
+
+EVERY = 10.0  # seconds between checkpoints, at least
+
+
+class Checkpoints(Callback):
+    """Writes `last` (all that the run needs to continue exactly) and `best` (the weights of the best epoch).
+
+    At the end of epochs and inside long ones, no more often than every `seconds`, and whenever the run stops in good order.
+    Of several hosts all bring the state together, and the first one writes.
+    """
+
+    def __init__(self, run: Run, seconds: float | None = None) -> None:
+        self.run, self.seconds = run, EVERY if seconds is None else seconds
+        self._written = time.perf_counter()
+        self._asked = False
+        self._best: float | None = None
+
+    def after_step(self, loop: Loop) -> None:
+        if loop.position.batch < loop.steps_per_epoch:  # the end of an epoch is saved after its validation
+            self._save_now_and_then(loop)
+
+    def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
+        self._save_now_and_then(loop)
+
+    def end(self, loop: Loop) -> None:
+        if loop.outcome != "failed":
+            self.save(loop)
+
+    def _save_now_and_then(self, loop: Loop) -> None:
+        due = time.perf_counter() - self._written >= self.seconds
+        if loop.agreed(due and not self._asked):
+            self.save(loop)
+        else:
+            self._asked = due
+
+    def save(self, loop: Loop) -> None:
+        """Writes both files, `best` first: whoever finds `last` finds what it refers to."""
+        loop.read_losses()
+        at = loop.position
+        at.seconds = loop.elapsed()
+        whole = loop.devices.to_host(loop.learner.plain(loop.state)) | {"external": loop.learner.external_state()}
+        arrays, plain = flatten(whole)
+        self._asked = False
+        if not loop.devices.hosts.first:
+            return
+        if at.best is not None and at.best != self._best:
+            save_arrays(self.run.best, loop.best, {"metric": loop.recipe.metric, "value": at.best, "epoch": at.best_epoch})
+            self._best = at.best
+        callbacks = [getattr(callback, "state", None) for callback in loop.callbacks]
+        save_arrays(self.run.last, arrays, {"plain": plain, "position": asdict(at), "callbacks": callbacks})
+        self._written = time.perf_counter()
+
+
+def load_checkpoint(run: Run) -> Checkpoint:
+    """Return what `Checkpoints.save` wrote."""
+    arrays, metadata = load_arrays(run.last)
+    position = Position(**metadata["position"])
+    best = load_arrays(run.best)[0] if position.best is not None else {}
+    state = unflatten(arrays, metadata["plain"])
+    return Checkpoint(state, position, best, metadata["callbacks"], state.pop("external", {}))
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, Any], dict[str, Any]]:
+    """The arrays and the plain values of a nested dictionary, by path."""
+    arrays: dict[str, Any] = {}
+    plain: dict[str, Any] = {}
+    for key, value in tree.items():
+        path = f"{prefix}/{key}" if prefix else str(key)
+        if isinstance(value, Mapping):
+            if not value:
+                plain[path] = {}
+            more_arrays, more_plain = flatten(value, path)
+            arrays.update(more_arrays)
+            plain.update(more_plain)
+        elif hasattr(value, "dtype"):
+            arrays[path] = np.asarray(value)
+        else:
+            plain[path] = value
+    return arrays, plain
+
+
+def unflatten(arrays: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any]:
+    """The nested dictionary that `flatten` took apart."""
+    tree: dict[str, Any] = {}
+    for path, value in [*arrays.items(), *plain.items()]:
+        *parents, last = path.split("/")
+        place = tree
+        for parent in parents:
+            place = place.setdefault(parent, {})
+        place[last] = value
+    return tree
+
+
+class Log(Callback):
+    """One line of metrics.jsonl for each epoch; a resumed run forgets the lines that it will write again."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+
+    def begin(self, loop: Loop) -> None:
+        self.run.rewind([line for line in self.run.history() if line["epoch"] <= loop.position.epoch])
+
+    def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
+        self.run.append(line)
