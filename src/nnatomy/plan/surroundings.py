@@ -85,6 +85,8 @@ class Surroundings:
             self._near.extend(thing)
         elif isinstance(thing, np.random.Generator):
             self._random.append((thing.bit_generator, thing.bit_generator.state))
+        elif type(thing).__module__.startswith("nnatomy.plan."):  # a compiled function that is called inside
+            self._near.append(getattr(thing, "function", None))
         elif isinstance(thing, opaque) or isinstance(thing, type | types.ModuleType | np.ndarray):
             return
         elif hasattr(thing, "__wrapped__"):
