@@ -44,7 +44,7 @@ class Program(Protocol):
 class Recorder(Protocol):
     """A backend's way to trace and to compile."""
 
-    arrays: tuple[type, ...]
+    arrays: tuple[type[Any], ...]
     in_place: bool  # whether programs can read arguments where they lie
 
     def record(self, run: Run, places: list[Place], values: list[Any], leaves: list[Any]) -> Any:
