@@ -142,5 +142,5 @@ def _alike(a: Any, b: Any) -> bool:
         return True
     if hasattr(a, "dtype") and hasattr(b, "dtype"):
         a, b = np.asarray(a), np.asarray(b)
-        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
     return type(a) is type(b) and repr(a) == repr(b)
