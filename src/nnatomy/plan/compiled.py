@@ -95,7 +95,7 @@ class Compiled:
     # Functions that close over what they read and write
 
     def _is_pure(self, args: tuple[Tree, ...]) -> bool | None:
-        """Whether the function touches nothing but arrays and numbers among its arguments, and returns a state; None: unknown."""
+        """Whether arrays and numbers among the arguments are all that it touches, and it returns a state; None: unknown."""
         try:
             outcome = self._on_this_backend().touches_nothing(args)
         except Exception:  # an ordinary call says what it is
