@@ -367,7 +367,10 @@ class Ordinary:
     def _flat(self, tree: Tree, leaves: list[Any], key: list[Any]) -> None:
         if self._is_array(tree):
             leaves.append(tree)
-            key.append((tree.shape, tree.dtype))
+            if getattr(tree, "weak_type", False) and not tree.shape:  # a number that XLA has computed
+                key.append(int if tree.dtype.kind in "iu" else float)
+            else:
+                key.append((tree.shape, tree.dtype))
         elif isinstance(tree, dict):
             key.append((dict, *tree))
             for part in tree.values():
