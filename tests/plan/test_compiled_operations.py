@@ -1,4 +1,4 @@
-"""Every line of the operations' table compiled gives what it gives eagerly: last, in the middle, differentiated, on plain arrays."""
+"""Every line of the operations' table compiled is what it is eagerly: last, in the middle, differentiated, on plain arrays."""
 
 from __future__ import annotations
 

@@ -176,8 +176,8 @@ class Compiled:
             return int(self._jitted.memory())
         programs = self._programs()
         if B.name == "jax":
-            return programs[-1].memory if programs else 0
-        return sum(ready.plan.memory for ready in self._plans.values()) + sum(program.memory for program in programs)
+            return int(programs[-1].memory) if programs else 0
+        return int(sum(ready.plan.memory for ready in self._plans.values()) + sum(program.memory for program in programs))
 
     def _programs(self) -> list[Any]:
         """What was made of an ordinary function on this backend, the newest last."""

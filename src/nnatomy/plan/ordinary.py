@@ -20,6 +20,7 @@ from nnatomy.plan.trace import Unplannable
 from nnatomy.plan.watch import LOCK, Watch, engine
 
 Tree = Any
+Run = Callable[[list[Any], list[Any]], Any]
 DIFFERENT = "two traces of it differ, so that a replay would not do what it does"
 MOST_TRACES = 8
 """So many are made until what a function touches must be known."""
@@ -43,10 +44,10 @@ class Program(Protocol):
 class Recorder(Protocol):
     """A backend's way to trace and to compile."""
 
-    arrays: tuple[type, ...]
+    arrays: tuple[type[Any], ...]
     in_place: bool  # whether programs can read arguments where they lie
 
-    def record(self, run: Callable[[list[Any], list[Any]], Any], places: list[Place], values: list[Any], leaves: list[Any]) -> Any:
+    def record(self, run: Run, places: list[Place], values: list[Any], leaves: list[Any]) -> Any:
         """Calls run(stand-ins, stand-ins) once and returns what was recorded."""
 
     def constant(self, recorded: Any, value: Any) -> Any:
@@ -107,8 +108,9 @@ class Made:
     count = itertools.count()
 
     def __init__(
-        self, program: Program, outcome: Outcome, places: list[Place], updated: list[int], found: Found, guard: Callable[[], bool]
-    ) -> None:
+        self, program: Program, outcome: Outcome, places: list[Place], updated: list[int], found: Found,
+        guard: Callable[[], bool],
+    ) -> None:  # fmt: skip
         self.program, self.outcome, self.places, self.updated, self.guard = program, outcome, places, updated, guard
         self.number = next(Made.count)
         self.settings = [(optimizer, settings(optimizer)) for optimizer, _ in found.optimizers.values()]
@@ -197,7 +199,7 @@ class Ordinary:
 
     def programs(self) -> list[Program]:
         """All programs, the newest last."""
-        return [made.program for made in sorted(sum(self.made.values(), []), key=lambda made: made.number)]
+        return [made.program for made in sorted(itertools.chain(*self.made.values()), key=lambda made: made.number)]
 
     # Making
 

@@ -130,13 +130,14 @@ class Plan:
         self.memory = self._arena.nbytes
 
     def _kept(self, updates: Sequence[tuple[Array, Var]], wanted: Sequence[Var]) -> list[Var]:
-        """Copies what is wanted of arrays that a run overwrites, as it stood before; and all that is wanted, with the copies."""
+        """Copies what is wanted of arrays that a run overwrites, as it stood before; returns all that is wanted."""
         written = {id(array) for array, _ in updates}
         for v in dict.fromkeys(wanted):
             view = self._views[v]
             if view.buffer.array is not None and id(view.buffer.array) in written:
                 copied = Var(v.shape, v.dtype, -1)
-                self._views[copied] = self._new(Buffer(outline(v.shape or (), v.dtype), None, len(self._calls), -1))
+                buffer = Buffer(outline(v.shape or (), v.dtype), None, len(self._calls), len(self._calls))
+                self._views[copied] = self._new(buffer)
                 self._append(Call("copy", np.array, (v,), {}, [copied]))
                 self._same |= dict.fromkeys([v, *(w for w, kept in self._same.items() if kept is v)], copied)
         return [self._same.get(v, v) for v in wanted]

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
-from nnatomy.plan.ordinary import DIFFERENT, Outcome
+from nnatomy.plan.ordinary import DIFFERENT, Outcome, Run
 from nnatomy.plan.ready import Ready, Recording, aligned_copy
 from nnatomy.plan.state import Place
 from nnatomy.plan.trace import Trace, TracedArray, TracedNumber, Unplannable, Var, recording
@@ -29,9 +28,7 @@ class PlanRecorder:
     def __init__(self) -> None:
         self._trace: Trace | None = None
 
-    def record(
-        self, run: Callable[[list[Any], list[Any]], Any], places: list[Place], values: list[Any], leaves: list[Any]
-    ) -> Recorded:
+    def record(self, run: Run, places: list[Place], values: list[Any], leaves: list[Any]) -> Recorded:
         trace = self._trace = Trace()
         recorded = Recorded(trace, [_stand_in(trace, v) for v in values], [_stand_in(trace, v) for v in leaves])
         try:
@@ -56,8 +53,8 @@ class PlanRecorder:
                 raise Unplannable(f"{DIFFERENT} (in {a.name})")
 
     def program(
-        self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any], updated: list[int],
-        in_place: list[int],
+        self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any],
+        updated: list[int], in_place: list[int],
     ) -> PlanProgram:  # fmt: skip
         return PlanProgram(recorded, places, values, outcome, leaves, updated, in_place)
 
@@ -100,9 +97,7 @@ class PlanProgram:
     def fits(self, values: list[Any]) -> bool:
         if self.ready.stale():
             return False
-        return all(
-            isinstance(v := values[i], np.ndarray) and v.shape == array.shape and v.dtype == array.dtype for i, array in self.copied
-        )
+        return all(_fits(values[i], array) for i, array in self.copied)
 
     def __call__(self, values: list[Any], leaves: list[Any]) -> tuple[list[Any], list[Any]]:
         tree = self.tree
@@ -113,6 +108,10 @@ class PlanProgram:
             tree[i] = values[i]
         _, results = self.ready(leaves)
         return [tree[i] if i in self.shared else tree[i].copy() for i in self.updated], results
+
+
+def _fits(value: Any, array: np.ndarray[Any, Any]) -> bool:
+    return isinstance(value, np.ndarray) and value.shape == array.shape and value.dtype == array.dtype
 
 
 def _used(recorded: Recorded, outcome: Outcome) -> set[Var]:
@@ -133,7 +132,7 @@ def alike(a: Any, b: Any) -> bool:
     if isinstance(a, Var) or isinstance(b, Var):
         return isinstance(a, Var) and isinstance(b, Var) and a.id == b.id
     if isinstance(a, np.ndarray | np.generic):
-        return isinstance(b, np.ndarray | np.generic) and a.dtype == b.dtype and np.shape(a) == np.shape(b) and _same_bytes(a, b)
+        return isinstance(b, np.ndarray | np.generic) and a.dtype == b.dtype and _same_bytes(a, b)
     if isinstance(a, list | tuple):
         return isinstance(b, list | tuple) and len(a) == len(b) and all(map(alike, a, b))
     if isinstance(a, dict):

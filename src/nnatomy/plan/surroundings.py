@@ -36,8 +36,9 @@ class Place:
     """
 
     def __init__(
-        self, what: str, read: Read, write: Write, mapping: dict[Any, Any] | None = None, module: Any = None, named: bool = False
-    ) -> None:
+        self, what: str, read: Read, write: Write, mapping: dict[Any, Any] | None = None, module: Any = None,
+        named: bool = False,
+    ) -> None:  # fmt: skip
         self.what, self.read, self.write, self.mapping, self.module, self.named = what, read, write, mapping, module, named
         self.before = read()
 
@@ -85,7 +86,9 @@ class Surroundings:
             self._near.extend(thing)
         elif isinstance(thing, np.random.Generator):
             self._random.append((thing.bit_generator, thing.bit_generator.state))
-        elif isinstance(thing, opaque) or isinstance(thing, type | types.ModuleType | np.ndarray):
+        elif type(thing).__module__.startswith("nnatomy.plan."):  # a compiled function that is called inside
+            self._near.append(getattr(thing, "function", None))
+        elif isinstance(thing, (*opaque, type, types.ModuleType, np.ndarray)):
             return
         elif hasattr(thing, "__wrapped__"):
             self._near.append(thing.__wrapped__)

@@ -357,7 +357,7 @@ class TracedArray(_Traced):
         return self.transpose()
 
     __matmul__, __rmatmul__ = _left("matmul", operator.matmul), _right("matmul", operator.matmul)
-    sum, prod, max, min, any, all = (_reduced(n) for n in ("sum", "prod", "max", "min", "any", "all"))
+    sum, prod, max, min, any, all, mean = (_reduced(n) for n in ("sum", "prod", "max", "min", "any", "all", "mean"))
 
     def __getitem__(self, index: Any) -> Any:
         if any(isinstance(i, TracedArray) and i.dtype == bool for i in (index if isinstance(index, tuple) else (index,))):

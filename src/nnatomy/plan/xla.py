@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import Any
 
@@ -13,7 +13,7 @@ from jax.extend import core
 
 from nnatomy.backends import jax_cache
 from nnatomy.plan.jitted import shape, shown, unplannable
-from nnatomy.plan.ordinary import DIFFERENT, Outcome
+from nnatomy.plan.ordinary import DIFFERENT, Outcome, Run
 from nnatomy.plan.state import Place
 from nnatomy.plan.trace import Unplannable
 
@@ -32,9 +32,7 @@ class XlaRecorder:
     arrays: tuple[type, ...] = (np.ndarray, jax.Array)
     in_place = False
 
-    def record(
-        self, run: Callable[[list[Any], list[Any]], Any], places: list[Place], values: list[Any], leaves: list[Any]
-    ) -> Recorded:
+    def record(self, run: Run, places: list[Place], values: list[Any], leaves: list[Any]) -> Recorded:
         recorded = Recorded()
 
         def flat(state: list[Any], arguments: list[Any]) -> Any:
@@ -45,7 +43,9 @@ class XlaRecorder:
             recorded.jaxpr = jax.make_jaxpr(flat)(values, leaves)
         except Exception as error:
             why = unplannable(error)
-            raise error if why is None else why from error
+            if why is None:
+                raise
+            raise why from error
         return recorded
 
     def traced(self, value: Any) -> bool:
@@ -60,8 +60,8 @@ class XlaRecorder:
             raise Unplannable(DIFFERENT)
 
     def program(
-        self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any], updated: list[int],
-        in_place: list[int],
+        self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any],
+        updated: list[int], in_place: list[int],
     ) -> XlaProgram:  # fmt: skip
         return XlaProgram(recorded, places, updated, values, leaves)
 
@@ -69,7 +69,9 @@ class XlaRecorder:
 class XlaProgram:
     """A compiled program. What an optimizer keeps is donated, once it is an array that the program returned itself."""
 
-    def __init__(self, recorded: Recorded, places: list[Place], updated: list[int], values: list[Any], leaves: list[Any]) -> None:
+    def __init__(
+        self, recorded: Recorded, places: list[Place], updated: list[int], values: list[Any], leaves: list[Any]
+    ) -> None:
         compute = core.jaxpr_as_fun(recorded.jaxpr)
         self.donated = [i for i in updated if places[i].shared]
         self.kept = [i for i in range(len(places)) if i not in self.donated]
@@ -140,5 +142,5 @@ def _alike(a: Any, b: Any) -> bool:
         return True
     if hasattr(a, "dtype") and hasattr(b, "dtype"):
         a, b = np.asarray(a), np.asarray(b)
-        return a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes()
+        return bool(a.dtype == b.dtype and a.shape == b.shape and a.tobytes() == b.tobytes())
     return type(a) is type(b) and repr(a) == repr(b)

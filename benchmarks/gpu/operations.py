@@ -8,9 +8,9 @@ import jax
 import numpy as np
 
 import nnatomy as nn
+from gpu.outline import outline
+from gpu.workloads import Workload
 from nnatomy.benchmark import roofline
-from nnatomy.benchmark.gpu.outline import outline
-from nnatomy.benchmark.gpu.workloads import Workload
 
 
 def operations(workload: Workload) -> float:

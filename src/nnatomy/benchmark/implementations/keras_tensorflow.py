@@ -14,7 +14,9 @@ import numpy as np
 import tensorflow as tf
 from keras import layers, ops
 
-from nnatomy.benchmark.workloads import MOBILENET, RESNET, Array, Workload
+from nnatomy.benchmark.implementation import Array, Arrays
+from nnatomy.benchmark.implementations import Answering
+from nnatomy.benchmark.workloads import MOBILENET, RESNET, Workload
 
 # The networks
 
@@ -261,7 +263,7 @@ def prepare(threads: int) -> None:
     tf.config.threading.set_inter_op_parallelism_threads(threads)
 
 
-class Network:
+class Network(Answering):
     def __init__(self, workload: Workload, weights: Any, options: dict[str, Any]) -> None:
         self.model = NETWORKS[workload.model]()
         self.map = list(mapped(self.model, FLATTENED.get(workload.model, {})))
@@ -289,7 +291,7 @@ class Network:
         self.forward = tf.function(lambda x: self.model(x, training=False))
         self.restart()
 
-    def weights(self) -> dict[str, Array]:
+    def weights(self) -> Arrays:
         return dict(self.given)
 
     def restart(self) -> None:
@@ -305,10 +307,7 @@ class Network:
         self.count += 1
         return float(loss)
 
-    def settle(self) -> None:
-        pass
-
-    def moments(self) -> dict[str, Array]:
+    def moments(self) -> Arrays:
         place = {v.path: i for i, v in enumerate(self.model.trainable_variables)}
         found: dict[str, Array] = {}
         for variable, name, _, from_keras in self.map:
@@ -329,6 +328,3 @@ class Network:
 
     def describe(self) -> str:
         return f"Keras {keras.__version__} on TensorFlow {tf.__version__}"
-
-    def notes(self) -> list[str]:
-        return []

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from nnatomy.benchmark.workloads import Array, Batch, mlp
-from nnatomy.errors import unknown_name
+from nnatomy.benchmark.implementation import Array
+from nnatomy.benchmark.workloads import Batch, mlp, named
 
 Build = Callable[[Any], Any]
 """nn -> model."""
@@ -256,7 +256,5 @@ def workloads(sizes: Sizes = FULL) -> tuple[Workload, ...]:
 
 def find(name: str, sizes: Sizes = FULL) -> Workload:
     """The workload of that name; raises UserError if there is none."""
-    for workload in workloads(sizes):
-        if workload.name == name:
-            return workload
-    raise unknown_name("workload", name, [w.name for w in workloads(sizes)])
+    found: Workload = named(name, workloads(sizes))
+    return found

@@ -8,16 +8,14 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
-import os
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from math import prod
 from typing import Any
+
+from nnatomy.benchmark.worker import Worker, WorkerError
 
 MODES = ("data parallel", "fully sharded")
 TARGETS = ("h100", "cpu")
@@ -100,20 +98,26 @@ def default_target() -> str:
 
 
 def compiled(requests: list[Request]) -> list[Found]:
-    """Compiles requests for one number of devices, in a new process. Raises RuntimeError with its last words if it fails."""
+    """Compiles requests for one number of devices, in a new process. Raises WorkerError with its last words if it fails."""
     flags = "--xla_gpu_autotune_level=0"  # nothing can be timed
     if requests[0].target == "cpu":
         flags = f"--xla_force_host_platform_device_count={requests[0].devices}"
-    environment = os.environ | {
-        "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1", "TF_CPP_MIN_LOG_LEVEL": "3",
-    }  # fmt: skip
-    done = subprocess.run(
-        [sys.executable, "-m", __name__], input=json.dumps([asdict(r) for r in requests]), capture_output=True, text=True,
-        env=environment, check=False,
-    )  # fmt: skip
-    if done.returncode:
-        raise RuntimeError(f"Compiling for {requests[0].devices} devices failed: {done.stderr.strip().splitlines()[-1:]}")
-    return [Found(**found) for found in json.loads(done.stdout.splitlines()[-1])]
+    environment = {"XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "JAX_SKIP_CUDA_CONSTRAINTS_CHECK": "1"}
+    worker = Worker("compiler", "scale.compiled", requests, environment=environment)
+    try:
+        found: list[Found] = worker.receive()
+    except WorkerError as problem:
+        raise WorkerError(f"Compiling for {requests[0].devices} devices failed: {problem}") from None
+    finally:
+        worker.close()
+    return found
+
+
+class Server:
+    """What such a process is asked."""
+
+    def start(self, requests: list[Request]) -> list[Found]:
+        return [compile_here(request) for request in requests]
 
 
 def collective_bytes(program: str, devices: int) -> dict[str, float]:
@@ -138,9 +142,9 @@ def compile_here(r: Request) -> Found:
     from jax.sharding import NamedSharding, PartitionSpec
 
     import nnatomy as nn
-    from nnatomy.benchmark.gpu.ours import step_of
-    from nnatomy.benchmark.gpu.outline import outline, tensors
-    from nnatomy.benchmark.gpu.workloads import Workload, gpt2, text
+    from gpu.ours import learner_for
+    from gpu.outline import outline, tensors
+    from gpu.workloads import Workload, gpt2, text
     from nnatomy.training.parallel.devices import AXIS, SHARDS, Spread
     from nnatomy.training.parallel.hosts import Hosts
 
@@ -156,7 +160,7 @@ def compile_here(r: Request) -> Found:
     def first_state(values: dict[str, Any]) -> Any:
         for name, t in tensors(model).items():
             t.data = values[name]
-        steps.extend(step_of(workload, model, "bfloat16", devices) for devices in (spread, None))
+        steps.extend(learner_for(workload, model, "bfloat16", devices) for devices in (spread, None))
         return steps[0].state()
 
     state = jax.eval_shape(first_state, {name: t.data for name, t in tensors(model).items()})
@@ -207,7 +211,3 @@ def _devices(r: Request) -> list[Any]:
     each = min(r.devices, ACROSS)
     described = topologies.get_topology_desc(platform="cuda", target_config=H100, topology=f"1x{r.devices // each}x{each}")
     return list(described.devices)
-
-
-if __name__ == "__main__":
-    print(json.dumps([asdict(compile_here(Request(**r))) for r in json.load(sys.stdin)]))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from nnatomy.benchmark.page import wrapped
-from nnatomy.benchmark.report import Row, in_markdown, number
-from nnatomy.benchmark.scale import arithmetic
-from nnatomy.benchmark.scale.arithmetic import COPY, GRADIENT, MODELS, MOMENTS, STATE, STEPS, WEIGHT, Model
-from nnatomy.benchmark.scale.compiled import ACROSS, MODES, Found, Request, compiled, extrapolated
+from nnatomy.benchmark.implementation import Tell
+from nnatomy.benchmark.report import Table, in_markdown, listed, number, wrapped
 from nnatomy.kernels.machine import processors
+from scale import arithmetic
+from scale.arithmetic import COPY, GRADIENT, MODELS, MOMENTS, STATE, STEPS, WEIGHT, Model
+from scale.compiled import ACROSS, MODES, Found, Request, compiled, extrapolated
 
 DEVICES = (1, 8, 256)
 SEQUENCES = 8
@@ -25,7 +25,6 @@ MEMORY, RATE, REACHED, NVLINK, NETWORK = 80e9, 989e12, 0.4, 450e9, 50e9
 """Of an H100: bytes, bfloat16 operations a second, the share of them that a step reaches, bytes a second to the others of its
 machine (NVLink, one way) and to other machines (a network of 400 Gbit/s for each GPU)."""
 
-Tell = Callable[[str], None]
 Case = tuple[Model, int, str]
 """A model, the number of devices, and how they share the work."""
 
@@ -63,7 +62,7 @@ def giga(value: float) -> str:
     return number(value / 1e9)
 
 
-def parameter_table() -> tuple[Row, list[Row]]:
+def parameter_table() -> Table:
     activations = f"activations of {SEQUENCES} sequences, GB"
     header = ("", "parameters", "state, GB", "copies and gradients, GB", activations, "TFLOP a step")
     tokens = SEQUENCES * STEPS
@@ -74,7 +73,7 @@ def parameter_table() -> tuple[Row, list[Row]]:
     ]  # fmt: skip
 
 
-def hiding_table() -> tuple[Row, list[Row]]:
+def hiding_table() -> Table:
     """Tokens on each device from which communication is shorter than computing, in the limit of many devices."""
     header = ("", "bytes a parameter and step", "tokens a device, NVLink", "tokens a device, network")
     many, rate = 10**9, RATE * REACHED
@@ -89,7 +88,7 @@ def hiding_table() -> tuple[Row, list[Row]]:
     ]
 
 
-def simulated_table(rows: Sequence[tuple[Model, int, str, Found]]) -> tuple[Row, list[Row]]:
+def simulated_table(rows: Sequence[tuple[Model, int, str, Found]]) -> Table:
     header = (
         "", "devices", "", "state, GB", "beside it, GB", f"fits {MEMORY / 1e9:.0f} GB", "TFLOP", "moved, GB", "computing, ms",
         "moving, ms",
@@ -113,7 +112,7 @@ def markdown(simulation: dict[str, Any]) -> str:
         """Written by `python benchmarks/scale.py`: the numbers below come from the formulas beside them and from XLA's
         compiler. Nothing was run on the devices that are named, so no time here is a measurement.""",
         "## The steps of growing",
-        "\n".join(f"- {line}" for line in _GROWING),
+        *listed(list(_GROWING)),
         "## What a parameter costs",
         f"""In mixed precision a parameter is a float32 weight ({WEIGHT} bytes) with AdamW's two float32 moments
         ({MOMENTS}): {STATE} bytes of state, which stay from step to step. During a step there are a bfloat16 copy
@@ -141,7 +140,7 @@ def markdown(simulation: dict[str, Any]) -> str:
         {NETWORK / 1e9:.0f} GB/s between machines:""",
         in_markdown(hiding_table()),
         "## When to shard",
-        "\n".join(f"- {line}" for line in _WHEN),
+        *listed(list(_WHEN)),
         "## As XLA compiles it",
         f"""GPT-2's step (AdamW, bfloat16, {SEQUENCES} sequences of {STEPS} tokens on each device, a vocabulary of
         {VOCABULARY:,}), compiled for {_TARGETS[simulation["target"]]} State and what a step needs beside it, in
@@ -154,17 +153,17 @@ def markdown(simulation: dict[str, Any]) -> str:
         """Where no axis of an array divides by the number of devices it stays whole on each of them; at a width of 1600
         that is much of the state on 256.""",
         "Some were compiled in full depth too, to check that:",
-        "\n".join(_checked(*check) for check in simulation["checks"]),
+        *listed([_checked(*check) for check in simulation["checks"]]),
         f"Written on {datetime.date.today().isoformat()}.",
         "    python benchmarks/scale.py --out docs/scale.md",
     ]
-    return "\n\n".join(wrapped(part) for part in parts) + "\n"
+    return wrapped(parts)
 
 
 def _checked(case: Case, guess: Found, whole: Found) -> str:
     model, n, mode = case
     return (
-        f"- {model.name}, {f'{n} devices, {mode}' if n > 1 else 'alone'}: beside the state {giga(whole.temporary)} GB (linear: "
+        f"{model.name}, {f'{n} devices, {mode}' if n > 1 else 'alone'}: beside the state {giga(whole.temporary)} GB (linear: "
         f"{giga(guess.temporary)}), {number(whole.operations / 1e12)} TFLOP ({number(guess.operations / 1e12)}), "
         f"{giga(whole.moved(n))} GB moved ({giga(guess.moved(n))})"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -9,18 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 
 import nnatomy as nn
+from gpu.implementations import BETAS, DECAY, MOMENTUM, RATE, sample
+from gpu.outline import outline, tensors
+from gpu.workloads import Workload
 from nnatomy import functional as F
-from nnatomy.benchmark.gpu.outline import outline, tensors
-from nnatomy.benchmark.gpu.sides import BETAS, DECAY, MOMENTUM, RATE, sample
-from nnatomy.benchmark.gpu.workloads import Workload
-from nnatomy.benchmark.workloads import Array
+from nnatomy.benchmark.implementation import Array, Arrays, Implementation
+from nnatomy.benchmark.implementations.ours import learner_of
 from nnatomy.optim import SGD, AdamW
+from nnatomy.training.learners import Learner, Setup
 from nnatomy.training.parallel.devices import Devices
 from nnatomy.training.precision import PRECISIONS
-from nnatomy.training.step import Step
 
 
-class Network:
+class Network(Implementation):
     """float32 is exact; bfloat16 is `--precision bfloat16`: half precision around float32 weights."""
 
     def __init__(self, workload: Workload, size: int, precision: str, device: str, compiled: bool) -> None:
@@ -30,9 +32,9 @@ class Network:
         for name, value in workload.values({name: t.shape for name, t in named.items()}).items():
             named[name].data = jnp.asarray(value, dtype=named[name].dtype)
         model.train()
-        self.step_ = step_of(workload, model, precision)
-        self.state: Any = self.step_.state()
-        self.train: Any = nn.compile(self.step_)
+        learner = learner_for(workload, model, precision)
+        self.state: Any = learner.state()
+        self.train: Any = nn.compile(learner)
         self.batches = [tuple(jax.device_put(_narrow(a)) for a in batch) for batch in workload.batches(size)]
         self.count = 0
 
@@ -41,39 +43,27 @@ class Network:
         self.count += 1
         return metrics["loss"]
 
-    def wait(self) -> None:
+    def settle(self) -> None:
         jax.block_until_ready(self.state["model"])
 
-    def release(self) -> None:
-        pass
-
-    def momentum(self) -> dict[str, Array]:
-        kept = self.state["optimizer"]["state"]
+    def moments(self) -> Arrays:
+        kept = self.state["optimizers"]["all"]["state"]
         return {name: sample(next(a for key, a in arrays.items() if key in ("exp_avg", "momentum_buffer")))
                 for name, arrays in kept.items()}  # fmt: skip
 
-    def peak_bytes(self) -> int | None:
+    def peak_mib(self) -> float | None:
         stats = jax.local_devices()[0].memory_stats()
-        return int(stats["peak_bytes_in_use"]) if stats else None
+        return float(stats["peak_bytes_in_use"]) / 2**20 if stats else None
 
     def describe(self) -> str:
         return f"nnatomy {nn.__version__} on JAX {jax.__version__}"
 
-    def notes(self) -> list[str]:
-        return []
 
-
-def step_of(workload: Workload, model: Any, precision: str, devices: Devices | None = None) -> Step:
-    """The training step of a workload's network."""
-    if workload.optimizer == "sgd":
-        optimizer: Any = SGD(model.named_parameters(), lr=RATE, momentum=MOMENTUM)
-    else:
-        optimizer = AdamW(model.named_parameters(), lr=RATE, betas=BETAS, weight_decay=DECAY)
-    return Step(model, optimizer, _loss, precision=PRECISIONS[precision], devices=devices)
-
-
-def _loss(model: Any, x: Any, y: Any) -> Any:
-    return F.cross_entropy(model(x), y)
+def learner_for(workload: Workload, model: Any, precision: str, devices: Devices | None = None) -> Learner:
+    """What trains a workload's network."""
+    sgd = partial(SGD, lr=RATE, momentum=MOMENTUM)
+    optimizer = sgd if workload.optimizer == "sgd" else partial(AdamW, lr=RATE, betas=BETAS, weight_decay=DECAY)
+    return learner_of(model, F.cross_entropy, optimizer, Setup(PRECISIONS[precision], devices=devices or Devices()))
 
 
 def _narrow(a: Array) -> Array:

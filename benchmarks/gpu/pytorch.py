@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from nnatomy.benchmark.gpu.sides import BETAS, DECAY, MOMENTUM, RATE, sample
-from nnatomy.benchmark.gpu.workloads import Workload
-from nnatomy.benchmark.workloads import Array
+from gpu.implementations import BETAS, DECAY, MOMENTUM, RATE, sample
+from gpu.workloads import Workload
+from nnatomy.benchmark.implementation import Arrays, Implementation
 
 
-class Network:
+class Network(Implementation):
     """`compiled`: model and loss by torch.compile. float32 is exact, bfloat16 is autocast's."""
 
     def __init__(self, workload: Workload, size: int, precision: str, device: str, compiled: bool) -> None:
@@ -53,7 +53,7 @@ class Network:
         self.optimizer.step()
         return loss.detach()
 
-    def wait(self) -> None:
+    def settle(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 
@@ -61,7 +61,7 @@ class Network:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
-    def momentum(self) -> dict[str, Array]:
+    def moments(self) -> Arrays:
         states = self.optimizer.state
         found = {}
         for name, p in self.model.named_parameters():
@@ -69,12 +69,9 @@ class Network:
             found[name] = sample(state["exp_avg" if "exp_avg" in state else "momentum_buffer"].contiguous().cpu().numpy())
         return found
 
-    def peak_bytes(self) -> int | None:
-        return int(torch.cuda.max_memory_allocated()) if self.device.type == "cuda" else None
+    def peak_mib(self) -> float | None:
+        return float(torch.cuda.max_memory_allocated()) / 2**20 if self.device.type == "cuda" else None
 
     def describe(self) -> str:
         cudnn = f", CUDA {torch.version.cuda}, cuDNN {torch.backends.cudnn.version()}" if self.device.type == "cuda" else ""
         return f"PyTorch {torch.__version__}{cudnn}"
-
-    def notes(self) -> list[str]:
-        return []

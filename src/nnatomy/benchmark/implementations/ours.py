@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -10,12 +11,14 @@ from threadpoolctl import threadpool_limits
 
 import nnatomy as nn
 from nnatomy import functional as F
-from nnatomy.benchmark.sides import COMPILED
-from nnatomy.benchmark.workloads import Array, Workload
+from nnatomy.benchmark.implementation import Array, Arrays
+from nnatomy.benchmark.implementations import COMPILED, Answering
+from nnatomy.benchmark.workloads import Workload
+from nnatomy.data.dataset import ArraySplit
 from nnatomy.kernels import library, machine
 from nnatomy.optim import Adam
 from nnatomy.plan import Compiled, compile
-from nnatomy.training.step import Step
+from nnatomy.training.learners import GradientDescent, Learner, Setup
 
 compilations: list[str] = []
 BLAS_THREADS = 1  # what the training loop gives to NumPy's products
@@ -50,7 +53,18 @@ class Forward:
             return self.model(nn.Tensor(x)).data
 
 
-class Network:
+def learner_of(model: Any, loss: Any, optimizer: partial[Any], setup: Setup | None = None) -> Learner:
+    """What the training loop makes of a model and loss(outputs, targets); its batches are inputs and targets."""
+
+    def both(model: Any, x: Any, y: Any) -> tuple[Any, Any]:
+        outputs = model(x)
+        return loss(outputs, y), outputs
+
+    examples: Any = ArraySplit(())  # all that a learner asks of its data is what the arrays of a batch are
+    return GradientDescent(both, optimizer).begin(model, examples, setup)
+
+
+class Network(Answering):
     """`eager` among the options: without plans."""
 
     def __init__(self, workload: Workload, weights: Any, options: dict[str, Any]) -> None:
@@ -58,15 +72,16 @@ class Network:
         self.model = workload.build(nn, attend)
         self.model.train()
         loss = F.mse_loss if workload.loss == "mse" else F.cross_entropy
-        self.plain = Step(self.model, Adam(self.model.named_parameters(), lr=1e-3), lambda m, x, y: loss(m(x), y))
-        self.first = copy.deepcopy(self.plain.state())
+        self.learner = learner_of(self.model, loss, partial(Adam, lr=1e-3))
+        self.first = copy.deepcopy(self.learner.state())
         self.batches = workload.batches()
-        self.train: Any = self.plain if options.get("eager") else compile(self.plain, warn=False)
+        eager = options.get("eager")
+        self.train: Any = self.learner if eager else compile(self.learner, warn=False)
         forward = Forward(self.model)
-        self.forward: Any = forward if options.get("eager") else compile(forward, warn=False)
+        self.forward: Any = forward if eager else compile(forward, warn=False)
         self.restart()
 
-    def weights(self) -> dict[str, Array]:
+    def weights(self) -> Arrays:
         return {name: np.array(a) for name, a in self.first["model"].items()}
 
     def restart(self) -> None:
@@ -77,11 +92,8 @@ class Network:
         self.count += 1
         return float(metrics["loss"])
 
-    def settle(self) -> None:
-        pass
-
-    def moments(self) -> dict[str, Array]:
-        return {name: np.array(arrays["exp_avg"]) for name, arrays in self.state["optimizer"]["state"].items()}
+    def moments(self) -> Arrays:
+        return {name: np.array(arrays["exp_avg"]) for name, arrays in self.state["optimizers"]["all"]["state"].items()}
 
     def question(self, x: Array) -> Array:
         self.model.eval()

@@ -15,7 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from nnatomy.benchmark.workloads import MOBILENET, RESNET, Array, Workload
+from nnatomy.benchmark.implementation import Array, Arrays
+from nnatomy.benchmark.implementations import Answering
+from nnatomy.benchmark.workloads import MOBILENET, RESNET, Workload
 
 # The parts
 
@@ -189,7 +191,7 @@ def prepare(threads: int) -> None:
     """XLA makes a thread for each processor that the process may use: worker.py sees to those."""
 
 
-class Network:
+class Network(Answering):
     def __init__(self, workload: Workload, weights: Any, options: dict[str, Any]) -> None:
         network, loss = NETWORKS[workload.model], mse if workload.loss == "mse" else cross_entropy
         self.first = weights
@@ -212,7 +214,7 @@ class Network:
         self.all = {name: jnp.asarray(a) for name, a in weights.items()}
         self.restart()
 
-    def weights(self) -> dict[str, Array]:
+    def weights(self) -> Arrays:
         return dict(self.first)
 
     def restart(self) -> None:
@@ -229,7 +231,7 @@ class Network:
     def settle(self) -> None:
         jax.block_until_ready(self.state)
 
-    def moments(self) -> dict[str, Array]:
+    def moments(self) -> Arrays:
         return {name: np.array(m) for name, m in self.state[2].items()}
 
     def question(self, x: Array) -> Any:
@@ -245,6 +247,3 @@ class Network:
 
     def describe(self) -> str:
         return f"JAX {jax.__version__}"
-
-    def notes(self) -> list[str]:
-        return []

@@ -6,7 +6,9 @@ from typing import Any
 
 import torch
 
-from nnatomy.benchmark.workloads import Array, Workload
+from nnatomy.benchmark.implementation import Array, Arrays
+from nnatomy.benchmark.implementations import Answering
+from nnatomy.benchmark.workloads import Workload
 
 
 def attend(q: Any, k: Any, v: Any, causal: bool) -> Any:
@@ -17,7 +19,7 @@ def prepare(threads: int) -> None:
     torch.set_num_threads(threads)
 
 
-class Network:
+class Network(Answering):
     """`compile` and `fused_adam` among the options; PyTorch does not choose the fused one by itself on a CPU."""
 
     def __init__(self, workload: Workload, weights: Any, options: dict[str, Any]) -> None:
@@ -37,7 +39,7 @@ class Network:
         self.forward = torch.compile(self.model, dynamic=False) if options.get("compile") else self.model
         self.restart()
 
-    def weights(self) -> dict[str, Array]:
+    def weights(self) -> Arrays:
         return {name: t.numpy().copy() for name, t in self.first.items()}
 
     def restart(self) -> None:
@@ -55,10 +57,7 @@ class Network:
         self.optimizer.step()
         return float(loss.item())
 
-    def settle(self) -> None:
-        pass
-
-    def moments(self) -> dict[str, Array]:
+    def moments(self) -> Arrays:
         return {name: self.optimizer.state[p]["exp_avg"].numpy().copy() for name, p in self.model.named_parameters()}
 
     def question(self, x: Array) -> Any:
@@ -76,6 +75,3 @@ class Network:
 
     def describe(self) -> str:
         return f"PyTorch {torch.__version__} ({torch.backends.cpu.get_cpu_capability()})"
-
-    def notes(self) -> list[str]:
-        return []
