@@ -17,11 +17,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from nnatomy.kernels.lowering import Emitter, allocate, find
-from nnatomy.kernels.machine import Program
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from nnatomy.kernels import machine
+from nnatomy.kernels.lowering import Emitter, allocate, find
+from nnatomy.kernels.machine import Program
 
 CASES = {  # batch, heads, steps, features of a head, causal
     "gpt": (16, 4, 128, 32, True),

@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from nnatomy.kernels.lowering import Emitter, allocate, find
-from nnatomy.kernels.machine import Program
 
 from nnatomy.kernels import machine
+from nnatomy.kernels.lowering import Emitter, allocate, find
+from nnatomy.kernels.machine import Program
 
 SHAPES = [
     (64, 32, 64, 28, 3, 1, 1, 1), (64, 64, 128, 14, 3, 1, 1, 1), (32, 256, 256, 14, 3, 1, 1, 1), (64, 1, 6, 28, 5, 1, 2, 1),

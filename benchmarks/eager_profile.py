@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from nnatomy.training.step import Step
+
 from nnatomy.benchmark.report import number
 from nnatomy.benchmark.sides.ours import Network, prepare
 from nnatomy.benchmark.workloads import WORKLOADS, Workload, find
 from nnatomy.ops.primitive import Primitive
-from nnatomy.training.step import Step
 
 
 def profile(workload: Workload, seconds: float) -> tuple[float, list[tuple[str, float, float]]]:

@@ -10,11 +10,10 @@ import argparse
 import statistics
 import time
 
-from nnatomy.kernels.machine import Program
-
 from nnatomy.benchmark.sides import ours
 from nnatomy.benchmark.workloads import WORKLOADS
 from nnatomy.kernels import library
+from nnatomy.kernels.machine import Program
 
 
 def instructions(program: Program) -> list[tuple[str, Program]]:

@@ -13,11 +13,11 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from nnatomy.kernels.lowering import Emitter, find
-from nnatomy.kernels.machine import Program, aligned
 from scipy.special import erf
 
 from nnatomy.kernels import machine
+from nnatomy.kernels.lowering import Emitter, find
+from nnatomy.kernels.machine import Program, aligned
 
 ADAM = [
     ("multiply", ("in", 1), ("const", 0.9)), ("multiply", ("in", 3), ("const", 0.1)), ("add", ("tmp", 0), ("tmp", 1)),

@@ -15,11 +15,11 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from nnatomy.kernels.lowering import Emitter, allocate, find
-from nnatomy.kernels.machine import Program
 from threadpoolctl import threadpool_limits
 
 from nnatomy.kernels import machine
+from nnatomy.kernels.lowering import Emitter, allocate, find
+from nnatomy.kernels.machine import Program
 
 Case = tuple[str, int, int, int, int, bool, bool]
 """Network, items, M, K, N, whether A and whether B are stored transposed."""

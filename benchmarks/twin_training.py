@@ -24,7 +24,9 @@ import torch
 
 from nnatomy.catalog import Architecture
 from nnatomy.data.dataset import batches
-from nnatomy.runs.training import Prepared, Request, prepare, train
+from nnatomy.runs.prepare import Prepared, prepare
+from nnatomy.runs.request import Request
+from nnatomy.runs.train import train
 from nnatomy.training.recipe import better
 
 

@@ -13,18 +13,20 @@ import pytest
 from scipy.special import log_softmax, softmax
 
 from nnatomy import functional as F
+from nnatomy.catalog import architecture
 from nnatomy.cli import main
 from nnatomy.errors import UserError
-from nnatomy.catalog import architecture
+from nnatomy.layers.module import Module
 from nnatomy.runs.averaging import average
 from nnatomy.runs.distillation import Distillation, distill
-from nnatomy.runs.training import evaluate, resume, train
-from nnatomy.training.loop import Callback, Loop
 from nnatomy.runs.folder import load_arrays
-from nnatomy.runs.training import prepare, request_of
-from nnatomy.layers.module import Module
-from nnatomy.training.learners import GradientDescent
+from nnatomy.runs.prepare import prepare
+from nnatomy.runs.request import request_of
+from nnatomy.runs.train import resume, train
+from nnatomy.runs.trained import evaluate
 from nnatomy.tensor import Parameter, Tensor
+from nnatomy.training.learners import GradientDescent
+from nnatomy.training.loop import Callback, Loop
 
 QUICK: dict[str, Any] = {"epochs": 2, "report": False}
 

@@ -17,10 +17,11 @@ from sklearn.base import clone
 from nnatomy import backends
 from nnatomy.cli import main
 from nnatomy.errors import UserError
-from nnatomy.runs.training import evaluate, predict, resume, train
 from nnatomy.runs.estimators import NeuralClassifier
-from nnatomy.training.loop import Callback, Loop
 from nnatomy.runs.folder import load_arrays
+from nnatomy.runs.train import resume, train
+from nnatomy.runs.trained import evaluate, predict
+from nnatomy.training.loop import Callback, Loop
 
 pytest.importorskip("jax")
 pytestmark = pytest.mark.any_kernels

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnatomy.runs.training import resume, train
+from nnatomy.runs.folder import load_arrays
+from nnatomy.runs.train import resume, train
 from nnatomy.training import compilation
 from nnatomy.training.loop import Callback, Loop
-from nnatomy.runs.folder import load_arrays
 
 OPTIONS: dict[str, Any] = {"epochs": 4, "batch_size": 32, "seed": 1, "report": False}
 

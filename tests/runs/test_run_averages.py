@@ -15,10 +15,13 @@ from sklearn.metrics import roc_auc_score
 from nnatomy.cli import main
 from nnatomy.errors import UserError
 from nnatomy.runs.averaging import average
-from nnatomy.runs.training import evaluate, predict, restore, resume, train
 from nnatomy.runs.folder import Run
+from nnatomy.runs.prepare import prepare
+from nnatomy.runs.request import request_of
+from nnatomy.runs.restore import load_best, restore
+from nnatomy.runs.train import resume, train
+from nnatomy.runs.trained import evaluate, predict
 from nnatomy.tasks import forward
-from nnatomy.runs.training import load_best, prepare, request_of
 
 QUICK: dict[str, Any] = {"epochs": 2, "report": False}
 SMALL = {"hidden": "16", "dropout": "0"}

@@ -14,11 +14,12 @@ from nnatomy.cli import main
 from nnatomy.data.idx import write_idx
 from nnatomy.errors import UserError
 from nnatomy.runs import transfer
-from nnatomy.runs.training import Request, resume, train
+from nnatomy.runs.folder import Run, load_arrays
+from nnatomy.runs.prepare import prepare
+from nnatomy.runs.request import Request
+from nnatomy.runs.train import resume, train
 from nnatomy.training import loop
 from nnatomy.training.loop import Callback, Loop
-from nnatomy.runs.folder import Run, load_arrays
-from nnatomy.runs.training import prepare
 
 SMALL: dict[str, Any] = {"epochs": 1, "batch_size": 32, "limit": 200, "report": False}
 NORMED = {"hidden": "16,12", "batch_norm": "true", "dropout": "0", "patience": "none"}
@@ -108,7 +109,7 @@ def test_what_depends_on_the_outputs_is_the_head() -> None:
         ("mlp", None, {"linears.2.weight", "linears.2.bias"}),
         ("lstm", "adding_problem", {"output.weight", "output.bias"}),
     ):
-        prepared = prepare(Request(architecture, data, limit=50))
+        prepared = prepare(Request(architecture, data=data, limit=50))
         assert set(transfer.head(prepared.recipe, prepared.dataset, prepared.model)) == expected
     prepared = prepare(Request("autoencoder", limit=50))
     with pytest.raises(UserError, match="no such layer"):

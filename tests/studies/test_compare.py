@@ -22,7 +22,7 @@ from nnatomy import data
 from nnatomy.catalog import architecture
 from nnatomy.data import Fold
 from nnatomy.errors import UserError
-from nnatomy.runs.training import choose
+from nnatomy.runs.prepare import choose
 from nnatomy.studies.comparison.compare import resume_comparison, table
 from nnatomy.studies.comparison.protocol import METRICS, Protocol
 from nnatomy.studies.comparison.results import Comparison

@@ -15,7 +15,7 @@ from nnatomy.data.sentences import LONGEST, WordPreprocessing
 from nnatomy.data.series import SeriesPreprocessing
 from nnatomy.errors import UserError
 from nnatomy.exporting.preparing import scale_and_shift
-from nnatomy.runs.training import Prepared, prepare
+from nnatomy.runs.prepare import Prepared, prepare
 
 Array = np.ndarray[Any, Any]
 Arrays = tuple[Array, ...]
@@ -25,7 +25,7 @@ UNSEEN = "\ufffd unseen"
 def examples(restored: Prepared, count: int) -> tuple[Arrays, bool]:
     """Raw inputs of `count` examples, and whether they are the run's own: made-up ones stand in where its data are away."""
     try:
-        split = prepare(replace(restored.request, offline=True)).dataset.test
+        split = prepare(replace(restored.request, offline=True), restored.own).dataset.test
         places = np.linspace(0, len(split) - 1, count).round().astype(np.int64)
         return decode(restored.dataset.preprocessing, *split.take(places)[:-1]), True
     except UserError:

@@ -20,7 +20,8 @@ from nnatomy.exporting.preparing import OUTPUTS, encode, inputs_of
 from nnatomy.exporting.spread import spread
 from nnatomy.interchange.onnx import TOLERANCE, check, to_onnx
 from nnatomy.runs.folder import packed, write_atomically
-from nnatomy.runs.training import DESCRIBED, Prepared, restore
+from nnatomy.runs.prepare import Prepared
+from nnatomy.runs.restore import DESCRIBED, restore
 from nnatomy.tasks import forward, task_name
 from nnatomy.tensor import Tensor
 
@@ -100,7 +101,7 @@ def describe(prepared: Prepared) -> dict[str, Any]:
     return {
         "format": DESCRIPTION,
         "nnatomy": __version__,
-        "architecture": prepared.architecture.name,
+        "architecture": prepared.architecture.key,
         "task": task,
         "inputs": inputs,
         "outputs": outputs,

@@ -15,7 +15,7 @@ from nnatomy.training.evaluation import Metric
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nnatomy.runs.training import Result
+    from nnatomy.runs.train import Result
 
 BLUE, ORANGE, GREEN, GREY = "#2563a8", "#d1662a", "#2e8b57", "#6b7280"
 

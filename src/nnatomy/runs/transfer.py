@@ -26,7 +26,7 @@ from nnatomy.training.parallel.devices import Devices
 from nnatomy.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from nnatomy.runs.training import Prepared
+    from nnatomy.runs.prepare import Prepared
 
 
 def begin_from(model: Module, source: str | Path, keep: Iterable[str] = ()) -> Loaded:

@@ -20,7 +20,7 @@ from nnatomy.catalog import Architecture
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import Run
-from nnatomy.runs.training import request_of
+from nnatomy.runs.request import request_of
 from nnatomy.serving.batching import Batcher, Worker
 from nnatomy.serving.reading import Reader, reader_for
 from nnatomy.serving.refusals import BROKEN, BUSY, LATE, MALFORMED, TOO_LARGE, Refusal

@@ -11,7 +11,7 @@ from nnatomy.runs.folder import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nnatomy.runs.training import Prepared
+    from nnatomy.runs.prepare import Prepared
 
 VIEWS = ("architecture", "activations", "filters", "saliency", "gradients", "confusion", "errors", "embedding")
 

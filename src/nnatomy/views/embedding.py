@@ -15,7 +15,7 @@ from nnatomy.views.common import COLOURS, MARKERS, caption, short, spread, token
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nnatomy.runs.training import Prepared
+    from nnatomy.runs.prepare import Prepared
 
 Array = np.ndarray[Any, Any]
 EXAMPLES = 1000

@@ -14,7 +14,7 @@ from nnatomy.views.common import COLOURS, INK, SIGNED, caption, groups, heading,
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nnatomy.runs.training import Prepared
+    from nnatomy.runs.prepare import Prepared
 
 Array = np.ndarray[Any, Any]
 SHOWN = 40

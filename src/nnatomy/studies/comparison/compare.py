@@ -7,7 +7,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +14,8 @@ from nnatomy import backends
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import environment, new_folder, write_atomically
+from nnatomy.runs.options import INTEGER, SOURCE, from_plain, parse_option, parse_options, to_plain
 from nnatomy.runs.progress import counted
-from nnatomy.runs.training import settled, settled_option
 from nnatomy.studies.comparison.baselines import BASELINES
 from nnatomy.studies.comparison.planning import AFTER, MARGIN, Pace, fitted_into
 from nnatomy.studies.comparison.progress import Progress
@@ -52,20 +51,17 @@ def compare(
     of the threads. Raises UserError where the data cannot be read or no architecture fits them.
     """
     begun = time.perf_counter()
-    unknown = set(asked) - (set(Protocol.__dataclass_fields__) - {"architectures", "data"})
-    if unknown:
-        known = ", ".join(name for name in Protocol.__dataclass_fields__ if name not in ("architectures", "data"))
-        raise UserError(f"compare() takes {known}. Received {', '.join(sorted(unknown))}.")
     if not all(isinstance(name, str) for name in architectures):
         raise UserError('compare() takes architectures by name, one by one, received another value; compare("mlp", "lenet5").')
     source = find_architecture(architectures[0]).recipes[0].data if data is None and architectures else data
-    options = {name: settled_option(name, value, "compare") for name, value in asked.items() if value is not None}
-    protocol = Protocol(tuple(architectures), "" if source is None else settled(source), **options)
+    options = parse_options(Protocol, asked, "compare")
+    source = None if source is None else parse_option(SOURCE, "data", source, "compare")
+    protocol = Protocol(tuple(find_architecture(name).key for name in architectures), data=source, **options)
     jobs, threads = processes(jobs)
     backends.use(protocol.backend)
     plan = survey(protocol, threads)
     folder = new_folder("comparisons", plan.name, out, "comparison")
-    _write(folder / "comparison.json", {"protocol": asdict(protocol), "command": protocol.command()})
+    _write(folder / "comparison.json", {"protocol": to_plain(protocol), "command": protocol.command()})
     _write(folder / "environment.json", environment())
     _write(folder / "plan.json", plan.to_json())
     return _carry_on(folder, protocol, plan, jobs, begun, progress, report)
@@ -83,7 +79,7 @@ def resume_comparison(
     if not (path / "comparison.json").is_file():
         raise UserError(f"{path} is not the folder of a comparison: it has no comparison.json; name one that was begun.")
     try:
-        protocol = Protocol.from_json(read_json(path / "comparison.json")["protocol"])
+        protocol = from_plain(Protocol, read_json(path / "comparison.json")["protocol"])
         plan = Plan.from_json(read_json(path / "plan.json")) if (path / "plan.json").is_file() else None
     except (KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is damaged: it does not say what was compared; start a new comparison.") from None
@@ -102,7 +98,7 @@ def processes(jobs: int | None) -> tuple[int, int]:
 
     if jobs is None:
         jobs = processors()
-    jobs = settled_option("jobs", jobs, "compare")
+    jobs = parse_option(INTEGER, "jobs", jobs, "compare")
     if not 1 <= jobs <= 256:
         raise UserError(f"--jobs must be from 1 to 256, received {jobs}; leave it out for one a processor.")
     return jobs, max(1, processors() // jobs)

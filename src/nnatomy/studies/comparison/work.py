@@ -14,6 +14,7 @@ from nnatomy import backends
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import finite
+from nnatomy.runs.options import from_plain
 from nnatomy.studies.comparison.baselines import BASELINES, Fitted, score
 from nnatomy.studies.comparison.protocol import (
     Plan,
@@ -38,7 +39,7 @@ class Bench:
     """A comparison's folder as a worker sees it: the protocol, the plan, and the folds of the data that were read last."""
 
     def __init__(self, folder: Path) -> None:
-        self.protocol = Protocol.from_json(read_json(folder / "comparison.json")["protocol"])
+        self.protocol = from_plain(Protocol, read_json(folder / "comparison.json")["protocol"])
         self._folder = folder
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         backends.use(self.protocol.backend)
