@@ -28,6 +28,10 @@ _models = (_src / "nnatomy" / "architectures").rglob("model.py")
 install_import_hook([".".join(p.relative_to(_src).with_suffix("").parts) for p in _models], "beartype.beartype")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--all-cases", action="store_true", help="Run JAX, bfloat16 and Keras on every case, not on the first.")
+
+
 @pytest.fixture
 def real_data() -> Path:
     """The folder of real data sets; tests that need it are skipped where NNATOMY_DATA does not name one."""

@@ -102,11 +102,12 @@ class OwnArchitecture(Architecture):
 
 @cache
 def architectures() -> dict[str, Architecture]:
-    """All architectures by name, in the order of their years."""
+    """All architectures by name, in the order of their years; folders whose page cannot be read are left out."""
     found = []
     for path in FOLDER.glob("*/*/page.md"):
-        front, _ = split_front_matter(path.read_text(encoding="utf-8"), path)
-        found.append(Architecture(path.parent.name, path.parent.parent.name, path.parent, front))
+        if why_unfinished(path.parent) is None:
+            front, _ = split_front_matter(path.read_text(encoding="utf-8"), path)
+            found.append(Architecture(path.parent.name, path.parent.parent.name, path.parent, front))
     return {
         architecture.name: architecture
         for architecture in sorted(found, key=lambda architecture: (int(architecture.front["year"]), architecture.name))
@@ -139,6 +140,26 @@ def _own(folder: Path) -> OwnArchitecture:
     if page.is_file():
         front |= split_front_matter(page.read_text(encoding="utf-8"), page)[0]
     return OwnArchitecture(folder.name, "own", folder, front)
+
+
+def folders() -> list[Path]:
+    """All folders that hold an architecture, or the beginning of one."""
+    return sorted({path.parent for path in FOLDER.glob("*/*/*") if path.suffix in (".py", ".md")})
+
+
+def why_unfinished(folder: Path) -> str | None:
+    """Return why a folder is not listed: it has no page, or one without title and year; None where it is."""
+    page = folder / "page.md"
+    if not page.is_file():
+        return f"{folder.name} has no page.md"
+    try:
+        front, _ = split_front_matter(page.read_text(encoding="utf-8"), page)
+    except (UserError, OSError, UnicodeDecodeError) as problem:
+        return str(problem)
+    missing = [key for key in ("title", "year", "idea", "paper") if not front.get(key)]
+    if missing:
+        return f"the front matter of {folder.name}/page.md lacks {', '.join(missing)}"
+    return None if str(front["year"]).isdigit() else f"the year of {folder.name}/page.md is {front['year']!r}, no number"
 
 
 def split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str]:

@@ -14,9 +14,9 @@ from nnatomy.catalog import Architecture, architectures
 from nnatomy.graph import no_grad
 from nnatomy.tensor import Tensor
 from nnatomy.training.learners import GradientDescent, LearnerSpec
-from nnatomy.training.recipe import Case
+from nnatomy.training.recipe import Case, Contract
 from nnatomy.verification.compare import cast, draw_weights
-from nnatomy.verification.twins import Ours, leaves
+from nnatomy.verification.implementations import Ours, leaves
 
 pytest.importorskip("jax", reason="the jax extra is not installed")
 pytestmark = pytest.mark.any_kernels
@@ -24,6 +24,7 @@ STEPS = 10
 
 
 def momentum(case: Case) -> LearnerSpec:
+    assert case.loss is not None, "nothing follows a gradient: declare without={Contract.JAX: ...}"
     return GradientDescent(case.loss, partial(optim.SGD, lr=case.lr, momentum=0.9), clip=1.0)
 
 
@@ -39,7 +40,7 @@ def course(architecture: Architecture, case: Case, backend: str, learn: LearnerS
         step = learn.begin(model)
         model.eval()
         with no_grad():
-            answers = leaves(model(*map(Tensor, batches[0][:-1])))
+            answers = leaves(model(*map(Tensor, case.inputs(batches[0]))))
         found: dict[str, Any] = {f"output {i}": np.array(t.data) for i, t in enumerate(answers)}
         model.train()
         run: Any = nn.compile(step) if compiled else step
@@ -69,6 +70,8 @@ def on_numpy(architecture_name: str, case_name: str) -> dict[str, Any]:
     return course(architectures()[architecture_name], case, "numpy", momentum(case))
 
 
+@pytest.mark.first_case
+@pytest.mark.contract(Contract.JAX)
 def test_compiled_equals_numpy(architecture: Architecture, case: Case) -> None:
     found = course(architecture, case, "jax", momentum(case), compiled=True)
     same(found, on_numpy(architecture.name, case.name), f"{architecture.name}, {case.name}, compiled for JAX")

@@ -6,15 +6,16 @@ import numpy as np
 import pytest
 
 from nnatomy.catalog import Architecture
-from nnatomy.training.recipe import Case
+from nnatomy.training.recipe import Case, Contract
 from nnatomy.verification.compare import cast, draw_weights
-from nnatomy.verification.twins import Ours
+from nnatomy.verification.implementations import Ours
 
 pytestmark = pytest.mark.any_kernels
 pytest.importorskip("onnx")
 pytest.importorskip("onnxruntime")
 
 
+@pytest.mark.contract(Contract.EXPORT)
 def test_exported_to_onnx_gives_the_same_outputs(architecture: Architecture, case: Case) -> None:
     from nnatomy.interchange.onnx import check, run, session, to_onnx
 
@@ -22,9 +23,8 @@ def test_exported_to_onnx_gives_the_same_outputs(architecture: Architecture, cas
     ours = Ours(architecture, case, "float32", seed=1)
     ours.load(draw_weights(ours, rng))
     batch = cast(case.batch(rng), "float32")
-    ours.gradients(batch)
-    ours.update()  # buffers have moved
-    inputs = batch[:-1]
+    ours.move(batch)
+    inputs = case.inputs(batch)
     made = to_onnx(ours.model, *inputs)
     sizes = {1: tuple(a[:1] for a in inputs), 7: tuple(a[np.arange(7) % len(a)] for a in inputs)}
     check(made, lambda *arrays: ours.outputs(arrays), *sizes.values())

@@ -3,27 +3,33 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from central_differences import wrong_gradients
 
 from nnatomy.catalog import Architecture
 from nnatomy.tensor import Tensor
-from nnatomy.training.recipe import Case
+from nnatomy.training.recipe import Case, Contract
 from nnatomy.verification.compare import cast, draw_weights
-from nnatomy.verification.twins import Ours
+from nnatomy.verification.implementations import Ours
 
 
+@pytest.mark.contract(Contract.GRADIENTS)
 def test_gradients_equal_central_differences(architecture: Architecture, case: Case) -> None:
     rng = np.random.default_rng(3)
     ours = Ours(architecture, case, "float64")
     ours.load(draw_weights(ours, rng))
     ours.model.train()
-    *inputs, targets = cast(case.batch(rng), "float64")
-    tensors = [Tensor(a, requires_grad=a.dtype.kind == "f") for a in inputs]
+    batch = cast(case.batch(rng), "float64")
+    inputs = {id(a) for a in case.inputs(batch) if a.dtype.kind == "f"}
+    tensors = [Tensor(a, requires_grad=id(a) in inputs) for a in batch]
     leaves = {f"input {i}": t for i, t in enumerate(tensors) if t.requires_grad} | dict(ours.parameters)
-    wrong = wrong_gradients(lambda: case.loss(ours.model, *tensors, Tensor(targets))[0], leaves, rng)
+    loss = case.loss
+    assert loss is not None, "nothing follows a gradient: declare without={Contract.GRADIENTS: ...}"
+    wrong = wrong_gradients(lambda: loss(ours.model, *tensors)[0], leaves, rng)
     assert not wrong, f"{architecture.name}, {case.name}: {'; '.join(wrong)}"
 
 
+@pytest.mark.contract(Contract.EVERY_GRADIENT)
 def test_every_parameter_has_a_gradient(architecture: Architecture, case: Case) -> None:
     """From one of several random starts: a loss that punishes mistakes only, say, is flat where there are none."""
     rng = np.random.default_rng(4)

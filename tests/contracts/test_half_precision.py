@@ -16,9 +16,9 @@ from nnatomy.graph import no_grad
 from nnatomy.tensor import Tensor
 from nnatomy.training.learners import GradientDescent, Setup
 from nnatomy.training.precision import FLOAT32, PRECISIONS, Precision
-from nnatomy.training.recipe import Case
+from nnatomy.training.recipe import Case, Contract
 from nnatomy.verification.compare import cast, draw_weights
-from nnatomy.verification.twins import Ours
+from nnatomy.verification.implementations import Ours
 
 pytest.importorskip("jax")
 pytestmark = pytest.mark.any_kernels
@@ -43,6 +43,8 @@ def gradient(ours: Ours, case: Case, batch: tuple[Any, ...], precision: Precisio
     return float(metrics["loss"]), np.concatenate(found), {str(out.dtype)}
 
 
+@pytest.mark.first_case
+@pytest.mark.contract(Contract.HALF)
 def test_bfloat16_is_float32_to_its_digits(architecture: Architecture, case: Case) -> None:
     rng = np.random.default_rng(9)
     ours = Ours(architecture, case, "float32")

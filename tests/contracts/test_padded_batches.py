@@ -10,9 +10,9 @@ import pytest
 from nnatomy.catalog import Architecture
 from nnatomy.data import fields
 from nnatomy.functional import masked_examples
-from nnatomy.training.recipe import Case
+from nnatomy.training.recipe import Case, Contract
 from nnatomy.verification.compare import cast, draw_weights
-from nnatomy.verification.twins import Ours
+from nnatomy.verification.implementations import Ours
 
 pytestmark = pytest.mark.any_kernels
 
@@ -26,6 +26,7 @@ def trained(ours: Ours, start: dict[str, Any], batch: tuple[Any, ...], mask: Any
     return {"the loss": np.array(loss)} | {f"the gradient of {n}": g for n, g in gradients.items()} | buffers
 
 
+@pytest.mark.contract(Contract.PADDING)
 def test_a_padded_batch_is_the_smaller_one(architecture: Architecture, case: Case) -> None:
     rng = np.random.default_rng(8)
     ours = Ours(architecture, case, "float64")

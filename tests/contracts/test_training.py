@@ -18,9 +18,9 @@ from nnatomy.runs.folder import load_arrays
 from nnatomy.runs.train import resume, train
 from nnatomy.tensor import Tensor
 from nnatomy.training.loop import Callback, Loop
-from nnatomy.training.recipe import Case
+from nnatomy.training.recipe import Case, Contract
 from nnatomy.verification.compare import cast, draw_weights
-from nnatomy.verification.twins import Ours
+from nnatomy.verification.implementations import Ours
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SHORT: dict[str, Any] = {"epochs": 2, "limit": 150, "offline": True}
@@ -36,6 +36,7 @@ def twin_training() -> ModuleType:
     return module
 
 
+@pytest.mark.contract(Contract.OVERFIT)
 def test_overfits_one_batch(architecture: Architecture, case: Case) -> None:
     rng = np.random.default_rng(5)
     ours = Ours(architecture, case, "float32")
@@ -46,6 +47,7 @@ def test_overfits_one_batch(architecture: Architecture, case: Case) -> None:
     losses = []
     for _ in range(800):
         optimizer.zero_grad()
+        assert case.loss is not None, "nothing follows a gradient: declare without={Contract.OVERFIT: ...}"
         loss, _ = case.loss(ours.model, *batch)
         losses.append(float(loss.item()))
         if losses[-1] <= case.overfit * losses[0]:

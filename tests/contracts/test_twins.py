@@ -2,18 +2,61 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
+from functools import cache
+
 import pytest
 
-from nnatomy.catalog import Architecture
-from nnatomy.training.recipe import Case
-from nnatomy.verification.compare import MEASURES, compare
+from nnatomy.catalog import Architecture, architectures
+from nnatomy.training.recipe import Case, Contract
+from nnatomy.verification.compare import Comparison, compare
+from nnatomy.verification.implementations import FILES, twins_of
 
 
-@pytest.mark.parametrize("precision", ["float64", "float32"])
-@pytest.mark.parametrize("twin", ["torch", "keras"])
-def test_equals_its_twin(architecture: Architecture, case: Case, twin: str, precision: str) -> None:
-    (found,) = compare(architecture, case, precision, [twin])
-    numbers = ", ".join(f"{measure} {found.differences[measure]:.1e}" for measure in MEASURES)
+def check(architecture: Architecture, case: Case, twin: str, precision: str) -> None:
+    if twin not in twins_of(architecture):
+        stands_in = "reference" in twins_of(architecture) or twin == "reference"
+        if stands_in and twins_of(architecture):
+            return  # the other kind of twin stands in its place
+        pytest.fail(f"{architecture.name} has no {FILES[twin]}, and no reference.py in its place")
+    found = compared(architecture.name, case.name, twin, precision)
+    numbers = ", ".join(f"{measure} {value:.1e}" for measure, value in found.differences.items())
     assert found.passed, (
         f"{architecture.name}, {case.name}, {twin}, {precision}: {found.first_bad} ({numbers}; limit {found.limit:g})"
     )
+
+
+@pytest.mark.contract(Contract.TORCH)
+def test_equals_its_pytorch_twin(architecture: Architecture, case: Case) -> None:
+    """In double precision, the steps of its own learner included."""
+    check(architecture, case, "torch", "float64")
+
+
+@pytest.mark.first_case
+@pytest.mark.contract(Contract.KERAS)
+def test_equals_its_keras_twin(architecture: Architecture, case: Case) -> None:
+    check(architecture, case, "keras", "float32")
+
+
+@pytest.mark.contract(Contract.REFERENCE)
+def test_equals_its_reference(architecture: Architecture, case: Case) -> None:
+    check(architecture, case, "reference", "float64")
+
+
+@pytest.mark.contract(Contract.OWN_STEPS)
+def test_its_own_steps_are_compared(architecture: Architecture, case: Case) -> None:
+    """Against the twin or the reference, and passed; an exception that a case declares is not made here."""
+    twin = "reference" if "reference" in twins_of(architecture) else "torch"
+    if case.without:
+        (found,) = compare(architecture, replace(case, without={}), "float64", [twin])
+    else:
+        found = compared(architecture.name, case.name, twin, "float64")
+    assert found.differences.get("own steps", math.inf) <= found.limit, f"{architecture.name}, {case.name}: {found.first_bad}"
+
+
+@cache
+def compared(architecture: str, case: str, twin: str, precision: str) -> Comparison:
+    known = architectures()[architecture]
+    (found,) = compare(known, next(each for each in known.cases if each.name == case), precision, [twin])
+    return found

@@ -33,7 +33,7 @@ def images(n: int = 5) -> Any:
 
 @pytest.fixture(scope="module")
 def keras() -> Any:
-    from nnatomy.verification.twins import tensorflow_and_keras
+    from nnatomy.verification.implementations import tensorflow_and_keras
 
     pytest.importorskip("keras")
     pytest.importorskip("h5py")

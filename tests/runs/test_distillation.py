@@ -125,9 +125,9 @@ def test_all_from_the_targets_is_plain_training(teacher: Path, tmp_path: Path) -
 
 @pytest.mark.parametrize("planned", [False, True])
 def test_a_student_continues_exactly(teacher: Path, tmp_path: Path, planned: bool, monkeypatch: Any) -> None:
-    from nnatomy.training import loop
+    from nnatomy.training import compilation
 
-    monkeypatch.setattr(loop, "WORTH_PLANNING", 0.0 if planned else 1e9)
+    monkeypatch.setattr(compilation, "WORTH_PLANNING", 0.0 if planned else 1e9)
     monkeypatch.setenv("NNATOMY_KERNELS", "auto" if planned else "reference")
     options: dict[str, Any] = {"settings": {"hidden": "16"}, "batch_size": 200, **QUICK}
     distill("mlp", teacher, out=tmp_path / "calm", **options)

@@ -40,7 +40,7 @@ class Programs(Callback):
     """What the step has been compiled for."""
 
     def end(self, loop: Loop) -> None:
-        self.found = [name for name, _ in loop._planned.parts()]  # type: ignore[union-attr]
+        self.found = [name for name, _ in loop.step.function.parts()]  # type: ignore[union-attr]
         self.evaluated = {kind.__name__: len(c.parts()) for kind, (_, c) in loop.task._compiled.items()}
 
 

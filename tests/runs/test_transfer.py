@@ -18,7 +18,7 @@ from nnatomy.runs.folder import Run, load_arrays
 from nnatomy.runs.prepare import prepare
 from nnatomy.runs.request import Request
 from nnatomy.runs.train import resume, train
-from nnatomy.training import loop
+from nnatomy.training import compilation
 from nnatomy.training.loop import Callback, Loop
 
 SMALL: dict[str, Any] = {"epochs": 1, "batch_size": 32, "limit": 200, "report": False}
@@ -38,7 +38,7 @@ class Watch(Callback):
         self.weights.append({name: np.array(a) for name, a in loop.state["model"].items()})
 
     def end(self, loop: Loop) -> None:
-        self.planned = bool(getattr(loop._planned, "parts", list)())
+        self.planned = bool(getattr(loop.step.function, "parts", list)())
 
 
 class StopAfter(Callback):
@@ -128,7 +128,7 @@ def test_a_file_of_pytorch_to_begin_from(tmp_path: Path) -> None:
 @pytest.mark.parametrize("planned", [False, True])
 def test_what_is_held_fast_stays_as_it_was(pretrained: Path, tmp_path: Path, planned: bool, monkeypatch: Any) -> None:
     """Parameters, and the statistics of a normalisation that is held; the other normalisation's go on."""
-    monkeypatch.setattr(loop, "WORTH_PLANNING", 0.0 if planned else 1e9)
+    monkeypatch.setattr(compilation, "WORTH_PLANNING", 0.0 if planned else 1e9)
     monkeypatch.setenv("NNATOMY_KERNELS", "auto" if planned else "reference")
     seen = Watch()
     train("mlp", out=tmp_path / "run", from_=pretrained, freeze=["linears.0", "norms.0*"], settings=NORMED, seed=2,
@@ -151,7 +151,7 @@ def test_part_of_a_normalisation_held_fast_keeps_its_statistics_going(pretrained
 @pytest.mark.parametrize("step", [3, 7, 12])
 def test_gradual_unfreezing_is_exact_when_continued(tmp_path: Path, planned: bool, step: int, monkeypatch: Any) -> None:
     """Held for one epoch and for two, each epoch of five steps; cut within each of the three epochs."""
-    monkeypatch.setattr(loop, "WORTH_PLANNING", 0.0 if planned else 1e9)
+    monkeypatch.setattr(compilation, "WORTH_PLANNING", 0.0 if planned else 1e9)
     monkeypatch.setenv("NNATOMY_KERNELS", "auto" if planned else "reference")
     options: dict[str, Any] = {
         "epochs": 3, "batch_size": 32, "limit": 160, "seed": 3, "settings": NORMED, "rates": {"linears.0": 0.1},

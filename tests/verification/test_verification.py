@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -13,8 +16,12 @@ import pytest
 
 import nnatomy as nn
 from nnatomy.errors import UserError
+from nnatomy.optim import SGD, Cosine
+from nnatomy.training.learners import ClosedForm, GradientDescent
 from nnatomy.training.recipe import Case
+from nnatomy.verification import implementations
 from nnatomy.verification.compare import Comparison, Verification, compare, difference, draw_weights, fill_table, verify
+from nnatomy.verification.implementations import Ours
 
 torch = pytest.importorskip("torch")
 
@@ -65,7 +72,9 @@ class Net(nn.layers.module.Module):
 
 
 def loss(model: Any, x: Any, y: Any) -> Any:
-    return ((model(x) - y) ** 2).mean() * (2 if getattr(model, "fault", "") == "loss" else 1)
+    out = model(x)
+    factor = {"loss": 2, "sign of the loss": -1}.get(getattr(model, "fault", ""), 1)
+    return ((out - y) ** 2).mean() * factor, out
 
 
 def batch(rng: np.random.Generator) -> tuple[np.ndarray[Any, Any], ...]:
@@ -78,17 +87,18 @@ def fake_architecture(fault: str = "", twin: Callable[[], Any] = TorchNet) -> An
         "model": SimpleNamespace(build=lambda: Net(fault)),
         "torch_twin": SimpleNamespace(build=twin, loss=lambda model, x, y: ((model(x) - y) ** 2).mean()),
     }
-    return SimpleNamespace(name="net", module=parts.__getitem__, cases=(CASE,))
+    return SimpleNamespace(name="net", module=parts.__getitem__, cases=(CASE,), folder=Path("no/such/folder"))
 
 
-CASE = Case("net", {}, batch, loss)
+CASE = Case("net", {}, batch, loss, learn=GradientDescent(loss, partial(SGD, lr=0.1), clip=0.5, schedule=partial(Cosine)))
 
 
 @pytest.mark.parametrize("precision", ["float64", "float32"])
 def test_equal_networks_pass_though_a_bias_before_batch_norm_has_no_gradient(precision: str) -> None:
     (found,) = compare(fake_architecture(), CASE, precision, ["torch"])
     assert found.passed, found
-    assert set(found.differences) == {"outputs", "loss", "gradients", "weights", "buffers"}
+    own = {"own steps"} if precision == "float64" else set()
+    assert set(found.differences) == {"outputs", "loss", "gradients", "weights", "buffers"} | own
 
 
 @pytest.mark.parametrize(
@@ -97,6 +107,7 @@ def test_equal_networks_pass_though_a_bias_before_batch_norm_has_no_gradient(pre
         ("scale", "stage norm: off by"),
         ("crash", "after stage norm: nnatomy raised"),
         ("loss", "the loss function, as every stage agrees"),
+        ("sign of the loss", "the loss function, as every stage agrees"),
         ("sign", "gradient of first.weight, off by 2.0e+00 (first on the way back; wrong: first.weight"),
         ("momentum", "buffers after 3 steps: norm.running_mean, norm.running_var"),
         ("bias", "parameters: only the twin has last.bias"),
@@ -106,6 +117,79 @@ def test_the_first_bad_stage_is_named(fault: str, told: str) -> None:
     (found,) = compare(fake_architecture(fault), CASE, "float64", ["torch"])
     assert not found.passed
     assert told in found.first_bad
+
+
+def test_a_learner_that_steps_otherwise_is_noticed() -> None:
+    """Outputs and gradients agree, but the clipping of its own learner is not the twin's."""
+    twin = fake_architecture()
+    other = replace(CASE, learn=GradientDescent(loss, partial(SGD, lr=0.1), clip=1e-3))
+    own = compare(twin, CASE, "float64", ["torch"])[0]
+    assert own.passed
+    ours, theirs = Ours(twin, other, "float64"), implementations.Torch(twin, CASE, "float64")
+    rng = np.random.default_rng(0)
+    start, examples = draw_weights(ours, rng), batch(rng)
+    for side in (ours, theirs):
+        side.start(start, 3)
+        for step in range(3):
+            side.learn(examples, step)
+    assert difference(ours.state()["last.weight"], theirs.state()["last.weight"]) > 1e-6
+
+
+def test_nothing_compared_is_a_failure() -> None:
+    alone = verify(fake_architecture(), timing=False)
+    assert not alone.passed
+    assert "neither torch_twin.py, keras_twin.py nor reference.py" in alone.comparisons[0].first_bad
+    assert "DIFFERS" in alone.table()[1][-1]
+    assert not Verification("net", ()).passed
+    assert not Comparison("a", "torch", "float64", 1e-9, {}).passed
+
+
+class ClosedNet(nn.layers.module.Module):
+    """One layer that is solved for."""
+
+    def __init__(self) -> None:
+        self.weight = nn.Parameter(np.zeros((3, 2)))
+
+    def forward(self, x: Any) -> Any:
+        return x @ self.weight
+
+
+def closed(solve: Callable[..., None]) -> Any:
+    learn = ClosedForm(
+        lambda model: {"xx": np.zeros((3, 3)), "xy": np.zeros((3, 2))},
+        lambda model, sums, x, y, mask=None: {"xx": sums["xx"] + x.T @ x, "xy": sums["xy"] + x.T @ y},
+        solve,
+    )
+    reference = SimpleNamespace(
+        build=lambda: {"weight": np.zeros((3, 2)), "rows": []},
+        load=lambda model, state: model.update(state),
+        state=lambda model: {"weight": model["weight"]},
+        outputs=lambda model, x: x @ model["weight"],
+        learn=lambda model, progress, x, y: model["rows"].append((x, y)),
+        end_epoch=lambda model: model.update(
+            weight=np.linalg.lstsq(*(np.concatenate(a) for a in zip(*model["rows"], strict=True)))[0]
+        ),
+    )
+    parts = {"model": SimpleNamespace(build=ClosedNet), "reference": reference}
+    case = Case("closed", {}, batch, None, learn=learn)
+    return SimpleNamespace(name="closed", module=parts.__getitem__, cases=(case,), folder=Path("no/such")), case
+
+
+def solved(model: Any, sums: Any) -> None:
+    model.weight.data = np.linalg.solve(sums["xx"], sums["xy"])
+
+
+def zeros(model: Any, sums: Any) -> None:
+    model.weight.data = np.zeros((3, 2))
+
+
+def test_a_closed_form_is_held_against_its_reference() -> None:
+    (right,) = compare(*closed(solved), "float64", ["reference"])
+    assert right.passed, right
+    assert set(right.differences) == {"outputs", "own steps"}
+    (wrong,) = compare(*closed(zeros), "float64", ["reference"])
+    assert not wrong.passed
+    assert "after 3 steps of ClosedForm: weight" in wrong.first_bad
 
 
 def test_a_result_reads_as_json_and_as_a_table() -> None:
@@ -134,7 +218,7 @@ def test_verifying_leaves_the_random_stream_alone() -> None:
 
 
 def test_drawn_weights_are_random_and_running_variances_stay_positive() -> None:
-    from nnatomy.verification.twins import Ours
+    from nnatomy.verification.implementations import Ours
 
     ours = Ours(fake_architecture(), CASE, "float64")
     drawn = draw_weights(ours, np.random.default_rng(0))
@@ -151,7 +235,7 @@ def test_difference() -> None:
 
 
 def test_missing_frameworks_and_unknown_names_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    from nnatomy.verification import twins
+    from nnatomy.verification import implementations as twins
 
     monkeypatch.setitem(sys.modules, "torch", None)
     twins.pytorch.cache_clear()

@@ -21,37 +21,10 @@ from nnatomy.training.diagnosis import explain
 from nnatomy.training.evaluation import Measures, Metric
 from nnatomy.training.learners import Learner
 from nnatomy.training.parallel.devices import Devices
+from nnatomy.training.position import Budget, PendingStep, Position
 from nnatomy.training.recipe import Recipe
 
-CALIBRATION = 20  # steps after which a budget is turned into a number of steps again
-
 __all__ = ["Callback", "Loop", "Position"]
-
-
-@dataclass
-class Position:
-    """How far a run has come; with the state it is all that a checkpoint needs."""
-
-    epoch: int = 0
-    batch: int = 0  # batches of this epoch that are done
-    step: int = 0
-    total: int = 0  # steps in all, from which schedules are drawn
-    seconds: float = 0.0
-    loss_sum: float = 0.0  # over the examples of this epoch so far
-    examples: int = 0
-    best: float | None = None
-    best_epoch: int = 0
-    stopped: str = ""
-
-
-@dataclass(frozen=True)
-class PendingStep:
-    """A dispatched step whose loss is still on the device."""
-
-    epoch: int
-    step: int
-    batch: PlacedBatch
-    loss: Any
 
 
 @dataclass
@@ -93,7 +66,7 @@ class Loop:
         self._pending: Pending[PendingStep] = Pending()
         self._started, self._before = time.perf_counter(), at.seconds
         self._agreed = False, False, at.seconds
-        self._first = self._warm = 0.0  # the step after which all is compiled, and when it was
+        self.clock = None if self.budget is None else Budget(self.budget, self.epochs * self.steps_per_epoch)
         for callback in self.callbacks:
             callback.begin(self)
         try:
@@ -130,13 +103,11 @@ class Loop:
                 self._note(self._pending.push(PendingStep(at.epoch, at.step, batch, metrics["loss"])))
                 at.batch += 1
                 at.step += 1
-                if not self._warm:
-                    self._first, self._warm = at.step, self._clock()
                 for callback in self.callbacks:
                     callback.after_step(self)
                 if self._stops():
                     return self.read_losses()
-                if self.budget is not None and self._budget_is_spent():
+                if self.clock is not None and self.clock.is_spent(at, self._clock(), self.learner):
                     at.stopped = f"the budget of {self.budget:g} s was spent"
                     break
         self._finish_epoch()
@@ -226,14 +197,3 @@ class Loop:
     def _clock(self) -> float:
         """Seconds of training by which all hosts decide."""
         return self._agreed[2] if self.devices.hosts.count > 1 else self.elapsed()
-
-    def _budget_is_spent(self) -> bool:
-        """Whether it is; from time to time also how many steps it allows, so that schedules end when the time does."""
-        at, budget = self.position, self.budget or math.inf
-        if at.step % CALIBRATION == 0:
-            since = (self._warm, self._first) if at.step > self._first else (0.0, 0.0)
-            each = max(self._clock() - since[0], 1e-9) / (at.step - since[1])
-            possible = at.step + int(max(budget - self._clock(), 0) / each)
-            at.total = max(at.step + 1, min(possible, self.epochs * self.steps_per_epoch))
-            self.learner.set_total(at.total)
-        return self._clock() >= budget

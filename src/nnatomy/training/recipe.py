@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import numpy as np
 
+from nnatomy.data import fields as batch_fields
 from nnatomy.data.augment import Augmentation
 from nnatomy.data.dataset import Dataset
+from nnatomy.data.fields import Field
 from nnatomy.layers.module import Module
 from nnatomy.training.learners import LearnerSpec
 from nnatomy.training.learners.learner import Loss
@@ -70,6 +73,26 @@ class Recipe:
         return dataset.task if dataset.task in self.task_names else next(iter(free), None)
 
 
+class Contract(Enum):
+    """What every architecture promises; a case may declare an exception to one, with its reason."""
+
+    TORCH = "equals its PyTorch twin"
+    KERAS = "equals its Keras twin"
+    REFERENCE = "equals its outside reference"
+    OWN_STEPS = "is as its twin after three steps of its own learner"
+    GRADIENTS = "has the gradients of central differences"
+    EVERY_GRADIENT = "gives every parameter a gradient"
+    OVERFIT = "overfits one small batch"
+    SEED = "ends with the same bits for the same seed"
+    RESUME = "continues exactly after an interruption"
+    SAVE = "is the same after saving and loading"
+    EXPORT = "is the same in ONNX Runtime"
+    PLAN = "is the same as a plan"
+    JAX = "is the same on JAX"
+    HALF = "computes in bfloat16"
+    PADDING = "ignores rows that pad a batch"
+
+
 @dataclass(frozen=True)
 class Case:
     """One small instance of an architecture for the contracts: the same `options` build the model and its twins."""
@@ -78,11 +101,21 @@ class Case:
     options: Mapping[str, Any]
     batch: Callable[[np.random.Generator], tuple[np.ndarray[Any, Any], ...]]
     """Small inputs and targets as float64 and int64 arrays, in the order that `loss` takes them."""
-    loss: Loss
-    """loss(model, *batch) -> (loss, outputs)."""
+    loss: Loss | None
+    """loss(model, *batch) -> (loss, outputs); None where nothing follows a gradient."""
     parameters: int | None = None
     """The number of parameters, where the paper states it for these options."""
     overfit: float = 0.05
     """The contract trains this batch until the loss falls below this fraction of its first value."""
     lr: float = 0.05
     """Learning rate of the three steps of SGD with momentum that are compared with the twins."""
+    learn: LearnerSpec | None = None
+    """The learner whose three steps are compared; that of the first recipe, with `loss`, if None."""
+    without: Mapping[Contract, str] = field(default_factory=dict)
+    """Contracts that this case cannot keep, and why; a test fails where one would hold after all."""
+    fields: tuple[Field, ...] | None = None
+    """What the arrays of the batch are; inputs and the targets last if None."""
+
+    def inputs(self, batch: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Return the arrays of a batch that the model is called with."""
+        return batch_fields.select(self.fields or batch_fields.named(len(batch)), batch, "input", "given")

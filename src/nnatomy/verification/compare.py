@@ -18,12 +18,12 @@ from nnatomy.backends import compiles_by_shape
 from nnatomy.catalog import Architecture
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError, unknown_name
-from nnatomy.training.recipe import Case
-from nnatomy.verification.twins import TWINS, Arrays, Ours, Side
+from nnatomy.training.recipe import Case, Contract
+from nnatomy.verification.implementations import TWINS, Arrays, CannotLearn, Implementation, Ours, own_learner, twins_of
 
 LIMITS = {"float64": 1e-9, "float32": 1e-4}
 """The largest relative difference that passes."""
-MEASURES = ("outputs", "loss", "gradients", "weights", "buffers")
+MEASURES = ("outputs", "loss", "gradients", "weights", "buffers", "own steps")
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Comparison:
     precision: str
     limit: float
     differences: Mapping[str, float]
-    """By what is compared: outputs, loss, gradients, weights, buffers; infinite where it did not come to a comparison."""
+    """By what is compared, of MEASURES; infinite where it did not come to a comparison, absent where it does not apply."""
     first_bad: str = ""
     """Where the first difference above the limit shows; empty where there is none."""
 
     @property
     def passed(self) -> bool:
-        return not self.first_bad and all(self.differences[measure] <= self.limit for measure in MEASURES)
+        return not self.first_bad and bool(self.differences) and all(d <= self.limit for d in self.differences.values())
 
     def to_json(self) -> dict[str, Any]:
         finite = {measure: d if math.isfinite(d) else None for measure, d in self.differences.items()}
@@ -71,8 +71,8 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every difference is within its limit."""
-        return all(comparison.passed for comparison in self.comparisons)
+        """Whether every difference is within its limit; nothing compared is nothing proven."""
+        return bool(self.comparisons) and all(comparison.passed for comparison in self.comparisons)
 
     def to_json(self) -> dict[str, Any]:
         """Plain values; a difference that is not finite is null."""
@@ -83,7 +83,7 @@ class Verification:
         """A heading and one row for each comparison, for a terminal."""
         rows: list[tuple[str, ...]] = [("architecture", "case", "twin", "precision", *MEASURES, "verdict")]
         for c in self.comparisons:
-            numbers = [_short(c.differences[measure]) for measure in MEASURES]
+            numbers = [_short(c.differences[measure]) if measure in c.differences else "-" for measure in MEASURES]
             rows.append(
                 (self.architecture, c.case, c.twin, c.precision, *numbers, "equal" if c.passed else f"DIFFERS: {c.first_bad}")
             )
@@ -108,7 +108,7 @@ class Verification:
         by = {(c.case, c.twin, c.precision): c for c in self.comparisons}
         for case, twin in dict.fromkeys((c.case, c.twin) for c in self.comparisons):
             found = [by.get((case, twin, precision)) for precision in LIMITS]
-            cells = [" / ".join(_short(c.differences[measure]) if c else "-" for c in found) for measure in shown]
+            cells = [" / ".join(_short(c.differences[m]) if c and m in c.differences else "-" for c in found) for m in shown]
             rows.append((case, {"torch": "PyTorch", "keras": "Keras"}.get(twin, twin), *cells))
         return rows
 
@@ -117,7 +117,7 @@ def verify(
     architecture: Architecture | str,
     *,
     precision: Sequence[str] = ("float64", "float32"),
-    twins: Sequence[str] = ("torch", "keras"),
+    twins: Sequence[str] | None = None,
     cases: Sequence[str] | None = None,
     seed: int = 0,
     steps: int = 3,
@@ -126,7 +126,8 @@ def verify(
     """Holds an architecture's cases against its twins, from the same random weights and on the same batch.
 
     Compared are the outputs in evaluation mode; the loss in training mode; every parameter's gradient; and weights and buffers
-    after `steps` steps of SGD with the case's learning rate and momentum 0.9. A tensor's difference is max|a - b| / scale,
+    after `steps` steps of SGD with the case's learning rate and momentum 0.9; and against PyTorch in float64, and against a
+    reference, all parameters and buffers after `steps` steps of the own learner. A tensor's difference is max|a - b| / scale,
     where the scale is the largest entry of the twin's tensor; for gradients it is no less than 1e-3 of the largest entry of all
     gradients, and that largest entry itself where both sides hold nothing but rounding (less than 100 machine epsilons of
     it): a bias just before batch normalisation has a gradient of 0 in theory. At most 1e-9 passes in float64, 1e-4 in float32.
@@ -134,7 +135,7 @@ def verify(
     Raises UserError where a twin's framework is not installed, and for unknown names.
     """
     found = find_architecture(architecture) if isinstance(architecture, str) else architecture
-    for name, kind, known in [(p, "precision", LIMITS) for p in precision] + [(t, "twin", TWINS) for t in twins]:
+    for name, kind, known in [(p, "precision", LIMITS) for p in precision] + [(t, "twin", TWINS) for t in twins or ()]:
         if name not in known:
             raise unknown_name(kind, name, known)
     by_name = {case.name: case for case in found.cases}
@@ -142,8 +143,18 @@ def verify(
         if name not in by_name:
             raise unknown_name(f"case of {found.name}", name, by_name)
     chosen = [by_name[name] for name in cases] if cases is not None else list(by_name.values())
+    twins = twins_of(found) if twins is None else twins
+    if not twins or not chosen:
+        return Verification(found.name, (_nothing(found, bool(twins)),))
     comparisons = [c for case in chosen for p in precision for c in compare(found, case, p, twins, seed, steps)]
+    timing = timing and all(case.loss is not None for case in chosen) and "reference" not in twins
     return Verification(found.name, tuple(comparisons), tuple(measure(found, c, twins, seed) for c in chosen) if timing else ())
+
+
+def _nothing(architecture: Architecture, cases: bool) -> Comparison:
+    """The comparison of an architecture that has nothing to be compared: it fails."""
+    lacks = "recipe.py lists no cases" if cases else "the folder has neither torch_twin.py, keras_twin.py nor reference.py"
+    return Comparison("-", "-", "-", 0.0, {}, f"nothing was compared: {lacks}")
 
 
 # Comparing
@@ -154,9 +165,11 @@ class Trajectory:
     """What one side computed on the way."""
 
     outputs: list[np.ndarray[Any, Any]]
-    loss: float
+    loss: float | None
     gradients: Arrays
     state: Arrays
+    own: Arrays | str
+    """Parameters and buffers after the steps of the own learner, or why there are none."""
 
 
 def compare(
@@ -169,26 +182,32 @@ def compare(
     batch = cast(case.batch(rng), precision)
     mine: Trajectory | Exception
     try:
-        mine = travel(ours, start, batch, steps)
+        mine = travel(ours, case, start, batch, steps)
     except Exception as problem:  # a broken model may raise anything; where, is told below
         mine = problem
     return [_against(TWINS[twin](architecture, case, precision), ours, mine, start, batch, steps, precision) for twin in twins]
 
 
 def _against(
-    twin: Side, ours: Ours, mine: Trajectory | Exception, start: Arrays, batch: tuple[Any, ...], steps: int, precision: str
+    twin: Implementation,
+    ours: Ours,
+    mine: Trajectory | Exception,
+    start: Arrays,
+    batch: tuple[Any, ...],
+    steps: int,
+    precision: str,
 ) -> Comparison:
     limit = LIMITS[precision]
 
     def failed(where: str) -> Comparison:
-        return Comparison(ours.case.name, twin.name, precision, limit, dict.fromkeys(MEASURES, math.inf), where)
+        return Comparison(ours.case.name, twin.name, precision, limit, dict.fromkeys(MEASURES[:-1], math.inf), where)
 
     misfit = _misfit(start, twin.state())
     if misfit:
         return failed(misfit)
-    theirs = travel(twin, start, batch, steps)
+    theirs = travel(twin, ours.case, start, batch, steps)
     if isinstance(mine, Exception):
-        stage = _first_bad_stage(ours, twin, start, batch[:-1], False, limit)
+        stage = _first_bad_stage(ours, twin, start, ours.case.inputs(batch), False, limit)
         return failed(stage or f"after the forward pass: nnatomy raised {type(mine).__name__}: {mine}")
     if len(mine.outputs) != len(theirs.outputs):
         return failed(f"the model gives {len(mine.outputs)} outputs, its twin {len(theirs.outputs)}")
@@ -196,40 +215,78 @@ def _against(
     after = {name: difference(mine.state[name], w) for name, w in theirs.state.items()}
     weights = {name: d for name, d in after.items() if name in gradients}
     buffers = {name: d for name, d in after.items() if name not in gradients}
-    found: dict[str, float] = {
-        "outputs": max(map(difference, mine.outputs, theirs.outputs)),
-        "loss": difference(np.array(mine.loss), np.array(theirs.loss)),
-        "gradients": max(gradients.values(), default=0.0),
-        "weights": max(weights.values(), default=0.0),
-        "buffers": max(buffers.values(), default=0.0),
-    }
-    bad = next((m for m in MEASURES if not found[m] <= limit), None)
-    stage = _first_bad_stage(ours, twin, start, batch[:-1], bad != "outputs", limit) if bad else ""
+    found = {"outputs": max(map(difference, mine.outputs, theirs.outputs))}
+    if mine.loss is not None and theirs.loss is not None:
+        found |= {
+            "loss": difference(np.array(mine.loss), np.array(theirs.loss)),
+            "gradients": max(gradients.values(), default=0.0),
+            "weights": max(weights.values(), default=0.0),
+            "buffers": max(buffers.values(), default=0.0),
+        }
+    own, why = _own_steps(ours, twin, mine, theirs, precision)
+    if why:
+        return failed(why)
+    apart = {name: d for name, d in own.items() if not d <= limit}
+    found |= {"own steps": max(own.values())} if own else {}
+    bad = next((m for m in MEASURES if m in found and not found[m] <= limit), None)
+    stage = _first_bad_stage(ours, twin, start, ours.case.inputs(batch), bad != "outputs", limit) if bad else ""
     if bad is None or stage:
         place = stage
     elif bad in ("outputs", "loss"):
         place = f"{'the loss function' if bad == 'loss' else 'the model itself'}, as every stage agrees"
     elif bad == "gradients":
         wrong = [name for name, d in gradients.items() if not d <= limit]
-        order = [path.split("#")[0] for path in ours.stages(batch[:-1], True)[0]]
+        order = [path.split("#")[0] for path in ours.stages(ours.case.inputs(batch), True)[0]]
         nearest = max(wrong, key=lambda name: _position(name, order))  # the walk back meets it first
         place = f"gradient of {nearest}, off by {gradients[nearest]:.1e} (first on the way back; wrong: {', '.join(wrong)})"
+    elif bad == "own steps":
+        learner = type(own_learner(ours.architecture, ours.case)).__name__
+        place = f"after {steps} steps of {learner}: {', '.join(apart)}, though outputs agree"
     else:
         wrong = [name for name, d in (weights | buffers).items() if not d <= limit]
         place = f"{bad} after {steps} steps: {', '.join(wrong)}, though outputs, loss and first gradients agree"
     return Comparison(ours.case.name, twin.name, precision, limit, found, place)
 
 
-def travel(side: Side, start: Arrays, batch: tuple[Any, ...], steps: int) -> Trajectory:
-    """Leads one side from the starting weights through an answer, a gradient and some steps."""
+def _own_steps(
+    ours: Ours, twin: Implementation, mine: Trajectory, theirs: Trajectory, precision: str
+) -> tuple[dict[str, float], str]:
+    """The differences after the steps of the own learner by parameter and buffer, and why they are missing where they must not.
+
+    They are compared with PyTorch in double precision, since Adam turns rounding on gradients near zero into whole steps.
+    """
+    declared = Contract.OWN_STEPS in ours.case.without
+    needed = twin.name == "reference" or (twin.name == "torch" and precision == "float64" and not declared)
+    if isinstance(theirs.own, str) or isinstance(mine.own, str):
+        return {}, (theirs.own if isinstance(theirs.own, str) else str(mine.own)) if needed else ""
+    if not needed and not (twin.name == "keras" and not declared):
+        return {}, ""
+    return {name: difference(mine.own[name], w) for name, w in theirs.own.items()}, ""
+
+
+def travel(side: Implementation, case: Case, start: Arrays, batch: tuple[Any, ...], steps: int) -> Trajectory:
+    """Leads one side from the starting weights through an answer, a gradient and some steps, then through its own learner's."""
     side.load(start)
-    outputs = side.outputs(batch[:-1])
-    loss, gradients = side.gradients(batch)
-    for step in range(steps):
-        if step:
-            side.gradients(batch)
-        side.update()
-    return Trajectory(outputs, loss, gradients, side.state())
+    outputs = side.outputs(case.inputs(batch))
+    loss, gradients = None, Arrays()
+    try:
+        loss, gradients = side.gradients(batch)
+        for step in range(steps):
+            if step:
+                side.gradients(batch)
+            side.update()
+    except CannotLearn:
+        pass
+    state = side.state()
+    own: Arrays | str
+    try:
+        side.start(start, steps)
+        for step in range(steps):
+            side.learn(batch, step)
+        own = side.state()
+    except CannotLearn as why:
+        own = str(why)
+    return Trajectory(outputs, loss, gradients, state, own)
 
 
 def draw_weights(ours: Ours, rng: np.random.Generator) -> Arrays:
@@ -285,7 +342,9 @@ def _misfit(ours: Arrays, theirs: Arrays) -> str:
     return f"parameters: {'; '.join(problems)}" if problems else ""
 
 
-def _first_bad_stage(ours: Ours, twin: Side, start: Arrays, inputs: tuple[Any, ...], training: bool, limit: float) -> str:
+def _first_bad_stage(
+    ours: Ours, twin: Implementation, start: Arrays, inputs: tuple[Any, ...], training: bool, limit: float
+) -> str:
     """In words: the first part of the model, in the order of execution, whose answer differs from that of its namesake."""
     ours.load(start)
     twin.load(start)
@@ -332,7 +391,7 @@ def measure(
     if len({len(a) for a in batch}) == 1:
         times = -(-examples // len(batch[0]))
         batch = tuple(np.concatenate([a] * times) for a in batch)
-    sides: list[Side] = [ours, *(TWINS[twin](architecture, case, "float32") for twin in twins)]
+    sides: list[Implementation] = [ours, *(TWINS[twin](architecture, case, "float32") for twin in twins)]
     found: dict[str, list[float]] = {side.name: [] for side in sides}
     with _one_thread("torch" in twins):
         for side in sides:

@@ -42,15 +42,32 @@ def build(features: int, outputs: int = 1, rule: str = "perceptron") -> Perceptr
 def loss(model: Perceptron, x: Any, targets: Any, training: bool = True) -> Any:
     """Batch mean of the perceptron criterion max(0, -t s) or of (t - s)^2 / 2, summed over outputs, t in {-1, +1}."""
     scores = model(x, training=training)
-    if scores.shape[1] == 1:
-        own = ops.expand_dims(ops.cast(targets, scores.dtype), 1)
-    else:
-        own = ops.one_hot(targets, scores.shape[1], dtype=scores.dtype)
-    t = 2 * own - 1
+    t = signs(scores, targets)
     if model.rule == "delta":
         return ops.mean(ops.sum(0.5 * ops.square(t - scores), axis=1))
     margin = t * scores  # `<=`: a score of exactly zero counts as wrong and is corrected
     return ops.mean(ops.sum(ops.where(margin <= 0, -margin, ops.zeros_like(margin)), axis=1))
+
+
+def signs(scores: Any, targets: Any) -> Any:
+    """+1 for the output of an example's class and -1 for the others; a single output belongs to class 1."""
+    if scores.shape[1] == 1:
+        own = ops.expand_dims(ops.cast(targets, scores.dtype), 1)
+    else:
+        own = ops.one_hot(targets, scores.shape[1], dtype=scores.dtype)
+    return 2 * own - 1
+
+
+def learn(model: Perceptron, progress: float, x: Any, targets: Any) -> None:
+    """One correction for a batch: the sum over its examples of t x where t s <= 0, or of 0.02 (t - s) x / (|x|^2 + 1)."""
+    scores = model(x)
+    t = signs(scores, targets)
+    if model.rule == "delta":
+        step = 0.02 * (t - scores) / (1 + ops.sum(ops.square(x), axis=1, keepdims=True))
+    else:
+        step = ops.where(t * scores <= 0, t, ops.zeros_like(t))
+    model.scores.kernel.assign_add(ops.transpose(x) @ step)
+    model.scores.bias.assign_add(ops.sum(step, axis=0))
 
 
 def weight_map(model: Perceptron) -> dict[str, Weight]:

@@ -21,6 +21,8 @@ from nnatomy.catalog import Architecture
 from nnatomy.errors import UserError
 from nnatomy.graph import no_grad
 from nnatomy.tensor import Tensor
+from nnatomy.training.learners import GradientDescent, LearnerSpec, Setup
+from nnatomy.training.precision import PRECISIONS
 from nnatomy.training.recipe import Case
 
 Array = np.ndarray[Any, Any]
@@ -29,7 +31,7 @@ Arrays = dict[str, Array]
 MOMENTUM = 0.9
 
 
-class Side(ABC):
+class Implementation(ABC):
     """One implementation of a case in one precision; arrays go in and come out as our model names and shapes them."""
 
     name: str
@@ -55,11 +57,32 @@ class Side(ABC):
         """One step of SGD with momentum along the gradients that were computed last."""
 
     @abstractmethod
+    def start(self, state: Arrays, steps: int) -> None:
+        """Take over parameters and buffers, and begin `steps` steps of the case's own learner.
+
+        Raises CannotLearn where this implementation does not have that learner.
+        """
+
+    @abstractmethod
+    def learn(self, batch: tuple[Array, ...], step: int) -> None:
+        """Take one of these steps; after the last one an epoch ends."""
+
+    @abstractmethod
     def stages(self, inputs: tuple[Array, ...], training: bool) -> tuple[Arrays, Exception | None]:
         """What each part of the model gave, by its path and in the order of execution, up to an exception if there is one."""
 
 
-class Ours(Side):
+class CannotLearn(Exception):
+    """Why an implementation does not have a learner."""
+
+
+def own_learner(architecture: Architecture, case: Case) -> LearnerSpec:
+    """Return the learner that a case's contracts use: its own, or that of the first recipe with the case's loss."""
+    learn = case.learn or architecture.recipes[0].learn
+    return learn.with_loss(case.loss) if "distill" in learn.can and case.loss is not None else learn
+
+
+class Ours(Implementation):
     name = "nnatomy"
 
     def __init__(self, architecture: Architecture, case: Case, precision: str, seed: int = 0) -> None:
@@ -69,7 +92,7 @@ class Ours(Side):
             self.model = architecture.module("model").build(**case.options).astype(precision)
         finally:
             random.default.load_state_dict(kept)
-        self.case = case
+        self.architecture, self.case, self.precision = architecture, case, precision
         self.parameters = dict(self.model.named_parameters())
 
     def load(self, state: Arrays) -> None:
@@ -87,6 +110,8 @@ class Ours(Side):
     def gradients(self, batch: tuple[Array, ...]) -> tuple[float, Arrays]:
         self.model.train()
         self.model.zero_grad()
+        if self.case.loss is None:
+            raise CannotLearn("nothing follows a gradient")
         loss, _ = self.case.loss(self.model, *map(Tensor, batch))
         loss.backward()
         found = {n: np.zeros(p.shape) if p.grad is None else np.array(p.grad.data) for n, p in self.parameters.items()}
@@ -94,6 +119,28 @@ class Ours(Side):
 
     def update(self) -> None:
         self.optimizer.step()
+
+    def start(self, state: Arrays, steps: int) -> None:
+        self.model.load_state_dict(state)
+        self.model.train()
+        self._steps = steps
+        setup = Setup(PRECISIONS[self.precision])
+        self.learner = own_learner(self.architecture, self.case).begin(self.model, setup=setup)
+        self.learner.set_total(steps)
+        self.learner.begin_epoch(0)
+        self._state = self.learner.state()
+
+    def learn(self, batch: tuple[Array, ...], step: int) -> None:
+        self.learner.prepare(self._state, step, 1.0)
+        self._state, _ = self.learner(self._state, batch)
+        if step == self._steps - 1:
+            self._state = self.learner.finish_epoch(self._state)
+            self.learner.bind(self._state)
+
+    def move(self, batch: tuple[Array, ...]) -> None:
+        """Take one step of the own learner, after which buffers have moved and gradients and memories exist."""
+        self.start(self.state(), 1)
+        self.learn(batch, 0)
 
     def stages(self, inputs: tuple[Array, ...], training: bool) -> tuple[Arrays, Exception | None]:
         found: Arrays = {}
@@ -113,11 +160,12 @@ class Ours(Side):
         return found, None
 
 
-class Torch(Side):
+class Torch(Implementation):
     name = "torch"
 
     def __init__(self, architecture: Architecture, case: Case, precision: str) -> None:
         self.torch = torch = pytorch()
+        self.architecture = architecture
         self.twin = architecture.module("torch_twin")
         with torch.random.fork_rng(devices=[]):
             self.model = self.twin.build(**case.options).to(getattr(torch, precision))
@@ -136,6 +184,8 @@ class Torch(Side):
             return [t.numpy() for t in leaves(self.model(*map(self.torch.tensor, inputs)))]
 
     def gradients(self, batch: tuple[Array, ...]) -> tuple[float, Arrays]:
+        if self.case.loss is None:
+            raise CannotLearn("nothing follows a gradient")
         self.model.train()
         self.model.zero_grad()
         loss = self.twin.loss(self.model, *map(self.torch.tensor, batch))
@@ -145,6 +195,37 @@ class Torch(Side):
 
     def update(self) -> None:
         self.optimizer.step()
+
+    def start(self, state: Arrays, steps: int) -> None:
+        self.load(state)
+        self.model.train()
+        self._steps = steps
+        self._spec = own_learner(self.architecture, self.case)
+        if not isinstance(self._spec, GradientDescent):
+            if not hasattr(self.twin, "learn"):
+                raise CannotLearn(
+                    f"torch_twin.py has no learn(model, progress, *batch), which takes a step of {type(self._spec).__name__}"
+                )
+            return
+        rule, kind = self._spec.optimizer, getattr(self.torch.optim, self._spec.optimizer.func.__name__, None)
+        if kind is None:
+            raise CannotLearn(f"PyTorch has no optimizer {rule.func.__name__}")
+        self._optimizer = kind(self.model.parameters(), **rule.keywords)
+        self._rates = [group["lr"] for group in self._optimizer.param_groups]
+        self._schedule = None if self._spec.schedule is None else self._spec.schedule(steps)
+
+    def learn(self, batch: tuple[Array, ...], step: int) -> None:
+        tensors = tuple(map(self.torch.tensor, batch))
+        if not isinstance(self._spec, GradientDescent):
+            self.twin.learn(self.model, step / self._steps, *tensors)
+            return
+        for group, rate in zip(self._optimizer.param_groups, self._rates):
+            group["lr"] = rate * (1.0 if self._schedule is None else self._schedule(step))
+        self._optimizer.zero_grad()
+        self.twin.loss(self.model, *tensors).backward()
+        if self._spec.clip is not None:
+            self.torch.nn.utils.clip_grad_norm_(self.model.parameters(), self._spec.clip)
+        self._optimizer.step()
 
     def stages(self, inputs: tuple[Array, ...], training: bool) -> tuple[Arrays, Exception | None]:
         found: Arrays = {}
@@ -168,7 +249,7 @@ class Torch(Side):
         return found, None
 
 
-class Keras(Side):
+class Keras(Implementation):
     name = "keras"
 
     def __init__(self, architecture: Architecture, case: Case, precision: str) -> None:
@@ -213,6 +294,8 @@ class Keras(Side):
         ]
 
     def gradients(self, batch: tuple[Array, ...]) -> tuple[float, Arrays]:
+        if self.case.loss is None:
+            raise CannotLearn("nothing follows a gradient")
         with self._floatx():
             loss, self._found = self._compiled(*map(self.tf.constant, batch))
         arrays = zip(self.parameters, self._found, strict=True)
@@ -223,6 +306,17 @@ class Keras(Side):
         for i, (variable, g) in enumerate(zip(self.variables, self._found, strict=True)):
             self.velocities[i] = MOMENTUM * self.velocities[i] + g.numpy()
             variable.assign(variable.numpy() - self.case.lr * self.velocities[i])
+
+    def start(self, state: Arrays, steps: int) -> None:
+        """Learners other than gradient descent, by the twin's own learn(model, progress, *batch)."""
+        if not hasattr(self.twin, "learn"):
+            raise CannotLearn("gradient descent is compared after SGD with momentum in Keras")
+        self.load(state)
+        self._steps = steps
+
+    def learn(self, batch: tuple[Array, ...], step: int) -> None:
+        with self._floatx():
+            self.twin.learn(self.model, step / self._steps, *map(self.tf.constant, batch))
 
     def stages(self, inputs: tuple[Array, ...], training: bool) -> tuple[Arrays, Exception | None]:
         """Layers go by their Keras names; maps may come with channels last."""
@@ -249,7 +343,55 @@ class Keras(Side):
         return found, None
 
 
-TWINS: dict[str, Callable[[Architecture, Case, str], Side]] = {"torch": Torch, "keras": Keras}
+class Reference(Implementation):
+    """What reference.py gives where no twin can exist: build(**options), load and state by our names, outputs, learn."""
+
+    name = "reference"
+
+    def __init__(self, architecture: Architecture, case: Case, precision: str) -> None:
+        self.reference, self.precision = architecture.module("reference"), precision
+        self.model = self.reference.build(**case.options)
+
+    def load(self, state: Arrays) -> None:
+        self.reference.load(self.model, {name: np.array(a) for name, a in state.items()})
+
+    def state(self) -> Arrays:
+        return {name: np.array(a) for name, a in self.reference.state(self.model).items()}
+
+    def outputs(self, inputs: tuple[Array, ...]) -> list[Array]:
+        found = self.reference.outputs(self.model, *inputs)
+        return [np.asarray(a) for a in (found if isinstance(found, tuple | list) else [found])]
+
+    def gradients(self, batch: tuple[Array, ...]) -> tuple[float, Arrays]:
+        raise CannotLearn("a reference has no gradients")
+
+    def update(self) -> None:
+        raise CannotLearn("a reference has no gradients")
+
+    def start(self, state: Arrays, steps: int) -> None:
+        self.load(state)
+        self._steps = steps
+
+    def learn(self, batch: tuple[Array, ...], step: int) -> None:
+        self.reference.learn(self.model, step / self._steps, *batch)
+        if step == self._steps - 1 and hasattr(self.reference, "end_epoch"):
+            self.reference.end_epoch(self.model)
+
+    def stages(self, inputs: tuple[Array, ...], training: bool) -> tuple[Arrays, Exception | None]:
+        return {"": self.outputs(inputs)[0]}, None
+
+
+TWINS: dict[str, Callable[[Architecture, Case, str], Implementation]] = {
+    "torch": Torch, "keras": Keras, "reference": Reference,
+}  # fmt: skip
+FILES = {"torch": "torch_twin.py", "keras": "keras_twin.py", "reference": "reference.py"}
+
+
+def twins_of(architecture: Architecture) -> tuple[str, ...]:
+    """Return which of TWINS an architecture is compared with: its two twins, or the reference that stands in their place."""
+    if (architecture.folder / FILES["reference"]).is_file():
+        return ("reference",)
+    return tuple(twin for twin in ("torch", "keras") if (architecture.folder / FILES[twin]).is_file())
 
 
 def leaves(value: Any) -> list[Any]:
