@@ -91,7 +91,7 @@ class OwnArchitecture(Architecture):
     @property
     def recipes(self) -> tuple[Recipe, ...]:
         found = getattr(self.module("recipe"), "recipes", ())
-        if not found or not all(isinstance(recipe, Recipe) for recipe in found):
+        if not (found and isinstance(found, tuple | list) and all(isinstance(recipe, Recipe) for recipe in found)):
             raise UserError(f"{self.folder / 'recipe.py'} has recipes = (Recipe(...),). Received {found!r}; add it.")
         return tuple(found)
 

@@ -211,14 +211,13 @@ def loss_of(loss: Any, named: tuple[Field, ...]) -> Loss:
 
 
 def _rule(optimizer: Any) -> partial[Any]:
-    rule = optimizer if isinstance(optimizer, partial) else partial(optimizer)
-    if not (isinstance(rule.func, type) and issubclass(rule.func, optim.Optimizer)):
+    function = optimizer.func if isinstance(optimizer, partial) else optimizer
+    if not (isinstance(function, type) and issubclass(function, optim.Optimizer)):
         raise UserError(
             f"An optimizer is a class, or a partial of one. Received {optimizer!r}; give partial(nn.optim.Adam, lr=1e-3)."
         )
-    if "lr" in keywords(rule.func) and "lr" not in rule.keywords and keywords(rule.func)["lr"] is inspect.Parameter.empty:
-        return partial(rule, lr=1e-3)
-    return rule
+    rule, rates = partial(optimizer), keywords(function)
+    return partial(rule, lr=1e-3) if "lr" not in rule.keywords and rates.get("lr") is inspect.Parameter.empty else rule
 
 
 def _as_it_is(outputs: Any) -> Any:
@@ -236,12 +235,10 @@ def check_model(model: Module, recipe: Recipe, dataset: Dataset, precision: Prec
     try:
         with evaluating(model):
             loss, outputs = next(iter(recipe.learn.losses.values()))(model, *map(Tensor, batch))
-    except UserError:
-        raise
     except Exception as problem:
         raise UserError(
             f"A model takes the batches of its data ({shapes}). {type(model).__name__} or its loss raised "
-            f"{type(problem).__name__}: {problem}; change it, or give loss=."
+            f"{type(problem).__name__}: {problem} Change it, or give loss=."
         ) from problem
     finally:
         random.default.load_state_dict(kept)

@@ -52,6 +52,7 @@ def prepare(request: Request, own: Own = NOTHING) -> Prepared:
     random.seed(request.seed)
     model = recipe.build(dataset, **recipe.options).astype(precision.master)
     task = task_for(recipe, dataset, precision)
+    task.metric(recipe.metric)
     if own.model is not None:
         model.to_backend()
         check_model(model, recipe, dataset, precision, task)
