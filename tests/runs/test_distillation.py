@@ -150,7 +150,7 @@ def test_regression_sentences_and_ensembles_teach(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"temperature": 0.0}, "--temperature must be positive"),
+        ({"temperature": 0.0}, "--temperature is a positive number"),
         ({"soft": 1.5}, "--soft must be from 0 to 1"),
         ({"data": "wine"}, "teacher's data, received data"),
         ({"split_seed": 3}, "received split_seed"),
@@ -176,7 +176,7 @@ def test_the_command_line(teacher: Path, tmp_path: Path, capsys: pytest.CaptureF
     found = json.loads(capsys.readouterr().out)
     assert found["teacher"]["metrics"] == evaluate(teacher).metrics
     command = json.loads((tmp_path / "run" / "run.json").read_text())["command"]
-    assert command == f"nnatomy distill mlp --epochs 1 --teacher {teacher.resolve()} --temperature 2.0"
+    assert command == f"nnatomy distill mlp --epochs 1 --teacher {teacher.resolve()} --temperature 2"
     assert (tmp_path / "run" / "report.html").exists()
     assert main(["evaluate", str(tmp_path / "run"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["metrics"] == found["metrics"]
