@@ -182,8 +182,11 @@ def test_a_run_of_a_name_takes_no_model_and_other_weights_are_refused(tmp_path: 
 
 def test_the_command_line_says_how_a_module_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nn.train(Net(4, 3), "iris", out=tmp_path / "own", **SMALL)
-    assert main(["evaluate", str(tmp_path / "own")]) == 2
-    assert "nn.load_run" in capsys.readouterr().err
+    own = str(tmp_path / "own")
+    for words in (["evaluate", own], ["predict", own, "--data", str(_file(tmp_path))], ["train", "--resume", own], ["export", own],
+                  ["draw", own], ["average", own, own], ["distill", "mlp", "--teacher", own], ["serve", own]):  # fmt: skip
+        assert main(words) == 2, words
+        assert "your own model, Net. Received none; give it in Python: nn.load_run" in capsys.readouterr().err, words
 
 
 # Arrays, frames and data sets
@@ -387,6 +390,8 @@ def test_a_folder_goes_through_every_verb(
     assert main(["draw", "../run", "--out", "../own.png"]) == 0
     assert Path("../own.png").read_bytes() != Path("../architecture.png").read_bytes()
     capsys.readouterr()
+    assert main(["draw", str(folder), "--out", "../drawn.png"]) == 0
+    capsys.readouterr()
     assert main(["info", str(folder), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["family"] == "own"
     (folder / "page.md").write_text("---\ntitle: Nearest mean\nidea: One prototype a class.\n---\n## 1 What is it?\nA mean.\n")
@@ -401,8 +406,12 @@ def test_a_folder_is_compared_with_a_name(folder: Path, tmp_path: Path) -> None:
     found = nn.compare(folder, "mlp", data="iris", cv=2, seeds=1, epochs=2, curve=False, jobs=1, out=tmp_path / "c")
     assert {"prototypes", "mlp"} <= {candidate.name for candidate in found.candidates}
     assert found.report.exists()
-    with pytest.raises(nn.UserError, match=r"folder with model\.py and recipe\.py"):
-        nn.compare(Net(4, 3), "mlp", data="iris")
+
+
+def test_studies_say_that_they_need_a_name_or_a_folder() -> None:
+    for study in (lambda: nn.compare(Net(4, 3), "mlp", data="iris"), lambda: nn.tune(Net(4, 3), "iris")):
+        with pytest.raises(nn.UserError, match=r"Received Net; put it into a folder with model\.py and recipe\.py"):
+            study()
 
 
 def test_names_of_folders_do_not_meet(folder: Path, tmp_path: Path) -> None:

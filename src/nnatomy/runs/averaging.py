@@ -19,9 +19,8 @@ from nnatomy.errors import UserError, unknown_name
 from nnatomy.layers.module import Module
 from nnatomy.runs.folder import Run, environment, finite, save_arrays
 from nnatomy.runs.options import absolute_path
-from nnatomy.runs.prepare import Prepared, prepare
-from nnatomy.runs.request import request_of
-from nnatomy.runs.restore import load_best, on_backend, restore
+from nnatomy.runs.prepare import Prepared
+from nnatomy.runs.restore import restore, restore_with_data
 from nnatomy.runs.train import Result
 from nnatomy.tasks import Evaluation, task_for
 from nnatomy.tasks.classification import two_scores
@@ -115,7 +114,7 @@ def average(
     if len(runs) < 2:
         raise UserError(f"An average needs two runs or more, received {len(runs)}; name further folders.")
     opened = [Run.open(folder) for folder in runs]
-    members = [_trained(run) for run in opened]
+    members = [restore_with_data(run) for run in opened]
     for run, member in zip(opened[1:], members[1:]):
         check_alike(members[0], member, str(run.folder))
     state = mean_weights(members, [str(run.folder) for run in opened]) if how == "weights" else {}
@@ -199,7 +198,7 @@ def evaluate_members(
 ) -> tuple[Evaluation, Sequence[str]]:
     """The scores of averaged predictions on a split of the runs' own data, or on another file with targets; and its notices."""
     if source is None:
-        return _evaluated([_trained(member, backend, device) for member in run.members], split), []
+        return _evaluated([restore_with_data(member, backend=backend, device=device) for member in run.members], split), []
     members = [restore(member.folder, backend=backend, device=device)[0] for member in run.members]
     found = [data.load_examples(absolute_path(source), member.dataset.preprocessing) for member in members]
     together = ensemble(members)
@@ -237,12 +236,6 @@ def ensemble(members: Sequence[Prepared]) -> Prepared:
     recipe = replace(first.recipe, learn=GradientDescent(loss), decide=_as_it_is, sample=None)
     model.eval()
     return replace(first, recipe=recipe, dataset=dataset, model=model, task=task_for(recipe, dataset, first.task.precision))
-
-
-def _trained(run: Run, backend: str | None = None, device: str | None = None) -> Prepared:
-    prepared = prepare(on_backend(request_of(run), backend, device))
-    load_best(prepared.model, run)
-    return prepared
 
 
 def _evaluated(members: Sequence[Prepared], split: str) -> Evaluation:

@@ -17,9 +17,9 @@ from nnatomy.data.fields import Field, select
 from nnatomy.errors import UserError
 from nnatomy.runs.averaging import check_alike, ensemble
 from nnatomy.runs.folder import Run
-from nnatomy.runs.prepare import Prepared, prepare
+from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.request import OF_THE_TEACHER, request_of
-from nnatomy.runs.restore import load_best
+from nnatomy.runs.restore import restore_with_data
 from nnatomy.runs.train import Result, train
 from nnatomy.tasks import forward
 from nnatomy.tasks.classification import two_scores
@@ -133,8 +133,7 @@ def add_teacher_outputs(prepared: Prepared) -> tuple[Dataset, LearnerSpec]:
     kept = random.default.state_dict()
     members = []
     for member in run.members or [run]:
-        found = prepare(replace(request_of(member), backend=request.backend, device=request.device))
-        load_best(found.model, member)
+        found = restore_with_data(member, backend=request.backend, device=request.device)
         check_alike(prepared, found, str(run.folder))
         members.append(found)
     random.default.load_state_dict(kept)

@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from nnatomy import data, optim, random, tasks
 from nnatomy.catalog import Architecture, blank_front
+from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.fields import Field, select
 from nnatomy.errors import UserError, unknown_name
@@ -92,6 +94,16 @@ def name_of(model: Any) -> str:
     """Return what a model is called: its class, or the function that makes it."""
     named = model if inspect.isroutine(model) or isinstance(model, type) else type(model)
     return str(getattr(named, "__name__", "model")).strip("<>")
+
+
+def named_only(model: Any, caller: str) -> str:
+    """Return what finds an architecture in another process. Raises UserError for an object, which cannot be sent there."""
+    if not isinstance(model, str | PathLike | None):
+        raise UserError(
+            f"{caller}() trains in processes that find architectures by a name or a folder. Received {name_of(model)}; put it "
+            "into a folder with model.py and recipe.py, and give its path."
+        )
+    return find_architecture(str(model)).key
 
 
 def task_of(task: Any) -> type[Task]:

@@ -15,7 +15,7 @@ from nnatomy.runs.drawing import save
 from nnatomy.runs.folder import Run
 from nnatomy.runs.prepare import Prepared, prepare
 from nnatomy.runs.request import Request, request_of
-from nnatomy.runs.restore import load_best
+from nnatomy.runs.restore import restore_with_data
 from nnatomy.runs.train import train
 
 if TYPE_CHECKING:
@@ -30,8 +30,8 @@ def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: b
     embedding out by t-SNE.
     """
     is_run = (Path(subject) / "run.json").exists() or (Path(subject).is_dir() and not (Path(subject) / "recipe.py").is_file())
-    known = catalog.architecture(request_of(Run.open(subject)).architecture if is_run else subject)
-    name, key = known.name, known.key
+    key = request_of(Run.open(subject)).architecture if is_run else catalog.architecture(subject).key
+    name = Path(key).name
     if what is not None:
         views.check_name(what)
     if tsne and what != "embedding":
@@ -43,9 +43,7 @@ def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: b
         raise UserError(f"--out must name a new file, {path} exists; choose another name or remove it.")
     if is_run:
         run = Run.open(subject)
-        prepared = prepare(request_of(run))
-        load_best(prepared.model, run)
-        figure = _figure(prepared, run, what, tsne)
+        figure = _figure(restore_with_data(run), run, what, tsne)
         source = subject
     elif what == "architecture":
         figure = _figure(prepare(Request(key)), None, what, tsne)

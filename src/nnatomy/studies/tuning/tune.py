@@ -21,6 +21,7 @@ from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import environment, finite, new_folder, write_atomically
 from nnatomy.runs.options import SOURCE, parse_option, parse_options, to_plain
+from nnatomy.runs.own import named_only
 from nnatomy.runs.progress import clock
 from nnatomy.studies.comparison.compare import processes
 from nnatomy.studies.comparison.protocol import METRICS, read_json, task_of
@@ -141,7 +142,7 @@ def tune(
     """
     begun = time.monotonic()
     optuna()
-    found = find_architecture(architecture)
+    found = find_architecture(named_only(architecture, "tune"))
     source = parse_option(SOURCE, "data", found.recipes[0].data if data is None else data, "tune")
     plan = Plan(found.key, data=source, **parse_options(Plan, asked, "tune"))
     count, threads = processes(jobs)
