@@ -15,12 +15,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from nnatomy.training.step import Step
-
+from nnatomy.benchmark.implementations.ours import Network, prepare
 from nnatomy.benchmark.report import number
-from nnatomy.benchmark.sides.ours import Network, prepare
 from nnatomy.benchmark.workloads import WORKLOADS, Workload, find
 from nnatomy.ops.primitive import Primitive
+from nnatomy.training.learners import Learner
 
 
 def profile(workload: Workload, seconds: float) -> tuple[float, list[tuple[str, float, float]]]:
@@ -54,8 +53,9 @@ def profile(workload: Workload, seconds: float) -> tuple[float, list[tuple[str, 
                 if id(value) not in wrapped:
                     wrapped[id(value)] = timed(lambda *_, name=spec.name: name, value)
                 places.append((module, key, value))
-    places += [(Primitive, "pull_back", Primitive.pull_back), (Step, "state", Step.state), (Step, "bind", Step.bind)]
-    rule = type(ours.plain.optimizer)
+    places.append((Primitive, "pull_back", Primitive.pull_back))
+    places += [(Learner, "state", Learner.state), (Learner, "bind", Learner.bind)]
+    rule = type(ours.learner.optimizers["all"])
     places.append((rule, "step", rule.step))
     named = {
         "pull_back": lambda primitive, *_: f"{primitive.name}, backward",

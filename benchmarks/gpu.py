@@ -1,6 +1,6 @@
 """Our training steps beside PyTorch's, eager and compiled, on one CUDA device: rates, model-FLOPs utilisation, memory.
 
-    python benchmarks/gpu.py --out docs/gpu.md --json gpu.json
+    python benchmarks/gpu.py --out docs/gpu.md --figures gpu.json
     python benchmarks/gpu.py --only gpt2 --batch 32 --peers compile
     python benchmarks/gpu.py --tiny                # rehearses the same code at tiny sizes on a CPU
 """
@@ -8,11 +8,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 
-from nnatomy.benchmark.gpu import measure, page
-from nnatomy.benchmark.report import in_markdown, places
+from gpu import measure, page
+from nnatomy.benchmark.report import agreed, behind, in_markdown, places, troubles
 from nnatomy.errors import UserError
 
 
@@ -23,21 +24,25 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--batch", type=int, help="examples in a step of the one workload that --only names")
     parser.add_argument("--tiny", action="store_true", help="tiny sizes on the CPU: to try the benchmark itself")
     parser.add_argument("--out", type=Path, help="the page to write, with its picture beside it")
-    parser.add_argument("--json", type=Path, help="the file for all figures")
+    parser.add_argument("--figures", type=Path, metavar="FILE", help="the file for all figures")
+    parser.add_argument("--json", action="store_true", help="print all figures as one JSON object, and no tables")
     given = parser.parse_args(words)
     try:
-        out, figures = places(given.out, given.json)
+        out, figures = places(given.out, given.figures)
         only, peers = (text.split(",") if text else None for text in (given.only, given.peers))
         settings = measure.chosen(only, peers, given.batch, given.tiny)
         report = measure.bench(settings, lambda line: print(line, file=sys.stderr))
     except UserError as problem:
         print(f"Error: {problem}", file=sys.stderr)
         return 2
-    for table in (page.speeds(report), page.uses(report)):
-        print(in_markdown(table), end="\n\n")
-    print("\n".join([*page.troubles(report), *page.behind(report)]))
     page.write(report, out, figures)
-    return 1 if any(result["differ"] or result["failed"] for result in report["results"]) else 0
+    if given.json:
+        print(json.dumps(report))
+    else:
+        for table in (page.speeds(report), page.uses(report)):
+            print(in_markdown(table), end="\n\n")
+        print("\n".join([*troubles(report), *(f"Behind in {line}." for line in behind(report))]))
+    return 0 if agreed(report) and not any(result["failed"] for result in report["results"]) else 1
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import argparse
 import statistics
 import time
 
-from nnatomy.benchmark.sides import ours
+from nnatomy.benchmark.implementations import ours
 from nnatomy.benchmark.workloads import WORKLOADS
 from nnatomy.kernels import library
 from nnatomy.kernels.machine import Program

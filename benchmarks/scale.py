@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 
 from nnatomy.benchmark.report import in_markdown
-from nnatomy.benchmark.scale import page
-from nnatomy.benchmark.scale.compiled import TARGETS, default_target
 from nnatomy.runs.folder import write_atomically
+from scale import page
+from scale.compiled import TARGETS, default_target
 
 
 def main(words: list[str] | None = None) -> int:

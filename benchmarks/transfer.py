@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from nnatomy.data.idx import read_idx, write_idx
+from nnatomy.data.kinds.image.idx import read_idx, write_idx
 from nnatomy.runs.train import train
 
 EPOCHS = 30

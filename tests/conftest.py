@@ -27,6 +27,8 @@ _src = Path(_spec.origin).parents[1]
 _models = (_src / "nnatomy" / "architectures").rglob("model.py")
 install_import_hook([".".join(p.relative_to(_src).with_suffix("").parts) for p in _models], "beartype.beartype")
 
+pytest_plugins = ["costs", "pytester"]
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-cases", action="store_true", help="Run JAX, bfloat16 and Keras on every case, not on the first.")

@@ -20,7 +20,6 @@ from nnatomy.graph import is_grad_enabled as is_grad_enabled
 from nnatomy.graph import no_grad as no_grad
 from nnatomy.graph import set_grad_enabled as set_grad_enabled
 from nnatomy.ops import *  # noqa: F403
-from nnatomy.plan import compile as compile
 from nnatomy.random import Generator as Generator
 from nnatomy.random import rand as rand
 from nnatomy.random import randint as randint
@@ -47,6 +46,7 @@ _FACE = {
     "verification.compare": ("verify",),
     "views.pictures": ("draw",),
     "catalog": ("architecture",),
+    "plan": ("compile",),
     "kernels.machine": ("get_num_threads", "set_num_threads"),
 }
 """The functions and classes of the public face, by the module that is imported when one is first used."""

@@ -19,6 +19,11 @@ FREED = (
     "give retain_graph=True to the first call to keep it."
 )
 
+SEALED = (
+    "backward() cannot go on through what a compiled function returned; "
+    "compile the whole step, with backward() inside, or call the function uncompiled."
+)
+
 
 _recording = ContextVar("recording", default=True)
 is_grad_enabled: Callable[[], bool] = _recording.get
@@ -87,6 +92,24 @@ class Node:
 
     def free(self) -> None:
         self.args = self.values = self.out = None
+
+
+class Sealed(Node):
+    """The history of what a compiled function returned: it was left inside, so that backward() cannot go on from there."""
+
+    __slots__ = ()
+    name = "compiled"
+    saved = 0
+
+    def __init__(self) -> None:
+        super().__init__(Sealed, (), (), (), {}, None)
+
+    def parents(self) -> list[Tensor]:
+        raise RuntimeError(SEALED)
+
+    @staticmethod
+    def pull_back(*_: Any) -> Any:
+        raise RuntimeError(SEALED)
 
 
 def between(roots: Sequence[Tensor], inputs: Sequence[Tensor]) -> set[Node]:

@@ -17,10 +17,11 @@ pytest.importorskip("jax")
 import jax
 
 import nnatomy as nn
-from nnatomy.benchmark.gpu import card, measure, page
-from nnatomy.benchmark.gpu.operations import operations, parameters
-from nnatomy.benchmark.gpu.outline import outline, tensors
-from nnatomy.benchmark.gpu.workloads import FULL, TINY, Workload, find, gpt2, workloads
+from gpu import card, measure, page
+from gpu.operations import operations, parameters
+from gpu.outline import outline, tensors
+from gpu.workloads import FULL, TINY, Workload, find, gpt2, workloads
+from nnatomy.benchmark.report import behind, places, troubles
 from nnatomy.errors import UserError
 
 pytestmark = pytest.mark.any_kernels
@@ -73,7 +74,7 @@ def test_first_values_have_the_scales_that_are_asked_for() -> None:
 
 
 def _lowered(workload: Workload, precision: str) -> Any:
-    from nnatomy.benchmark.gpu.ours import step_of
+    from gpu.ours import learner_for
 
     model = outline(lambda: workload.build(nn))
     kept: list[Any] = []
@@ -81,7 +82,7 @@ def _lowered(workload: Workload, precision: str) -> Any:
     def state(values: dict[str, Any]) -> Any:
         for name, t in tensors(model).items():
             t.data = values[name]
-        kept.append(step_of(workload, model, precision))
+        kept.append(learner_for(workload, model, precision))
         return kept[0].state()
 
     with nn.backend("jax"):
@@ -137,24 +138,25 @@ def test_bad_words(words: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_rehearsal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("torch")
     out, figures = tmp_path / "gpu.md", tmp_path / "gpu.json"
-    assert _script().main(["--tiny", "--only", "gpt2,lstm", "--out", str(out), "--json", str(figures)]) == 0
+    assert _script().main(["--tiny", "--only", "gpt2", "--out", str(out), "--figures", str(figures)]) == 0
     found = json.loads(figures.read_text())
-    assert [r["name"] for r in found["results"]] == ["gpt2", "lstm"]
+    assert [r["name"] for r in found["results"]] == ["gpt2"]
     for result in found["results"]:
         assert 0 < result["agreement"]["float32"]["torch"]["gradient"] < 1e-3
         assert 0 < result["agreement"]["bfloat16"]["torch"]["loss"] < measure.CLOSE
-        for figures_ in result["timed"].values():
-            assert figures_["rate"]["median"] == pytest.approx(1e3 * result["units"] / figures_["ms"]["median"], rel=0.5)
+        for figures_ in result["timed"]["train"]["implementations"].values():
+            assert figures_["rate"]["median"] == pytest.approx(1e3 * result["units"] / figures_["ms"]["median"])
             assert figures_["peak_mib"] > 100
+    assert places(out, figures) == (out, figures)  # its own files may be written again
     text = out.read_text()
     assert "A rehearsal" in text
     assert "| gpt2 | tokens/s |" in text
     assert max(map(len, text.splitlines())) < 300
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    assert "| lstm | steps/s |" in capsys.readouterr().out
+    assert "| gpt2 | tokens/s |" in capsys.readouterr().out
 
 
-def _side(rate: float, ratio: float | None = None) -> dict[str, Any]:
+def _figures(rate: float, ratio: float | None = None) -> dict[str, Any]:
     def spread(v: float) -> dict[str, float]:
         return {"median": v, "low": v, "high": v}
 
@@ -167,11 +169,11 @@ def test_the_page_says_where_we_are_behind() -> None:
     result = {
         "name": "lstm", "unit": "steps", "operations": 1e12, "failed": {}, "notes": {},
         "differ": {"torch": {"in": "float32", "loss": 0.5, "gradient": 2.0, "gradient_in": "w"}},
-        "timed": {"nnatomy": _side(100.0), "compile": _side(200.0, 0.5)},
+        "timed": {"train": {"implementations": {"nnatomy": _figures(100.0), "compile": _figures(200.0, 0.5)}}},
     }  # fmt: skip
     report = {"results": [result], "absent": {}, "peak": {"published": 1e15, "measured": 1.0}}
-    assert page.behind(report) == ["lstm: torch.compile is 2.00 times as fast."]
-    assert "PyTorch gives other answers in float32" in page.troubles(report)[0]
+    assert behind(report) == ["training step: lstm (torch.compile by 2.00)"]
+    assert "PyTorch gives other answers (float32: " in troubles(report)[0]
     assert page.speeds(report)[1] == [("lstm", "steps/s", "100 (100–100)", "200 (200–200)", "0.50 (0.50–0.50)")]
     assert page.uses(report)[1][0][3] == "50.0 %"
 
@@ -179,10 +181,10 @@ def test_the_page_says_where_we_are_behind() -> None:
 def test_our_failure_is_told_and_others_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
     from nnatomy.benchmark.worker import WorkerError
 
-    def team(*args: Any) -> Any:
+    def start(*args: Any) -> Any:
         raise WorkerError("RESOURCE_EXHAUSTED: out of memory")
 
-    monkeypatch.setattr(measure, "_team", team)
+    monkeypatch.setattr(measure, "start", start)
     result = measure.run(find("mlp", TINY), ["nnatomy"], measure.chosen(["mlp"], tiny=True), {})
     assert result["failed"] == {"nnatomy": "RESOURCE_EXHAUSTED: out of memory"}
     assert result["timed"] == {}

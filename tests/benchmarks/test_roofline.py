@@ -7,8 +7,8 @@ import pytest
 
 import nnatomy as nn
 from nnatomy.benchmark import roofline
+from nnatomy.benchmark.implementations.ours import attend
 from nnatomy.benchmark.roofline import Need, Peak
-from nnatomy.benchmark.sides.ours import attend
 from nnatomy.benchmark.workloads import find
 
 

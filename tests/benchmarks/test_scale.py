@@ -6,9 +6,9 @@ from itertools import pairwise
 
 import pytest
 
-from nnatomy.benchmark.scale import arithmetic, page
-from nnatomy.benchmark.scale.arithmetic import MODELS
-from nnatomy.benchmark.scale.compiled import MODES, Found, Request, collective_bytes, compiled, extrapolated
+from scale import arithmetic, page
+from scale.arithmetic import MODELS
+from scale.compiled import MODES, Found, Request, collective_bytes, compiled, extrapolated
 
 pytestmark = pytest.mark.any_kernels
 

@@ -22,9 +22,9 @@ CASES = {
     "page over another file": ("--out mine.md", "choose another name"),
     "page in a file": ("--out mine.txt", "choose another place"),
     "page over a picture": ("--out pictures", "performance.png"),
-    "figures over another file": ("--json mine.txt", "choose another name"),
-    "figures in a folder": ("--json pictures", "folder"),
-    "figures below a file": ("--json mine.txt/new.json", "choose another place"),
+    "figures over another file": ("--figures mine.txt", "choose another name"),
+    "figures in a folder": ("--figures pictures", "folder"),
+    "figures below a file": ("--figures mine.txt/new.json", "choose another place"),
 }
 
 

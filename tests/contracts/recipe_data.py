@@ -5,13 +5,14 @@ from __future__ import annotations
 import pytest
 
 from nnatomy.catalog import Architecture
-from nnatomy.data.named import NAMED, locate
+from nnatomy.data.kinds import public
+from nnatomy.data.sets import locate
 from nnatomy.errors import UserError
 
 
 def skip_without_data(architecture: Architecture) -> None:
     """Skips the test where the recipe's data set is a public one that is not on this machine."""
-    known = NAMED.get(architecture.recipes[0].data)
+    known = public().get(architecture.recipes[0].data)
     try:
         _ = known and locate(known, offline=True)
     except UserError as problem:

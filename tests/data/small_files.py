@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnatomy.data.idx import write_idx
+from nnatomy.data.kinds.image.idx import write_idx
 
 Write = Callable[..., Path]
 

@@ -14,7 +14,7 @@ from small_files import hours, mnist_folder
 
 from nnatomy import data
 from nnatomy.data import Dataset, Fold
-from nnatomy.data.idx import read_idx, write_idx
+from nnatomy.data.kinds.image.idx import read_idx, write_idx
 from nnatomy.errors import UserError
 
 pytestmark = pytest.mark.any_kernels

@@ -11,9 +11,11 @@ import pytest
 from small_files import mnist_folder
 
 from nnatomy.data import load
-from nnatomy.data.named import NAMED, locate
+from nnatomy.data.kinds import public, sets
+from nnatomy.data.sets import locate
 from nnatomy.errors import UserError
 
+NAMED = public()
 Real = Callable[[str], Path]
 FETCHED = [name for name, known in NAMED.items() if known.url]
 
@@ -23,7 +25,7 @@ def test_public_sets_load_by_their_names(real: Real, name: str) -> None:
     real(NAMED[name].place)
     found = load(name)
     assert found.name == name
-    assert found.kind in NAMED[name].kinds
+    assert found.kind == sets()[name][0].name
     first = found.train.take(np.arange(2))
     assert all(len(array) == 2 and np.isfinite(array).all() for array in first)
     if found.task == "classification":

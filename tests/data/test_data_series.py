@@ -13,8 +13,10 @@ from hypothesis import strategies as st
 from small_files import anomalous, hours, series_text
 
 from nnatomy.data import load, load_inputs, preprocessing_from_json
-from nnatomy.data.generated import LOGIC, PLANE, mackey_glass, narma10
-from nnatomy.data.series import Series, averaged, fill_gaps
+from nnatomy.data.kinds.sequences.sequences import narma10
+from nnatomy.data.kinds.series.series import Series, averaged, fill_gaps
+from nnatomy.data.kinds.series.sets import mackey_glass
+from nnatomy.data.kinds.table.sets import LOGIC, PLANE
 from nnatomy.errors import UserError
 
 Write = Callable[..., Path]
@@ -210,3 +212,11 @@ def test_a_window_that_training_had_must_be_given_again(write: Write) -> None:
     found = load(write("s.csv", series_text()), ("series",), target="y", window=10, horizon=3)
     with pytest.raises(UserError, match=r"looks at 10 rows, .* has 4"):
         load_inputs(write("short.csv", "\n".join(series_text().splitlines()[:5])), found.preprocessing)
+
+
+def test_times_are_read_as_training_read_them(write: Write) -> None:
+    days = np.arange("2023-01-01", "2024-03-01", dtype="datetime64[D]").astype(object)
+    lines = [f"{day:%m/%d/%Y},{k % 7}" for k, day in enumerate(days)]
+    found = load(write("s.csv", "\n".join(["time,x", *lines])), ("series",), window=8, horizon=2)
+    new = "\n".join(["time,x", *(f"{month:02d}/01/2024,{month}" for month in range(1, 9))])
+    assert load_inputs(write("new.csv", new), found.preprocessing).rows == ("2024-01-01T00:00:00",)

@@ -12,11 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_files import table_text
 
-from nnatomy.data import load, load_examples, load_inputs, preprocessing_from_json
-from nnatomy.data.columns import far_outliers, gives_away, infer_type, one_to_one, task_of
+from nnatomy.data import Reading, load, load_examples, load_inputs, preprocessing_from_json
+from nnatomy.data.cells import infer_type
 from nnatomy.data.csvfile import RawTable, read_csv
-from nnatomy.data.encoding import Field, TablePreprocessing
-from nnatomy.data.table import table_dataset
+from nnatomy.data.kinds.table.columns import far_outliers, gives_away, one_to_one, task_of
+from nnatomy.data.kinds.table.encoding import Field, TablePreprocessing
+from nnatomy.data.kinds.table.table import table_dataset
 from nnatomy.errors import UserError
 
 N = 60
@@ -250,7 +251,7 @@ def test_preprocessing_survives_json(seed: int, task: str) -> None:
     colours = rng.choice(["red", "green", "blue", ""], N).tolist()
     days = [f"2024-01-{d:02d}" for d in rng.integers(1, 29, N)]
     table = RawTable({"a": [repr(float(v)) for v in rng.normal(size=N)], "c": colours, "d": days, "y": y}, "t")
-    made = table_dataset("t", table, "y", seed=seed)
+    made = table_dataset("t", table, "y", Reading(seed=seed))
     back = preprocessing_from_json(json.loads(json.dumps(made.preprocessing.to_json())))
     assert back == made.preprocessing
     np.testing.assert_array_equal(back.transform(table)[0], made.preprocessing.transform(table)[0])
@@ -326,3 +327,15 @@ def test_real_tables(real: Real, name: str, target: str, task: str, classes: int
     x = np.concatenate([s.all()[0] for s in (found.train, found.validation, found.test)])
     assert x.dtype == np.float32
     assert np.isfinite(x).all()
+
+
+def test_dates_are_read_as_training_read_them(write: Write) -> None:
+    """3 April and 4 March are the same cell: which one is meant, the training table has said."""
+    rows = [f"{1 + k % 12:02d}/{1 + k % 28:02d}/2024,{'yes' if k % 28 > 13 else 'no'}" for k in range(100)]
+    found = load(write("t.csv", "\n".join(["day,y", *rows])), target="y")
+    assert "%m/%d/%Y" in json.dumps(found.preprocessing.to_json())
+    (inputs,) = load_inputs(write("new.csv", "day\n04/03/2024\n"), found.preprocessing).arrays
+    (expected,) = load_inputs(write("iso.csv", "day\n2024-04-03\n"), found.preprocessing).arrays
+    assert np.array_equal(inputs, expected)
+    with pytest.raises(UserError, match=r"such as 01/31/2024, row 2 has '31/01/2024'"):
+        load_inputs(write("wrong.csv", "day\n31/01/2024\n"), found.preprocessing)

@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from nnatomy.data import load, load_inputs, preprocessing_from_json
-from nnatomy.data.sentences import WordPreprocessing, words
-from nnatomy.data.text import CharacterPreprocessing
+from nnatomy.data.kinds.sentences.sentences import WordPreprocessing, words
+from nnatomy.data.kinds.text.text import CharacterPreprocessing
 
 Write = Callable[..., Path]
 Real = Callable[[str], Path]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from nnatomy.views import VIEWS
+from nnatomy import views
 
 pytestmark = pytest.mark.any_kernels
 PAGE = Path(__file__).parents[2] / "docs" / "drawing.md"
@@ -25,6 +25,6 @@ def test_the_code_of_the_page_runs(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_the_page_names_every_view_and_its_pictures_are_there() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert tuple(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == VIEWS
+    assert tuple(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)) == views.names()
     for picture in re.findall(r"\]\((images/[^)]+)\)", text):
         assert (PAGE.parent / picture).is_file(), picture

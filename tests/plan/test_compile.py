@@ -245,7 +245,7 @@ def test_ever_new_parameters_need_no_ever_new_plans() -> None:
     for i in range(40):
         w = np.full((3, 3), i, np.float32)
         np.testing.assert_allclose(compiled({"w": w}, x), x @ w)
-    assert len(compiled._plans) == 1
+    assert len(compiled._programs()) == 1
 
 
 def test_inference_of_a_model_with_batch_norm() -> None:

@@ -14,6 +14,7 @@ import pytest
 import nnatomy as nn
 from nnatomy.cli import main
 from nnatomy.data.dataset import Dataset
+from nnatomy.runs import answers
 from nnatomy.runs.folder import load_arrays
 from nnatomy.tasks import Classification, Reconstruction
 from nnatomy.training.callbacks import Callback
@@ -89,7 +90,7 @@ def test_task_loss_and_optimizer_can_be_given(tmp_path: Path) -> None:
     assert saved["own"]["loss"] == "smoothed"
     assert saved["recipe"]["learn"]["optimizer"] == {"name": "SGD", "lr": 0.2}
     again = nn.load_run(tmp_path / "run", model=Net(4, 3))
-    assert list(again.predict(_file(tmp_path))) == ["row", "prediction", "probability", *_classes()]
+    assert list(again.predict(_file(tmp_path)).columns) == ["row", "prediction", "probability", *_classes()]
     with pytest.raises(nn.UserError, match="smoothed"):
         again.evaluate()
     whole = nn.load_run(tmp_path / "run", model=Net(4, 3), loss=smoothed)
@@ -183,8 +184,12 @@ def test_a_run_of_a_name_takes_no_model_and_other_weights_are_refused(tmp_path: 
 def test_the_command_line_says_how_a_module_is_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     nn.train(Net(4, 3), "iris", out=tmp_path / "own", **SMALL)
     own = str(tmp_path / "own")
-    for words in (["evaluate", own], ["predict", own, "--data", str(_file(tmp_path))], ["train", "--resume", own], ["export", own],
-                  ["draw", own], ["average", own, own], ["distill", "mlp", "--teacher", own], ["serve", own]):  # fmt: skip
+    new = str(_file(tmp_path))
+    for line in (
+        f"evaluate {own}", f"predict {own} --data {new}", f"train --resume {own}", f"export {own}", f"draw {own}",
+        f"average {own} {own}", f"distill mlp --teacher {own}", f"serve {own}",
+    ):  # fmt: skip
+        words = line.split()
         assert main(words) == 2, words
         assert "your own model, Net. Received none; give it in Python: nn.load_run" in capsys.readouterr().err, words
 
@@ -199,7 +204,7 @@ def test_arrays_train_a_name_and_a_module(tmp_path: Path) -> None:
         assert len(result.dataset.train) <= 200
         given = {} if name == "named" else {"model": Net()}
         run = nn.load_run(tmp_path / name, **given)
-        assert set(run.predict(X[:9])["prediction"]) <= {"in", "out"}
+        assert set(run.predict(X[:9]).columns["prediction"]) <= {"in", "out"}
         assert run.evaluate((X, Y)).metrics["accuracy"] > 0.75
         with pytest.raises(nn.UserError, match="your own data, arrays"):
             run.evaluate()
@@ -221,7 +226,7 @@ def test_numbers_are_predicted_in_their_own_units(tmp_path: Path) -> None:
     y = 1000 + 50 * X[:, 0]
     run = nn.train(nn.Linear(5, 1), (X, y), epochs=40, lr=0.05, out=tmp_path / "run", report=False)
     assert run.metrics["r2"] > 0.98
-    found = nn.load_run(tmp_path / "run", model=nn.Linear(5, 1)).predict(X[:4])
+    found = nn.load_run(tmp_path / "run", model=nn.Linear(5, 1)).predict(X[:4]).columns
     np.testing.assert_allclose(np.asarray(found["prediction"], float), y[:4], atol=10)
 
 
@@ -262,7 +267,7 @@ def _frame_is_read(frame: Any, folder: Path) -> None:
     b = nn.train("mlp", folder / "frame.csv", target="y", out=folder / "b", **SMALL)
     assert same(a.model, b.model)
     run = nn.load_run(folder / "a")
-    assert run.predict(frame)["prediction"] == nn.predict(folder / "b", folder / "frame.csv")["prediction"]
+    assert answers.lines(run.predict(frame)) == answers.lines(nn.predict(folder / "b", folder / "frame.csv"))
     assert run.evaluate(frame).metrics == nn.evaluate(folder / "b", folder / "frame.csv").metrics
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from nnatomy.cli import main
-from nnatomy.data.idx import write_idx
+from nnatomy.data.kinds.image.idx import write_idx
 from nnatomy.errors import UserError
 from nnatomy.runs import transfer
 from nnatomy.runs.folder import Run, load_arrays

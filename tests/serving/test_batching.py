@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from nnatomy.serving.batching import Batcher, Job, Lost, Worker
+from nnatomy.serving.batching import Batcher, Found, Job, Lost, Worker
 from nnatomy.serving.frames import LENGTHS, pack, unpack
 from nnatomy.serving.refusals import Refusal
 from nnatomy.serving.worker import filled_up
@@ -30,7 +30,7 @@ class Doubling(Worker):
     async def stop(self) -> None:
         pass
 
-    async def ask(self, arrays: Any, seconds: float | None = None) -> dict[str, list[Any]]:
+    async def ask(self, arrays: Any, seconds: float | None = None) -> Found:
         values = arrays[0][:, 0].tolist()
         self.asked.append(values)
         await asyncio.sleep(0.01)
@@ -38,7 +38,7 @@ class Doubling(Worker):
             raise Lost
         if -1.0 in values:
             raise Refusal(422, "Negative.")
-        return {"twice": [2 * v for v in values]}
+        return Found({"twice": [2 * v for v in values]})
 
 
 def inputs(*values: float) -> tuple[np.ndarray, ...]:
@@ -49,7 +49,8 @@ async def answers(worker: Doubling, requests: list[tuple[np.ndarray, ...]], most
     batcher = Batcher([worker], most_rows, most_waiting)
     await batcher.start()
     try:
-        return await asyncio.gather(*(batcher.answer(arrays) for arrays in requests), return_exceptions=True)
+        found = await asyncio.gather(*(batcher.answer(arrays) for arrays in requests), return_exceptions=True)
+        return [answer.columns if isinstance(answer, Found) else answer for answer in found]
     finally:
         await batcher.stop()
 

@@ -90,12 +90,12 @@ def test_rows_are_answered_as_predict_answers_them(table: Service, tmp_path: Pat
     asked = rows(table)
     text = ",".join(asked[0]) + "\n" + "\n".join(",".join(map(str, row.values())) for row in asked) + "\n"
     (tmp_path / "new.csv").write_text(text)
-    expected = nn.predict(table.run, tmp_path / "new.csv")
+    expected = nn.predict(table.run, tmp_path / "new.csv").columns
     for status, found in (
         table.predict({"rows": asked}), table.ask("POST", "/predict", text.encode(), Content_Type="text/csv"),
     ):  # fmt: skip
         assert status == 200
-        assert [p["prediction"] for p in found["predictions"]] == expected["prediction"]
+        assert [p["prediction"] for p in found["predictions"]] == expected["prediction"].tolist()
         np.testing.assert_allclose([p["probability"] for p in found["predictions"]], expected["probability"], rtol=1e-6)
 
 

@@ -20,13 +20,15 @@ from sklearn.preprocessing import StandardScaler
 import nnatomy as nn
 from nnatomy import data
 from nnatomy.catalog import architecture
+from nnatomy.cli.main import main
 from nnatomy.data import Fold
 from nnatomy.errors import UserError
+from nnatomy.runs.fitting import fit_recipe
 from nnatomy.runs.prepare import choose
 from nnatomy.studies.comparison.compare import resume_comparison, table
-from nnatomy.studies.comparison.protocol import METRICS, Protocol
+from nnatomy.studies.comparison.protocol import Protocol
 from nnatomy.studies.comparison.results import Comparison
-from nnatomy.training.fit import fit
+from nnatomy.tasks import Classification, Forecast, Reconstruction, Regression, Task
 from nnatomy.training.settings import override
 
 pytestmark = pytest.mark.any_kernels
@@ -42,7 +44,7 @@ def test_what_is_compared_is_what_one_would_get_by_hand() -> None:
     by_name = {c.name: c for c in found.candidates}
     for name in ("mlp", "perceptron"):
         recipe, dataset = choose(architecture(name), "iris", seed=5, fold=Fold(1, 3, seed=5))
-        by_hand = fit(override(recipe, epochs=3), dataset, seed=6).test().metrics["accuracy"]
+        by_hand = fit_recipe(override(recipe, epochs=3), dataset, seed=6).test().metrics["accuracy"]
         assert by_name[name].scores[1, 1] == by_hand
         _, smaller = choose(architecture(name), "iris", seed=5, fold=Fold(1, 3, seed=5, share=0.3))
         assert [point[0] for point in by_name[name].curve] == sorted(point[0] for point in by_name[name].curve)
@@ -76,18 +78,20 @@ def _check_files(found: Comparison) -> None:
 @pytest.mark.parametrize(
     ("architectures", "source", "task", "splitter", "options"),
     [
-        (("mlp",), "diabetes", "regression", "KFold", {}),
-        (("autoencoder",), "wine", "reconstruction", "KFold", {}),
-        (("mlp", "lenet5"), "digits", "classification", "StratifiedKFold", {"limit": 90}),
-        (("lstm",), "sines", "forecast", "TimeSeriesSplit", {"window": 24, "horizon": 4, "limit": 400}),
-        (("lstm",), "narma10", "regression", "TimeSeriesSplit", {"limit": 800}),
+        (("mlp",), "diabetes", Regression, "KFold", {}),
+        (("autoencoder",), "wine", Reconstruction, "KFold", {}),
+        (("mlp", "lenet5"), "digits", Classification, "StratifiedKFold", {"limit": 90}),
+        (("lstm",), "sines", Forecast, "TimeSeriesSplit", {"window": 24, "horizon": 4, "limit": 400}),
+        (("lstm",), "narma10", Regression, "TimeSeriesSplit", {"limit": 800}),
     ],
 )
 def test_every_kind_of_data(
-    architectures: tuple[str, ...], source: str, task: str, splitter: str, options: dict[str, int]
+    architectures: tuple[str, ...], source: str, task: type[Task], splitter: str, options: dict[str, int]
 ) -> None:
     found = nn.compare(*architectures, data=source, cv=2, seeds=1, epochs=1, curve=False, **options)
-    assert (found.plan.task, found.plan.metric, found.refused.keys() & set(architectures)) == (task, METRICS[task][0], set())
+    assert (found.plan.does, found.plan.judged_by) == (task, task.metrics[0])
+    assert not found.refused.keys() & set(architectures)
+    assert {c.name for c in found.candidates} >= set(architectures) | (set(task.baselines) - found.refused.keys())
     assert found.best_baseline is not None
     assert splitter in found.report.read_text(encoding="utf-8")
     means = [c.mean for c in found.candidates]
@@ -134,6 +138,18 @@ def test_text_sentences_and_anomalies(tmp_path: Path) -> None:
     found = nn.compare("autoencoder", data="s.csv", cv=3, seeds=1, epochs=1, curve=False, window=24)
     assert (found.plan.metric, found.folds) == ("auc", 2)
     assert "left out fold 2" in " ".join(found.notices)
+
+
+@pytest.mark.usefixtures("inline")
+@pytest.mark.parametrize("names", [("mlp", "autoencoder"), ("autoencoder", "mlp"), ("mlp", "autoencoder", "lstm")])
+def test_architectures_of_different_tasks_are_refused(names: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    """One sentence that names both tasks; an architecture that cannot read the data at all does not change that."""
+    assert main(["compare", *names, "--data", "iris", "--cv", "2", "--seeds", "1"]) == 2
+    told = capsys.readouterr().err.strip()
+    assert "mlp for classification" in told
+    assert "autoencoder for reconstruction" in told
+    assert told.count("\n") == 0
+    assert not Path("comparisons").exists()
 
 
 @pytest.mark.slow

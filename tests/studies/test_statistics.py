@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from nnatomy.studies.comparison.statistics import corrected_t_test, holm, variance_components
+from nnatomy.studies.statistics import corrected_t_test, holm, variance_components
 
 pytestmark = pytest.mark.any_kernels
 

@@ -21,11 +21,18 @@ import nnatomy as nn
 from nnatomy import UserError
 from nnatomy.catalog import architectures
 from nnatomy.cli.main import main
+from nnatomy.layers import Linear
 from nnatomy.optim import SGD
+from nnatomy.runs.fitting import fit_recipe
 from nnatomy.studies.tuning.plan import WHOLE, Plan
 from nnatomy.studies.tuning.search import Search, deadlines
 from nnatomy.studies.tuning.space import Choices, Range, applied, own_settings, read_space, usual_space
 from nnatomy.studies.tuning.tune import Outer, Tuning, resume_tuning
+from nnatomy.tasks import Regression
+from nnatomy.tensor import Tensor
+from nnatomy.training.evaluation import LOSS, Metric
+from nnatomy.training.learners import Alternating, GradientDescent
+from nnatomy.training.learners.alternating import Player
 from nnatomy.training.recipe import Recipe
 from nnatomy.training.settings import plain
 
@@ -66,7 +73,13 @@ def test_applied_settings_reach_the_recipe() -> None:
     recipe = architectures()["mlp"].recipes[0]
     found = applied(recipe, {"lr": "0.01", "batch_size": "8", "epochs": "3", "hidden": "5,6", "weight_decay": "0.5"})
     assert (found.batch_size, found.epochs, found.options["hidden"]) == (8, 3, (5, 6))
-    assert (found.optimizer.keywords["lr"], found.optimizer.keywords["weight_decay"]) == (0.01, 0.5)
+    settings = found.learn.settings()
+    assert (settings["lr"], settings["weight_decay"]) == (0.01, 0.5)
+
+
+def _loss(model: Any, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    outputs = model(x)
+    return nn.functional.mse_loss(outputs, y), outputs
 
 
 def quick(**changes: Any) -> dict[str, Any]:
@@ -87,10 +100,8 @@ def test_a_tuning_tells_what_it_found(tuned: Tuning) -> None:
     assert saved["verdict"] == tuned.verdict()
     for o, fold in zip(tuned.outer, range(2), strict=True):  # the scores are those of the settings
         recipe, dataset = tuned.plan.load(fold)
-        from nnatomy.training.fit import fit
-
-        assert fit(applied(recipe, o.settings), dataset, 0).test().metrics["accuracy"] == o.tuned[0]
-        assert fit(recipe, dataset, 0).test().metrics["accuracy"] == o.own[0]
+        assert fit_recipe(applied(recipe, o.settings), dataset, 0).test().metrics["accuracy"] == o.tuned[0]
+        assert fit_recipe(recipe, dataset, 0).test().metrics["accuracy"] == o.own[0]
 
 
 def test_no_search_sees_the_rows_that_judge_it() -> None:
@@ -110,14 +121,14 @@ def test_equal_seeds_find_equal_settings(tuned: Tuning, tmp_path: Path) -> None:
     assert again.outer == tuned.outer
     other = nn.tune("mlp", "wine", out=tmp_path / "u", report=False, **quick(seed=1, cv=0))
     assert other.best != tuned.best
-    assert "it was optimised" in other.verdict()
+    assert "it was optimized" in other.verdict()
 
 
 def test_the_recipe_is_trained_by_its_file(tuned: Tuning, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["train", "mlp", "--data", "wine", "--recipe", str(tuned.recipe), "--out", str(tmp_path / "run"), "--json"]
     assert main(words) == 0
     saved = json.loads((tmp_path / "run" / "run.json").read_text())
-    assert saved["recipe"]["optimizer"]["lr"] == float(tuned.best["lr"])
+    assert saved["recipe"]["learn"]["optimizer"]["lr"] == float(tuned.best["lr"])
     assert saved["recipe"]["epochs"] == 3
     capsys.readouterr()
     assert main(["train", "lenet5", "--recipe", str(tuned.recipe)]) == 2
@@ -190,7 +201,7 @@ def test_the_gain_is_judged_as_scipy_judges_it(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     tuned, own = rng.normal(0.9, 0.02, (5, 2)), rng.normal(0.85, 0.02, (5, 2))
     outer = [Outer({}, t.tolist(), o.tolist(), 0.25) for t, o in zip(tuned, own, strict=True)]
-    found = Tuning(tmp_path, Plan("mlp", "wine"), "accuracy", "loss", {}, {}, 0.0, outer, {}, 0.0)
+    found = Tuning(tmp_path, Plan("mlp", "wine"), Metric("accuracy", "higher"), LOSS, {}, {}, 0.0, outer, {}, 0.0)
     gains = tuned.mean(axis=1) - own.mean(axis=1)
     t = gains.mean() / math.sqrt((1 / 5 + 0.25) * gains.var(ddof=1))
     p = 2 * stats.t.sf(abs(t), 4)
@@ -198,7 +209,7 @@ def test_the_gain_is_judged_as_scipy_judges_it(tmp_path: Path) -> None:
     assert difference is not None
     assert difference.p == pytest.approx(p)
     assert found.verdict().startswith("Tuning beats the recipe" if p < 0.05 else "Tuning does not beat the recipe")
-    worse = Tuning(tmp_path, Plan("mlp", "wine"), "mae", "loss", {}, {}, 0.0, outer, {}, 0.0)
+    worse = Tuning(tmp_path, Plan("mlp", "wine"), Metric("mae", "lower"), LOSS, {}, {}, 0.0, outer, {}, 0.0)
     assert "no better" in worse.verdict()  # of an error, less is more
 
 
@@ -209,12 +220,22 @@ def test_a_budget_is_shared_among_the_searches() -> None:
 
 
 def test_a_recipe_without_the_usual_settings_has_a_space() -> None:
-    recipe = Recipe("table", ("regression",), "diabetes", lambda d: None, {"flag": True, "depth": 2, "name": "x"}, lambda m: m,
-                    partial(SGD, lr=0.1), 1, 4, "loss")  # type: ignore[arg-type, return-value]  # fmt: skip
+    options = {"flag": True, "depth": 2, "name": "x"}
+    learn = GradientDescent(_loss, partial(SGD, lr=0.1))
+    recipe = Recipe("table", (Regression,), "diabetes", Linear, options, learn, 1, 4, "loss")
     assert usual_space(recipe) == {
         "lr": Range(0.01, 1.0, False), "batch_size": Choices(("2", "4", "8")), "flag": Choices(("false", "true")),
         "depth": Range(1, 3, True),
     }  # fmt: skip
+
+
+def test_several_optimizers_are_searched_by_what_they_share() -> None:
+    """One rate for all where all have one; each learner says itself what may be searched."""
+    players = (Player("critic", _loss, partial(SGD, lr=0.1)), Player("generator", _loss, partial(SGD, lr=0.2)))
+    recipe = Recipe("table", (Regression,), "diabetes", Linear, {}, Alternating(players), 1, 4, "loss")
+    assert set(usual_space(recipe)) == {"lr", "batch_size"}
+    assert applied(recipe, {"critic.lr": "0.3"}).learn.settings()["critic.lr"] == 0.3
+    assert applied(recipe, {"critic.lr": "0.3"}).learn.settings()["generator.lr"] == 0.2
 
 
 @pytest.mark.parametrize(

@@ -17,11 +17,12 @@ from nnatomy import views
 from nnatomy.catalog import architectures
 from nnatomy.cli import main
 from nnatomy.data.csvfile import RawTable
-from nnatomy.data.named import NAMED, locate
+from nnatomy.data.kinds import public
+from nnatomy.data.sets import locate
 from nnatomy.inspect import gradient_norms, gradients
 from nnatomy.runs import checkpoints, prepare, request
 from nnatomy.runs.folder import Run
-from nnatomy.runs.gradients import GradientLog, read_gradients
+from nnatomy.runs.gradients import GradientLog, first_of, read_gradients
 from nnatomy.tensor import Tensor
 from nnatomy.training.loop import Callback, Loop
 from nnatomy.views import embedding, errors, filters, saliency
@@ -56,7 +57,7 @@ def find(data: str) -> str | None:
         inside = Path(os.environ.get("NNATOMY_DATA", "nowhere")).rglob(data)
         return next((str(path) for path in inside), None)
     try:
-        return data if NAMED.get(data) is None or locate(NAMED[data], offline=True) else None
+        return data if data not in public() or locate(public()[data], offline=True) else None
     except nn.UserError:
         return None
 
@@ -69,9 +70,11 @@ def told(figure: Figure) -> str:
 def test_each_view_that_fits_is_drawn_and_the_others_are_refused(trained: tuple[prepare.Prepared, Run]) -> None:
     prepared, run = trained
     fitting = views.fitting(prepared, run)
-    assert {"architecture", "saliency", "gradients", "errors"} <= set(fitting)
+    follows = any(learner.objectives() for learner in [prepared.recipe.learn.begin(prepared.model, prepared.dataset)])
+    assert {"architecture", "saliency", "errors"} <= set(fitting)
+    assert ("gradients" in fitting) == follows  # a rule without gradients leaves no record of them
     before, modes = prepared.model.state_dict(), [m.training for m in prepared.model.modules()]
-    for what in views.VIEWS:
+    for what in views.names():
         if what not in fitting:
             with pytest.raises(nn.UserError) as refused:
                 views.view(what, prepared, run)
@@ -129,7 +132,8 @@ def architecture(name: str, **asked: Any) -> prepare.Prepared:
 
 def test_the_worst_mistakes_come_first() -> None:
     prepared = architecture("mlp", data="digits", limit=100)
-    order, words, title, _ = errors.worst(prepared)
+    worst = errors.worst(prepared)
+    order, words, title = worst.order, worst.says, worst.title
     found = prepared.task.evaluate(prepared.model, prepared.dataset.test).arrays
     y, p = found["targets"], found["probabilities"]
     wrong = int((p.argmax(axis=1) != y).sum())
@@ -200,15 +204,17 @@ def test_the_record_is_that_of_the_weights_and_changes_nothing(tmp_path: Path, m
 
 
 def test_norms_are_those_of_the_loss_at_the_weights_of_the_epoch(tmp_path: Path) -> None:
-    result = nn.train("perceptron", out=tmp_path / "run", limit=100, epochs=1, report=False)
+    result = nn.train("mlp", out=tmp_path / "run", limit=100, epochs=1, report=False)
     (line,) = read_gradients(result.run)
     prepared = result.prepared
     state = checkpoints.load_checkpoint(result.run).state
     prepared.model.load_state_dict(state["model"])
     places = np.unique(np.linspace(0, len(prepared.dataset.train) - 1, line["examples"]).round().astype(int))
-    found = gradient_norms(gradients(prepared.model, prepared.recipe.loss, *prepared.dataset.train.take(places)))
+    loss = first_of(prepared.recipe.learn.losses["loss"])
+    found = gradient_norms(gradients(prepared.model, loss, *prepared.dataset.train.take(places)))
     assert line["gradients"] == pytest.approx(found, rel=1e-5)
-    assert line["weights"][""] == pytest.approx(float(np.sqrt(sum((a**2).sum() for a in state["model"].values()))), rel=1e-5)
+    own = [a for name, a in state["model"].items() if name.startswith("linears.0.")]
+    assert line["weights"]["linears.0"] == pytest.approx(float(np.sqrt(sum((a**2).sum() for a in own))), rel=1e-5)
 
 
 def test_a_resumed_run_repeats_no_epoch_and_a_damaged_record_is_cut(tmp_path: Path) -> None:
@@ -216,7 +222,7 @@ def test_a_resumed_run_repeats_no_epoch_and_a_damaged_record_is_cut(tmp_path: Pa
         def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
             loop.interrupted = line["epoch"] == 2
 
-    nn.train("perceptron", out=tmp_path / "run", limit=100, epochs=4, report=False, callbacks=[Stop()])
+    nn.train("mlp", out=tmp_path / "run", limit=100, epochs=4, report=False, callbacks=[Stop()])
     log = tmp_path / "run" / "gradients.jsonl"
     first = read_gradients(Run.open(tmp_path / "run"))
     with log.open("a") as file:
@@ -232,7 +238,7 @@ def test_a_resumed_run_repeats_no_epoch_and_a_damaged_record_is_cut(tmp_path: Pa
 
 def test_a_view_of_a_run_is_drawn_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = tmp_path / "run"
-    nn.train("perceptron", out=run, limit=100, epochs=2, report=False)
+    nn.train("mlp", out=run, limit=100, epochs=2, report=False)
     assert main(["draw", str(run), "--what", "confusion", "--out", str(tmp_path / "a.svg"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["picture"] == str(tmp_path / "a.svg")
     assert "Confusion matrix" in (tmp_path / "a.svg").read_text(encoding="utf-8")
@@ -240,7 +246,7 @@ def test_a_view_of_a_run_is_drawn_by_the_command(tmp_path: Path, capsys: pytest.
     assert main(["draw", str(run), "--what", "gradients", "--out", str(tmp_path / "b.png")]) == 2
     sentence = capsys.readouterr().err
     assert "needs the record of gradients" in sentence
-    assert "choose one of architecture, filters, saliency, confusion, errors." in sentence
+    assert "choose one of activations, architecture, confusion, embedding, errors, filters, saliency." in sentence
     assert not (tmp_path / "b.png").exists()
     assert main(["draw", str(run), "--tsne", "--out", str(tmp_path / "b.png")]) == 2
     assert "--tsne lays out the embedding" in capsys.readouterr().err

@@ -32,7 +32,7 @@ from nnatomy.backends.jax_recurrent import (  # noqa: F401
 )  # fmt: skip
 from nnatomy.backends.jax_devices import compute_capability as _compute_capability
 from nnatomy.backends.jax_recurrent import compiled as _compiled
-from nnatomy.backends.numpy_reference import conv_shape
+from nnatomy.kernels.shapes import conv_shape
 
 Array = Any
 Pairs = Sequence[tuple[int, int]]

@@ -18,6 +18,7 @@ from numpy import (  # noqa: F401  (these names are the backend; interface.py li
     sin, sinh, sqrt, square, stack, tan, tanh, tril, triu, where, zeros, zeros_like,
 )  # fmt: skip
 
+from nnatomy.kernels.shapes import conv_shape as conv_shape
 from nnatomy.backends.recurrent_reference import (  # noqa: F401
     gru_scan, gru_scan_vjp, lstm_scan, lstm_scan_vjp, rnn_scan, rnn_scan_vjp,
 )  # fmt: skip
@@ -119,14 +120,6 @@ def _windows(x: Array, kernel: Sequence[int], stride: Sequence[int], dilation: S
     for k, here in _offsets(kernel, stride, dilation, out):
         cols[:, k] = x[here]
     return cols
-
-
-def conv_shape(
-    space: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Pairs, dilation: Sequence[int]
-) -> tuple[int, ...]:
-    """floor((n + padding - dilation (kernel - 1) - 1) / stride) + 1, for each axis."""
-    axes = zip(space, kernel, stride, padding, dilation, strict=True)
-    return tuple((n + p[0] + p[1] - d * (k - 1) - 1) // s + 1 for n, k, s, p, d in axes)
 
 
 def conv(

@@ -1,14 +1,21 @@
 """`nnatomy bench`: our training steps and answers beside those of PyTorch, torch.compile, JAX and Keras on this machine's CPU.
 
-    workloads.py    the networks and what they are fed with
-    sides/          one file for each library: how it trains such a network, and how it answers with it
-    worker.py       a process that holds one side, and its handle
-    measure.py      compares answers, then lets one worker after the other run
-    roofline.py     what the machine could do at best
-    libraries.py    what the libraries weigh
-    report.py       the table, the page and its picture
+The harness, which any benchmark of several libraries can use:
+
+    implementation.py   what a library must be able to do to be measured
+    worker.py           a process that holds one implementation, and its handle
+    team.py             the workers of one workload, which take turns while they are timed
+    agreement.py        whether answers are the same
+    machine.py          what figures depend on, and what else the machine did
+    report.py           files, tables, sentences and the picture of a report
+
+The benchmark of this machine's CPU:
+
+    workloads.py        the networks and what they are fed with
+    implementations/    one file for each library: how it trains such a network, and how it answers with it
+    server.py           what a worker of it can be asked
+    measure.py          compares answers, then times them
+    roofline.py         what the machine could do at best
+    libraries.py        what the libraries weigh
+    tables.py, page.py  what it says on a terminal, and on a page
 """
-
-from nnatomy.benchmark.measure import bench
-
-__all__ = ["bench"]

@@ -24,16 +24,16 @@ PACKAGES = {"torch": ("torch",), "jax": ("jax",), "keras": ("keras", "tensorflow
 """Distributions; of several names for one thing, those that are installed."""
 
 
-def weigh(sides: list[str], repeats: int = 3) -> dict[str, dict[str, float]]:
-    """{side: {"import_seconds", "mib"}}; the size of what is not known is left out."""
-    times: dict[str, list[float]] = {side: [] for side in sides}
-    for side in sides * (repeats + 1):  # in turn; the first round fetches the files from disk
-        times[side].append(import_seconds(IMPORTS[side]))
-    found = {side: {"import_seconds": statistics.median(seconds[1:])} for side, seconds in times.items()}
-    for side in sides:
-        size = installed_mib(side)
+def weigh(names: list[str], repeats: int = 3) -> dict[str, dict[str, float]]:
+    """{name: {"import_seconds", "mib"}}; the size of what is not known is left out."""
+    times: dict[str, list[float]] = {name: [] for name in names}
+    for name in names * (repeats + 1):  # in turn; the first round fetches the files from disk
+        times[name].append(import_seconds(IMPORTS[name]))
+    found = {name: {"import_seconds": statistics.median(seconds[1:])} for name, seconds in times.items()}
+    for name in names:
+        size = installed_mib(name)
         if size is not None:
-            found[side]["mib"] = size
+            found[name]["mib"] = size
     return found
 
 
@@ -45,15 +45,15 @@ def import_seconds(statement: str) -> float:
     return float(done.stdout.split()[-1])
 
 
-def installed_mib(side: str) -> float | None:
+def installed_mib(library: str) -> float | None:
     """The files of a library and of all that it needs, each counted once, in MiB; None where that is not known."""
     size = 0
-    if side == "nnatomy":
+    if library == "nnatomy":
         folder = Path(nnatomy.__file__).parent
         size = sum(p.stat().st_size for p in folder.rglob("*") if p.is_file() and "__pycache__" not in p.parts)
         roots = _own_requirements()
     else:
-        roots = list(PACKAGES[side])
+        roots = list(PACKAGES[library])
     known: dict[str, Distribution] = {}
     while roots:
         name = _plain(roots.pop())

@@ -1,30 +1,41 @@
-"""What a report says: its tables, its sentences, and where it is written."""
+"""What the report of any benchmark says: figures by workload, kind of work and implementation, in tables, words and a picture.
+
+A report is what JSON holds: `results`, of which each has the figures of one workload as `team.Team` finds them.
+"""
 
 from __future__ import annotations
 
+import io
 import json
+import statistics
 import tempfile
-from collections.abc import Callable, Sequence
+import textwrap
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
-from nnatomy.benchmark.measure import QUIET, Report, comparisons
-from nnatomy.benchmark.sides import KINDS, OURS
+from nnatomy.benchmark.implementation import LABELS, OURS
 from nnatomy.errors import UserError
+from nnatomy.runs.folder import write_atomically
 
 MARK = "nnatomy bench"
-"""Stands in every file that the benchmark writes, so that it overwrites no other."""
+"""Stands in every file that a benchmark writes, so that it overwrites no other."""
+COLORS = {"eager": "#6b7280", "torch": "#d1662a", "compile": "#a8325e", "jax": "#2563a8", "keras": "#3f8f5f"}
 
+Report = dict[str, Any]
 Row = tuple[str, ...]
+Table = tuple[Row, list[Row]]
+"""(header, rows)."""
 Spread = dict[str, float]
 
 
 # Where it is written
 
 
-def places(out: Path | None, as_json: Path | None) -> tuple[Path | None, Path | None]:
-    """The page's file and the JSON file, looked at before minutes are spent: raises UserError if one cannot be written."""
+def places(out: Path | None, figures: Path | None) -> tuple[Path | None, Path | None]:
+    """The page's file and the figures' file, looked at before minutes are spent: raises UserError if one cannot be written."""
     page = None if out is None else out if out.suffix == ".md" else out / "performance.md"
-    for flag, path in (("--out", page), ("--json", as_json), ("--out", page.with_suffix(".png") if page else None)):
+    for flag, path in (("--out", page), ("--figures", figures), ("--out", page.with_suffix(".png") if page else None)):
         if path is None:
             continue
         if path.is_dir():
@@ -41,26 +52,61 @@ def places(out: Path | None, as_json: Path | None) -> tuple[Path | None, Path | 
             raise UserError(f"{flag} cannot be written to {path} ({problem.strerror}); choose another place.") from None
     if page is not None and page.with_suffix(".png").exists() and not page.exists():
         raise UserError(f"--out would overwrite {page.with_suffix('.png')}, which is not the benchmark's; choose another name.")
-    return page, as_json
+    return page, figures
 
 
-def write(report: Report, page: Path | None, as_json: Path | None) -> None:
-    """The page and its picture, and the JSON file."""
-    for path in (page, as_json):
-        if path is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-    if as_json is not None:
-        as_json.write_text(json.dumps(report, indent=2) + "\n")
+def write(
+    report: Report, page: Path | None, figures: Path | None, markdown: Callable[[Report, str], str],
+    title: Callable[[Report], str],
+) -> None:  # fmt: skip
+    """The page that markdown(report, picture) makes, its picture under that title, and the file of all figures."""
+    if figures is not None:
+        write_atomically(figures, json.dumps(report, indent=2) + "\n")
     if page is not None:
-        from nnatomy.benchmark.page import draw, markdown
-
         picture = page.with_suffix(".png")
-        page.write_text(markdown(report, picture.name))
-        if any(len(timed["sides"]) > 1 for _, _, timed in comparisons(report)):
-            draw(report, picture)
+        write_atomically(page, markdown(report, picture.name))
+        if peers(report):
+            write_atomically(picture, drawn(report, title(report)))
 
 
-# Tables
+# What is in it
+
+
+def agreed(report: Report) -> bool:
+    """Whether all answers were the same."""
+    return not any(r["differ"] for r in report["results"])
+
+
+def comparisons(report: Report) -> Iterator[tuple[str, str, dict[str, Any]]]:
+    """(workload, kind of work, figures) of all that was timed; kinds are "train" and "infer <batch>"."""
+    for r in report["results"]:
+        for kind, timed in r["timed"].items():
+            yield r["name"], kind, timed
+
+
+def kinds(report: Report) -> list[str]:
+    """The kinds of work that were timed: training, then inference by the size of its batch."""
+    found = {kind for _, kind, _ in comparisons(report)}
+    return sorted(found, key=lambda kind: 0 if kind == "train" else int(kind.split()[1]))
+
+
+def peers(report: Report) -> list[str]:
+    """The implementations beside ours that were timed."""
+    timed = {name for _, _, t in comparisons(report) for name in t["implementations"]}
+    return [name for name in LABELS if name in timed and name != OURS]
+
+
+def means(report: Report) -> dict[str, dict[str, float]]:
+    """Geometric means of the ratios: {kind of work: {implementation: mean}}."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for _, kind, timed in comparisons(report):
+        for name, figures in timed["implementations"].items():
+            if name != OURS:
+                found.setdefault(kind, {}).setdefault(name, []).append(figures["ratio"]["median"])
+    return {kind: {name: statistics.geometric_mean(r) for name, r in of.items()} for kind, of in found.items()}
+
+
+# In words
 
 
 def number(value: float) -> str:
@@ -68,69 +114,16 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value >= 99.95 else f"{value:.{1 if value >= 9.995 else 2 if value >= 0.0995 else 3}f}"
 
 
-def interval(s: dict[str, float]) -> str:
-    return f"{number(s['median'])} ({number(s['low'])}–{number(s['high'])})"
+def interval(s: Spread, said: Callable[[float], str] = number) -> str:
+    return f"{said(s['median'])} ({said(s['low'])}–{said(s['high'])})"
 
 
 def kind_in_words(kind: str) -> str:
     return "training step" if kind == "train" else f"inference, batch {kind.split()[1]}"
 
 
-def kinds(report: Report) -> list[str]:
-    found = {kind for _, kind, _ in comparisons(report)}
-    return sorted(found, key=lambda kind: 0 if kind == "train" else int(kind.split()[1]))
-
-
-def peers(report: Report) -> list[str]:
-    """The sides beside ours that were timed."""
-    timed = {side for _, _, t in comparisons(report) for side in t["sides"]}
-    return [side for side in KINDS if side in timed and side != OURS]
-
-
-def table(report: Report, kind: str) -> tuple[Row, list[Row]]:
-    """(header, rows) of one kind of work: our time, how many times longer the others take, roofline, memory."""
-    others = peers(report)
-    header = ("workload", "nnatomy, ms", *(f"{KINDS[s].label} / ours" for s in others), "share of the roofline")
-    memory = kind == "train"
-    rows = []
-    for r in report["results"]:
-        if kind not in r["timed"]:
-            continue
-        sides = r["timed"][kind]["sides"]
-        mine = sides[OURS]
-        cells = [r["name"], interval(mine["ms"])]
-        for s in others:
-            cells.append(interval(sides[s]["ratio"]) if s in sides else "differs" if s in r["differ"] else "-")
-        cells.append(f"{100 * mine['roofline']:.0f} %" if "roofline" in mine else "-")
-        if memory:
-            cells.append(" / ".join(f"{sides[s]['peak_mib']:.0f}" if s in sides else "-" for s in (OURS, *others)))
-        rows.append(tuple(cells))
-    mean = report["means"].get(kind)
-    if mean and len(rows) > 1:
-        ratios = (number(mean[s]) if s in mean else "-" for s in others)
-        rows.append(("geometric mean", "", *ratios, "", *(("",) if memory else ())))
-    return (*header, *(("peak memory, MiB",) if memory else ())), rows
-
-
-def libraries(report: Report) -> tuple[Row, list[Row]]:
-    """(header, rows): import time and installed size."""
-    header = ("library", "import, s", "installed, MiB")
-    return header, [
-        (KINDS[s].label, number(w["import_seconds"]), f"{w['mib']:.0f}" if "mib" in w else "not known")
-        for s, w in report["libraries"].items()
-    ]
-
-
-def in_markdown(table: tuple[Row, list[Row]]) -> str:
-    header, rows = table
-    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ("---",) * len(header), *rows))
-
-
-# In words
-
-
 def behind(report: Report) -> list[str]:
-    """One line for each kind of work on which another side is faster than ours by its median."""
+    """One line for each kind of work on which another implementation is faster than ours by its median."""
     return _where(report, lambda r: r["median"] < 1, lambda r: f"by {number(1 / r['median'])}")
 
 
@@ -144,47 +137,33 @@ def _where(report: Report, holds: Callable[[Spread], bool], said: Callable[[Spre
     for kind in kinds(report):
         found = []
         for name, k, timed in comparisons(report):
-            ratios = {s: f["ratio"] for s, f in timed["sides"].items() if s != OURS and k == kind and holds(f["ratio"])}
-            if ratios:
-                found.append(f"{name} ({', '.join(f'{KINDS[s].label} {said(r)}' for s, r in ratios.items())})")
+            ratios = {p: f["ratio"] for p, f in timed["implementations"].items() if p != OURS and k == kind}
+            told = [f"{LABELS[p]} {said(r)}" for p, r in ratios.items() if holds(r)]
+            if told:
+                found.append(f"{name} ({', '.join(told)})")
         if found:
             lines.append(f"{kind_in_words(kind)}: {'; '.join(found)}")
     return lines
 
 
-def busy(report: Report) -> str:
-    """How quiet the machine was."""
-    known = [(f"{name}, {kind_in_words(k)}", t["others_busy"]) for name, k, t in comparisons(report)]
-    taken = {name: cores for name, cores in known if cores is not None}
-    if not taken:
-        return "How much other processes did meanwhile is not known."
-    worst = max(taken, key=lambda name: taken[name])
-    cores = report["machine"]["cores"]
-    if taken[worst] <= QUIET:
-        return f"Other processes took at most {taken[worst]:.2f} of {cores} cores: the machine was quiet."
-    return (
-        f"**The machine was not quiet**: other processes took up to {taken[worst]:.2f} of {cores} cores ({worst}).\n"
-        "Threads that wait for one another suffer most from that: these ratios are provisional, not to be cited."
-    )
-
-
 def troubles(report: Report) -> list[str]:
     """What was left out, and what must be known about the rest."""
-    lines = [f"{KINDS[side].label} is left out: {why}." for side, why in report["absent"].items()]
+    lines = [f"{LABELS[name]} is left out: {why}." for name, why in report["absent"].items()]
     for r in report["results"]:
-        for side, d in r["differ"].items():
+        for name, d in r["differ"].items():
             lines.append(
-                f"{r['name']}: {KINDS[side].label} gives other answers ({d['in']}: loss by {d['loss']:.1e}, {d['gradient_in']} "
+                f"{r['name']}: {LABELS[name]} gives other answers ({d['in']}: loss by {d['loss']:.1e}, {d['gradient_in']} "
                 f"by {d['gradient']:.1e}) and was not timed."
             )
-        lines += [f"{r['name']}: {KINDS[side].label} is left out: {why}." for side, why in r["failed"].items()]
-        lines += [f"{r['name']}: {KINDS[side].label} {note}." for side, notes in r["notes"].items() for note in notes]
+        lines += [f"{r['name']}: {LABELS[name]} is left out: {why}." for name, why in r["failed"].items()]
+        lines += [f"{r['name']}: {LABELS[name]} {note}." for name, notes in r["notes"].items() for note in notes]
     return lines
 
 
-def closeness(report: Report) -> str:
-    """How far answers were apart at most, among those that count as the same."""
-    agreements = [a for r in report["results"] for kind in r.get("agreement", {}).values() for a in kind.values()]
+def closeness(report: Report, *but: str) -> str:
+    """How far answers were apart at most, among those that count as the same and are not of the kinds `but`."""
+    kept = [of for r in report["results"] for kind, of in r.get("agreement", {}).items() if kind not in but]
+    agreements = [a for of in kept for a in of.values()]
     if not agreements:
         return ""
     return (
@@ -194,17 +173,74 @@ def closeness(report: Report) -> str:
     )
 
 
-# On a terminal
+# On a page
 
 
-def sections(report: Report) -> Sequence[tuple[str, tuple[Row, list[Row]]]]:
-    """(title, table) of all that a terminal shows."""
-    timed = [(kind_in_words(kind).capitalize(), table(report, kind)) for kind in kinds(report)]
-    return [*timed, ("Libraries", libraries(report))]
+def in_markdown(table: Table) -> str:
+    header, rows = table
+    return "\n".join(f"| {' | '.join(row)} |" for row in (header, ("---",) * len(header), *rows))
 
 
-def closing(report: Report) -> list[str]:
-    """What a terminal says below its tables."""
-    plain = busy(report).replace("**", "").replace("\n", " ")
-    slower = [f"Behind in {line}." for line in behind(report)] or ["Behind on nothing that was measured here."]
-    return [*troubles(report), plain, *(slower if peers(report) else [])]
+def wrapped(parts: list[str]) -> str:
+    """A page of these parts: paragraphs are filled; tables, lists, headings and code stand as they are."""
+    return "\n\n".join(_filled(part) for part in parts) + "\n"
+
+
+def _filled(part: str) -> str:
+    if part.startswith(("|", "- ", "#", "!", "    ")):
+        return part
+    return textwrap.fill(" ".join(part.split()), 128, break_long_words=False, break_on_hyphens=False)
+
+
+def listed(lines: list[str], otherwise: str | None = None) -> list[str]:
+    """The lines as one list, or what is said where there are none."""
+    return ["\n".join(f"- {line}" for line in lines)] if lines else [otherwise] if otherwise else []
+
+
+def drawn(report: Report, title: str) -> bytes:
+    """A PNG: a panel for each kind of work, a bar for each implementation and workload, logarithmic, with quartiles."""
+    from matplotlib.figure import Figure
+
+    shown, others = kinds(report), peers(report)
+    names = [r["name"] for r in report["results"]][::-1]
+    figure = Figure(figsize=(2.4 + 4.6 * len(shown), 2.0 + len(names) * (0.14 + 0.19 * len(others))), layout="constrained")
+    panels = figure.subplots(1, len(shown), sharey=True, squeeze=False)[0]
+    timed = {(name, kind): t["implementations"] for name, kind, t in comparisons(report)}
+    ratios = [f["ratio"] for figures in timed.values() for name, f in figures.items() if name != OURS]
+    for axes, kind in zip(panels, shown, strict=True):
+        for i, peer in enumerate(others):
+            rows = [(y, timed.get((name, kind), {}).get(peer)) for y, name in enumerate(names)]
+            _bars(axes, [(y, figures["ratio"]) for y, figures in rows if figures], i, len(others), peer)
+        axes.set_xscale("log", base=2)
+        axes.set_xlim(min(0.5, *(r["low"] for r in ratios), 1) / 1.8, max(2, *(r["high"] for r in ratios), 1) * 1.8)
+        axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}x")
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(-0.6, len(names) - 0.4)
+        axes.axvline(1, color="#111827", lw=1.2)
+        for y in range(len(names) - 1):
+            axes.axhline(y + 0.5, color="#e5e7eb", lw=0.8)
+        axes.grid(axis="x", alpha=0.3)
+        axes.set_axisbelow(True)
+        axes.set_title(kind_in_words(kind).capitalize(), fontsize=11)
+        axes.set_xlabel("nnatomy slower   |   nnatomy faster", fontsize=9)
+    handles = panels[0].get_legend_handles_labels()
+    figure.legend(*handles, loc="outside lower center", ncols=len(others), fontsize=10, frameon=False)
+    figure.suptitle(title, x=0.01, ha="left", fontsize=12)
+    png = io.BytesIO()
+    figure.savefig(png, dpi=110, format="png")
+    return png.getvalue()
+
+
+def _bars(axes: Any, bars: list[tuple[int, Spread]], i: int, of: int, peer: str) -> None:
+    """The bars of one peer, which is the i-th `of` so many beside one another."""
+    height = 0.84 / of
+    at, middle = [y + 0.42 - (i + 0.5) * height for y, _ in bars], [ratio["median"] for _, ratio in bars]
+    whiskers = [[abs(ratio[end] - ratio["median"]) for _, ratio in bars] for end in ("low", "high")]
+    axes.barh(at, [v - 1 for v in middle], left=1, height=0.9 * height, color=COLORS[peer], label=LABELS[peer])
+    axes.errorbar(middle, at, xerr=whiskers, fmt="none", ecolor="#111827", elinewidth=0.8)
+    for y, (_, ratio) in zip(at, bars, strict=True):
+        right = ratio["median"] >= 1
+        axes.annotate(
+            number(ratio["median"]), (ratio["high" if right else "low"], y), xytext=(4 if right else -4, 0),
+            textcoords="offset points", va="center", ha="left" if right else "right", fontsize=7.5,
+        )  # fmt: skip

@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 import nnatomy as nn
-from nnatomy.benchmark.sides.ours import attend
+from nnatomy.benchmark.implementations.ours import attend
 from nnatomy.benchmark.workloads import Workload
 
 FLOAT = 4  # bytes

@@ -1,7 +1,7 @@
-"""A process that holds one side and runs what it is asked to, and the handle that asks it.
+"""A process that holds one implementation and runs what it is asked to, and the handle that asks it.
 
-Every side has its own process, so that no two thread pools share one; it waits at a pipe while others run. Its peak memory is
-that of one library and one network.
+Every implementation has its own process, so that no two thread pools share one; it waits at a pipe while others run. Its peak
+memory is that of one library and one network.
 """
 
 from __future__ import annotations
@@ -16,15 +16,14 @@ import sys
 import tempfile
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from nnatomy.benchmark.sides import KINDS, Side
-from nnatomy.benchmark.workloads import Array, find
+from nnatomy.benchmark.implementation import Arrays, Implementation
 
 REST = 0.03
-"""Seconds before a block: idle BLAS and OpenMP threads spin for some milliseconds and would take the next side's cores."""
+"""Seconds before a block: idle BLAS and OpenMP threads spin for some milliseconds and would take the next one's cores."""
 
 
 class WorkerError(RuntimeError):
@@ -32,23 +31,23 @@ class WorkerError(RuntimeError):
 
 
 class Worker:
-    """The handle: `ask` and wait, or `send` now and `receive` later, so that several workers can prepare at once."""
+    """The handle: `ask` and wait, or `send` now and `receive` later, so that several workers can prepare at once.
 
-    def __init__(self, side: str, workload: str, threads: int, options: dict[str, Any]) -> None:
-        self.side = side
+    The process makes a `Server` of the module `server`, which is asked to `start` with these arguments at once. With `threads`
+    it has so many processors, whatever its library's pools think.
+    """
+
+    def __init__(
+        self, name: str, server: str, *start: Any, environment: Mapping[str, str], threads: int | None = None
+    ) -> None:
+        self.name = name
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        environment = os.environ | {
-            "OMP_NUM_THREADS": str(threads), "NPROC": str(threads), "JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "",
-            "KERAS_BACKEND": "tensorflow", "TF_CPP_MIN_LOG_LEVEL": "3", "TORCHINDUCTOR_COMPILE_THREADS": str(threads),
-        }  # fmt: skip
-        self._begin([sys.executable, "-m", __name__, side, workload, str(threads)], environment)
-        self.send("start", options)
-
-    def _begin(self, command: list[str], environment: dict[str, str]) -> None:
-        """Starts the process, which runs `serve_pipes`."""
+        found = os.pathsep.join(path for path in sys.path if path)  # what is found here is found there
         self.process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors, env=environment
-        )
+            [sys.executable, "-m", __name__, server, str(threads or 0)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+            stderr=self.errors, env=os.environ | {"PYTHONPATH": found, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
+        )  # fmt: skip
+        self.send("start", *start)
 
     def send(self, what: str, *args: Any) -> None:
         assert self.process.stdin is not None
@@ -91,72 +90,47 @@ class Worker:
 
 
 class Server:
-    """What a worker can be asked: its public methods."""
+    """What any worker can be asked: its public methods. A benchmark adds `start` and how its network is built."""
 
-    def __init__(self, side: str, workload: str, threads: int) -> None:
-        self._side, self._workload, self._threads = side, find(workload), threads
+    network: Implementation
 
-    def start(self, options: dict[str, Any]) -> float:
-        """Imports the library; returns the memory that holds it, in MiB."""
-        self._kind = KINDS[self._side].load(self._threads)
-        self._options = options | {self._side: True}
-        if self._side == "compile":
-            importlib.import_module("torch._dynamo")
-        self._imported = resident(peak=False)
-        return self._imported
-
-    def build(self, weights: dict[str, Array] | None) -> str:
-        """Makes the network; returns what the side is in words."""
-        self._net: Side = self._kind(self._workload, weights, self._options)
-        return self._net.describe()
-
-    def weights(self) -> dict[str, Array]:
-        return self._net.weights()
-
-    def train(self, steps: int) -> tuple[list[float], dict[str, Array]]:
-        """The losses of the first steps, and Adam's first moments after the first of them."""
-        self._net.restart()
-        losses = [self._net.step()]
-        moments = self._net.moments()
-        return losses + [self._net.step() for _ in range(steps - 1)], moments
+    def train(self, steps: int) -> tuple[list[float], Arrays]:
+        """The losses of the first steps, and the optimizer's first moments after the first of them."""
+        self.network.restart()
+        losses = [float(self.network.step())]
+        moments = self.network.moments()
+        return losses + [float(self.network.step()) for _ in range(steps - 1)], moments
 
     def time_training(self, steps: int, warm: int) -> float:
-        """Seconds a step, from the first weights, after steps that are not timed."""
-        self._net.restart()
-        return self._timed(self._net.step, steps, warm)
-
-    def answer(self, size: int) -> Array:
-        """The outputs for `size` examples."""
-        self._x = self._net.question(self._workload.question(size))
-        return self._net.array(self._net.answer(self._x))
-
-    def time_answering(self, calls: int, warm: int) -> float:
-        """Seconds a call, for the examples of the last `answer`."""
-        return self._timed(lambda: self._net.answer(self._x), calls, warm)
+        """Seconds a step, after steps that are not timed."""
+        self.network.restart()
+        return self._timed(self.network.step, steps, warm)
 
     def _timed(self, work: Callable[[], Any], calls: int, warm: int) -> float:
         gc.collect()
         time.sleep(REST)
         for _ in range(warm):
             work()
-        self._net.settle()
+        self.network.settle()
         began = time.perf_counter()
         for _ in range(calls):
             work()
-        self._net.settle()
-        return (time.perf_counter() - began) / calls
+        self.network.settle()
+        seconds = (time.perf_counter() - began) / calls
+        self.network.release()
+        return seconds
 
     def memory(self) -> dict[str, float]:
-        """Peak memory in MiB, and how much of it came after importing the library."""
-        peak = resident(peak=True)
-        return {"peak_mib": peak, "after_import_mib": peak - self._imported}
+        """Peak memory in MiB: of the device, or of the process where the device has none of its own."""
+        peak = self.network.peak_mib()
+        return {"peak_mib": resident(peak=True) if peak is None else peak}
 
     def processor_seconds(self) -> float:
         return time.process_time()
 
     def notes(self) -> list[str]:
-        """What the side has to say about how it ran."""
-        return self._net.notes()
+        """What the implementation has to say about how it ran."""
+        return self.network.notes()
 
 
 def resident(peak: bool) -> float:
@@ -199,11 +173,11 @@ def serve_pipes(make: Callable[[], Any]) -> None:
         serve(make(), questions, answers)
 
 
-def _server() -> Server:
-    side, workload, threads = sys.argv[1], sys.argv[2], int(sys.argv[3])
-    if hasattr(os, "sched_setaffinity"):  # no side has more processors than threads, whatever its pools think
+def _server() -> Any:
+    module, threads = sys.argv[1], int(sys.argv[2])
+    if threads and hasattr(os, "sched_setaffinity"):  # before libraries count the processors
         os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:threads])
-    return Server(side, workload, threads)
+    return importlib.import_module(module).Server()
 
 
 if __name__ == "__main__":

@@ -1,21 +1,21 @@
 """The networks that are measured, and what they are fed with.
 
 `nn` is nnatomy or torch.nn: they name their parts alike, so that the text of a model serves both. What JAX and Keras write in
-their own way stands in sides/.
+their own way stands in implementations/.
 """
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from nnatomy.benchmark.implementation import Array
 from nnatomy.errors import unknown_name
 
-Array = np.ndarray[Any, Any]
 Batch = tuple[Array, Array]
 
 BATCHES = 16  # different ones, taken in turn: a single batch would be learned by heart, and units die of it
@@ -60,10 +60,16 @@ class Workload:
 
 def find(name: str) -> Workload:
     """The workload of that name; raises UserError if there is none."""
-    for workload in WORKLOADS:
-        if workload.name == name:
-            return workload
-    raise unknown_name("workload", name, [w.name for w in WORKLOADS])
+    found: Workload = named(name, WORKLOADS)
+    return found
+
+
+def named(name: str, workloads: Sequence[Any]) -> Any:
+    """The one of any workloads that has that name; raises UserError if there is none."""
+    known = {workload.name: workload for workload in workloads}
+    if name not in known:
+        raise unknown_name("workload", name, known)
+    return known[name]
 
 
 # The models, from the plainest to the most composed

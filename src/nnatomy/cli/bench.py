@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from nnatomy.cli.shared import parse_names, print_table
+from nnatomy.cli.shared import Json, parse_names, print_json, print_table
 
 
 def bench(
@@ -23,24 +23,26 @@ def bench(
     quick: Annotated[bool, typer.Option("--quick", help="Short blocks, to see that it runs.")] = False,
     eager: Annotated[bool, typer.Option("--eager", help="Time our own steps without plans, too.")] = False,
     fused_adam: Annotated[bool, typer.Option("--fused-adam", help="Let PyTorch use its fused Adam.")] = False,
-    json_: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Write all figures to this file.")] = None,
     out: Annotated[Path | None, typer.Option(metavar="DIR|FILE.md", help="Write a page, and its picture beside it.")] = None,
+    figures: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all figures to this file.")] = None,
+    as_json: Json = False,
 ) -> int:
     """Measure our speed beside PyTorch, JAX and Keras on this machine's CPU.
 
     Compares answers before it times anything.
     """
-    from nnatomy.benchmark import bench as measured
-    from nnatomy.benchmark import report
-    from nnatomy.benchmark.measure import agreed, chosen
+    from nnatomy.benchmark import measure, page, report, tables
 
-    settings = chosen(parse_names(only), parse_names(peers), threads, what, quick, eager, fused_adam)
-    places = report.places(out, json_)
-    found = measured(settings, tell=lambda line: print(line, file=sys.stderr, flush=True))
-    for title, (header, rows) in report.sections(found):
+    settings = measure.chosen(parse_names(only), parse_names(peers), threads, what, quick, eager, fused_adam)
+    places = report.places(out, figures)
+    found = measure.bench(settings, tell=lambda line: print(line, file=sys.stderr, flush=True))
+    page.write(found, *places)
+    if as_json:
+        print_json(found)
+        return 0 if report.agreed(found) else 1
+    for title, (header, rows) in tables.sections(found):
         print(title)
         print_table(header, rows)
-    for line in report.closing(found):
+    for line in tables.closing(found):
         print(line)
-    report.write(found, *places)
-    return 0 if agreed(found) else 1
+    return 0 if report.agreed(found) else 1

@@ -23,7 +23,6 @@ EXTRAS = {
     "weights": ("h5py",),
     "onnx": ("onnx", "onnxruntime"),
     "tune": ("optuna",),
-    "text": ("tokenizers",),
     "web": ("starlette", "uvicorn"),
 }
 

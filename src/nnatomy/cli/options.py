@@ -40,11 +40,13 @@ def with_options(request: type[Any], *, without: tuple[str, ...] = ()) -> Callab
 def refuse_beside_resume(request: type[Any], what: str, given: Mapping[str, Any], **others: Any) -> None:
     """Raises UserError for a flag beside --resume, other than those that say where a run computes.
 
-    `others`: what a command takes besides the options of its request, by its flag's name.
+    `others`: what a command takes besides the options of its request, by its flag's name, or in capitals for an argument.
     """
     known = options_of(request)
     flags = [_flag(known[name], value) for name, value in given.items() if not known[name].where]
-    flags += [name if name.isupper() else f"--{name}" for name, value in others.items() if value not in (None, [])]
+    for name, value in others.items():
+        if value not in (None, []):
+            flags.append(f"--{name}" if name.islower() else str(value[0] if isinstance(value, list) else value))
     if flags:
         raise UserError(f"--resume continues {what} as it was started. Received {flags[0]} too; leave it out.")
 

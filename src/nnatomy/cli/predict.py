@@ -23,24 +23,16 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Answer for new data with a trained run, or with the file it was exported to."""
-    import csv
-    import io
-
     import nnatomy as nn
-    from nnatomy.runs.folder import write_atomically
+    from nnatomy.runs import answers
 
     if out is not None and out.exists():
         raise UserError(f"--out must name a new file, {out} exists; choose another name or remove it.")
-    columns = nn.predict(run, data, backend=backend, device=device, progress=True)
-    rows = list(zip(*columns.values(), strict=True))
+    answer = nn.predict(run, data, backend=backend, device=device, progress=True)
+    answers.check_out(answer, out)
     if as_json:
-        print_json({"run": str(run), "predictions": [dict(zip(columns, row, strict=True)) for row in rows]})
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows([f"{v:.6g}" if isinstance(v, float) else v for v in row] for row in rows)
+        print_json({"run": str(run), "predictions": answers.lines(answer)})
     if out is not None:
-        write_atomically(out, text.getvalue())
-        print(f"{len(rows)} predictions written to {out}.", file=sys.stderr)
+        print(f"Predictions written: {', '.join(map(str, answers.write_answer(answer, out)))}.", file=sys.stderr)
     elif not as_json:
-        print(text.getvalue(), end="")
+        print(answers.as_csv(answer), end="")

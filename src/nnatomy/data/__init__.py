@@ -14,13 +14,12 @@ from nnatomy.data.dataset import (
     WindowSplit,
     batches,
 )
-from nnatomy.data.examples import load_examples
 from nnatomy.data.folds import Fold
-from nnatomy.data.inputs import Inputs, load_inputs, preprocessing_from_json
-from nnatomy.data.load import KINDS, TASKS, load, names
+from nnatomy.data.inputs import Inputs, load_examples, load_inputs, preprocessing_from_json
+from nnatomy.data.load import from_arrays, from_frame, load, names
+from nnatomy.data.reading import TASKS, Parts, Reading, Source
 
 __all__ = [
-    "KINDS",
     "TASKS",
     "ArraySplit",
     "Augmentation",
@@ -28,15 +27,20 @@ __all__ = [
     "Dataset",
     "Fold",
     "Inputs",
+    "Parts",
     "Preprocessing",
     "RaggedSplit",
+    "Reading",
     "SeriesSplit",
+    "Source",
     "Split",
     "SubsetSplit",
     "Timeline",
     "WindowSplit",
     "augmentation",
     "batches",
+    "from_arrays",
+    "from_frame",
     "load",
     "load_examples",
     "load_inputs",

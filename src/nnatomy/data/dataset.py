@@ -90,6 +90,10 @@ class WindowSplit(Split):
     length: int
     stride: int
 
+    @property
+    def fields(self) -> tuple[Field, ...]:
+        return Field("tokens", like="tokens"), Field("following", role="target", like="tokens")
+
     def __len__(self) -> int:
         return max(0, (len(self.tokens) - self.length - 1) // self.stride + 1)
 
@@ -246,8 +250,23 @@ class Dataset:
         return tuple(field for field in self.train.fields if field.role == "input")
 
 
+def split_of(arrays: Split | tuple[Array, ...]) -> Split:
+    """Return arrays of equal length as a split, the last one its targets where there are several; a split as it is.
+
+    Raises UserError where the lengths differ or there is no array.
+    """
+    if isinstance(arrays, Split):
+        return arrays
+    given = tuple(map(np.asarray, arrays))
+    lengths = [len(array) if array.ndim else 0 for array in given]
+    if not given or len(set(lengths)) > 1:
+        raise UserError(f"Arrays of a batch have a row for each example. Received lengths {lengths}; cut them alike.")
+    names = [Field(f"inputs {n + 1}" if n else "inputs") for n in range(max(1, len(given) - 1))]
+    return ArraySplit(given, (*names, Field("targets", role="target"))[: len(given)])
+
+
 def batches(
-    split: Split,
+    split: Split | tuple[Array, ...],
     batch_size: int,
     shuffle: Shuffle = None,
     *,
@@ -256,7 +275,7 @@ def batches(
     start: int = 0,
     part: Callable[[Array], Array] | None = None,
 ) -> Iterator[Batch]:
-    """Yield the batches of one epoch; `shuffle` alone decides their order and their augmentation.
+    """Yield the batches of one epoch of a split, or of arrays (X, y); `shuffle` alone decides their order and augmentation.
 
     `shuffle` is a seed, a generator (one permutation and one integer are drawn from it), a permutation, or None for the
     order of the split. Batch k is the same whether or not those before it were made: `start=k` continues an epoch exactly.
@@ -264,13 +283,16 @@ def batches(
     """
     if batch_size < 1:
         raise UserError(f"A batch holds at least one example, received batch size {batch_size}; give 1 or more.")
+    split = split_of(split)
+    augmented = batch_fields.where(split.fields, "input")[:1]
     order, key = _order(len(split), shuffle)
     stop = len(order) - len(order) % batch_size if drop_last else len(order)
     for number in range(start, -(-stop // batch_size)):
         chosen = order[number * batch_size : min((number + 1) * batch_size, stop)]
         batch = split.take(chosen if part is None else part(chosen))
         if augment is not None:
-            batch = (augment(batch[0], np.random.Generator(np.random.Philox(key=[key, number]))), *batch[1:])
+            rng = np.random.Generator(np.random.Philox(key=[key, number]))
+            batch = tuple(augment(array, rng) if n in augmented else array for n, array in enumerate(batch))
         yield batch
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,27 +12,19 @@ from nnatomy.data.dataset import Split, SubsetSplit, generator
 from nnatomy.data.folds import Fold, Periods
 from nnatomy.errors import UserError
 
-__all__ = ["chronological", "limited", "split_rows"]
+__all__ = ["chronological", "class_ids", "limited", "split_rows"]
 
 Array = npt.NDArray[Any]
 SMALLEST = 5  # rows below which three splits make no sense
 
 
 def split_rows(
-    n: int,
-    classes: Array | None,
-    seed: int,
-    fractions: tuple[float, float] = (0.15, 0.15),
-    names: tuple[str, ...] = (),
-    fold: Fold | None = None,
+    n: int, classes: Array | None, seed: int, fractions: tuple[float, float] = (0.15, 0.15), names: tuple[str, ...] = ()
 ) -> tuple[Array, Array, Array]:
     """Return sorted row numbers (train, validation, test), stratified by `classes[n]` where it is given.
 
-    `fractions` are those of validation and test; a `fold` decides instead where it is given.
-    Raises UserError where a class has too few rows to be in all three.
+    `fractions` are those of validation and test. Raises UserError where a class has too few rows to be in all three.
     """
-    if fold is not None:
-        return fold.rows(n, classes, names)
     if n < SMALLEST:
         raise UserError(f"Training needs at least {SMALLEST} rows for its three splits, received {n}; add rows.")
     rng = generator(seed)
@@ -58,6 +51,15 @@ def chronological(n: int, fractions: tuple[float, float] = (0.2, 0.2), fold: Fol
         return fold.periods(n)
     first, second = round(n * (1 - sum(fractions))), round(n * (1 - fractions[1]))
     return (0, first), (first, second), (second, n)
+
+
+def class_ids(labels: Sequence[str], classes: Sequence[str], source: object) -> Array:
+    """Return the class ids int64[n] of labels by the classes that a model knows; raises UserError for an unknown one."""
+    place = {name: n for n, name in enumerate(classes)}
+    unknown = next((label for label in labels if label not in place), None)
+    if unknown is not None:
+        raise UserError(f"The model knows the classes {', '.join(classes)}, {source} has {unknown!r}; mend or remove it.")
+    return np.array([place[label] for label in labels], dtype=np.int64)
 
 
 def limited(split: Split, limit: int | None, seed: int) -> Split:

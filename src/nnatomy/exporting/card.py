@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
-from nnatomy.data.sentences import LONGEST
+from nnatomy.data.kinds import kind_of
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import Run
 from nnatomy.runs.page import flat
@@ -67,15 +67,7 @@ def _scores(prepared: Prepared, run: Run, spread: str) -> str:
 def _limits(prepared: Prepared) -> str:
     """What the preprocessing does to inputs that are new to it, and the architecture's own limits."""
     found = re.search(r"^## 6 [^\n]*\n(.*?)(?=^## )", prepared.architecture.page, re.DOTALL | re.MULTILINE)
-    saved, shape = prepared.dataset.preprocessing.to_json(), " × ".join(map(str, prepared.dataset.input_shape))
-    known = {
-        "table": "It knows the columns and categories of its training table only: categories that it never saw share one "
-        "feature, or count as none.",
-        "image": f"It sees images of {shape} (channels × height × width); others are resized.",
-        "text": f"It sees {saved.get('window')} characters at once; those that its training text lacks count as one.",
-        "sentences": f"Words that its training sentences lack count as one; what comes after {LONGEST} words is cut off.",
-        "series": f"It sees {saved.get('window')} rows at once, evenly spaced as in training; gaps take the value before them.",
-    }.get(saved["kind"], f"It sees sequences of {shape} (steps × numbers).")
+    known = kind_of(prepared.dataset).limits(prepared.dataset)
     return known + (f"\n\nOf the architecture, {prepared.architecture.name}:\n\n{found[1].strip()}" if found else "")
 
 

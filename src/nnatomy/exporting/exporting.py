@@ -6,6 +6,7 @@ All of it is made and checked before the first byte is written.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,16 @@ from typing import Any
 import numpy as np
 
 from nnatomy import __version__, backends
+from nnatomy.data.kinds import ExportedInputs, InputSpec, kind_of
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.exporting.card import model_card
-from nnatomy.exporting.examples import Arrays, awkward, examples
-from nnatomy.exporting.preparing import OUTPUTS, encode, inputs_of
+from nnatomy.exporting.examples import Arrays, examples
 from nnatomy.exporting.spread import spread
 from nnatomy.interchange.onnx import TOLERANCE, check, to_onnx
 from nnatomy.runs.folder import packed, write_atomically
 from nnatomy.runs.prepare import Prepared
-from nnatomy.runs.restore import DESCRIBED, restore
-from nnatomy.tasks import forward, task_name
+from nnatomy.runs.restore import plain_dataset, restore
+from nnatomy.tasks import ExportInput, forward
 from nnatomy.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -31,6 +32,21 @@ DESCRIPTION = "nnatomy export 1"
 """What the description of an exported model begins with; the number changes with its form."""
 BATCHES = (1, 7)
 """Of how many examples the batches are that an exported model is checked on."""
+OUTPUTS: dict[str, tuple[tuple[str, str], ...]] = {
+    "classification": (
+        ("probabilities", "of the classes, in their order"),
+        ("scores", "what the network itself gives, before the softmax or the sigmoid"),
+    ),
+    "regression": (("prediction", "in the target's own units"),),
+    "forecast": (("forecast", "the values to come, in the target's own units"),),
+    "language": (("scores", "of the next character after each one, before the softmax"),),
+    "reconstruction": (
+        ("error", "the mean squared difference between an example, as the network sees it, and what came out"),
+        ("reconstruction", "what came out, as the network sees examples"),
+    ),
+}
+"""What an exported model gives for each task, in order: what users want first, then what the network gives."""
+OUTPUTS["anomaly"] = OUTPUTS["reconstruction"]
 
 
 @dataclass(frozen=True)
@@ -75,13 +91,17 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, com
         if file.exists():
             raise UserError(f"Nothing is overwritten, {file} exists; choose another --out, in a folder of its own.")
     known = "" if comparison is None else spread(comparison, prepared)
-    description = describe(prepared)
+    own = prepared.task.export_inputs()
+    taken = kind_of(prepared.dataset).exported(prepared.dataset) if to == "onnx" else None
+    specs = () if taken is None else taken.inputs
+    drawn = [InputSpec(end.name, end.shape, "float32", end.holds) for end in own]
+    description = describe(prepared, drawn or specs if to == "onnx" else ())
     state = prepared.model.state_dict()
     with backends.backend("numpy"):
         prepared.model.load_state_dict(state)
-        if to == "onnx":
+        if taken is not None:
             prepared.model.astype("float32")
-            made, difference, checked_on = _as_onnx(prepared, description)
+            made, difference, checked_on = _as_onnx(prepared, taken, description)
             contents: tuple[bytes | str, ...] = (made, json.dumps(description, indent=2, ensure_ascii=False) + "\n")
         else:
             contents, difference, checked_on = (_as_safetensors(prepared, description),), 0.0, "every weight"
@@ -92,20 +112,20 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, com
     return exported
 
 
-def describe(prepared: Prepared) -> dict[str, Any]:
+def describe(prepared: Prepared, specs: Sequence[InputSpec]) -> dict[str, Any]:
     """A model in plain values: its architecture and task, its inputs and outputs, the data's classes, the preprocessing."""
-    dataset, task = prepared.dataset, task_name(prepared.recipe, prepared.dataset)
+    dataset, task = prepared.dataset, prepared.task
     taken = {name for name, _ in (*prepared.model.named_parameters(), *prepared.model.named_buffers())}
-    inputs = [{**asdict(end), "name": _free(end.name, taken), "shape": ["batch", *end.shape]} for end in inputs_of(dataset)]
-    outputs = [{"name": _free(name, taken), "holds": holds} for name, holds in OUTPUTS[task]]
+    inputs = [{**asdict(end), "name": _free(end.name, taken), "shape": ["batch", *end.shape]} for end in specs]
+    outputs = [{"name": _free(name, taken), "holds": holds} for name, holds in task.gives]
     return {
         "format": DESCRIPTION,
         "nnatomy": __version__,
         "architecture": prepared.architecture.key,
-        "task": task,
+        "task": task.name,
         "inputs": inputs,
         "outputs": outputs,
-        "dataset": {k: list(v) if isinstance(v, tuple) else v for k, v in ((k, getattr(dataset, k)) for k in DESCRIBED)},
+        "dataset": plain_dataset(dataset),
         "preprocessing": dataset.preprocessing.to_json(),
     }
 
@@ -119,23 +139,24 @@ def _free(name: str, taken: set[str]) -> str:
     return name
 
 
-def _as_onnx(prepared: Prepared, description: dict[str, Any]) -> tuple[bytes, float, str]:
+def _as_onnx(prepared: Prepared, taken: ExportedInputs, description: dict[str, Any]) -> tuple[bytes, float, str]:
     """The checked file, the largest difference that was found, and what it was checked on."""
     model, recipe, task, preprocessing = prepared.model, prepared.recipe, prepared.task, prepared.dataset.preprocessing
+    own = task.export_inputs()
 
     def answered(outputs: Any, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
         decided = recipe.decide(outputs)
-        return (task.told(decided, inputs), decided)[: len(description["outputs"])]
+        return (task.interpret(decided, inputs), decided)[: len(description["outputs"])]
 
     def exported(*raw: Tensor) -> tuple[Any, ...]:
-        inputs = encode(preprocessing, *raw)
+        inputs = raw if own else taken.encode(*raw)
         return answered(model(*inputs), inputs)
 
     def expected(*raw: Array) -> tuple[Any, ...]:
-        inputs = preprocessing.prepare(*raw)
+        inputs = raw if own else preprocessing.prepare(*raw)
         return answered(forward(model, inputs), tuple(map(Tensor, inputs)))
 
-    raw, own = examples(prepared, max(BATCHES))
+    raw, real = _drawn(own, max(BATCHES)) if own else examples(prepared, taken, max(BATCHES))
     names = [[end["name"] for end in description[ends]] for ends in ("inputs", "outputs")]
     facts = {key: description[key] for key in ("architecture", "task", "nnatomy")} | {"data": prepared.dataset.name}
     if prepared.dataset.classes:
@@ -145,10 +166,16 @@ def _as_onnx(prepared: Prepared, description: dict[str, Any]) -> tuple[bytes, fl
         sizes = value.type.tensor_type.shape.dim
         end |= {"shape": [size.dim_param or size.dim_value for size in sizes], "type": "float32"}
     batches = [tuple(a[:count] for a in raw) for count in BATCHES]
-    difference = check(made, expected, *batches, awkward(preprocessing, raw))
-    if prepared.dataset.kind == "text":
+    difference = check(made, expected, *batches, *(() if own else (taken.awkward(raw),)))
+    if not own and taken.pads_ends:
         _reads_forwards(prepared, raw)
-    return made.SerializeToString(), difference, "test data" if own else "made-up examples"
+    return made.SerializeToString(), difference, "test data" if real else "made-up examples"
+
+
+def _drawn(inputs: tuple[ExportInput, ...], count: int) -> tuple[Arrays, bool]:
+    """Examples of inputs that are no data, and that they are made up."""
+    rng = np.random.default_rng(0)
+    return tuple(end.draw(rng, count) for end in inputs), False
 
 
 def _reads_forwards(prepared: Prepared, raw: Arrays) -> None:

@@ -14,13 +14,12 @@ from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
 from nnatomy.exporting.exporting import DESCRIPTION
 from nnatomy.interchange.onnx import run, session
-from nnatomy.layers.module import Module
+from nnatomy.runs.answers import named
 from nnatomy.runs.options import absolute_path
 from nnatomy.runs.prepare import fitting
 from nnatomy.runs.progress import log
 from nnatomy.runs.restore import described
-from nnatomy.tasks import Language, Task, task_for
-from nnatomy.tensor import Tensor
+from nnatomy.tasks import Answer, Task, task_for
 from nnatomy.training.recipe import Recipe
 
 Array = np.ndarray[Any, Any]
@@ -28,24 +27,20 @@ Arrays = tuple[Array, ...]
 PIECE = 256  # examples that are answered at once
 
 
-def predict_exported(model: str | Path, source: str | Path, *, progress: bool = False) -> dict[str, list[Any]]:
-    """The answers of an exported .onnx file for a file of data, as columns; the first names the rows.
+def predict_exported(model: str | Path, source: str | Path, *, progress: bool = False) -> Answer:
+    """Return the predictions of an exported .onnx file for a file of data; the first column names the rows.
 
-    Needs the description that was written beside the model. With `progress`, what was noticed in the data is told.
+    Needs the description that was written beside the model. With `progress`, notices about the data are printed.
     """
     path = Path(model).expanduser()
     task = _task(path)
+    if task.export_inputs():
+        raise UserError(f"{path} takes no data. Received {source}; call it as MODEL.md says.")
     opened = _Opened(path, task)
     inputs = data.load_inputs(absolute_path(source), task.dataset.preprocessing, raw=True)
     if progress:
         log(inputs.notices)
-    if isinstance(task, Language):
-        columns = task.predict(opened, inputs.arrays)
-    else:
-        pieces = range(0, len(inputs.rows), PIECE)
-        parts = [opened.told(tuple(a[i : i + PIECE] for a in inputs.arrays)) for i in pieces]
-        columns = task.columns(np.concatenate(parts).astype(np.float64))
-    return {"row": list(inputs.rows)} | {name: values.tolist() for name, values in columns.items()}
+    return named(task.answer_from(opened, inputs.arrays), inputs.rows)
 
 
 def _task(path: Path) -> Task:
@@ -68,8 +63,8 @@ def _task(path: Path) -> Task:
     return task_for(replace(recipe, decide=lambda outputs: outputs), dataset)  # the exported model has decided
 
 
-class _Opened(Module):
-    """An exported model that is called as the network is."""
+class _Opened:
+    """An exported model: from raw inputs to what its first output means."""
 
     def __init__(self, path: Path, task: Task) -> None:
         self._path = path
@@ -80,20 +75,21 @@ class _Opened(Module):
         except Exception:  # ONNX Runtime raises types of its own
             raise UserError(f"{path} is damaged or no ONNX model; export the run again.") from None
         self._shapes = [given.shape for given in self._session.get_inputs()]
-        if self._session.get_outputs()[0].name.rstrip("_") != task.means:
+        if self._session.get_outputs()[0].name.rstrip("_") != task.gives[0][0]:
             raise _apart(path)
 
-    def told(self, inputs: Arrays) -> Array:
-        """What the model gives first, for raw inputs; text shorter than its window is filled up with 0."""
+    def __call__(self, inputs: Arrays) -> Array:
+        """Return the model's first output in float64; text shorter than its window is padded with 0, and has more steps."""
         if len(inputs) != len(self._shapes):
             raise _apart(self._path)
         try:
-            return run(self._session, *(_filled(a, shape) for a, shape in zip(inputs, self._shapes)))[0]
+            parts = [self._run(tuple(a[i : i + PIECE] for a in inputs)) for i in range(0, len(inputs[0]), PIECE)]
         except Exception as problem:  # ONNX Runtime raises types of its own
             raise _apart(self._path) from problem
+        return np.concatenate(parts).astype(np.float64)
 
-    def forward(self, tokens: Tensor) -> Tensor:
-        return Tensor(self.told((tokens.data,))[:, : tokens.shape[1]])
+    def _run(self, inputs: Arrays) -> Array:
+        return np.asarray(run(self._session, *(_filled(a, shape) for a, shape in zip(inputs, self._shapes)))[0])
 
 
 def _apart(path: Path) -> UserError:

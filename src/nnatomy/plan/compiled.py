@@ -10,11 +10,13 @@ from typing import Any
 import numpy as np
 
 from nnatomy.backends import B, kernels
-from nnatomy.plan.trace import Call, Trace, TracedArray, TracedNumber, Unplannable, Var, leaves, rebuilt, recording
+from nnatomy.plan.ordinary import Ordinary
+from nnatomy.plan.ready import Path, Ready, Recording, aligned_copy, at
+from nnatomy.plan.trace import Call, Trace, Unplannable, leaves, rebuilt, recording
+from nnatomy.plan.watch import Watch
 
 Array = np.ndarray[Any, Any]
 Tree = Any
-Path = tuple[Any, ...]
 MOST_PLANS = 16
 SECONDS_A_CALL, OPERATIONS_A_SECOND = 6e-6, 1e10  # of the reference, roughly
 
@@ -39,19 +41,25 @@ class Compiled:
     def __init__(self, function: Callable[..., Any], warn: bool) -> None:
         self.function, self._warn = function, warn
         self.reason: str | None = None
-        self._plans: dict[Any, _Ready] = {}
+        self._plans: dict[Any, Ready] = {}
         self._donates: bool | None = None  # whether the first argument is a state that comes back
         self._state: _State | None = None
         self._by_reference = True  # parameters are read where they lie
         self._jitted: Any = None  # on the jax backend
+        self._pure: bool | None = True if hasattr(function, "bind") else None  # whether arguments are all that it reads
+        self._ordinary: dict[str, Ordinary] = {}  # by backend
 
-    def __call__(self, *args: Tree) -> Tree:
-        if self.reason is not None:
-            return self.function(*args)
+    def __call__(self, *args: Tree, **kwargs: Tree) -> Tree:
+        if self.reason is not None or Watch.active is not None or not active():
+            return self.function(*args, **kwargs)
+        if self._pure is None or kwargs:
+            self._pure = not kwargs and self._is_pure(args)
+            if self.reason is not None:
+                return self.function(*args, **kwargs)
+        if not self._pure:
+            return self._as_ordinary(args, kwargs)
         if B.name == "jax":
             return self._compiled_by_xla(args)
-        if not active():
-            return self.function(*args)
         if self._donates is None:
             self._donates = self._learn(args)
             if self.reason is not None:
@@ -73,7 +81,7 @@ class Compiled:
                 self._plans.pop(next(iter(self._plans)))
             whole = (state.tree, *rest) if state else rest
             by_reference = self._by_reference
-            made = self._planned(lambda: _Ready(_Recorded(self.function, whole), state, rest, by_reference))
+            made = self._planned(lambda: Ready(_Recorded(self.function, whole), state, rest, by_reference))
             if made is None:
                 return self.function(*args)
             ready = self._plans[key] = made
@@ -85,6 +93,32 @@ class Compiled:
         if recorded is None:
             return 0.0
         return sum(SECONDS_A_CALL + _work(call) / OPERATIONS_A_SECOND for call in recorded.trace.calls)
+
+    # Functions that close over what they read and write
+
+    def _is_pure(self, args: tuple[Tree, ...]) -> bool:
+        """Whether the function touches nothing but arrays and numbers among its arguments, and returns a state."""
+        ordinary = self._on_this_backend()
+        outcome = self._tried(lambda: ordinary.touches_nothing(args))
+        return outcome is not None and _donates(args, outcome.raw)
+
+    def _as_ordinary(self, args: tuple[Tree, ...], kwargs: dict[str, Tree]) -> Tree:
+        ordinary = self._on_this_backend()
+        call = self._tried(lambda: ordinary.begin(args, kwargs))
+        return self.function(*args, **kwargs) if call is None else call()
+
+    def _on_this_backend(self) -> Ordinary:
+        if B.name not in self._ordinary:
+            self._ordinary[B.name] = Ordinary(self.function, _recorder())
+        return self._ordinary[B.name]
+
+    def _tried(self, work: Callable[[], Any]) -> Any:
+        """What `work` returns, or None where it cannot be done and the function is to run as it is."""
+        try:
+            return work()
+        except Exception as error:
+            self._give_up(_why(error), "not compiled" if B.name == "jax" else "without a plan")
+            return None
 
     def _learn(self, args: tuple[Tree, ...]) -> bool:
         recorded = self._planned(lambda: _Recorded(self.function, args))
@@ -130,14 +164,24 @@ class Compiled:
         """The calls of the newest plan in order, and whether each runs as a kernel; on JAX the compiled programs."""
         if self._jitted is not None:
             return [(name, True) for name in self._jitted.programs()]
-        return list(self._plans.values())[-1].plan.parts() if self._plans else []
+        programs = self._programs()
+        if programs and isinstance(programs[0].parts(), str):
+            return [(program.parts(), True) for program in programs]
+        return list(self._plans.values())[-1].plan.parts() if self._plans else programs[-1].parts() if programs else []
 
     @property
     def memory(self) -> int:
         """Bytes that all plans hold for intermediate results; on JAX those that the newest program takes while it runs."""
         if self._jitted is not None:
             return int(self._jitted.memory())
-        return sum(ready.plan.memory for ready in self._plans.values())
+        programs = self._programs()
+        if B.name == "jax":
+            return int(programs[-1].memory) if programs else 0
+        return int(sum(ready.plan.memory for ready in self._plans.values()) + sum(program.memory for program in programs))
+
+    def _programs(self) -> list[Any]:
+        """What was made of an ordinary function on this backend, the newest last."""
+        return self._ordinary[B.name].programs() if B.name in self._ordinary else []
 
 
 def _work(call: Call) -> float:
@@ -152,9 +196,29 @@ def _work(call: Call) -> float:
         return elements
 
 
+def _recorder() -> Any:
+    if B.name == "jax":
+        from nnatomy.plan.xla import XlaRecorder
+
+        return XlaRecorder()
+    from nnatomy.plan.planned import PlanRecorder
+
+    return PlanRecorder()
+
+
+def _why(error: BaseException) -> Unplannable:
+    """What kept a function from being traced: the refusal, or an error that only stand-ins can have caused."""
+    at: BaseException | None = error
+    while at is not None:
+        if isinstance(at, Unplannable):
+            return at
+        at = at.__cause__ or at.__context__
+    return Unplannable(f"tracing it raised {type(error).__name__}: {error}")
+
+
 def active() -> bool:
-    """Whether plans are made: on the NumPy backend, unless NNATOMY_KERNELS=reference."""
-    return bool(B.name == "numpy") and kernels() != "reference"
+    """Whether functions are compiled: on jax always, on NumPy unless NNATOMY_KERNELS=reference."""
+    return bool(B.name == "jax") or kernels() != "reference"
 
 
 def _signed(tree: Tree, by_reference: bool, given: list[Any], signature: list[Any]) -> None:
@@ -183,18 +247,11 @@ def _paths(tree: Tree) -> set[Path]:
     return {path for path, _ in leaves(tree)}
 
 
-def _at(tree: Tree, path: Path) -> Any:
-    for step in path:
-        tree = tree[step]
-    return tree
-
-
-class _Recorded:
+class _Recorded(Recording):
     """One traced run of a function: the calls, the Var of each leaf of the arguments, and what was returned."""
 
     def __init__(self, function: Callable[..., Any], args: tuple[Tree, ...]) -> None:
-        self.trace = Trace()
-        self.vars: dict[Path, Var] = {}
+        super().__init__(Trace(), {}, None)
 
         def traced(path: Path, leaf: Any) -> Any:
             if isinstance(leaf, np.ndarray):
@@ -214,10 +271,15 @@ class _Recorded:
             bind = getattr(function, "bind", None)
             if bind is not None:
                 bind(args[0])  # a model that was bound to traced values is bound to real ones again
-        self.donates = (
-            isinstance(args[0], dict) and isinstance(self.returned, tuple) and len(self.returned) > 1
-            and isinstance(self.returned[0], dict) and _paths(self.returned[0]) == _paths(args[0])
-        )  # fmt: skip
+        self.donates = _donates(args, self.returned)
+
+
+def _donates(args: tuple[Tree, ...], returned: Tree) -> bool:
+    """Whether the first argument is a state that comes back."""
+    return (
+        bool(args) and isinstance(args[0], dict) and isinstance(returned, tuple) and len(returned) > 1
+        and isinstance(returned[0], dict) and _paths(returned[0]) == _paths(args[0])
+    )  # fmt: skip
 
 
 class _State:
@@ -231,12 +293,12 @@ class _State:
         def own(path: Path, leaf: Any) -> Any:
             if isinstance(leaf, np.ndarray):
                 seen.add(id(leaf))
-                return _aligned_copy(leaf)
+                return aligned_copy(leaf)
             return leaf.item() if isinstance(leaf, np.generic) else leaf
 
         self.tree = rebuilt(tree, own)
-        self.slots = [(_at(self.tree, p[:-1]), p[-1], leaf) for p, leaf in leaves(self.tree) if isinstance(leaf, np.ndarray)]
-        self.numbers = [(_at(self.tree, p[:-1]), p[-1]) for p, leaf in leaves(self.tree) if _is_number(leaf)]
+        self.slots = [(at(self.tree, p[:-1]), p[-1], leaf) for p, leaf in leaves(self.tree) if isinstance(leaf, np.ndarray)]
+        self.numbers = [(at(self.tree, p[:-1]), p[-1]) for p, leaf in leaves(self.tree) if _is_number(leaf)]
         self.number = next(_State.count)
         self.shape = [
             (path, (leaf.shape, leaf.dtype) if isinstance(leaf, np.ndarray) else type(leaf) if _is_number(leaf) else leaf)
@@ -265,102 +327,3 @@ class _State:
             holder[key] = from_holder[from_key]
 
 
-def _aligned_copy(array: Array) -> Array:
-    from nnatomy.kernels.lowering import allocate
-
-    copy = allocate(array.shape, array.dtype)
-    np.copyto(copy, array)
-    return copy
-
-
-class _Ready:
-    """A plan with what to write before a run and what to read after it."""
-
-    def __init__(self, recorded: _Recorded, state: _State | None, rest: tuple[Tree, ...], by_reference: bool) -> None:
-        from nnatomy.plan.plan import Plan
-
-        self.state = state
-        known = recorded.vars
-        args = (state.tree, *rest) if state is not None else rest
-        given = {(i, *path): leaf for i, tree in enumerate(args) for path, leaf in leaves(tree)}
-        self.returned = recorded.returned if state is None else recorded.returned[1:]
-        arrays: list[tuple[Var, Array]] = []  # read, and for a state written, where they lie
-        updates: list[tuple[Array, Var]] = []
-        new_numbers: list[tuple[Any, Any, Var]] = []
-        inputs: list[Var] = []
-        after = dict(leaves(recorded.returned[0], (0,))) if state is not None else {}
-        for path, v in known.items():
-            leaf, new = given[path], after.get(path)
-            named = by_reference and len(path) > 1 and isinstance(path[1], str)
-            if isinstance(leaf, np.ndarray) and (path in after or named):
-                arrays.append((v, leaf))
-            else:
-                inputs.append(v)
-            if path not in after or _var(new) is v:
-                continue
-            if isinstance(leaf, np.ndarray):
-                if not isinstance(new, TracedArray) or new.shape != leaf.shape or new.dtype != leaf.dtype:
-                    raise Unplannable(f"a state whose {path[-1]!r} changes its shape or type, or becomes a constant")
-                updates.append((leaf, new.var))
-            elif isinstance(new, TracedNumber):
-                new_numbers.append((_at(args, path[:-1]), path[-1], new.var))
-            else:
-                raise Unplannable(f"a state whose number {path[-1]!r} becomes a constant")
-        results = [v for v in (_var(leaf) for _, leaf in leaves(self.returned)) if v is not None]
-        self.plan = plan = Plan(recorded.trace.calls, inputs, arrays, updates, results + [v for _, _, v in new_numbers])
-        self.new_numbers = [(holder, key, v.dtype, plan.position(v)) for holder, key, v in new_numbers]
-        self.old_numbers: list[tuple[Any, Any, int]] = []
-        self.read = self._reader(self.returned)
-        self.copies: list[tuple[int, Array]] = []  # which leaf of the other arguments goes where
-        count = 0
-        for path in given:
-            var = known.get(path)
-            inside = state is not None and path[0] == 0
-            place = plan.place(var) if var is not None and var.number else None
-            if inside:
-                if place is not None:
-                    self.old_numbers.append((_at(args, path[:-1]), path[-1], place))
-                continue
-            if place is not None:
-                self.copies.append((count, plan.bank[place : place + 1].reshape(())))
-            elif var is not None and not var.number and var in inputs and plan.known(var):
-                self.copies.append((count, plan.array(var)))
-            count += 1
-
-    def stale(self) -> bool:
-        """Whether the number of threads has changed since."""
-        from nnatomy.kernels.machine import get_num_threads
-
-        return self.plan.threads != get_num_threads()
-
-    def __call__(self, given: list[Any]) -> Any:
-        bank = self.plan.bank
-        for holder, key, place in self.old_numbers:
-            bank[place] = holder[key]
-        for i, array in self.copies:
-            array[...] = given[i]
-        self.plan.run()
-        for holder, key, kind, place in self.new_numbers:
-            holder[key] = kind(bank[place])
-        others = self.read()
-        return others if self.state is None else (self.state.tree, *others)
-
-    def _reader(self, tree: Tree) -> Callable[[], Any]:
-        """A function that makes what is returned, with copies of the arrays that the next run will overwrite."""
-        if isinstance(tree, dict):
-            parts = [(key, self._reader(part)) for key, part in tree.items()]
-            return lambda: {key: read() for key, read in parts}
-        if isinstance(tree, list | tuple):
-            readers = [self._reader(part) for part in tree]
-            kind = list if isinstance(tree, list) else tuple
-            return lambda: kind([read() for read in readers])
-        if isinstance(tree, TracedArray):
-            return self.plan.array(tree.var).copy
-        if isinstance(tree, TracedNumber):
-            v, bank, place = tree.var, self.plan.bank, self.plan.position(tree.var)
-            return lambda: v.dtype(bank[place])
-        return lambda: tree
-
-
-def _var(leaf: Any) -> Var | None:
-    return leaf.var if isinstance(leaf, TracedArray | TracedNumber) else None

@@ -64,7 +64,7 @@ class Jitted:
                 returned, leaves = program(arrays, given)
         except Exception as error:
             self._bind(args[0] if args else None)
-            why = _unplannable(error)
+            why = unplannable(error)
             if why is None:
                 raise
             raise why from error
@@ -109,7 +109,7 @@ class _Program:
         spread = next((layout for layout in self.layouts if layout is not None), None)
         self.everywhere = None if spread is None else NamedSharding(spread.mesh, PartitionSpec())
         self.spread = None if spread is None else _spreading(self.everywhere)
-        self.outline: Any = tree_util.tree_map(_outline, self._inputs([given[i] for i in self.first], given))
+        self.outline: Any = tree_util.tree_map(shape, self._inputs([given[i] for i in self.first], given))
         traced = self._traced  # one object, by which jit remembers that it has been traced
         jax.eval_shape(jax.jit(traced), *self.outline)  # learns whether there is a state
         self.run = jax.jit(traced, donate_argnums=(0,) if self.donates else ())
@@ -120,7 +120,7 @@ class _Program:
         traces = len(self.traces)
         computed, answer = self.run(*inputs)
         if len(self.traces) != traces:
-            self.outline = tree_util.tree_map(_outline, inputs)
+            self.outline = tree_util.tree_map(shape, inputs)
         leaves = answer.leaves(computed, given)
         return tree_util.tree_unflatten(answer.tree, leaves), leaves
 
@@ -143,7 +143,7 @@ class _Program:
         leaves, tree = tree_util.tree_flatten(returned)
         if self.donates:
             self._keep_layout(inputs, leaves, args[0])
-        self.traces.append(", ".join(_shown(leaf) for i, leaf in enumerate(inputs) if i >= self.size))
+        self.traces.append(", ".join(shown(leaf) for i, leaf in enumerate(inputs) if i >= self.size))
         return _Answer.of(leaves, tree, {id(inputs[i]): i for i in self.numbers})
 
     def _keep_layout(self, before: list[Leaf], after: list[Leaf], state: Tree) -> None:
@@ -231,18 +231,18 @@ def _layout(leaf: Leaf) -> NamedSharding | None:
     return sharding if isinstance(sharding, NamedSharding) and sharding.num_devices > 1 else None
 
 
-def _outline(leaf: Leaf) -> Any:
+def shape(leaf: Leaf) -> Any:
     """Shape, type and place of an array; a number as it is."""
     if isinstance(leaf, jax.Array):
         return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=_layout(leaf), weak_type=leaf.weak_type)
     return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype) if isinstance(leaf, np.ndarray) else leaf
 
 
-def _shown(leaf: Leaf) -> str:
+def shown(leaf: Leaf) -> str:
     return f"{leaf.dtype}{list(leaf.shape)}" if hasattr(leaf, "dtype") else repr(leaf)
 
 
-def _unplannable(error: BaseException | None) -> Unplannable | None:
+def unplannable(error: BaseException | None) -> Unplannable | None:
     """What a trace cannot go on from, in words, if that is what the error comes from."""
     while error is not None:
         if isinstance(error, Unplannable):

@@ -114,6 +114,7 @@ class Plan:
                 buffer = Buffer(outline(out.shape or (), out.dtype, orders[i]), None, len(self._calls), len(self._calls))
                 self._views[out] = self._new(buffer)
             self._append(call)
+        wanted = self._kept(updates, wanted)
         self._write_in_place(updates)
         end = len(self._calls)
         for v in wanted:
@@ -127,6 +128,19 @@ class Plan:
         self._write_over()
         self._arena = arranged(self._buffers)
         self.memory = self._arena.nbytes
+
+    def _kept(self, updates: Sequence[tuple[Array, Var]], wanted: Sequence[Var]) -> list[Var]:
+        """Copies what is wanted of arrays that a run overwrites, as it stood before; returns all that is wanted."""
+        written = {id(array) for array, _ in updates}
+        for v in dict.fromkeys(wanted):
+            view = self._views[v]
+            if view.buffer.array is not None and id(view.buffer.array) in written:
+                copied = Var(v.shape, v.dtype, -1)
+                buffer = Buffer(outline(v.shape or (), v.dtype), None, len(self._calls), len(self._calls))
+                self._views[copied] = self._new(buffer)
+                self._append(Call("copy", np.array, (v,), {}, [copied]))
+                self._same |= dict.fromkeys([v, *(w for w, kept in self._same.items() if kept is v)], copied)
+        return [self._same.get(v, v) for v in wanted]
 
     def _new(self, buffer: Buffer) -> View:
         self._buffers.append(buffer)
@@ -150,13 +164,13 @@ class Plan:
             self._views[out] = self._new(Buffer(array, array, 0, 0))
             return
         view = self._views[source]
-        found = np.asarray(call.function(view.outline, *call.args[1:], **call.kwargs))
+        found = _view_of(call, view.outline)
         if found.size and not np.may_share_memory(found, view.outline):
             copied = Var(source.shape, source.dtype, -1)
             self._views[copied] = self._new(Buffer(outline(source.shape or (), source.dtype), None, len(self._calls), -1))
             self._append(Call("copy", np.array, (source,), {}, [copied]))
             view = self._views[copied]
-            found = call.function(view.outline, *call.args[1:], **call.kwargs)
+            found = _view_of(call, view.outline)
         self._views[out] = View(view.buffer, found)
 
     def _orders(self, call: Call) -> list[tuple[int, ...] | None]:
@@ -325,6 +339,15 @@ class Plan:
     def parts(self) -> list[tuple[str, bool]]:
         """The calls in their order, and whether each is a kernel (else Python calls the reference)."""
         return list(self._sizes)
+
+
+def _view_of(call: Call, outline: Array) -> Array:
+    """What the call makes of an outline; of one element too a view, where NumPy would give a scalar of its own."""
+    if call.name == "getitem":
+        parts = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
+        view: Array = outline[parts if any(p is Ellipsis for p in parts) else (*parts, ...)]
+        return view
+    return np.asarray(call.function(outline, *call.args[1:], **call.kwargs))
 
 
 def _masked(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -107,6 +107,8 @@ class Trace:
         """What the call returns, as traced values; nothing but shapes is computed where they are known."""
         if name in ("zeros_like", "ones_like"):
             return np.broadcast_to(np.full((), name == "ones_like", kwargs.get("dtype") or args[0].dtype), args[0].shape)
+        if name == "nonzero":
+            raise Unplannable("a result whose shape depends on values (nonzero)")
         if name == "asarray" and isinstance(args[0], TracedArray) and np.dtype(_dtype(args, kwargs)) == args[0].dtype:
             return args[0]
         inner_args, inner_kwargs = _vars(args), _vars(kwargs)
@@ -114,17 +116,20 @@ class Trace:
         collect(inner_args, found)
         collect(inner_kwargs, found)
         if all(v.number for v in found) and not _arrays(inner_args):
-            outs: Any = self._of_numbers(function, inner_args, inner_kwargs)
+            outs: Any = self._of_numbers(name, function, inner_args, inner_kwargs)
         else:
             outs = self._shaped(name, function, inner_args, inner_kwargs)
         kept = [o.var for o in (outs if isinstance(outs, tuple) else (outs,))]
         self.calls.append(Call(name, function, inner_args, inner_kwargs, kept))
         return outs
 
-    def _of_numbers(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _of_numbers(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """What is computed from numbers alone is a number, unless it has axes (random bits, say)."""
+        if name == "random_bits":
+            return self.array((args[2],), np.uint32)
         out = _quiet(function, substitute(args, _sample), substitute(kwargs, _sample))
         if isinstance(out, np.ndarray):
+            _refuse_other_shapes(name, function, args, kwargs, _sample, [out])
             return self.array(out.shape, out.dtype)
         return self.number(bool if isinstance(out, bool | np.bool_) else int if isinstance(out, int | np.integer) else float)
 
@@ -137,6 +142,7 @@ class Trace:
             made = tuple(self.array(shape, dtype) for shape, dtype in known)
             return made[0] if len(made) == 1 else made
         out = _quiet(function, substitute(args, _dummy), substitute(kwargs, _dummy))
+        _refuse_other_shapes(name, function, args, kwargs, _dummy, out if isinstance(out, tuple) else [out])
         if isinstance(out, tuple):
             return tuple(self.array(np.shape(o), np.asarray(o).dtype) for o in out)
         out = np.asarray(out)
@@ -167,6 +173,27 @@ def _quiet(function: Callable[..., Any], args: Any, kwargs: Any) -> Any:
 
 def _sample(value: Any) -> Any:
     return {int: 1, float: 0.5, bool: True}[value.dtype] if value.number else np.zeros((), value.dtype)
+
+
+def _refuse_other_shapes(
+    name: str, function: Callable[..., Any], args: Any, kwargs: Any, sample: Callable[[Any], Any], outs: Any
+) -> None:
+    """Raises Unplannable where the shape of a result depends on a number among the arguments that changes from call to call."""
+    found: list[Var] = []
+    collect((args, kwargs), found)
+    if not any(v.number for v in found):
+        return
+
+    def larger(value: Any) -> Any:
+        return sample(value) + 1 if isinstance(value, Var) and value.number else sample(value)
+
+    try:
+        again = _quiet(function, substitute(args, larger), substitute(kwargs, larger))
+    except (ValueError, TypeError, IndexError):
+        again = ()
+    shapes = [np.shape(a) for a in (again if isinstance(again, tuple) else [again])]
+    if shapes != [np.shape(a) for a in outs]:
+        raise Unplannable(f"a result whose shape depends on a number ({name})")
 
 
 def _dummy(value: Any) -> Any:
@@ -330,9 +357,11 @@ class TracedArray(_Traced):
         return self.transpose()
 
     __matmul__, __rmatmul__ = _left("matmul", operator.matmul), _right("matmul", operator.matmul)
-    sum, prod, max, min, any, all = (_reduced(n) for n in ("sum", "prod", "max", "min", "any", "all"))
+    sum, prod, max, min, any, all, mean = (_reduced(n) for n in ("sum", "prod", "max", "min", "any", "all", "mean"))
 
     def __getitem__(self, index: Any) -> Any:
+        if any(isinstance(i, TracedArray) and i.dtype == bool for i in (index if isinstance(index, tuple) else (index,))):
+            raise Unplannable("a result whose shape depends on values (a boolean index)")
         rows = isinstance(index, TracedArray) and index.dtype.kind in "iu"
         return self.trace.record("take_rows" if rows else "getitem", _indexed, (self, index), {})
 
@@ -362,6 +391,10 @@ class TracedArray(_Traced):
         order = list(range(self.ndim))
         order[first], order[second] = order[second], order[first]
         return self.transpose(order)
+
+    def squeeze(self, axis: Any = None) -> Any:
+        axes = range(self.ndim) if axis is None else [i % self.ndim for i in ((axis,) if isinstance(axis, int) else axis)]
+        return self.reshape(tuple(n for i, n in enumerate(self.shape) if not (n == 1 and i in axes)))
 
     def copy(self) -> Any:
         return self.trace.record("array", np.array, (self,), {})

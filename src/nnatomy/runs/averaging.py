@@ -17,12 +17,13 @@ from nnatomy.data.dataset import Dataset, Split
 from nnatomy.data.fields import Field, select
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.layers.module import Module
+from nnatomy.runs.answers import named
 from nnatomy.runs.folder import Run, environment, finite, save_arrays
 from nnatomy.runs.options import absolute_path
 from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.restore import restore, restore_with_data
 from nnatomy.runs.train import Result
-from nnatomy.tasks import Evaluation, task_for
+from nnatomy.tasks import Answer, Evaluation, task_for
 from nnatomy.tasks.classification import two_scores
 from nnatomy.tasks.task import UsualLoss
 from nnatomy.tensor import Tensor
@@ -207,14 +208,13 @@ def evaluate_members(
 
 def predict_members(
     run: Run, source: str | Path, backend: str | None = None, device: str | None = None
-) -> tuple[dict[str, list[Any]], Sequence[str]]:
-    """Averaged answers for a file, as columns; and what was noticed in it."""
+) -> tuple[Answer, Sequence[str]]:
+    """Averaged answers for a file; and what was noticed in it."""
     members = [restore(member.folder, backend=backend, device=device)[0] for member in run.members]
     found = [data.load_inputs(absolute_path(source), member.dataset.preprocessing) for member in members]
     arrays = found[0].arrays if _share(members) else tuple(a for inputs in found for a in inputs.arrays)
     together = ensemble(members)
-    columns = together.task.predict(together.model, arrays)
-    return {"row": list(found[0].rows)} | {name: values.tolist() for name, values in columns.items()}, found[0].notices
+    return named(together.task.answer(together.model, arrays), found[0].rows), found[0].notices
 
 
 def ensemble(members: Sequence[Prepared]) -> Prepared:

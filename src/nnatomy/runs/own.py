@@ -121,18 +121,20 @@ def task_of(task: Any) -> type[Task]:
 
 def load_own(given: Any, request: DataRequest, wanted: tuple[str, ...] | None = None) -> Dataset:
     """Return arrays, a frame or a Dataset as a data set. Raises UserError for another value, and for options of no effect."""
+    if isinstance(given, Absent):
+        raise UserError(f"This run's data are your own, {given.name}. Received none; give data= to nn.load_run.")
     if isinstance(given, Dataset):
         _refuse(request, "a Dataset", ())
         return given
-    splits = {"seed": request.splits_by, "limit": request.limit}
     if _is_arrays(given):
         _refuse(request, "arrays", ("limit",))
         x, y = given if isinstance(given, tuple | list) else (given, None)
-        return data.from_arrays(x, y, **splits)
+        return data.from_arrays(x, y, seed=request.splits_by, limit=request.limit)
     if hasattr(given, "columns"):
-        _refuse(request, "a frame", ("limit", "target", "keep", "types"))
+        _refuse(request, "a frame", ("limit", "target", "keep", "types", "groups"))
         return data.from_frame(
-            given, request.target, tasks=wanted, keep=request.keep, types=request.types, **splits
+            given, request.target, tasks=wanted, keep=request.keep, types=request.types, groups=request.groups,
+            seed=request.splits_by, limit=request.limit,
         )  # fmt: skip
     raise UserError(
         f"Data are a name, a path, arrays (X, y), a data frame or a Dataset. Received {type(given).__name__}; convert it."
@@ -144,7 +146,7 @@ def _is_arrays(given: Any) -> bool:
 
 
 def _refuse(request: DataRequest, what: str, allowed: tuple[str, ...]) -> None:
-    for name in ("target", "keep", "types", "labels", "window", "horizon", "limit"):
+    for name in ("target", "keep", "types", "labels", "window", "horizon", "limit", "groups"):
         if name not in allowed and getattr(request, name):
             raise UserError(f"The option {name} says how a file is read. Received it with {what}; leave it out.")
 
@@ -281,10 +283,12 @@ def again(saved: Mapping[str, Any], given: Own, folder: Path, *, trains: bool) -
                 f"The run in {folder} was trained on your own {name}, {saved[name]}. Received none; give it in Python: "
                 f"nn.load_run({str(folder)!r}, {name}=...)."
             )
+    if "data" in saved and given.data is None:
+        known["data"] = Absent(str(saved["data"]))
     if "task" in saved and given.task is None:
         known["task"] = saved["task"]
     if "loss" in saved and given.loss is None:
-        known["loss"] = _absent(str(saved["loss"]))
+        known["loss"] = Absent(str(saved["loss"]))
     return replace(given, **known)
 
 
@@ -294,8 +298,11 @@ def _rule_of(saved: Mapping[str, Any]) -> partial[Any] | None:
     return None if rule is None else partial(rule, **{name: value for name, value in saved.items() if name != "name"})
 
 
-def _absent(name: str) -> Loss:
-    def absent(model: Any, *batch: Any) -> tuple[Any, Any]:
-        raise UserError(f"This run's loss is your own, {name}. Received none; give loss= to nn.load_run.")
+@dataclass(frozen=True)
+class Absent:
+    """Data or a loss of a run that was not given again; whatever needs it says so."""
 
-    return absent
+    name: str
+
+    def __call__(self, model: Any, *batch: Any) -> tuple[Any, Any]:
+        raise UserError(f"This run's loss is your own, {self.name}. Received none; give loss= to nn.load_run.")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import numpy as np
+
+from nnatomy.data import fields
 from nnatomy.runs import drawing
 from nnatomy.runs.folder import write_atomically
 from nnatomy.runs.page import cards, flat, image, page, pairs_table, section
@@ -28,17 +31,11 @@ def render(result: Result) -> str:
     history = run.history()
     saved = run.read_json("run.json")
     title = f"{architecture.front['title']} on {dataset.name}"
-    sections = (
-        [
-            section(
-                "Learning curves",
-                image(drawing.curves(history, prepared.task.metric(recipe.metric), prepared.task.metrics[0]), "svg"),
-            )
-        ]
-        if history
-        else []
-    )
-    found = drawing.findings(result)
+    task, sections = prepared.task, []
+    if history:
+        curves = drawing.curves(history, task.metric(recipe.metric), task.metrics[0])
+        sections.append(section("Learning curves", image(curves, "svg")))
+    found = None if result.evaluation is None else task.figure(result.evaluation)
     if found is not None:
         sections.append(section("On held-out test data", image(found, "png")))
     sample = getattr(recipe, "sample", None)
@@ -84,7 +81,8 @@ def _summary(result: Result) -> str:
     """One row a layer: its place, its output's shape, its parameters and multiply-adds, for one example."""
     from nnatomy.layers.summary import summary
 
-    example = result.prepared.task.precision.evaluated(result.dataset.test.take(_first_index())[:-1])
+    inputs = fields.select(result.dataset.fields, result.dataset.test.take(np.arange(1)), "input")
+    example = result.prepared.task.precision.evaluated(inputs)
     found = summary(result.model, *example)
     head = "<tr><th>layer</th><th>what</th><th>output</th><th class=n>parameters</th><th class=n>multiply-adds</th></tr>"
     rows = "".join(
@@ -96,8 +94,3 @@ def _summary(result: Result) -> str:
     total = f"<tr><th>in all</th><td></td><td></td>{sums}</tr>"
     return f"<table>{head}{rows}{total}</table><p class=quiet>Output shapes and multiply-adds are for one example.</p>"
 
-
-def _first_index() -> Any:
-    import numpy as np
-
-    return np.arange(1)

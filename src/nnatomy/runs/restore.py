@@ -60,6 +60,12 @@ def restore(
     return prepared, run
 
 
+def architecture_of(run: Run) -> Architecture:
+    """Return the architecture of a run, without its model. Raises UserError for a user's own, which no name finds."""
+    again(run.read_json("run.json").get("own", {}), NOTHING, run.folder, trains=False)
+    return find_architecture(request_of(run).architecture)
+
+
 def restore_with_data(run: Run, *, backend: str | None = None, device: str | None = None, own: Own = NOTHING) -> Prepared:
     """Return the trained model of a run with all its data, read again."""
     own = again(run.read_json("run.json").get("own", {}), own, run.folder, trains=True)

@@ -11,13 +11,14 @@ from nnatomy import data
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
+from nnatomy.runs.answers import named
 from nnatomy.runs.folder import Run
 from nnatomy.runs.options import absolute_path
 from nnatomy.runs.own import NOTHING, Own
 from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.progress import log
 from nnatomy.runs.restore import restore, restore_with_data
-from nnatomy.tasks import Evaluation, Task
+from nnatomy.tasks import Answer, Evaluation, Task
 from nnatomy.training.recipe import Recipe
 
 SPLITS = ("train", "validation", "test")
@@ -61,8 +62,8 @@ class TrainedRun:
         """Return the metrics on a split of the run's own data, or on other data with targets; see `nn.evaluate`."""
         return evaluate(self, data, split)
 
-    def predict(self, data: Any) -> dict[str, list[Any]]:
-        """Return predictions as columns; see `nn.predict`."""
+    def predict(self, data: Any) -> Answer:
+        """Return predictions; see `nn.predict`."""
         return predict(self, data)
 
     def sample(self) -> str:
@@ -116,7 +117,7 @@ def evaluate(
     if data is None:
         own = run.own if isinstance(run, TrainedRun) else NOTHING
         prepared = restore_with_data(folder, backend=backend, device=device, own=own)
-        return prepared.task.evaluate(prepared.model, getattr(prepared.dataset, split))
+        return prepared.task.evaluate(prepared.model, getattr(prepared.dataset, split), part=split)
     prepared, _ = restore(run, backend=backend, device=device)
     examples, notices = _examples(data, prepared)
     if progress:
@@ -126,8 +127,8 @@ def evaluate(
 
 def predict(
     run: str | Path | TrainedRun, data: Any, *, backend: str | None = None, device: str | None = None, progress: bool = False
-) -> dict[str, list[Any]]:
-    """Return the predictions of a trained run, or of the .onnx file it was exported to, as columns; the first names the rows.
+) -> Answer:
+    """Return the predictions of a trained run, or of the .onnx file it was exported to; the first column names the rows.
 
     Args:
         run: a folder, an exported file, or what `load_run` returned
@@ -145,16 +146,15 @@ def predict(
     if folder.members:
         from nnatomy.runs.averaging import predict_members
 
-        columns, notices = predict_members(folder, data, backend, device)
+        answer, notices = predict_members(folder, data, backend, device)
         if progress:
             log(notices)
-        return columns
+        return answer
     prepared, _ = restore(run, backend=backend, device=device)
     inputs = _inputs(data, prepared)
     if progress:
         log(inputs.notices)
-    found = prepared.task.predict(prepared.model, inputs.arrays)
-    return {"row": list(inputs.rows)} | {name: values.tolist() for name, values in found.items()}
+    return named(prepared.task.answer(prepared.model, inputs.arrays), inputs.rows)
 
 
 def sample(run: str | Path | TrainedRun, *, backend: str | None = None, device: str | None = None) -> str:

@@ -20,6 +20,34 @@ START_SECONDS = 120.0
 REST_SECONDS = 0.5  # before a worker that does not start is started again
 
 
+@dataclass(frozen=True)
+class Found:
+    """The answer to a batch: columns, which row of the inputs each line is about (None: one line each), and files."""
+
+    columns: Columns
+    lines_of: list[int] | None = None
+    files: dict[str, str] = field(default_factory=dict)
+    """In base64, by name."""
+
+    def part(self, start: int, count: int) -> Found:
+        """Return what belongs to `count` rows from `start` on; files go with a whole batch only."""
+        if self.lines_of is None:
+            return Found({name: values[start : start + count] for name, values in self.columns.items()}, None, self.files)
+        kept = [i for i, row in enumerate(self.lines_of) if start <= row < start + count]
+        columns = {name: [values[i] for i in kept] for name, values in self.columns.items()}
+        return Found(columns, [self.lines_of[i] - start for i in kept], self.files)
+
+    def predictions(self, count: int) -> list[Any]:
+        """Return one entry a row: its line, or the list of its lines where a row may have several or none."""
+        lines = [dict(zip(self.columns, values, strict=True)) for values in zip(*self.columns.values(), strict=True)]
+        if self.lines_of is None:
+            return lines
+        grouped: list[list[dict[str, Any]]] = [[] for _ in range(count)]
+        for row, line in zip(self.lines_of, lines, strict=True):
+            grouped[row].append(line)
+        return grouped
+
+
 class Lost(Exception):
     """A worker ended, or took too long and was ended, before it answered."""
 
@@ -49,8 +77,8 @@ class Worker:
         if self.example:
             await self.ask(self.example, START_SECONDS)
 
-    async def ask(self, arrays: Sequence[Array], seconds: float | None = None) -> Columns:
-        """The columns that answer a batch of inputs."""
+    async def ask(self, arrays: Sequence[Array], seconds: float | None = None) -> Found:
+        """The answer to a batch of inputs."""
         if self.process is None or self.process.stdin is None:
             raise Lost
         try:
@@ -64,8 +92,7 @@ class Worker:
         if "failed" in said:
             print(f"nnatomy: a request failed: {said['failed']}", file=sys.stderr)
             raise Refusal(BROKEN, "The model could not answer this request, an error of ours; the service's log names it.")
-        columns: Columns = said["columns"]
-        return columns
+        return Found(said["columns"], said.get("lines_of"), said.get("files", {}))
 
     async def _read(self, seconds: float) -> dict[str, Any]:
         out = self.process.stdout if self.process is not None else None
@@ -92,7 +119,7 @@ class Job:
     """A request's inputs, the answer that somebody waits for, and whether a worker was lost over it."""
 
     arrays: tuple[Array, ...]
-    answer: asyncio.Future[Columns]
+    answer: asyncio.Future[Found]
     suspect: bool = False
 
     @property
@@ -139,7 +166,7 @@ class Batcher:
         self.waiting.clear()
         await asyncio.gather(*(worker.stop() for worker in self.workers))
 
-    async def answer(self, arrays: tuple[Array, ...]) -> Columns:
+    async def answer(self, arrays: tuple[Array, ...]) -> Found:
         """The answer to one request. Raises Refusal where too many wait, and where no worker could answer."""
         if len(self.waiting) >= self.most_waiting:
             raise Refusal(BUSY, f"At most {self.most_waiting} requests wait at once, and so many do; ask again in a moment.")
@@ -154,7 +181,7 @@ class Batcher:
             try:
                 arrays = [np.concatenate(parts) for parts in zip(*(job.arrays for job in jobs), strict=True)]
                 self.watch("batch", len(jobs))
-                columns = await worker.ask(arrays if len(jobs) > 1 else jobs[0].arrays)
+                found = await worker.ask(arrays if len(jobs) > 1 else jobs[0].arrays)
             except Refusal as refusal:
                 self._apart(jobs, refusal)
             except asyncio.CancelledError:
@@ -169,7 +196,7 @@ class Batcher:
                 start = 0
                 for job in jobs:
                     if not job.answer.done():
-                        job.answer.set_result({name: v[start : start + job.rows] for name, v in columns.items()})
+                        job.answer.set_result(found.part(start, job.rows))
                     start += job.rows
 
     def _apart(self, jobs: list[Job], refusal: Refusal) -> None:

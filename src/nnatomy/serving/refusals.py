@@ -1,11 +1,13 @@
-"""Why a request is not answered: one sentence, and the HTTP status that says whose turn it is to mend it."""
+"""Why a request is not answered: one sentence, and the HTTP status that says whose turn it is to fix it."""
 
 from __future__ import annotations
 
+from nnatomy.data.requests import Fault, RequestError
 from nnatomy.errors import UserError
 
 MALFORMED, TOO_LARGE, UNSUPPORTED, UNFIT = 400, 413, 415, 422
 BROKEN, BUSY, LATE = 500, 503, 504
+STATUS: dict[Fault, int] = {"malformed": MALFORMED, "too large": TOO_LARGE, "unsupported": UNSUPPORTED, "unfit": UNFIT}
 
 
 class Refusal(UserError):
@@ -14,3 +16,8 @@ class Refusal(UserError):
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)
         self.status = status
+
+    @classmethod
+    def of(cls, problem: RequestError) -> Refusal:
+        """Return the refusal of a request that does not fit the model."""
+        return cls(STATUS[problem.fault], str(problem))

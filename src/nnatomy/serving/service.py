@@ -1,4 +1,4 @@
-"""The service: routes, limits, and who may ask. Reading is in reading.py, answering in batching.py."""
+"""The service: routes, limits, and who may ask. How a request is read, the kind of data says; answering is in batching.py."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from urllib.parse import urlsplit
 
 from nnatomy import data
 from nnatomy.catalog import Architecture
-from nnatomy.catalog import architecture as find_architecture
+from nnatomy.data.kinds import kind_of
+from nnatomy.data.requests import RequestError, RequestReader
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import Run
-from nnatomy.runs.request import request_of
+from nnatomy.runs.restore import architecture_of
 from nnatomy.serving.batching import Batcher, Worker
-from nnatomy.serving.reading import Reader, reader_for
 from nnatomy.serving.refusals import BROKEN, BUSY, LATE, MALFORMED, TOO_LARGE, Refusal
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -53,13 +53,13 @@ class Served:
     task: str
     classes: tuple[str, ...]
     description: str
-    reader: Reader
+    reader: RequestReader
 
     @classmethod
     def of(cls, folder: str | Path, limits: Limits) -> Served:
         """Raises UserError where the folder is no finished run, or of a kind that is not served."""
         run = Run.open(folder)
-        architecture = find_architecture(request_of(run).architecture)
+        architecture = architecture_of(run)
         saved = run.read_json("dataset.json")
         if not (run.best.exists() or run.last.exists()):
             remedy = f"continue it with nnatomy train --resume {run.folder}"
@@ -69,7 +69,9 @@ class Served:
             task, description = str(saved["task"]), str(saved["description"])
         except (KeyError, TypeError):
             raise UserError(f"{run.folder / 'dataset.json'} is damaged: it does not describe the data; train again.") from None
-        reader = reader_for(data.preprocessing_from_json(run.read_json("preprocessing.json")), shape, limits.rows)
+        preprocessing = data.preprocessing_from_json(run.read_json("preprocessing.json"))
+        reader = kind_of(preprocessing).reader(preprocessing, shape)
+        reader.most_rows = limits.rows
         return cls(run.folder, architecture, task, classes, description, reader)
 
     def schema(self, limits: Limits) -> dict[str, Any]:
@@ -185,16 +187,19 @@ def application(
         body = await body_of(request)
         kind = request.headers.get("content-type", "")
         read: Callable[[str, bytes], Any] = served.reader.read
-        arrays, notices = await asyncio.to_thread(read, kind, body) if len(body) > THREAD else read(kind, body)
+        try:
+            arrays, notices = await asyncio.to_thread(read, kind, body) if len(body) > THREAD else read(kind, body)
+        except RequestError as problem:
+            raise Refusal.of(problem) from None
         try:
             async with asyncio.timeout(limits.seconds):
-                columns = await batcher.answer(arrays)
+                found = await batcher.answer(arrays)
         except TimeoutError:
             late = f"An answer must be found within {limits.seconds:g} s, this one was not; send fewer rows."
             raise Refusal(LATE, late) from None
-        rows = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-        meters.rows.inc(len(rows))
-        return {"predictions": rows} | ({"notices": notices} if notices else {})
+        meters.rows.inc(len(arrays[0]))
+        content: dict[str, Any] = {"predictions": found.predictions(len(arrays[0]))} if found.columns else {}
+        return content | ({"files": found.files} if found.files else {}) | ({"notices": notices} if notices else {})
 
     async def predict(request: Request) -> Response:
         start = time.perf_counter()

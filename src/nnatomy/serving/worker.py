@@ -5,20 +5,43 @@
 
 from __future__ import annotations
 
+import base64
 import math
 import os
 import sys
+import tempfile
+from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
+from nnatomy.data import fields
 from nnatomy.errors import UserError
 from nnatomy.serving.frames import LENGTHS, pack, unpack
+from nnatomy.tasks import Answer
 
 
 def plain(column: Any) -> list[Any]:
     """A column as JSON knows it: null stands for what is not finite."""
     return [None if isinstance(v, float) and not math.isfinite(v) else v for v in column.tolist()]
+
+
+def message(answer: Answer, rows: int) -> dict[str, Any]:
+    """An answer to the first `rows` inputs of a batch, in plain values: columns, files as base64, the input of each line."""
+    found: dict[str, Any] = {}
+    if answer.rows is None:
+        found["columns"] = {name: plain(values[:rows]) for name, values in answer.columns.items()}
+    else:
+        kept = answer.rows < rows
+        found["columns"] = {name: plain(values[kept]) for name, values in answer.columns.items()}
+        found["lines_of"] = answer.rows[kept].tolist()
+    with tempfile.TemporaryDirectory() as folder:
+        files = {}
+        for name, write in answer.files.items():
+            path = Path(folder) / Path(name).name
+            write(path)
+            files[name] = base64.b64encode(path.read_bytes()).decode()
+    return found | ({"files": files} if files else {})
 
 
 def filled_up(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -42,9 +65,8 @@ def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
     except UserError as problem:
         say(refused=str(problem))
         return
-    # What is drawn at random depends on the rows beside it: such requests are not put together.
-    together = prepared.dataset.task != "language"
-    prepared.task.planned = planned = together and prepared.dataset.kind != "sentences"  # whose lengths would each want a plan
+    together = prepared.task.by_row
+    prepared.task.planned = planned = together and not fields.ragged(prepared.dataset.fields)  # lengths would each want a plan
     say(ready=True, together=together)
     with threadpool_limits(1, user_api="blas"):
         while head := source.read(LENGTHS.size):
@@ -52,8 +74,10 @@ def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
             _, arrays = unpack(source.read(first), source.read(second))
             try:
                 rows = len(arrays[0])
-                columns = prepared.task.predict(prepared.model, filled_up(arrays) if planned else arrays)
-                say(columns={name: plain(values[:rows]) for name, values in columns.items()})
+                answer = prepared.task.answer(prepared.model, filled_up(arrays) if planned else arrays)
+                if answer.files and together:  # they would go to every request of the batch
+                    raise RuntimeError(f"{type(prepared.task).__name__} answers with files and needs by_row = False")
+                say(**message(answer, rows))
             except UserError as problem:
                 say(refused=str(problem))
             except Exception as problem:  # told to the service, which answers for it

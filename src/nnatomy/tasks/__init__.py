@@ -3,20 +3,22 @@
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
 from nnatomy.tasks.anomaly import Anomaly
+from nnatomy.tasks.baselines import Baseline, FittedBaseline
 from nnatomy.tasks.classification import Classification
 from nnatomy.tasks.forecast import Forecast
 from nnatomy.tasks.forward import forward
 from nnatomy.tasks.language import Language
+from nnatomy.tasks.parts import Answer, Coloring, ExportInput, Meter, Mistakes, Score
 from nnatomy.tasks.reconstruction import Reconstruction
 from nnatomy.tasks.regression import Regression
-from nnatomy.tasks.task import Answer, Meter, Task
+from nnatomy.tasks.task import Task
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.precision import FLOAT32, Precision
 from nnatomy.training.recipe import Recipe
 
 __all__ = [
-    "Anomaly", "Answer", "Classification", "Evaluation", "Forecast", "Language", "Meter", "Metric", "Reconstruction",
-    "Regression", "Task", "forward", "task_for",
+    "Anomaly", "Answer", "Baseline", "Classification", "Coloring", "Evaluation", "ExportInput", "FittedBaseline", "Forecast",
+    "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Task", "forward", "task_for",
 ]  # fmt: skip
 
 

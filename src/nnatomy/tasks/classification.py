@@ -2,15 +2,87 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from nnatomy import ops
+from nnatomy.data.dataset import Dataset
+from nnatomy.errors import UserError
 from nnatomy.functional import cross_entropy, softmax
+from nnatomy.layers.module import Module
+from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of
+from nnatomy.tasks.figures import BLUE, GREY, short
+from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter, Mistakes, Score
 from nnatomy.tasks.scoring import quietly
-from nnatomy.tasks.task import Array, Joined, Meter, Task
+from nnatomy.tasks.task import Task
 from nnatomy.training.evaluation import Evaluation, Metric
+from nnatomy.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+C = (0.01, 0.1, 1.0)
+"""Inverse strengths of the logistic regression's penalty; the validation part chooses."""
+
+
+def prior(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
+    """The most frequent class, with the classes' fractions of the training part as probabilities."""
+    (labels,) = arrays_of(dataset.train, "target")
+    log_p = np.log(np.maximum(np.bincount(labels, minlength=dataset.outputs) / len(labels), 1e-12))
+    return FittedBaseline(lambda *x: np.tile(log_p, (len(x[0]), 1)), dataset.outputs, 0)
+
+
+def logistic(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
+    """Logistic regression; sentences are counts of words, as log(1 + count)."""
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+
+    words = len(dataset.preprocessing.to_json()["vocabulary"]) if dataset.kind == "sentences" else 0
+    (y,), (y_held,) = arrays_of(dataset.train, "target"), arrays_of(dataset.validation, "target")
+    if len(np.unique(y)) < 2:
+        raise UserError("Logistic regression needs two classes to learn from. Received one in the training part; lower --cv.")
+    inputs = _features(arrays_of(dataset.train, "input"), words)
+    held = _features(arrays_of(dataset.validation, "input"), words)
+    best, least, chosen = None, np.inf, C[0]
+    for c in C:
+        model = LogisticRegression(C=c, tol=1e-3, max_iter=200)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what has not converged in 200 steps is judged as it is
+            model.fit(inputs, y)
+            loss = log_loss(y_held, _all_classes(model, held, dataset.outputs), labels=np.arange(dataset.outputs))
+        if loss < least:
+            best, least, chosen = model, loss, c
+    model = best or model
+    outputs = dataset.outputs if dataset.outputs > 2 else 1
+    return FittedBaseline(
+        lambda *x: np.log(np.maximum(_all_classes(model, _features(x, words), dataset.outputs), 1e-12)),
+        outputs * (inputs.shape[1] + 1), outputs * inputs.shape[1], f"C = {chosen:g}",
+    )  # fmt: skip
+
+
+def _all_classes(model: Any, x: Any, classes: int) -> Array:
+    """Probabilities of all classes, those that training did not show included."""
+    p = np.zeros((x.shape[0], classes))
+    p[:, model.classes_] = model.predict_proba(x)
+    return p
+
+
+def _features(inputs: tuple[Array, ...], words: int) -> Any:
+    """One row of numbers an example: flattened, or a sparse count of its words."""
+    if not words:
+        return inputs[0].reshape(len(inputs[0]), -1)
+    from scipy.sparse import csr_matrix
+
+    tokens, lengths = inputs
+    rows = np.repeat(np.arange(len(tokens)), lengths)
+    inside = np.arange(tokens.shape[1]) < lengths[:, None]
+    counts = csr_matrix((np.ones(len(rows), np.float32), (rows, tokens[inside])), shape=(len(tokens), words))
+    counts.sum_duplicates()
+    counts.data = np.log1p(counts.data)
+    return counts
 
 
 class Classification(Task):
@@ -23,6 +95,9 @@ class Classification(Task):
         Metric("f1", "higher", says="harmonic mean of precision and recall, averaged over classes"),
         Metric("auc", "higher", says="area under the ROC curve, averaged over classes"),
     )
+    drawn_as = "classes"
+    explains = "the score of the class that was chosen"
+    baselines: ClassVar[Mapping[str, Baseline]] = {"majority class": prior, "logistic regression": logistic}
     gives = (
         ("probabilities", "of the classes, in their order"),
         ("scores", "what the network itself gives, before the softmax or the sigmoid"),
@@ -67,6 +142,65 @@ class Classification(Task):
         names = np.array(self.dataset.classes)
         columns = {"prediction": names[meant.argmax(axis=-1)], "probability": meant.max(axis=-1)}
         return columns | {f"p({name})": meant[:, i] for i, name in enumerate(names)} if len(names) <= 20 else columns
+
+    def figure(self, evaluation: Evaluation) -> Figure:
+        return confusion(evaluation.arrays, list(self.dataset.classes))
+
+    def mistakes(self, evaluation: Evaluation) -> Mistakes:
+        """Return the wrong examples, the least probable true class first, then the right ones."""
+        y, p = evaluation.arrays["targets"], evaluation.arrays["probabilities"]
+        chosen = evaluation.arrays["predictions"]
+        own, names = p[np.arange(len(y)), y], [short(name) for name in self.dataset.classes]
+        right = chosen == y
+        order = np.lexsort((own, right))
+        says = {
+            int(i): f"{names[y[i]]}: right, {own[i]:.0%} sure" if right[i]
+            else f"{names[y[i]]} → {names[chosen[i]]}, {p[i, chosen[i]]:.0%} sure"
+            for i in order[:24]
+        }  # fmt: skip
+        wrong = int((~right).sum())
+        note = "“true class → predicted class” and how sure the model was, the gravest mistakes first"
+        note += "; then those that are right with the least certainty" if wrong < 24 else ""
+        return Mistakes(order, says, f"{wrong} of {len(y):,} test examples are taken for another class", note)
+
+    def saliency_score(self, outputs: Array, batch: Batch) -> Score:
+        p, label = self.probabilities(outputs)[0], int(self.targets(batch)[0][0])
+        k = int(p.argmax())
+        sign, place = (1.0, k) if outputs.shape[1] > 1 else (2.0 * k - 1.0, 0)
+        names = [short(name) for name in self.dataset.classes]
+        right = "right" if k == label else f"true: {names[label]}"
+        return Score(lambda out, x: out[:, place] * sign, f"{names[k]} ({p[k]:.0%}, {right})")
+
+    def coloring(self, model: Module, batch: Batch) -> Coloring:
+        return Coloring("the true class", self.targets(batch)[0], self.dataset.classes)
+
+
+def confusion(arrays: dict[str, Array], classes: list[str]) -> Figure:
+    """Return how often each class (row) was taken for each other (column); for two classes also the ROC curve."""
+    from matplotlib.figure import Figure
+    from sklearn.metrics import confusion_matrix, roc_curve
+
+    n = len(classes)
+    counts = confusion_matrix(arrays["targets"], arrays["predictions"], labels=range(n))
+    size = min(4 + 0.35 * n, 12)
+    figure = Figure(figsize=(10, 4.2) if n == 2 else (size, size * 0.9), layout="constrained")
+    axes, roc = figure.subplots(1, 2) if n == 2 else (figure.subplots(), None)
+    fraction = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes.imshow(fraction, cmap="Blues", vmin=0, vmax=1)
+    axes.set(title="Confusion matrix: test examples", xlabel="predicted", ylabel="true")
+    names = [short(c, 17) for c in classes]
+    axes.set_xticks(range(n), names, rotation=0 if n <= 10 and max(map(len, names)) < 6 else 90, fontsize=9 if n < 20 else 6)
+    axes.set_yticks(range(n), names, fontsize=9 if n < 20 else 6)
+    for i, j in np.argwhere(counts) if n <= 20 else ():
+        color = "white" if fraction[i, j] > 0.5 else "black"
+        axes.text(j, i, str(counts[i, j]), ha="center", va="center", fontsize=9, color=color)
+    if roc is not None and len(np.unique(arrays["targets"])) == 2:
+        x, y, _ = roc_curve(arrays["targets"], arrays["probabilities"][:, 1])
+        roc.plot(x, y, color=BLUE)
+        roc.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1)
+        roc.set(title=f"ROC curve for “{classes[1]}”", xlabel="false positive rate", ylabel="true positive rate")
+        roc.grid(alpha=0.25)
+    return figure
 
 
 def two_scores(scores: Any) -> Any:

@@ -2,14 +2,72 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from nnatomy import ops
+from nnatomy.data.dataset import Dataset, SeriesSplit, Split, SubsetSplit
+from nnatomy.errors import UserError
 from nnatomy.functional import mse_loss
-from nnatomy.tasks.task import Array, Joined, Meter, Task
+from nnatomy.layers.module import Module
+from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of, ridge
+from nnatomy.tasks.figures import BLUE, GREY, ORANGE
+from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter, Mistakes, Score
+from nnatomy.tasks.scoring import apart, mean_in_units, true_values
+from nnatomy.tasks.task import Task
 from nnatomy.training.evaluation import Evaluation, Metric
+from nnatomy.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def last_value(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
+    """The last known value, for all steps ahead."""
+    split = _series(dataset.train)
+    columns = list(split.targets)
+    return FittedBaseline(lambda x: np.repeat(x[:, -1:, columns], split.horizon, axis=1), 0, 0)
+
+
+def seasonal(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
+    """The value one season ago.
+
+    The season is a lag at which the training part's changes from row to row repeat (a peak of their autocorrelation), within
+    the window: the one that forecasts training windows best.
+    """
+    split = _series(dataset.train)
+    columns = list(split.targets)
+    x = np.diff(split.values[:, columns[0]].astype(np.float64))  # levels drift, and hide a season in what drifts
+    x = x - x.mean()
+    reach = min(split.past, len(x) // 2)
+    correlation = np.array([np.mean(x[: len(x) - lag] * x[lag:]) for lag in range(reach + 2)])
+    peaks = [p for p in range(2, reach + 1) if correlation[p] > max(correlation[p - 1], correlation[p + 1], 1e-9)]
+    if not peaks:
+        raise UserError(f"No season was found within the window of {split.past} rows; a larger --window might show one.")
+    past, future = arrays_of(dataset.train, "input", "target", most=2000)
+    period = min(peaks, key=lambda p: float(np.mean((season(past, columns, p, split.horizon) - future) ** 2)))
+    return FittedBaseline(lambda x: season(x, columns, period, split.horizon), 1, 0, f"a season of {period} rows")
+
+
+def season(x: Array, columns: list[int], period: int, horizon: int) -> Array:
+    """Return the last `period` rows of windows x (n, rows, columns), repeated for `horizon` rows."""
+    return x[:, -period:, columns][:, np.arange(horizon) % period]
+
+
+def _series(split: Split) -> SeriesSplit:
+    found = _windows(split)
+    if found is None:
+        raise UserError("Naive forecasts need windows over a series. Received whole sequences; compare without them.")
+    return found
+
+
+def _windows(split: Split) -> SeriesSplit | None:
+    """The windows over a series that a split has, or some of them where it is limited; None for other splits."""
+    while isinstance(split, SubsetSplit):
+        split = split.whole
+    return split if isinstance(split, SeriesSplit) else None
 
 
 class Forecast(Task):
@@ -20,8 +78,12 @@ class Forecast(Task):
         Metric("mse", "lower", says="mean squared error of the standardized series"),
         Metric("mae", "lower", says="mean absolute error of the standardized series"),
         Metric("rmse_in_units", "lower", "target", "root of the mean squared error"),
-        Metric("naive_mae", "lower", says="mean absolute error of repeating the last known value"),
     )
+    drawn_as = "future"
+    explains = "the predicted value"
+    baselines: ClassVar[Mapping[str, Baseline]] = {
+        "last value": last_value, "seasonal naive": seasonal, "ridge regression": ridge,
+    }  # fmt: skip
     gives = (("forecast", "the values to come, in the target's own units"),)
 
     outputs_are = "numbers"
@@ -53,13 +115,33 @@ class Forecast(Task):
     def columns(self, meant: Array) -> dict[str, Array]:
         return {f"step_{h + 1}": meant[:, h, 0] for h in range(meant.shape[1])}
 
+    def figure(self, evaluation: Evaluation) -> Figure:
+        return forecasts(evaluation.arrays)
+
+    def mistakes(self, evaluation: Evaluation) -> Mistakes:
+        """Return the windows by their mean absolute error, without those that overlap a worse one."""
+        count = len(evaluation.arrays["targets"])
+        difference = evaluation.arrays["targets"] - evaluation.arrays["predictions"]
+        errors = np.abs(difference).reshape(count, -1).mean(axis=1)
+        order = apart(np.argsort(-errors, kind="stable"), self.dataset.input_shape[0])
+        title = f"The largest errors, of {count:,} test examples (mean absolute error {errors.mean():.3g})"
+        says = {int(i): f"mean error {errors[i]:.3g}" for i in order}
+        return Mistakes(order, says, title, "mean absolute error of the forecast")
+
+    def saliency_score(self, outputs: Array, batch: Batch) -> Score:
+        return mean_in_units(self.dataset.preprocessing, outputs, self.targets(batch)[0], "mean forecast")
+
+    def coloring(self, model: Module, batch: Batch) -> Coloring:
+        return true_values(self.dataset.preprocessing, self.targets(batch)[0])
+
 
 class _Errors(Joined):
     """The forecasts, and the error of repeating the last known value where the targets are columns of the inputs."""
 
     def __init__(self, task: Forecast) -> None:
         super().__init__(task.measure, task.dataset.fields)
-        self._columns = getattr(task.dataset.test, "targets", None) or getattr(task.dataset.train, "targets", None)
+        series = _windows(task.dataset.test) or _windows(task.dataset.train)
+        self._columns = None if series is None else series.targets
         self._naive: list[Array] = []
 
     def add(self, outputs: Array, batch: tuple[Array, ...]) -> None:
@@ -72,3 +154,23 @@ class _Errors(Joined):
         found = super().result()
         naive = {"naive_mae": float(np.concatenate(self._naive).mean())} if self._naive else {}
         return Evaluation(found.metrics | naive, found.arrays)
+
+
+def forecasts(arrays: dict[str, Array]) -> Figure:
+    """Return two test windows with their forecasts, and how the error grows with the horizon."""
+    from matplotlib.figure import Figure
+
+    y, guess = arrays["targets"][..., 0], arrays["predictions"][..., 0]
+    steps = range(1, y.shape[1] + 1)
+    figure = Figure(figsize=(10, 3.8), layout="constrained")
+    panels = figure.subplots(1, 3)
+    for axes, row in zip(panels[:2], (len(y) // 4, 3 * len(y) // 4), strict=True):
+        axes.plot(steps, y[row], color=GREY, label="true", marker="o", ms=3)
+        axes.plot(steps, guess[row], color=BLUE, label="forecast", marker="o", ms=3)
+        axes.set(title=f"Test window {row}", xlabel="steps ahead")
+        axes.legend(frameon=False, fontsize=9)
+    panels[2].plot(steps, np.abs(y - guess).mean(axis=0), color=ORANGE, marker="o", ms=3)
+    panels[2].set(title="Mean absolute error", xlabel="steps ahead", ylim=(0, None))
+    for axes in panels:
+        axes.grid(alpha=0.25)
+    return figure

@@ -3,20 +3,46 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import numpy as np
 
 from nnatomy.backends import B, compiles_by_shape
 from nnatomy.data import fields
-from nnatomy.functional import cross_entropy, softmax
+from nnatomy.data.dataset import Dataset, Split, WindowSplit, batches
+from nnatomy.functional import cross_entropy, log_softmax, softmax
 from nnatomy.layers.module import Module
 from nnatomy.random import Generator
+from nnatomy.tasks.baselines import Baseline, FittedBaseline
 from nnatomy.tasks.forward import forward
-from nnatomy.tasks.task import Answer, Array, Batch, Meter, Task, stream
+from nnatomy.tasks.parts import Answer, Array, Batch, Coloring, Meter, Score
+from nnatomy.tasks.task import Predictor, Task, stream
 from nnatomy.training.evaluation import Evaluation, Metric
+from nnatomy.training.recipe import Recipe
 
 WRITTEN, TEMPERATURE = 200, 0.7  # how much is written after a prompt, and how far from the likeliest it strays
+
+
+def unigrams(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
+    """How frequent each token is in the training part, one added to each count."""
+    counts = np.bincount(_tokens(dataset.train), minlength=dataset.outputs) + 1.0
+    log_p = np.log(counts / counts.sum())
+    return FittedBaseline(lambda x: np.broadcast_to(log_p, (*x.shape, len(log_p))), len(log_p), 0)
+
+
+def bigrams(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
+    """How often each token follows each other; p(b | a) = (n(a, b) + p(b)) / (n(a) + 1) with the unigrams' p(b)."""
+    tokens, n = _tokens(dataset.train), dataset.outputs
+    counts = np.zeros((n, n))
+    np.add.at(counts, (tokens[:-1], tokens[1:]), 1.0)
+    p = np.bincount(tokens, minlength=n) + 1.0
+    log_p = np.log((counts + p / p.sum()) / (counts.sum(axis=1, keepdims=True) + 1.0))
+    return FittedBaseline(lambda x: log_p[x], n * n, 0)
+
+
+def _tokens(split: Split) -> Array:
+    return split.tokens if isinstance(split, WindowSplit) else np.concatenate([b[0].reshape(-1) for b in batches(split, 256)])
 
 
 class Language(Task):
@@ -27,10 +53,13 @@ class Language(Task):
         Metric("bits_per_token", "lower", "bits", "cross-entropy of the next token"),
         Metric("perplexity", "lower", says="the number of equally likely tokens with the same cross-entropy"),
         Metric("accuracy", "higher", says="fraction of tokens that are predicted"),
-        Metric("unigram_entropy", "lower", "nats", "entropy of the tokens' frequencies, which a model has to beat"),
     )
     gives = (("scores", "of the next token after each one, before the softmax"),)
     batch_size = 64
+    drawn_as = "tokens"
+    explains = "the log-probability of the likeliest next token"
+    by_row = False  # what is drawn after one prompt depends on how many prompts there are
+    baselines: ClassVar[Mapping[str, Baseline]] = {"unigram counts": unigrams, "bigram counts": bigrams}
 
     outputs_are = "class scores"
 
@@ -42,34 +71,63 @@ class Language(Task):
     def meter(self) -> Meter:
         return _Surprise(self.dataset.outputs, self.dataset.fields)
 
-    def answer(self, model: Module, inputs: Batch, batch_size: int = 256) -> Answer:
+    def answer_from(self, predictor: Predictor, inputs: Batch) -> Answer:
         """Return how the text continues: WRITTEN tokens, each drawn from the probabilities after the window before it."""
         window, generator = self.dataset.input_shape[0], Generator(0)
         tokens = inputs[0]
         for _ in range(WRITTEN):
-            scores = self._next(model, tokens[:, -window:], window)
+            seen = tokens[:, -window:]
+            scores = predictor((seen,))[:, seen.shape[1] - 1]  # a predictor of whole windows has further steps
             p = np.asarray(softmax(scores.astype(np.float64) / TEMPERATURE, axis=-1))
             drawn = (p.cumsum(axis=-1) < generator.uniform((len(p), 1), dtype="float64")).sum(axis=-1)
             tokens = np.concatenate([tokens, drawn[:, None]], axis=1)
         return Answer(self.columns(tokens[:, -WRITTEN:]))
 
-    def _next(self, model: Module, tokens: Array, window: int) -> Array:
-        """The scores of the token after tokens (batch, time). Compiled backends get whole windows."""
+    def predictor(self, model: Module, batch_size: int = 256) -> Predictor:
+        """Return a function from tokens (batch, time) to scores; compiled backends get whole windows, and one compilation."""
         if not compiles_by_shape():
-            return np.asarray(self.recipe.decide(forward(model, (tokens,))).data)[:, -1]
-        steps = tokens.shape[1]
-        whole = np.pad(tokens, ((0, 0), (0, window - steps)), mode="edge")
+            return lambda inputs: np.asarray(self.recipe.decide(forward(model, inputs)).data)
+        window = self.dataset.input_shape[0]
         once, function = self.function(model, self.dataset.input_fields, False)
-        _, scores = function(once.arrays(), stream("predict", 0), (B.asarray(whole),))
-        return np.asarray(self.feed.devices.to_host(scores)[:, steps - 1])
+        arrays = once.arrays()
+
+        def predict(inputs: Batch) -> Array:
+            whole = np.pad(inputs[0], ((0, 0), (0, window - inputs[0].shape[1])), mode="edge")
+            _, scores = function(arrays, stream("predict", 0), (B.asarray(whole),))
+            return np.asarray(self.feed.devices.to_host(scores))
+
+        return predict
 
     def interpret(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
         return outputs
 
     def columns(self, meant: Array) -> dict[str, Array]:
         """The text of tokens (n, length)."""
-        characters = np.array(getattr(self.dataset.preprocessing, "vocabulary"))  # noqa: B009
-        return {"continuation": np.array(["".join(characters[row]) for row in meant])}
+        return {"continuation": np.array(["".join(self._written(row)) for row in meant])}
+
+    def saliency_score(self, outputs: Array, batch: Batch) -> Score:
+        k = int(outputs[0, -1].argmax())
+        likely, true = self._written(np.array([k, self.targets(batch)[0][0, -1]]))
+        return Score(
+            lambda out, x: log_softmax(out[:, -1], axis=-1)[:, k], f"next: “{_visible(likely)}” (true: “{_visible(true)}”)"
+        )
+
+    def coloring(self, model: Module, batch: Batch) -> Coloring:
+        """Return the token that follows an example, by name where it is one of the nine most frequent."""
+        last = self.targets(batch)[0][:, -1]
+        found, counts = np.unique(last, return_counts=True)
+        common = np.sort(found[np.argsort(-counts, kind="stable")[:9]])
+        places = np.where(np.isin(last, common), np.searchsorted(common, last), len(common))
+        names = tuple("space" if t == " " else f"“{_visible(t)}”" for t in self._written(common))
+        return Coloring("the token that follows", places, (*names, "another"))
+
+    def _written(self, tokens: Array) -> list[str]:
+        """The text of each token."""
+        return list(np.array(getattr(self.dataset.preprocessing, "vocabulary"))[tokens])  # noqa: B009
+
+
+def _visible(token: str) -> str:
+    return {"\n": "⏎", "\t": "→", "\ufffd": "□"}.get(token, token)
 
 
 class _Surprise:

@@ -3,14 +3,30 @@
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from nnatomy.data.dataset import Dataset
 from nnatomy.functional import mse_loss
-from nnatomy.tasks.scoring import quietly
-from nnatomy.tasks.task import Array, Joined, Meter, Task
+from nnatomy.layers.module import Module
+from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of, ridge
+from nnatomy.tasks.figures import BLUE, GREY
+from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter, Mistakes, Score
+from nnatomy.tasks.scoring import mean_in_units, quietly, true_values
+from nnatomy.tasks.task import Task
 from nnatomy.training.evaluation import Evaluation, Metric
+from nnatomy.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def mean(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
+    """The mean of the training part, whatever the input."""
+    average = arrays_of(dataset.train, "target")[0].mean(axis=0)
+    return FittedBaseline(lambda *x: np.tile(average, (len(x[0]), 1)), average.size, 0)
 
 
 class Regression(Task):
@@ -22,6 +38,9 @@ class Regression(Task):
         Metric("mae", "lower", "target", "mean absolute error"),
         Metric("rmse", "lower", "target", "root of the mean squared error"),
     )
+    drawn_as = "values"
+    explains = "the predicted value"
+    baselines: ClassVar[Mapping[str, Baseline]] = {"mean": mean, "ridge regression": ridge}
     gives = (("prediction", "in the target's own units"),)
 
     outputs_are = "numbers"
@@ -56,3 +75,40 @@ class Regression(Task):
         if meant.shape[1] == 1:
             return {"prediction": meant[:, 0]}
         return {f"prediction_{i}": meant[:, i] for i in range(meant.shape[1])}
+
+    def figure(self, evaluation: Evaluation) -> Figure:
+        return residuals(evaluation.arrays)
+
+    def mistakes(self, evaluation: Evaluation) -> Mistakes:
+        count = len(evaluation.arrays["targets"])
+        y, guess = (evaluation.arrays[name].reshape(count, -1) for name in ("targets", "predictions"))
+        errors = np.abs(y - guess).mean(axis=1)
+        order = np.argsort(-errors, kind="stable")
+        says = {int(i): f"true {y[i, 0]:.4g}, predicted {guess[i, 0]:.4g}" for i in order[:24]}
+        title = f"The largest errors, of {count:,} test examples (mean absolute error {errors.mean():.3g})"
+        return Mistakes(order, says, title, "true and predicted value, the largest difference first")
+
+    def saliency_score(self, outputs: Array, batch: Batch) -> Score:
+        return mean_in_units(self.dataset.preprocessing, outputs, self.targets(batch)[0], "predicted")
+
+    def coloring(self, model: Module, batch: Batch) -> Coloring:
+        return true_values(self.dataset.preprocessing, self.targets(batch)[0])
+
+
+def residuals(arrays: dict[str, Array]) -> Figure:
+    """Return predicted against true values, and their differences."""
+    from matplotlib.figure import Figure
+
+    y, guess = (arrays[name].reshape(len(arrays[name]), -1)[:, 0] for name in ("targets", "predictions"))
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    left.scatter(y, guess, s=8, alpha=0.35, color=BLUE, linewidths=0)
+    ends = [min(y.min(), guess.min()), max(y.max(), guess.max())]
+    left.plot(ends, ends, color=GREY, ls="--", lw=1)
+    left.set(title="Predicted against true (test)", xlabel="true", ylabel="predicted")
+    right.hist(guess - y, bins=50, color=BLUE, alpha=0.8)
+    right.axvline(0, color=GREY, ls="--", lw=1)
+    right.set(title="Residuals: predicted - true", xlabel="residual", ylabel="examples")
+    for axes in (left, right):
+        axes.grid(alpha=0.25)
+    return figure

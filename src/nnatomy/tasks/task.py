@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import numpy as np
 
 from nnatomy.backends import compiles_by_shape
 from nnatomy.data import fields
-from nnatomy.data.dataset import ArraySplit, Dataset, Split
+from nnatomy.data.dataset import ArraySplit, Dataset, Split, batches
 from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
 from nnatomy.random import Generator
+from nnatomy.tasks.baselines import Baseline
 from nnatomy.tasks.forward import Forward, Stream
+from nnatomy.tasks.parts import Answer, Array, Batch, Coloring, ExportInput, Meter, Mistakes, Score
 from nnatomy.training.batches import Feed, PlacedBatch
 from nnatomy.training.compilation import compiled
 from nnatomy.training.evaluation import Evaluation, Metric, metric_named
@@ -28,31 +29,9 @@ from nnatomy.training.recipe import Recipe
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-Array = np.ndarray[Any, Any]
-Batch = tuple[Array, ...]
 
-
-class Meter(Protocol):
-    """Measures a split batch by batch; keeps of it what its metrics need, and no more."""
-
-    def add(self, outputs: Any, batch: Batch) -> None:
-        """Take the decided outputs of a batch, and the batch itself with its targets."""
-        ...
-
-    def result(self) -> Evaluation:
-        """Return the metrics of all that was added."""
-        ...
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a model predicts, as a user wants it: columns with one value a line, or files."""
-
-    columns: dict[str, Array]
-    rows: Array | None = None
-    """Which input each line belongs to, counted from 0, where an input has several lines or none; None: one line each."""
-    files: dict[str, Callable[[Path], None]] = field(default_factory=dict)
-    """Functions that write a file, by the file's name: a mask as PNG, a sound as WAV."""
+Predictor = Callable[[Batch], Any]
+"""From inputs to what their outputs mean, as `Task.interpret` returns it: a model, or a file that it was exported to."""
 
 
 class Task(ABC):
@@ -60,11 +39,21 @@ class Task(ABC):
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
-    """What a meter reports; the first is what comparisons use unless another is named."""
+    """What may measure a model; the first is what comparisons use unless another is named. A meter may report more."""
     needs_targets: ClassVar[bool] = True
     """Whether the data must have targets of this task; without, any data of the recipe's kind will do."""
-    gives: ClassVar[tuple[tuple[str, str], ...]] = ()
+    gives: ClassVar[tuple[tuple[str, str], ...]] = (("prediction", "what the model predicts"),)
     """The outputs of an exported model, (name, what it is) each: what `interpret` returns, then what the network returns."""
+    drawn_as: ClassVar[Literal["classes", "values", "future", "tokens", "inputs", ""]] = ""
+    """What pictures may take decided outputs for: scores of classes, values, the values that follow a window, scores of the
+    token after each one, the inputs again; "" for another form."""
+    explains: ClassVar[str] = ""
+    """What `saliency_score` is, for captions: "the predicted value"."""
+    by_row: ClassVar[bool] = True
+    """Whether an example's answer does not depend on those beside it, so that several requests may be answered together.
+    False where answers have files, which belong to a whole request."""
+    baselines: ClassVar[Mapping[str, Baseline]] = {}
+    """Predictors without a network by the names that tables show."""
     outputs_are: ClassVar[Literal["class scores", "numbers", ""]] = ""
     """How outputs of several models are averaged and learned from: as scores of classes, as numbers, or not at all."""
     batch_size: ClassVar[int] = 256
@@ -87,9 +76,17 @@ class Task(ABC):
     def interpret(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
         """Return what decided outputs mean: of arrays, and of the Tensors of a model that is exported."""
 
-    @abstractmethod
-    def columns(self, meant: Array) -> dict[str, Array]:
-        """Return what `interpret` returned as columns for a user."""
+    def columns(self, meant: Any) -> dict[str, Array]:
+        """Return what `interpret` returned as columns for a user, one value an example each."""
+        raise UserError(f"Predictions of {self.name} are not a table. Received a request for columns; use its files.")
+
+    def present(self, meant: Any, inputs: Batch) -> Answer:
+        """Return what `interpret` returned as a user wants it; overridden where that is more than one line an example."""
+        return Answer(self.columns(meant))
+
+    def export_inputs(self) -> tuple[ExportInput, ...]:
+        """Return the inputs of an exported model; none where they are those of the data, with the preprocessing inside."""
+        return ()
 
     @classmethod
     def loss(cls, outputs: Any, *batch: Any) -> Any:
@@ -100,7 +97,30 @@ class Task(ABC):
         """Return what the test split showed as a figure for the report; None where there is nothing to draw."""
         return None
 
+    def mistakes(self, evaluation: Evaluation) -> Mistakes:
+        """Return the examples of a split in the order of their errors. Raises UserError where the task has no errors."""
+        raise UserError(f"Examples of {self.name} have no error each. Received a request for the worst ones; see its metrics.")
+
+    def saliency_score(self, outputs: Array, batch: Batch) -> Score:
+        """Return the number that is explained for a batch of one example, given its decided outputs in float64.
+
+        Raises UserError where the task has no such number.
+        """
+        raise UserError(f"Saliency explains one number. Received outputs of {self.name}; choose another view.")
+
+    def coloring(self, model: Module, batch: Batch) -> Coloring:
+        """Return what tells the examples of a batch apart. Raises UserError where nothing does."""
+        raise UserError(f"Examples of {self.name} have no color of their own. Received a request for it; choose another view.")
+
+    def targets(self, batch: Batch) -> tuple[Array, ...]:
+        """Return the targets of a batch; none where it has none."""
+        return fields.select(self.dataset.fields, batch, "target")
+
     # What is the same for all
+
+    def can(self, ability: str) -> bool:
+        """Return True if the task has one of "mistakes", "saliency_score", "coloring" and "figure" of its own."""
+        return getattr(type(self), ability) is not getattr(Task, ability)
 
     def metric(self, name: str) -> Metric:
         """Return the metric of that name, or a loss. Raises UserError, with the nearest name, where there is none."""
@@ -156,16 +176,51 @@ class Task(ABC):
             self._functions[key] = forward, compiled(forward) if planned else forward
         return self._functions[key]
 
+    def score(self, outputs: Callable[..., Any], split: Split) -> Evaluation:
+        """Return the metrics on a split of decided outputs that no network gave: outputs(*inputs), such as a baseline's."""
+        meter = self.meter()
+        for batch in batches(split, self.batch_size):
+            meter.add(outputs(*fields.select(split.fields, batch, "input")), batch)
+        return meter.result()
+
     def predict(self, model: Module, inputs: Batch, batch_size: int = 256) -> dict[str, Array]:
         """Return predictions for model-ready inputs as columns, one value an example each."""
         return self.answer(model, inputs, batch_size).columns
 
     def answer(self, model: Module, inputs: Batch, batch_size: int = 256) -> Answer:
         """Return predictions for model-ready inputs."""
-        split = ArraySplit(inputs, self.dataset.input_fields)
-        found = [outputs for _, (_, outputs) in self.run(model, split, False, batch_size, "predict")]
-        outputs = np.concatenate(found)
-        return Answer(self.columns(np.asarray(self.interpret(outputs.astype(np.float64), inputs))))
+        return self.answer_from(self.predictor(model, batch_size), inputs)
+
+    def answer_from(self, predictor: Predictor, inputs: Batch) -> Answer:
+        """Return predictions for inputs of whatever predicts: a model, or a file that it was exported to."""
+        return self.present(predictor(inputs), inputs)
+
+    def predictor(self, model: Module, batch_size: int = 256) -> Predictor:
+        """Return a function from model-ready inputs to what the model's outputs mean."""
+
+        def predict(inputs: Batch) -> Any:
+            split = ArraySplit(inputs, self.dataset.input_fields)
+            found = [outputs for _, (_, outputs) in self.run(model, split, False, batch_size, "predict")]
+            return in_double(self.interpret(in_double(joined(found)), inputs))
+
+        return predict
+
+
+def joined(parts: list[Any]) -> Any:
+    """Return the outputs of several batches as those of one: arrays, or tuples or dictionaries of them."""
+    if isinstance(parts[0], Mapping):
+        return {name: joined([part[name] for part in parts]) for name in parts[0]}
+    return tuple(joined(list(part)) for part in zip(*parts)) if isinstance(parts[0], tuple) else np.concatenate(parts)
+
+
+def in_double(outputs: Any) -> Any:
+    """Return outputs with their floats as float64 arrays."""
+    if isinstance(outputs, Mapping):
+        return {name: in_double(part) for name, part in outputs.items()}
+    if isinstance(outputs, tuple):
+        return tuple(in_double(part) for part in outputs)
+    array = np.asarray(outputs)
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
 
 
 def stream(part: str, number: int) -> Stream:
@@ -184,19 +239,3 @@ class UsualLoss:
     def __call__(self, model: Any, *batch: Any) -> tuple[Any, Any]:
         outputs = model(*fields.select(self.named, batch, "input", "given"))
         return self.task.loss(self.decide(outputs), *batch), outputs
-
-
-class Joined:
-    """A meter that keeps outputs and targets, for metrics that cannot be summed: an AUC, a coefficient of determination."""
-
-    def __init__(self, measure: Callable[[Array, Array], Evaluation], named: tuple[fields.Field, ...], *roles: Any) -> None:
-        self._measure, self._named, self._roles = measure, named, roles or ("target",)
-        self._outputs: list[Array] = []
-        self._targets: list[Array] = []
-
-    def add(self, outputs: Array, batch: Batch) -> None:
-        self._outputs.append(outputs)
-        self._targets.append(fields.select(self._named, batch, *self._roles)[0])
-
-    def result(self) -> Evaluation:
-        return self._measure(np.concatenate(self._outputs), np.concatenate(self._targets))

@@ -1,8 +1,10 @@
-"""The pictures of `nnatomy draw --what` of any run: one file a view. They know no architecture."""
+"""The pictures of `nnatomy draw --what` of any run: one file a view, found by its folder. They know no architecture or task."""
 
 from __future__ import annotations
 
 import importlib
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from nnatomy.errors import UserError, unknown_name
@@ -13,24 +15,31 @@ if TYPE_CHECKING:
 
     from nnatomy.runs.prepare import Prepared
 
-VIEWS = ("architecture", "activations", "filters", "saliency", "gradients", "confusion", "errors", "embedding")
+FOLDER = Path(__file__).parent
+
+
+@cache
+def names() -> tuple[str, ...]:
+    """Return the names of the views: the files of this folder that say what they need, in alphabetical order."""
+    marked = (path.stem for path in FOLDER.glob("*.py") if "\ndef why_unsupported(prepared" in path.read_text(encoding="utf-8"))
+    return tuple(sorted(marked))
 
 
 def check_name(what: str) -> None:
     """Raises UserError where there is no view of that name."""
-    if what not in VIEWS:
-        raise unknown_name("view", what, VIEWS)
+    if what not in names():
+        raise unknown_name("view", what, names())
 
 
-def unfit(what: str, prepared: Prepared, run: Run | None) -> str | None:
-    """Why a view does not fit a model, its data or its run, as "it needs ..."; None where it fits."""
-    reason: str | None = importlib.import_module(f"nnatomy.views.{what}").unfit(prepared, run)
+def why_unsupported(what: str, prepared: Prepared, run: Run | None) -> str | None:
+    """Return why a view does not fit a model, its data or its run, as "needs ..."; None where it fits."""
+    reason: str | None = importlib.import_module(f"nnatomy.views.{what}").why_unsupported(prepared, run)
     return reason
 
 
 def fitting(prepared: Prepared, run: Run | None) -> list[str]:
-    """The names of the views that fit."""
-    return [name for name in VIEWS if unfit(name, prepared, run) is None]
+    """Return the names of the views that fit."""
+    return [name for name in names() if why_unsupported(name, prepared, run) is None]
 
 
 def view(what: str, prepared: Prepared, run: Run | None = None, **options: Any) -> Figure:
@@ -46,7 +55,7 @@ def view(what: str, prepared: Prepared, run: Run | None = None, **options: Any) 
 
 def check_fit(what: str, prepared: Prepared, run: Run | None) -> None:
     """Raises UserError where a view does not fit, naming those that do."""
-    reason = unfit(what, prepared, run)
+    reason = why_unsupported(what, prepared, run)
     if reason is not None:
         raise UserError(
             f"The view {what!r} {reason}, which {prepared.architecture.name} on {prepared.dataset.name} has not; "

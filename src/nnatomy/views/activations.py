@@ -14,6 +14,7 @@ from nnatomy.views.common import (
     caption,
     class_name,
     heading,
+    inputs_of,
     name_lines,
     of_each_class,
     show_example,
@@ -29,7 +30,7 @@ Array = np.ndarray[Any, Any]
 EXAMPLES, LAYERS, MAPS = 3, 8, 16
 
 
-def unfit(prepared: Prepared, run: Run | None) -> str | None:
+def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
     return None if _leaves(prepared) else "needs a model with layers inside"
 
 
@@ -38,7 +39,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
     from matplotlib.figure import Figure
 
     batch = of_each_class(prepared, EXAMPLES)
-    inputs, count = batch[:-1], len(batch[0])
+    inputs, count = inputs_of(prepared, batch), len(batch[0])
     found = activations(prepared.model, *inputs)
     paths = _chosen([path for path in found if path in _leaves(prepared)], found)
     figure = Figure(figsize=(3.4 * count + 1.6, 2.0 + 1.75 * len(paths)), layout="constrained")

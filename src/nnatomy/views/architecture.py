@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from nnatomy.inspect import diagram, trace
 from nnatomy.runs.folder import Run
-from nnatomy.views.common import spread
+from nnatomy.views.common import inputs_of, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from nnatomy.runs.prepare import Prepared
 
 
-def unfit(prepared: Prepared, run: Run | None) -> str | None:
+def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
     """Every model has an architecture."""
     return None
 
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:
     """The diagram of the model as it runs on one training example."""
-    example = spread(prepared, prepared.dataset.train, 1)[:-1]
+    example = inputs_of(prepared, spread(prepared, prepared.dataset.train, 1))
     return diagram(trace(prepared.model, *example), title=f"{prepared.architecture.front['title']} for {prepared.dataset.name}")

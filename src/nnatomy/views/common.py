@@ -8,8 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnatomy.data import fields
 from nnatomy.data.dataset import Split
+from nnatomy.data.kinds import kind_of
+from nnatomy.data.kinds.looks import COLOURS, INK, Curves, Look, Rows, Words, numbered
 from nnatomy.inspect.measure import text_width
+from nnatomy.tasks.figures import short
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,11 +23,14 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6b6b6b", "#b8a800", "#7a4f2a", "#000000")
-"""Okabe and Ito's, told apart by people who do not see red or green as others do, and a few more; markers differ as well."""
+__all__ = [
+    "ACTIVE", "COLOURS", "INK", "MARKERS", "QUIET", "SIGNED", "caption", "class_name", "coloured_text", "examples", "heading",
+    "input_names", "look", "name_lines", "of_each_class", "short", "show_example", "spread", "text_below", "text_figure",
+    "text_lines", "words_of",
+]  # fmt: skip
 MARKERS = "os^vDPX<>h"
 SIGNED, ACTIVE = "RdBu_r", "cividis"
-INK, QUIET = "#1f2937", "#5b6472"
+QUIET = "#5b6472"
 LONGEST = 24  # letters of a name that are shown
 
 
@@ -43,10 +50,15 @@ def of_each_class(prepared: Prepared, count: int, look: int = 500) -> tuple[Arra
     if not prepared.dataset.classes:
         return spread(prepared, split, count)
     seen = np.unique(np.linspace(0, len(split) - 1, min(look, len(split))).round().astype(int))
-    labels = split.take(seen)[-1]
+    (labels,) = fields.select(split.fields, split.take(seen), "target")
     firsts = [seen[labels == k] for k in range(len(prepared.dataset.classes))]
     turns = [rows[turn] for turn in range(count) for rows in firsts if len(rows) > turn]
     return examples(prepared, split, np.array(turns[:count]))
+
+
+def inputs_of(prepared: Prepared, batch: tuple[Array, ...]) -> tuple[Array, ...]:
+    """The arrays of a batch that a model predicts from."""
+    return fields.select(prepared.dataset.fields, batch, "input")
 
 
 def heading(figure: Figure, words: str) -> None:
@@ -61,55 +73,25 @@ def caption(figure: Figure, words: str) -> None:
     figure.supxlabel("\n".join(textwrap.wrap(words, letters)), x=0.01, ha="left", fontsize=9, color=QUIET)
 
 
-def short(name: Any, longest: int = LONGEST) -> str:
-    """A name with its end cut off where it is long."""
-    text = str(name)
-    return text if len(text) <= longest else text[: longest - 1] + "…"
-
-
 def class_name(prepared: Prepared, k: int) -> str:
     return short(prepared.dataset.classes[k])
 
 
-def picture(prepared: Prepared, image: Array) -> Array:
-    """A model's input image [channels, height, width] as it looks: [height, width] or [height, width, 3], in [0, 1]."""
-    turned = getattr(prepared.dataset.preprocessing, "to_images", None)
-    if turned is not None:
-        shown = np.asarray(turned(image[None])[0])
-    else:
-        shown = (image - image.min()) / max(float(np.ptp(image)), 1e-12)
-    return shown[0] if shown.shape[0] != 3 else np.moveaxis(shown, 0, -1)
+def look(prepared: Prepared) -> Look:
+    """How examples of the run's data look."""
+    return kind_of(prepared.dataset).look(prepared.dataset)
 
 
-def groups(prepared: Prepared) -> list[tuple[str, list[int]]]:
-    """The columns of a table, each with the places of the features that it became."""
-    found, start = [], 0
-    for field in getattr(prepared.dataset.preprocessing, "fields", ()):
-        width = len(field.features())
-        found.append((field.name, list(range(start, start + width))))
-        start += width
-    return found or [(f"input {i + 1}", [i]) for i in range(prepared.dataset.input_shape[0])]
+def words_of(prepared: Prepared, ids: Array) -> list[str]:
+    """Token numbers as words or characters."""
+    seen = look(prepared)
+    return seen.words(ids) if isinstance(seen, Words) else [str(int(i)) for i in ids]
 
 
-def cells(prepared: Prepared, rows: Array) -> dict[str, list[str]]:
-    """A table's rows in its own words, by column."""
-    decode = getattr(prepared.dataset.preprocessing, "decode", None)
-    if decode is not None:
-        return {name: [cell or "(missing)" for cell in column] for name, column in decode(rows).items()}
-    return {name: [f"{row[places[0]]:.3g}" for row in rows] for name, places in groups(prepared)}
-
-
-def series_names(prepared: Prepared, count: int) -> list[str]:
-    """What the columns of a series are called."""
-    names = getattr(prepared.dataset.preprocessing, "columns", ())
-    return [short(n) for n in names] if len(names) == count else [f"input {i + 1}" for i in range(count)]
-
-
-def tokens(prepared: Prepared, ids: Array) -> list[str]:
-    """Token numbers as words or characters; a line break and what is unknown have signs of their own."""
-    vocabulary = getattr(prepared.dataset.preprocessing, "vocabulary")  # noqa: B009
-    signs = {"\n": "⏎", "\t": "→", "\ufffd": "□", "<unk>": "□", "<pad>": ""}
-    return [signs.get(vocabulary[int(i)], vocabulary[int(i)]) for i in ids]
+def input_names(seen: Look, count: int) -> list[str]:
+    """What so many inputs of a network are called."""
+    names = seen.columns if isinstance(seen, Curves) else seen.features if isinstance(seen, Rows) else ()
+    return [short(name) for name in (names if len(names) == count else numbered(count))]
 
 
 def name_lines(figure: Figure, axes: Axes) -> None:
@@ -120,26 +102,10 @@ def name_lines(figure: Figure, axes: Axes) -> None:
 
 
 def show_example(axes: Axes, prepared: Prepared, inputs: Sequence[Array], at: int) -> None:
-    """Draws one example's input as its kind is best seen."""
-    kind, x = prepared.dataset.kind, inputs[0][at]
-    if kind == "image" and x.ndim == 3:
-        axes.imshow(picture(prepared, x), cmap="gray", vmin=0, vmax=1)
-        axes.set_axis_off()
-    elif kind in ("text", "sentences"):
-        words = tokens(prepared, x[: int(inputs[1][at])] if len(inputs) > 1 else x)
-        joined = ("" if kind == "text" else " ").join(words)
-        axes.text(0, 1, "\n".join(textwrap.wrap(joined, 34)[:6]), va="top", fontsize=9, transform=axes.transAxes)
-        axes.set_axis_off()
-    elif x.ndim == 2:
-        for k, name in enumerate(series_names(prepared, x.shape[1])[:7]):
-            axes.plot(x[:, k], color=COLOURS[k], lw=1.2, label=name)
-        axes.set(xlabel="step", ylabel="value" if at == 0 else "")
-        axes.grid(alpha=0.25)
-    else:
-        flat = x.reshape(-1)
-        axes.bar(range(len(flat)), flat, color=COLOURS[0])
-        axes.axhline(0, color=INK, lw=0.6)
-        axes.set(xlabel="input feature", ylabel="value" if at == 0 else "")
+    """Draws one example's input as its kind is best seen; what the values are is written beside the first alone."""
+    kind_of(prepared.dataset).show(axes, tuple(array[at : at + 1] for array in inputs), prepared.dataset)
+    if at:
+        axes.set_ylabel("")
 
 
 def text_lines(words: Sequence[str], width: float, size: float, joined: bool) -> list[list[tuple[int, float, float]]]:

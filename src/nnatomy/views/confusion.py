@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nnatomy.runs import drawing
 from nnatomy.runs.folder import Run
-from nnatomy.tasks import Classification
+from nnatomy.tasks.classification import confusion
 from nnatomy.views.common import caption
 
 if TYPE_CHECKING:
@@ -15,18 +14,18 @@ if TYPE_CHECKING:
     from nnatomy.runs.prepare import Prepared
 
 
-def unfit(prepared: Prepared, run: Run | None) -> str | None:
-    return None if isinstance(prepared.task, Classification) else "needs classes to be told apart"
+def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
+    return None if prepared.task.drawn_as == "classes" else "needs classes to be told apart"
 
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:
     """The confusion matrix; for two classes the ROC curve beside it."""
     found = prepared.task.evaluate(prepared.model, prepared.dataset.test)
-    figure = drawing.confusion(found.arrays, list(prepared.dataset.classes))
+    figure = confusion(found.arrays, list(prepared.dataset.classes))
     right = found.metrics["accuracy"]
     caption(
         figure,
         f"Numbers are test examples of {prepared.dataset.name}, {right:.1%} of {len(found.arrays['targets']):,} are right: "
-        "those on the diagonal. Colour is the share of the true class, so each row adds up to the whole of its class.",
+        "those on the diagonal. Color is the fraction of the true class, so each row adds up to the whole of its class.",
     )
     return figure

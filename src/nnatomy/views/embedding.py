@@ -1,4 +1,4 @@
-"""Embedding: a hidden layer's activations for test examples on a plane, coloured by what the examples are."""
+"""Embedding: a hidden layer's activations for test examples on a plane, colored by what the examples are."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import numpy as np
 from nnatomy.inspect import record
 from nnatomy.inspect.recording import tensors
 from nnatomy.runs.folder import Run
-from nnatomy.tasks import Anomaly, Language, Reconstruction, forward
-from nnatomy.views.common import COLOURS, MARKERS, caption, short, spread, tokens
+from nnatomy.tasks import forward
+from nnatomy.tasks.figures import short
+from nnatomy.tasks.parts import Coloring
+from nnatomy.views.common import COLOURS, MARKERS, caption, inputs_of, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,10 +21,14 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, Any]
 EXAMPLES = 1000
+MOST = 30  # names of one picture
 
 
-def unfit(prepared: Prepared, run: Run | None) -> str | None:
-    return None if hidden(prepared, spread(prepared, prepared.dataset.test, 2)[:-1]) is not None else "needs a hidden layer"
+def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
+    if not prepared.task.can("coloring"):
+        return "needs a task that tells examples apart"
+    two = inputs_of(prepared, spread(prepared, prepared.dataset.test, 2))
+    return None if hidden(prepared, two) is not None else "needs a hidden layer"
 
 
 def draw(prepared: Prepared, run: Run | None, tsne: bool = False) -> Figure:
@@ -30,18 +36,22 @@ def draw(prepared: Prepared, run: Run | None, tsne: bool = False) -> Figure:
     from matplotlib.figure import Figure
 
     batch = spread(prepared, prepared.dataset.test, EXAMPLES)
-    found = hidden(prepared, batch[:-1])
+    found = hidden(prepared, inputs_of(prepared, batch))
     assert found is not None
     name, values = found
     plane, axes_names, how = _flat(values.astype(np.float64), tsne)
     figure = Figure(figsize=(9, 6.6), layout="constrained")
     axes = figure.subplots()
-    what = _coloured(figure, axes, prepared, batch, plane)
+    coloring = prepared.task.coloring(prepared.model, batch)
+    _draw_points(figure, axes, coloring, plane)
     axes.set(xlabel=axes_names[0], ylabel=axes_names[1])
     axes.set_title(f"{len(plane)} test examples of {prepared.dataset.name} as {name} sees them", fontsize=12.5)
     axes.grid(alpha=0.2)
-    caption(figure, f"Each point is a test example: its {values.shape[1]} activations in {name}, {how}. Colour is {what}; "
-                    "examples that lie close together look alike to the network.")  # fmt: skip
+    caption(
+        figure,
+        f"Each point is a test example: its {values.shape[1]} activations in {name}, {how}. Color is {coloring.what}; examples "
+        "that lie close together look alike to the network.",
+    )
     return figure
 
 
@@ -55,7 +65,7 @@ def hidden(prepared: Prepared, inputs: tuple[Array, ...]) -> tuple[str, Array] |
     ran = [layer for path, layer in seen.items() if path and layer.outputs and _weighted(layer.module)]
     if len(ran) < 2:
         return None
-    if isinstance(prepared.task, Reconstruction):
+    if prepared.task.drawn_as == "inputs":
         narrow = min(ran[:-1], key=lambda layer: int(np.prod(layer.tensor.shape[1:])))
         return f"the layer {narrow.path}", _rows(np.asarray(narrow.tensor.data), inputs)
     last = ran[-1]
@@ -102,48 +112,18 @@ def _flat(values: Array, tsne: bool) -> tuple[Array, tuple[str, str], str]:
     return plane, names, f"seen along their two widest directions, which hold {share[0] + share[1]:.0%} of the variance"
 
 
-def _coloured(figure: Any, axes: Any, prepared: Prepared, batch: tuple[Array, ...], plane: Array) -> str:
-    """Draws the points; returns what their colour is."""
-    dataset, labels = prepared.dataset, batch[-1]
-    if isinstance(prepared.task, Language):
-        following = np.array(tokens(prepared, labels[:, -1]), dtype=object)
-        common = [
-            t for t, _ in sorted(((t, -int((following == t).sum())) for t in set(following)), key=lambda pair: pair[1])[:9]
-        ]
-        _classes(axes, plane, [(f"“{t}”" if t != " " else "space", following == t) for t in common])
-        _classes(axes, plane, [("another", ~np.isin(following, common))], first=len(common))
-        axes.legend(frameon=False, title="next token", loc="center left", bbox_to_anchor=(1, 0.5))
-        return "the token that follows"
-    if isinstance(prepared.task, Anomaly):
-        _classes(axes, plane, [("ordinary window", labels == 0), ("labelled an anomaly", labels == 1)])
-        axes.legend(frameon=False)
-        return "whether the window is labelled an anomaly"
-    if dataset.classes and labels.ndim == 1:
-        names = [(short(name), labels == k) for k, name in enumerate(dataset.classes)]
-        _classes(axes, plane, names[:30])
-        axes.legend(
-            frameon=False, title="true class", loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9 if len(names) < 16 else 7
-        )
-        return "the true class"
-    if labels.dtype.kind == "f" and labels.shape[1:] != dataset.input_shape and labels.size:
-        values = dataset.preprocessing.inverse_targets(labels.astype(np.float64)).reshape(len(labels), -1).mean(axis=1)
-        what = "the true value" if labels.reshape(len(labels), -1).shape[1] == 1 else "the mean of the true values"
-    else:
-        found = prepared.task.evaluate(prepared.model, _Examples(batch)).arrays
-        values, what = found["errors"], "the reconstruction error"
-    shown = axes.scatter(*plane.T, c=values, cmap="viridis", s=18, linewidths=0)
-    figure.colorbar(shown, ax=axes, label=what.removeprefix("the "))
-    return what
-
-
-def _classes(axes: Any, plane: Array, groups: list[tuple[str, Array]], first: int = 0) -> None:
-    for k, (name, rows) in enumerate(groups, first):
+def _draw_points(figure: Any, axes: Any, coloring: Coloring, plane: Array) -> None:
+    """Draw the points: by name with a legend, or on a scale."""
+    if not coloring.names:
+        shown = axes.scatter(*plane.T, c=coloring.values, cmap="viridis", s=18, linewidths=0)
+        figure.colorbar(shown, ax=axes, label=coloring.what.removeprefix("the "))
+        return
+    for k, name in enumerate(coloring.names[:MOST]):
+        rows = coloring.values == k
         if rows.any():
             style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[(k + k // len(COLOURS)) % len(MARKERS)]}
-            axes.scatter(*plane[rows].T, s=26, linewidths=0.3, edgecolors="white", label=name, **style)
-
-
-def _Examples(batch: tuple[Array, ...]) -> Any:
-    from nnatomy.data.dataset import ArraySplit
-
-    return ArraySplit(batch)
+            axes.scatter(*plane[rows].T, s=26, linewidths=0.3, edgecolors="white", label=short(name), **style)
+    axes.legend(
+        frameon=False, title=coloring.what.removeprefix("the "), loc="center left", bbox_to_anchor=(1, 0.5),
+        fontsize=9 if len(coloring.names) < 16 else 7,
+    )  # fmt: skip

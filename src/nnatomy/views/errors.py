@@ -7,30 +7,29 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnatomy.data.dataset import batches
+from nnatomy.data.kinds.looks import Curves, Pictures, Rows, Words
 from nnatomy.functional import log_softmax
 from nnatomy.inspect.measure import text_width
 from nnatomy.runs.folder import Run
-from nnatomy.tasks import Classification, Forecast, Language, Reconstruction, forward
+from nnatomy.tasks import Mistakes, forward
+from nnatomy.tasks.figures import short
 from nnatomy.views.common import (
     COLOURS,
     INK,
     QUIET,
     caption,
-    cells,
-    class_name,
     coloured_text,
     examples,
-    groups,
     heading,
+    input_names,
+    inputs_of,
+    look,
     name_lines,
-    picture,
-    series_names,
-    short,
     spread,
     text_below,
     text_figure,
     text_lines,
-    tokens,
+    words_of,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -41,77 +40,31 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 
-def unfit(prepared: Prepared, run: Run | None) -> str | None:
-    """Every model makes mistakes."""
-    return None
+def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
+    task = prepared.task
+    return None if task.can("mistakes") or task.drawn_as == "tokens" else "needs a task that says how wrong an example is"
 
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:
     """The examples with the largest errors, the worst first."""
-    kind = prepared.dataset.kind
-    if isinstance(prepared.task, Language):
+    if prepared.task.drawn_as == "tokens":
         return _surprises(prepared)
-    order, told, title, note = worst(prepared)
-    if kind == "sentences":
-        return _sentences(prepared, order[:10], told, title, note)
-    if kind == "image":
-        return _images(prepared, order[:24], told, title, note)
-    if len(prepared.dataset.input_shape) == 2:
-        return _windows(prepared, order[:6], told, title, note)
-    return _rows(prepared, order[:12], told, title, note)
+    found = worst(prepared)
+    order, told, title, note = found.order, dict(found.says), found.title, found.note
+    match look(prepared):
+        case Words():
+            return _sentences(prepared, order[:10], told, title, note)
+        case Pictures() as seen:
+            return _images(prepared, seen, order[:24], told, title, note)
+        case Curves() as seen:
+            return _windows(prepared, seen, order[:6], told, title, note)
+        case Rows() as seen:
+            return _rows(prepared, seen, order[:12], told, title, note)
 
 
-def worst(prepared: Prepared) -> tuple[Array, dict[int, str], str, str]:
-    """(test examples by falling error, what to say of each, a title, what the error is)."""
-    task, dataset = prepared.task, prepared.dataset
-    found = task.evaluate(prepared.model, dataset.test).arrays
-    count = len(dataset.test)
-    if isinstance(task, Classification):
-        y, p, chosen = found["targets"], found["probabilities"], found["predictions"]
-        own = p[np.arange(count), y]
-        wrong = np.flatnonzero(chosen != y)
-        order = np.concatenate([wrong[np.argsort(own[wrong], kind="stable")], _least_sure(own, chosen == y)])
-        told = {
-            int(i): f"{class_name(prepared, int(y[i]))} → {class_name(prepared, int(chosen[i]))}, {p[i, chosen[i]]:.0%} sure"
-            if chosen[i] != y[i]
-            else f"{class_name(prepared, int(y[i]))}: right, {own[i]:.0%} sure"
-            for i in order[:24]
-        }
-        title = f"{len(wrong)} of {count:,} test examples are taken for another class"
-        note = "“true class → predicted class” and how sure the model was, the gravest mistakes first"
-        return order, told, title, note + ("; then those that are right with the least certainty" if len(wrong) < 24 else "")
-    if isinstance(task, Reconstruction):
-        errors = found["errors"]
-        order = np.argsort(-errors, kind="stable")
-        if dataset.timeline is not None:
-            order = _apart(order, dataset.timeline.window // getattr(dataset.preprocessing, "stride", 1))
-        title = f"What is given back worst, of {count:,} test examples (mean error {errors.mean():.3g})"
-        return order, {int(i): f"error {errors[i]:.3g}" for i in order[:24]}, title, "the mean squared error of each example"
-    y, guess = found["targets"].reshape(count, -1), found["predictions"].reshape(count, -1)
-    errors = np.abs(y - guess).mean(axis=1)
-    order = np.argsort(-errors, kind="stable")
-    title = f"The largest errors, of {count:,} test examples (mean absolute error {errors.mean():.3g})"
-    if isinstance(task, Forecast):
-        order = _apart(order, prepared.dataset.input_shape[0])
-        return order, {int(i): f"mean error {errors[i]:.3g}" for i in order[:24]}, title, "mean absolute error of the forecast"
-    told = {int(i): f"true {y[i, 0]:.4g}, predicted {guess[i, 0]:.4g}" for i in order[:24]}
-    return order, told, title, "true and predicted value, the largest difference first"
-
-
-def _least_sure(own: Array, right: Array) -> Array:
-    rows = np.flatnonzero(right)
-    return rows[np.argsort(own[rows], kind="stable")]
-
-
-def _apart(order: Array, steps: int) -> Array:
-    """Windows that overlap one that is worse left out."""
-    kept: list[int] = []
-    for i in order:
-        if all(abs(int(i) - k) >= steps for k in kept):
-            kept.append(int(i))
-        if len(kept) == 24:
-            break
-    return np.array(kept)
+def worst(prepared: Prepared) -> Mistakes:
+    """The test examples by falling error, and what the task says of them."""
+    return prepared.task.mistakes(prepared.task.evaluate(prepared.model, prepared.dataset.test))
 
 
 def _heading(prepared: Prepared, title: str) -> str:
@@ -122,10 +75,10 @@ def _given_back(prepared: Prepared, inputs: tuple[Array, ...]) -> Array:
     return np.asarray(prepared.recipe.decide(forward(prepared.model, inputs)).data).reshape(inputs[0].shape)
 
 
-def _images(prepared: Prepared, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
+def _images(prepared: Prepared, seen: Pictures, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
     from matplotlib.figure import Figure
 
-    twice = isinstance(prepared.task, Reconstruction)
+    twice = prepared.task.drawn_as == "inputs"
     across = 6
     down = -(-len(order) // across)
     figure = Figure(figsize=(13, (2.15 if not twice else 1.75) * down + 1.2), layout="constrained")
@@ -133,13 +86,13 @@ def _images(prepared: Prepared, order: Array, told: dict[int, str], title: str, 
     grid: Any = figure.subplots(down, across, squeeze=False)
     for axes in grid.flat:
         axes.set_axis_off()
-    inputs = examples(prepared, prepared.dataset.test, order)[:-1]
+    inputs = inputs_of(prepared, examples(prepared, prepared.dataset.test, order))
     back = _given_back(prepared, inputs) if twice else None
     for k, (axes, at) in enumerate(zip(grid.flat, order, strict=False)):
-        shown = picture(prepared, inputs[0][k])
+        shown = seen.picture(inputs[0][k])
         if back is not None:
             gap = np.full((shown.shape[0], 1, *shown.shape[2:]), 1.0)
-            shown = np.concatenate([shown, gap, picture(prepared, back[k])], axis=1)
+            shown = np.concatenate([shown, gap, seen.picture(back[k])], axis=1)
         axes.imshow(shown, cmap="gray", vmin=0, vmax=1)
         axes.set_title(told[int(at)].replace(", ", "\n"), fontsize=9.5, color=COLOURS[1] if "→" in told[int(at)] else INK)
     pairs = "Each pair is a test image (left) and what came back (right)" if twice else "Each picture is a test image"
@@ -147,7 +100,7 @@ def _images(prepared: Prepared, order: Array, told: dict[int, str], title: str, 
     return figure
 
 
-def _windows(prepared: Prepared, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
+def _windows(prepared: Prepared, seen: Curves, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(13, 3.1 * -(-len(order) // 3) + 1.0), layout="constrained")
@@ -157,19 +110,18 @@ def _windows(prepared: Prepared, order: Array, told: dict[int, str], title: str,
         axes.set_axis_off()
     batch = examples(prepared, prepared.dataset.test, order)
     steps, wide = prepared.dataset.input_shape
-    names, kind, scaling = series_names(prepared, wide), "its input", prepared.dataset.preprocessing
+    names, kind = input_names(seen, wide), "its input"
     for k, (axes, at) in enumerate(zip(grid.flat, order, strict=False)):
-        if isinstance(prepared.task, Reconstruction):
-            back = _given_back(prepared, tuple(a[k : k + 1] for a in batch[:-1]))[0]
+        if prepared.task.drawn_as == "inputs":
+            back = _given_back(prepared, inputs_of(prepared, tuple(a[k : k + 1] for a in batch)))[0]
             axes.plot(batch[0][k, :, 0], color=QUIET, lw=1.4, label=f"given ({names[0]})")
             axes.plot(back[:, 0], color=COLOURS[1], lw=1.4, label="given back")
             kind = "what was given and what came back"
-        elif isinstance(prepared.task, Forecast):
+        elif prepared.task.drawn_as == "future":
             horizon = batch[-1].shape[1]
-            column = list(getattr(prepared.dataset.preprocessing, "columns", ())).index(
-                getattr(prepared.dataset.preprocessing, "targets", ("",))[0]
-            )
-            guess = np.asarray(prepared.recipe.decide(forward(prepared.model, tuple(a[k : k + 1] for a in batch[:-1]))).data)
+            column = seen.targets[0] if seen.targets else 0
+            given = inputs_of(prepared, tuple(a[k : k + 1] for a in batch))
+            guess = np.asarray(prepared.recipe.decide(forward(prepared.model, given)).data)
             axes.plot(range(-steps + 1, 1), batch[0][k, :, column], color=QUIET, lw=1.2, label=f"past of {names[column]}")
             axes.plot(range(1, horizon + 1), batch[-1][k, :, 0], color=COLOURS[0], lw=1.5, label="true")
             axes.plot(range(1, horizon + 1), guess.reshape(-1)[:horizon], color=COLOURS[1], lw=1.5, ls="--", label="forecast")
@@ -181,22 +133,22 @@ def _windows(prepared: Prepared, order: Array, told: dict[int, str], title: str,
         axes.set_title(told[int(at)], fontsize=10)
         axes.grid(alpha=0.25)
     for axes in grid[-1]:
-        axes.set_xlabel("step from now" if isinstance(prepared.task, Forecast) else "step of the window")
+        axes.set_xlabel("step from now" if prepared.task.drawn_as == "future" else "step of the window")
     for axes in grid[:, 0]:
-        axes.set_ylabel("value (standardised)" if prepared.dataset.kind == "series" and hasattr(scaling, "std") else "value")
+        axes.set_ylabel("value (standardised)" if seen.standardized else "value")
     name_lines(figure, grid[0, 0])
     caption(figure, f"Each panel is a test window ({kind}); above it {note}.")
     return figure
 
 
-def _rows(prepared: Prepared, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
+def _rows(prepared: Prepared, seen: Rows, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
     """Rows of a table in its own words."""
-    inputs = examples(prepared, prepared.dataset.test, order)[:-1]
-    words, columns = cells(prepared, inputs[0]), groups(prepared)
+    inputs = inputs_of(prepared, examples(prepared, prepared.dataset.test, order))
+    words, columns = seen.cells(inputs[0]), seen.groups
     back: dict[str, list[str]] = {}
-    if isinstance(prepared.task, Reconstruction):
+    if prepared.task.drawn_as == "inputs":
         returned = _given_back(prepared, inputs)
-        odd, back = np.abs(returned - inputs[0]), cells(prepared, returned)
+        odd, back = np.abs(returned - inputs[0]), seen.cells(returned)
         what = "the columns that came back worst, as given → as they came back"
     else:
         train = spread(prepared, prepared.dataset.train, 1000)[0]
@@ -232,7 +184,7 @@ def _sentences(prepared: Prepared, order: Array, told: dict[int, str], title: st
     blocks = []
     for at in order:
         ids, lengths, _ = examples(prepared, prepared.dataset.test, np.array([at]))
-        words = tokens(prepared, ids[0][: int(lengths[0])])
+        words = words_of(prepared, ids[0][: int(lengths[0])])
         blocks.append((told[int(at)], words, text_lines(words, width - 34, size, False)))
     height = 44 + sum(32 + len(lines) * size * 1.75 for _, _, lines in blocks) + 36
     figure, axes = text_figure(height, width)
@@ -251,7 +203,8 @@ def _surprises(prepared: Prepared) -> Figure:
     """Passages of the test text, each token coloured by how little it was expected."""
     from matplotlib import colormaps
 
-    joined, width = prepared.dataset.kind == "text", 900.0
+    seen, width = look(prepared), 900.0
+    joined = isinstance(seen, Words) and seen.joined
     size = 12.0 if joined else 9.5
     found: list[tuple[float, Array, Array]] = []
     for inputs, following in batches(prepared.dataset.test, 64):
@@ -261,7 +214,7 @@ def _surprises(prepared: Prepared) -> Figure:
     found.sort(key=lambda one: -one[0])
     blocks = []
     for mean, ids, bits in found[:8]:
-        words = tokens(prepared, ids)
+        words = words_of(prepared, ids)
         blocks.append((f"{mean:.2f} bits a token", words, bits, text_lines(words, width - 34, size, joined)))
     width = max(700.0, min(width, 34 + max(right for *_, lines in blocks for one in lines for _, _, right in one)))
     height = 44 + sum(32 + len(lines) * size * 1.75 for *_, lines in blocks) + 40

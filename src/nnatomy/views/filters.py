@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from nnatomy.data.kinds.looks import Pictures
 from nnatomy.inspect import record
 from nnatomy.runs.folder import Run
 from nnatomy.tasks import forward
-from nnatomy.views.common import COLOURS, INK, SIGNED, caption, groups, heading, series_names, short, spread
+from nnatomy.tasks.figures import short
+from nnatomy.views.common import COLOURS, INK, SIGNED, caption, heading, input_names, inputs_of, look, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,7 +22,7 @@ Array = np.ndarray[Any, Any]
 SHOWN = 40
 
 
-def unfit(prepared: Prepared, run: Run | None) -> str | None:
+def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
     return None if first_weights(prepared) is not None else "needs a first layer whose weights lie over the input"
 
 
@@ -34,7 +36,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
     shape = prepared.dataset.input_shape
     if weights.ndim == 4:
         figure = _images(prepared, weights[order])
-    elif prepared.dataset.kind == "image":
+    elif isinstance(look(prepared), Pictures):
         figure = _images(prepared, weights[order].reshape(-1, *shape))
     elif len(shape) == 2 and weights.shape[1] == int(np.prod(shape)):
         figure = _curves(prepared, weights[order].reshape(-1, *shape))
@@ -48,7 +50,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
 
 def first_weights(prepared: Prepared) -> tuple[str, Array] | None:
     """(name, weights [units, ...]) of the layer that the input meets first, if each weight belongs to a place of the input."""
-    inputs = spread(prepared, prepared.dataset.train, 1)[:-1]
+    inputs = inputs_of(prepared, spread(prepared, prepared.dataset.train, 1))
     with record(prepared.model) as seen:
         forward(prepared.model, inputs)
     ran = [layer for layer in seen.values() if layer.outputs]
@@ -100,7 +102,7 @@ def _curves(prepared: Prepared, filters: Array) -> Figure:
     down = -(-len(filters) // across)
     figure = Figure(figsize=(2.1 * across + 0.8, 1.5 * down + 1.6), layout="constrained")
     grid: Any = figure.subplots(down, across, squeeze=False, sharex=True, sharey=True)
-    names = series_names(prepared, filters.shape[2])
+    names = input_names(look(prepared), filters.shape[2])
     for k, axes in enumerate(grid.flat):
         if k >= len(filters):
             axes.set_axis_off()
@@ -124,11 +126,7 @@ def _columns(prepared: Prepared, weights: Array) -> Figure:
     """A table's filters: units by features."""
     from matplotlib.figure import Figure
 
-    names = getattr(prepared.dataset.preprocessing, "feature_names", None)
-    if names is None or len(names) != weights.shape[1]:
-        table = prepared.dataset.kind == "table"
-        names = [n for n, _ in groups(prepared)] if table else series_names(prepared, weights.shape[1])
-    names = list(names)[: weights.shape[1]]
+    names = input_names(look(prepared), weights.shape[1])
     top = np.argsort(-np.abs(weights).max(axis=0), kind="stable")[:40]
     shown = weights[:, np.sort(top)]
     names = [short(names[i]) for i in np.sort(top)]

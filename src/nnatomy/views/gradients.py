@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 NAMED = 10  # layers that have a line with a name; of more, the depth is told by colour
 
 
-def unfit(prepared: Prepared, run: Run | None) -> str | None:
+def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
     return None if run is not None and read_gradients(run) else "needs the record of gradients that training writes"
 
 

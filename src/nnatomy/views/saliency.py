@@ -8,32 +8,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnatomy.functional import log_softmax
+from nnatomy.data.kinds.looks import Curves, Pictures, Rows, Words
 from nnatomy.inspect import Attribution, integrated_gradients, occlusion, record, windows
 from nnatomy.inspect.recording import evaluating
 from nnatomy.runs.folder import Run
-from nnatomy.tasks import Classification, Forecast, Language, Reconstruction
+from nnatomy.tasks.figures import short
 from nnatomy.tensor import Tensor
 from nnatomy.views.common import (
     COLOURS,
     INK,
     SIGNED,
     caption,
-    cells,
-    class_name,
     coloured_text,
-    groups,
     heading,
+    input_names,
+    inputs_of,
+    look,
     name_lines,
     of_each_class,
-    picture,
-    series_names,
-    short,
     spread,
     text_below,
     text_figure,
     text_lines,
-    tokens,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -63,25 +59,30 @@ class Question:
         return occlusion(self.score, self.x, self.baseline, masks)
 
 
-def unfit(prepared: Prepared, run: Run | None) -> str | None:
-    inputs = spread(prepared, prepared.dataset.test, 1)[:-1]
+def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
+    if not prepared.task.can("saliency_score"):
+        return "needs a task with one number to explain"
+    inputs = inputs_of(prepared, spread(prepared, prepared.dataset.test, 1))
     return None if inputs[0].dtype.kind == "f" or _vectors(prepared, inputs) else "needs numbers or embedded tokens as input"
 
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:
     """What the answers for a few test examples rest on; how it is drawn depends on the kind of data."""
-    kind, shape = prepared.dataset.kind, prepared.dataset.input_shape
     with evaluating(prepared.model):
-        if kind in ("text", "sentences"):
-            return _text(prepared)
-        if kind == "image" and len(shape) == 3:
-            return _images(prepared)
-        return _series(prepared) if len(shape) == 2 else _table(prepared)
+        match look(prepared):
+            case Words() as seen:
+                return _text(prepared, seen)
+            case Pictures() as seen:
+                return _images(prepared, seen)
+            case Curves() as seen:
+                return _series(prepared, seen)
+            case Rows() as seen:
+                return _table(prepared, seen)
 
 
 def question(prepared: Prepared, batch: tuple[Array, ...]) -> Question:
     """What is asked about one example, a batch of one: the score of its class, its value, its next token, its error."""
-    inputs, model = batch[:-1], prepared.model
+    inputs, model = inputs_of(prepared, batch), prepared.model
     vectors = _vectors(prepared, inputs) if inputs[0].dtype.kind in "iu" else None
 
     def run(x: Tensor) -> Tensor:
@@ -96,38 +97,9 @@ def question(prepared: Prepared, batch: tuple[Array, ...]) -> Question:
 
     x = inputs[0][0] if vectors is None else vectors[1]
     answer = np.asarray(run(Tensor(x[None])).data, np.float64)
-    score, title = _score(prepared, run, answer, batch)
-    return Question(score, x, np.zeros_like(x) if vectors is not None else _baseline(prepared, x), title)
-
-
-def _score(
-    prepared: Prepared, run: Callable[[Tensor], Tensor], answer: Array, batch: tuple[Array, ...]
-) -> tuple[Callable[[Tensor], Tensor], str]:
-    task, label = prepared.task, batch[-1][0]
-    if isinstance(task, Classification):
-        p = task.probabilities(answer)[0]
-        k = int(p.argmax())
-        sign, place = (1.0, k) if answer.shape[1] > 1 else (2.0 * k - 1.0, 0)
-        right = "right" if k == int(label) else f"true: {class_name(prepared, int(label))}"
-        return lambda x: run(x)[:, place] * sign, f"{class_name(prepared, k)} ({p[k]:.0%}, {right})"
-    if isinstance(task, Language):
-        k = int(answer[0, -1].argmax())
-        names = tokens(prepared, np.array([k, int(label[-1])]))
-        return lambda x: log_softmax(run(x)[:, -1], axis=-1)[:, k], f"next: “{names[0]}” (true: “{names[1]}”)"
-    if isinstance(task, Reconstruction):
-
-        def error(x: Tensor) -> Tensor:
-            n = x.shape[0]
-            return ((run(x).reshape(n, -1) - x.reshape(n, -1)) ** 2).mean(axis=1)
-
-        return error, f"error {float(error(Tensor(batch[0])).data[0]):.3g}"
-    # Standardised answers in the user's units: what turns them back is a factor and a shift.
-    shape = np.asarray(batch[-1]).shape
-    turned = [prepared.dataset.preprocessing.inverse_targets(np.full(shape, v)).reshape(-1)[0] for v in (0.0, 1.0)]
-    factor, shift = float(turned[1] - turned[0]), float(turned[0])
-    value, true = answer.mean() * factor + shift, float(np.mean(label)) * factor + shift
-    what = "mean forecast" if isinstance(task, Forecast) else "predicted"
-    return lambda x: run(x).reshape(x.shape[0], -1).mean(axis=1) * factor + shift, f"{what} {value:.4g} (true {true:.4g})"
+    found = prepared.task.saliency_score(answer, batch)
+    baseline = np.zeros_like(x) if vectors is not None else _baseline(prepared, x)
+    return Question(lambda x: found.of(run(x), x), x, baseline, found.says)
 
 
 def _vectors(prepared: Prepared, inputs: tuple[Array, ...]) -> tuple[Any, Array] | None:
@@ -144,10 +116,9 @@ def _vectors(prepared: Prepared, inputs: tuple[Array, ...]) -> tuple[Any, Array]
 
 def _baseline(prepared: Prepared, x: Array) -> Array:
     """A black image; for other numbers the mean of training examples."""
-    scaling = prepared.dataset.preprocessing
-    if prepared.dataset.kind == "image" and hasattr(scaling, "mean") and hasattr(scaling, "std"):
-        black = -np.asarray(scaling.mean, np.float64) / np.asarray(scaling.std, np.float64)
-        return np.broadcast_to(black[:, None, None], x.shape).astype(x.dtype)
+    blank = look(prepared).blank(x)
+    if blank is not None:
+        return blank
     return np.asarray(spread(prepared, prepared.dataset.train, 1000)[0].mean(axis=0), x.dtype).reshape(x.shape)
 
 
@@ -164,19 +135,10 @@ TOLD = (
 )
 
 
-def _asked(prepared: Prepared) -> str:
-    """What the score is, for captions."""
-    task = prepared.task
-    if isinstance(task, Classification):
-        return "the score of the class that was chosen"
-    if isinstance(task, Language):
-        return "the log-probability of the likeliest next token"
-    return "the reconstruction error" if isinstance(task, Reconstruction) else "the predicted value"
-
-
-def _images(prepared: Prepared) -> Figure:
+def _images(prepared: Prepared, seen: Pictures) -> Figure:
     from matplotlib.figure import Figure
 
+    what = prepared.task.explains
     batch = of_each_class(prepared, 5)
     count = len(batch[0])
     figure = Figure(figsize=(2.45 * count + 1.4, 8.6), layout="constrained")
@@ -191,7 +153,7 @@ def _images(prepared: Prepared) -> Figure:
     maps: list[list[Array]] = [[], []]
     for k in range(count):
         asked = question(prepared, tuple(a[k : k + 1] for a in batch))
-        shown = picture(prepared, asked.x)
+        shown = seen.picture(asked.x)
         rows[0, k].imshow(shown, cmap="gray", vmin=0, vmax=1)
         rows[0, k].set_title(asked.title, fontsize=10)
         found = asked.attributed()
@@ -212,22 +174,23 @@ def _images(prepared: Prepared) -> Figure:
     rows[0, 0].set_ylabel("input and answer", fontsize=10)
     caption(
         figure,
-        f"Red pixels raise {_asked(prepared)}, blue ones lower it, against a black image; each map has its own scale. {TOLD}",
+        f"Red pixels raise {what}, blue ones lower it, against a black image; each map has its own scale. {TOLD}",
     )
     return figure
 
 
-def _table(prepared: Prepared) -> Figure:
+def _table(prepared: Prepared, seen: Rows) -> Figure:
     from matplotlib.figure import Figure
 
+    what = prepared.task.explains
     batch = of_each_class(prepared, 4)
-    count, columns = len(batch[0]), groups(prepared)
+    count, columns = len(batch[0]), seen.groups
     figure = Figure(figsize=(13, 3.9 * -(-count // 2) + 0.9), layout="constrained")
     heading(figure, f"What the answers of {prepared.architecture.front['title']} rest on: {count} rows of the test split")
     grid: Any = figure.subplots(-(-count // 2), min(count, 2), squeeze=False)
     for axes in grid.flat[count:]:
         axes.set_axis_off()
-    words = cells(prepared, batch[0])
+    words = seen.cells(batch[0])
     for k in range(count):
         asked = question(prepared, tuple(a[k : k + 1] for a in batch))
         found = asked.attributed()
@@ -248,18 +211,19 @@ def _table(prepared: Prepared) -> Figure:
         axes.set_xlabel(
             "for (right of 0) or against (left)" if prepared.dataset.classes else "raises (right of 0) or lowers (left)"
         )
-    caption(figure, f"The ten columns that matter most for each row: bars to the right raise {_asked(prepared)}, others lower "
+    caption(figure, f"The ten columns that matter most for each row: bars to the right raise {what}, others lower "
                     f"it, against the mean training row. {TOLD}")  # fmt: skip
     return figure
 
 
-def _series(prepared: Prepared) -> Figure:
+def _series(prepared: Prepared, seen: Curves) -> Figure:
     from matplotlib.figure import Figure
 
+    what = prepared.task.explains
     batch = of_each_class(prepared, 3)
     count = len(batch[0])
     steps, wide = prepared.dataset.input_shape
-    names = series_names(prepared, wide)
+    names = input_names(seen, wide)
     figure = Figure(figsize=(4.6 * count + 0.8, 3.4 + 2 * (0.9 + 0.14 * wide)), layout="constrained")
     heading(figure, f"What the answers of {prepared.architecture.front['title']} rest on: {count} test windows")
     rows: Any = figure.subplots(3, count, squeeze=False, height_ratios=(2.4, 0.7 + 0.14 * wide, 0.7 + 0.14 * wide))
@@ -290,16 +254,17 @@ def _series(prepared: Prepared) -> Figure:
     rows[2, 0].set_ylabel(f"occlusion\n({size} step{'s' * (size > 1)})", fontsize=9)
     bar = figure.colorbar(image, ax=rows[1:], shrink=0.9, ticks=[-1, 0, 1])
     bar.ax.set_yticklabels(["lowers", "0", "raises"])
-    caption(figure, f"Red steps raise {_asked(prepared)}, blue ones lower it, against the mean training window; each strip has "
+    caption(figure, f"Red steps raise {what}, blue ones lower it, against the mean training window; each strip has "
                     f"its own scale. {TOLD}")  # fmt: skip
     return figure
 
 
-def _text(prepared: Prepared) -> Figure:
+def _text(prepared: Prepared, seen: Words) -> Figure:
     from matplotlib import colormaps
 
-    joined, width = prepared.dataset.kind == "text", 860.0
+    joined, width = seen.joined, 860.0
     size = 12.0 if joined else 9.5
+    what = prepared.task.explains
     batch = of_each_class(prepared, 4)
     blocks: list[tuple[str, list[str], list[Array], list[Any]]] = []
     for k in range(len(batch[0])):
@@ -310,7 +275,7 @@ def _text(prepared: Prepared) -> Figure:
         asked = question(prepared, one)
         found = asked.attributed()
         masks = [np.broadcast_to((np.arange(length) == t)[:, None], asked.x.shape) for t in range(length)]
-        words = tokens(prepared, one[0][0])
+        words = seen.words(one[0][0])
         lines = text_lines(words, width - 28, size, joined)
         blocks.append((f"{asked.title}    {complete(found)}", words, [found.values.sum(axis=1), asked.hidden(masks)], lines))
     line = size * 1.75
@@ -331,9 +296,9 @@ def _text(prepared: Prepared) -> Figure:
             moved = [[(n, a + 14, b + 14) for n, a, b in one] for one in lines]
             at = coloured_text(axes, words, colours, moved, at + 12, size, joined) + 6
         at += 8
-    text_below(axes, f"Red tokens raise {_asked(prepared)}, blue ones lower it, against tokens whose vectors are 0; each block "
+    text_below(axes, f"Red tokens raise {what}, blue ones lower it, against tokens whose vectors are 0; each block "
                      f"has its own scale. {TOLD}", at + 4, width)  # fmt: skip
     return figure
 
 
-__all__ = ["Question", "complete", "draw", "question", "unfit"]
+__all__ = ["Question", "complete", "draw", "question", "why_unsupported"]

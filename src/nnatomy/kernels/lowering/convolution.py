@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from nnatomy.backends.numpy_reference import conv_shape
 from nnatomy.kernels.lowering import Array, Emitter, Shape, address, lowers, steps
 from nnatomy.kernels.processor import LANES, ROWS
+from nnatomy.kernels.shapes import conv_shape
 from nnatomy.kernels.sources import convolution_tiles as tiles
 
 ACTIVATIONS = {None: tiles.NOTHING, "relu": tiles.RELU, "tanh": tiles.TANH}

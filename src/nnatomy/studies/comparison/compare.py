@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections.abc import Sequence
@@ -13,10 +12,10 @@ from typing import Any
 from nnatomy import backends
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
-from nnatomy.runs.folder import environment, new_folder, write_atomically
-from nnatomy.runs.options import INTEGER, SOURCE, from_plain, parse_option, parse_options, to_plain
+from nnatomy.runs.folder import environment, new_folder
+from nnatomy.runs.options import SOURCE, from_plain, parse_option, parse_options, to_plain
+from nnatomy.runs.own import named_only
 from nnatomy.runs.progress import counted
-from nnatomy.studies.comparison.baselines import BASELINES
 from nnatomy.studies.comparison.planning import AFTER, MARGIN, Pace, fitted_into
 from nnatomy.studies.comparison.progress import Progress
 from nnatomy.studies.comparison.protocol import (
@@ -25,16 +24,17 @@ from nnatomy.studies.comparison.protocol import (
     Unit,
     architecture_units,
     baseline_units,
-    read_json,
-    survey,
 )  # fmt: skip
 from nnatomy.studies.comparison.results import Comparison, concluded
+from nnatomy.studies.comparison.survey import survey
 from nnatomy.studies.comparison.work import unchanged
 from nnatomy.studies.comparison.workers import Workers
+from nnatomy.studies.files import read_json, write_json
+from nnatomy.studies.processes import processes
 
 
 def compare(
-    *architectures: str,
+    *architectures: str | Path,
     data: str | Path | None = None,
     out: str | Path | None = None,
     jobs: int | None = None,
@@ -47,23 +47,24 @@ def compare(
     >>> found = nn.compare("mlp", "lenet5", data="digits", cv=3, seeds=2)  # doctest: +SKIP
     >>> found.candidates[0].name, found.verdicts()[0], found.report  # doctest: +SKIP
 
-    What can be asked for is in `Protocol`. `jobs`: worker processes, one a processor if not given; each is limited to its share
-    of the threads. Raises UserError where the data cannot be read or no architecture fits them.
+    Architectures are named, or a user's folders. What can be asked for is in `Protocol`. `jobs`: worker processes, one a
+    processor if not given; each is limited to its share of the threads. Raises UserError where the data cannot be read or
+    no architecture fits them.
     """
     begun = time.perf_counter()
-    if not all(isinstance(name, str) for name in architectures):
-        raise UserError('compare() takes architectures by name, one by one, received another value; compare("mlp", "lenet5").')
-    source = find_architecture(architectures[0]).recipes[0].data if data is None and architectures else data
-    options = parse_options(Protocol, asked, "compare")
+    if any(isinstance(name, list | tuple) for name in architectures):
+        raise UserError('compare() takes architectures one by one. Received a list; write compare("mlp", "lenet5").')
+    keys = tuple(named_only(name, "compare") for name in architectures)
+    source = find_architecture(keys[0]).recipes[0].data if data is None and keys else data
     source = None if source is None else parse_option(SOURCE, "data", source, "compare")
-    protocol = Protocol(tuple(find_architecture(name).key for name in architectures), data=source, **options)
+    protocol = Protocol(keys, data=source, **parse_options(Protocol, asked, "compare"))
     jobs, threads = processes(jobs)
     backends.use(protocol.backend)
     plan = survey(protocol, threads)
     folder = new_folder("comparisons", plan.name, out, "comparison")
-    _write(folder / "comparison.json", {"protocol": to_plain(protocol), "command": protocol.command()})
-    _write(folder / "environment.json", environment())
-    _write(folder / "plan.json", plan.to_json())
+    write_json(folder / "comparison.json", {"protocol": to_plain(protocol), "command": protocol.command()})
+    write_json(folder / "environment.json", environment())
+    write_json(folder / "plan.json", plan.to_json())
     return _carry_on(folder, protocol, plan, jobs, begun, progress, report)
 
 
@@ -87,21 +88,9 @@ def resume_comparison(
     backends.use(protocol.backend)
     if plan is None:  # it ended before anything was done
         plan = survey(protocol, threads)
-        _write(path / "plan.json", plan.to_json())
+        write_json(path / "plan.json", plan.to_json())
     unchanged(protocol, plan)
     return _carry_on(path, protocol, plan, jobs, begun, progress, report)
-
-
-def processes(jobs: int | None) -> tuple[int, int]:
-    """How many workers, and how many threads each: together no more than there are processors."""
-    from nnatomy.kernels.machine import processors
-
-    if jobs is None:
-        jobs = processors()
-    jobs = parse_option(INTEGER, "jobs", jobs, "compare")
-    if not 1 <= jobs <= 256:
-        raise UserError(f"--jobs must be from 1 to 256, received {jobs}; leave it out for one a processor.")
-    return jobs, max(1, processors() // jobs)
 
 
 def _carry_on(
@@ -115,7 +104,7 @@ def _carry_on(
     work = _Work(folder, plan, found, progress)
     try:
         with Workers(folder, jobs, plan.threads) as workers:
-            baselines = tuple(BASELINES[plan.task])
+            baselines = tuple(plan.does.baselines)
             work.do(workers, jobs, baseline_units(protocol, (1.0,), baselines))
             if protocol.budget is not None and not plan.settled:
                 told = len(plan.notices)
@@ -123,20 +112,20 @@ def _carry_on(
                 left = protocol.budget - (time.perf_counter() - begun) - AFTER
                 plan = work.plan = fitted_into(plan, protocol, paces, MARGIN * left, jobs)
                 deadline = begun + protocol.budget - AFTER
-                _write(folder / "plan.json", plan.to_json())
+                write_json(folder / "plan.json", plan.to_json())
                 for notice in plan.notices[told:] if progress else ():
                     print(f"  note: {notice}", file=sys.stderr)
             units = [*architecture_units(protocol, plan), *baseline_units(protocol, plan.shares, baselines)]
             work.do(workers, jobs, units, deadline)
         _remember(folder, time.perf_counter() - begun)
-        costs = [Unit("cost", name) for name in (*plan.architectures, *BASELINES[plan.task]) if name not in work.failed]
+        costs = [Unit("cost", name) for name in (*plan.architectures, *baselines) if name not in work.failed]
         with Workers(folder, 1, jobs * plan.threads) as workers:  # alone, with all threads: as whoever predicts is
             work.do(workers, 1, costs)
     except KeyboardInterrupt:
         print(f"\nStopped; what is finished is kept. Continue with: nnatomy compare --resume {folder}", file=sys.stderr)
         raise
     result = concluded(folder, protocol, plan, found, _spent(folder), read_json(folder / "environment.json"))
-    _write(folder / "result.json", result.to_json())
+    write_json(folder / "result.json", result.to_json())
     if report:
         from nnatomy.studies.comparison.report import write_report
 
@@ -206,13 +195,9 @@ def _announce(protocol: Protocol, plan: Plan) -> None:
         print(f"  note: {notice}", file=sys.stderr)
 
 
-def _write(path: Path, value: Any) -> None:
-    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
-
-
 def _remember(folder: Path, seconds: float) -> None:
     """Adds to the time that the comparison has taken, over all its resumptions."""
-    _write(folder / "time.json", {"seconds": _spent(folder) + seconds})
+    write_json(folder / "time.json", {"seconds": _spent(folder) + seconds})
 
 
 def _spent(folder: Path) -> float:

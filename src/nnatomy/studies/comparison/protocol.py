@@ -2,36 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
 
-from nnatomy import data
 from nnatomy.catalog import Architecture
 from nnatomy.catalog import architecture as find_architecture
-from nnatomy.data.dataset import Dataset
-from nnatomy.data.load import NOUNS
-from nnatomy.errors import UserError, unknown_name
+from nnatomy.errors import UserError
 from nnatomy.runs.options import INTEGER, SWITCH, TEXT, command_line, option
-from nnatomy.runs.prepare import choose
 from nnatomy.runs.request import WorkRequest
-from nnatomy.training.recipe import Recipe
-from nnatomy.training.settings import override
-
-METRICS = {
-    "classification": ("accuracy", "balanced_accuracy", "f1", "auc"),
-    "regression": ("r2", "mae", "rmse"),
-    "forecast": ("mse", "mae", "rmse_in_units"),
-    "language": ("bits_per_token", "perplexity", "accuracy"),
-    "anomaly": ("auc", "average_precision"),
-    "reconstruction": ("explained", "mse"),
-}
-"""What each task can be compared by; the first is the default."""
-CODE = 16
+from nnatomy.tasks import Metric, Task
+from nnatomy.training.evaluation import metric_named
 
 
 @dataclass(frozen=True)
@@ -48,12 +30,23 @@ class Protocol(WorkRequest):
         super().__post_init__()
         if not self.architectures:
             raise UserError("A comparison needs the names of architectures, received none; nnatomy list shows them.")
-        twice = [name for name, count in Counter(self.architectures).items() if count > 1]
+        names = Counter(find_architecture(key).name for key in self.architectures)
+        twice = [name for name, count in names.items() if count > 1]
         if twice:
             raise UserError(f"Each architecture is compared once, received {twice[0]} twice; leave one out.")
 
+    @property
+    def found(self) -> dict[str, Architecture]:
+        """The architectures by name; a user's folder goes by its own name."""
+        return {found.name: found for found in map(find_architecture, self.architectures)}
+
+    @property
+    def source(self) -> str:
+        """Which data: those that were named, or the first architecture's own."""
+        return self.data or next(iter(self.found.values())).recipes[0].data
+
     def options(self, number: int, share: float = 1.0) -> dict[str, Any]:
-        """What `data.load` is asked for beside the source."""
+        """Return what `data.load` takes besides the source."""
         return self.load_options(number, self.cv, share)
 
     def command(self) -> str:
@@ -69,6 +62,8 @@ class Entry:
     whole: int
     """The epochs of its recipe, or those asked for."""
     share: float = 1.0
+    key: str = ""
+    """Where the architecture is found: its name, or a user's folder."""
 
     @property
     def cut(self) -> bool:
@@ -95,10 +90,25 @@ class Plan:
     ordered: bool = False
     """Whether folds go forward in time."""
     notices: tuple[str, ...] = ()
-    code: int = CODE
-    """Components of the linear baseline for reconstruction: as many as the narrowest architecture has."""
+    stratified: bool = False
+    """Whether each fold has the classes in proportion."""
     settled: bool = True
     """Whether the lengths are decided; under a budget they are once the architectures' pace is known."""
+
+    @property
+    def does(self) -> type[Task]:
+        """The class of the task, as the recipes of the compared architectures have it."""
+        for name, entry in self.architectures.items():
+            for recipe in find_architecture(entry.key or name).recipes:
+                for task in recipe.tasks:
+                    if task.name == self.task:
+                        return task
+        raise UserError(f"A comparison needs a recipe for its task. Received {self.task}, which none has; start a new one.")
+
+    @property
+    def judged_by(self) -> Metric:
+        """The metric, which knows its direction. Raises UserError for one that the task does not have."""
+        return metric_named(self.metric, self.does.metrics, {}, self.task)
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -131,110 +141,6 @@ class Unit:
         return f"fits/{name}-fold{self.fold}-seed{self.seed}{share}.json"
 
 
-def recipes_for(architecture: Architecture, kind: str, task: str) -> list[Recipe]:
-    """An architecture's recipes for one kind of data and one task."""
-    return [recipe for recipe in architecture.recipes if recipe.kind == kind and task in recipe.tasks]
-
-
-def task_of(recipe: Recipe, dataset: Dataset) -> str:
-    """What a recipe does with a data set: the set's own task, or its first where that is another."""
-    return dataset.task if dataset.task in recipe.tasks else recipe.tasks[0]
-
-
-def load_for_architecture(protocol: Protocol, plan: Plan, name: str, fold: int, share: float = 1.0) -> tuple[Recipe, Dataset]:
-    """An architecture's recipe as planned, and a fold of the data as the recipe wants them."""
-    architecture = find_architecture(name)
-    recipes = recipes_for(architecture, plan.kind, plan.task)
-    recipe, dataset = choose(
-        architecture, protocol.data, recipes, **protocol.options(fold, share * plan.architectures[name].share)
-    )
-    return override(recipe, epochs=plan.architectures[name].epochs), dataset
-
-
-def load_for_baseline(protocol: Protocol, kind: str, task: str, fold: int, share: float = 1.0) -> Dataset:
-    """A fold of the data as they are read by default."""
-    return data.load(protocol.data, (kind,), tasks=(task,), **protocol.options(fold, share))
-
-
-def survey(protocol: Protocol, threads: int) -> Plan:
-    """Finds the architectures that fit the data, the task that most of them do, and what each would need.
-
-    Raises UserError where no architecture fits, with the reasons.
-    """
-    found: dict[str, tuple[Recipe, Dataset, str]] = {}
-    refused: dict[str, str] = {}
-    architectures = {name: find_architecture(name) for name in protocol.architectures}
-    for architecture in architectures.values():
-        _try(protocol, architecture, None, found, refused)
-    if not found:
-        raise _none_fits(refused)
-    kind, task = Counter((recipe.kind, task) for recipe, _, task in found.values()).most_common(1)[0][0]
-    for name in [name for name, (recipe, _, other) in found.items() if (recipe.kind, other) != (kind, task)]:
-        recipe, _, other = found.pop(name)
-        suited = recipes_for(architectures[name], kind, task)
-        refused[name] = f"It does {other} on {_noun(recipe.kind)} here, and this comparison is of {task} on {_noun(kind)}."
-        if suited:
-            _try(protocol, architectures[name], suited, found, refused)
-    metric = protocol.metric or METRICS[task][0]
-    if metric not in METRICS[task]:
-        raise unknown_name(f"metric of {task}", metric, METRICS[task])
-    order = {name: found[name] for name in protocol.architectures if name in found}
-    entries = {}
-    for name, (recipe, _, _) in order.items():
-        epochs = override(recipe, epochs=protocol.epochs).epochs
-        entries[name] = Entry(epochs, epochs)
-    dataset = load_for_baseline(protocol, kind, task, 0)
-    codes = [int(recipe.options["code"]) for recipe, _, _ in order.values() if "code" in recipe.options]
-    return Plan(
-        kind, task, metric, entries, refused, (0.1, 0.3) if protocol.curve else (), threads, fingerprint(dataset),
-        dataset.name, dataset.description, dataset.ordered, dataset.notices, min(codes, default=CODE), protocol.budget is None,
-    )  # fmt: skip
-
-
-def _try(
-    protocol: Protocol, architecture: Architecture, recipes: list[Recipe] | None, found: dict[str, tuple[Recipe, Dataset, str]],
-    refused: dict[str, str],
-) -> None:  # fmt: skip
-    try:
-        recipe, dataset = choose(architecture, protocol.data, recipes, **protocol.options(0))
-        model = recipe.build(dataset, **recipe.options)
-        if not any(True for _ in model.parameters()):
-            raise UserError("It has nothing to learn by gradients.")
-    except UserError as reason:
-        refused[architecture.name] = str(reason)
-        return
-    refused.pop(architecture.name, None)
-    found[architecture.name] = recipe, dataset, task_of(recipe, dataset)
-
-
-def _none_fits(refused: Mapping[str, str]) -> UserError:
-    reasons = list(dict.fromkeys(refused.values()))
-    if len(reasons) == 1:
-        return UserError(reasons[0])
-    listed = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in refused.items())
-    return UserError(f"None of these architectures fits the data ({listed}); choose other architectures or other data.")
-
-
-def _noun(kind: str) -> str:
-    return NOUNS.get(kind, kind)
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """A digest of the first fold: changed data are noticed before they are mixed with earlier results."""
-    sizes = [len(dataset.train), len(dataset.validation), len(dataset.test)]
-    digest = hashlib.sha256(json.dumps([sizes, dataset.preprocessing.to_json()], sort_keys=True).encode())
-    for split in (dataset.train, dataset.test):
-        for array in split.take(_some(len(split))):
-            digest.update(array.tobytes())
-    return digest.hexdigest()[:16]
-
-
-def _some(n: int) -> Any:
-    import numpy as np
-
-    return np.unique(np.linspace(0, n - 1, min(n, 500)).astype(int))
-
-
 def baseline_units(protocol: Protocol, shares: tuple[float, ...], names: tuple[str, ...]) -> list[Unit]:
     """Baselines are fitted once a fold: they have no seeds."""
     return [Unit("baseline", name, fold, 0, share) for share in shares for fold in range(protocol.cv) for name in names]
@@ -252,11 +158,3 @@ def architecture_units(protocol: Protocol, plan: Plan) -> list[Unit]:
         whole.sort(key=lambda unit: (unit.seed, unit.fold))
     curve = [replace(unit, share=share) for share in reversed(plan.shares) for unit in whole if unit.seed == protocol.seed]
     return whole + curve
-
-
-def read_json(path: Path, remedy: str = "remove it and continue with --resume") -> Any:
-    """The plain values in a file of the comparison's folder; raises UserError, which ends with `remedy`, where damaged."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise UserError(f"{path} is damaged or absent: it must hold JSON; {remedy}.") from None

@@ -83,7 +83,7 @@ def _explained(result: Comparison) -> str:
 
 def _method(result: Comparison) -> str:
     protocol, plan = result.protocol, result.plan
-    how = "groups" if protocol.groups else "time" if plan.ordered else "classes" if plan.task == "classification" else "rows"
+    how = "groups" if protocol.groups else "time" if plan.ordered else "classes" if plan.stratified else "rows"
     lengths = ", ".join(f"{c.name} {c.epochs} epochs" for c in result.candidates if c.is_architecture)
     lines = [
         f"Splits: {protocol.cv} folds, the same for all: {SPLITTERS[how]}. Within a fold, a sixth of what is learned from is "

@@ -14,10 +14,8 @@ import numpy.typing as npt
 
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import finite
-from nnatomy.studies.comparison.baselines import BASELINES
 from nnatomy.studies.comparison.protocol import Plan, Protocol, Unit
-from nnatomy.studies.comparison.statistics import LEVEL, corrected_t_test, holm, variance_components
-from nnatomy.training.recipe import HIGHER
+from nnatomy.studies.statistics import LEVEL, corrected_t_test, holm, variance_components
 
 Array = npt.NDArray[Any]
 Found = Mapping[Unit, Mapping[str, Any]]
@@ -126,7 +124,7 @@ class Comparison:
     @property
     def higher(self) -> bool:
         """Whether more of the metric is better."""
-        return self.plan.metric in HIGHER
+        return self.plan.judged_by.better == "higher"
 
     @property
     def best_baseline(self) -> Candidate | None:
@@ -178,7 +176,7 @@ def concluded(
     for unit, answer in found.items():
         if "failed" in answer and unit.candidate not in refused and unit.what in ("fit", "baseline"):
             refused[unit.candidate] = f"{answer['failed']} (fold {unit.fold + 1})"
-    names = [name for name in (*plan.architectures, *BASELINES[plan.task]) if name not in refused]
+    names = [name for name in (*plan.architectures, *plan.does.baselines) if name not in refused]
     table: dict[str, dict[tuple[int, int], Mapping[str, Any]]] = {name: {} for name in names}
     for unit, answer in found.items():
         if unit.what in ("fit", "baseline") and unit.share == 1 and unit.candidate in table:
@@ -195,7 +193,7 @@ def concluded(
     if not set(names) & set(plan.architectures):
         raise UserError("No architecture has a finite score: " + "; ".join(f"{n}: {reason}" for n, reason in refused.items()))
     candidates = [_candidate(name, protocol, plan, found, table[name], folds, seeds) for name in names]
-    sign = 1 if plan.metric in HIGHER else -1
+    sign = 1 if plan.judged_by.better == "higher" else -1
     candidates.sort(key=lambda c: -sign * c.mean)
     first = [table[architectures[0]][fold, 0] for fold in folds]
     train, validation, test = (float(np.mean([a[key] for a in first])) for key in ("train", "validation", "test"))
@@ -233,9 +231,9 @@ def _whole(
         )
     seeds = next(s for s in range(protocol.seeds, 0, -1) if s == 1 or all(done[k] == done[0] for k in range(s)))
     unjudged = sorted(set(range(protocol.cv)) - scored)
-    if plan.task == "anomaly" and unjudged:
+    if unjudged:
         listed = ", ".join(str(fold + 1) for fold in unjudged)
-        notices.append(f"Without both labels in the test part there is no {plan.metric}: left out fold {listed}.")
+        notices.append(f"Not every test part can be judged by {plan.metric}: left out fold {listed}.")
     missing = protocol.cv * protocol.seeds - len(unjudged) * protocol.seeds - len(done[0]) * seeds
     if missing:
         notices.append(

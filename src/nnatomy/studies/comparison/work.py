@@ -11,23 +11,18 @@ from typing import Any
 import numpy as np
 
 from nnatomy import backends
+from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
+from nnatomy.runs.fitting import fit_recipe
 from nnatomy.runs.folder import finite
 from nnatomy.runs.options import from_plain
-from nnatomy.studies.comparison.baselines import BASELINES, Fitted, score
-from nnatomy.studies.comparison.protocol import (
-    Plan,
-    Protocol,
-    Unit,
-    fingerprint,
-    load_for_architecture,
-    load_for_baseline,
-    read_json,
-)  # fmt: skip
-from nnatomy.tasks import forward
-from nnatomy.training.fit import fit
-from nnatomy.training.loop import Callback, Loop
+from nnatomy.studies.comparison.protocol import Plan, Protocol, Unit
+from nnatomy.studies.comparison.survey import fingerprint, load_for_architecture, load_for_baseline, recipes_for
+from nnatomy.studies.files import read_json
+from nnatomy.tasks import FittedBaseline, forward
+from nnatomy.training.callbacks import Callback
+from nnatomy.training.loop import Loop
 from nnatomy.training.recipe import Recipe
 
 KEPT = 4  # data sets that a worker keeps: units that follow one another often share theirs
@@ -56,7 +51,7 @@ class Bench:
     def fit(self, unit: Unit) -> dict[str, Any]:
         """Trains an architecture on one fold from one seed, and measures it on the fold's test part."""
         recipe, dataset = self._architecture(unit.candidate, unit.fold, unit.share)
-        fitted = fit(recipe, dataset, unit.seed)
+        fitted = fit_recipe(recipe, dataset, unit.seed)
         at = fitted.position
         return {
             "metrics": fitted.test().metrics, "epochs": at.epoch, "best_epoch": at.best_epoch, "stopped": at.stopped,
@@ -69,8 +64,9 @@ class Bench:
         before = time.perf_counter()
         fitted = self._fitted(unit.candidate, dataset)
         seconds = time.perf_counter() - before
+        found = self.plan.does(self._recipes()[0], dataset).score(fitted.outputs, dataset.test)
         return {
-            "metrics": score(self.plan.task, fitted, dataset), "parameters": fitted.parameters, "chosen": fitted.chosen,
+            "metrics": found.metrics, "parameters": fitted.parameters, "chosen": fitted.chosen,
             "multiply_adds": fitted.multiply_adds, "seconds": round(seconds, 4), **_sizes(dataset),
         }  # fmt: skip
 
@@ -84,7 +80,7 @@ class Bench:
 
         recipe, dataset = self._architecture(unit.candidate, 0, 1.0)
         model = recipe.build(dataset, **recipe.options).eval()
-        found = summary(model, *dataset.test.take(np.arange(1))[:-1])
+        found = summary(model, *fields.select(dataset.fields, dataset.test.take(np.arange(1)), "input"))
         sizes = {"parameters": found.parameters, "multiply_adds": found.multiply_adds}
         return sizes | _latencies(lambda *x: forward(model, x), dataset)
 
@@ -93,7 +89,7 @@ class Bench:
         before = time.perf_counter()
         recipe, dataset = self._architecture(unit.candidate, unit.fold, 1.0)
         watch = _Stopwatch()
-        fitted = fit(recipe, dataset, self.protocol.seed, callbacks=[watch])
+        fitted = fit_recipe(recipe, dataset, self.protocol.seed, callbacks=[watch])
         fitted.task.evaluate(fitted.model, dataset.validation)  # the first time it is planned, too
         start = time.perf_counter() - before - watch.seconds
         before = time.perf_counter()
@@ -103,11 +99,16 @@ class Bench:
             "steps": -(-len(dataset.train) // recipe.batch_size), **_sizes(dataset),
         }  # fmt: skip
 
-    def _fitted(self, name: str, dataset: Dataset) -> Fitted:
+    def _recipes(self) -> list[Recipe]:
+        """Return a recipe of each compared architecture."""
+        found = self.protocol.found
+        return [recipes_for(found[name], self.plan.kind, self.plan.task)[0] for name in self.plan.architectures]
+
+    def _fitted(self, name: str, dataset: Dataset) -> FittedBaseline:
         from threadpoolctl import threadpool_limits
 
         with np.errstate(all="ignore"), threadpool_limits(self.plan.threads, user_api="blas"):
-            return BASELINES[self.plan.task][name](dataset, self.plan.code)
+            return self.plan.does.baselines[name](dataset, self._recipes())
 
     def _architecture(self, name: str, fold: int, share: float) -> tuple[Recipe, Dataset]:
         def read() -> tuple[Recipe, Dataset]:
@@ -159,7 +160,8 @@ def _sizes(dataset: Dataset) -> dict[str, int]:
 def _latencies(answer: Callable[..., Any], dataset: Dataset) -> dict[str, Any]:
     many = min(MANY, len(dataset.test))
     batches = {"latency_one": dataset.test.take(np.arange(1)), "latency_many": dataset.test.take(np.arange(many))}
-    return {name: _median_seconds(answer, batch[:-1]) for name, batch in batches.items()} | {"many": many}
+    inputs = {name: fields.select(dataset.fields, batch, "input") for name, batch in batches.items()}
+    return {name: _median_seconds(answer, arrays) for name, arrays in inputs.items()} | {"many": many}
 
 
 def _median_seconds(answer: Callable[..., Any], inputs: tuple[Any, ...]) -> float:

@@ -22,20 +22,17 @@ from typing import Any, BinaryIO
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import write_atomically
 from nnatomy.studies.comparison.protocol import Unit
-
-THREADS = ("NNATOMY_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")  # the last is XLA's
+from nnatomy.studies.processes import environment_of
 
 
 class Worker:
     """The handle of one process."""
 
     def __init__(self, folder: Path, threads: int) -> None:
-        source = str(Path(__file__).parents[3])  # where this package was imported from
-        path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
         self.errors: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self.process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
-            env=os.environ | dict.fromkeys(THREADS, str(threads)) | {"PYTHONPATH": path}, text=True,
+            env=environment_of(threads), text=True,
         )  # fmt: skip
 
     def ask(self, unit: Unit) -> dict[str, Any]:

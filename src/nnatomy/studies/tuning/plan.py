@@ -12,7 +12,7 @@ from nnatomy.errors import UserError, unknown_name
 from nnatomy.runs.options import INTEGER, PAIRS, SWITCH, TEXT, command_line, from_plain, option
 from nnatomy.runs.prepare import choose
 from nnatomy.runs.request import WorkRequest
-from nnatomy.studies.comparison.protocol import read_json
+from nnatomy.studies.files import read_json
 from nnatomy.studies.tuning.space import Space, own_settings, read_space, usual_space
 from nnatomy.training.recipe import Recipe
 from nnatomy.training.settings import override

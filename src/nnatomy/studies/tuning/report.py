@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from nnatomy.runs.drawing import BLUE, GREY, ORANGE
 from nnatomy.runs.folder import write_atomically
 from nnatomy.runs.page import cards, flat, image, page, pairs_table, section, table
 from nnatomy.runs.progress import clock
 from nnatomy.studies.tuning.search import Search
 from nnatomy.studies.tuning.space import Range
 from nnatomy.studies.tuning.tune import Tuning
-from nnatomy.training.recipe import HIGHER
+from nnatomy.tasks.figures import BLUE, GREY, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -30,10 +29,11 @@ def render(result: Tuning, whole: Search) -> str:
     """The whole page: the verdict, the settings, the outer folds, pictures of the trials, the command."""
     plan = result.plan
     title = f"Tuning {plan.architecture} on {whole.dataset.name}"
-    figures = [(f"{result.value:.4g}", f"validation {result.searched_by} of the best trial, which was optimised")]
+    figures = [(f"{result.value:.4g}", f"validation {result.searched_by.name} of the best trial, which was optimised")]
     if result.outer:
         (tuned, _), (own, _) = result.scores("tuned"), result.scores("own")
-        figures = [(f"{tuned:.4g}", f"{result.metric} tuned, on outer folds"), (f"{own:.4g}", "with the recipe's own settings")]
+        where = f"{result.metric.name} tuned, on outer folds"
+        figures = [(f"{tuned:.4g}", where), (f"{own:.4g}", "with the recipe's own settings")]
     figures += [(str(sum(result.trials.values())), "trials"), (clock(result.seconds), "in all")]
     settings = [(name, result.own.get(name, ""), value, str(whole.space[name])) for name, value in result.best.items()]
     sections = [
@@ -75,7 +75,8 @@ def _outer(result: Tuning) -> str:
         (str(i + 1), f"{np.mean(o.tuned):.4g}", f"{np.mean(o.own):.4g}", ", ".join(f"{n}={v}" for n, v in o.settings.items()))
         for i, o in enumerate(result.outer)
     ]
-    header = ("fold", f"{result.metric} tuned", f"{result.metric} of the recipe", "settings that the fold's own search found")
+    name = result.metric.name
+    header = ("fold", f"{name} tuned", f"{name} of the recipe", "settings that the fold's own search found")
     return table(header, rows, (1, 2))
 
 
@@ -84,7 +85,7 @@ def _method(result: Tuning) -> list[tuple[str, str]]:
     given_up = "; trials that lag behind the median are given up" if plan.prune else ""
     rows = [
         ("search", f"{plan.trials} trials each, {plan.how}{given_up}"),
-        ("judged by", f"{result.searched_by} of the best epoch on a validation part"),
+        ("judged by", f"{result.searched_by.name} of the best epoch on a validation part"),
         ("seed", str(plan.seed)),
     ]
     if plan.cv:
@@ -100,7 +101,7 @@ def history(search: Search, done: list[Any]) -> Figure:
     figure = Figure(figsize=(9, 3.4), layout="constrained")
     axes = figure.subplots()
     values = np.array([t.value for t in done])
-    best = (np.maximum if search.recipe.metric in HIGHER else np.minimum).accumulate(values)
+    best = (np.maximum if search.metric.better == "higher" else np.minimum).accumulate(values)
     numbers = [t.number + 1 for t in done]
     axes.plot(numbers, values, "o", color=BLUE, ms=5, label="trial")
     axes.step(numbers, best, where="post", color=ORANGE, label="best so far")
@@ -111,8 +112,7 @@ def history(search: Search, done: list[Any]) -> Figure:
     low, high = np.quantile(values, [0.05, 0.95])
     reach = max(high - low, 1e-9)
     axes.set_ylim(max(values.min(), low - reach) - 0.1 * reach, min(values.max(), high + reach) + 0.1 * reach)
-    better = "higher" if search.recipe.metric in HIGHER else "lower"
-    axes.set(xlabel="trial", ylabel=f"validation {search.recipe.metric} ({better} is better)")
+    axes.set(xlabel="trial", ylabel=f"validation {search.metric.name} ({search.metric.better} is better)")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.25)
     axes.legend(frameon=False)
@@ -127,7 +127,7 @@ def parallel(search: Search, done: list[Any]) -> Figure:
     names = list(search.space)
     values = np.array([t.value for t in done])
     rank = values.argsort().argsort() / max(1, len(values) - 1)
-    good = rank if search.recipe.metric in HIGHER else 1 - rank
+    good = rank if search.metric.better == "higher" else 1 - rank
     figure = Figure(figsize=(max(7.0, 1.7 * len(names)), 3.9), layout="constrained")
     axes = figure.subplots()
     places: dict[str, Any] = {}

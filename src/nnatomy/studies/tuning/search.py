@@ -18,11 +18,12 @@ from typing import Any
 
 from nnatomy import backends
 from nnatomy.errors import UserError
+from nnatomy.runs.fitting import fit_recipe
 from nnatomy.studies.tuning.plan import WHOLE, Plan
 from nnatomy.studies.tuning.space import Settings, Space, applied
-from nnatomy.training.fit import fit
-from nnatomy.training.loop import Callback, Loop
-from nnatomy.training.recipe import HIGHER
+from nnatomy.tasks import task_for
+from nnatomy.training.callbacks import Callback
+from nnatomy.training.loop import Loop
 
 EARLY = 2  # epochs before a trial may be given up
 TRIES, MEANWHILE = 10, ("already exists", "locked", "UNIQUE constraint", "no such table")
@@ -47,6 +48,8 @@ class Search:
     def __init__(self, folder: Path, plan: Plan, number: int) -> None:
         self.plan, self.number = plan, number
         self.recipe, self.dataset = plan.load(number)
+        self.task = task_for(self.recipe, self.dataset)
+        self.metric = self.task.metric(self.recipe.metric)
         self.space: Space = plan.searched(self.recipe)
         self.study = self._opened(folder)
 
@@ -58,7 +61,7 @@ class Search:
     def _opened(self, folder: Path) -> Any:
         """The study, made by whoever comes first, with the recipe's own settings as its first trial."""
         found = optuna()
-        direction = "maximize" if self.recipe.metric in HIGHER else "minimize"
+        direction = "maximize" if self.metric.better == "higher" else "minimize"
         pruner = found.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=EARLY)
         study = found.create_study(
             study_name=f"{folder.resolve().name}-{'whole' if self.number == WHOLE else self.number}",
@@ -104,7 +107,7 @@ class Search:
         trial.set_user_attr("settings", settings)
         try:
             recipe = applied(self.recipe, settings)
-            fitted = fit(recipe, self.dataset, self.plan.seed, callbacks=[_GivingUp(trial, recipe.metric)])
+            fitted = fit_recipe(recipe, self.dataset, self.plan.seed, callbacks=[_GivingUp(trial, recipe.metric)])
         except UserError as reason:
             trial.set_user_attr(REFUSED, str(reason))
             raise optuna().TrialPruned from None
@@ -121,7 +124,7 @@ class Search:
         done = self.study.get_trials(deepcopy=False, states=(states.COMPLETE,))
         if not done:
             return None
-        return (max if self.recipe.metric in HIGHER else min)(done, key=lambda trial: trial.value)
+        return (max if self.metric.better == "higher" else min)(done, key=lambda trial: trial.value)
 
     def best_settings(self) -> Settings:
         """The settings of the best trial. Raises UserError where none has a score."""

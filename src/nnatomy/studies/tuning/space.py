@@ -16,6 +16,8 @@ Settings = dict[str, str]
 WHOLE = ("epochs", "batch_size")
 """Settings with a flag of their own that count something; lr is the third."""
 STEPS = 3  # of a grid over a range
+ABOUT = {"lr": (10, 10), "weight_decay": (100, 10)}
+"""Settings of learners that are usually searched, from their value over the first factor to their value times the second."""
 
 
 @dataclass(frozen=True)
@@ -110,14 +112,18 @@ def _read(name: str, text: str) -> Range | Choices:
 
 
 def usual_space(recipe: Recipe) -> Space:
-    """What is usually searched, about the recipe's own: learning rate, weight decay, batch size, the sizes of the model."""
-    rate = float(recipe.optimizer.keywords.get("lr", 1e-3))
-    size = recipe.batch_size
-    batches = tuple(str(b) for b in dict.fromkeys((max(1, size // 2), size, 2 * size)))
-    space: Space = {"lr": Range(rate / 10, rate * 10, False), "batch_size": Choices(batches)}
-    decay = float(recipe.optimizer.keywords.get("weight_decay", 0.0))
-    if decay > 0:
-        space["weight_decay"] = Range(decay / 100, decay * 10, False)
+    """What is usually searched, about the recipe's own: learning rates, weight decay, batch size, the sizes of the model.
+
+    Of several optimizers that share a setting, that setting is searched; otherwise each one's own.
+    """
+    size, settings = recipe.batch_size, recipe.learn.settings()
+    space: Space = {}
+    for name, value in settings.items():
+        last = name.rpartition(".")[2]
+        if last in ABOUT and isinstance(value, int | float) and value > 0 and (name == last or last not in settings):
+            below, above = ABOUT[last]
+            space[name] = Range(value / below, value * above, False)
+    space["batch_size"] = Choices(tuple(str(b) for b in dict.fromkeys((max(1, size // 2), size, 2 * size))))
     for name, value in recipe.options.items():
         found = _about(value)
         if found is not None:
@@ -141,7 +147,7 @@ def _about(value: Any) -> Range | Choices | None:
 
 def own_settings(recipe: Recipe, space: Space) -> Settings:
     """The recipe's own values of what the space changes; where it has none, or one outside, that setting is left out."""
-    own: dict[str, Any] = {**recipe.optimizer.keywords, **recipe.options}
+    own: dict[str, Any] = {**recipe.learn.settings(), **recipe.options}
     own |= {"batch_size": recipe.batch_size, "epochs": recipe.epochs}
     texts = {name: _text(own[name]) for name in space if name in own}
     return {name: text for name, text in texts.items() if space[name].holds(text) is not None}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import subprocess
 import sys
 import time
@@ -19,19 +17,18 @@ import numpy as np
 from nnatomy import backends
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
-from nnatomy.runs.folder import environment, finite, new_folder, write_atomically
+from nnatomy.runs.fitting import fit_recipe
+from nnatomy.runs.folder import environment, finite, new_folder
 from nnatomy.runs.options import SOURCE, parse_option, parse_options, to_plain
 from nnatomy.runs.own import named_only
 from nnatomy.runs.progress import clock
-from nnatomy.studies.comparison.compare import processes
-from nnatomy.studies.comparison.protocol import METRICS, read_json, task_of
-from nnatomy.studies.comparison.statistics import LEVEL, Difference, corrected_t_test
-from nnatomy.studies.comparison.workers import THREADS
+from nnatomy.studies.files import read_json, write_json
+from nnatomy.studies.processes import environment_of, processes
+from nnatomy.studies.statistics import LEVEL, Difference, corrected_t_test
 from nnatomy.studies.tuning.plan import WHOLE, Plan
 from nnatomy.studies.tuning.search import REFUSED, Search, optuna, search_all, storage
 from nnatomy.studies.tuning.space import Settings, applied
-from nnatomy.training.fit import fit
-from nnatomy.training.recipe import HIGHER
+from nnatomy.training.evaluation import Metric
 from nnatomy.training.settings import plain
 
 
@@ -52,9 +49,9 @@ class Tuning:
 
     folder: Path
     plan: Plan
-    metric: str
+    metric: Metric
     """On the outer folds' test parts; the searches go by the recipe's own, `searched_by`."""
-    searched_by: str
+    searched_by: Metric
     best: Settings
     own: Settings
     value: float
@@ -83,7 +80,7 @@ class Tuning:
         """By how much the tuned settings are better than the recipe's own, on the outer folds."""
         if not self.outer:
             return None
-        sign = 1 if self.metric in HIGHER else -1
+        sign = 1 if self.metric.better == "higher" else -1
         gains = np.array([sign * (np.mean(o.tuned) - np.mean(o.own)) for o in self.outer])
         return corrected_t_test(gains, float(np.mean([o.test_over_train for o in self.outer])))
 
@@ -91,10 +88,12 @@ class Tuning:
         """In a sentence: whether tuning helped."""
         found = self.difference()
         if found is None:
-            return (f"The best trial's validation {self.searched_by} is {self.value:.4g}; it was optimised, and new data will "
-                    "show a worse one: give --cv 3 to measure that.")  # fmt: skip
+            return (
+                f"The best trial's validation {self.searched_by.name} is {self.value:.4g}; it was optimized, and new data will "
+                "show a worse one: give --cv 3 to measure that."
+            )
         (tuned, spread), (own, other) = self.scores("tuned"), self.scores("own")
-        told = f"{self.metric} {tuned:.4g} ± {spread:.2g} tuned, {own:.4g} ± {other:.2g} with the recipe's own settings"
+        told = f"{self.metric.name} {tuned:.4g} ± {spread:.2g} tuned, {own:.4g} ± {other:.2g} with the recipe's own settings"
         where = f"over {len(self.outer)} outer folds that no search saw"
         p = "all differences are equal" if math.isnan(found.p) else f"p = {found.p:.2g}, corrected resampled t-test"
         if found.mean > 0 and (found.p < LEVEL or math.isnan(found.p)):
@@ -110,8 +109,8 @@ class Tuning:
             "recipe": str(self.recipe),
             "best": self.best,
             "own": self.own,
-            "metric": self.metric,
-            "searched_by": self.searched_by,
+            "metric": self.metric.name,
+            "searched_by": self.searched_by.name,
             "best_validation": self.value,
             "outer": [finite(asdict(o)) for o in self.outer],
             "gain": None if found is None else finite(asdict(found)),
@@ -145,7 +144,7 @@ def tune(
     found = find_architecture(named_only(architecture, "tune"))
     source = parse_option(SOURCE, "data", found.recipes[0].data if data is None else data, "tune")
     plan = Plan(found.key, data=source, **parse_options(Plan, asked, "tune"))
-    count, threads = processes(jobs)
+    count, threads = processes(jobs, "tune")
     backends.use(plan.backend)
     recipe, dataset = plan.load(0 if plan.cv else WHOLE)
     if not plan.searched(recipe):
@@ -156,8 +155,8 @@ def tune(
     if plan.storage is not None:
         storage(Path(), plan)
     folder = new_folder("tunings", f"{found.name}-{dataset.name}", out, "tuning")
-    _write(folder / "tuning.json", {"plan": to_plain(plan), "command": plan.command()})
-    _write(folder / "environment.json", environment())
+    write_json(folder / "tuning.json", {"plan": to_plain(plan), "command": plan.command()})
+    write_json(folder / "environment.json", environment())
     return _carry_on(folder, plan, count, threads, begun, progress, report)
 
 
@@ -166,7 +165,7 @@ def resume_tuning(folder: str | Path, *, jobs: int | None = None, progress: bool
     begun = time.monotonic()
     path = Path(folder)
     plan = Plan.of(path)
-    count, threads = processes(jobs)
+    count, threads = processes(jobs, "tune")
     backends.use(plan.backend)
     return _carry_on(path, plan, count, threads, begun, progress, report)
 
@@ -193,9 +192,9 @@ def _carry_on(
         raise
     result = _concluded(folder, plan, outer, time.monotonic() - begun)
     recipe, _ = plan.load(WHOLE)
-    _write(result.recipe, {"architecture": plan.architecture, "data": plan.data, "settings": {**plan.settings, **result.best},
-                           "epochs": plan.epochs, "resolved": plain(applied(recipe, result.best))})  # fmt: skip
-    _write(folder / "result.json", result.to_json())
+    saved = {"architecture": plan.architecture, "data": plan.data, "settings": {**plan.settings, **result.best}}
+    write_json(result.recipe, saved | {"epochs": plan.epochs, "resolved": plain(applied(recipe, result.best))})
+    write_json(folder / "result.json", result.to_json())
     if report:
         from nnatomy.studies.tuning.report import write_report
 
@@ -206,9 +205,7 @@ def _carry_on(
 @contextmanager
 def _helpers(folder: Path, count: int, threads: int) -> Iterator[None]:
     """So many further processes that try settings; none outlives this one."""
-    source = str(Path(__file__).parents[3])
-    path = os.pathsep.join([source, *filter(None, [os.environ.get("PYTHONPATH")])])
-    env = os.environ | dict.fromkeys(THREADS, str(threads)) | {"PYTHONPATH": path, "NNATOMY_TUNE_HELPER": "1"}
+    env = environment_of(threads) | {"NNATOMY_TUNE_HELPER": "1"}
     command = [sys.executable, "-m", "nnatomy.studies.tuning.search", str(folder)]
     helpers = [subprocess.Popen(command, stdin=subprocess.PIPE, env=env) for _ in range(count)]
     try:
@@ -241,7 +238,7 @@ class _Told:
         pace = spent / max(1, place * self.plan.trials + done)
         value = "given up" if trial.value is None else f"{trial.value:.4g}"
         best_value = "none yet" if best is None else f"{best.value:.4g}"
-        self.say(f"{search.title}: trial {done} of {self.plan.trials}: {value} (best {search.recipe.metric} {best_value}; "
+        self.say(f"{search.title}: trial {done} of {self.plan.trials}: {value} (best {search.metric.name} {best_value}; "
                  f"about {clock(max(0.0, left * pace))} left)")  # fmt: skip
 
     def say(self, line: str) -> None:
@@ -258,16 +255,16 @@ def _judged(folder: Path, plan: Plan, number: int, told: _Told) -> Outer:
         kept = Outer(**read_json(path))
         if kept.settings == settings:
             return kept
-    metric = METRICS[task_of(search.recipe, search.dataset)][0]
+    metric = search.task.metrics[0].name
     told.say(f"{search.title}: scores on its test part")
     scores: dict[str, list[float]] = {}
     for name, chosen in (("tuned", settings), ("own", plan.own(search.recipe))):
         recipe = applied(search.recipe, chosen)
-        fits = [fit(recipe, search.dataset, plan.seed + seed) for seed in range(plan.seeds)]
+        fits = [fit_recipe(recipe, search.dataset, plan.seed + seed) for seed in range(plan.seeds)]
         scores[name] = [float(fitted.test().metrics[metric]) for fitted in fits]
     rest = len(search.dataset.train) + len(search.dataset.validation)
     found = Outer(settings, scores["tuned"], scores["own"], len(search.dataset.test) / rest)
-    _write(path, asdict(found))
+    write_json(path, asdict(found))
     return found
 
 
@@ -283,10 +280,11 @@ def _concluded(folder: Path, plan: Plan, outer: list[Outer], seconds: float) -> 
                 counts["finished" if trial.state.name == "COMPLETE" else "given up"] += 1
             elif trial.state.name != "WAITING":
                 counts["lost"] += 1
-    metric = METRICS[task_of(whole.recipe, whole.dataset)][0]
-    best = whole.best_settings()
-    return Tuning(folder, plan, metric, whole.recipe.metric, best, plan.own(whole.recipe), float(whole.best().value), outer,
-                  counts, seconds, importance(whole))  # fmt: skip
+    best, value = whole.best_settings(), float(whole.best().value)
+    return Tuning(
+        folder, plan, whole.task.metrics[0], whole.metric, best, plan.own(whole.recipe), value, outer, counts, seconds,
+        importance(whole),
+    )  # fmt: skip
 
 
 def importance(search: Search) -> dict[str, float]:
@@ -326,7 +324,3 @@ def read_recipe(path: str | Path, architecture: str) -> dict[str, Any]:
     except ValueError:
         raise UserError(f"{place} is damaged: lr, batch_size and epochs must be numbers; tune again.") from None
     return asked | {"settings": settings}
-
-
-def _write(path: Path, value: Any) -> None:
-    write_atomically(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

@@ -42,7 +42,7 @@ def signs(scores: Tensor, targets: Tensor) -> Tensor:
     return torch.where(targets[:, None] == classes.to(targets.device), 1.0, -1.0).to(scores.dtype)
 
 
-@torch.no_grad()
+@torch.no_grad()  # type: ignore[untyped-decorator]
 def learn(model: Perceptron, progress: float, x: Tensor, targets: Tensor) -> None:
     """One correction for a batch: the sum over its examples of t x where t s <= 0, or of 0.02 (t - s) x / (|x|^2 + 1)."""
     scores: Tensor = model(x)

@@ -1,0 +1,183 @@
+"""docs/results.md and README's table: rows that are read, written, and held against what the architectures are now."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from nnatomy.benchmark.report import in_markdown, number, wrapped
+from nnatomy.catalog import Architecture, architectures
+from nnatomy.training.evaluation import Metric, metric_named
+from nnatomy.training.recipe import Recipe
+from nnatomy.verification.fingerprint import fingerprint
+
+ROOT = Path(__file__).parents[2]
+PAGE, README = ROOT / "docs" / "results.md", ROOT / "README.md"
+BEGIN, END = "<!-- table: results -->", "<!-- end of table -->"
+HEADER = (
+    "architecture", "recipe", "metric", "ours", "PyTorch twin", "goal", "best baseline", "seconds", "seeds", "fingerprint",
+)  # fmt: skip
+NONE = "—"
+SEEDS = 3
+"""With which a row counts."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """Mean and standard deviation over seeds of a metric on the test split."""
+
+    mean: float
+    deviation: float
+
+    def __str__(self) -> str:
+        return f"{self.mean:.4f} ± {self.deviation:.4f}"
+
+    @classmethod
+    def read(cls, text: str) -> Score | None:
+        """The score that a cell says; None where it says that there is none."""
+        return None if text == NONE else cls(*map(float, text.split(" ± ")))
+
+
+@dataclass(frozen=True)
+class Row:
+    """What a recipe of an architecture reaches in one metric."""
+
+    architecture: str
+    recipe: str
+    """The kind of its data and their name: "table/breast_cancer"."""
+    metric: str
+    ours: Score
+    twin: Score | None
+    """None where there is no twin to train, as of a rule without gradients."""
+    goal: float | None
+    baseline: tuple[float, str] | None
+    """The best predictor without a network: its score, and its name."""
+    seconds: float
+    """Of our training from one seed, on the machine that wrote the row."""
+    seeds: int
+    fingerprint: str
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.architecture, self.recipe, self.metric
+
+    def cells(self) -> tuple[str, ...]:
+        """As HEADER names them."""
+        return (
+            self.architecture, self.recipe, self.metric, str(self.ours), NONE if self.twin is None else str(self.twin),
+            NONE if self.goal is None else f"{self.goal:g}",
+            NONE if self.baseline is None else f"{self.baseline[0]:.4f} {self.baseline[1]}",
+            number(self.seconds), str(self.seeds), self.fingerprint,
+        )  # fmt: skip
+
+    @classmethod
+    def read(cls, cells: Sequence[str]) -> Row:
+        """The row that these cells say."""
+        architecture, recipe, metric, ours, twin, goal, baseline, seconds, seeds, code = cells
+        score = Score.read(ours)
+        assert score is not None
+        value, _, name = baseline.partition(" ")
+        return cls(
+            architecture, recipe, metric, score, Score.read(twin), None if goal == NONE else float(goal),
+            None if baseline == NONE else (float(value), name), float(seconds), int(seeds), code,
+        )  # fmt: skip
+
+    @property
+    def noise(self) -> float:
+        """Three standard errors of the difference from the twin, and 1 % of the score for what few seeds do not show."""
+        assert self.twin is not None
+        spread = (self.ours.deviation**2 + self.twin.deviation**2) / self.seeds
+        return float(3 * spread**0.5 + 0.01 * max(abs(self.twin.mean), 0.1))
+
+
+# What there should be
+
+
+def measured(architecture: Architecture) -> dict[tuple[str, str, str], tuple[Recipe, Metric]]:
+    """{key of a row: (recipe, metric)}: of the default recipe, and of each that has a score to reach."""
+    found = {}
+    for recipe in architecture.recipes:
+        if recipe.score or recipe is architecture.recipes[0]:
+            for name in recipe.score or (recipe.metric,):
+                metric = metric_named(name, recipe.tasks[0].metrics, recipe.learn.losses, recipe.tasks[0].name)
+                found[architecture.name, f"{recipe.kind}/{recipe.data}", name] = recipe, metric
+    return found
+
+
+def problems(architecture: Architecture, rows: Sequence[Row]) -> list[str]:
+    """What is wrong with an architecture's rows: missing, left over, stale, below a goal, or other than the twin's."""
+    own = {row.key: row for row in rows if row.architecture == architecture.name}
+    wanted, code, said = measured(architecture), fingerprint(architecture.folder), []
+    for key in sorted(own.keys() - wanted.keys()):
+        said.append(f"{' '.join(key)}: there is no such recipe")
+    for key, (recipe, metric) in wanted.items():
+        row, what = own.get(key), " ".join(key)
+        if row is None:
+            said.append(f"{what}: the row is missing")
+            continue
+        if row.fingerprint != code:
+            said.append(f"{what}: measured with other code ({row.fingerprint}, now {code})")
+        if row.seeds < SEEDS:
+            said.append(f"{what}: measured from {row.seeds} seeds, not {SEEDS}")
+        goal = recipe.score.get(metric.name)
+        if goal is not None and not metric.reaches(row.ours.mean, goal):
+            said.append(f"{what}: {row.ours} does not reach {goal:g}")
+        if row.twin is not None and abs(row.ours.mean - row.twin.mean) > row.noise:
+            said.append(f"{what}: {row.ours} and the twin's {row.twin} differ by more than {row.noise:.4f}")
+    return said
+
+
+# Reading and writing
+
+
+def read(page: Path = PAGE) -> list[Row]:
+    """The rows of a page; none where there is no page yet."""
+    lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
+    cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines if line.startswith("| ")]
+    return [Row.read(row) for row in cells if len(row) == len(HEADER) and row[0] != HEADER[0] and set(row[0]) != {"-"}]
+
+
+def replaced(rows: Sequence[Row], new: Sequence[Row], names: Sequence[str]) -> list[Row]:
+    """The rows with those of some architectures replaced, in the order of the catalog, without what has left it."""
+    kept = [row for row in rows if row.architecture not in names] + list(new)
+    order = list(architectures())
+    return sorted((row for row in kept if row.architecture in order), key=lambda row: order.index(row.architecture))
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The page."""
+    return wrapped([
+        "# What the architectures reach",
+        """Written by `python benchmarks/results.py`: every architecture's default recipe, and each that has a goal, trained
+        from several seeds, which also decide the splits. Scores are means ± standard deviations on test data that took no part
+        in training or in choosing the epoch. The PyTorch twin begins with the same weights, sees the same batches and chooses
+        its epoch in the same way; forward, backward and update are PyTorch's. What learns without gradients has no such twin.
+        Baselines are predictors without a network, on the same splits. Seconds are those of our training from one seed.""",
+        """The fingerprint is that of the architecture's code: where it has changed since, or a row is missing or below its
+        goal, a test fails until the row has been measured anew.""",
+        in_markdown((HEADER, [row.cells() for row in rows])),
+        "    python benchmarks/results.py            # all architectures\n"
+        "    python benchmarks/results.py lstm mlp   # their rows alone",
+    ])  # fmt: skip
+
+
+def for_readme(rows: Sequence[Row]) -> str:
+    """README's table: what a command reaches, and in which time."""
+    defaults = {name: next(iter(measured(architectures()[name])))[1] for name in {row.architecture for row in rows}}
+    header = ("command", "metric", "test score", "its PyTorch twin", "best without a network", "seconds")
+    table: list[tuple[str, ...]] = []
+    for row in rows:
+        data = "" if row.recipe == defaults[row.architecture] else f" --data {row.recipe.partition('/')[2]}"
+        cells = row.cells()
+        table.append((f"`nnatomy train {row.architecture}{data}`", row.metric, cells[3], cells[4], cells[6], cells[7]))
+    return in_markdown((header, table))
+
+
+def filled(readme: str, rows: Sequence[Row]) -> str:
+    """README's text with the table between its marks made of these rows; as it is where there are none."""
+    if not rows:
+        return readme
+    marked = f"{re.escape(BEGIN)}.*?{re.escape(END)}"
+    return re.sub(marked, lambda _: f"{BEGIN}\n\n{for_readme(rows)}\n\n{END}", readme, flags=re.DOTALL)

@@ -1,0 +1,123 @@
+"""Trains an architecture's PyTorch twin by one of its recipes, from the same initial weights.
+
+Batches, schedule, clipping, weight averaging and the choice of the best epoch are the recipe's. Forward, backward and update
+are PyTorch's own; only its weights come back, to be scored by the same code as ours.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from nnatomy import random
+from nnatomy.catalog import Architecture
+from nnatomy.data import fields
+from nnatomy.data.dataset import Dataset, batches
+from nnatomy.tasks import Task, task_for
+from nnatomy.training.learners import GradientDescent
+from nnatomy.training.recipe import Recipe
+
+
+def train_twin(
+    architecture: Architecture, recipe: Recipe, learn: GradientDescent, dataset: Dataset, seed: int
+) -> dict[str, float]:
+    """Return the metrics on the test split of the twin, trained as the recipe trains our model."""
+    if recipe.plateau is not None:
+        raise NotImplementedError(f"The twin of {architecture.name} is trained without plateaus, which its recipe has.")
+    random.seed(seed)
+    with options_of_builds(architecture) as built:
+        model = recipe.build(dataset, **recipe.options)
+    task = task_for(recipe, dataset)
+    module = architecture.module("torch_twin")
+    options = options_for(module.build, recipe, dataset, built)
+    twin = module.build(**options)
+    twin.load_state_dict({name: torch.tensor(a) for name, a in model.state_dict().items()})
+    torch.manual_seed(seed)
+
+    ours = learn.optimizer(model.named_parameters())
+    rule = getattr(torch.optim, type(ours).__name__)
+    optimizer = rule(twin.parameters(), **{k: v for k, v in ours.defaults.items() if k in inspect.signature(rule).parameters})
+    rate = float(ours.lr)
+    per_epoch = -(-len(dataset.train) // recipe.batch_size)
+    schedule = None if learn.schedule is None else learn.schedule(recipe.epochs * per_epoch)
+    decay = learn.average
+    average = {name: t.clone() for name, t in twin.state_dict().items()} if decay is not None else {}
+
+    step, waited, metric = 0, 0, task.metric(recipe.metric)
+    best: tuple[float | None, dict[str, Any]] = (None, {})
+    for epoch in range(recipe.epochs):
+        twin.train()
+        order = np.random.Generator(np.random.Philox(key=[seed, epoch + 1]))
+        for batch in batches(dataset.train, recipe.batch_size, order, augment=recipe.augment):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * (1.0 if schedule is None else float(schedule(step)))
+            optimizer.zero_grad()
+            module.loss(twin, *fitted(batch, dataset, task, options)).backward()
+            if learn.clip is not None:
+                torch.nn.utils.clip_grad_norm_(twin.parameters(), learn.clip)
+            optimizer.step()
+            step += 1
+            if decay is not None:
+                for key, t in twin.state_dict().items():
+                    average[key] = decay * average[key] + (1 - decay) * t if t.is_floating_point() else t
+        weights = {key: t.detach().numpy().copy() for key, t in (average or twin.state_dict()).items()}
+        model.load_state_dict(weights)
+        score = task.evaluate(model, dataset.validation, part="validation").metrics[metric.name]
+        if metric.improves(score, best[0]):
+            best, waited = (score, weights), 0
+        else:
+            waited += 1
+            if recipe.patience is not None and waited >= recipe.patience:
+                break
+    model.load_state_dict(best[1])
+    return task.evaluate(model, dataset.test).metrics
+
+
+@contextmanager
+def options_of_builds(architecture: Architecture) -> Iterator[list[inspect.BoundArguments]]:
+    """Record the plain options with which the recipe calls the model's `build`, to build the twin with them."""
+    recipe: Any = architecture.module("recipe")
+    original = architecture.module("model").build
+    noted: list[inspect.BoundArguments] = []
+
+    def noting(*args: Any, **kwargs: Any) -> Any:
+        noted.append(inspect.signature(original).bind(*args, **kwargs))
+        return original(*args, **kwargs)
+
+    recipe.build = noting
+    try:
+        yield noted
+    finally:
+        recipe.build = original
+
+
+def options_for(build: Any, recipe: Recipe, dataset: Dataset, built: list[inspect.BoundArguments]) -> dict[str, Any]:
+    """The options of the last build, as the twin's `build` takes them; what it lacks must have its default.
+
+    Where the recipe made its model in another way they are the recipe's options and the sizes of the data; if they are not the
+    right ones, the weights will not fit.
+    """
+    known = inspect.signature(build).parameters
+    if not built:
+        sizes = {"features": math.prod(dataset.input_shape), "outputs": dataset.outputs, "classes": dataset.outputs}
+        return {name: value for name, value in {**sizes, **recipe.options}.items() if name in known}
+    for name, value in built[-1].arguments.items():
+        if name not in known and value != built[-1].signature.parameters[name].default:
+            raise RuntimeError(f"The twin's build knows no option {name}, which the recipe sets to {value!r}.")
+    return {name: value for name, value in built[-1].arguments.items() if name in known}
+
+
+def fitted(batch: tuple[Any, ...], dataset: Dataset, task: Task, options: dict[str, Any]) -> list[torch.Tensor]:
+    """A batch as the twin's loss takes it: rows of `features` where it has that option, and the right answers at the end."""
+    inputs = list(fields.select(dataset.fields, batch, "input", "given"))
+    target = fields.select(dataset.fields, batch, "target")[0] if task.needs_targets else inputs[0]
+    if "features" in options:
+        target = target.reshape(len(target), -1) if target is inputs[0] else target
+        inputs[0] = inputs[0].reshape(len(inputs[0]), -1)
+    return [torch.tensor(a) for a in (*inputs, target)]

@@ -1,0 +1,99 @@
+"""What a library must be able to do to be measured. Each runs in a process of its own, which alone imports it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nnatomy.errors import unknown_name
+
+Array = np.ndarray[Any, Any]
+Arrays = dict[str, Array]
+Tell = Callable[[str], None]
+
+OURS = "nnatomy"
+LABELS = {
+    OURS: "nnatomy", "eager": "nnatomy eager", "torch": "PyTorch", "compile": "torch.compile", "jax": "JAX", "keras": "Keras",
+}  # fmt: skip
+"""In tables, in this order."""
+
+
+class Implementation(ABC):
+    """How one library trains a workload's network. Names and layouts of arrays are PyTorch's."""
+
+    @abstractmethod
+    def step(self) -> Any:
+        """Forward, loss, backward and update on the next batch; returns the loss, which may still lie on a device."""
+
+    @abstractmethod
+    def moments(self) -> Arrays:
+        """The optimizer's first moment of each parameter: after one step, the gradient or a tenth of it."""
+
+    @abstractmethod
+    def describe(self) -> str:
+        """The library with its version and what it uses."""
+
+    def restart(self) -> None:
+        """Back to the first weights, before any step, where blocks begin there."""
+
+    def settle(self) -> None:
+        """Waits for what still runs in the background."""
+
+    def release(self) -> None:
+        """Gives memory back that only the next steps need."""
+
+    def peak_mib(self) -> float | None:
+        """The most memory of a device that was in use, or None where that is the process's own."""
+        return None
+
+    def notes(self) -> list[str]:
+        """What must be known about how it ran: nothing, as a rule."""
+        return []
+
+
+@dataclass(frozen=True)
+class Kind:
+    """An implementation by the name that a user gives it."""
+
+    name: str
+    module: str
+    """Where its class `Network` is, an Implementation."""
+    needs: tuple[str, ...] = ()
+    """Packages to import."""
+    remedy: str = ""
+    """What installs them."""
+
+    @property
+    def label(self) -> str:
+        """In tables."""
+        return LABELS[self.name]
+
+    def missing(self) -> str | None:
+        """Why it cannot be measured here, or None."""
+        absent = [name for name in self.needs if importlib.util.find_spec(name) is None]
+        return f"{' and '.join(absent)} not installed" + (f": {self.remedy}" if self.remedy else "") if absent else None
+
+    def load(self) -> Any:
+        """Imports the library; returns the module of the implementation."""
+        return importlib.import_module(self.module)
+
+
+def check_peers(given: Sequence[str] | None, known: Sequence[str]) -> None:
+    """Raises UserError for a name that no peer has."""
+    for name in given or ():
+        if name not in known:
+            raise unknown_name("peer", name, known)
+
+
+def available(kinds: Mapping[str, Kind], wanted: Sequence[str], tell: Tell) -> tuple[list[str], dict[str, str]]:
+    """Those of the wanted implementations that can be measured here, and why the others cannot, which is told."""
+    absent = {name: why for name in wanted if (why := kinds[name].missing())}
+    for name, why in absent.items():
+        tell(f"{kinds[name].label} is left out: {why}.")
+    return [name for name in wanted if name not in absent], absent

@@ -1,0 +1,101 @@
+"""Arrays of numbers (X, y), given in Python or in an .npz file."""
+
+from __future__ import annotations
+
+import zipfile
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.data.dataset import ArraySplit, Dataset, Split
+from nnatomy.data.kinds.arrays.arrays import FORMS, ArrayPreprocessing, array_dataset
+from nnatomy.data.kinds.kind import NO, PERHAPS, ExportedInputs, Kind
+from nnatomy.data.reading import Inputs, Reading, Source
+from nnatomy.data.requests import RequestReader
+from nnatomy.errors import UserError
+
+Array = npt.NDArray[Any]
+NAMES = {"X": ("X", "x", "inputs"), "y": ("y", "Y", "targets")}
+"""What the arrays of an .npz file may be called."""
+
+
+class ArraysKind(Kind[ArrayPreprocessing]):
+    """Examples of equal shape; the task is that of y's type."""
+
+    name = "arrays"
+    noun = "arrays"
+    forms = tuple(FORMS.values())
+    preprocessing = ArrayPreprocessing
+    endings = (".npz",)
+
+    def recognize(self, source: Source, reading: Reading) -> int:
+        return PERHAPS if source.suffix == ".npz" else NO
+
+    def read(self, source: Source, reading: Reading) -> Dataset:
+        x, y = _stored(source)
+        if y is None and not reading.reconstruction:
+            raise UserError(f"Training needs the targets y. Received {source} without them; use np.savez(file, X=X, y=y).")
+        labeled = not reading.reconstruction or {"classification", "regression"} & set(reading.tasks)
+        return array_dataset(source.path.stem, x, y if labeled else None, reading)
+
+    def inputs(self, source: Source, preprocessing: ArrayPreprocessing, raw: bool = False) -> Inputs:
+        return self.given(_stored(source)[0], preprocessing, raw)
+
+    def given(self, value: Any, preprocessing: ArrayPreprocessing, raw: bool = False) -> Inputs:
+        arrays = preprocessing.raw(value) if raw else preprocessing.transform(value)
+        return Inputs(arrays, tuple(str(n + 1) for n in range(len(value))))
+
+    def examples(self, source: Source, preprocessing: ArrayPreprocessing) -> tuple[Split, tuple[str, ...]]:
+        return _examples(*_stored(source), str(source), preprocessing)
+
+    def given_examples(self, value: Any, preprocessing: ArrayPreprocessing) -> tuple[Split, tuple[str, ...]]:
+        x, y = value if isinstance(value, tuple | list) and len(value) == 2 else (value, None)
+        return _examples(x, y, "arrays", preprocessing)
+
+    def reader(self, preprocessing: ArrayPreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
+        from nnatomy.data.kinds.arrays.request import ArrayReader
+
+        return ArrayReader(preprocessing)
+
+    def exported(self, dataset: Dataset) -> ExportedInputs:
+        from nnatomy.data.kinds.arrays.export import ArrayInputs
+
+        return ArrayInputs(dataset, self.fitted(dataset))
+
+    def limits(self, dataset: Dataset) -> str:
+        return (
+            f"It takes numbers of shape {' × '.join(map(str, dataset.input_shape))} in the units of its training rows; "
+            "far from these its predictions are guesses."
+        )
+
+
+def _stored(source: Source) -> tuple[Array, Array | None]:
+    """Return X, and y where it is there, of an .npy or .npz file."""
+    if source.suffix not in (".npy", ".npz"):
+        raise UserError(f"Arrays are read from .npy and .npz files. Received {source}; save them with np.save or np.savez.")
+    try:
+        with source.path.open("rb") as file:
+            stored = np.load(file, allow_pickle=False)
+            if isinstance(stored, np.ndarray):
+                return stored, None
+            found = {key: stored[key] for key in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
+        raise UserError(f"{source} is damaged, or holds Python objects ({problem}); save it again with np.savez.") from problem
+    x, y = (next((found[key] for key in keys if key in found), None) for keys in NAMES.values())
+    if x is None:
+        raise UserError(f"An .npz file holds the array X. Received {source} with {', '.join(found)}; save it with X=... in it.")
+    return x, y
+
+
+def _examples(x: Any, y: Any, source: str, preprocessing: ArrayPreprocessing) -> tuple[Split, tuple[str, ...]]:
+    (inputs,) = preprocessing.transform(x)
+    if preprocessing.task == "reconstruction":
+        return ArraySplit((inputs, inputs)), ()
+    if y is None or len(y) != len(x):
+        held = "none" if y is None else f"{len(y)} for {len(x)} examples"
+        raise UserError(f"To evaluate, a file holds X and as many y. Received {source} with {held}; use predict.")
+    return ArraySplit((inputs, preprocessing.encode_targets(y))), ()
+
+
+KIND = ArraysKind()

@@ -1,0 +1,164 @@
+"""Images of one class each: folders of pictures, MNIST's idx files, named sets."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from nnatomy.data.dataset import ArraySplit, Dataset, Split
+from nnatomy.data.kinds.image.idx import idx_files, is_idx, read_idx
+from nnatomy.data.kinds.image.images import (
+    FIELDS,
+    SUFFIXES,
+    ImagePreprocessing,
+    deep_value,
+    deepest_of,
+    image_dataset,
+    is_grey,
+    read_image,
+    read_images,
+    resize_images,
+    usual_size,
+)
+from nnatomy.data.kinds.image.sets import SETS
+from nnatomy.data.kinds.kind import NO, PERHAPS, SURELY, ExportedInputs, Kind
+from nnatomy.data.kinds.looks import Look, Pictures
+from nnatomy.data.reading import Inputs, Reading, Source
+from nnatomy.data.requests import RequestReader
+from nnatomy.data.splits import class_ids
+from nnatomy.errors import UserError
+
+
+class ImageKind(Kind[ImagePreprocessing]):
+    """Images [channels, height, width], each of one class."""
+
+    name = "image"
+    noun = "images"
+    preprocessing = ImagePreprocessing
+    options = frozenset({"resize", "grey"})
+    folders = "one sub-folder of pictures for each class, MNIST idx files"
+    sets = SETS
+    labels_optional = True
+
+    def recognize(self, source: Source, reading: Reading) -> int:
+        if is_idx(source.path) or source.suffix in SUFFIXES:
+            return SURELY
+        return PERHAPS if source.path.is_dir() and any(child.is_dir() for child in source.path.iterdir()) else NO
+
+    def read(self, source: Source, reading: Reading) -> Dataset:
+        path = source.path
+        if path.is_file() and is_idx(path):
+            raise UserError(f"MNIST files are read four at a time: name their folder, {path.parent}, not {path.name}.")
+        if path.is_file():
+            raise UserError(
+                f"Pictures are read as a folder with one sub-folder for each class, {path} is one picture; name the folder."
+            )
+        return _mnist(path, reading) if is_idx(path) else _folder(path, reading)
+
+    def inputs(self, source: Source, preprocessing: ImagePreprocessing, raw: bool = False) -> Inputs:
+        path = source.path
+        prepared = preprocessing.raw if raw else preprocessing.transform
+        if path.is_file() and is_idx(path):
+            images = read_idx(path)
+            if images.ndim != 3:
+                raise UserError(f"Images have 3 axes (n, height, width), {path} has {images.ndim}; give the file of images.")
+            return Inputs(prepared(images[:, None]), tuple(str(n + 1) for n in range(len(images))))
+        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+        if not files:
+            raise UserError(f"{path} holds no pictures; give a picture or a folder of pictures.")
+        scaled = read_images(files, preprocessing)
+        return Inputs(prepared(scaled), tuple(str(p.relative_to(path)) if p != path else p.name for p in files))
+
+    def examples(self, source: Source, preprocessing: ImagePreprocessing) -> tuple[Split, tuple[str, ...]]:
+        path = source.path
+        if path.is_dir() and is_idx(path):
+            arrays = idx_files(path)
+            labels = class_ids([str(label) for label in arrays["t10k-labels"]], preprocessing.classes, path)
+            notice = f"The {len(labels)} test images of {path.name} were read, not those for training."
+            return ArraySplit((*preprocessing.transform(arrays["t10k-images"][:, None]), labels), FIELDS), (notice,)
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else []
+        files = [p for p in inside if p.parent != path]
+        if not files:
+            raise UserError(
+                f"To evaluate, {path} must be a folder with one sub-folder of pictures for each class; "
+                "use nnatomy predict for pictures without classes."
+            )
+        labels = class_ids([p.relative_to(path).parts[0] for p in files], preprocessing.classes, path)
+        return ArraySplit((*preprocessing.transform(read_images(files, preprocessing)), labels), FIELDS), ()
+
+    def reader(self, preprocessing: ImagePreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
+        from nnatomy.data.kinds.image.request import ImageReader
+
+        return ImageReader(preprocessing)
+
+    def exported(self, dataset: Dataset) -> ExportedInputs:
+        from nnatomy.data.kinds.image.export import ImageInputs
+
+        return ImageInputs(dataset, self.fitted(dataset))
+
+    def limits(self, dataset: Dataset) -> str:
+        shape = " × ".join(map(str, dataset.input_shape))
+        return f"It sees images of {shape} (channels × height × width); others are resized."
+
+    def look(self, dataset: Dataset) -> Look:
+        fitted = self.fitted(dataset)
+        return Pictures(fitted.mean, fitted.std)
+
+
+def _mnist(folder: Path, reading: Reading) -> Dataset:
+    reading.use("grey")  # these images are grey already
+    arrays = idx_files(folder)
+    images, labels = arrays["train-images"][:, None], arrays["train-labels"]
+    classes = [str(c) for c in range(int(max(labels.max(), arrays["t10k-labels"].max())) + 1)]
+    # A twelfth for choosing the best epoch, as most reports on MNIST do (55,000 + 5,000); the test files stay untouched.
+    train, held, rest = reading.hold_out(len(labels), labels, tuple(classes), 1 / 12)
+    if rest is None:
+        test = (arrays["t10k-images"][:, None], arrays["t10k-labels"])
+        notice = f"{len(held)} of the {len(labels)} training images are held out for validation."
+        text = f"{len(labels)} training and {len(test[1])} test images from {folder}"
+    else:
+        test = (images[rest], labels[rest])
+        notice = f"The {len(arrays['t10k-labels'])} images of the official test part take no part."
+        text = f"{len(train) + len(held) + len(rest)} training images from {folder}"
+    parts = [(images[train], labels[train]), (images[held], labels[held]), test]
+    return image_dataset(folder.name, parts, classes, resize=reading.use("resize"), notices=[notice], description=text)
+
+
+def _folder(folder: Path, reading: Reading) -> Dataset:
+    """Return the data set of a folder with one sub-folder of pictures a class.
+
+    Raises UserError where there are no pictures, one class only, or a broken picture.
+    """
+    groups: dict[str, list[Path]] = {}
+    for child in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        files = sorted(p for p in child.rglob("*") if p.suffix.lower() in SUFFIXES)
+        if files:
+            groups[child.name] = files
+    if not groups:
+        raise UserError(f"A folder of images has one sub-folder of pictures for each class, {folder} has none.")
+    if len(groups) < 2:
+        raise UserError(
+            f"Classes to tell apart must be two or more, {folder} has only {next(iter(groups))!r}; add another sub-folder."
+        )
+    paths = [path for files in groups.values() for path in files]
+    labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])
+    deep = [deep_value(path) for path in paths]
+    parts = reading.part(len(labels), labels, tuple(groups))
+    grey, deepest = reading.use("grey"), deepest_of([deep[row] for row in parts.train])
+    grey = is_grey([paths[row] for row in parts.train]) if grey is None else grey
+    pictures = [read_image(path, grey, deepest) for path in paths]
+    sizes = [(picture.shape[1], picture.shape[2]) for picture in pictures]
+    size = reading.use("resize")
+    notices = []
+    if size is None:
+        size = usual_size([sizes[row] for row in parts.train])
+        if set(sizes) != {size}:
+            notices.append(f"Pictures of {len(set(sizes))} sizes were brought to {size[0]} x {size[1]}.")
+    images = np.stack([resize_images(picture.astype(np.float32), size) for picture in pictures])
+    text = f"{len(paths)} {'grey' if grey else 'colour'} pictures of {len(groups)} classes from {folder}"
+    split = [(images[rows], labels[rows]) for rows in parts]
+    return image_dataset(folder.name, split, tuple(groups), deepest=deepest, notices=notices, description=text)
+
+
+KIND = ImageKind()

@@ -1,0 +1,152 @@
+"""What a kind of data is: everything about its data, in one object. Nothing else in the library asks which kind it is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.data.dataset import Batch, Dataset, Preprocessing, Split
+from nnatomy.data.kinds.looks import Look, look_at
+from nnatomy.data.reading import Inputs, Reading, Source
+from nnatomy.data.sets import Named
+from nnatomy.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from nnatomy.data.requests import RequestReader
+    from nnatomy.tensor import Tensor
+
+__all__ = ["BARELY", "NO", "PERHAPS", "SURELY", "ExportedInputs", "InputSpec", "Kind"]
+
+Array = npt.NDArray[Any]
+P = TypeVar("P", bound=Preprocessing)
+NO, BARELY, PERHAPS, SURELY = range(4)
+"""How well a kind can read a source. BARELY: only where no other kind will do, so that its reader says what is wrong."""
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """An input of an exported model: its name, the shape of one example, its type, what it holds, and a value to try."""
+
+    name: str
+    shape: tuple[int, ...]
+    type: str  # "float32", "float64", "int64" or "string"
+    holds: str
+    typical: float | str = 0
+
+
+class ExportedInputs:
+    """The inputs of an exported model, which takes what a user has, and the way from them to the network's and back.
+
+    This class is for a kind whose model takes the network's inputs as they are; a kind that prepares them overrides the rest.
+    """
+
+    pads_ends = False
+    """Whether examples shorter than the input are padded at their ends, so that a model may not look ahead."""
+
+    def __init__(self, dataset: Dataset, *inputs: InputSpec) -> None:
+        self.dataset = dataset
+        self.inputs = inputs
+
+    def encode(self, *raw: Tensor) -> tuple[Tensor, ...]:
+        """Return the network's inputs for raw ones, in operations that are exported with the network."""
+        return raw
+
+    def decode(self, *inputs: Array) -> Batch:
+        """Return raw inputs that become (nearly) these inputs of the network."""
+        return inputs
+
+    def made_up(self, rng: np.random.Generator, count: int) -> Batch:
+        """Return random inputs of the network, `count` examples."""
+        return (rng.normal(size=(count, *self.dataset.input_shape)).astype(np.float32),)
+
+    def awkward(self, raw: Batch) -> Batch:
+        """Return raw examples with what is hard in them: what is missing, what was never seen before."""
+        return raw
+
+
+class Kind(ABC, Generic[P]):
+    """A kind of data: how a source is recognized and read, and how its examples are predicted, served, exported and shown.
+
+    A folder in `data/kinds/` holds one as `KIND`; `register` adds one that is elsewhere. `name` is that of the preprocessing,
+    which is saved with every run. Only `recognize`, `read`, `inputs` and `limits` must be written; what else is left out
+    is refused in one sentence.
+    """
+
+    name: ClassVar[str]
+    noun: ClassVar[str]
+    """In the plural: "images"."""
+    preprocessing: type[P]
+    forms: ClassVar[tuple[str, ...]] = ()
+    """What `Dataset.kind` may be, by which recipes choose: the kind's own name unless its data take the form of other kinds."""
+    options: ClassVar[frozenset[str]] = frozenset()
+    """Which options of `load` its readers take (see `reading.OPTIONS`), and "groups"."""
+    endings: ClassVar[tuple[str, ...]] = ()
+    """Of the files that it reads, for errors: ".csv"."""
+    folders: ClassVar[str] = ""
+    """The folders that it reads, for errors: "one sub-folder of pictures for each class"."""
+    sets: ClassVar[Mapping[str, Named]] = {}
+    """Sets that have names."""
+    labels_optional: ClassVar[bool] = False
+    """Whether an architecture that gives its input back can take labeled data of this kind."""
+    ragged: ClassVar[bool] = False
+    """Whether examples differ in length, so that batches of equally many have other shapes."""
+
+    def fitted(self, dataset: Dataset) -> P:
+        """Return a data set's preprocessing, which is one of this kind."""
+        assert isinstance(dataset.preprocessing, self.preprocessing)
+        return dataset.preprocessing
+
+    def takes_form(self, accepted: tuple[str, ...]) -> bool:
+        """Return True if data of this kind can take one of the forms that an architecture accepts."""
+        return any(form in accepted for form in self.forms or (self.name,))
+
+    @abstractmethod
+    def recognize(self, source: Source, reading: Reading) -> int:
+        """Return how well the kind can read a source that exists: NO, BARELY, PERHAPS or SURELY."""
+
+    @abstractmethod
+    def read(self, source: Source, reading: Reading) -> Dataset:
+        """Return the data set in a source. Rows are split by `reading` alone, and everything is fitted on training rows."""
+
+    @abstractmethod
+    def inputs(self, source: Source, preprocessing: P, raw: bool = False) -> Inputs:
+        """Return the model's inputs in a file or folder; with `raw`, those of an exported model."""
+
+    @abstractmethod
+    def limits(self, dataset: Dataset) -> str:
+        """Return what the preprocessing does to inputs that are new to it, as sentences for the model card."""
+
+    def given(self, value: Any, preprocessing: P, raw: bool = False) -> Inputs:
+        """Return the model's inputs in a Python value: an array, a data frame."""
+        raise UserError(f"A model of {self.noun} is given a file or folder. Received {type(value).__name__}; give a path.")
+
+    def examples(self, source: Source, preprocessing: P) -> tuple[Split, tuple[str, ...]]:
+        """Return the labeled examples in a file or folder, and what was noticed."""
+        raise UserError(f"Models of {self.noun} are not evaluated on files. Received {source}; call them with arrays.")
+
+    def given_examples(self, value: Any, preprocessing: P) -> tuple[Split, tuple[str, ...]]:
+        """Return the labeled examples in a Python value, and what was noticed."""
+        raise UserError(f"A model of {self.noun} is evaluated on files. Received {type(value).__name__}; give a path.")
+
+    def reader(self, preprocessing: P, input_shape: tuple[int, ...]) -> RequestReader:
+        """Return the reader of HTTP requests to a model."""
+        raise UserError(f"Models of {self.noun} are not served. Use nnatomy predict, or predict from Python.")
+
+    def exported(self, dataset: Dataset) -> ExportedInputs:
+        """Return the inputs of an exported model. Raises UserError, the reason, where none can be exported."""
+        raise UserError(f"Models of {self.noun} are not exported to ONNX. Use --to safetensors.")
+
+    def look(self, dataset: Dataset) -> Look:
+        """Return how examples look, for reports and views."""
+        return look_at(dataset)
+
+    def show(self, axes: Axes, example: Batch, dataset: Dataset) -> None:
+        """Draw the inputs of one example, a batch of one."""
+        self.look(dataset).show(axes, example)

@@ -1,0 +1,92 @@
+"""Time series: rows of numbers in order of time, of which a model forecasts the next ones or finds the odd ones."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from nnatomy.data.dataset import ArraySplit, Dataset, SeriesSplit, Split
+from nnatomy.data.kinds.kind import BARELY, NO, SURELY, ExportedInputs, Kind
+from nnatomy.data.kinds.looks import Curves, Look
+from nnatomy.data.kinds.series.anomaly import anomaly_dataset, find_labels, marked_windows
+from nnatomy.data.kinds.series.series import SeriesPreprocessing, forecast_dataset, read_series
+from nnatomy.data.kinds.series.sets import SETS
+from nnatomy.data.reading import Inputs, Reading, Source
+from nnatomy.data.requests import RequestReader
+from nnatomy.data.times import is_ordered, time_column
+from nnatomy.errors import UserError
+
+
+class SeriesKind(Kind[SeriesPreprocessing]):
+    """Windows of a series, for a forecast or for the search for anomalies."""
+
+    name = "series"
+    noun = "time series"
+    preprocessing = SeriesPreprocessing
+    options = frozenset({"target", "types", "labels", "window", "horizon"})
+    endings = (".csv", ".tsv")
+    sets = SETS
+
+    def recognize(self, source: Source, reading: Reading) -> int:
+        """A table whose times go forward is a series; any other can be one where nothing else will do."""
+        if source.suffix not in (".csv", ".tsv", ".tab", ".data", ".dat"):
+            return NO
+        timed = time_column(source.table, reading.options.get("types", {}))
+        return SURELY if timed is not None and is_ordered(source.table, timed) else BARELY
+
+    def read(self, source: Source, reading: Reading) -> Dataset:
+        table = source.table
+        timed = time_column(table, reading.use("types", {}))
+        if timed is None:
+            raise UserError(
+                f"A series needs a column of times such as 2024-01-31 13:00:00, {source} has {', '.join(table.columns)}; "
+                "add one, or name it with --types COLUMN=date."
+            )
+        series = read_series(source.path.stem, table, timed)
+        if "anomaly" in reading.tasks and "forecast" not in reading.tasks:
+            return anomaly_dataset(series, source.path, reading)
+        return forecast_dataset(series, reading.use("target"), reading)
+
+    def inputs(self, source: Source, preprocessing: SeriesPreprocessing, raw: bool = False) -> Inputs:
+        arrays = preprocessing.raw(source.table) if raw else preprocessing.transform(source.table)
+        return Inputs(arrays, tuple(str(t) for t in preprocessing.window_times(source.table)))
+
+    def examples(self, source: Source, preprocessing: SeriesPreprocessing) -> tuple[Split, tuple[str, ...]]:
+        series = preprocessing.read(source.table)
+        values, notices = preprocessing.standardise(series.values), list[str]()
+        if preprocessing.task == "anomaly":
+            starts = np.arange(0, len(values) - preprocessing.window + 1, preprocessing.stride)
+            marks = marked_windows(series.times, starts, preprocessing.window, find_labels(source.path, notices))
+            windows = values[starts[:, None] + np.arange(preprocessing.window)]
+            return ArraySplit((windows, (marks >= 0.5).astype(np.int64))), tuple(notices)
+        split = SeriesSplit(values, _target_places(preprocessing), preprocessing.window, preprocessing.horizon)
+        if not len(split):
+            raise UserError(
+                f"To evaluate, a series needs {preprocessing.window} past and {preprocessing.horizon} future rows, {source} "
+                f"has {len(values)}; give a longer one."
+            )
+        return split, ()
+
+    def reader(self, preprocessing: SeriesPreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
+        from nnatomy.data.kinds.series.request import SeriesReader
+
+        return SeriesReader(preprocessing)
+
+    def exported(self, dataset: Dataset) -> ExportedInputs:
+        from nnatomy.data.kinds.series.export import SeriesInputs
+
+        return SeriesInputs(dataset, self.fitted(dataset))
+
+    def limits(self, dataset: Dataset) -> str:
+        window = self.fitted(dataset).window
+        return f"It sees {window} rows at once, evenly spaced as in training; gaps take the value before them."
+
+    def look(self, dataset: Dataset) -> Look:
+        fitted = self.fitted(dataset)
+        return Curves(fitted.columns, _target_places(fitted), standardized=True, stride=fitted.stride)
+
+
+def _target_places(preprocessing: SeriesPreprocessing) -> tuple[int, ...]:
+    return tuple(preprocessing.columns.index(name) for name in preprocessing.targets)
+
+
+KIND = SeriesKind()

@@ -1,0 +1,79 @@
+"""Series that have names: two made here, and public ones."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.data.dataset import Dataset, generator
+from nnatomy.data.kinds.series.series import Series, forecast_dataset
+from nnatomy.data.reading import Reading
+from nnatomy.data.sets import RAW, Made, Named, Public
+
+__all__ = ["SETS", "mackey_glass"]
+
+Array = npt.NDArray[Any]
+
+
+def _made(name: str, reading: Reading) -> Dataset:
+    n = 4000
+    values = mackey_glass(n) if name == "mackey_glass" else _sines(n, generator(reading.seed))
+    times = np.arange(n).astype("datetime64[s]")
+    return forecast_dataset(Series(name, "time", times, (name,), values[:, None]), name, reading)
+
+
+def _sines(n: int, rng: np.random.Generator) -> Array:
+    t = np.arange(n)
+    return np.asarray(np.sin(2 * np.pi * t / 25) + 0.5 * np.sin(2 * np.pi * t / 61 + 1.0) + rng.normal(0, 0.05, n))
+
+
+def mackey_glass(n: int, tau: int = 17, steps: int = 10) -> Array:
+    """Return n points, one time unit apart, of dx/dt = 0.2 x(t - tau) / (1 + x(t - tau)^10) - 0.1 x (Mackey and Glass 1977).
+
+    Runge-Kutta of order four with `steps` steps a unit, the delayed value interpolated; the first 300 units are dropped.
+    """
+    h, delay, total = 1.0 / steps, tau * steps, (n + 300) * steps
+    x = np.full(total + delay + 1, 1.2)
+
+    def slope(now: float, late: float) -> float:
+        return 0.2 * late / (1.0 + late**10) - 0.1 * now
+
+    for k in range(delay, total + delay):
+        late, later = float(x[k - delay]), float(x[k - delay + 1])
+        middle = 0.5 * (late + later)
+        k1 = slope(x[k], late)
+        k2 = slope(x[k] + 0.5 * h * k1, middle)
+        k3 = slope(x[k] + 0.5 * h * k2, middle)
+        k4 = slope(x[k] + h * k3, later)
+        x[k + 1] = x[k] + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    return x[delay + 300 * steps :: steps][:n]
+
+
+SETS: dict[str, Named] = {
+    **{name: Made(partial(_made, name)) for name in ("sines", "mackey_glass")},
+    "etth1": Public(
+        "timeseries/ETTh1.csv",
+        "two years of hourly load and oil temperature of a transformer (Zhou et al. 2021)",
+        target="OT",
+        url=f"{RAW}/zhouhaoyi/ETDataset/1d16c8f/ETT-small/ETTh1.csv",
+        sha256="f18de3ad269cef59bb07b5438d79bb3042d3be49bdeecf01c1cd6d29695ee066",
+    ),
+    "opsd_germany": Public(
+        "timeseries/opsd_germany_daily.csv",
+        "Germany's daily electricity, 2006 to 2017 (Open Power System Data)",
+        target="Consumption",
+        url=f"{RAW}/jenfly/opsd/e623749/opsd_germany_daily.csv",
+        sha256="729b025d984497827cb6b89048d7c2c6a551e7aa727bc47ea0b74a2d1e84675d",
+    ),
+    "nab_machine_temperature": Public(
+        "timeseries/nab_machine_temperature_system_failure.csv",
+        "a machine's temperature every five minutes, with labelled failures (NAB; Lavin and Ahmad 2015)",
+    ),
+    "nab_ambient_temperature": Public(
+        "timeseries/nab_ambient_temperature_system_failure.csv",
+        "an office's temperature every hour, with labelled failures (NAB; Lavin and Ahmad 2015)",
+    ),
+}

@@ -1,0 +1,120 @@
+"""What a table's columns are: their types, their outliers, and which of them give the target away or repeat one another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.data.cells import ENOUGH, TYPES, WORDS, infer_type, is_numeric, numbers
+from nnatomy.data.csvfile import RawTable
+from nnatomy.data.times import parse_times
+from nnatomy.errors import UserError, unknown_name
+
+__all__ = ["column_types", "far_outliers", "gives_away", "is_repeated", "one_to_one", "task_of"]
+
+Array = npt.NDArray[Any]
+
+
+def column_types(table: RawTable, chosen: Mapping[str, str]) -> dict[str, str]:
+    """Return each column's type, inferred unless chosen; raises UserError for an unknown column or type."""
+    for name, kind in chosen.items():
+        if name not in table.columns:
+            raise unknown_name("column", name, table.columns)
+        if kind not in TYPES:
+            raise unknown_name("column type", kind, TYPES)
+        _check_choice(name, kind, [c for c in table.columns[name] if c])
+    return {name: chosen.get(name) or infer_type(name, cells) for name, cells in table.columns.items()}
+
+
+def _check_choice(name: str, kind: str, present: Sequence[str]) -> None:
+    if kind == "numeric" and sum(map(is_numeric, present)) * 2 < len(present):
+        wrong = next(c for c in present if not is_numeric(c))
+        raise UserError(
+            f"Column {name!r} cannot be numeric, most of its cells are not numbers ({wrong!r}); choose categorical."
+        )
+    if kind == "boolean" and not any({c.lower() for c in present} <= words for words in WORDS):
+        raise UserError(
+            f"A boolean column holds true and false, yes and no, or 1 and 0, {name!r} has others; choose categorical."
+        )
+    if kind == "date":
+        parse_times(present, name)
+
+
+def task_of(target: str, kind: str, cells: Sequence[str], chosen: bool = False) -> str:
+    """Return "classification" or "regression" by the target's type and values.
+
+    Few whole numbers are classes unless the type was `chosen`. Raises UserError where neither task fits.
+    """
+    present = [c for c in cells if c]
+    distinct = len(set(present))
+    if kind == "empty":
+        raise UserError(f"The target {target!r} has no values; choose another column.")
+    if kind == "constant":
+        raise UserError(f"A target needs two values or more, {target!r} is {present[0]!r} in every row; choose another column.")
+    if kind in ("boolean", "categorical"):
+        return "classification"
+    if kind in ("text", "date"):
+        raise UserError(
+            f"A target is a class or a number, {target!r} holds {'dates' if kind == 'date' else 'free text'} "
+            f"({distinct} different in {len(present)} rows); choose another column or its type."
+        )
+    values = numbers(cells)
+    values = values[np.isfinite(values)]
+    few = not chosen and distinct <= 20 and len(values) >= 10 * distinct and bool(np.all(values == np.round(values)))
+    return "classification" if few and kind == "numeric" else "regression"
+
+
+def far_outliers(values: Array) -> int:
+    """Count values more than three interquartile ranges beyond the quartiles (Tukey 1977, "far out")."""
+    finite = values[np.isfinite(values)]
+    if len(finite) < ENOUGH:
+        return 0
+    low, high = np.quantile(finite, [0.25, 0.75])
+    reach = 3 * (high - low)
+    return int(np.sum((finite < low - reach) | (finite > high + reach))) if reach > 0 else 0
+
+
+def one_to_one(a: Sequence[str], b: Sequence[str]) -> bool:
+    """Tell whether each value of `a` goes with one value of `b` and the reverse, missing cells and 0.1 % of rows aside."""
+    pairs = [(x, y) for x, y in zip(a, b, strict=True) if x and y]
+    if len(pairs) < max(ENOUGH, len(a) // 10):
+        return False
+    left, i = np.unique([x for x, _ in pairs], return_inverse=True)
+    right, j = np.unique([y for _, y in pairs], return_inverse=True)
+    if len(left) != len(right) or len(left) < 2 or 2 * len(left) > len(pairs):
+        return False
+    counts = np.zeros((len(left), len(right)), dtype=np.int64)
+    np.add.at(counts, (i, j), 1)
+    agreed = counts.max(axis=1).sum()
+    return bool(agreed >= 0.999 * len(pairs) and len(set(counts.argmax(axis=1))) == len(left))
+
+
+def gives_away(kind: str, cells: Sequence[str], target: Sequence[str], task: str) -> str | None:
+    """Return why a column gives the target away ("repeats", ...), or None; judge on training rows only."""
+    if one_to_one(cells, target):
+        return "repeats"
+    if task != "regression" or kind not in ("numeric", "date"):
+        return None
+    x = numbers(cells) if kind == "numeric" else np.full(len(cells), np.nan)
+    y = numbers(target)
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both], y[both]
+    if len(x) < max(ENOUGH, len(cells) // 10) or np.ptp(x) == 0 or np.ptp(y) == 0:
+        return None
+    if np.array_equal(x, y):
+        return "repeats"
+    if abs(np.corrcoef(x, y)[0, 1]) > 0.999:
+        return "is a straight line of"
+    x_rank, y_rank = (np.argsort(np.argsort(v, kind="stable"), kind="stable") for v in (x, y))
+    if abs(np.corrcoef(x_rank, y_rank)[0, 1]) > 0.99999:
+        return "puts the rows in the order of"
+    return None
+
+
+def is_repeated(types: Mapping[str, str], columns: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """Return pairs of columns of few values that say the same, such as Titanic's pclass and class."""
+    few = [name for name in types if len(set(columns[name])) <= ENOUGH]
+    return [(a, b) for n, a in enumerate(few) for b in few[n + 1 :] if one_to_one(columns[a], columns[b])]

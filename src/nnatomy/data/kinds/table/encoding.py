@@ -1,0 +1,235 @@
+"""A table's rows as one array of floats: fitted on the training rows, saved as JSON, checked against a new file's columns."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.data.cells import numbers, truth
+from nnatomy.data.csvfile import RawTable
+from nnatomy.data.dataset import Batch, Preprocessing
+from nnatomy.data.times import parse_times
+from nnatomy.errors import UserError
+
+__all__ = ["Field", "TablePreprocessing"]
+
+Array = npt.NDArray[Any]
+MOST_LEVELS = 30  # one-hot columns a category may take; the rarer ones share "other"
+
+
+@dataclass(frozen=True)
+class Field:
+    """How one column becomes features: a standardised number, a truth value, or a one-hot category; then "is missing"."""
+
+    name: str
+    type: str  # "numeric", "date", "boolean" or "categorical"
+    fill: float | str  # for a missing cell: the training median, or the most frequent category
+    indicator: bool  # whether a feature tells that the cell was missing
+    mean: float = 0.0
+    std: float = 1.0
+    levels: tuple[str, ...] = ()
+    other: bool = False  # whether rare and unseen categories have a feature of their own
+    log: bool = False  # whether a long-tailed number is taken as sign(x) log(1 + |x|)
+    layout: str = ""  # of dates, as the table for training has them
+
+    @classmethod
+    def fit(cls, name: str, kind: str, cells: Sequence[str], layout: str = "") -> Field:
+        """Fit on the training rows' cells; `layout` is that of dates."""
+        missing = not all(cells)
+        if kind == "categorical":
+            counts = Counter(c for c in cells if c).most_common()
+            rare = max(2, len(cells) // 1000)
+            levels = [level for level, count in counts[:MOST_LEVELS] if count >= rare]
+            return cls(
+                name,
+                kind,
+                counts[0][0] if counts else "",
+                missing,
+                levels=tuple(sorted(levels)),
+                other=len(levels) < len(counts),
+            )
+        values = _values(name, kind, cells, layout)
+        known = values[np.isfinite(values)]
+        missing = len(known) < len(values)
+        if not len(known):
+            return cls(name, kind, 0.0, missing, layout=layout)
+        if kind == "boolean":
+            return cls(name, kind, float(np.mean(known) >= 0.5), missing)
+        fill, log = float(np.median(known)), kind == "numeric" and _long_tailed(known)
+        filled = np.where(np.isfinite(values), values, fill)
+        filled = _compress(filled) if log else filled
+        return cls(name, kind, fill, missing, float(filled.mean()), float(filled.std()) or 1.0, log=log, layout=layout)
+
+    def features(self) -> list[str]:
+        """Return the names of the features made from this column."""
+        names = [f"{self.name}={level}" for level in self.levels] if self.type == "categorical" else [self.name]
+        return names + [f"{self.name}=other"] * self.other + [f"{self.name} is missing"] * self.indicator
+
+    def raw(self, cells: Sequence[str]) -> Array:
+        """Return the cells as float64[n, 1], NaN where one is missing, or categories as text[n, 1]."""
+        return (np.array(cells, str) if self.type == "categorical" else _values(self.name, self.type, cells, self.layout))[
+            :, None
+        ]
+
+    def encode(self, cells: Sequence[str]) -> tuple[Array, list[str]]:
+        """Return features float32[n, k] and the cells that could not be used: unseen categories, no numbers."""
+        raw = self.raw(cells)
+        if self.type == "categorical":
+            known = {*self.levels, ""} if str(self.fill) in self.levels else set(self.levels)
+            unread = [] if self.other else [cell or str(self.fill) for cell in cells if cell not in known]
+        else:
+            unread = [cell for cell, value in zip(cells, raw[:, 0], strict=True) if cell and not np.isfinite(value)]
+        return self.prepare(raw), list(dict.fromkeys(unread))
+
+    def prepare(self, raw: Array) -> Array:
+        """Return features float32[n, k] of what `raw` gives."""
+        if self.type == "categorical":
+            return self._prepare_categories(raw[:, 0].tolist())
+        values = raw[:, 0]
+        missing = ~np.isfinite(values)
+        filled = np.where(missing, self.fill, values)
+        columns = [((_compress(filled) if self.log else filled) - self.mean) / self.std]
+        return np.stack(columns + [missing] * self.indicator, axis=1).astype(np.float32)
+
+    def decode(self, features: Array) -> list[str]:
+        """Return the cells that features[n, k] were made of, as far as these tell: "" where one was missing."""
+        values = features[:, 0].astype(np.float64) * self.std + self.mean
+        if self.type == "categorical":
+            names = [*self.levels, *["other"] * self.other]
+            own = features[:, : len(names)]
+            found = [names[int(row.argmax())] if row.any() else str(self.fill) for row in own]
+        elif self.type == "date":
+            found = [str(np.datetime64(round(v * 1440), "m")).removesuffix("T00:00") for v in values]
+        elif self.type == "boolean":
+            found = ["yes" if v >= 0.5 else "no" for v in values]
+        else:
+            values = np.sign(values) * np.expm1(np.abs(values)) if self.log else values
+            found = [f"{0.0 if abs(v) < 1e-5 * self.std else v:.5g}" for v in values]
+        return ["" if self.indicator and row[-1] else cell for row, cell in zip(features, found, strict=True)]
+
+    def _prepare_categories(self, cells: list[str]) -> Array:
+        place = {level: n for n, level in enumerate(self.levels)}
+        out = np.zeros((len(cells), len(self.features())), np.float32)
+        for row, cell in enumerate(cells):
+            level = cell or str(self.fill)
+            if level in place:
+                out[row, place[level]] = 1.0
+            elif self.other:
+                out[row, len(self.levels)] = 1.0
+        if self.indicator:
+            out[:, -1] = [not cell for cell in cells]
+        return out
+
+
+def _long_tailed(values: Array) -> bool:
+    """Tell whether values are never negative and their skewness is above 2 (an exponential distribution's)."""
+    spread = values.std()
+    return bool(values.min() >= 0 and spread > 0 and np.mean(((values - values.mean()) / spread) ** 3) > 2)
+
+
+def _compress(values: Array) -> Array:
+    return np.asarray(np.sign(values) * np.log1p(np.abs(values)))
+
+
+def _values(name: str, kind: str, cells: Sequence[str], layout: str) -> Array:
+    if kind == "boolean":
+        return truth(cells)
+    if kind == "numeric":
+        return numbers(cells)
+    values = np.full(len(cells), np.nan)
+    present = [n for n, cell in enumerate(cells) if cell]
+    if present:
+        times = parse_times([cells[n] for n in present], name, layout)
+        values[present] = times.astype(np.int64) / 86400  # days since 1970
+    return values
+
+
+@dataclass(frozen=True)
+class TablePreprocessing(Preprocessing):
+    """Turns rows of a table into inputs float32[n, features]; targets are class ids or standardised numbers."""
+
+    kind: ClassVar[str] = "table"
+    fields: tuple[Field, ...]
+    target: str | None
+    task: str
+    classes: tuple[str, ...] = ()
+    target_mean: float = 0.0
+    target_std: float = 1.0
+
+    @property
+    def feature_names(self) -> tuple[str, ...]:
+        return tuple(name for field in self.fields for name in field.features())
+
+    def transform(self, raw: RawTable) -> Batch:
+        """Return (inputs[n, features],) for a table with the training table's columns."""
+        return self.encode(raw)[0]
+
+    def raw(self, given: RawTable) -> Batch:
+        """Return one array a column, as `Field.raw` makes it."""
+        return tuple(field.raw(given.columns[field.name]) for field in self.fields)
+
+    def prepare(self, *raw: Array) -> Batch:
+        return (np.concatenate([field.prepare(column) for field, column in zip(self.fields, raw, strict=True)], axis=1),)
+
+    def encode(self, table: RawTable) -> tuple[Batch, list[str]]:
+        """Return what `transform` does, and notices on extra columns and unseen categories.
+
+        Raises UserError where a column is missing.
+        """
+        absent = [field.name for field in self.fields if field.name not in table.columns]
+        if absent:
+            raise UserError(
+                f"The model was trained with the column {absent[0]!r}, {table.source} has no such column; add it or name it so."
+            )
+        notices, parts = [], []
+        known = {field.name for field in self.fields} | {self.target}
+        extra = [name for name in table.columns if name not in known]
+        if extra:
+            notices.append(f"Columns that the model does not use were ignored: {', '.join(extra)}.")
+        for field in self.fields:
+            part, unseen = field.encode(table.columns[field.name])
+            parts.append(part)
+            if unseen:
+                notices.append(f"Column {field.name!r} has values that training did not know ({', '.join(unseen[:5])}).")
+        return (np.concatenate(parts, axis=1),), notices
+
+    def decode(self, inputs: Array) -> dict[str, list[str]]:
+        """Return the cells of each column that inputs[n, features] were made of, as far as these tell."""
+        ends = np.cumsum([len(field.features()) for field in self.fields])
+        parts = np.split(inputs, ends[:-1], axis=1)
+        return {field.name: field.decode(part) for field, part in zip(self.fields, parts, strict=True)}
+
+    def encode_target(self, cells: Sequence[str]) -> Array:
+        """Return class ids int64[n], or standardised targets float32[n, 1]; raises UserError for an unknown class."""
+        if self.task == "classification":
+            place = {name: n for n, name in enumerate(self.classes)}
+            unknown = next((c for c in cells if c not in place), None)
+            if unknown is not None:
+                raise UserError(f"Classes are {', '.join(self.classes)}; the target {self.target!r} has {unknown!r}.")
+            return np.array([place[c] for c in cells], dtype=np.int64)
+        return ((numbers(cells)[:, None] - self.target_mean) / self.target_std).astype(np.float32)
+
+    def inverse_targets(self, targets: Array) -> Array:
+        return targets * self.target_std + self.target_mean if self.task == "regression" else targets
+
+    def to_json(self) -> dict[str, Any]:
+        fields = [{**asdict(field), "levels": list(field.levels)} for field in self.fields]
+        names = {"target": self.target, "task": self.task, "classes": list(self.classes)}
+        return {
+            "kind": self.kind,
+            "fields": fields,
+            **names,
+            "target_mean": self.target_mean,
+            "target_std": self.target_std,
+        }
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> TablePreprocessing:
+        fields = tuple(Field(**{**field, "levels": tuple(field["levels"])}) for field in saved["fields"])
+        target = (saved["target"], saved["task"], tuple(saved["classes"]))
+        return cls(fields, *target, float(saved["target_mean"]), float(saved["target_std"]))

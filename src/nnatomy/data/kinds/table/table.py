@@ -1,0 +1,245 @@
+"""A user's table as a data set: the task by its target, columns left out with a notice, everything fitted on training rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.data.cells import number, numbers
+from nnatomy.data.csvfile import RawTable
+from nnatomy.data.dataset import ArraySplit, Column, Dataset
+from nnatomy.data.kinds.table.columns import column_types, far_outliers, gives_away, is_repeated, task_of
+from nnatomy.data.kinds.table.encoding import Field, TablePreprocessing
+from nnatomy.data.reading import Parts, Reading
+from nnatomy.data.times import is_ordered, time_column, time_layout
+from nnatomy.errors import UserError, unknown_name
+
+__all__ = ["rows_with_target", "table_dataset"]
+
+Array = npt.NDArray[Any]
+FRACTIONS = (0.15, 0.2)  # of the rows for validation and for test: small tables need the larger test to be judged at all
+LEFT_OUT = {
+    "text": "holds free text, different in most rows",
+    "identifier": "only names the row",
+    "constant": "is the same in every row",
+    "empty": "has no values",
+}
+
+
+def table_dataset(
+    name: str,
+    table: RawTable,
+    target: str | None,
+    reading: Reading,
+    *,
+    keep: Sequence[str] = (),
+    types: Mapping[str, str] | None = None,
+) -> Dataset:
+    """Return the data set of a table; where no target is named, an architecture that gives its input back has none.
+
+    Columns that only name the row, hold nothing, or give the target away are left out unless named in `keep`. Rows in order of
+    time are split forward in time by a fold.
+    Raises UserError where the target is absent or unfit, a class is too small, or no input column is left.
+    """
+    types = types or {}
+    groups, timed = reading.use("groups"), time_column(table, types)
+    ordered = timed is not None and is_ordered(table, timed)
+    _check_names(table, target, keep, reading.reconstruction)
+    if groups is not None:
+        _check_groups(table, groups, target)
+    kinds = column_types(table, types)
+    task = "reconstruction" if target is None else task_of(target, kinds[target], table.columns[target], target in types)
+    notices: list[str] = []
+    if target is not None:
+        table = rows_with_target(table, target, task, notices)
+        kinds = {**kinds, target: "categorical" if task == "classification" else "numeric"}
+    classes = _class_names(table.columns[target]) if target is not None and task == "classification" else ()
+    place = {label: n for n, label in enumerate(classes)}
+    ids = np.array([place[c] for c in table.columns[str(target)]]) if classes else None
+    parts = _parts(table, ids, classes, reading, groups, ordered)
+    cells = {column: [values[row] for row in parts.train] for column, values in table.columns.items()}
+    if groups is not None:
+        notices.append(f"Column {groups!r} says which rows belong together: it is no input.")
+    inputs = _inputs({c: k for c, k in kinds.items() if c != groups}, cells, target, task, keep, notices)
+    outliers = _outliers(kinds, inputs, cells, notices)
+    _tell(table, kinds, inputs, cells, notices)
+    fields = tuple(
+        Field.fit(
+            column, _kept_type(kinds[column], cells[column]), cells[column], _layout(kinds[column], table.columns[column])
+        )
+        for column in inputs
+    )
+    long = [field.name for field in fields if field.log]
+    if long:
+        notices.append(f"Numbers with a long tail are taken as their logarithms: {', '.join(long)}.")
+    mean, std = _scale(cells[str(target)]) if task == "regression" else (0.0, 1.0)
+    preprocessing = TablePreprocessing(fields, target, task, classes, mean, std)
+    (encoded,) = preprocessing.transform(table)
+    targets = encoded if target is None else preprocessing.encode_target(table.columns[target])
+    splits = [ArraySplit((encoded[rows], targets[rows])) for rows in parts]
+    columns = tuple(_describe(c, v, kinds[c], target, inputs, outliers.get(c, 0)) for c, v in table.columns.items())
+    outputs = len(classes) or (1 if target is not None else encoded.shape[1])
+    text = f"{len(table)} rows, {len(inputs)} input columns as {encoded.shape[1]} features, " + (
+        f"target {target} ({task})" if target is not None else "no target (reconstruction)"
+    )
+    if ordered:
+        notices.append(_about_time(reading))
+    forward = ordered and reading.fold is not None and groups is None
+    return Dataset(
+        name, "table", task, splits[0], splits[1], splits[2], classes, preprocessing, tuple(notices), (encoded.shape[1],), text,
+        outputs, columns, ordered=forward,
+    )  # fmt: skip
+
+
+def _about_time(reading: Reading) -> str:
+    if reading.fold is None:
+        return (
+            "Rows in order of time are parted at random here, so scores may flatter; an architecture for series parts them by "
+            "time."
+        )
+    how = "groups are kept together, whenever they were" if reading.fold.groups else "every fold is later than its training"
+    return f"Rows stand in order of time: {how}."
+
+
+def _check_names(table: RawTable, target: str | None, keep: Sequence[str], reconstruction: bool) -> None:
+    names = list(table.columns)
+    if len(names) < 2:
+        raise UserError(
+            f"A table needs an input column and a target column, {table.source} has only {names[0]!r}; "
+            "check the delimiter (comma, semicolon, tab or bar)."
+        )
+    if target is None and not reconstruction:
+        raise UserError(f"Which column is to be predicted? Name it with --target; {table.source} has {', '.join(names)}.")
+    if target is not None and target not in names:
+        raise unknown_name("column", target, names)
+    for column in keep:
+        if column not in names:
+            raise unknown_name("column", column, names)
+
+
+def _check_groups(table: RawTable, groups: str, target: str | None) -> None:
+    if groups not in table.columns:
+        raise unknown_name("column", groups, table.columns)
+    if groups == target:
+        raise UserError(f"--groups names a column beside the target, received the target {groups!r}; choose another column.")
+    if "" in table.columns[groups]:
+        raise UserError(f"Every row needs its group, {groups!r} has missing cells; fill them or choose another column.")
+
+
+def _parts(
+    table: RawTable, ids: Array | None, classes: tuple[str, ...], reading: Reading, groups: str | None, ordered: bool
+) -> Parts:
+    together = None if groups is None else np.unique(table.columns[groups], return_inverse=True)[1]
+    return reading.part(len(table), ids, classes, fractions=FRACTIONS, groups=together, in_time=ordered)
+
+
+def rows_with_target(table: RawTable, target: str, task: str, notices: list[str]) -> RawTable:
+    """Return the rows that have a usable value of the target, and add a notice where others were left out."""
+    cells = table.columns[target]
+    good = [bool(c) and (task == "classification" or bool(np.isfinite(number(c)))) for c in cells]
+    if all(good):
+        return table
+    notices.append(f"{len(good) - sum(good)} rows without a value of the target {target!r} were left out.")
+    rows = [n for n, is_good in enumerate(good) if is_good]
+    return RawTable({name: [values[n] for n in rows] for name, values in table.columns.items()}, table.source)
+
+
+def _class_names(cells: Sequence[str]) -> tuple[str, ...]:
+    """Return the classes as text, in the order of their numbers where they are numbers."""
+    return tuple(sorted(set(cells), key=lambda c: (number(c) if np.isfinite(number(c)) else np.inf, c)))
+
+
+def _inputs(
+    kinds: Mapping[str, str],
+    cells: Mapping[str, Sequence[str]],
+    target: str | None,
+    task: str,
+    keep: Sequence[str],
+    notices: list[str],
+) -> list[str]:
+    kept, hint = [], ""
+    for column, kind in kinds.items():
+        if column == target:
+            continue
+        reason = LEFT_OUT.get(kind) or ("has no values in the training rows" if not any(cells[column]) else None)
+        if reason is None and target is not None:
+            link = gives_away(kind, cells[column], cells[target], task)
+            reason = f"gives the target away (it {link} {target!r})" if link else None
+        if reason is None or (column in keep and any(cells[column])):
+            kept.append(column)
+            continue
+        hint = f"; keep one with --keep {column}" if any(cells[column]) else ""
+        notices.append(f"Column {column!r} {reason}: left out" + (f" (--keep {column} keeps it)." if hint else "."))
+    if not kept:
+        raise UserError(f"No input column is left. {' '.join(notices)}".removesuffix(".") + f"; add a column{hint}.")
+    return kept
+
+
+def _kept_type(kind: str, cells: Sequence[str]) -> str:
+    """Return the encoding's type for a column, also for those that only `keep` let in."""
+    if kind in ("text", "constant"):
+        return "numeric" if np.isfinite(numbers([c for c in cells if c])).all() else "categorical"
+    return "numeric" if kind == "identifier" else kind
+
+
+def _layout(kind: str, cells: Sequence[str]) -> str:
+    """Return how a column of dates is written, by all of its cells: how a file is written is nothing to be learned."""
+    return (time_layout([c for c in cells if c]) or "") if kind == "date" else ""
+
+
+def _scale(cells: Sequence[str]) -> tuple[float, float]:
+    values = numbers(cells)
+    return float(values.mean()), float(values.std()) or 1.0
+
+
+def _outliers(
+    kinds: Mapping[str, str], inputs: Sequence[str], cells: Mapping[str, Sequence[str]], notices: list[str]
+) -> dict[str, int]:
+    counts = {c: far_outliers(numbers(cells[c])) for c in inputs if kinds[c] == "numeric"}
+    found = {c: n for c, n in counts.items() if n}
+    if found:
+        listed = ", ".join(f"{c} {n}" for c, n in found.items())
+        notices.append(f"Far outliers in the training rows (kept; beyond three interquartile ranges): {listed}.")
+    return found
+
+
+def _tell(
+    table: RawTable,
+    kinds: Mapping[str, str],
+    inputs: Sequence[str],
+    cells: Mapping[str, Sequence[str]],
+    notices: list[str],
+) -> None:
+    missing = {c: table.columns[c].count("") for c in inputs if "" in table.columns[c]}
+    if missing:
+        listed = ", ".join(f"{c} {n}" for c, n in missing.items())
+        notices.append(
+            f"Missing cells were filled (median or most frequent value; features tell where training rows had them): {listed}."
+        )
+    for column in inputs:
+        present = [c for c in table.columns[column] if c]
+        if kinds[column] == "numeric":
+            bad = [c for c in present if not np.isfinite(number(c))]
+            if bad:
+                notices.append(f"Column {column!r}: {len(bad)} cells that are no finite numbers ({bad[0]!r}) count as missing.")
+        elif kinds[column] == "categorical":
+            numeric = np.isfinite(numbers(present)).mean()
+            if 0.9 <= numeric < 1:
+                wrong = next(c for c in present if not np.isfinite(number(c)))
+                notices.append(
+                    f"Column {column!r} is read as categories for cells such as {wrong!r}; "
+                    f"--types {column}=numeric makes them missing."
+                )
+        elif kinds[column] == "date":
+            notices.append(f"Column {column!r} holds dates: read as a number of days.")
+    for a, b in is_repeated({c: kinds[c] for c in inputs}, cells):
+        notices.append(f"Columns {a!r} and {b!r} say the same; both were kept.")
+
+
+def _describe(name: str, cells: Sequence[str], kind: str, target: str | None, inputs: Sequence[str], outliers: int) -> Column:
+    distinct = dict.fromkeys(c for c in cells if c)
+    role = "target" if name == target else "input" if name in inputs else "left out"
+    return Column(name, kind, role, cells.count(""), len(distinct), tuple(list(distinct)[:3]), outliers)

@@ -1,0 +1,73 @@
+"""Plain text: one long text as characters, of which a model predicts the next one."""
+
+from __future__ import annotations
+
+from nnatomy.data.dataset import Dataset, Split, WindowSplit
+from nnatomy.data.kinds.kind import NO, PERHAPS, ExportedInputs, InputSpec, Kind
+from nnatomy.data.kinds.looks import Look, Words
+from nnatomy.data.kinds.text.text import CharacterPreprocessing, load_text
+from nnatomy.data.reading import Inputs, Reading, Source
+from nnatomy.data.requests import RequestReader
+from nnatomy.data.sets import RAW, Public
+from nnatomy.errors import UserError
+
+
+class TextKind(Kind[CharacterPreprocessing]):
+    """Windows of a text, as numbers of characters."""
+
+    name = "text"
+    noun = "plain text"
+    preprocessing = CharacterPreprocessing
+    options = frozenset({"window"})
+    endings = (".txt",)
+    sets = {
+        "tinyshakespeare": Public(
+            "text/tinyshakespeare.txt",
+            "1.1 million characters of Shakespeare (Karpathy 2015)",
+            url=f"{RAW}/karpathy/char-rnn/6f9487a/data/tinyshakespeare/input.txt",
+            sha256="86c4e6aa9db7c042ec79f339dcb96d42b0075e16b8fc2e86bf0ca57e2dc565ed",
+        ),
+    }
+
+    def recognize(self, source: Source, reading: Reading) -> int:
+        return PERHAPS if source.suffix == ".txt" else NO
+
+    def read(self, source: Source, reading: Reading) -> Dataset:
+        return load_text(source, reading)
+
+    def inputs(self, source: Source, preprocessing: CharacterPreprocessing, raw: bool = False) -> Inputs:
+        if not source.text.strip():
+            raise UserError(f"{source} is empty; it should hold text.")
+        return Inputs(preprocessing.transform(source.text.replace("\r\n", "\n")), (source.path.name,))
+
+    def examples(self, source: Source, preprocessing: CharacterPreprocessing) -> tuple[Split, tuple[str, ...]]:
+        tokens = preprocessing.encode(source.text.replace("\r\n", "\n"))
+        split = WindowSplit(tokens, preprocessing.window, preprocessing.window)
+        if not len(split):
+            raise UserError(
+                f"To evaluate, a text needs at least {preprocessing.window + 1} characters, {source} has {len(tokens)}; "
+                "give more."
+            )
+        unknown = int((tokens == 0).sum())
+        notice = f"{unknown} characters do not occur in the training text; they count as unknown."
+        return split, ((notice,) if unknown else ())
+
+    def reader(self, preprocessing: CharacterPreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
+        from nnatomy.data.kinds.text.request import PromptReader
+
+        return PromptReader(preprocessing)
+
+    def exported(self, dataset: Dataset) -> ExportedInputs:
+        from nnatomy.data.kinds.text.export import TextInputs
+
+        holds = "places of the characters in the vocabulary; 0 is an unknown one"
+        return TextInputs(dataset, InputSpec("tokens", dataset.input_shape, "int64", holds))
+
+    def limits(self, dataset: Dataset) -> str:
+        return f"It sees {self.fitted(dataset).window} characters at once; those that its training text lacks count as one."
+
+    def look(self, dataset: Dataset) -> Look:
+        return Words(self.fitted(dataset).vocabulary, joined=True)
+
+
+KIND = TextKind()

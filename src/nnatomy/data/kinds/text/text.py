@@ -1,0 +1,90 @@
+"""One long text as characters: the vocabulary, and windows for predicting the next one. No labels: see sentences.py."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.data.dataset import Batch, Dataset, Preprocessing, WindowSplit
+from nnatomy.data.reading import Reading, Source
+from nnatomy.errors import UserError
+
+__all__ = ["CharacterPreprocessing", "load_text"]
+
+Array = npt.NDArray[Any]
+UNKNOWN = "\ufffd"  # stands for characters that training did not see
+WINDOW = 128
+
+
+@dataclass(frozen=True)
+class CharacterPreprocessing(Preprocessing):
+    """Numbers characters by their place in the training text's sorted vocabulary; 0 is the unknown character."""
+
+    kind: ClassVar[str] = "text"
+    vocabulary: tuple[str, ...]  # begins with UNKNOWN
+    window: int = WINDOW
+
+    @classmethod
+    def fit(cls, text: str, window: int) -> CharacterPreprocessing:
+        """Fit on the training text."""
+        return cls((UNKNOWN, *sorted(set(text) - {UNKNOWN})), window)
+
+    def encode(self, text: str) -> Array:
+        """Return token ids int64[len(text)]."""
+        place = {character: n for n, character in enumerate(self.vocabulary)}
+        return np.fromiter((place.get(c, 0) for c in text), dtype=np.int64, count=len(text))
+
+    def decode(self, tokens: Array) -> str:
+        """Return the text of token ids."""
+        return "".join(self.vocabulary[int(t)] for t in np.ravel(tokens))
+
+    def transform(self, raw: str) -> Batch:
+        """Return (tokens[1, len(text)],) for a text."""
+        if not raw:
+            raise UserError("A prompt needs at least one character, received none; give some text.")
+        return (self.encode(raw)[None],)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"kind": self.kind, "vocabulary": list(self.vocabulary), "window": self.window}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> CharacterPreprocessing:
+        return cls(tuple(saved["vocabulary"]), int(saved["window"]))
+
+
+def load_text(source: Source, reading: Reading) -> Dataset:
+    """Return the language data set of a UTF-8 text file: characters, split by position 90/5/5 or by a fold.
+
+    Raises UserError where the file is empty, not UTF-8, or too short for a window in each part.
+    """
+    path, text, length = source.path, source.text.replace("\r\n", "\n"), int(reading.use("window", WINDOW))
+    need = 20 * (length + 1)
+    if len(text) < need and reading.fold is None:
+        raise UserError(
+            f"Text must hold a window in each of its parts (90/5/5 %), {path} has {len(text)} characters and windows of "
+            f"{length} need {need}; give more text or a smaller window."
+        )
+    pieces = [text[a:b] for a, b in reading.periods(len(text), (0.05, 0.05))]
+    if min(map(len, pieces)) <= length:
+        raise UserError(
+            f"Text must hold a window in each part, {path} has {len(text)} characters, the smallest part "
+            f"{min(map(len, pieces))} and windows are of {length}; give more text, a smaller window or fewer folds."
+        )
+    preprocessing = CharacterPreprocessing.fit(pieces[0], length)
+    splits = [WindowSplit(preprocessing.encode(piece), length, length) for piece in pieces]
+    unknown = sum(int((split.tokens == 0).sum()) for split in splits[1:])
+    notices = (
+        [f"{unknown} characters of the later parts do not occur in the training part; they count as unknown."]
+        if unknown
+        else []
+    )
+    description = f"{len(text)} characters, {len(preprocessing.vocabulary) - 1} distinct, from {path.name}"
+    shape, outputs = (length,), len(preprocessing.vocabulary)
+    return Dataset(
+        path.stem, "text", "language", splits[0], splits[1], splits[2], (), preprocessing, tuple(notices), shape, description,
+        outputs, ordered=True,
+    )  # fmt: skip

@@ -1,0 +1,172 @@
+"""What `load` was asked for, the source that it names, and how rows are split; every reader splits its rows here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.data.csvfile import RawTable, read_csv, read_text
+from nnatomy.data.dataset import Batch
+from nnatomy.data.folds import Fold, Periods
+from nnatomy.data.splits import chronological, split_rows
+from nnatomy.errors import UserError
+
+__all__ = ["OPTIONS", "TASKS", "Inputs", "Parts", "Reading", "Source"]
+
+Array = npt.NDArray[Any]
+TASKS = ("classification", "regression", "language", "forecast", "anomaly", "reconstruction")
+OPTIONS = ("target", "keep", "types", "labels", "resize", "grey", "window", "horizon")
+"""The options of `load` that say how a source is read; "groups" is an option of a fold."""
+
+
+class Source:
+    """A file or folder, read once however many kinds look into it."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path).expanduser()
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    @property
+    def suffix(self) -> str:
+        """The file name's ending in lower case; "" for a folder."""
+        return "" if self.path.is_dir() else self.path.suffix.lower()
+
+    @cached_property
+    def text(self) -> str:
+        """The text of the file. Raises UserError where it is not UTF-8."""
+        return read_text(self.path)
+
+    @cached_property
+    def table(self) -> RawTable:
+        """The table in the file. Raises UserError as `read_csv` does."""
+        return read_csv(self.path)
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Inputs of the model, a name for each example, and what was noticed."""
+
+    arrays: Batch
+    rows: tuple[str, ...]
+    notices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Parts:
+    """Sorted row numbers of the three splits; only a `Reading` makes them."""
+
+    train: Array
+    validation: Array
+    test: Array
+
+    def __iter__(self) -> Iterator[Array]:
+        return iter((self.train, self.validation, self.test))
+
+
+class Reading:
+    """One call of `load`: the tasks that are wanted, the options given, the seed, and the fold that decides the splits.
+
+    A reader takes an option by `use`, so that `load` can refuse the options that no reader looked at, and gets its rows by
+    `part`, `periods` or `hold_out`, so that `load` can refuse a reader that ignores a fold.
+    """
+
+    def __init__(
+        self, tasks: Sequence[str] = TASKS[:-1], *, seed: int = 0, fold: Fold | None = None, limit: int | None = None,
+        offline: bool = False, **options: Any,
+    ) -> None:  # fmt: skip
+        if limit is not None and limit < 1:
+            raise UserError(f"The option limit is at least 1, received {limit}; give a larger number.")
+        if limit is not None and fold is not None:
+            raise UserError(f"A fold has a limit of its own, received limit={limit} beside it; give Fold(..., limit={limit}).")
+        self.tasks, self.seed, self.fold, self.limit, self.offline = tuple(tasks), seed, fold, limit, offline
+        self.options: Mapping[str, Any] = {name: value for name, value in options.items() if value not in (None, (), {})}
+        self.defaults: dict[str, Any] = {}
+        """Values for options that were not given, such as the target of a public set."""
+        self.used: set[str] = set()
+        self.split = False
+        """Whether a reader asked for its rows."""
+
+    @property
+    def reconstruction(self) -> bool:
+        """Whether the architecture gives its input back, so that a source without targets will do."""
+        return "reconstruction" in self.tasks
+
+    @property
+    def given(self) -> dict[str, Any]:
+        """The options that were given, the column of a fold's groups among them."""
+        groups = None if self.fold is None else self.fold.groups
+        return {**self.options, **({} if groups is None else {"groups": groups})}
+
+    def use(self, name: str, otherwise: Any = None) -> Any:
+        """Return the value of an option, and record that the reader looked at it; `otherwise` where it was not given."""
+        self.used.add(name)
+        return self.given.get(name, self.defaults.get(name, otherwise))
+
+    def part(
+        self,
+        n: int,
+        classes: Array | None = None,
+        names: tuple[str, ...] = (),
+        *,
+        fractions: tuple[float, float] = (0.15, 0.15),
+        groups: Array | None = None,
+        in_time: bool = False,
+        official: tuple[Array, Array, Array] | None = None,
+    ) -> Parts:
+        """Return the rows of the three splits of `n` rows.
+
+        Args:
+            n: how many rows there are; with a fold and `official` parts, how many of the first rows a fold may use
+            classes: class ids (n,); each split has its fraction of every class
+            names: names of the classes, for errors
+            fractions: those of validation and test
+            groups: group ids (n,); rows of one group are never separated
+            in_time: whether the rows are in order of time, so that a fold's parts follow each other
+            official: the rows of published splits, which hold unless there is a fold
+
+        Raises UserError where a split or a fold would lack a class.
+        """
+        self.split = True
+        if groups is not None:
+            self.used.add("groups")
+        if self.fold is not None:
+            if in_time and self.fold.groups is None:
+                return Parts(*self.fold.rows_in_time(n))
+            return Parts(*self.fold.rows(n, classes, names, groups))
+        if official is not None:
+            return Parts(*official)
+        if groups is not None:
+            validation, test = fractions
+            dealt = Fold(0, max(2, round(1 / test)), self.seed, inner_of=max(2, round((1 - test) / validation)))
+            return Parts(*dealt.rows(n, classes, names, groups))
+        return Parts(*split_rows(n, classes, self.seed, fractions, names))
+
+    def hold_out(self, n: int, classes: Array, names: tuple[str, ...], fraction: float) -> tuple[Array, Array, Array | None]:
+        """Return rows (train, validation, test) of the official training part of `n` rows.
+
+        The third is None where the official test part is the test; with a fold it takes no part.
+        """
+        train, first, second = self.part(n, classes, names, fractions=(fraction / 2, fraction / 2))
+        return (train, first, second) if self.fold is not None else (train, np.sort(np.concatenate([first, second])), None)
+
+    def periods(self, n: int, fractions: tuple[float, float] = (0.2, 0.2), official: Periods | None = None) -> Periods:
+        """Return the stretches (train, validation, test) of `n` rows in order of time, the `official` ones unless folded."""
+        self.split = True
+        if self.fold is None and official is not None:
+            return official
+        return chronological(n, fractions, self.fold)
+
+    def whole(self, n: int, why: str) -> Parts:
+        """Return all `n` rows for each of the three splits; raises UserError `why` where there is a fold."""
+        self.split = True
+        if self.fold is not None:
+            raise UserError(why)
+        return Parts(np.arange(n), np.arange(n), np.arange(n))

@@ -1,0 +1,66 @@
+"""What `predict` gives: an answer with its rows named, as text for a CSV file, and its files in a folder."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnatomy.errors import UserError
+from nnatomy.runs.folder import write_atomically
+from nnatomy.tasks import Answer
+
+
+def named(answer: Answer, rows: Sequence[str]) -> Answer:
+    """Return an answer with a first column "row" that names the input of each line."""
+    if not answer.columns:
+        return answer
+    names = np.array(rows, dtype=object)
+    return replace(answer, columns={"row": names if answer.rows is None else names[answer.rows]} | answer.columns)
+
+
+def lines(answer: Answer) -> list[dict[str, Any]]:
+    """Return the lines of an answer in plain values, as JSON has them."""
+    columns = {name: np.asarray(values).tolist() for name, values in answer.columns.items()}
+    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+
+
+def as_csv(answer: Answer) -> str:
+    """Return the columns of an answer as CSV; numbers with six digits."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(answer.columns)
+    writer.writerows([f"{v:.6g}" if isinstance(v, float) else v for v in line.values()] for line in lines(answer))
+    return text.getvalue()
+
+
+def check_out(answer: Answer, out: Path | None) -> None:
+    """Raises UserError for an answer that has files and no place for them."""
+    if answer.files and out is None:
+        raise UserError(f"These predictions are files. Received no --out for {len(answer.files)} of them; add --out FOLDER.")
+
+
+def write_answer(answer: Answer, out: Path) -> list[Path]:
+    """Write an answer and return what was written: columns into the CSV file `out`, files into the folder beside it.
+
+    That folder has the file's name without its ending; an `out` without an ending is the folder itself, and the columns are
+    in predictions.csv. Raises UserError where something exists already.
+    """
+    folder = out.with_suffix("") if out.suffix else out
+    table = out if out.suffix else folder / "predictions.csv"
+    wanted = [*([table] if answer.columns else []), *(folder / Path(name).name for name in answer.files)]
+    for path in (*wanted, *([folder] if answer.files else [])):
+        if path.exists():
+            raise UserError(f"--out must name a new file or folder. Received {out}, and {path} exists; choose another name.")
+    if answer.columns:
+        write_atomically(table, as_csv(answer))
+    if answer.files:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, write in answer.files.items():
+            write(folder / Path(name).name)
+    return wanted

@@ -1,0 +1,74 @@
+"""What a baseline is: a predictor without a network, which a network has to beat. Each task lists its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nnatomy.data import fields
+from nnatomy.data.dataset import Dataset, Split
+from nnatomy.data.fields import Role
+from nnatomy.training.recipe import Recipe
+
+Array = np.ndarray[Any, Any]
+ALPHA = (0.1, 1.0, 10.0, 100.0, 1000.0)
+"""Strengths of the ridge regression's penalty; the validation part chooses."""
+WINDOWS = 20_000
+"""Windows of a long series on which a ridge regression is fitted."""
+
+
+@dataclass(frozen=True)
+class FittedBaseline:
+    """A fitted baseline, and what it costs."""
+
+    outputs: Callable[..., Any]
+    """outputs(*inputs): decided outputs for the inputs of a batch, in the form that the task's meter takes."""
+    parameters: int
+    multiply_adds: int
+    """For one example."""
+    chosen: str = ""
+    """What the validation part or the training part decided, as text."""
+
+
+Baseline = Callable[[Dataset, Sequence[Recipe]], FittedBaseline]
+"""baseline(dataset, recipes): fitted on the training part, beside the networks of these recipes.
+
+Raises UserError where the data do not allow it.
+"""
+
+
+def arrays_of(split: Split, *roles: Role, most: int | None = None) -> tuple[Array, ...]:
+    """Return the arrays of a split whose fields have one of `roles`, of all its examples or of `most` evenly spaced ones."""
+    count = len(split)
+    rows = np.arange(count)
+    if most is not None and most < count:
+        rows = np.unique(np.linspace(0, count - 1, most).astype(int))
+    return fields.select(split.fields, split.take(rows), *roles)
+
+
+def ridge(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
+    """Ridge regression from all inputs to all targets; of a series, from the window to the horizon."""
+    from sklearn.linear_model import Ridge
+
+    (x, y), (x_held, y_held) = _rows(dataset.train), _rows(dataset.validation)
+    best, least, chosen = None, np.inf, ALPHA[0]
+    for alpha in ALPHA:
+        model = Ridge(alpha).fit(x, y)
+        loss = float(np.mean((model.predict(x_held).reshape(y_held.shape) - y_held) ** 2))
+        if loss < least:
+            best, least, chosen = model, loss, alpha
+    model = best or model
+    shape = arrays_of(dataset.test, "target", most=1)[0].shape[1:]
+    return FittedBaseline(
+        lambda *inputs: model.predict(inputs[0].reshape(len(inputs[0]), -1)).reshape(-1, *shape),
+        y.shape[1] * (x.shape[1] + 1), y.shape[1] * x.shape[1], f"alpha = {chosen:g}",
+    )  # fmt: skip
+
+
+def _rows(split: Split) -> tuple[Array, Array]:
+    """Inputs and targets, one row an example each, in float64."""
+    x, y = arrays_of(split, "input", "target", most=WINDOWS)[:2]
+    return x.reshape(len(x), -1).astype(np.float64), y.reshape(len(y), -1).astype(np.float64)

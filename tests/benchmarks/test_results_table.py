@@ -1,0 +1,93 @@
+"""The table of results: it is read as it was written, one architecture's rows change alone, and what is wrong is found."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("torch")
+
+import results.measure
+from nnatomy.catalog import architecture
+from nnatomy.verification.fingerprint import fingerprint
+from results.table import BEGIN, END, Row, Score, filled, markdown, measured, problems, read, replaced
+
+
+def rows_for(name: str) -> list[Row]:
+    """What there should be, at its goals."""
+    found = architecture(name)
+    return [
+        Row(*key, Score(recipe.score[metric.name], 0.01), Score(recipe.score[metric.name], 0.02), recipe.score[metric.name],
+            (0.5, "majority class"), 1.5, 3, fingerprint(found.folder))
+        for key, (recipe, metric) in measured(found).items()
+    ]  # fmt: skip
+
+
+def test_what_is_written_is_read(tmp_path: Path) -> None:
+    rows = [*rows_for("perceptron"), *rows_for("mlp")]
+    rows[0] = replace(rows[0], twin=None, baseline=None, goal=None)
+    page = tmp_path / "results.md"
+    assert read(page) == []
+    page.write_text(markdown(rows))
+    assert read(page) == rows
+
+
+def test_one_architectures_rows_are_replaced() -> None:
+    old = [*rows_for("perceptron"), *rows_for("mlp"), replace(rows_for("mlp")[0], architecture="one that has left")]
+    new = [replace(row, seconds=9.0) for row in rows_for("perceptron")]
+    assert replaced(old, new, ["perceptron"]) == [*new, *rows_for("mlp")]
+    assert replaced(rows_for("mlp"), new, ["perceptron"]) == [*new, *rows_for("mlp")]
+
+
+def test_each_recipe_with_a_goal_is_measured_and_the_default_one_anyway() -> None:
+    assert [key[1:] for key in measured(architecture("mlp"))] == [
+        ("image/digits", "accuracy"), ("table/breast_cancer", "accuracy"), ("table/diabetes", "r2"),
+    ]  # fmt: skip
+    for name, recipe in (("lstm", architecture("lstm").recipes[0]), ("autoencoder", architecture("autoencoder").recipes[0])):
+        assert next(iter(measured(architecture(name))))[1] == f"{recipe.kind}/{recipe.data}"
+
+
+BAD = {
+    "another fingerprint": ({"fingerprint": "0" * 12}, "measured with other code"),
+    "few seeds": ({"seeds": 1}, "measured from 1 seeds"),
+    "below its goal": ({"ours": Score(0.9, 0.01), "twin": None}, "does not reach"),
+    "worse than the twin": ({"twin": Score(1.2, 0.001)}, "differ by more than"),
+    "another recipe": ({"recipe": "table/other"}, "there is no such recipe"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
+def test_what_is_wrong_is_found(what: str) -> None:
+    change, said = BAD[what]
+    rows = rows_for("lenet5")
+    assert problems(architecture("lenet5"), rows) == []
+    assert said in problems(architecture("lenet5"), [replace(rows[0], **change)])[0]  # type: ignore[arg-type]
+    assert "the row is missing" in problems(architecture("lenet5"), [])[0]
+
+
+def test_noise_is_no_difference() -> None:
+    row = replace(rows_for("lenet5")[0], ours=Score(0.97, 0.02), twin=Score(0.985, 0.02))
+    assert problems(architecture("lenet5"), [row]) == []
+
+
+def test_readme_has_its_table() -> None:
+    rows = [*rows_for("perceptron"), *rows_for("mlp")]
+    text = filled(f"before\n{BEGIN}\n\n| old |\n\n{END}\nafter", rows)
+    assert text.startswith(f"before\n{BEGIN}\n\n| command |")
+    assert text.endswith(f"{END}\nafter")
+    assert "| `nnatomy train mlp` |" in text
+    assert "| `nnatomy train mlp --data breast_cancer` |" in text
+    assert "| old |" not in text
+    assert filled(text, []) == text
+
+
+def test_both_are_trained() -> None:
+    """Both begin with the same weights and see the same batches: after one epoch they are still close."""
+    (row,) = results.measure.rows_of(architecture("lenet5"), [0], limit=120, epochs=1)
+    assert row.twin is not None
+    assert abs(row.ours.mean - row.twin.mean) < 0.1
+    assert row.baseline is not None
+    assert row.seconds > 0
+    assert all(row.twin is None for row in results.measure.rows_of(architecture("perceptron"), [0], limit=60, epochs=1))

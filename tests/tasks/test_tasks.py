@@ -1,0 +1,238 @@
+"""What every task promises: directions that are true, meters that stream, evaluation that repeats itself."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from counting import Counting, Noisy, dots, penalized, recipe_of
+
+import nnatomy as nn
+from nnatomy import data, random, tasks
+from nnatomy.data import fields
+from nnatomy.data.dataset import ArraySplit, Dataset
+from nnatomy.errors import UserError
+from nnatomy.runs.fitting import fit_recipe
+from nnatomy.tasks import Evaluation, Task, task_for
+from nnatomy.tensor import Tensor
+
+pytestmark = pytest.mark.any_kernels
+
+Array = np.ndarray[Any, Any]
+Outputs = Callable[[tuple[Array, ...], tuple[Array, ...]], Array]
+
+
+@dataclass(frozen=True)
+class Case:
+    """A data set, outputs(inputs, targets) of a perfect and of a constant predictor, and the best value of some metrics."""
+
+    dataset: Callable[[Path], Dataset]
+    perfect: Outputs
+    constant: Outputs
+    best: dict[str, float]
+
+
+def _one_hot(targets: Array, classes: int) -> Array:
+    return 50.0 * np.eye(classes)[targets]
+
+
+def _text(folder: Path) -> Dataset:
+    (folder / "t.txt").write_text("abcab" * 300, encoding="utf-8")
+    return data.load(folder / "t.txt", window=16)
+
+
+def _anomalies(folder: Path) -> Dataset:
+    dataset = data.load("sines", window=8, horizon=1, limit=200)
+    windows = dataset.test.take(np.arange(40))[0]
+    return replace(dataset, task="anomaly", test=ArraySplit((windows, (np.arange(40) % 4 == 0).astype(np.int64))))
+
+
+CASES: dict[type[Task], Case] = {
+    tasks.Classification: Case(
+        lambda folder: data.load("iris"), lambda x, y: _one_hot(y[0], 3), lambda x, y: np.zeros((len(y[0]), 3)),
+        {"accuracy": 1, "balanced_accuracy": 1, "f1": 1, "auc": 1},
+    ),
+    tasks.Regression: Case(
+        lambda folder: data.load("diabetes"), lambda x, y: y[0], lambda x, y: np.zeros_like(y[0]),
+        {"r2": 1, "mae": 0, "rmse": 0},
+    ),
+    tasks.Forecast: Case(
+        lambda folder: data.load("sines", window=64, horizon=4, limit=300), lambda x, y: y[0], lambda x, y: np.zeros_like(y[0]),
+        {"mse": 0, "mae": 0, "rmse_in_units": 0},
+    ),
+    tasks.Language: Case(
+        _text, lambda x, y: _one_hot(y[0], 4), lambda x, y: np.zeros((*y[0].shape, 4)),
+        {"bits_per_token": 0, "perplexity": 1, "accuracy": 1},
+    ),
+    tasks.Reconstruction: Case(
+        lambda folder: data.load("wine", ("table",), tasks=("reconstruction",)), lambda x, y: x[0],
+        lambda x, y: np.zeros_like(x[0]), {"explained": 1, "mse": 0},
+    ),
+    tasks.Anomaly: Case(
+        _anomalies, lambda x, y: np.where(y[0][:, None, None] == 1, 0.0, x[0]), lambda x, y: np.zeros_like(x[0]),
+        {"auc": 1, "average_precision": 1},
+    ),
+    Counting: Case(
+        lambda folder: dots(), lambda x, y: y[0][:, None].astype(float), lambda x, y: np.full((len(y[0]), 1), 3.0),
+        {"off": 0, "exact": 1},
+    ),
+}  # fmt: skip
+
+
+def of(kind: type[Task], folder: Path) -> tuple[Task, Case]:
+    case = CASES[kind]
+    dataset = case.dataset(folder)
+    return kind(replace(recipe_of(kind), kind=dataset.kind), dataset), case
+
+
+def measured(task: Task, outputs: Outputs, pieces: int = 1) -> Evaluation:
+    """What the meter says of a predictor's outputs on the test split, fed in so many pieces."""
+    meter, split = task.meter(), task.dataset.test
+    for rows in np.array_split(np.arange(len(split)), pieces):
+        batch = split.take(rows)
+        inputs, targets = (fields.select(split.fields, batch, role) for role in ("input", "target"))
+        meter.add(outputs(inputs, targets), batch)
+    return meter.result()
+
+
+def test_no_task_is_left_out() -> None:
+    classes = {value for value in vars(tasks).values() if isinstance(value, type) and issubclass(value, Task)}
+    assert classes - {Task} | {Counting} == set(CASES)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_a_perfect_predictor_has_the_best_value_and_a_constant_one_a_worse_one(kind: type[Task], tmp_path: Path) -> None:
+    task, case = of(kind, tmp_path)
+    perfect, constant = (measured(task, outputs).metrics for outputs in (case.perfect, case.constant))
+    assert kind.metrics[0].name in case.best
+    for metric in kind.metrics:
+        assert metric.improves(perfect[metric.name], constant[metric.name]), metric
+        if metric.name in case.best:
+            assert perfect[metric.name] == pytest.approx(case.best[metric.name], abs=1e-6)
+            assert metric.reaches(perfect[metric.name], case.best[metric.name] + (1e-6 if metric.better == "lower" else -1e-6))
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_a_meter_that_is_fed_in_parts_says_the_same(kind: type[Task], tmp_path: Path) -> None:
+    task, case = of(kind, tmp_path)
+    once, parts = (measured(task, case.constant, pieces) for pieces in (1, 3))
+    assert parts.metrics == pytest.approx(once.metrics, rel=1e-6, abs=1e-9)
+    for name, array in once.arrays.items():
+        np.testing.assert_array_equal(parts.arrays[name], array)
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_an_unknown_metric_raises_and_names_the_nearest(kind: type[Task], tmp_path: Path) -> None:
+    task, _ = of(kind, tmp_path)
+    known = kind.metrics[0].name
+    with pytest.raises(UserError, match=f"'{known}'"):
+        task.metric(f"{known}_")
+    assert task.metric(known) is kind.metrics[0]
+    assert task.metric("loss").better == "lower"
+
+
+@pytest.mark.parametrize("kind", CASES)
+def test_baselines_are_measured_by_the_tasks_own_meter(kind: type[Task], tmp_path: Path) -> None:
+    task, case = of(kind, tmp_path)
+    perfect = measured(task, case.perfect).metrics
+    first = kind.metrics[0]
+    assert kind.baselines
+    for name, baseline in kind.baselines.items():
+        found = task.score(baseline(task.dataset, (task.recipe,)).outputs, task.dataset.test).metrics
+        assert math.isfinite(found[first.name]), name
+        assert not first.improves(found[first.name], perfect[first.name])
+
+
+def test_metrics_know_their_direction() -> None:
+    higher, lower = Counting.metrics[1], Counting.metrics[0]
+    for better, worse, metric in ((0.2, 0.1, higher), (0.1, 0.2, lower)):
+        assert (metric.improves(better, worse), metric.improves(worse, better)) == (True, False)
+        assert (metric.reaches(better, better), metric.reaches(better, worse)) == (True, True)
+        assert not metric.reaches(worse, better)
+        assert (metric.improves(worse, math.nan), metric.improves(worse, None)) == (True, True)
+        assert (metric.improves(math.nan, better), metric.improves(math.nan, None)) == (False, False)
+
+
+# Evaluation
+
+
+def test_noise_in_evaluation_repeats_and_leaves_the_generator_as_it_was() -> None:
+    recipe, dataset = recipe_of(build=lambda d: Noisy()), dots()
+    model, task = Noisy(), task_for(recipe, dataset)
+    random.seed(3)
+    before = random.default.state_dict()
+    first = task.evaluate(model, dataset.test, batch_size=16)
+    assert random.default.state_dict() == before
+    random.seed(4)
+    assert task.evaluate(model, dataset.test, batch_size=16).metrics == first.metrics
+    assert task.evaluate(model, dataset.test, batch_size=16, part="validation").metrics["off"] != first.metrics["off"]
+    free = np.asarray(model(Tensor(dataset.test.take(np.arange(4))[0])).data)
+    assert not np.array_equal(free, np.asarray(model(Tensor(dataset.test.take(np.arange(4))[0])).data))  # it does draw noise
+
+
+def test_training_and_evaluation_report_the_same_numbers_of_a_noisy_model() -> None:
+    recipe, dataset = recipe_of(build=lambda d: Noisy()), dots()
+    fitted = fit_recipe(recipe, dataset, seed=1)
+    told = fitted.test().metrics
+    random.seed(99)
+    again = task_for(recipe, dataset)
+    assert again.evaluate(fitted.model, dataset.test).metrics == told
+    held = again.evaluate(fitted.model, dataset.validation, part="validation").metrics
+    assert held["off"] == fitted.position.best
+
+
+def test_a_loss_that_takes_gradients_is_evaluated_where_its_learner_says_so() -> None:
+    dataset = dots()
+    recipe = recipe_of(loss=penalized, gradients_in_evaluation=True)
+    fitted = fit_recipe(recipe, dataset)
+    found = fitted.test().metrics["loss"]
+    (x, count), weight = dataset.test.all(), fitted.model.state_dict()["weight"]
+    outputs = np.asarray(fitted.model(Tensor(x)).data)[:, 0]
+    assert found == pytest.approx(((outputs - count) ** 2).mean() + (weight**2).sum(), rel=1e-4)
+    assert all(p.grad is None for p in fitted.model.parameters())
+    refused = task_for(recipe_of(loss=penalized), dataset)
+    with pytest.raises(RuntimeError, match="requires a gradient"):
+        refused.evaluate(fitted.model, dataset.test)
+
+
+def test_evaluating_trains_nothing_and_keeps_the_mode() -> None:
+    dataset, model = dots(), Noisy()
+    model.train()
+    before = model.state_dict()
+    task_for(recipe_of(), dataset).evaluate(model, dataset.test)
+    assert model.training
+    assert all(np.array_equal(before[name], value) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("backend", ["numpy", "jax"])
+def test_noise_of_evaluation_is_the_same_on_every_backend(backend: str) -> None:
+    if backend == "jax":
+        pytest.importorskip("jax")
+    dataset, model = dots(), Noisy()
+    state = model.state_dict()
+    expected = task_for(recipe_of(), dataset).evaluate(model, dataset.test).metrics
+    with nn.backend(backend):
+        other = Noisy()
+        other.load_state_dict(state)
+        found = task_for(recipe_of(), dataset).evaluate(other, dataset.test).metrics
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_a_task_without_an_ability_refuses_in_one_sentence() -> None:
+    task = task_for(recipe_of(), dots())
+    calls: tuple[partial[Any], ...] = (
+        partial(task.mistakes, Evaluation({})), partial(task.saliency_score, np.zeros((1, 1)), ()),
+        partial(task.coloring, Noisy(), ()), partial(task.columns, np.zeros(1)),
+    )  # fmt: skip
+    for call in calls:
+        with pytest.raises(UserError, match="counting") as refused:
+            call()
+        assert "\n" not in str(refused.value)
+    able = {ability: task.can(ability) for ability in ("mistakes", "saliency_score", "coloring", "figure")}
+    assert able == {"mistakes": False, "saliency_score": False, "coloring": False, "figure": True}
