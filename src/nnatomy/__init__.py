@@ -34,7 +34,9 @@ from nnatomy.tensor import tensor as tensor
 __version__ = "0.1.0"
 
 _FACE = {
-    "runs.training": ("evaluate", "predict", "resume", "train"),
+    "runs.train": ("resume", "train"),
+    "runs.trained": ("evaluate", "load_run", "predict", "sample"),
+    "runs.saving": ("load", "save"),
     "runs.distillation": ("distill",),
     "runs.averaging": ("average",),
     "runs.estimators": ("NeuralClassifier", "NeuralRegressor"),

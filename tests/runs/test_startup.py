@@ -38,4 +38,4 @@ def test_list_imports_no_model_and_no_engine_beyond_the_core() -> None:
 def test_help_imports_neither_models_nor_plots() -> None:
     loaded = modules_after("from nnatomy.cli import main; main(['--help'])")
     assert not loaded & (set(HEAVY) - {"typer", "rich"})
-    assert "nnatomy.runs.training" not in loaded
+    assert "nnatomy.runs.train" not in loaded

@@ -24,7 +24,7 @@ from nnatomy.cli.main import main
 from nnatomy.data import Fold
 from nnatomy.errors import UserError
 from nnatomy.runs.fitting import fit_recipe
-from nnatomy.runs.training import choose
+from nnatomy.runs.prepare import choose
 from nnatomy.studies.comparison.compare import resume_comparison, table
 from nnatomy.studies.comparison.protocol import Protocol
 from nnatomy.studies.comparison.results import Comparison

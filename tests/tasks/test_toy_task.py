@@ -17,7 +17,8 @@ from nnatomy.errors import UserError
 from nnatomy.layers import Linear
 from nnatomy.runs import answers
 from nnatomy.runs.fitting import fit_recipe
-from nnatomy.runs.training import Prepared, Request
+from nnatomy.runs.prepare import Prepared
+from nnatomy.runs.request import Request
 from nnatomy.serving.batching import Found
 from nnatomy.serving.worker import message
 from nnatomy.studies.comparison import protocol as protocols

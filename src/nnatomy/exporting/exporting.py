@@ -21,7 +21,8 @@ from nnatomy.exporting.examples import Arrays, examples
 from nnatomy.exporting.spread import spread
 from nnatomy.interchange.onnx import TOLERANCE, check, to_onnx
 from nnatomy.runs.folder import packed, write_atomically
-from nnatomy.runs.training import Prepared, plain_dataset, restore
+from nnatomy.runs.prepare import Prepared
+from nnatomy.runs.restore import plain_dataset, restore
 from nnatomy.tasks import forward
 from nnatomy.tensor import Tensor
 
@@ -107,7 +108,7 @@ def describe(prepared: Prepared, specs: Sequence[InputSpec]) -> dict[str, Any]:
     return {
         "format": DESCRIPTION,
         "nnatomy": __version__,
-        "architecture": prepared.architecture.name,
+        "architecture": prepared.architecture.key,
         "task": task.name,
         "inputs": inputs,
         "outputs": outputs,
