@@ -115,7 +115,17 @@ def architectures() -> dict[str, Architecture]:
 
 
 def architecture(name: str | Path) -> Architecture:
-    """Return the architecture of that name, or in that folder. Raises UserError where there is none, with the nearest name."""
+    """Return the architecture of that name, or in that folder; its data.py is imported, which may register a kind of data.
+
+    Raises UserError where there is none, with the nearest name.
+    """
+    found = _found(name)
+    if found.has("data"):  # here, because a trained run is restored, served and compared without its recipe being read first
+        found.module("data")
+    return found
+
+
+def _found(name: str | Path) -> Architecture:
     known = architectures()
     if str(name) in known:
         return known[str(name)]

@@ -14,7 +14,7 @@ def draw(
     subject: Annotated[str, typer.Argument(metavar="ARCHITECTURE|RUN", help="An architecture, or the folder of a run.")],
     what: Annotated[
         str | None,
-        typer.Option(help="A view: architecture, activations, filters, saliency, gradients, confusion, errors or embedding."),
+        typer.Option(help="A view, such as saliency or confusion; another word lists them all."),
     ] = None,
     tsne: Annotated[bool, typer.Option("--tsne", help="Lay the embedding out by t-SNE, not by principal components.")] = False,
     out: Annotated[

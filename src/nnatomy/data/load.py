@@ -28,7 +28,7 @@ def load(
     source: str | Path,
     accepts: Sequence[str] | None = None,
     *,
-    tasks: Sequence[str] = TASKS[:-1],
+    tasks: Sequence[str] | None = None,
     target: str | None = None,
     keep: Sequence[str] = (),
     types: Mapping[str, str] | None = None,
@@ -45,10 +45,10 @@ def load(
 ) -> Dataset:
     """Return the data set that `source` names: an embedded, generated or public set, or a path.
 
-    `accepts` lists the kinds (all if None) and `tasks` the tasks (TASKS) that the architecture takes; of the kinds that can
-    read a source the surest is taken, the earlier in `accepts` among equals. `window` and `horizon` are lengths in tokens
-    or rows. `groups` names a column: rows with equal values stay in one split. `limit` keeps at most so many examples in
-    each split. A `fold` splits the raw rows in place of the usual three splits, everything is fitted on its training rows,
+    `accepts` lists the kinds (all if None) and `tasks` the tasks (all with targets if None) that the architecture takes; of the
+    kinds that can read a source the surest is taken, the earlier in `accepts` among equals. `window` and `horizon` are lengths
+    in tokens or rows. `groups` names a column: rows with equal values stay in one split. `limit` keeps at most so many examples
+    in each split. A `fold` splits the raw rows in place of the usual three splits, everything is fitted on its training rows,
     and an official test part takes no part.
     Raises UserError, one sentence, for all that is wrong with the source or the options.
     """
@@ -160,7 +160,7 @@ def _checked(found: Dataset, reading: Reading) -> Dataset:
             f"Rows are split by the fold that is given. Received {found.name}, whose reader ({owner.name}) ignores it; have it "
             "split its rows with Reading.part."
         )
-    if found.task not in reading.tasks and not (owner.labels_optional and reading.reconstruction):
+    if not reading.wants(found.task) and not (owner.labels_optional and reading.reconstruction):
         if reading.options.get("target") is not None and reading.reconstruction:
             raise UserError(
                 f"This architecture gives its input back and takes no target, received {reading.options['target']!r}; leave "

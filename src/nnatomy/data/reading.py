@@ -79,20 +79,27 @@ class Reading:
     """
 
     def __init__(
-        self, tasks: Sequence[str] = TASKS[:-1], *, seed: int = 0, fold: Fold | None = None, limit: int | None = None,
+        self, tasks: Sequence[str] | None = None, *, seed: int = 0, fold: Fold | None = None, limit: int | None = None,
         offline: bool = False, **options: Any,
     ) -> None:  # fmt: skip
         if limit is not None and limit < 1:
             raise UserError(f"The option limit is at least 1, received {limit}; give a larger number.")
         if limit is not None and fold is not None:
             raise UserError(f"A fold has a limit of its own, received limit={limit} beside it; give Fold(..., limit={limit}).")
-        self.tasks, self.seed, self.fold, self.limit, self.offline = tuple(tasks), seed, fold, limit, offline
+        self.any_task = tasks is None
+        """Whether no tasks were named: all that have targets will do, a kind's own as well."""
+        self.tasks = TASKS[:-1] if tasks is None else tuple(tasks)
+        self.seed, self.fold, self.limit, self.offline = seed, fold, limit, offline
         self.options: Mapping[str, Any] = {name: value for name, value in options.items() if value not in (None, (), {})}
         self.defaults: dict[str, Any] = {}
         """Values for options that were not given, such as the target of a public set."""
         self.used: set[str] = set()
         self.split = False
         """Whether a reader asked for its rows."""
+
+    def wants(self, task: str) -> bool:
+        """Return True if data with that task will do."""
+        return task in self.tasks or (self.any_task and task not in TASKS)
 
     @property
     def reconstruction(self) -> bool:

@@ -54,8 +54,9 @@ def _task(path: Path) -> Task:
         saved = json.loads(beside.read_text(encoding="utf-8"))
         if saved["format"] != DESCRIPTION:
             raise UserError(f"{beside} is of the form {saved['format']!r}, this version reads {DESCRIPTION!r}; export again.")
+        architecture = find_architecture(saved["architecture"])  # first: it may bring its kind of data
         dataset = described(beside, saved["dataset"], saved["preprocessing"])
-        recipe: Recipe = fitting(find_architecture(saved["architecture"]), dataset)
+        recipe: Recipe = fitting(architecture, dataset)
     except (OSError, ValueError, KeyError, TypeError) as problem:
         if isinstance(problem, UserError):
             raise

@@ -45,11 +45,11 @@ def restore(
     request = on_backend(request_of(run), backend, device)
     own = again(run.read_json("run.json").get("own", {}), own, run.folder, trains=False)
     backends.use(request.backend, request.device)
+    named = find_architecture(request.architecture) if own.model is None else None  # first: it may bring its kind of data
     dataset = described(run.folder / "dataset.json", run.read_json("dataset.json"), run.read_json("preprocessing.json"))
     architecture: Architecture
-    if own.model is None:
-        architecture = find_architecture(request.architecture)
-        recipe = fitting(architecture, dataset)
+    if named is not None:
+        architecture, recipe = named, fitting(named, dataset)
     else:
         architecture, dataset = own_model(own, dataset)
         recipe = architecture.recipe

@@ -1,4 +1,7 @@
-"""The pictures of `nnatomy draw --what` of any run: one file a view, found by its folder. They know no architecture or task."""
+"""The pictures of `nnatomy draw --what` of any run: one file a view, found on this package's path.
+
+They know no architecture and no task.
+"""
 
 from __future__ import annotations
 
@@ -15,14 +18,12 @@ if TYPE_CHECKING:
 
     from nnatomy.runs.prepare import Prepared
 
-FOLDER = Path(__file__).parent
-
 
 @cache
 def names() -> tuple[str, ...]:
-    """Return the names of the views: the files of this folder that say what they need, in alphabetical order."""
-    marked = (path.stem for path in FOLDER.glob("*.py") if "\ndef why_unsupported(prepared" in path.read_text(encoding="utf-8"))
-    return tuple(sorted(marked))
+    """Return the names of the views: the files of this package that say what they need, in alphabetical order."""
+    files = [path for folder in __path__ for path in Path(folder).glob("*.py")]
+    return tuple(sorted(path.stem for path in files if "\ndef why_unsupported(prepared" in path.read_text(encoding="utf-8")))
 
 
 def check_name(what: str) -> None:
