@@ -361,7 +361,7 @@ class TracedArray(_Traced):
 
     def __getitem__(self, index: Any) -> Any:
         if any(isinstance(i, TracedArray) and i.dtype == bool for i in (index if isinstance(index, tuple) else (index,))):
-            raise Unplannable("a result whose shape depends on values (a boolean index; where() keeps the shape)")
+            raise Unplannable("a result whose shape depends on values (a boolean index)")
         rows = isinstance(index, TracedArray) and index.dtype.kind in "iu"
         return self.trace.record("take_rows" if rows else "getitem", _indexed, (self, index), {})
 
