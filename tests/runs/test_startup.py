@@ -44,7 +44,8 @@ def test_help_imports_neither_models_nor_plots() -> None:
 
 def test_training_a_table_imports_no_plan_no_onnx_and_no_diagram(tmp_path: Path) -> None:
     """A plain eager run never enters plan/, and faces of packages import only what is used."""
-    loaded = modules_after(f"import nnatomy as nn; nn.train('mlp', 'iris', epochs=2, report=False, out={str(tmp_path / 'r')!r})")
+    run = str(tmp_path / "run")
+    loaded = modules_after(f"import nnatomy as nn; nn.train('mlp', 'iris', epochs=2, report=False, out={run!r})")
     for package in ("nnatomy.plan", "nnatomy.interchange.onnx", "nnatomy.exporting", "nnatomy.studies", "nnatomy.views"):
         assert not [name for name in loaded if name == package or name.startswith(f"{package}.")], package
     assert "nnatomy.inspect.diagrams" not in loaded
