@@ -103,7 +103,8 @@ def named_only(model: Any, caller: str) -> str:
             f"{caller}() trains in processes that find architectures by a name or a folder. Received {name_of(model)}; put it "
             "into a folder with model.py and recipe.py, and give its path."
         )
-    return find_architecture(str(model)).key
+    named: Any = model
+    return find_architecture(named).key
 
 
 def task_of(task: Any) -> type[Task]:
