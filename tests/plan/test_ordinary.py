@@ -17,6 +17,7 @@ import nnatomy as nn
 from nnatomy import functional as F
 from nnatomy import optim
 from nnatomy.backends import kernels
+from nnatomy.plan import Unplannable
 
 Step = Callable[..., Any]
 
@@ -387,7 +388,7 @@ def test_what_cannot_be_compiled_runs_as_it_is(what: str) -> None:
     LOG.clear()
     before = second.everything()
     ordinary = step._on_this_backend()
-    with pytest.raises(Exception) as refused:  # what the call below does first, by itself
+    with pytest.raises(Unplannable):  # what the call below does first, by itself
         ordinary.begin(batch, {})
     same(second.everything(), before, but="")
     assert LOG == []
@@ -401,7 +402,6 @@ def test_what_cannot_be_compiled_runs_as_it_is(what: str) -> None:
     same(second.everything(), first.everything(), 1e-6)
     assert re.search(why, str(step.reason))
     assert len(LOG) == (2 if what == "a list" else 0)
-    assert refused.type.__name__ in ("Unplannable", "TypeError")
 
 
 def test_errors_are_the_functions_own_and_leave_what_they_leave_eagerly() -> None:
@@ -473,7 +473,7 @@ def test_a_state_whose_arrays_change_places() -> None:
 
 def test_what_is_made_inside_is_no_state() -> None:
     def step(x: Any) -> Any:
-        layer = nn.Linear(2, 2, generator=nn.Generator(5)) if hasattr(nn.Linear, "generator") else nn.ReLU()
+        layer = nn.LeakyReLU(0.2)
         return layer(x) + nn.Tensor(np.arange(2, dtype=np.float32)) + nn.Tensor(nn.Generator(5).normal((2,)))
 
     call = nn.compile(step)

@@ -15,10 +15,11 @@ from nnatomy import random
 from nnatomy.data import fields
 from nnatomy.data.dataset import ArraySplit, Dataset, Preprocessing
 from nnatomy.data.fields import DEFAULT, Field
+from nnatomy.data.kinds import ExportedInputs, InputSpec
 from nnatomy.layers import Linear
 from nnatomy.layers.module import Module
 from nnatomy.optim import Adam
-from nnatomy.tasks import Answer, Baseline, Evaluation, ExportInput, FittedBaseline, Metric, Task
+from nnatomy.tasks import Answer, Baseline, Evaluation, FittedBaseline, Metric, Task
 from nnatomy.tensor import Tensor, grad
 from nnatomy.training.learners import GradientDescent
 from nnatomy.training.recipe import Recipe
@@ -116,8 +117,8 @@ class Drawing(Counting):
 
     name = "drawing"
 
-    def export_inputs(self) -> tuple[ExportInput, ...]:
-        return (ExportInput("noise", (PLACES,), "normal noise", lambda rng, n: rng.normal(size=(n, PLACES)).astype("f4")),)
+    def export_inputs(self) -> ExportedInputs:
+        return ExportedInputs(self.dataset, InputSpec("noise", (PLACES,), "float32", "normal noise"))
 
 
 def loss(model: Module, x: Tensor, count: Tensor) -> tuple[Tensor, Tensor]:

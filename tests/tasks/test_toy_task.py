@@ -13,7 +13,6 @@ import pytest
 from counting import PLACES, Counting, Drawing, dots, recipe_of
 
 from nnatomy import views
-from nnatomy.data.kinds import InputSpec
 from nnatomy.errors import UserError
 from nnatomy.layers import Linear
 from nnatomy.runs import answers
@@ -91,14 +90,14 @@ def test_only_views_that_need_no_more_are_offered() -> None:
 def test_a_generator_is_exported_with_noise_as_its_input(tmp_path: Path) -> None:
     pytest.importorskip("onnx")
     onnxruntime = pytest.importorskip("onnxruntime")
-    from nnatomy.exporting.exporting import _as_onnx, describe
+    from nnatomy.exporting.exporting import _as_onnx, describe, inputs_of
 
     prepared = prepared_of(Drawing)
-    specs = [InputSpec(end.name, end.shape, "float32", end.holds) for end in prepared.task.export_inputs()]
-    description = describe(prepared, specs)
+    taken = inputs_of(prepared)
+    description = describe(prepared, taken.inputs)
     assert [(end["name"], end["shape"]) for end in description["inputs"]] == [("noise", ["batch", PLACES])]
     assert [end["name"] for end in description["outputs"]] == ["count"]
-    made, difference, checked_on = _as_onnx(prepared, None, description)
+    made, difference, checked_on = _as_onnx(prepared, taken, description)
     assert (difference < 1e-6, checked_on) == (True, "made-up examples")
     noise = np.random.default_rng(0).normal(size=(5, PLACES)).astype(np.float32)
     (found,) = onnxruntime.InferenceSession(made).run(None, {"noise": noise})

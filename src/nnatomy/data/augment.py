@@ -1,7 +1,11 @@
-"""Augmentation of image batches: plain functions (images[N, C, H, W], rng) -> images, and their composition."""
+"""Augmentation of batches: plain functions (inputs, rng) -> inputs, their composition, and what moves with the inputs.
+
+A change that moves pixels moves masks and boxes of the same batch with them, or is refused.
+"""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -10,9 +14,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from nnatomy.data.fields import Field, where
 from nnatomy.errors import UserError, unknown_name
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "augmentation", "crop", "cutout", "flip", "jitter", "noise", "rotate"]
+__all__ = ["AUGMENTATIONS", "Augmentation", "augmentation", "augmented", "crop", "cutout", "flip", "jitter", "noise", "rotate"]
 
 Array = npt.NDArray[Any]
 Change = Callable[[Array, np.random.Generator], Array]
@@ -20,7 +25,7 @@ Change = Callable[[Array, np.random.Generator], Array]
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Changes applied one after another; equal generators give equal images."""
+    """Changes applied one after another; equal generators give equal inputs."""
 
     changes: tuple[Change, ...]
 
@@ -28,6 +33,41 @@ class Augmentation:
         for change in self.changes:
             images = change(images, rng)
         return images
+
+
+def augmented(
+    change: Change, named: tuple[Field, ...], batch: tuple[Array, ...], rng: np.random.Generator
+) -> tuple[Array, ...]:  # fmt: skip
+    """Return a batch with its first input changed, and masks (N, H, W) and boxes (N, K, 4) moved as its pixels were.
+
+    Boxes are left, top, right, bottom in pixels; rows of their field's `fill` are padding. Raises UserError for a change that
+    moves pixels, or may move them, in a way that is not known for a mask or for boxes.
+    """
+    for one in change.changes if isinstance(change, Augmentation) else (change,):
+        batch = _changed(one, named, batch, rng)
+    return batch
+
+
+def _changed(change: Change, named: tuple[Field, ...], batch: tuple[Array, ...], rng: np.random.Generator) -> tuple[Array, ...]:
+    function = change.func if isinstance(change, partial) else change
+    settings = change.keywords if isinstance(change, partial) else {}
+    first = where(named, "input")[0]
+    start = copy.deepcopy(rng.bit_generator.state)
+    out = [change(array, rng) if i == first else array for i, array in enumerate(batch)]
+    for i, field in enumerate(named[: len(batch)]):
+        if i == first or field.like not in ("mask", "boxes") or function in KEEPS_PIXELS:
+            continue
+        move = MOVES.get((function, field.like))
+        if move is None:
+            name = getattr(function, "__name__", type(function).__name__)
+            raise UserError(
+                f"A change of pictures must move their {field.name} as well. Received {name!r}, which is not known to; "
+                f"use one of {', '.join(sorted({f.__name__ for f, like in MOVES if like == field.like}))}."
+            )
+        again = np.random.Generator(type(rng.bit_generator)())
+        again.bit_generator.state = start  # the same draws
+        out[i] = move(batch[i], again, batch[first].shape[2:], field.fill, **settings)
+    return tuple(out)
 
 
 def crop(images: Array, rng: np.random.Generator, padding: int = 4) -> Array:
@@ -47,8 +87,11 @@ def flip(images: Array, rng: np.random.Generator, chance: float = 0.5) -> Array:
     return np.where(mirrored[:, None, None, None], images[..., ::-1], images)
 
 
-def rotate(images: Array, rng: np.random.Generator, degrees: float = 10.0) -> Array:
-    """Turn each image about its centre by up to `degrees` either way, bilinear; the edge is repeated into the gap."""
+def rotate(images: Array, rng: np.random.Generator, degrees: float = 10.0, order: int = 1) -> Array:
+    """Rotate each image about its center by up to `degrees` either way; the edge is repeated into the gap.
+
+    `order`: 1 is bilinear, 0 the nearest pixel.
+    """
     from scipy import ndimage
 
     n, channels, h, w = images.shape
@@ -57,7 +100,7 @@ def rotate(images: Array, rng: np.random.Generator, degrees: float = 10.0) -> Ar
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         for channel in range(channels):
             ndimage.affine_transform(
-                images[row, channel], turn, centre - turn @ centre, output=out[row, channel], order=1, mode="nearest"
+                images[row, channel], turn, centre - turn @ centre, output=out[row, channel], order=order, mode="nearest"
             )
     return out
 
@@ -86,6 +129,44 @@ def noise(images: Array, rng: np.random.Generator, std: float = 0.05) -> Array:
     return np.asarray(images + (std * rng.standard_normal(images.shape)).astype(images.dtype))
 
 
+# What moves with the pixels: (array, rng in the state that the images saw, (height, width), fill, settings) -> array
+
+
+def _mask(change: Callable[..., Array], **own: Any) -> Callable[..., Array]:
+    """A mask moves by the same function, as an image of one channel."""
+
+    def move(masks: Array, rng: np.random.Generator, size: tuple[int, int], fill: Any, **settings: Any) -> Array:
+        return change(masks[:, None], rng, **settings, **own)[:, 0]
+
+    return move
+
+
+def _flipped_boxes(
+    boxes: Array, rng: np.random.Generator, size: tuple[int, int], fill: Any, chance: float = 0.5
+) -> Array:  # fmt: skip
+    mirrored = rng.uniform(size=len(boxes)) < chance
+    other = np.stack([size[1] - boxes[..., 2], boxes[..., 1], size[1] - boxes[..., 0], boxes[..., 3]], axis=-1)
+    moves = mirrored[:, None, None] & ~(boxes == fill).all(axis=-1, keepdims=True)
+    return np.where(moves, other, boxes).astype(boxes.dtype)
+
+
+def _cropped_boxes(
+    boxes: Array, rng: np.random.Generator, size: tuple[int, int], fill: Any, padding: int = 4
+) -> Array:  # fmt: skip
+    top, left = rng.integers(0, 2 * padding + 1, (2, len(boxes)))
+    shift = np.stack([padding - left, padding - top] * 2, axis=-1)[:, None]
+    moved = np.clip(boxes + shift, 0, np.array([size[1], size[0]] * 2))
+    gone = (moved[..., 2] <= moved[..., 0]) | (moved[..., 3] <= moved[..., 1])
+    moved = np.where(gone[..., None], fill, moved)
+    return np.where((boxes == fill).all(axis=-1, keepdims=True), boxes, moved).astype(boxes.dtype)
+
+
+KEEPS_PIXELS: tuple[Callable[..., Array], ...] = (jitter, cutout, noise)
+"""Changes that leave every pixel where it is."""
+MOVES: dict[tuple[Callable[..., Array], str], Callable[..., Array]] = {
+    (crop, "mask"): _mask(crop), (flip, "mask"): _mask(flip), (rotate, "mask"): _mask(rotate, order=0),
+    (crop, "boxes"): _cropped_boxes, (flip, "boxes"): _flipped_boxes,
+}  # fmt: skip
 AUGMENTATIONS: dict[str, tuple[Callable[..., Array], str]] = {  # name: the function, and its one setting
     "crop": (crop, "padding"),
     "flip": (flip, "chance"),

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnatomy.data import fields as batch_fields
+from nnatomy.data.augment import augmented
 from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
 
@@ -58,6 +59,10 @@ class Split(ABC):
 
     @abstractmethod
     def take(self, indices: Array) -> Batch: ...
+
+    def lengths(self) -> Array | None:
+        """Return the length of each example, by which batches are grouped; None where all are alike."""
+        return None
 
     def all(self) -> Batch:
         """Return every example as one batch."""
@@ -134,6 +139,9 @@ class RaggedSplit(Split):
         tokens = Field("tokens", ragged=1, fill=self.padding, like="tokens")
         return tokens, Field("lengths"), Field("labels", role="target")
 
+    def lengths(self) -> Array:
+        return np.array([len(sequence) for sequence in self.sequences], np.int64)
+
     def __len__(self) -> int:
         return len(self.sequences)
 
@@ -156,6 +164,10 @@ class SubsetSplit(Split):
     @property
     def fields(self) -> tuple[Field, ...]:
         return self.whole.fields
+
+    def lengths(self) -> Array | None:
+        whole = self.whole.lengths()
+        return None if whole is None else whole[self.indices]
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -284,16 +296,34 @@ def batches(
     if batch_size < 1:
         raise UserError(f"A batch holds at least one example, received batch size {batch_size}; give 1 or more.")
     split = split_of(split)
-    augmented = batch_fields.where(split.fields, "input")[:1]
     order, key = _order(len(split), shuffle)
+    if isinstance(shuffle, int | np.random.Generator):
+        order = _grouped(order, split.lengths(), batch_size, key)
     stop = len(order) - len(order) % batch_size if drop_last else len(order)
     for number in range(start, -(-stop // batch_size)):
         chosen = order[number * batch_size : min((number + 1) * batch_size, stop)]
         batch = split.take(chosen if part is None else part(chosen))
         if augment is not None:
-            rng = np.random.Generator(np.random.Philox(key=[key, number]))
-            batch = tuple(augment(array, rng) if n in augmented else array for n, array in enumerate(batch))
+            batch = augmented(augment, split.fields, batch, np.random.Generator(np.random.Philox(key=[key, number])))
         yield batch
+
+
+WINDOW = 32  # batches among which examples of like length come together
+
+
+def _grouped(order: Array, lengths: Array | None, batch_size: int, key: int) -> Array:
+    """The order with examples of like length in one batch: sorted within a window of batches, which are then shuffled."""
+    if lengths is None:
+        return order
+    rng = np.random.Generator(np.random.Philox(key=[key, 2**32]))
+    parts = []
+    for start in range(0, len(order), WINDOW * batch_size):
+        window = order[start : start + WINDOW * batch_size]
+        window = window[np.argsort(lengths[window], kind="stable")]
+        whole = len(window) // batch_size * batch_size
+        turns = rng.permutation(whole // batch_size)
+        parts += [window[:whole].reshape(-1, batch_size)[turns].reshape(-1), window[whole:]]
+    return np.concatenate(parts) if parts else order
 
 
 def _order(n: int, shuffle: Shuffle) -> tuple[Array, int]:

@@ -25,7 +25,7 @@ from nnatomy.runs.folder import packed, write_atomically
 from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.restore import plain_dataset, restore
 from nnatomy.runs.trained import TrainedRun
-from nnatomy.tasks import ExportInput, forward
+from nnatomy.tasks import forward
 from nnatomy.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -34,21 +34,6 @@ DESCRIPTION = "nnatomy export 1"
 """What the description of an exported model begins with; the number changes with its form."""
 BATCHES = (1, 7)
 """Of how many examples the batches are that an exported model is checked on."""
-OUTPUTS: dict[str, tuple[tuple[str, str], ...]] = {
-    "classification": (
-        ("probabilities", "of the classes, in their order"),
-        ("scores", "what the network itself gives, before the softmax or the sigmoid"),
-    ),
-    "regression": (("prediction", "in the target's own units"),),
-    "forecast": (("forecast", "the values to come, in the target's own units"),),
-    "language": (("scores", "of the next character after each one, before the softmax"),),
-    "reconstruction": (
-        ("error", "the mean squared difference between an example, as the network sees it, and what came out"),
-        ("reconstruction", "what came out, as the network sees examples"),
-    ),
-}
-"""What an exported model gives for each task, in order: what users want first, then what the network gives."""
-OUTPUTS["anomaly"] = OUTPUTS["reconstruction"]
 
 
 @dataclass(frozen=True)
@@ -96,11 +81,8 @@ def export(
             raise UserError(f"Nothing is overwritten, {file} exists; choose another --out, in a folder of its own.")
     known = "" if comparison is None else spread(comparison, prepared)
     prepared = replace(prepared, model=copy.deepcopy(prepared.model))  # a run that was loaded keeps its precision
-    own = prepared.task.export_inputs()
-    taken = kind_of(prepared.dataset).exported(prepared.dataset) if to == "onnx" else None
-    specs = () if taken is None else taken.inputs
-    drawn = [InputSpec(end.name, end.shape, "float32", end.holds) for end in own]
-    description = describe(prepared, drawn or specs if to == "onnx" else ())
+    taken = inputs_of(prepared) if to == "onnx" else None
+    description = describe(prepared, () if taken is None else taken.inputs)
     state = prepared.model.state_dict()
     with backends.backend("numpy"):
         prepared.model.load_state_dict(state)
@@ -115,6 +97,11 @@ def export(
     for file, content in zip(files, (*contents, card_text), strict=True):
         write_atomically(file, content)
     return exported
+
+
+def inputs_of(prepared: Prepared) -> ExportedInputs:
+    """What the exported model takes: what the task says, else what users have of the data."""
+    return prepared.task.export_inputs() or kind_of(prepared.dataset).exported(prepared.dataset)
 
 
 def describe(prepared: Prepared, specs: Sequence[InputSpec]) -> dict[str, Any]:
@@ -147,21 +134,21 @@ def _free(name: str, taken: set[str]) -> str:
 def _as_onnx(prepared: Prepared, taken: ExportedInputs, description: dict[str, Any]) -> tuple[bytes, float, str]:
     """The checked file, the largest difference that was found, and what it was checked on."""
     model, recipe, task, preprocessing = prepared.model, prepared.recipe, prepared.task, prepared.dataset.preprocessing
-    own = task.export_inputs()
+    own = task.export_inputs() is not None
 
     def answered(outputs: Any, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
         decided = recipe.decide(outputs)
         return (task.interpret(decided, inputs), decided)[: len(description["outputs"])]
 
     def exported(*raw: Tensor) -> tuple[Any, ...]:
-        inputs = raw if own else taken.encode(*raw)
+        inputs = taken.encode(*raw)
         return answered(model(*inputs), inputs)
 
     def expected(*raw: Array) -> tuple[Any, ...]:
         inputs = raw if own else preprocessing.prepare(*raw)
         return answered(forward(model, inputs), tuple(map(Tensor, inputs)))
 
-    raw, real = _drawn(own, max(BATCHES)) if own else examples(prepared, taken, max(BATCHES))
+    raw, real = examples(prepared, taken, max(BATCHES))
     names = [[end["name"] for end in description[ends]] for ends in ("inputs", "outputs")]
     facts = {key: description[key] for key in ("architecture", "task", "nnatomy")} | {"data": prepared.dataset.name}
     if prepared.dataset.classes:
@@ -171,16 +158,10 @@ def _as_onnx(prepared: Prepared, taken: ExportedInputs, description: dict[str, A
         sizes = value.type.tensor_type.shape.dim
         end |= {"shape": [size.dim_param or size.dim_value for size in sizes], "type": "float32"}
     batches = [tuple(a[:count] for a in raw) for count in BATCHES]
-    difference = check(made, expected, *batches, *(() if own else (taken.awkward(raw),)))
-    if not own and taken.pads_ends:
+    difference = check(made, expected, *batches, taken.awkward(raw))
+    if taken.pads_ends:
         _reads_forwards(prepared, raw)
     return made.SerializeToString(), difference, "test data" if real else "made-up examples"
-
-
-def _drawn(inputs: tuple[ExportInput, ...], count: int) -> tuple[Arrays, bool]:
-    """Examples of inputs that are no data, and that they are made up."""
-    rng = np.random.default_rng(0)
-    return tuple(end.draw(rng, count) for end in inputs), False
 
 
 def _reads_forwards(prepared: Prepared, raw: Arrays) -> None:

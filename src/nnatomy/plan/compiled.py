@@ -53,9 +53,7 @@ class Compiled:
         if self.reason is not None or Watch.active is not None or not active():
             return self.function(*args, **kwargs)
         if self._pure is None or kwargs:
-            self._pure = not kwargs and self._is_pure(args)
-            if self.reason is not None:
-                return self.function(*args, **kwargs)
+            self._pure = False if kwargs else self._is_pure(args)
         if not self._pure:
             return self._as_ordinary(args, kwargs)
         if B.name == "jax":
@@ -96,29 +94,32 @@ class Compiled:
 
     # Functions that close over what they read and write
 
-    def _is_pure(self, args: tuple[Tree, ...]) -> bool:
-        """Whether the function touches nothing but arrays and numbers among its arguments, and returns a state."""
-        ordinary = self._on_this_backend()
-        outcome = self._tried(lambda: ordinary.touches_nothing(args))
+    def _is_pure(self, args: tuple[Tree, ...]) -> bool | None:
+        """Whether arrays and numbers among the arguments are all that it touches, and it returns a state; None: unknown."""
+        try:
+            outcome = self._on_this_backend().touches_nothing(args)
+        except Exception:  # an ordinary call says what it is
+            return None
         return outcome is not None and _donates(args, outcome.raw)
 
     def _as_ordinary(self, args: tuple[Tree, ...], kwargs: dict[str, Tree]) -> Tree:
-        ordinary = self._on_this_backend()
-        call = self._tried(lambda: ordinary.begin(args, kwargs))
-        return self.function(*args, **kwargs) if call is None else call()
+        how = "not compiled" if B.name == "jax" else "without a plan"
+        try:
+            call = self._on_this_backend().begin(args, kwargs)
+        except Exception as error:
+            why = _why(error)
+            if why is not None:
+                self._give_up(why, how)
+                return self.function(*args, **kwargs)
+            returned = self.function(*args, **kwargs)  # the function's own mistakes are raised here, as they are without us
+            self._give_up(Unplannable(f"tracing it raised {type(error).__name__}: {error}"), how)
+            return returned
+        return call()
 
     def _on_this_backend(self) -> Ordinary:
         if B.name not in self._ordinary:
             self._ordinary[B.name] = Ordinary(self.function, _recorder())
         return self._ordinary[B.name]
-
-    def _tried(self, work: Callable[[], Any]) -> Any:
-        """What `work` returns, or None where it cannot be done and the function is to run as it is."""
-        try:
-            return work()
-        except Exception as error:
-            self._give_up(_why(error), "not compiled" if B.name == "jax" else "without a plan")
-            return None
 
     def _learn(self, args: tuple[Tree, ...]) -> bool:
         recorded = self._planned(lambda: _Recorded(self.function, args))
@@ -206,14 +207,14 @@ def _recorder() -> Any:
     return PlanRecorder()
 
 
-def _why(error: BaseException) -> Unplannable:
-    """What kept a function from being traced: the refusal, or an error that only stand-ins can have caused."""
+def _why(error: BaseException) -> Unplannable | None:
+    """The refusal that an error comes from."""
     at: BaseException | None = error
     while at is not None:
         if isinstance(at, Unplannable):
             return at
         at = at.__cause__ or at.__context__
-    return Unplannable(f"tracing it raised {type(error).__name__}: {error}")
+    return None
 
 
 def active() -> bool:

@@ -353,7 +353,7 @@ class Ordinary:
                 return lambda results, leaves: leaves[number]
             at = self._result(tree, outcome)
             return lambda results, leaves: results[at]
-        if isinstance(tree, self.recorder.arrays):
+        if self._is_array(tree):
             return lambda results, leaves: tree.copy()
         if tree is None or isinstance(tree, str | int | float | complex | np.generic | np.dtype):
             return lambda results, leaves: tree
@@ -361,10 +361,16 @@ class Ordinary:
             return lambda results, leaves: tree
         raise Unplannable(f"a {type(tree).__name__} among the results, which are to be Tensors, arrays and numbers")
 
+    def _is_array(self, leaf: Any) -> bool:
+        return isinstance(leaf, self.recorder.arrays)
+
     def _flat(self, tree: Tree, leaves: list[Any], key: list[Any]) -> None:
-        if isinstance(tree, self.recorder.arrays):
+        if self._is_array(tree):
             leaves.append(tree)
-            key.append((tree.shape, tree.dtype))
+            if getattr(tree, "weak_type", False) and not tree.shape:  # a number that XLA has computed
+                key.append(int if tree.dtype.kind in "iu" else float)
+            else:
+                key.append((tree.shape, tree.dtype))
         elif isinstance(tree, dict):
             key.append((dict, *tree))
             for part in tree.values():

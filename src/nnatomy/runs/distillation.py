@@ -113,6 +113,9 @@ class SplitWithTeacher(Split):
         *inputs, targets = self.whole.fields
         return *inputs, Field("answers", role="target"), targets
 
+    def lengths(self) -> Array | None:
+        return self.whole.lengths()
+
     def __len__(self) -> int:
         return len(self.whole)
 

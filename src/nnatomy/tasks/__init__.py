@@ -8,7 +8,7 @@ from nnatomy.tasks.classification import Classification
 from nnatomy.tasks.forecast import Forecast
 from nnatomy.tasks.forward import forward
 from nnatomy.tasks.language import Language
-from nnatomy.tasks.parts import Answer, Coloring, ExportInput, Meter, Mistakes, Score
+from nnatomy.tasks.parts import Answer, Coloring, Meter, Mistakes, Score
 from nnatomy.tasks.reconstruction import Reconstruction
 from nnatomy.tasks.regression import Regression
 from nnatomy.tasks.task import Task
@@ -17,7 +17,7 @@ from nnatomy.training.precision import FLOAT32, Precision
 from nnatomy.training.recipe import Recipe
 
 __all__ = [
-    "Anomaly", "Answer", "Baseline", "Classification", "Coloring", "Evaluation", "ExportInput", "FittedBaseline", "Forecast",
+    "Anomaly", "Answer", "Baseline", "Classification", "Coloring", "Evaluation", "FittedBaseline", "Forecast",
     "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Task", "forward", "task_for",
 ]  # fmt: skip
 

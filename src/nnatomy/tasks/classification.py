@@ -36,11 +36,12 @@ def prior(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
 
 
 def logistic(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
-    """Logistic regression; sentences are counts of words, as log(1 + count)."""
+    """Logistic regression; sequences of tokens are counts of each token, as log(1 + count)."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
-    words = len(dataset.preprocessing.to_json()["vocabulary"]) if dataset.kind == "sentences" else 0
+    tokens = arrays_of(dataset.train, "input", most=1)[0].dtype.kind in "iu"
+    words = len(dataset.preprocessing.to_json()["vocabulary"]) if tokens else 0
     (y,), (y_held,) = arrays_of(dataset.train, "target"), arrays_of(dataset.validation, "target")
     if len(np.unique(y)) < 2:
         raise UserError("Logistic regression needs two classes to learn from. Received one in the training part; lower --cv.")

@@ -59,18 +59,6 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class ExportInput:
-    """An input of an exported model that does not come from the data, such as the noise of a generator."""
-
-    name: str
-    shape: tuple[int, ...]
-    """Of one example."""
-    holds: str
-    draw: Callable[[np.random.Generator, int], Array]
-    """draw(rng, count): float32 examples (count, *shape) to check the exported model on."""
-
-
-@dataclass(frozen=True)
 class Score:
     """A number that an input's parts raise or lower: what saliency explains for one example."""
 

@@ -19,7 +19,7 @@ from nnatomy.layers.module import Module
 from nnatomy.random import Generator
 from nnatomy.tasks.baselines import Baseline
 from nnatomy.tasks.forward import Forward, Stream
-from nnatomy.tasks.parts import Answer, Array, Batch, Coloring, ExportInput, Meter, Mistakes, Score
+from nnatomy.tasks.parts import Answer, Array, Batch, Coloring, Meter, Mistakes, Score
 from nnatomy.training.batches import Feed, PlacedBatch
 from nnatomy.training.compilation import compiled
 from nnatomy.training.evaluation import Evaluation, Metric, metric_named
@@ -28,6 +28,8 @@ from nnatomy.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+    from nnatomy.data.kinds import ExportedInputs
 
 
 Predictor = Callable[[Batch], Any]
@@ -84,9 +86,9 @@ class Task(ABC):
         """Return what `interpret` returned as a user wants it; overridden where that is more than one line an example."""
         return Answer(self.columns(meant))
 
-    def export_inputs(self) -> tuple[ExportInput, ...]:
-        """Return the inputs of an exported model; none where they are those of the data, with the preprocessing inside."""
-        return ()
+    def export_inputs(self) -> ExportedInputs | None:
+        """Return the inputs of an exported model where they are no data, such as a generator's noise; else None."""
+        return None
 
     @classmethod
     def loss(cls, outputs: Any, *batch: Any) -> Any:

@@ -11,7 +11,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
-from nnatomy.backends import compiles_by_shape
+from nnatomy.backends import compiles_by_shape, kernels
 from nnatomy.data import fields
 from nnatomy.data.augment import Augmentation
 from nnatomy.data.dataset import Batch, Shuffle, Split, batches
@@ -58,6 +58,8 @@ class Feed:
         named = split.fields
         if not compiles_by_shape() or not fields.per_row(named):
             made = batches(split, rows, shuffle, augment=augment, start=start)
+            if split.ragged and fields.per_row(named) and kernels() != "reference":  # so that a plan serves many batches
+                made = (fields.round_lengths(named, batch, power_of_two) for batch in made)
             return (PlacedBatch(self.devices.batch(batch, rows), None, batch, fields.count(named, batch)) for batch in made)
         whole = -(-rows // self.devices.count) * self.devices.count
         uneven = len(split) % whole > 0 or whole > rows

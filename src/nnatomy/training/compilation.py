@@ -21,18 +21,18 @@ Function = Callable[..., Any]
 class Steps:
     """learner(state, *batch) as this run takes it: planned where that pays, which is the same on every machine.
 
-    What compiles by shape is always compiled. Ragged batches run eagerly on the host: each length would want its own plan.
+    What compiles by shape is always compiled. Batches of graphs run eagerly on the host: each would want its own plan.
     """
 
-    def __init__(self, learner: Learner, steps: int, ragged: bool, budget: float | None = None) -> None:
-        self.learner, self.steps, self.ragged, self.budget = learner, steps, ragged, budget or math.inf
+    def __init__(self, learner: Learner, steps: int, alike: bool, budget: float | None = None) -> None:
+        self.learner, self.steps, self.alike, self.budget = learner, steps, alike, budget or math.inf
         self.planned: bool | None = None
         self.function: Function | None = None
         self._version = learner.version
 
     def __call__(self, state: dict[str, Any], batch: PlacedBatch) -> tuple[dict[str, Any], dict[str, Any]]:
         if self.planned is None:
-            self.planned = compiles_by_shape() or (not self.ragged and (kernels() == "fast" or self._pays(state, batch)))
+            self.planned = compiles_by_shape() or (self.alike and (kernels() == "fast" or self._pays(state, batch)))
         if self.function is None or self._version != self.learner.version:
             self.function, self._version = compiled(self.learner) if self.planned else self.learner, self.learner.version
         return self.function(state, *batch.args)
