@@ -30,7 +30,7 @@ from threadpoolctl import threadpool_limits
 import nnatomy as nn
 from nnatomy import tasks
 from nnatomy.runs.folder import write_atomically
-from nnatomy.runs.training import restore
+from nnatomy.runs.restore import restore
 
 TITLE = "## Serving"
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 from nnatomy.data.kinds.image.idx import read_idx, write_idx
-from nnatomy.runs.training import train
+from nnatomy.runs.train import train
 
 EPOCHS = 30
 WAYS: dict[str, dict[str, Any]] = {

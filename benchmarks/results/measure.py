@@ -10,7 +10,7 @@ from nnatomy.catalog import Architecture
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
 from nnatomy.runs.fitting import fit_recipe
-from nnatomy.runs.training import choose
+from nnatomy.runs.prepare import choose
 from nnatomy.tasks import task_for
 from nnatomy.training.evaluation import Metric
 from nnatomy.training.learners import GradientDescent

@@ -34,13 +34,15 @@ from nnatomy.tensor import tensor as tensor
 __version__ = "0.1.0"
 
 _FACE = {
-    "runs.training": ("evaluate", "predict", "resume", "train"),
+    "runs.train": ("resume", "train"),
+    "runs.trained": ("evaluate", "load_run", "sample"),
+    "runs.saving": ("load", "save"),
     "runs.distillation": ("distill",),
     "runs.averaging": ("average",),
     "runs.estimators": ("NeuralClassifier", "NeuralRegressor"),
     "studies.comparison.compare": ("compare",),
     "studies.tuning.tune": ("tune",),
-    "exporting": ("export",),
+    "exporting": ("export", "predict"),
     "verification.compare": ("verify",),
     "views.pictures": ("draw",),
     "catalog": ("architecture",),

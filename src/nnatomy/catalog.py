@@ -1,8 +1,14 @@
-"""Which architectures there are: one folder each, discovered by the front matter of its page; no model is imported."""
+"""Which architectures there are: one folder each, discovered by the front matter of its page; no model is imported.
+
+A user's folder that is laid out alike is an architecture too.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import importlib
+import os
+import sys
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,9 +31,18 @@ class Architecture:
     front: dict[str, Any]
     """The front matter of page.md: title, year, paper, url, idea, predecessors, successors, builds_on."""
 
+    @property
+    def key(self) -> str:
+        """What `architecture` finds it by, from anywhere."""
+        return self.name
+
     def module(self, part: str) -> ModuleType:
-        """One of the architecture's files: "model", "recipe", "picture", "torch_twin", "keras_twin"."""
+        """Return one of the architecture's files: "model", "recipe", "picture", "torch_twin", "keras_twin"."""
         return importlib.import_module(f"nnatomy.architectures.{self.family}.{self.name}.{part}")
+
+    def has(self, part: str) -> bool:
+        """Return True if the architecture has that file."""
+        return (self.folder / f"{part}.py").is_file()
 
     @property
     def recipes(self) -> tuple[Recipe, ...]:
@@ -45,6 +60,46 @@ class Architecture:
         return split_front_matter((self.folder / "page.md").read_text(encoding="utf-8"), self.folder / "page.md")[1]
 
 
+@dataclass(frozen=True)
+class OwnArchitecture(Architecture):
+    """A user's folder with model.py and recipe.py, and what else an architecture may have."""
+
+    @property
+    def key(self) -> str:
+        return str(self.folder)
+
+    def module(self, part: str) -> ModuleType:
+        """Return one of the folder's files, imported under a private name, so that `from .model import ...` works in it.
+
+        Raises UserError where it is missing or cannot be imported.
+        """
+        if not self.has(part):
+            raise UserError(f"The architecture in {self.folder} has no {part}.py; add it.")
+        package = f"_nnatomy_{self.name}_{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}"
+        if package not in sys.modules:
+            made = ModuleType(package, f"The architecture in {self.folder}.")
+            made.__path__ = [str(self.folder)]
+            sys.modules[package] = made
+        try:
+            return importlib.import_module(f"{package}.{part}")
+        except Exception as problem:
+            raise UserError(
+                f"{self.folder / part}.py could not be imported ({type(problem).__name__}: {problem}); correct it. Files "
+                "of one folder import each other as in: from .model import Net"
+            ) from problem
+
+    @property
+    def recipes(self) -> tuple[Recipe, ...]:
+        found = getattr(self.module("recipe"), "recipes", ())
+        if not (found and isinstance(found, tuple | list) and all(isinstance(recipe, Recipe) for recipe in found)):
+            raise UserError(f"{self.folder / 'recipe.py'} has recipes = (Recipe(...),). Received {found!r}; add it.")
+        return tuple(found)
+
+    @property
+    def page(self) -> str:
+        return super().page if (self.folder / "page.md").is_file() else ""
+
+
 @cache
 def architectures() -> dict[str, Architecture]:
     """All architectures by name, in the order of their years; folders whose page cannot be read are left out."""
@@ -59,12 +114,32 @@ def architectures() -> dict[str, Architecture]:
     }
 
 
-def architecture(name: str) -> Architecture:
-    """The architecture of that name. Raises UserError, with the nearest name, where there is none."""
+def architecture(name: str | Path) -> Architecture:
+    """Return the architecture of that name, or in that folder. Raises UserError where there is none, with the nearest name."""
     known = architectures()
-    if name not in known:
-        raise unknown_name("architecture", name, known)
-    return known[name]
+    if str(name) in known:
+        return known[str(name)]
+    path = Path(str(name)).expanduser()
+    if (path / "recipe.py").is_file():
+        return _own(path.resolve())
+    if isinstance(name, Path) or os.sep in str(name):
+        what = "a folder without recipe.py" if path.is_dir() else "a file" if path.exists() else "none"
+        raise UserError(f"An architecture's folder has model.py and recipe.py. Received {path}, {what}; correct the path.")
+    raise unknown_name("architecture", name, known)
+
+
+def blank_front(name: str, idea: str = "") -> dict[str, Any]:
+    """Return the front matter of an architecture that has no page."""
+    return {"title": name, "year": "", "paper": "", "url": "", "idea": idea} | {
+        key: [] for key in ("predecessors", "successors", "builds_on")
+    }
+
+
+def _own(folder: Path) -> OwnArchitecture:
+    front, page = blank_front(folder.name), folder / "page.md"
+    if page.is_file():
+        front |= split_front_matter(page.read_text(encoding="utf-8"), page)[0]
+    return OwnArchitecture(folder.name, "own", folder, front)
 
 
 def folders() -> list[Path]:

@@ -20,7 +20,7 @@ from nnatomy.architectures.convolutional.lenet5.recipe import fit_to, image
 from nnatomy.errors import UserError
 from nnatomy.functional import cross_entropy
 from nnatomy.optim import Adam
-from nnatomy.runs.training import train
+from nnatomy.runs.train import train
 from nnatomy.tasks import task_for
 from nnatomy.tensor import Tensor
 from nnatomy.training import fit as training

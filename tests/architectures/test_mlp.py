@@ -13,7 +13,7 @@ from nnatomy.architectures.feedforward.mlp import ACTIVATIONS, MLP, build, loss
 from nnatomy.architectures.feedforward.mlp.recipe import image, recipes
 from nnatomy.errors import UserError
 from nnatomy.optim import SGD, Adam
-from nnatomy.runs.training import train
+from nnatomy.runs.train import train
 from nnatomy.tensor import Tensor
 
 Array = np.ndarray[Any, Any]

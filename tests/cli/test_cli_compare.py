@@ -32,7 +32,7 @@ def test_a_comparison_prints_one_json_object_and_plain_lines(
     assert "logistic regression *" in printed.out
     assert "Report: here" in printed.out
     assert main(["compare", "mlp", "--resume", "here"]) == 2
-    assert "received mlp too" in capsys.readouterr().err
+    assert "Received mlp too" in capsys.readouterr().err
     assert main(["compare", "mlp", "--data", "iris", "--out", "here"]) == 2
     assert "is not empty" in capsys.readouterr().err
 

@@ -241,15 +241,15 @@ def test_a_terminal_without_unicode_and_no_terminal_at_all(line: str, tmp_path: 
         ({"budget": "soon"}, "90s, 5m or 1h"),
         ({"settings": ["hidden"]}, "a dictionary for settings"),
         ({"types": ["a=numeric"]}, "a dictionary for types"),
-        ({"data": np.ones((3, 3))}, "NeuralClassifier"),
+        ({"data": 5}, "arrays"),
         ({"out": 5}, "a path for out"),
-        ({"architecture": None}, "a name or a path for architecture"),
+        ({"model": None}, "a name, a path or a Module for model"),
         ({"epoch": 3}, "Received epoch"),
     ],
 )
 def test_train_in_python_names_the_wrong_option(options: dict[str, Any], needed: str) -> None:
     with pytest.raises(UserError, match=needed):
-        nn.train(**({"architecture": "mlp", "data": "iris"} | options))
+        nn.train(**({"model": "mlp", "data": "iris"} | options))
 
 
 def test_train_in_python_takes_numpy_numbers_and_times(tmp_path: Path) -> None:

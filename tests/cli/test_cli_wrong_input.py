@@ -97,7 +97,7 @@ CASES = {
     "learning rate that is no number": ("train mlp --lr nan", "positive"),
     "no epochs": ("train mlp --epochs 0", "at least 1"),
     "negative batch": ("train mlp --batch-size -4", "at least 1"),
-    "negative seed": ("train mlp --seed -1", "0 or more"),
+    "negative seed": ("train mlp --seed -1", "at least 0"),
     "budget in words": ("train mlp --budget soon", "90s"),
     "budget of nothing": ("train mlp --budget 0s", "positive"),
     "limit of nothing": ("train mlp --limit 0", "at least 1"),

@@ -15,7 +15,8 @@ from recipe_data import skip_without_data
 
 import nnatomy
 from nnatomy.catalog import Architecture, architectures, folders, why_unfinished
-from nnatomy.runs.training import Request, prepare
+from nnatomy.runs.prepare import prepare
+from nnatomy.runs.request import Request
 
 FILES = ("__init__.py", "model.py", "page.md", "torch_twin.py", "keras_twin.py", "recipe.py", "picture.py")
 HEAVY = ("torch", "keras", "tensorflow", "matplotlib", "sklearn", "scipy", "numba", "rich", "typer", "pooch")

@@ -12,7 +12,7 @@ from recipe_data import skip_without_data
 from nnatomy import optim
 from nnatomy.catalog import Architecture
 from nnatomy.runs.folder import load_arrays
-from nnatomy.runs.training import resume, train
+from nnatomy.runs.train import resume, train
 from nnatomy.tensor import Tensor
 from nnatomy.training.loop import Callback, Loop
 from nnatomy.training.recipe import Case

@@ -17,9 +17,10 @@ from nnatomy.data.kinds import kind_of
 from nnatomy.data.kinds.table.export import TableInputs
 from nnatomy.errors import UserError
 from nnatomy.exporting import export, exporting
-from nnatomy.runs import training
 from nnatomy.runs.folder import Run, load_arrays
-from nnatomy.runs.training import restore
+from nnatomy.runs.prepare import prepare
+from nnatomy.runs.request import request_of
+from nnatomy.runs.restore import restore
 
 pytestmark = pytest.mark.any_kernels
 pytest.importorskip("onnx")
@@ -278,7 +279,7 @@ def test_preprocessing_that_differs_is_found_out(trained: Any, tmp_path: Path, m
 @pytest.mark.parametrize("name", RUNS)
 def test_decoded_examples_are_encoded_as_they_were(name: str, trained: Any) -> None:
     run, _ = trained(name)
-    prepared = training.prepare(training.request_of(Run.open(run)))
+    prepared = prepare(request_of(Run.open(run)))
     preprocessing = prepared.dataset.preprocessing
     inputs = prepared.dataset.test.take(np.arange(min(20, len(prepared.dataset.test))))[:-1]
     exported = kind_of(prepared.dataset).exported(prepared.dataset)

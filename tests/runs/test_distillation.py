@@ -20,7 +20,10 @@ from nnatomy.layers.module import Module
 from nnatomy.runs.averaging import average
 from nnatomy.runs.distillation import Distillation, distill
 from nnatomy.runs.folder import load_arrays
-from nnatomy.runs.training import evaluate, prepare, request_of, resume, train
+from nnatomy.runs.prepare import prepare
+from nnatomy.runs.request import request_of
+from nnatomy.runs.train import resume, train
+from nnatomy.runs.trained import evaluate
 from nnatomy.tensor import Parameter, Tensor
 from nnatomy.training.learners import GradientDescent
 from nnatomy.training.loop import Callback, Loop
@@ -147,7 +150,7 @@ def test_regression_sentences_and_ensembles_teach(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"temperature": 0.0}, "--temperature must be positive"),
+        ({"temperature": 0.0}, "--temperature is a positive number"),
         ({"soft": 1.5}, "--soft must be from 0 to 1"),
         ({"data": "wine"}, "teacher's data, received data"),
         ({"split_seed": 3}, "received split_seed"),
@@ -173,7 +176,7 @@ def test_the_command_line(teacher: Path, tmp_path: Path, capsys: pytest.CaptureF
     found = json.loads(capsys.readouterr().out)
     assert found["teacher"]["metrics"] == evaluate(teacher).metrics
     command = json.loads((tmp_path / "run" / "run.json").read_text())["command"]
-    assert command == f"nnatomy distill mlp --epochs 1 --teacher {teacher.resolve()} --temperature 2.0"
+    assert command == f"nnatomy distill mlp --epochs 1 --teacher {teacher.resolve()} --temperature 2"
     assert (tmp_path / "run" / "report.html").exists()
     assert main(["evaluate", str(tmp_path / "run"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["metrics"] == found["metrics"]

@@ -18,10 +18,14 @@ import nnatomy as nn
 from nnatomy.catalog import architecture, architectures
 from nnatomy.cli import main
 from nnatomy.runs.checkpoints import flatten, unflatten
-from nnatomy.runs.training import Request, evaluate, prepare, restore, resume, train
+from nnatomy.runs.prepare import prepare
+from nnatomy.runs.request import Request
+from nnatomy.runs.restore import restore
+from nnatomy.runs.train import resume, train
+from nnatomy.runs.trained import evaluate
 from nnatomy.training.loop import Callback, Loop
 from nnatomy.training.recipe import Recipe
-from nnatomy.training.settings import override, plain
+from nnatomy.training.settings import override, parse_seconds, plain
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +67,8 @@ def recipe() -> Recipe:
     ],
 )
 def test_settings_change_exactly_what_they_name(settings: dict[str, str], place: tuple[str, ...], value: Any) -> None:
-    found: Any = plain(override(recipe(), settings))
+    whole = plain(override(recipe(), settings))
+    found: Any = whole | whole["learn"]
     for key in place:
         found = found[key]
     assert found == value
@@ -77,20 +82,22 @@ def test_flags_override_the_recipe() -> None:
 
 def test_the_command_of_a_request_asks_for_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
     request = Request(
-        "mlp", "my data.csv", target="y", keep=("a b",), types={"c": "numeric"}, epochs=3, lr=0.01, seed=4, budget=90.0,
+        "mlp", data="my data.csv", target="y", keep=("a b",), types={"c": "numeric"}, epochs=3, lr=0.01, seed=4, budget=90.0,
         precision="float64", accumulate=3, settings={"hidden": "8,4"}, offline=True, split_seed=7, from_="runs/a b",
         new_head=True, freeze=("c1*", "c3=2"), rates={"f*": 0.1},
     )  # fmt: skip
     asked: dict[str, Any] = {}
 
-    def fake(architecture: str, data: str, **given: Any) -> Any:
-        asked.update(given, architecture=architecture, data=data)
+    def fake(model: str, data: str, **given: Any) -> Any:
+        asked.update(given, architecture=model, data=data)
         raise nn.UserError("enough")
 
-    monkeypatch.setattr("nnatomy.runs.training.train", fake)
+    monkeypatch.setattr("nnatomy.runs.train.train", fake)
     assert main(shlex.split(request.command())[1:]) == 2
     for name, value in vars(request).items():
-        assert asked.get(name, getattr(Request("mlp"), name)) == value, name  # a teacher is asked for by distill
+        found = asked.get(name, getattr(Request("mlp"), name))  # a teacher is asked for by distill
+        read = {"budget": parse_seconds, "keep": tuple, "freeze": tuple}.get(name, lambda found: found)
+        assert read(found) == value, name
 
 
 # The loop
@@ -264,7 +271,7 @@ def test_list_and_info_as_json(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_preparation_trains_nothing_and_is_repeatable() -> None:
-    a, b = (prepare(Request("mlp", "iris", seed=2)) for _ in range(2))
+    a, b = (prepare(Request("mlp", data="iris", seed=2)) for _ in range(2))
     for name, value in a.model.state_dict().items():
         np.testing.assert_array_equal(value, b.model.state_dict()[name])
     assert replace(a.request, seed=3) != a.request

@@ -19,7 +19,8 @@ from nnatomy.cli import main
 from nnatomy.errors import UserError
 from nnatomy.runs.estimators import NeuralClassifier
 from nnatomy.runs.folder import load_arrays
-from nnatomy.runs.training import evaluate, predict, resume, train
+from nnatomy.runs.train import resume, train
+from nnatomy.runs.trained import evaluate, predict
 from nnatomy.training.loop import Callback, Loop
 
 pytest.importorskip("jax")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nnatomy.runs.folder import load_arrays
-from nnatomy.runs.training import resume, train
+from nnatomy.runs.train import resume, train
 from nnatomy.training import compilation
 from nnatomy.training.loop import Callback, Loop
 

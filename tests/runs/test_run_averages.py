@@ -16,7 +16,11 @@ from nnatomy.cli import main
 from nnatomy.errors import UserError
 from nnatomy.runs.averaging import average
 from nnatomy.runs.folder import Run
-from nnatomy.runs.training import evaluate, load_best, predict, prepare, request_of, restore, resume, train
+from nnatomy.runs.prepare import prepare
+from nnatomy.runs.request import request_of
+from nnatomy.runs.restore import load_best, restore
+from nnatomy.runs.train import resume, train
+from nnatomy.runs.trained import evaluate, predict
 from nnatomy.tasks import forward
 
 QUICK: dict[str, Any] = {"epochs": 2, "report": False}

@@ -49,3 +49,4 @@ def test_training_a_table_imports_no_plan_no_onnx_and_no_diagram(tmp_path: Path)
     for package in ("nnatomy.plan", "nnatomy.interchange.onnx", "nnatomy.exporting", "nnatomy.studies", "nnatomy.views"):
         assert not [name for name in loaded if name == package or name.startswith(f"{package}.")], package
     assert "nnatomy.inspect.diagrams" not in loaded
+    assert "nnatomy.runs.train" not in loaded

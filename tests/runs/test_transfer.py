@@ -15,7 +15,9 @@ from nnatomy.data.kinds.image.idx import write_idx
 from nnatomy.errors import UserError
 from nnatomy.runs import transfer
 from nnatomy.runs.folder import Run, load_arrays
-from nnatomy.runs.training import Request, prepare, resume, train
+from nnatomy.runs.prepare import prepare
+from nnatomy.runs.request import Request
+from nnatomy.runs.train import resume, train
 from nnatomy.training import compilation
 from nnatomy.training.loop import Callback, Loop
 
@@ -107,7 +109,7 @@ def test_what_depends_on_the_outputs_is_the_head() -> None:
         ("mlp", None, {"linears.2.weight", "linears.2.bias"}),
         ("lstm", "adding_problem", {"output.weight", "output.bias"}),
     ):
-        prepared = prepare(Request(architecture, data, limit=50))
+        prepared = prepare(Request(architecture, data=data, limit=50))
         assert set(transfer.head(prepared.recipe, prepared.dataset, prepared.model)) == expected
     prepared = prepare(Request("autoencoder", limit=50))
     with pytest.raises(UserError, match="no such layer"):

@@ -11,7 +11,7 @@ import nnatomy as nn
 from nnatomy import data
 from nnatomy.catalog import architecture
 from nnatomy.runs.fitting import fit_recipe
-from nnatomy.runs.training import choose
+from nnatomy.runs.prepare import choose
 from nnatomy.training.settings import override
 
 

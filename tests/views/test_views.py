@@ -20,7 +20,7 @@ from nnatomy.data.csvfile import RawTable
 from nnatomy.data.kinds import public
 from nnatomy.data.sets import locate
 from nnatomy.inspect import gradient_norms, gradients
-from nnatomy.runs import checkpoints, training
+from nnatomy.runs import checkpoints, prepare, request
 from nnatomy.runs.folder import Run
 from nnatomy.runs.gradients import GradientLog, first_of, read_gradients
 from nnatomy.tensor import Tensor
@@ -35,11 +35,11 @@ SMALL = {
     "etth1": {"limit": 120, "window": 16, "horizon": 4}, "tinyshakespeare": {"limit": 40, "window": 16},
     "adding_problem": {"limit": 60, "window": 12}, "rt_polarity": {"limit": 40}, "digits": {"limit": 100},
 }  # fmt: skip
-_made: dict[tuple[str, str], tuple[training.Prepared, Run]] = {}
+_made: dict[tuple[str, str], tuple[prepare.Prepared, Run]] = {}
 
 
 @pytest.fixture(params=PAIRS, ids=["-".join(pair) for pair in PAIRS])
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[training.Prepared, Run]:
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[prepare.Prepared, Run]:
     """An architecture trained for two epochs on a little of a recipe's data; skipped where that is not on this machine."""
     architecture, data = request.param
     if (architecture, data) not in _made:
@@ -67,7 +67,7 @@ def told(figure: Figure) -> str:
     return "\n".join(text.get_text() for text in figure.findobj(match=lambda artist: hasattr(artist, "get_text")))
 
 
-def test_each_view_that_fits_is_drawn_and_the_others_are_refused(trained: tuple[training.Prepared, Run]) -> None:
+def test_each_view_that_fits_is_drawn_and_the_others_are_refused(trained: tuple[prepare.Prepared, Run]) -> None:
     prepared, run = trained
     fitting = views.fitting(prepared, run)
     follows = any(learner.objectives() for learner in [prepared.recipe.learn.begin(prepared.model, prepared.dataset)])
@@ -98,7 +98,7 @@ def test_each_view_that_fits_is_drawn_and_the_others_are_refused(trained: tuple[
     assert not any(m._hooks for m in prepared.model.modules())
 
 
-def test_attributions_are_complete_in_every_architecture(trained: tuple[training.Prepared, Run]) -> None:
+def test_attributions_are_complete_in_every_architecture(trained: tuple[prepare.Prepared, Run]) -> None:
     """They add up to the change of the score, which is computed here once more, one example at a time."""
     prepared, _ = trained
     prepared.model.eval()
@@ -124,8 +124,8 @@ def test_the_caption_gives_the_sums() -> None:
 # What single views rest on
 
 
-def architecture(name: str, **asked: Any) -> training.Prepared:
-    prepared = training.prepare(training.Request(name, offline=True, **asked))
+def architecture(name: str, **asked: Any) -> prepare.Prepared:
+    prepared = prepare.prepare(request.Request(name, offline=True, **asked))
     prepared.model.eval()
     return prepared
 

@@ -1,4 +1,4 @@
-"""What `nnatomy doctor` looks at: what is installed, where data lie, what may be written, and whether a network learns."""
+"""`nnatomy doctor`: what is installed, where data are stored, what may be written, and whether a network learns."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from nnatomy.cli.shared import Json, print_json, print_table
 
 CORE = (
     "numpy", "numba", "scipy", "scikit-learn", "matplotlib", "rich", "typer", "safetensors", "jaxtyping", "pooch",
@@ -131,3 +133,17 @@ def _data() -> Check:
     if not Path(folder).is_dir():
         return Check("NNATOMY_DATA", False, f"{folder} is not a folder; make it, or unset NNATOMY_DATA", needed=False)
     return Check("NNATOMY_DATA", True, f"{folder}: {len(list(Path(folder).iterdir()))} entries", needed=False)
+
+
+def doctor(as_json: Json = False) -> int:
+    """Check the installation, and that a small network learns."""
+    checks = examine()
+    healthy = all(c.fine for c in checks if c.needed)
+    if as_json:
+        print_json({"checks": [check.to_json() for check in checks], "healthy": healthy})
+    else:
+        print_table(
+            ("check", "state", "detail"),
+            [(c.name, "ok" if c.fine else "MISSING" if c.needed else "not installed", c.detail) for c in checks],
+        )
+    return 0 if healthy else 1

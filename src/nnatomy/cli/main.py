@@ -11,10 +11,28 @@ import typer
 
 from nnatomy import __version__
 from nnatomy.backends import kernels
-from nnatomy.cli import commands
+from nnatomy.cli.average import average
+from nnatomy.cli.bench import bench
+from nnatomy.cli.compare import compare
+from nnatomy.cli.distill import distill
+from nnatomy.cli.doctor import doctor
+from nnatomy.cli.draw import draw
+from nnatomy.cli.evaluate import evaluate
+from nnatomy.cli.export import export
+from nnatomy.cli.info import info
+from nnatomy.cli.listing import list_
+from nnatomy.cli.predict import predict
+from nnatomy.cli.sample import sample
+from nnatomy.cli.serve import serve
+from nnatomy.cli.train import train
+from nnatomy.cli.tune import tune
+from nnatomy.cli.verify import verify
 from nnatomy.errors import UserError
 from nnatomy.kernels import library
 
+COMMANDS = (
+    list_, info, train, evaluate, predict, sample, distill, average, compare, tune, export, serve, verify, draw, bench, doctor,
+)  # fmt: skip
 app = typer.Typer(
     name="nnatomy",
     help="The anatomy of neural networks: from scratch, proven equal to PyTorch and Keras, trained by one command.",
@@ -39,7 +57,7 @@ def _options(
     pass
 
 
-for function in commands.COMMANDS:
+for function in COMMANDS:
     app.command(name=function.__name__.rstrip("_"))(function)
 
 

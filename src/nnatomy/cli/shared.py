@@ -1,4 +1,4 @@
-"""What several commands need: flags that are parsed alike, and tables and JSON as they are printed."""
+"""What several commands need: common flags, and tables and JSON as they are printed."""
 
 from __future__ import annotations
 
@@ -16,23 +16,15 @@ Backend = Annotated[str | None, typer.Option(help="What computes, numpy or jax; 
 Device = Annotated[str | None, typer.Option(help="Where jax computes: cpu, gpu, tpu, gpu:1 ...")]
 
 
-def parse_pairs(texts: list[str] | None, flag: str) -> dict[str, str]:
+def parse_pairs(texts: list[str] | None, flag: str, example: str) -> dict[str, str]:
+    """Return NAME=VALUE words as a dictionary. Raises UserError for another form."""
     pairs = {}
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key or not value:
-            example = {"--set": "hidden=64,32", "--rates": "c1=0.1", "--space": "lr=1e-4..1e-1"}.get(flag, "age=numeric")
-            raise UserError(f"{flag} takes name=value, received {text!r}; for example {flag} {example}.")
+            raise UserError(f"{flag} takes name=value. Received {text!r}; for example {flag} {example}.")
         pairs[key] = value
     return pairs
-
-
-def parse_factors(texts: list[str] | None, flag: str) -> dict[str, float]:
-    pairs = parse_pairs(texts, flag)
-    try:
-        return {name: float(text) for name, text in pairs.items()}
-    except ValueError:
-        raise UserError(f"{flag} takes name=number, received {' '.join(texts or ())}; for example {flag} c1=0.1.") from None
 
 
 def parse_names(texts: list[str] | None) -> list[str] | None:

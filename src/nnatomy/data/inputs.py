@@ -39,12 +39,17 @@ def load_inputs(source: Any, preprocessing: Preprocessing, raw: bool = False) ->
     return owner.inputs(_existing(source), preprocessing, raw)
 
 
-def load_examples(source: str | Path, preprocessing: Preprocessing) -> tuple[Split, tuple[str, ...]]:
+def load_examples(source: Any, preprocessing: Preprocessing) -> tuple[Split, tuple[str, ...]]:
     """Return the examples in a file of the kind a model was trained on, targets included, and what was noticed.
+
+    A value such as arrays (X, y) or a data frame stands for its file.
 
     Raises UserError where the source is absent, holds no targets, or does not fit what was trained on.
     """
-    return kind_of(preprocessing).examples(_existing(source), preprocessing)
+    owner = kind_of(preprocessing)
+    if not isinstance(source, str | Path):
+        return owner.given_examples(source, preprocessing)
+    return owner.examples(_existing(source), preprocessing)
 
 
 def _existing(source: str | Path) -> Source:

@@ -37,6 +37,7 @@ def load(
     grey: bool | None = None,
     window: int | None = None,
     horizon: int | None = None,
+    groups: str | None = None,
     seed: int = 0,
     limit: int | None = None,
     offline: bool = False,
@@ -45,9 +46,10 @@ def load(
     """Return the data set that `source` names: an embedded, generated or public set, or a path.
 
     `accepts` lists the kinds (all if None) and `tasks` the tasks (TASKS) that the architecture takes; of the kinds that can
-    read a source the surest is taken, the earlier in `accepts` among equals. `window` and `horizon` are lengths in tokens or
-    rows. `limit` keeps at most so many examples in each split. A `fold` splits the raw rows in place of the usual three splits,
-    everything is fitted on its training rows, and an official test part takes no part.
+    read a source the surest is taken, the earlier in `accepts` among equals. `window` and `horizon` are lengths in tokens
+    or rows. `groups` names a column: rows with equal values stay in one split. `limit` keeps at most so many examples in
+    each split. A `fold` splits the raw rows in place of the usual three splits, everything is fitted on its training rows,
+    and an official test part takes no part.
     Raises UserError, one sentence, for all that is wrong with the source or the options.
     """
     for option, value in (("window", window), ("horizon", horizon)):
@@ -58,7 +60,7 @@ def load(
     reading = Reading(
         tasks, seed=seed, fold=fold, limit=limit, offline=offline, target=target, keep=tuple(keep), types=dict(types or {}),
         labels=None if labels is None else Path(labels).expanduser(), resize=resize, grey=grey, window=window,
-        horizon=horizon,
+        horizon=horizon, groups=groups,
     )  # fmt: skip
     accepted = kinds.names() if accepts is None else tuple(accepts)
     known = kinds.sets()
@@ -92,7 +94,8 @@ def from_arrays(
 
 def from_frame(
     frame: Any, target: str | None = None, *, name: str = "frame", tasks: Sequence[str] | None = None, keep: Sequence[str] = (),
-    types: Mapping[str, str] | None = None, seed: int = 0, limit: int | None = None, fold: Fold | None = None,
+    types: Mapping[str, str] | None = None, groups: str | None = None, seed: int = 0, limit: int | None = None,
+    fold: Fold | None = None,
 ) -> Dataset:  # fmt: skip
     """Return the data set of a pandas or polars data frame, read as a CSV file with its columns would be.
 
@@ -103,7 +106,9 @@ def from_frame(
     from nnatomy.data.kinds.table.frames import table_of_frame
 
     wanted = TASKS if tasks is None else tasks
-    reading = Reading(wanted, seed=seed, fold=fold, limit=limit, target=target, keep=tuple(keep), types=dict(types or {}))
+    reading = Reading(
+        wanted, seed=seed, fold=fold, limit=limit, target=target, keep=tuple(keep), types=dict(types or {}), groups=groups
+    )
     return _checked(KIND.read_table(name, table_of_frame(frame, name), reading), reading)
 
 

@@ -11,7 +11,7 @@ from nnatomy.data.kinds import kind_of
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import Run
 from nnatomy.runs.page import flat
-from nnatomy.runs.training import Prepared
+from nnatomy.runs.prepare import Prepared
 
 if TYPE_CHECKING:
     from nnatomy.exporting.exporting import Exported

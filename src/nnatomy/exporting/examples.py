@@ -11,7 +11,7 @@ from nnatomy.data import fields
 from nnatomy.data.dataset import generator
 from nnatomy.data.kinds import ExportedInputs
 from nnatomy.errors import UserError
-from nnatomy.runs.training import Prepared, prepare
+from nnatomy.runs.prepare import Prepared, prepare
 
 Arrays = tuple[np.ndarray[Any, Any], ...]
 
@@ -21,7 +21,7 @@ def examples(restored: Prepared, inputs: ExportedInputs, count: int) -> tuple[Ar
     if restored.task.export_inputs() is not None:  # they are no data
         return inputs.made_up(generator(0), count), False
     try:
-        split = prepare(replace(restored.request, offline=True)).dataset.test
+        split = prepare(replace(restored.request, offline=True), restored.own).dataset.test
         places = np.linspace(0, len(split) - 1, count).round().astype(np.int64)
         return inputs.decode(*fields.select(split.fields, split.take(places), "input")), True
     except UserError:

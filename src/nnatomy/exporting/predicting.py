@@ -15,7 +15,10 @@ from nnatomy.errors import UserError
 from nnatomy.exporting.exporting import DESCRIPTION
 from nnatomy.interchange.onnx import run, session
 from nnatomy.runs.answers import named
-from nnatomy.runs.training import described, recipe_of, settled, tell
+from nnatomy.runs.options import absolute_path
+from nnatomy.runs.prepare import fitting
+from nnatomy.runs.progress import log
+from nnatomy.runs.restore import described
 from nnatomy.tasks import Answer, Task, task_for
 from nnatomy.training.recipe import Recipe
 
@@ -34,9 +37,9 @@ def predict_exported(model: str | Path, source: str | Path, *, progress: bool = 
     if task.export_inputs() is not None:
         raise UserError(f"{path} takes no data. Received {source}; call it as MODEL.md says.")
     opened = _Opened(path, task)
-    inputs = data.load_inputs(settled(source), task.dataset.preprocessing, raw=True)
+    inputs = data.load_inputs(absolute_path(source), task.dataset.preprocessing, raw=True)
     if progress:
-        tell(inputs.notices)
+        log(inputs.notices)
     return named(task.answer_from(opened, inputs.arrays), inputs.rows)
 
 
@@ -52,7 +55,7 @@ def _task(path: Path) -> Task:
         if saved["format"] != DESCRIPTION:
             raise UserError(f"{beside} is of the form {saved['format']!r}, this version reads {DESCRIPTION!r}; export again.")
         dataset = described(beside, saved["dataset"], saved["preprocessing"])
-        recipe: Recipe = recipe_of(find_architecture(saved["architecture"]), dataset)
+        recipe: Recipe = fitting(find_architecture(saved["architecture"]), dataset)
     except (OSError, ValueError, KeyError, TypeError) as problem:
         if isinstance(problem, UserError):
             raise

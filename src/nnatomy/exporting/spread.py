@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from nnatomy.errors import UserError
-from nnatomy.runs.training import Prepared
+from nnatomy.runs.prepare import Prepared
 
 
 def spread(folder: str | Path, prepared: Prepared) -> str:

@@ -19,14 +19,17 @@ from nnatomy.errors import UserError, unknown_name
 from nnatomy.layers.module import Module
 from nnatomy.runs.answers import named
 from nnatomy.runs.folder import Run, environment, finite, save_arrays
-from nnatomy.runs.training import Prepared, Result, elsewhere, load_best, prepare, request_of, restore, settled
+from nnatomy.runs.options import absolute_path
+from nnatomy.runs.prepare import Prepared
+from nnatomy.runs.restore import restore, restore_with_data
+from nnatomy.runs.train import Result
 from nnatomy.tasks import Answer, Evaluation, task_for
 from nnatomy.tasks.classification import two_scores
 from nnatomy.tasks.task import UsualLoss
 from nnatomy.tensor import Tensor
 from nnatomy.training.learners import GradientDescent
 
-HOW = ("weights", "predictions")
+METHODS = ("weights", "predictions")
 CARRIED = ("run.json", "environment.json", "preprocessing.json", "dataset.json", "best.safetensors")
 """The files of a member that a folder of averaged predictions keeps."""
 
@@ -107,12 +110,12 @@ def average(
     for runs that began from the same weights. "predictions": the members' answers are averaged each time; the folder holds them
     and can be evaluated and asked. Raises UserError for runs that do not fit together.
     """
-    if how not in HOW:
-        raise unknown_name("average", how, HOW)
+    if how not in METHODS:
+        raise unknown_name("average", how, METHODS)
     if len(runs) < 2:
         raise UserError(f"An average needs two runs or more, received {len(runs)}; name further folders.")
     opened = [Run.open(folder) for folder in runs]
-    members = [_trained(run) for run in opened]
+    members = [restore_with_data(run) for run in opened]
     for run, member in zip(opened[1:], members[1:]):
         check_alike(members[0], member, str(run.folder))
     state = mean_weights(members, [str(run.folder) for run in opened]) if how == "weights" else {}
@@ -196,9 +199,9 @@ def evaluate_members(
 ) -> tuple[Evaluation, Sequence[str]]:
     """The scores of averaged predictions on a split of the runs' own data, or on another file with targets; and its notices."""
     if source is None:
-        return _evaluated([_trained(member, backend, device) for member in run.members], split), []
+        return _evaluated([restore_with_data(member, backend=backend, device=device) for member in run.members], split), []
     members = [restore(member.folder, backend=backend, device=device)[0] for member in run.members]
-    found = [data.load_examples(settled(source), member.dataset.preprocessing) for member in members]
+    found = [data.load_examples(absolute_path(source), member.dataset.preprocessing) for member in members]
     together = ensemble(members)
     return together.task.evaluate(together.model, _joined(members, [examples for examples, _ in found])), found[0][1]
 
@@ -208,7 +211,7 @@ def predict_members(
 ) -> tuple[Answer, Sequence[str]]:
     """Averaged answers for a file; and what was noticed in it."""
     members = [restore(member.folder, backend=backend, device=device)[0] for member in run.members]
-    found = [data.load_inputs(settled(source), member.dataset.preprocessing) for member in members]
+    found = [data.load_inputs(absolute_path(source), member.dataset.preprocessing) for member in members]
     arrays = found[0].arrays if _share(members) else tuple(a for inputs in found for a in inputs.arrays)
     together = ensemble(members)
     return named(together.task.answer(together.model, arrays), found[0].rows), found[0].notices
@@ -235,12 +238,6 @@ def ensemble(members: Sequence[Prepared]) -> Prepared:
     return replace(first, recipe=recipe, dataset=dataset, model=model, task=task_for(recipe, dataset, first.task.precision))
 
 
-def _trained(run: Run, backend: str | None = None, device: str | None = None) -> Prepared:
-    prepared = prepare(elsewhere(request_of(run), backend, device))
-    load_best(prepared.model, run)
-    return prepared
-
-
 def _evaluated(members: Sequence[Prepared], split: str) -> Evaluation:
     together = ensemble(members)
     return together.task.evaluate(together.model, getattr(together.dataset, split))
@@ -262,8 +259,7 @@ def _joined(members: Sequence[Prepared], parts: Sequence[Split]) -> Split:
 
 def _split_of(prepared: Prepared) -> tuple[Any, ...]:
     request = prepared.request
-    seed = request.seed if request.split_seed is None else request.split_seed
-    return request.data or prepared.architecture.recipes[0].data, seed, request.limit
+    return request.data or prepared.architecture.recipes[0].data, request.splits_by, request.limit
 
 
 def _as_it_is(outputs: Any) -> Any:

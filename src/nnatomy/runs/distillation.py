@@ -17,7 +17,10 @@ from nnatomy.data.fields import Field, select
 from nnatomy.errors import UserError
 from nnatomy.runs.averaging import check_alike, ensemble
 from nnatomy.runs.folder import Run
-from nnatomy.runs.training import DATA, Prepared, Result, load_best, prepare, request_of, train
+from nnatomy.runs.prepare import Prepared
+from nnatomy.runs.request import OF_THE_TEACHER, request_of
+from nnatomy.runs.restore import restore_with_data
+from nnatomy.runs.train import Result, train
 from nnatomy.tasks import forward
 from nnatomy.tasks.classification import two_scores
 from nnatomy.tensor import Tensor
@@ -52,10 +55,9 @@ def distill(
     run = Run.open(teacher)
     request = request_of(run.members[0] if run.members else run)
     for name in asked:
-        if name in DATA:
+        if name in OF_THE_TEACHER:
             raise UserError(f"A student learns from its teacher's data, received {name}; leave it out.")
-    own = {name: getattr(request, name) for name in DATA if name != "data"}
-    own["split_seed"] = request.seed if request.split_seed is None else request.split_seed
+    own = {name: getattr(request, name) for name in OF_THE_TEACHER if name != "data"} | {"split_seed": request.splits_by}
     data = request.data or architecture(request.architecture).recipes[0].data
     return train(
         student, data, out=out, callbacks=callbacks, progress=progress, report=report, teacher=str(Path(teacher).resolve()),
@@ -122,22 +124,19 @@ class SplitWithTeacher(Split):
         return (*batch[:-1], self.answers[indices], batch[-1])
 
 
-def taught(prepared: Prepared) -> tuple[Dataset, LearnerSpec]:
+def add_teacher_outputs(prepared: Prepared) -> tuple[Dataset, LearnerSpec]:
     """The student's data with its teacher's answers, given once for each training example as it is, and the loss.
 
     Raises UserError for a teacher of another task, data set or split, and where the answers would not fit into memory.
     """
     request = prepared.request
-    if not 0 < request.temperature < float("inf"):
-        raise UserError(f"--temperature must be positive, received {request.temperature:g}; the usual ones are 1 to 10.")
     if not 0 <= request.soft <= 1:
         raise UserError(f"--soft must be from 0 to 1, received {request.soft:g}; it is the teacher's share of the loss.")
     run = Run.open(str(request.teacher))
     kept = random.default.state_dict()
     members = []
     for member in run.members or [run]:
-        found = prepare(replace(request_of(member), backend=request.backend, device=request.device))
-        load_best(found.model, member)
+        found = restore_with_data(member, backend=request.backend, device=request.device)
         check_alike(prepared, found, str(run.folder))
         members.append(found)
     random.default.load_state_dict(kept)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
+from os import PathLike
 from typing import Any, Self
 
 import numpy as np
@@ -19,8 +21,11 @@ from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import ArraySplit, Dataset, Preprocessing, Split, SubsetSplit
 from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
+from nnatomy.runs.options import PAIRS, parse_option
+from nnatomy.runs.own import Build, Own, check_model, own_model
 from nnatomy.tasks import Classification, Task, task_for
 from nnatomy.training.fit import fit
+from nnatomy.training.precision import FLOAT32
 from nnatomy.training.recipe import Recipe
 from nnatomy.training.settings import override
 
@@ -44,17 +49,20 @@ class _AsGiven(Preprocessing):
 
 
 class _Neural(BaseEstimator):  # type: ignore[misc]
-    """What both estimators share: an architecture's recipe, fitted on arrays.
+    """What both estimators share: a recipe, fitted on arrays.
 
-    `backend`, `device`: where it learns, if not on the active backend, which answers.
+    `architecture`: a name, a folder's path, a Module, which every fit copies, or a function that makes one: model() or
+    model(dataset). `loss`, `optimizer`: of a Module, as for `nn.train`. `backend`, `device`: where it learns, if not on the
+    active backend, which predicts.
     """
 
     _task: str
 
     def __init__(
-        self, architecture: str = "mlp", *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None,
+        self, architecture: Any = "mlp", *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None,
         settings: Mapping[str, Any] | None = None, input_shape: tuple[int, ...] | None = None, random_state: Any = None,
         validation_fraction: float | None = None, backend: str | None = None, device: str | None = None,
+        loss: Any = None, optimizer: Any = None,
     ) -> None:  # fmt: skip
         self.architecture = architecture
         self.epochs = epochs
@@ -66,9 +74,18 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
         self.validation_fraction = validation_fraction
         self.backend = backend
         self.device = device
+        self.loss = loss
+        self.optimizer = optimizer
 
-    def _recipe(self) -> Recipe:
-        kind = "table" if self.input_shape is None else "image"
+    def _recipe(self, dataset: Dataset) -> Recipe:
+        named = isinstance(self.architecture, str | PathLike)
+        model = copy.deepcopy(self.architecture) if isinstance(self.architecture, Module) else self.architecture
+        own = Own(None if named else model, loss=self.loss, optimizer=self.optimizer)
+        recipe = self._named_recipe(dataset.kind) if named else own_model(own, dataset)[0].recipe
+        settings = parse_option(PAIRS, "settings", self.settings or {}, type(self).__name__)
+        return override(recipe, settings, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr)
+
+    def _named_recipe(self, kind: str) -> Recipe:
         recipes = [r for r in find_architecture(self.architecture).recipes if r.kind == kind and self._task in r.task_names]
         if not recipes:
             raise UserError(
@@ -76,10 +93,7 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
                 + "choose another architecture"
                 + (", or give input_shape=(channels, height, width)." if kind == "table" else ".")
             )
-        settings = {
-            k: ",".join(map(str, v)) if isinstance(v, list | tuple) else str(v) for k, v in (self.settings or {}).items()
-        }
-        return override(recipes[0], settings, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr)
+        return recipes[0]
 
     def _shaped(self, x: Array) -> Array:
         if self.input_shape is None:
@@ -92,16 +106,16 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
         return x.reshape(len(x), *self.input_shape)
 
     def _fit(self, x: Array, y: Array, classes: tuple[str, ...], outputs: int) -> None:
-        recipe = self._recipe()
         self._scaler = StandardScaler().fit(x)
         inputs = self._shaped(self._scaler.transform(x).astype(np.float32))
         nothing = ArraySplit((inputs[:0], y[:0]))
         whole = ArraySplit((inputs, y))
-        train, validation = self._parted(whole, y if classes else None, recipe)
+        train, validation = self._split(whole, y if classes else None)
         dataset = Dataset(
             "arrays", "table" if self.input_shape is None else "image", self._task, train, validation, nothing,
             classes, _AsGiven(), (), inputs.shape[1:], f"{len(x)} rows", outputs,
         )  # fmt: skip
+        recipe = self._recipe(dataset)
         seed = int(check_random_state(self.random_state).randint(2**31))
         here = self.backend is None and self.device is None
         before = random.default.state_dict()
@@ -110,6 +124,8 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
                 random.seed(seed)
                 self.model_: Module = recipe.build(dataset, **recipe.options)
                 self._task_: Task = task_for(recipe, dataset)
+                if isinstance(recipe.build, Build):
+                    check_model(self.model_.astype("float32").to_backend(), recipe, dataset, FLOAT32, self._task_)
                 fitted = fit(
                     replace(recipe, batch_size=min(recipe.batch_size, len(x))), self.model_, dataset, self._task_, seed
                 )
@@ -119,7 +135,7 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
             random.default.load_state_dict(before)
         self.n_iter_ = fitted.position.epoch
 
-    def _parted(self, whole: ArraySplit, labels: Array | None, recipe: Recipe) -> tuple[Split, Split]:
+    def _split(self, whole: ArraySplit, labels: Array | None) -> tuple[Split, Split]:
         """The rows that are trained on, and those that choose the best epoch, where that was asked for."""
         fraction = self.validation_fraction
         if fraction is None:
@@ -145,9 +161,10 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
 
 
 class NeuralClassifier(ClassifierMixin, _Neural):  # type: ignore[misc]
-    """A classifying architecture behind scikit-learn's interface.
+    """A classifier behind scikit-learn's interface.
 
-    `architecture`: "mlp", "perceptron", or with `input_shape` one for images such as "lenet5". `settings`: what --set takes.
+    `architecture`: "mlp", "perceptron", with `input_shape` one for images such as "lenet5", or your own Module.
+    `settings`: what --set takes.
     """
 
     _task = "classification"
@@ -179,7 +196,7 @@ class NeuralClassifier(ClassifierMixin, _Neural):  # type: ignore[misc]
 
 
 class NeuralRegressor(RegressorMixin, _Neural):  # type: ignore[misc]
-    """A regressing architecture behind scikit-learn's interface; targets are standardised while it learns."""
+    """A regressor behind scikit-learn's interface; targets are standardized while it learns."""
 
     _task = "regression"
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 from nnatomy.training.loop import Callback, Loop
+
+if TYPE_CHECKING:
+    from nnatomy.runs.prepare import Prepared
 
 
 class Progress(Callback):
@@ -16,7 +20,7 @@ class Progress(Callback):
         self.every = every
         self._bar: Any = None
         self._task: Any = None
-        self._told = time.perf_counter()
+        self._printed = time.perf_counter()
         self._text = ""
 
     def begin(self, loop: Loop) -> None:
@@ -38,9 +42,9 @@ class Progress(Callback):
         at = loop.position
         if self._bar is not None:
             self._bar.update(self._task, completed=at.step, total=at.total, epoch=self._epoch(loop))
-        elif time.perf_counter() - self._told > self.every:
+        elif time.perf_counter() - self._printed > self.every:
             loss = at.loss_sum / max(at.examples, 1)
-            self._say(f"epoch {self._epoch(loop)}  step {at.step} of {at.total}  train loss {loss:.4g}{self._left(loop)}")
+            self._log(f"epoch {self._epoch(loop)}  step {at.step} of {at.total}  train loss {loss:.4g}{self._left(loop)}")
 
     def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
         metric = loop.recipe.metric
@@ -48,7 +52,7 @@ class Progress(Callback):
         if self._bar is not None:
             self._bar.update(self._task, description=text)
         elif self._due(loop):
-            self._say(f"epoch {line['epoch']}/{loop.epochs}  {text}{self._left(loop)}")
+            self._log(f"epoch {line['epoch']}/{loop.epochs}  {text}{self._left(loop)}")
 
     def end(self, loop: Loop) -> None:
         if self._bar is not None:
@@ -59,15 +63,16 @@ class Progress(Callback):
 
     def _due(self, loop: Loop) -> bool:
         """Every epoch of a slow run; of a fast one about two lines a second, and the last epoch."""
-        return time.perf_counter() - self._told > 0.5 or loop.position.epoch in (1, loop.epochs) or bool(loop.position.stopped)
+        epoch, stopped = loop.position.epoch, bool(loop.position.stopped)
+        return time.perf_counter() - self._printed > 0.5 or epoch in (1, loop.epochs) or stopped
 
     def _left(self, loop: Loop) -> str:
         at = loop.position
         remaining = max(at.total - at.step, 0) * loop.elapsed() / max(at.step, 1)
         return f"  ({clock(loop.elapsed())} so far, about {clock(remaining)} left)"
 
-    def _say(self, text: str) -> None:
-        self._told = time.perf_counter()
+    def _log(self, text: str) -> None:
+        self._printed = time.perf_counter()
         print(text, file=sys.stderr, flush=True)
 
 
@@ -77,9 +82,31 @@ def counted(n: int, noun: str) -> str:
 
 
 def clock(seconds: float) -> str:
-    """Seconds as people say them: 42 s, 3 min 20 s, 2 h 5 min."""
+    """Return seconds as text: 42 s, 3 min 20 s, 2 h 5 min."""
     if seconds < 60:
         return f"{seconds:.0f} s"
     if seconds < 3600:
         return f"{int(seconds // 60)} min {int(seconds % 60)} s"
     return f"{int(seconds // 3600)} h {int(seconds % 3600 // 60)} min"
+
+
+def announce(prepared: Prepared) -> None:
+    """Print, before the work starts, what will be trained on what, and what was noticed in the data."""
+    dataset = prepared.dataset
+    sizes = ", ".join(
+        f"{len(s):,} {name}"
+        for name, s in (("training", dataset.train), ("validation", dataset.validation), ("test", dataset.test))
+    )
+    print(f"{prepared.architecture.front['title']} with {prepared.model.count_parameters():,} parameters on {dataset.name} "
+          f"({dataset.task}): {sizes} examples.", file=sys.stderr)  # fmt: skip
+    inputs = [f"{c.name} {c.type}" for c in dataset.columns if c.role == "input"]
+    if inputs:
+        shown = ", ".join(inputs[:24]) + (f" and {len(inputs) - 24} more" if len(inputs) > 24 else "")
+        print(f"  inputs: {shown} (--types COLUMN=TYPE changes one)", file=sys.stderr)
+    log(dataset.notices)
+
+
+def log(notices: Sequence[str]) -> None:
+    """Print what was noticed in data."""
+    for notice in notices:
+        print(f"  note: {notice}", file=sys.stderr)

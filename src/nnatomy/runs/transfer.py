@@ -26,7 +26,7 @@ from nnatomy.training.parallel.devices import Devices
 from nnatomy.training.recipe import Recipe
 
 if TYPE_CHECKING:
-    from nnatomy.runs.training import Prepared
+    from nnatomy.runs.prepare import Prepared
 
 
 def begin_from(model: Module, source: str | Path, keep: Iterable[str] = ()) -> Loaded:
@@ -63,8 +63,9 @@ def begin(prepared: Prepared) -> list[str]:
         anew = f"; new are {', '.join(renewed)}" if renewed else ""
         told.append(f"begins from {request.from_}: {', '.join(found.loaded)}{anew}")
     freezing = Freezing(model, request.freeze) if request.freeze else None
-    if request.rates or request.freeze:  # begun once to learn what does not fit before the run's folder is made
-        prepared.recipe.learn.begin(model, prepared.dataset, setup(prepared, freezing))
+    kept = random.default.state_dict()
+    prepared.recipe.learn.begin(model, prepared.dataset, setup(prepared, freezing))  # refuses before a folder is made
+    random.default.load_state_dict(kept)
     if freezing is not None:
         for epochs in sorted({freezing.epochs[name] for name, _ in model.named_parameters()} - {0}):
             names = [name for name, _ in model.named_parameters() if freezing.epochs[name] == epochs]

@@ -17,12 +17,11 @@ from urllib.parse import urlsplit
 
 from nnatomy import data
 from nnatomy.catalog import Architecture
-from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.kinds import kind_of
 from nnatomy.data.requests import RequestError, RequestReader
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import Run
-from nnatomy.runs.training import request_of
+from nnatomy.runs.restore import architecture_of
 from nnatomy.serving.batching import Batcher, Worker
 from nnatomy.serving.refusals import BROKEN, BUSY, LATE, MALFORMED, TOO_LARGE, Refusal
 
@@ -60,7 +59,7 @@ class Served:
     def of(cls, folder: str | Path, limits: Limits) -> Served:
         """Raises UserError where the folder is no finished run, or of a kind that is not served."""
         run = Run.open(folder)
-        architecture = find_architecture(request_of(run).architecture)
+        architecture = architecture_of(run)
         saved = run.read_json("dataset.json")
         if not (run.best.exists() or run.last.exists()):
             remedy = f"continue it with nnatomy train --resume {run.folder}"

@@ -54,7 +54,7 @@ def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
     """Tells that it is ready, then answers; the end of `source` ends it."""
     from threadpoolctl import threadpool_limits
 
-    from nnatomy.runs.training import restore
+    from nnatomy.runs.restore import restore
 
     def say(**values: Any) -> None:
         target.write(pack(values))

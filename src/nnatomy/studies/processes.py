@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from nnatomy.errors import UserError
-from nnatomy.runs.training import settled_option
+from nnatomy.runs.options import INTEGER, parse_option
 
 THREADS = ("NNATOMY_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")  # the last is XLA's
 
@@ -15,7 +15,7 @@ def processes(jobs: int | None, caller: str = "compare") -> tuple[int, int]:
     """Return how many workers there are, and how many threads each has: together no more than there are processors."""
     from nnatomy.kernels.machine import processors
 
-    jobs = settled_option("jobs", processors() if jobs is None else jobs, caller)
+    jobs = parse_option(INTEGER, "jobs", processors() if jobs is None else jobs, caller)
     if not 1 <= jobs <= 256:
         raise UserError(f"--jobs must be from 1 to 256. Received {jobs}; leave it out for one a processor.")
     return jobs, max(1, processors() // jobs)

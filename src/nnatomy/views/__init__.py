@@ -13,7 +13,7 @@ from nnatomy.runs.folder import Run
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nnatomy.runs.training import Prepared
+    from nnatomy.runs.prepare import Prepared
 
 FOLDER = Path(__file__).parent
 

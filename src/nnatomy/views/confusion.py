@@ -11,7 +11,7 @@ from nnatomy.views.common import caption
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nnatomy.runs.training import Prepared
+    from nnatomy.runs.prepare import Prepared
 
 
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:

@@ -17,7 +17,7 @@ from nnatomy.views.common import COLOURS, MARKERS, caption, inputs_of, spread
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nnatomy.runs.training import Prepared
+    from nnatomy.runs.prepare import Prepared
 
 Array = np.ndarray[Any, Any]
 EXAMPLES = 1000

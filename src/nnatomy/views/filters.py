@@ -16,7 +16,7 @@ from nnatomy.views.common import COLOURS, INK, SIGNED, caption, heading, input_n
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nnatomy.runs.training import Prepared
+    from nnatomy.runs.prepare import Prepared
 
 Array = np.ndarray[Any, Any]
 SHOWN = 40

@@ -13,7 +13,7 @@ from nnatomy.views.common import COLOURS, MARKERS, caption, heading, name_lines
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nnatomy.runs.training import Prepared
+    from nnatomy.runs.prepare import Prepared
 
 NAMED = 10  # layers that have a line with a name; of more, the depth is told by colour
 

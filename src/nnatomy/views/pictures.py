@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import tempfile
 from pathlib import Path
@@ -10,10 +9,13 @@ from typing import TYPE_CHECKING
 
 from nnatomy import catalog, views
 from nnatomy.errors import UserError
-from nnatomy.runs import training
 from nnatomy.runs.drawing import save
 from nnatomy.runs.folder import Run
-from nnatomy.runs.training import Prepared
+from nnatomy.runs.picture import pictured
+from nnatomy.runs.prepare import Prepared, prepare
+from nnatomy.runs.request import Request, request_of
+from nnatomy.runs.restore import restore_with_data
+from nnatomy.runs.train import train
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,8 +28,9 @@ def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: b
     and where the model came from. Raises UserError for a view that does not fit, naming those that do. `tsne` lays the
     embedding out by t-SNE.
     """
-    is_run = Path(subject).is_dir()
-    name = training.request_of(Run.open(subject)).architecture if is_run else catalog.architecture(subject).name
+    is_run = (Path(subject) / "run.json").exists() or (Path(subject).is_dir() and not (Path(subject) / "recipe.py").is_file())
+    key = request_of(Run.open(subject)).architecture if is_run else catalog.architecture(subject).key
+    name = Path(key).name
     if what is not None:
         views.check_name(what)
     if tsne and what != "embedding":
@@ -39,19 +42,17 @@ def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: b
         raise UserError(f"--out must name a new file, {path} exists; choose another name or remove it.")
     if is_run:
         run = Run.open(subject)
-        prepared = training.prepare(training.request_of(run))
-        training.load_best(prepared.model, run)
-        figure = _figure(prepared, run, what, tsne)
+        figure = _figure(restore_with_data(run), run, what, tsne)
         source = subject
     elif what == "architecture":
-        figure = _figure(training.prepare(training.Request(name)), None, what, tsne)
+        figure = _figure(prepare(Request(key)), None, what, tsne)
         source = f"{name}, untrained"
     else:
         if what not in (None, "gradients"):  # what training would not mend is refused before it
-            views.check_fit(what, training.prepare(training.Request(name)), None)
+            views.check_fit(what, prepare(Request(key)), None)
         print(f"Training {name} for its picture, 20 s at most; to draw a run of yours, give its folder.", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder:
-            result = training.train(name, out=Path(folder) / "run", budget=20.0, report=False)
+            result = train(key, out=Path(folder) / "run", budget=20.0, report=False)
             figure = _figure(result.prepared, result.run, what, tsne)
         source = f"{name}, trained for {result.seconds:.0f} s"
     save(figure, path)
@@ -71,10 +72,3 @@ def _free(path: Path) -> Path:
         number += 1
         free = path.with_stem(f"{path.stem}-{number}")
     return free
-
-
-def pictured(prepared: Prepared) -> Figure:
-    """The architecture's own picture of a model; pictures are of single precision, whatever the model was trained in."""
-    model = copy.deepcopy(prepared.model).astype("float32")
-    figure: Figure = prepared.architecture.module("picture").draw(model, prepared.dataset)
-    return figure

@@ -35,7 +35,7 @@ from nnatomy.views.common import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nnatomy.runs.training import Prepared
+    from nnatomy.runs.prepare import Prepared
 
 Array = np.ndarray[Any, Any]
 

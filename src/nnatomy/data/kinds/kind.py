@@ -131,6 +131,10 @@ class Kind(ABC, Generic[P]):
         """Return the labeled examples in a file or folder, and what was noticed."""
         raise UserError(f"Models of {self.noun} are not evaluated on files. Received {source}; call them with arrays.")
 
+    def given_examples(self, value: Any, preprocessing: P) -> tuple[Split, tuple[str, ...]]:
+        """Return the labeled examples in a Python value, and what was noticed."""
+        raise UserError(f"A model of {self.noun} is evaluated on files. Received {type(value).__name__}; give a path.")
+
     def reader(self, preprocessing: P, input_shape: tuple[int, ...]) -> RequestReader:
         """Return the reader of HTTP requests to a model."""
         raise UserError(f"Models of {self.noun} are not served. Use nnatomy predict, or predict from Python.")

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ from nnatomy import backends
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import environment, new_folder
+from nnatomy.runs.options import SOURCE, from_plain, parse_option, parse_options, to_plain
+from nnatomy.runs.own import named_only
 from nnatomy.runs.progress import counted
-from nnatomy.runs.training import settled, settled_option
 from nnatomy.studies.comparison.planning import AFTER, MARGIN, Pace, fitted_into
 from nnatomy.studies.comparison.progress import Progress
 from nnatomy.studies.comparison.protocol import (
@@ -34,7 +34,7 @@ from nnatomy.studies.processes import processes
 
 
 def compare(
-    *architectures: str,
+    *architectures: str | Path,
     data: str | Path | None = None,
     out: str | Path | None = None,
     jobs: int | None = None,
@@ -47,24 +47,22 @@ def compare(
     >>> found = nn.compare("mlp", "lenet5", data="digits", cv=3, seeds=2)  # doctest: +SKIP
     >>> found.candidates[0].name, found.verdicts()[0], found.report  # doctest: +SKIP
 
-    What can be asked for is in `Protocol`. `jobs`: worker processes, one a processor if not given; each is limited to its share
-    of the threads. Raises UserError where the data cannot be read or no architecture fits them.
+    Architectures are named, or a user's folders. What can be asked for is in `Protocol`. `jobs`: worker processes, one a
+    processor if not given; each is limited to its share of the threads. Raises UserError where the data cannot be read or
+    no architecture fits them.
     """
     begun = time.perf_counter()
-    unknown = set(asked) - (set(Protocol.__dataclass_fields__) - {"architectures", "data"})
-    if unknown:
-        known = ", ".join(name for name in Protocol.__dataclass_fields__ if name not in ("architectures", "data"))
-        raise UserError(f"compare() takes {known}. Received {', '.join(sorted(unknown))}.")
-    if not all(isinstance(name, str) for name in architectures):
-        raise UserError('compare() takes architectures by name, one by one, received another value; compare("mlp", "lenet5").')
-    source = find_architecture(architectures[0]).recipes[0].data if data is None and architectures else data
-    options = {name: settled_option(name, value, "compare") for name, value in asked.items() if value is not None}
-    protocol = Protocol(tuple(architectures), "" if source is None else settled(source), **options)
+    if any(isinstance(name, list | tuple) for name in architectures):
+        raise UserError('compare() takes architectures one by one. Received a list; write compare("mlp", "lenet5").')
+    keys = tuple(named_only(name, "compare") for name in architectures)
+    source = find_architecture(keys[0]).recipes[0].data if data is None and keys else data
+    source = None if source is None else parse_option(SOURCE, "data", source, "compare")
+    protocol = Protocol(keys, data=source, **parse_options(Protocol, asked, "compare"))
     jobs, threads = processes(jobs)
     backends.use(protocol.backend)
     plan = survey(protocol, threads)
     folder = new_folder("comparisons", plan.name, out, "comparison")
-    write_json(folder / "comparison.json", {"protocol": asdict(protocol), "command": protocol.command()})
+    write_json(folder / "comparison.json", {"protocol": to_plain(protocol), "command": protocol.command()})
     write_json(folder / "environment.json", environment())
     write_json(folder / "plan.json", plan.to_json())
     return _carry_on(folder, protocol, plan, jobs, begun, progress, report)
@@ -82,7 +80,7 @@ def resume_comparison(
     if not (path / "comparison.json").is_file():
         raise UserError(f"{path} is not the folder of a comparison: it has no comparison.json; name one that was begun.")
     try:
-        protocol = Protocol.from_json(read_json(path / "comparison.json")["protocol"])
+        protocol = from_plain(Protocol, read_json(path / "comparison.json")["protocol"])
         plan = Plan.from_json(read_json(path / "plan.json")) if (path / "plan.json").is_file() else None
     except (KeyError, TypeError, AttributeError):
         raise UserError(f"{path} is damaged: it does not say what was compared; start a new comparison.") from None

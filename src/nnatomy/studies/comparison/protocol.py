@@ -2,81 +2,57 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
+from nnatomy.catalog import Architecture
 from nnatomy.catalog import architecture as find_architecture
-from nnatomy.data.folds import Fold
 from nnatomy.errors import UserError
+from nnatomy.runs.options import INTEGER, SWITCH, TEXT, command_line, option
+from nnatomy.runs.request import WorkRequest
 from nnatomy.tasks import Metric, Task
 from nnatomy.training.evaluation import metric_named
 
 
-@dataclass(frozen=True)
-class Protocol:
+@dataclass(frozen=True, kw_only=True)
+class Protocol(WorkRequest):
     """What was asked for: the architectures, the data, and how often and how long each architecture is trained."""
 
-    architectures: tuple[str, ...]
-    data: str
-    target: str | None = None
-    keep: tuple[str, ...] = ()
-    types: Mapping[str, str] = field(default_factory=dict)
-    labels: str | None = None
-    window: int | None = None
-    horizon: int | None = None
-    limit: int | None = None
-    groups: str | None = None
-    cv: int = 5
-    seeds: int = 3
-    seed: int = 0
-    epochs: int | None = None
-    metric: str | None = None
-    curve: bool = True
-    budget: float | None = None
-    backend: str = "numpy"
-    offline: bool = False
+    architectures: tuple[str, ...] = field(kw_only=False)
+    cv: int = option(INTEGER, "Folds of the cross-validation.", 5, least=2)
+    seeds: int = option(INTEGER, "Fits of each architecture in each fold.", 3, least=1)
+    metric: str | None = option(TEXT, "Metric that decides; the task's first if not given.")
+    curve: bool = option(SWITCH, "Learning curves over smaller training sets.", True)
 
     def __post_init__(self) -> None:
-        for name, least in (("cv", 2), ("seeds", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"--{name} must be at least {least}, received {getattr(self, name)}; give a larger number.")
+        super().__post_init__()
         if not self.architectures:
             raise UserError("A comparison needs the names of architectures, received none; nnatomy list shows them.")
-        twice = [name for name, count in Counter(self.architectures).items() if count > 1]
+        names = Counter(Path(key).name for key in self.architectures)
+        twice = [name for name, count in names.items() if count > 1]
         if twice:
             raise UserError(f"Each architecture is compared once, received {twice[0]} twice; leave one out.")
-        if self.budget is not None and not 0 < self.budget < float("inf"):
-            raise UserError(f"--budget must be a positive time, received {self.budget:g} s; give one such as 10m.")
 
-    def fold(self, number: int, share: float = 1.0) -> Fold:
-        """Fold `number`, with a share of its training rows."""
-        return Fold(number, self.cv, self.seed, limit=self.limit, groups=self.groups, share=share)
+    @property
+    def found(self) -> dict[str, Architecture]:
+        """The architectures by name; a user's folder goes by its own name."""
+        return {found.name: found for found in map(find_architecture, self.architectures)}
+
+    @property
+    def source(self) -> str:
+        """Which data: those that were named, or the first architecture's own."""
+        return self.data or next(iter(self.found.values())).recipes[0].data
 
     def options(self, number: int, share: float = 1.0) -> dict[str, Any]:
-        """What `data.load` is asked for beside the source."""
-        given = {name: getattr(self, name) for name in ("target", "keep", "types", "labels", "seed", "offline")}
-        sizes = {name: getattr(self, name) for name in ("window", "horizon") if getattr(self, name) is not None}
-        return given | sizes | {"fold": self.fold(number, share)}
+        """Return what `data.load` takes besides the source."""
+        return self.load_options(number, self.cv, share)
 
     def command(self) -> str:
-        """The command line that asks for the same."""
-        words = ["nnatomy", "compare", *self.architectures]
-        for name, value in vars(self).items():
-            default = type(self).__dataclass_fields__[name].default
-            if name in ("architectures", "types", "keep", "curve") or value == default:
-                continue
-            flag = "--" + name.replace("_", "-")
-            words += [flag] if value is True else [flag, f"{value:g}s" if name == "budget" else str(value)]
-        words += [word for name in self.keep for word in ("--keep", name)]
-        words += [word for name, kind in self.types.items() for word in ("--types", f"{name}={kind}")]
-        return shlex.join(words + ([] if self.curve else ["--no-curve"]))
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Protocol:
-        return cls(**{**saved, "architectures": tuple(saved["architectures"]), "keep": tuple(saved["keep"])})
+        """Return the command line that asks for the same."""
+        return command_line(self, "compare", *self.architectures)
 
 
 @dataclass(frozen=True)
@@ -87,6 +63,8 @@ class Entry:
     whole: int
     """The epochs of its recipe, or those asked for."""
     share: float = 1.0
+    key: str = ""
+    """Where the architecture is found: its name, or a user's folder."""
 
     @property
     def cut(self) -> bool:
@@ -121,8 +99,8 @@ class Plan:
     @property
     def does(self) -> type[Task]:
         """The class of the task, as the recipes of the compared architectures have it."""
-        for name in self.architectures:
-            for recipe in find_architecture(name).recipes:
+        for name, entry in self.architectures.items():
+            for recipe in find_architecture(entry.key or name).recipes:
                 for task in recipe.tasks:
                     if task.name == self.task:
                         return task

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from nnatomy import data
 from nnatomy.catalog import Architecture
-from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.kinds import kind as kind_named
 from nnatomy.errors import UserError
-from nnatomy.runs.training import choose
+from nnatomy.runs.prepare import choose, fingerprint
 from nnatomy.studies.comparison.protocol import Entry, Plan, Protocol
 from nnatomy.training.evaluation import metric_named
 from nnatomy.training.recipe import Recipe
@@ -32,20 +27,20 @@ def survey(protocol: Protocol, threads: int) -> Plan:
     """
     found: Found = {}
     refused: dict[str, str] = {}
-    architectures = {name: find_architecture(name) for name in protocol.architectures}
+    architectures = protocol.found
     for architecture in architectures.values():
         _try(protocol, architecture, None, found, refused)
     if not found:
         raise _none_fits(refused)
     kind, task = _shared(protocol, architectures, found, refused)
-    order = {name: found[name] for name in protocol.architectures if name in found}
+    order = {name: found[name] for name in architectures if name in found}
     first = next(recipe for recipe, _, _ in order.values())
     metrics = next(t.metrics for t in first.tasks if t.name == task)
     metric = metric_named(protocol.metric or metrics[0].name, metrics, {}, task)
     entries = {}
     for name, (recipe, _, _) in order.items():
         epochs = override(recipe, epochs=protocol.epochs).epochs
-        entries[name] = Entry(epochs, epochs)
+        entries[name] = Entry(epochs, epochs, key=architectures[name].key)
     dataset = load_for_baseline(protocol, kind, task, 0)
     return Plan(
         kind, task, metric.name, entries, refused, (0.1, 0.3) if protocol.curve else (), threads, fingerprint(dataset),
@@ -84,7 +79,7 @@ def _try(
 ) -> None:
     """Enter an architecture into `found`, or the reason why it cannot learn these data into `refused`."""
     try:
-        recipe, dataset = choose(architecture, protocol.data, recipes, **protocol.options(0))
+        recipe, dataset = choose(architecture, protocol.source, recipes, **protocol.options(0))
         recipe.learn.begin(recipe.build(dataset, **recipe.options), dataset)
     except UserError as reason:
         refused[architecture.name] = str(reason)
@@ -112,25 +107,14 @@ def recipes_for(architecture: Architecture, kind: str, task: str) -> list[Recipe
 
 def load_for_architecture(protocol: Protocol, plan: Plan, name: str, fold: int, share: float = 1.0) -> tuple[Recipe, Dataset]:
     """Return an architecture's recipe as planned, and a fold of the data as the recipe wants them."""
-    architecture = find_architecture(name)
+    architecture = protocol.found[name]
     recipes = recipes_for(architecture, plan.kind, plan.task)
     recipe, dataset = choose(
-        architecture, protocol.data, recipes, **protocol.options(fold, share * plan.architectures[name].share)
+        architecture, protocol.source, recipes, **protocol.options(fold, share * plan.architectures[name].share)
     )
     return override(recipe, epochs=plan.architectures[name].epochs), dataset
 
 
 def load_for_baseline(protocol: Protocol, kind: str, task: str, fold: int, share: float = 1.0) -> Dataset:
     """Return a fold of the data as they are read by default."""
-    return data.load(protocol.data, (kind,), tasks=(task,), **protocol.options(fold, share))
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """Return a digest of the first fold: changed data are noticed before they are mixed with earlier results."""
-    sizes = [len(dataset.train), len(dataset.validation), len(dataset.test)]
-    digest = hashlib.sha256(json.dumps([sizes, dataset.preprocessing.to_json()], sort_keys=True).encode())
-    for split in (dataset.train, dataset.test):
-        some = np.unique(np.linspace(0, len(split) - 1, min(len(split), 500)).astype(int))
-        for array in split.take(some):
-            digest.update(array.tobytes())
-    return digest.hexdigest()[:16]
+    return data.load(protocol.source, (kind,), tasks=(task,), **protocol.options(fold, share))

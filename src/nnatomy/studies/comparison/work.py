@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from nnatomy import backends
-from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
 from nnatomy.runs.fitting import fit_recipe
 from nnatomy.runs.folder import finite
+from nnatomy.runs.options import from_plain
+from nnatomy.runs.prepare import fingerprint
 from nnatomy.studies.comparison.protocol import Plan, Protocol, Unit
-from nnatomy.studies.comparison.survey import fingerprint, load_for_architecture, load_for_baseline, recipes_for
+from nnatomy.studies.comparison.survey import load_for_architecture, load_for_baseline, recipes_for
 from nnatomy.studies.files import read_json
 from nnatomy.tasks import FittedBaseline, forward
 from nnatomy.training.callbacks import Callback
@@ -34,7 +35,7 @@ class Bench:
     """A comparison's folder as a worker sees it: the protocol, the plan, and the folds of the data that were read last."""
 
     def __init__(self, folder: Path) -> None:
-        self.protocol = Protocol.from_json(read_json(folder / "comparison.json")["protocol"])
+        self.protocol = from_plain(Protocol, read_json(folder / "comparison.json")["protocol"])
         self._folder = folder
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         backends.use(self.protocol.backend)
@@ -100,8 +101,9 @@ class Bench:
         }  # fmt: skip
 
     def _recipes(self) -> list[Recipe]:
-        """A recipe of each compared architecture."""
-        return [recipes_for(find_architecture(name), self.plan.kind, self.plan.task)[0] for name in self.plan.architectures]
+        """Return a recipe of each compared architecture."""
+        found = self.protocol.found
+        return [recipes_for(found[name], self.plan.kind, self.plan.task)[0] for name in self.plan.architectures]
 
     def _fitted(self, name: str, dataset: Dataset) -> FittedBaseline:
         from threadpoolctl import threadpool_limits

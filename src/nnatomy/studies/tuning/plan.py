@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import Dataset
-from nnatomy.data.folds import Fold
 from nnatomy.errors import UserError, unknown_name
-from nnatomy.runs.training import choose
+from nnatomy.runs.options import INTEGER, PAIRS, SWITCH, TEXT, command_line, from_plain, option
+from nnatomy.runs.prepare import choose
+from nnatomy.runs.request import WorkRequest
 from nnatomy.studies.files import read_json
 from nnatomy.studies.tuning.space import Space, own_settings, read_space, usual_space
 from nnatomy.training.recipe import Recipe
@@ -24,44 +22,28 @@ WHOLE = -1
 """The search on all data, whose best recipe is written; the others are numbered as their outer folds."""
 
 
-@dataclass(frozen=True)
-class Plan:
+@dataclass(frozen=True, kw_only=True)
+class Plan(WorkRequest):
     """What was asked for. Each search has `trials`; there is one in each of `cv` outer folds, and one on all data."""
 
-    architecture: str
-    data: str
-    target: str | None = None
-    keep: tuple[str, ...] = ()
-    types: Mapping[str, str] = field(default_factory=dict)
-    labels: str | None = None
-    window: int | None = None
-    horizon: int | None = None
-    limit: int | None = None
-    groups: str | None = None
-    trials: int = 30
-    cv: int = 3
-    seeds: int = 2
-    seed: int = 0
-    how: str = "bayes"
-    prune: bool = True
-    epochs: int | None = None
-    budget: float | None = None
-    backend: str = "numpy"
-    offline: bool = False
-    space: Mapping[str, str] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
-    storage: str | None = None
+    architecture: str = field(kw_only=False)
+    trials: int = option(INTEGER, "Settings tried in each search.", 30, least=1)
+    cv: int = option(INTEGER, "Outer folds, each with its own search; 0 for none.", 3, least=0)
+    seeds: int = option(INTEGER, "Fits for each score on an outer fold.", 2, least=1)
+    how: str = option(TEXT, "Search: bayes, random or grid.", "bayes")
+    prune: bool = option(SWITCH, "Stop trials that lag behind.", True)
+    space: Mapping[str, str] = option(PAIRS, "Search a setting: lr=1e-4..1e-1, hidden=64|128,64.", metavar="KEY=RANGE",
+                                      example="lr=1e-4..1e-1")  # fmt: skip
+    settings: Mapping[str, str] = option(PAIRS, "Fix a setting of the recipe.", flag="--set", metavar="KEY=VALUE",
+                                         example="hidden=64,32")  # fmt: skip
+    storage: str | None = option(TEXT, "Database of the trials; a file in the folder if not given.", metavar="URL")
 
     def __post_init__(self) -> None:
-        for name, least in (("trials", 1), ("seeds", 1), ("seed", 0)):
-            if getattr(self, name) < least:
-                raise UserError(f"--{name} must be at least {least}, received {getattr(self, name)}; give a larger number.")
-        if self.cv == 1 or self.cv < 0:
+        super().__post_init__()
+        if self.cv == 1:
             raise UserError(f"--cv must be at least 2, or 0 for no outer folds, received {self.cv}; 3 is usual.")
         if self.how not in HOW:
             raise unknown_name("way to search", self.how, HOW)
-        if self.budget is not None and not 0 < self.budget < math.inf:
-            raise UserError(f"--budget must be a positive time, received {self.budget:g} s; give one such as 10m.")
         fixed = set(self.settings) & set(self.space)
         if fixed:
             raise UserError(f"A setting is fixed or searched, received {min(fixed)} in both --set and --space; leave one out.")
@@ -73,27 +55,13 @@ class Plan:
         return [*range(self.cv), WHOLE]
 
     def command(self) -> str:
-        """The command line that asks for the same."""
-        words = ["nnatomy", "tune", self.architecture]
-        for name, value in vars(self).items():
-            default = type(self).__dataclass_fields__[name].default
-            if name in ("architecture", "types", "keep", "space", "settings", "prune") or value == default:
-                continue
-            flag = "--" + name.replace("_", "-")
-            words += [flag] if value is True else [flag, f"{value:g}s" if name == "budget" else str(value)]
-        for flag, pairs in (("--types", self.types), ("--space", self.space), ("--set", self.settings)):
-            words += [word for key, value in pairs.items() for word in (flag, f"{key}={value}")]
-        words += [word for name in self.keep for word in ("--keep", name)]
-        return shlex.join(words + ([] if self.prune else ["--no-prune"]))
+        """Return the command line that asks for the same."""
+        return command_line(self, "tune", self.architecture)
 
     def load(self, search: int) -> tuple[Recipe, Dataset]:
         """The recipe as requested, and the data of a search; the test part of an outer fold is not searched in."""
-        given = {name: getattr(self, name) for name in ("target", "keep", "types", "labels", "seed", "offline")}
-        sizes = {name: getattr(self, name) for name in ("window", "horizon") if getattr(self, name) is not None}
-        part: dict[str, Any] = {"limit": self.limit}
-        if search != WHOLE:
-            part = {"fold": Fold(search, self.cv, self.seed, limit=self.limit, groups=self.groups)}
-        recipe, dataset = choose(find_architecture(self.architecture), self.data, None, **given, **sizes, **part)
+        options = self.load_options() if search == WHOLE else self.load_options(search, self.cv)
+        recipe, dataset = choose(find_architecture(self.architecture), str(self.data), None, **options)
         return override(recipe, self.settings, epochs=self.epochs), dataset
 
     def searched(self, recipe: Recipe) -> Space:
@@ -111,6 +79,7 @@ class Plan:
             raise UserError(f"{folder} is not the folder of a tuning: it has no tuning.json; name one that was begun.")
         try:
             saved = read_json(folder / "tuning.json")["plan"]
-            return cls(**{**saved, "keep": tuple(saved["keep"])})
+            found: Plan = from_plain(cls, saved)
         except (KeyError, TypeError):
-            raise UserError(f"{folder / 'tuning.json'} is damaged: it does not say what was asked; tune anew.") from None
+            raise UserError(f"{folder / 'tuning.json'} is damaged: it does not say what was asked; tune again.") from None
+        return found

@@ -19,8 +19,9 @@ from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
 from nnatomy.runs.fitting import fit_recipe
 from nnatomy.runs.folder import environment, finite, new_folder
+from nnatomy.runs.options import SOURCE, parse_option, parse_options, to_plain
+from nnatomy.runs.own import named_only
 from nnatomy.runs.progress import clock
-from nnatomy.runs.training import settled, settled_option
 from nnatomy.studies.files import read_json, write_json
 from nnatomy.studies.processes import environment_of, processes
 from nnatomy.studies.statistics import LEVEL, Difference, corrected_t_test
@@ -140,13 +141,9 @@ def tune(
     """
     begun = time.monotonic()
     optuna()
-    unknown = set(asked) - (set(Plan.__dataclass_fields__) - {"architecture", "data"})
-    if unknown:
-        known = ", ".join(name for name in Plan.__dataclass_fields__ if name not in ("architecture", "data"))
-        raise UserError(f"tune() takes {known}. Received {', '.join(sorted(unknown))}.")
-    source = find_architecture(architecture).recipes[0].data if data is None else data
-    options = {name: settled_option(name, value, "tune") for name, value in asked.items() if value is not None}
-    plan = Plan(architecture, settled(source), **options)
+    found = find_architecture(named_only(architecture, "tune"))
+    source = parse_option(SOURCE, "data", found.recipes[0].data if data is None else data, "tune")
+    plan = Plan(found.key, data=source, **parse_options(Plan, asked, "tune"))
     count, threads = processes(jobs, "tune")
     backends.use(plan.backend)
     recipe, dataset = plan.load(0 if plan.cv else WHOLE)
@@ -157,8 +154,8 @@ def tune(
     unknown_settings(plan, recipe)
     if plan.storage is not None:
         storage(Path(), plan)
-    folder = new_folder("tunings", f"{architecture}-{dataset.name}", out, "tuning")
-    write_json(folder / "tuning.json", {"plan": asdict(plan), "command": plan.command()})
+    folder = new_folder("tunings", f"{found.name}-{dataset.name}", out, "tuning")
+    write_json(folder / "tuning.json", {"plan": to_plain(plan), "command": plan.command()})
     write_json(folder / "environment.json", environment())
     return _carry_on(folder, plan, count, threads, begun, progress, report)
 

@@ -47,14 +47,11 @@ class ArraysKind(Kind[ArrayPreprocessing]):
         return Inputs(arrays, tuple(str(n + 1) for n in range(len(value))))
 
     def examples(self, source: Source, preprocessing: ArrayPreprocessing) -> tuple[Split, tuple[str, ...]]:
-        x, y = _stored(source)
-        (inputs,) = preprocessing.transform(x)
-        if preprocessing.task == "reconstruction":
-            return ArraySplit((inputs, inputs)), ()
-        if y is None or len(y) != len(x):
-            held = "none" if y is None else f"{len(y)} for {len(x)} examples"
-            raise UserError(f"To evaluate, a file holds X and as many y. Received {source} with {held}; use nnatomy predict.")
-        return ArraySplit((inputs, preprocessing.encode_targets(y))), ()
+        return _examples(*_stored(source), str(source), preprocessing)
+
+    def given_examples(self, value: Any, preprocessing: ArrayPreprocessing) -> tuple[Split, tuple[str, ...]]:
+        x, y = value if isinstance(value, tuple | list) and len(value) == 2 else (value, None)
+        return _examples(x, y, "arrays", preprocessing)
 
     def reader(self, preprocessing: ArrayPreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
         from nnatomy.data.kinds.arrays.request import ArrayReader
@@ -89,6 +86,16 @@ def _stored(source: Source) -> tuple[Array, Array | None]:
     if x is None:
         raise UserError(f"An .npz file holds the array X. Received {source} with {', '.join(found)}; save it with X=... in it.")
     return x, y
+
+
+def _examples(x: Any, y: Any, source: str, preprocessing: ArrayPreprocessing) -> tuple[Split, tuple[str, ...]]:
+    (inputs,) = preprocessing.transform(x)
+    if preprocessing.task == "reconstruction":
+        return ArraySplit((inputs, inputs)), ()
+    if y is None or len(y) != len(x):
+        held = "none" if y is None else f"{len(y)} for {len(x)} examples"
+        raise UserError(f"To evaluate, a file holds X and as many y. Received {source} with {held}; use predict.")
+    return ArraySplit((inputs, preprocessing.encode_targets(y))), ()
 
 
 KIND = ArraysKind()

@@ -45,19 +45,10 @@ class TableKind(Kind[TablePreprocessing]):
         return _inputs(table_of_frame(value), preprocessing, raw)
 
     def examples(self, source: Source, preprocessing: TablePreprocessing) -> tuple[Split, tuple[str, ...]]:
-        table, notices, target = source.table, list[str](), preprocessing.target
-        if target is None:
-            (inputs,), told = preprocessing.encode(table)
-            return ArraySplit((inputs, inputs)), tuple(told)
-        if target not in table.columns:
-            raise UserError(
-                f"To evaluate, {source} must hold the target {target!r} too; use nnatomy predict for a file without it."
-            )
-        table = rows_with_target(table, target, preprocessing.task, notices)
-        if not len(table):
-            raise UserError(f"To evaluate, rows need a value of the target {target!r}, {source} has none; use nnatomy predict.")
-        (inputs,), told = preprocessing.encode(table)
-        return ArraySplit((inputs, preprocessing.encode_target(table.columns[target]))), (*notices, *told)
+        return _examples(source.table, str(source), preprocessing)
+
+    def given_examples(self, value: Any, preprocessing: TablePreprocessing) -> tuple[Split, tuple[str, ...]]:
+        return _examples(table_of_frame(value), "the frame", preprocessing)
 
     def reader(self, preprocessing: TablePreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
         from nnatomy.data.kinds.table.request import TableReader
@@ -89,6 +80,22 @@ def _inputs(table: RawTable, preprocessing: TablePreprocessing, raw: bool) -> In
     arrays, notices = preprocessing.encode(table)
     arrays = preprocessing.raw(table) if raw else arrays
     return Inputs(arrays, tuple(str(n + 1) for n in range(len(table))), tuple(notices))
+
+
+def _examples(table: RawTable, source: str, preprocessing: TablePreprocessing) -> tuple[Split, tuple[str, ...]]:
+    notices, target = list[str](), preprocessing.target
+    if target is None:
+        (inputs,), told = preprocessing.encode(table)
+        return ArraySplit((inputs, inputs)), tuple(told)
+    if target not in table.columns:
+        raise UserError(
+            f"To evaluate, {source} must hold the target {target!r} too; use nnatomy predict for a file without it."
+        )
+    table = rows_with_target(table, target, preprocessing.task, notices)
+    if not len(table):
+        raise UserError(f"To evaluate, rows need a value of the target {target!r}, {source} has none; use nnatomy predict.")
+    (inputs,), told = preprocessing.encode(table)
+    return ArraySplit((inputs, preprocessing.encode_target(table.columns[target]))), (*notices, *told)
 
 
 KIND = TableKind()

@@ -1,0 +1,36 @@
+"""`nnatomy evaluate`: a trained run on held-out data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from nnatomy.cli.shared import Backend, Device, Json, print_json, print_metrics
+from nnatomy.errors import UserError
+
+
+def evaluate(
+    run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    data: Annotated[str | None, typer.Option(help="Another file, with targets; the run's own test data if not given.")] = None,
+    split: Annotated[
+        str | None, typer.Option(help="Which part of the run's own data: train, validation or test (if not given).")
+    ] = None,
+    backend: Backend = None,
+    device: Device = None,
+    as_json: Json = False,
+) -> None:
+    """Measure a trained run on held-out data."""
+    import nnatomy as nn
+    from nnatomy.runs.folder import finite
+
+    if data is not None and split is not None:
+        raise UserError(f"--split names a part of the run's own data, received it with --data {data}; leave one of them out.")
+    split = "test" if split is None else split
+    found = nn.evaluate(run, data, split, backend=backend, device=device, progress=True)
+    if as_json:
+        where = {"run": str(run), "data": data, "split": split if data is None else None}
+        print_json({**where, "metrics": finite(found.metrics)})
+        return
+    print_metrics(found.metrics, f"Scores on {data or 'the run’s ' + split + ' data'}")

@@ -1,0 +1,138 @@
+"""A request made real, before anything is written: the data, the recipe that fits them, the model and its task."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nnatomy import backends, data, random
+from nnatomy.catalog import Architecture
+from nnatomy.catalog import architecture as find_architecture
+from nnatomy.data.dataset import Dataset
+from nnatomy.errors import UserError
+from nnatomy.layers.module import Module
+from nnatomy.runs.own import NOTHING, Own, check_model, own_model, task_of
+from nnatomy.runs.own_data import load_own
+from nnatomy.runs.request import Request
+from nnatomy.tasks import Task, task_for
+from nnatomy.training.learners import LearnerSpec
+from nnatomy.training.precision import precision_named
+from nnatomy.training.recipe import Recipe
+from nnatomy.training.settings import override
+
+
+@dataclass
+class Prepared:
+    """A request made real: data, recipe, model and the task that measures it."""
+
+    request: Request
+    architecture: Architecture
+    recipe: Recipe
+    dataset: Dataset
+    model: Module
+    task: Task
+    distillation: tuple[Dataset, LearnerSpec] | None = None
+    """The data and the learner of a student, where there is a teacher."""
+    own: Own = NOTHING
+    """What the user gave in place of names."""
+
+
+def prepare(request: Request, own: Own = NOTHING) -> Prepared:
+    """Load the data, choose the recipe that fits them and build the model. Raises UserError for all that does not fit."""
+    precision = precision_named(request.precision, request.backend)
+    backends.use(request.backend, request.device, precision.matmul)
+    architecture, recipe, dataset = _chosen(request, own)
+    recipe = requested(recipe, request)
+    if not 1 <= request.accumulate <= recipe.batch_size:
+        raise UserError(
+            f"--accumulate takes the batch in parts of at least one example, received {request.accumulate} for batches of "
+            f"{recipe.batch_size}; give a number from 1 to {recipe.batch_size}."
+        )
+    random.seed(request.seed)
+    model = recipe.build(dataset, **recipe.options).astype(precision.master)
+    task = task_for(recipe, dataset, precision)
+    task.metric(recipe.metric)
+    if own.model is not None:
+        model.to_backend()
+        check_model(model, recipe, dataset, precision, task)
+    return Prepared(request, architecture, recipe, dataset, model, task, own=own)
+
+
+def requested(recipe: Recipe, request: Request) -> Recipe:
+    """Return a recipe with what a request changes of it."""
+    return override(recipe, request.settings, epochs=request.epochs, batch_size=request.batch_size, lr=request.lr)
+
+
+def _chosen(request: Request, own: Own) -> tuple[Architecture, Recipe, Dataset]:
+    """Return the architecture, the recipe and the data of a request; without a source, the data of the first recipe."""
+    if own.model is not None:
+        architecture, dataset = own_model(own, _data_for_model(request, own))
+        return architecture, architecture.recipe, dataset
+    found = find_architecture(request.architecture)
+    if own.data is not None:
+        wanted = tuple(name for recipe in found.recipes for name in recipe.task_names)
+        dataset = load_own(own.data, request, wanted)
+        return found, fitting(found, dataset), dataset
+    options = request.load_options()
+    if request.data is None:
+        return found, *choose(found, found.recipes[0].data, found.recipes[:1], **options)
+    return found, *choose(found, request.data, **options)
+
+
+def _data_for_model(request: Request, own: Own) -> Dataset:
+    """Return the data of a user's model, of any kind; a task that is given decides how they are read."""
+    wanted = None if own.task is None else (task_of(own.task).name,)
+    if own.data is not None:
+        return load_own(own.data, request, wanted)
+    if request.data is None:
+        raise UserError('Your own model has no data of its own. Received no data; give some: nn.train(model, "digits").')
+    options = request.load_options()
+    return data.load(request.data, **(options if wanted is None else options | {"tasks": wanted}))
+
+
+def choose(
+    architecture: Architecture, source: str | Path, recipes: Sequence[Recipe] | None = None, **options: Any
+) -> tuple[Recipe, Dataset]:
+    """Return the first of an architecture's recipes for the kind and task of the data, and the data as that recipe wants them.
+
+    `options` are those of `data.load`, such as fold=Fold(0, 5) for data split for cross-validation.
+    Raises UserError where no recipe fits.
+    """
+    recipes = list(architecture.recipes if recipes is None else recipes)
+    while True:
+        kinds = tuple(dict.fromkeys(r.kind for r in recipes))
+        tasks = tuple(dict.fromkeys(t for r in recipes for t in r.task_names))
+        common = dict(recipes[0].load) if all(r.load == recipes[0].load for r in recipes) else {}
+        dataset = data.load(source, kinds, tasks=tasks, **(common | options))
+        recipe = fitting(architecture, dataset, recipes)
+        if common == dict(recipe.load):
+            return recipe, dataset
+        recipes = [recipe]  # read it again, as this recipe wants it
+
+
+def fitting(architecture: Architecture, dataset: Dataset, recipes: Sequence[Recipe] | None = None) -> Recipe:
+    """Return the first of an architecture's recipes for the kind and task of a data set. Raises UserError where it has none."""
+    for recipe in architecture.recipes if recipes is None else recipes:
+        if recipe.does(dataset) is not None:
+            return recipe
+    raise UserError(
+        f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; "
+        "choose other data or another architecture."
+    )
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Return a digest of some examples: changed data are noticed before they are mixed with earlier results."""
+    sizes = [len(dataset.train), len(dataset.validation), len(dataset.test)]
+    digest = hashlib.sha256(json.dumps([sizes, dataset.preprocessing.to_json()], sort_keys=True).encode())
+    for split in (dataset.train, dataset.test):
+        some = np.unique(np.linspace(0, len(split) - 1, min(len(split), 500)).astype(int))
+        for array in split.take(some):
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]

@@ -1,0 +1,122 @@
+"""A run's folder made a trained model again; it needs nothing but the folder, and a user's own model."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from nnatomy import backends, data
+from nnatomy.catalog import Architecture
+from nnatomy.catalog import architecture as find_architecture
+from nnatomy.data.dataset import Dataset
+from nnatomy.data.fields import Field
+from nnatomy.errors import UserError
+from nnatomy.layers.module import Module
+from nnatomy.runs.folder import Run
+from nnatomy.runs.own import NOTHING, Own, again, own_model
+from nnatomy.runs.prepare import Prepared, fingerprint, fitting, prepare, requested
+from nnatomy.runs.request import Request, request_of
+from nnatomy.tasks import task_for
+from nnatomy.training.precision import PRECISIONS
+
+if TYPE_CHECKING:
+    from nnatomy.runs.trained import TrainedRun
+
+DESCRIBED = ("name", "kind", "task", "classes", "input_shape", "outputs", "description")
+"""What a run's folder keeps of the data set, besides fields and preprocessing, so that its model is built without the data."""
+
+
+def restore(
+    folder: str | Path | TrainedRun, *, backend: str | None = None, device: str | None = None, own: Own = NOTHING
+) -> tuple[Prepared, Run]:
+    """Return the trained model of a run, with the weights of its best epoch, and its folder.
+
+    `backend`, `device`: where it computes, if not where the run was trained. A run that was restored is returned as it is.
+    Its data set has the preprocessing and the sizes of the one it was trained on, and no examples.
+    """
+    from nnatomy.runs.trained import TrainedRun
+
+    if isinstance(folder, TrainedRun):
+        return folder.prepared, folder.run
+    run = Run.open(folder)
+    request = on_backend(request_of(run), backend, device)
+    own = again(run.read_json("run.json").get("own", {}), own, run.folder, trains=False)
+    backends.use(request.backend, request.device)
+    dataset = described(run.folder / "dataset.json", run.read_json("dataset.json"), run.read_json("preprocessing.json"))
+    architecture: Architecture
+    if own.model is None:
+        architecture = find_architecture(request.architecture)
+        recipe = fitting(architecture, dataset)
+    else:
+        architecture, dataset = own_model(own, dataset)
+        recipe = architecture.recipe
+    recipe, precision = requested(recipe, request), PRECISIONS[request.precision]
+    model = recipe.build(dataset, **recipe.options).astype(precision.master)
+    prepared = Prepared(request, architecture, recipe, dataset, model, task_for(recipe, dataset, precision), own=own)
+    load_best(model, run)
+    return prepared, run
+
+
+def architecture_of(run: Run) -> Architecture:
+    """Return the architecture of a run, without its model. Raises UserError for a user's own, which no name finds."""
+    again(run.read_json("run.json").get("own", {}), NOTHING, run.folder, trains=False)
+    return find_architecture(request_of(run).architecture)
+
+
+def restore_with_data(run: Run, *, backend: str | None = None, device: str | None = None, own: Own = NOTHING) -> Prepared:
+    """Return the trained model of a run with all its data, read again."""
+    own = again(run.read_json("run.json").get("own", {}), own, run.folder, trains=True)
+    prepared = prepare(on_backend(request_of(run), backend, device), own)
+    check_data(run, prepared)
+    load_best(prepared.model, run)
+    return prepared
+
+
+def check_data(run: Run, prepared: Prepared) -> None:
+    """Raises UserError for data that are not those that a run started with."""
+    own = run.read_json("run.json").get("own", {})
+    known = prepared.dataset.preprocessing.to_json() == run.read_json("preprocessing.json")
+    if not known or own.get("fingerprint", digest := fingerprint(prepared.dataset)) != digest:
+        source = prepared.request.data or own.get("data") or prepared.recipe.data
+        raise UserError(f"A run keeps to the data it started with. Received other data in {source}; start a new run.")
+
+
+def plain_dataset(dataset: Dataset) -> dict[str, Any]:
+    """Return what `described` reads: all of a data set but its examples and its preprocessing, in plain values."""
+    found = {name: _plain(getattr(dataset, name)) for name in DESCRIBED}
+    return found | {"fields": [asdict(field) for field in dataset.fields]}
+
+
+def described(path: Path, saved: Any, preprocessing: Any) -> Dataset:
+    """Return the data set, without examples, that `path` describes: `plain_dataset` and a preprocessing in plain values.
+
+    Raises UserError where they are damaged.
+    """
+    try:
+        nothing = data.ArraySplit((np.zeros(0),), tuple(Field(**field) for field in saved["fields"]))
+        fields = {**saved, "classes": tuple(saved["classes"]), "input_shape": tuple(saved["input_shape"])}
+        del fields["fields"]
+        found = data.preprocessing_from_json(preprocessing)
+        return Dataset(train=nothing, validation=nothing, test=nothing, preprocessing=found, notices=(), **fields)
+    except (KeyError, TypeError, AttributeError):
+        raise UserError(f"{path} is damaged: it does not describe the data; train again.") from None
+
+
+def on_backend(request: Request, backend: str | None, device: str | None) -> Request:
+    """Return the same request on another backend or device, in its weights' precision: those of any run are read anywhere."""
+    if backend is None and device is None:
+        return request
+    return replace(request, backend=backend or request.backend, device=device, precision=PRECISIONS[request.precision].master)
+
+
+def load_best(model: Module, run: Run) -> None:
+    """Give a model the weights of a run's best epoch, or the last ones where no epoch has ended yet."""
+    model.load_state_dict(run.weights())
+    model.eval()
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value

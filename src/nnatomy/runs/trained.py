@@ -1,0 +1,176 @@
+"""Using a trained run: evaluate it, predict and sample with it, from its folder or as an object."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from nnatomy import data
+from nnatomy.data.dataset import Dataset
+from nnatomy.errors import UserError
+from nnatomy.layers.module import Module
+from nnatomy.runs.answers import named
+from nnatomy.runs.folder import Run
+from nnatomy.runs.options import absolute_path
+from nnatomy.runs.own import NOTHING, Own
+from nnatomy.runs.prepare import Prepared
+from nnatomy.runs.progress import log
+from nnatomy.runs.restore import restore, restore_with_data
+from nnatomy.tasks import Answer, Evaluation, Task
+from nnatomy.training.recipe import Recipe
+
+SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class TrainedRun:
+    """A run with its trained model."""
+
+    prepared: Prepared
+    run: Run
+    own: Own = NOTHING
+    """What was given again, for its data."""
+
+    @property
+    def folder(self) -> Path:
+        """Where it is."""
+        return self.run.folder
+
+    @property
+    def model(self) -> Module:
+        """The model with the weights of the best epoch, in evaluation mode."""
+        return self.prepared.model
+
+    @property
+    def task(self) -> Task:
+        """What measures it."""
+        return self.prepared.task
+
+    @property
+    def recipe(self) -> Recipe:
+        """How it was trained."""
+        return self.prepared.recipe
+
+    @property
+    def dataset(self) -> Dataset:
+        """What it was trained on: preprocessing, classes and sizes, without examples."""
+        return self.prepared.dataset
+
+    def evaluate(self, data: Any = None, split: str = "test") -> Evaluation:
+        """Return the metrics on a split of the run's own data, or on other data with targets; see `nn.evaluate`."""
+        return evaluate(self, data, split)
+
+    def predict(self, data: Any) -> Answer:
+        """Return predictions; see `nn.predict`."""
+        return predict(self, data)
+
+    def sample(self) -> str:
+        """Return something that the model makes; see `nn.sample`."""
+        return sample(self)
+
+
+def load_run(
+    folder: str | Path, *, model: Any = None, data: Any = None, task: Any = None, loss: Any = None, optimizer: Any = None,
+    backend: str | None = None, device: str | None = None,
+) -> TrainedRun:  # fmt: skip
+    """Return the trained run in a folder; it needs nothing but the folder, and what was your own.
+
+    >>> run = nn.load_run("runs/mlp")  # doctest: +SKIP
+    >>> run.model, run.predict("new.csv"), run.evaluate().metrics  # doctest: +SKIP
+
+    Args:
+        model, data, task, loss, optimizer: as given to `nn.train`, where they were your own; all but the model are only needed
+            to evaluate
+        backend, device: where the model computes, if not where it was trained
+
+    Raises UserError where the folder is not a run, or its weights do not fit the model.
+    """
+    own = Own(model, data, task, loss, optimizer)
+    prepared, run = restore(folder, backend=backend, device=device, own=own)
+    return TrainedRun(prepared, run, own)
+
+
+def evaluate(
+    run: str | Path | TrainedRun, data: Any = None, split: str = "test", *, backend: str | None = None,
+    device: str | None = None, progress: bool = False,
+) -> Evaluation:  # fmt: skip
+    """Return the metrics of a trained run on one split of its own data, or on other data that have targets.
+
+    Args:
+        run: a folder, or what `load_run` returned
+        data: a file, arrays (X, y) or a frame
+        backend, device: where they are measured, if not where the run was trained
+        progress: print what was noticed in the data
+    """
+    folder = _folder(run)
+    if split not in SPLITS:
+        raise UserError(f"--split is train, validation or test. Received {split!r}; give one of these.")
+    if folder.members:
+        from nnatomy.runs.averaging import evaluate_members
+
+        found, notices = evaluate_members(folder, data, split, backend, device)
+        if progress:
+            log(notices)
+        return found
+    if data is None:
+        own = run.own if isinstance(run, TrainedRun) else NOTHING
+        prepared = restore_with_data(folder, backend=backend, device=device, own=own)
+        return prepared.task.evaluate(prepared.model, getattr(prepared.dataset, split), part=split)
+    prepared, _ = restore(run, backend=backend, device=device)
+    examples, notices = _examples(data, prepared)
+    if progress:
+        log(notices)
+    return prepared.task.evaluate(prepared.model, examples)
+
+
+def predict(
+    run: str | Path | TrainedRun, data: Any, *, backend: str | None = None, device: str | None = None, progress: bool = False
+) -> Answer:
+    """Return the predictions of a trained run; the first column names the rows.
+
+    Args:
+        run: a folder, or what `load_run` returned
+        data: a file, an array or a frame; targets are not needed
+        backend, device: where they are computed, if not where the run was trained
+        progress: print what was noticed in the data
+    """
+    folder = _folder(run)
+    if folder.members:
+        from nnatomy.runs.averaging import predict_members
+
+        answer, notices = predict_members(folder, data, backend, device)
+        if progress:
+            log(notices)
+        return answer
+    prepared, _ = restore(run, backend=backend, device=device)
+    inputs = _inputs(data, prepared)
+    if progress:
+        log(inputs.notices)
+    return named(prepared.task.answer(prepared.model, inputs.arrays), inputs.rows)
+
+
+def sample(run: str | Path | TrainedRun, *, backend: str | None = None, device: str | None = None) -> str:
+    """Return something that a trained run makes, as text. Raises UserError for an architecture that makes nothing."""
+    prepared, _ = restore(run, backend=backend, device=device)
+    if prepared.recipe.sample is None:
+        raise UserError(
+            f"A sample comes from a recipe with sample=. Received a run of {prepared.architecture.name} for "
+            f"{prepared.task.name}, which has none; use nnatomy predict."
+        )
+    return prepared.recipe.sample(prepared.model, prepared.dataset)
+
+
+def _folder(run: str | Path | TrainedRun) -> Run:
+    return run.run if isinstance(run, TrainedRun) else Run.open(run)
+
+
+def _examples(given: Any, prepared: Prepared) -> tuple[Any, Any]:
+    source = absolute_path(given) if isinstance(given, str | PathLike) else given
+    return data.load_examples(source, prepared.dataset.preprocessing)
+
+
+def _inputs(given: Any, prepared: Prepared) -> data.Inputs:
+    source = absolute_path(given) if isinstance(given, str | PathLike) else given
+    return data.load_inputs(source, prepared.dataset.preprocessing)
