@@ -35,14 +35,14 @@ __version__ = "0.1.0"
 
 _FACE = {
     "runs.train": ("resume", "train"),
-    "runs.trained": ("evaluate", "load_run", "predict", "sample"),
+    "runs.trained": ("evaluate", "load_run", "sample"),
     "runs.saving": ("load", "save"),
     "runs.distillation": ("distill",),
     "runs.averaging": ("average",),
     "runs.estimators": ("NeuralClassifier", "NeuralRegressor"),
     "studies.comparison.compare": ("compare",),
     "studies.tuning.tune": ("tune",),
-    "exporting": ("export",),
+    "exporting": ("export", "predict"),
     "verification.compare": ("verify",),
     "views.pictures": ("draw",),
     "catalog": ("architecture",),

@@ -24,6 +24,7 @@ from nnatomy.runs.train import train
 from nnatomy.tasks import task_for
 from nnatomy.tensor import Tensor
 from nnatomy.training import fit as training
+from nnatomy.training.learners import GradientDescent
 from nnatomy.training.recipe import Recipe
 
 Array = np.ndarray[Any, Any]
@@ -205,7 +206,7 @@ def test_shifts_cost_less_than_they_cost_a_fully_connected_network(
     digits: data.Dataset, unshifted: architecture.LeNet5
 ) -> None:
     plain = dataclasses.replace(
-        image, loss=lambda m, x, y: cross_entropy(m(x), y), optimizer=partial(Adam, lr=1e-3), schedule=None,
+        image, learn=GradientDescent(lambda m, x, y: (cross_entropy(m(x), y), m(x)), partial(Adam, lr=1e-3)),
         batch_size=32, augment=None,
     )  # fmt: skip
     mlp = fit(

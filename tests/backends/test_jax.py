@@ -5,16 +5,18 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
-from nnatomy.training.step import Step
 
 import nnatomy as nn
 from nnatomy import optim
 from nnatomy.architectures.feedforward.mlp import model as mlp
 from nnatomy.backends import B, interface, numpy_reference
+from nnatomy.training.learners import GradientDescent
+from nnatomy.training.learners.gradient_descent import GradientDescentLearner
 
 jax = pytest.importorskip("jax", reason="the jax extra is not installed")
 jnp = jax.numpy
@@ -75,11 +77,11 @@ def test_without_jax_the_remedy_is_told() -> None:
     assert 'pip install "nnatomy[jax]"' in found
 
 
-def make(how: str) -> Step:
+def make(how: str) -> GradientDescentLearner:
     nn.seed(0)
     model = mlp.build(features=6, outputs=3, hidden=(16, 16), activation="tanh", dropout=0.2).astype("float64")
-    rule = optim.Adam(model.named_parameters(), lr=1e-2) if how == "adam" else optim.SGD(model.named_parameters(), 0.1, 0.9)
-    return Step(model, rule, mlp.loss, clip=1.0, average=0.9)
+    rule = partial(optim.Adam, lr=1e-2) if how == "adam" else partial(optim.SGD, lr=0.1, momentum=0.9)
+    return GradientDescent(mlp.loss, rule, clip=1.0, average=0.9).begin(model)
 
 
 def course(backend: str, how: str, compiled: bool = False) -> tuple[list[float], dict[str, Any], Any]:
@@ -91,7 +93,7 @@ def course(backend: str, how: str, compiled: bool = False) -> tuple[list[float],
         run: Any = nn.compile(step) if compiled else step
         state = step.state()
         for i in range(6):
-            state["optimizer"]["factor"] = 1 - i / 10
+            state["optimizers"]["all"]["factor"] = 1 - i / 10
             state, metrics = run(state, (rng.normal(size=(32, 6)), rng.integers(0, 3, 32)))
             losses.append(float(metrics["loss"]))
         step.bind(state)

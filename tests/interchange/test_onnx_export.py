@@ -137,7 +137,7 @@ REFUSED: list[tuple[str, Callable[..., Any], str]] = [
     ("another way for larger batches", lambda m, x: x if len(x) < 4 else x * 2, "calls other functions"),
     ("a factor by the batch", lambda m, x: x * float(len(x)) ** 0.5, "changes with the batch"),
     ("half of the batch", lambda m, x: x[: len(x) // 2], "a size changes with the batch: 1 for 3 examples, 2 for 5"),
-    ("a mask that picks", lambda m, x: x[x > 0], "known only when"),
+    ("a mask that picks", lambda m, x: x[x > 0], "shape depends on values"),
     ("the places of a maximum", lambda m, x: nn.Tensor(nn.backends.B.max_pool(
         x.data, kernel=(2, 2), stride=(2, 2), padding=((0, 0), (0, 0)), dilation=(1, 1))[1]), "only the first result"),
 ]  # fmt: skip

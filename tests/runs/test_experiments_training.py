@@ -25,7 +25,7 @@ from nnatomy.runs.train import resume, train
 from nnatomy.runs.trained import evaluate
 from nnatomy.training.loop import Callback, Loop
 from nnatomy.training.recipe import Recipe
-from nnatomy.training.settings import override, plain
+from nnatomy.training.settings import override, parse_seconds, plain
 
 
 @pytest.fixture(scope="module")

@@ -217,8 +217,11 @@ def test_arrays_train_a_name_and_a_module(tmp_path: Path) -> None:
 def test_a_run_on_arrays_continues_exactly_and_on_no_others(tmp_path: Path) -> None:
     whole = nn.train("mlp", (X, Y), out=tmp_path / "whole", **SMALL)
     assert nn.train("mlp", (X, Y), out=tmp_path / "half", callbacks=[Stop(3)], **SMALL).interrupted
-    with pytest.raises(nn.UserError, match="started with"):
-        nn.resume(tmp_path / "half", data=(X + 1, Y))
+    for other in ((X + 1, Y), (X, Y[::-1])):
+        with pytest.raises(nn.UserError, match="started with"):
+            nn.resume(tmp_path / "half", data=other)
+        with pytest.raises(nn.UserError, match="started with"):
+            nn.load_run(tmp_path / "half", data=other).evaluate()
     assert same(nn.resume(tmp_path / "half", data=(X, Y), report=False).model, whole.model)
 
 

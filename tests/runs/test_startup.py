@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import nnatomy
 
@@ -38,4 +39,14 @@ def test_list_imports_no_model_and_no_engine_beyond_the_core() -> None:
 def test_help_imports_neither_models_nor_plots() -> None:
     loaded = modules_after("from nnatomy.cli import main; main(['--help'])")
     assert not loaded & (set(HEAVY) - {"typer", "rich"})
+    assert "nnatomy.runs.training" not in loaded
+
+
+def test_training_a_table_imports_no_plan_no_onnx_and_no_diagram(tmp_path: Path) -> None:
+    """A plain eager run never enters plan/, and faces of packages import only what is used."""
+    run = str(tmp_path / "run")
+    loaded = modules_after(f"import nnatomy as nn; nn.train('mlp', 'iris', epochs=2, report=False, out={run!r})")
+    for package in ("nnatomy.plan", "nnatomy.interchange.onnx", "nnatomy.exporting", "nnatomy.studies", "nnatomy.views"):
+        assert not [name for name in loaded if name == package or name.startswith(f"{package}.")], package
+    assert "nnatomy.inspect.diagrams" not in loaded
     assert "nnatomy.runs.train" not in loaded

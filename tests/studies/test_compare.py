@@ -24,6 +24,7 @@ from nnatomy.cli.main import main
 from nnatomy.data import Fold
 from nnatomy.errors import UserError
 from nnatomy.runs.fitting import fit_recipe
+from nnatomy.runs.options import from_plain, to_plain
 from nnatomy.runs.prepare import choose
 from nnatomy.studies.comparison.compare import resume_comparison, table
 from nnatomy.studies.comparison.protocol import Protocol
@@ -283,12 +284,12 @@ def test_wrong_requests_are_told_in_one_sentence(tmp_path: Path) -> None:
 
 def test_a_protocol_says_how_to_ask_for_it_again() -> None:
     protocol = Protocol(
-        ("mlp", "lenet5"), "digits", cv=3, limit=90, budget=600.0, curve=False, types={"a": "numeric"}, keep=("b",)
+        ("mlp", "lenet5"), data="digits", cv=3, limit=90, budget=600.0, curve=False, types={"a": "numeric"}, keep=("b",)
     )
     assert protocol.command() == (
-        "nnatomy compare mlp lenet5 --data digits --limit 90 --cv 3 --budget 600s --keep b --types a=numeric --no-curve"
+        "nnatomy compare mlp lenet5 --data digits --keep b --types a=numeric --limit 90 --budget 600s --cv 3 --no-curve"
     )
-    assert Protocol.from_json(json.loads(json.dumps(protocol.__dict__))) == protocol
+    assert from_plain(Protocol, json.loads(json.dumps(to_plain(protocol)))) == protocol
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from nnatomy.studies.comparison.protocol import Entry, Plan, Protocol
 
 pytestmark = pytest.mark.any_kernels
 
-PROTOCOL = Protocol(("fast", "slow"), "digits", cv=3, seeds=2, budget=100.0)
+PROTOCOL = Protocol(("fast", "slow"), data="digits", cv=3, seeds=2, budget=100.0)
 ARCHITECTURES = {"fast": Entry(10, 10), "slow": Entry(20, 20)}
 PLAN = Plan("image", "classification", "accuracy", ARCHITECTURES, {}, (0.1, 0.3), 1, "", "d", "")
 PACES = {"fast": Pace(0.001, 0.1, 0.5, 100, 0.1), "slow": Pace(0.01, 0.1, 0.5, 200, 0.1)}

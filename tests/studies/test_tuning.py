@@ -106,7 +106,7 @@ def test_a_tuning_tells_what_it_found(tuned: Tuning) -> None:
 
 def test_no_search_sees_the_rows_that_judge_it() -> None:
     """Were the outer test rows among those searched in, they would be found there by their values."""
-    plan = Plan("mlp", "wine", cv=3)
+    plan = Plan("mlp", data="wine", cv=3)
     for fold in range(3):
         _, dataset = plan.load(fold)
         raw = [split.all()[0] for split in (dataset.train, dataset.validation, dataset.test)]
@@ -201,7 +201,7 @@ def test_the_gain_is_judged_as_scipy_judges_it(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     tuned, own = rng.normal(0.9, 0.02, (5, 2)), rng.normal(0.85, 0.02, (5, 2))
     outer = [Outer({}, t.tolist(), o.tolist(), 0.25) for t, o in zip(tuned, own, strict=True)]
-    found = Tuning(tmp_path, Plan("mlp", "wine"), Metric("accuracy", "higher"), LOSS, {}, {}, 0.0, outer, {}, 0.0)
+    found = Tuning(tmp_path, Plan("mlp", data="wine"), Metric("accuracy", "higher"), LOSS, {}, {}, 0.0, outer, {}, 0.0)
     gains = tuned.mean(axis=1) - own.mean(axis=1)
     t = gains.mean() / math.sqrt((1 / 5 + 0.25) * gains.var(ddof=1))
     p = 2 * stats.t.sf(abs(t), 4)
@@ -209,14 +209,14 @@ def test_the_gain_is_judged_as_scipy_judges_it(tmp_path: Path) -> None:
     assert difference is not None
     assert difference.p == pytest.approx(p)
     assert found.verdict().startswith("Tuning beats the recipe" if p < 0.05 else "Tuning does not beat the recipe")
-    worse = Tuning(tmp_path, Plan("mlp", "wine"), Metric("mae", "lower"), LOSS, {}, {}, 0.0, outer, {}, 0.0)
+    worse = Tuning(tmp_path, Plan("mlp", data="wine"), Metric("mae", "lower"), LOSS, {}, {}, 0.0, outer, {}, 0.0)
     assert "no better" in worse.verdict()  # of an error, less is more
 
 
 def test_a_budget_is_shared_among_the_searches() -> None:
-    plan = Plan("mlp", "wine", cv=2, budget=100.0)
+    plan = Plan("mlp", data="wine", cv=2, budget=100.0)
     assert deadlines(plan, 1000.0) == [1030.0, 1060.0, 1090.0]
-    assert deadlines(Plan("mlp", "wine", cv=0), 0.0) == [math.inf]
+    assert deadlines(Plan("mlp", data="wine", cv=0), 0.0) == [math.inf]
 
 
 def test_a_recipe_without_the_usual_settings_has_a_space() -> None:
@@ -243,7 +243,7 @@ def test_several_optimizers_are_searched_by_what_they_share() -> None:
     [
         ([], "needs the name of an architecture"),
         (["mpl"], "did you mean 'mlp'"),
-        (["mlp", "--trials", "0"], "--trials must be at least 1"),
+        (["mlp", "--trials", "0"], "--trials is at least 1"),
         (["mlp", "--cv", "1"], "--cv must be at least 2, or 0"),
         (["mlp", "--how", "magic"], "way to search"),
         (["mlp", "--space", "lr"], "--space takes name=value"),
@@ -253,7 +253,7 @@ def test_several_optimizers_are_searched_by_what_they_share() -> None:
         (["mlp", "--storage", "nothing://x", "--data", "iris"], "cannot be opened"),
         (["mlp", "--set", "dropout=4", "--data", "iris"], "between 0 and 1"),
         (["--resume", "nowhere"], "is not the folder of a tuning"),
-        (["mlp", "--resume", "nowhere"], "received mlp too"),
+        (["mlp", "--resume", "nowhere"], "Received mlp too"),
     ],
 )
 def test_wrong_input_is_told_in_one_sentence(

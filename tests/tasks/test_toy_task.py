@@ -38,7 +38,7 @@ def exact() -> Linear:
 
 def prepared_of(task: type[Counting] = Counting) -> Prepared:
     dataset, recipe = dots(), recipe_of(task)
-    architecture: Any = SimpleNamespace(name="counter", front={"title": "Counter"}, recipes=(recipe,))
+    architecture: Any = SimpleNamespace(name="counter", key="counter", front={"title": "Counter"}, recipes=(recipe,))
     return Prepared(Request("counter"), architecture, recipe, dataset, exact(), task(recipe, dataset))
 
 
@@ -107,23 +107,22 @@ def test_a_generator_is_exported_with_noise_as_its_input(tmp_path: Path) -> None
 def test_it_is_compared_by_its_own_metric_and_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The plan keeps the task's name; class, direction and baselines come from the recipes."""
     prepared = prepared_of()
-    for module in (survey, protocols, work):
-        monkeypatch.setattr(module, "find_architecture", lambda name: prepared.architecture)
+    monkeypatch.setattr(protocols, "find_architecture", lambda name: prepared.architecture)
     monkeypatch.setattr(survey, "choose", lambda architecture, source, recipes=None, **options: (prepared.recipe, dots()))
     for module in (survey, work):
         monkeypatch.setattr(module, "load_for_baseline", lambda *asked: dots())
-    protocol = Protocol(("counter",), "dots", cv=2, seeds=1, curve=False)
+    protocol = Protocol(("counter",), data="dots", cv=2, seeds=1, curve=False)
     plan = survey.survey(protocol, 1)
     assert (plan.task, plan.metric) == ("counting", "off")
     assert Plan.from_json(plan.to_json()) == plan
     assert plan.does is Counting
     assert plan.judged_by.better == "lower"
     with pytest.raises(UserError, match="metric of counting"):
-        survey.survey(Protocol(("counter",), "dots", metric="accuracy"), 1)
+        survey.survey(Protocol(("counter",), data="dots", metric="accuracy"), 1)
     bench = work.Bench.__new__(work.Bench)
     bench.protocol, bench.plan = protocol, plan
     bench._kept = work.OrderedDict()
     scores = {what: getattr(bench, what)(Unit(what, name))["metrics"]["off"]
               for what, name in (("fit", "counter"), ("baseline", "always half"))}  # fmt: skip
     assert scores["fit"] < scores["baseline"]
-    assert plan.architectures == {"counter": Entry(5, 5)}
+    assert plan.architectures == {"counter": Entry(5, 5, key="counter")}

@@ -5,9 +5,10 @@ All of it is made and checked before the first byte is written.
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from nnatomy.interchange.onnx import TOLERANCE, check, to_onnx
 from nnatomy.runs.folder import packed, write_atomically
 from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.restore import plain_dataset, restore
+from nnatomy.runs.trained import TrainedRun
 from nnatomy.tasks import forward
 from nnatomy.tensor import Tensor
 
@@ -54,8 +56,10 @@ class Exported:
         }  # fmt: skip
 
 
-def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, comparison: str | Path | None = None) -> Exported:
-    """Writes the trained model of a run, with the weights of its best epoch, for use elsewhere.
+def export(
+    run: str | Path | TrainedRun, to: str = "onnx", out: str | Path | None = None, comparison: str | Path | None = None
+) -> Exported:
+    """Write the trained model of a run, a folder or what `nn.load_run` returned, for use elsewhere.
 
     "onnx": model.onnx, which takes what users have (pixels, cells of a table, rows of a series) and gives what they want;
     model.json, which describes it and holds what ONNX cannot say; and MODEL.md. "safetensors": model.safetensors, the weights
@@ -76,6 +80,7 @@ def export(run: str | Path, to: str = "onnx", out: str | Path | None = None, com
         if file.exists():
             raise UserError(f"Nothing is overwritten, {file} exists; choose another --out, in a folder of its own.")
     known = "" if comparison is None else spread(comparison, prepared)
+    prepared = replace(prepared, model=copy.deepcopy(prepared.model))  # a run that was loaded keeps its precision
     taken = inputs_of(prepared) if to == "onnx" else None
     description = describe(prepared, () if taken is None else taken.inputs)
     state = prepared.model.state_dict()

@@ -1,8 +1,25 @@
 """Models in the formats of others: their weights, read without executing anything of them, and ONNX, which others run."""
 
-from nnatomy.interchange.files import read
-from nnatomy.interchange.names import Flattened
-from nnatomy.interchange.onnx import to_onnx
-from nnatomy.interchange.weights import Loaded, load
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from nnatomy.lazy import face
+
+if TYPE_CHECKING:
+    from nnatomy.interchange.files import read
+    from nnatomy.interchange.names import Flattened
+    from nnatomy.interchange.onnx import to_onnx
+    from nnatomy.interchange.weights import Loaded, load
 
 __all__ = ["Flattened", "Loaded", "load", "read", "to_onnx"]
+
+__getattr__ = face(
+    __name__,
+    {
+        "files": ("read",),
+        "names": ("Flattened",),
+        "onnx": ("to_onnx",),
+        "weights": ("Loaded", "load"),
+    },
+)

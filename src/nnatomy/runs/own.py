@@ -12,14 +12,14 @@ from typing import Any
 
 import numpy as np
 
-from nnatomy import data, optim, random, tasks
+from nnatomy import optim, random, tasks
 from nnatomy.catalog import Architecture, blank_front
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.fields import Field, select
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.layers.module import Module
-from nnatomy.runs.request import DataRequest
+from nnatomy.runs.own_data import Absent, data_name
 from nnatomy.tasks import Task
 from nnatomy.tasks.forward import evaluating
 from nnatomy.tasks.task import UsualLoss
@@ -59,7 +59,7 @@ class Own:
         """Return the names of what was given, as a run's folder keeps them."""
         found: dict[str, Any] = {} if self.model is None else {"model": name_of(self.model)}
         if self.data is not None:
-            found["data"] = getattr(self.data, "name", None) or ("arrays" if _is_arrays(self.data) else "frame")
+            found["data"] = data_name(self.data)
         if self.task is not None:
             found["task"] = task_of(self.task).name
         if self.loss is not None:
@@ -103,7 +103,8 @@ def named_only(model: Any, caller: str) -> str:
             f"{caller}() trains in processes that find architectures by a name or a folder. Received {name_of(model)}; put it "
             "into a folder with model.py and recipe.py, and give its path."
         )
-    return find_architecture(str(model)).key
+    named: Any = model
+    return find_architecture(named).key
 
 
 def task_of(task: Any) -> type[Task]:
@@ -114,41 +115,6 @@ def task_of(task: Any) -> type[Task]:
     if task not in known:
         raise unknown_name("task", str(task), known)
     return known[task]
-
-
-# Data
-
-
-def load_own(given: Any, request: DataRequest, wanted: tuple[str, ...] | None = None) -> Dataset:
-    """Return arrays, a frame or a Dataset as a data set. Raises UserError for another value, and for options of no effect."""
-    if isinstance(given, Absent):
-        raise UserError(f"This run's data are your own, {given.name}. Received none; give data= to nn.load_run.")
-    if isinstance(given, Dataset):
-        _refuse(request, "a Dataset", ())
-        return given
-    if _is_arrays(given):
-        _refuse(request, "arrays", ("limit",))
-        x, y = given if isinstance(given, tuple | list) else (given, None)
-        return data.from_arrays(x, y, seed=request.splits_by, limit=request.limit)
-    if hasattr(given, "columns"):
-        _refuse(request, "a frame", ("limit", "target", "keep", "types", "groups"))
-        return data.from_frame(
-            given, request.target, tasks=wanted, keep=request.keep, types=request.types, groups=request.groups,
-            seed=request.splits_by, limit=request.limit,
-        )  # fmt: skip
-    raise UserError(
-        f"Data are a name, a path, arrays (X, y), a data frame or a Dataset. Received {type(given).__name__}; convert it."
-    )
-
-
-def _is_arrays(given: Any) -> bool:
-    return isinstance(given, np.ndarray) or (isinstance(given, tuple | list) and len(given) == 2)
-
-
-def _refuse(request: DataRequest, what: str, allowed: tuple[str, ...]) -> None:
-    for name in ("target", "keep", "types", "labels", "window", "horizon", "limit", "groups"):
-        if name not in allowed and getattr(request, name):
-            raise UserError(f"The option {name} says how a file is read. Received it with {what}; leave it out.")
 
 
 # Models
@@ -296,13 +262,3 @@ def _rule_of(saved: Mapping[str, Any]) -> partial[Any] | None:
     """Return an optimizer of nn.optim by its plain values; None for a user's own class."""
     rule = getattr(optim, saved["name"], None)
     return None if rule is None else partial(rule, **{name: value for name, value in saved.items() if name != "name"})
-
-
-@dataclass(frozen=True)
-class Absent:
-    """Data or a loss of a run that was not given again; whatever needs it says so."""
-
-    name: str
-
-    def __call__(self, model: Any, *batch: Any) -> tuple[Any, Any]:
-        raise UserError(f"This run's loss is your own, {self.name}. Received none; give loss= to nn.load_run.")

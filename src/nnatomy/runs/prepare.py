@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from nnatomy import backends, data, random
 from nnatomy.catalog import Architecture
@@ -13,7 +17,8 @@ from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
-from nnatomy.runs.own import NOTHING, Own, check_model, load_own, own_model, task_of
+from nnatomy.runs.own import NOTHING, Own, check_model, own_model, task_of
+from nnatomy.runs.own_data import load_own
 from nnatomy.runs.request import Request
 from nnatomy.tasks import Task, task_for
 from nnatomy.training.learners import LearnerSpec
@@ -120,3 +125,14 @@ def fitting(architecture: Architecture, dataset: Dataset, recipes: Sequence[Reci
         f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; "
         "choose other data or another architecture."
     )
+
+
+def fingerprint(dataset: Dataset) -> str:
+    """Return a digest of some examples: changed data are noticed before they are mixed with earlier results."""
+    sizes = [len(dataset.train), len(dataset.validation), len(dataset.test)]
+    digest = hashlib.sha256(json.dumps([sizes, dataset.preprocessing.to_json()], sort_keys=True).encode())
+    for split in (dataset.train, dataset.test):
+        some = np.unique(np.linspace(0, len(split) - 1, min(len(split), 500)).astype(int))
+        for array in split.take(some):
+            digest.update(array.tobytes())
+    return digest.hexdigest()[:16]

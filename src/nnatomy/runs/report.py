@@ -24,7 +24,7 @@ def write_report(result: Result) -> None:
 
 def render(result: Result) -> str:
     """The whole page: scores, curves, what the test showed, the architecture's picture, the model, the recipe, the command."""
-    from nnatomy.views.pictures import pictured
+    from nnatomy.runs.picture import pictured
 
     prepared, run = result.prepared, result.run
     architecture, recipe, dataset = prepared.architecture, prepared.recipe, prepared.dataset

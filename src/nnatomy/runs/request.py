@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from nnatomy.data.folds import Fold
@@ -78,11 +78,11 @@ class WorkRequest(DataRequest):
     backend: str = option(TEXT, "Backend: numpy, or jax (compiled; accelerators).", "numpy", where=True)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Request(WorkRequest):
     """One training run."""
 
-    architecture: str
+    architecture: str = field(kw_only=False)
     """A name, or the absolute path of a user's folder; of a user's Module, its class."""
     batch_size: int | None = option(INTEGER, "Examples in one step; the recipe's if not given.", least=1)
     lr: float | None = option(NUMBER, "Learning rate; the recipe's if not given.", positive=True, example="0.001")

@@ -17,7 +17,7 @@ from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
 from nnatomy.runs.folder import Run
 from nnatomy.runs.own import NOTHING, Own, again, own_model
-from nnatomy.runs.prepare import Prepared, fitting, prepare, requested
+from nnatomy.runs.prepare import Prepared, fingerprint, fitting, prepare, requested
 from nnatomy.runs.request import Request, request_of
 from nnatomy.tasks import task_for
 from nnatomy.training.precision import PRECISIONS
@@ -70,8 +70,18 @@ def restore_with_data(run: Run, *, backend: str | None = None, device: str | Non
     """Return the trained model of a run with all its data, read again."""
     own = again(run.read_json("run.json").get("own", {}), own, run.folder, trains=True)
     prepared = prepare(on_backend(request_of(run), backend, device), own)
+    check_data(run, prepared)
     load_best(prepared.model, run)
     return prepared
+
+
+def check_data(run: Run, prepared: Prepared) -> None:
+    """Raises UserError for data that are not those that a run started with."""
+    own = run.read_json("run.json").get("own", {})
+    known = prepared.dataset.preprocessing.to_json() == run.read_json("preprocessing.json")
+    if not known or own.get("fingerprint", digest := fingerprint(prepared.dataset)) != digest:
+        source = prepared.request.data or own.get("data") or prepared.recipe.data
+        raise UserError(f"A run keeps to the data it started with. Received other data in {source}; start a new run.")
 
 
 def plain_dataset(dataset: Dataset) -> dict[str, Any]:

@@ -22,10 +22,10 @@ from nnatomy.runs.folder import Run, environment, finite
 from nnatomy.runs.gradients import GradientLog
 from nnatomy.runs.options import SOURCE, options_of, parse_option, parse_options, to_plain
 from nnatomy.runs.own import Own, again, name_of
-from nnatomy.runs.prepare import Prepared, prepare
+from nnatomy.runs.prepare import Prepared, fingerprint, prepare
 from nnatomy.runs.progress import Progress, announce, log
 from nnatomy.runs.request import Request, request_of
-from nnatomy.runs.restore import plain_dataset
+from nnatomy.runs.restore import check_data, plain_dataset
 from nnatomy.tasks import Evaluation
 from nnatomy.training.batches import Feed
 from nnatomy.training.fit import Checkpoint, fit
@@ -157,9 +157,7 @@ def resume(
     devices = _choose_devices(request, hosts, host_index, where.get("shard"))
     with devices.hosts.together():
         prepared = prepare(request, own)
-        if prepared.dataset.preprocessing.to_json() != run.read_json("preprocessing.json"):
-            source = request.data or saved.get("own", {}).get("data") or prepared.recipe.data
-            raise UserError(f"A run continues on the data it started with. Received other data in {source}; start a new run.")
+        check_data(run, prepared)
         _prepare_teacher(prepared)
         shown = progress and devices.hosts.first
         if not run.last.exists():
@@ -186,6 +184,8 @@ def _choose_devices(request: Request, hosts: str | None, host_index: int | None,
 def _describe(run: Run, prepared: Prepared) -> None:
     """Write what a run's folder says from the start."""
     request, own = prepared.request, prepared.own.plain()
+    if prepared.own.data is not None:
+        own["fingerprint"] = fingerprint(prepared.dataset)
     saved = {"request": to_plain(request), "command": _command(prepared), "recipe": plain(prepared.recipe)}
     run.write_json("run.json", saved | ({"own": own} if own else {}))
     run.write_json("environment.json", environment())

@@ -128,20 +128,14 @@ def evaluate(
 def predict(
     run: str | Path | TrainedRun, data: Any, *, backend: str | None = None, device: str | None = None, progress: bool = False
 ) -> Answer:
-    """Return the predictions of a trained run, or of the .onnx file it was exported to; the first column names the rows.
+    """Return the predictions of a trained run; the first column names the rows.
 
     Args:
-        run: a folder, an exported file, or what `load_run` returned
+        run: a folder, or what `load_run` returned
         data: a file, an array or a frame; targets are not needed
         backend, device: where they are computed, if not where the run was trained
         progress: print what was noticed in the data
     """
-    if isinstance(run, str | PathLike) and Path(run).suffix == ".onnx" and not Path(run).is_dir():
-        from nnatomy.exporting import predict_exported
-
-        if given := backend or device:
-            raise UserError(f"ONNX Runtime runs an exported file, received {given}; leave out --backend and --device.")
-        return predict_exported(run, data, progress=progress)
     folder = _folder(run)
     if folder.members:
         from nnatomy.runs.averaging import predict_members

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from nnatomy.inspect import diagram, trace
 from nnatomy.runs.folder import Run
-from nnatomy.views.common import inputs_of, spread
+from nnatomy.runs.picture import diagram_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -20,6 +19,5 @@ def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
 
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:
-    """The diagram of the model as it runs on one training example."""
-    example = inputs_of(prepared, spread(prepared, prepared.dataset.train, 1))
-    return diagram(trace(prepared.model, *example), title=f"{prepared.architecture.front['title']} for {prepared.dataset.name}")
+    """Return the diagram of the model as it runs on one training example."""
+    return diagram_of(prepared, prepared.model)

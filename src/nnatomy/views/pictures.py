@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 import sys
 import tempfile
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,6 +11,7 @@ from nnatomy import catalog, views
 from nnatomy.errors import UserError
 from nnatomy.runs.drawing import save
 from nnatomy.runs.folder import Run
+from nnatomy.runs.picture import pictured
 from nnatomy.runs.prepare import Prepared, prepare
 from nnatomy.runs.request import Request, request_of
 from nnatomy.runs.restore import restore_with_data
@@ -73,12 +72,3 @@ def _free(path: Path) -> Path:
         number += 1
         free = path.with_stem(f"{path.stem}-{number}")
     return free
-
-
-def pictured(prepared: Prepared) -> Figure:
-    """The architecture's own picture of a model; pictures are of single precision, whatever the model was trained in."""
-    model = copy.deepcopy(prepared.model).astype("float32")
-    if not prepared.architecture.has("picture"):
-        return views.view("architecture", replace(prepared, model=model))
-    figure: Figure = prepared.architecture.module("picture").draw(model, prepared.dataset)
-    return figure

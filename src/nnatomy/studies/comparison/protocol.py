@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 from nnatomy.catalog import Architecture
@@ -16,11 +17,11 @@ from nnatomy.tasks import Metric, Task
 from nnatomy.training.evaluation import metric_named
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Protocol(WorkRequest):
     """What was asked for: the architectures, the data, and how often and how long each architecture is trained."""
 
-    architectures: tuple[str, ...]
+    architectures: tuple[str, ...] = field(kw_only=False)
     cv: int = option(INTEGER, "Folds of the cross-validation.", 5, least=2)
     seeds: int = option(INTEGER, "Fits of each architecture in each fold.", 3, least=1)
     metric: str | None = option(TEXT, "Metric that decides; the task's first if not given.")
@@ -30,7 +31,7 @@ class Protocol(WorkRequest):
         super().__post_init__()
         if not self.architectures:
             raise UserError("A comparison needs the names of architectures, received none; nnatomy list shows them.")
-        names = Counter(find_architecture(key).name for key in self.architectures)
+        names = Counter(Path(key).name for key in self.architectures)
         twice = [name for name, count in names.items() if count > 1]
         if twice:
             raise UserError(f"Each architecture is compared once, received {twice[0]} twice; leave one out.")

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-
-import numpy as np
 
 from nnatomy import data
 from nnatomy.catalog import Architecture
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.kinds import kind as kind_named
 from nnatomy.errors import UserError
-from nnatomy.runs.prepare import choose
+from nnatomy.runs.prepare import choose, fingerprint
 from nnatomy.studies.comparison.protocol import Entry, Plan, Protocol
 from nnatomy.training.evaluation import metric_named
 from nnatomy.training.recipe import Recipe
@@ -122,14 +118,3 @@ def load_for_architecture(protocol: Protocol, plan: Plan, name: str, fold: int, 
 def load_for_baseline(protocol: Protocol, kind: str, task: str, fold: int, share: float = 1.0) -> Dataset:
     """Return a fold of the data as they are read by default."""
     return data.load(protocol.source, (kind,), tasks=(task,), **protocol.options(fold, share))
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """Return a digest of the first fold: changed data are noticed before they are mixed with earlier results."""
-    sizes = [len(dataset.train), len(dataset.validation), len(dataset.test)]
-    digest = hashlib.sha256(json.dumps([sizes, dataset.preprocessing.to_json()], sort_keys=True).encode())
-    for split in (dataset.train, dataset.test):
-        some = np.unique(np.linspace(0, len(split) - 1, min(len(split), 500)).astype(int))
-        for array in split.take(some):
-            digest.update(array.tobytes())
-    return digest.hexdigest()[:16]

@@ -17,8 +17,9 @@ from nnatomy.errors import UserError
 from nnatomy.runs.fitting import fit_recipe
 from nnatomy.runs.folder import finite
 from nnatomy.runs.options import from_plain
+from nnatomy.runs.prepare import fingerprint
 from nnatomy.studies.comparison.protocol import Plan, Protocol, Unit
-from nnatomy.studies.comparison.survey import fingerprint, load_for_architecture, load_for_baseline, recipes_for
+from nnatomy.studies.comparison.survey import load_for_architecture, load_for_baseline, recipes_for
 from nnatomy.studies.files import read_json
 from nnatomy.tasks import FittedBaseline, forward
 from nnatomy.training.callbacks import Callback

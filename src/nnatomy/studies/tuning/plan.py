@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from nnatomy.catalog import architecture as find_architecture
@@ -22,11 +22,11 @@ WHOLE = -1
 """The search on all data, whose best recipe is written; the others are numbered as their outer folds."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Plan(WorkRequest):
     """What was asked for. Each search has `trials`; there is one in each of `cv` outer folds, and one on all data."""
 
-    architecture: str
+    architecture: str = field(kw_only=False)
     trials: int = option(INTEGER, "Settings tried in each search.", 30, least=1)
     cv: int = option(INTEGER, "Outer folds, each with its own search; 0 for none.", 3, least=0)
     seeds: int = option(INTEGER, "Fits for each score on an outer fold.", 2, least=1)

@@ -1,0 +1,62 @@
+"""Data that a user gives in Python: arrays, a data frame, a Dataset; and what stands for what was not given again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from nnatomy import data
+from nnatomy.data.dataset import Dataset
+from nnatomy.errors import UserError
+from nnatomy.runs.request import DataRequest
+
+
+@dataclass(frozen=True)
+class Absent:
+    """Data or a loss of a run that was not given again; whatever needs it says so."""
+
+    name: str
+
+    def __call__(self, model: Any, *batch: Any) -> tuple[Any, Any]:
+        raise UserError(f"This run's loss is your own, {self.name}. Received none; give loss= to nn.load_run.")
+
+
+def data_name(given: Any) -> str:
+    """Return what a run's folder calls a user's data."""
+    if isinstance(given, Dataset | Absent):
+        return given.name
+    return "arrays" if _is_arrays(given) else "frame"
+
+
+def load_own(given: Any, request: DataRequest, wanted: tuple[str, ...] | None = None) -> Dataset:
+    """Return arrays, a frame or a Dataset as a data set. Raises UserError for another value, and for options of no effect."""
+    if isinstance(given, Absent):
+        raise UserError(f"This run's data are your own, {given.name}. Received none; give data= to nn.load_run.")
+    if isinstance(given, Dataset):
+        _refuse(request, "a Dataset", ())
+        return given
+    if _is_arrays(given):
+        _refuse(request, "arrays", ("limit",))
+        x, y = given if isinstance(given, tuple | list) else (given, None)
+        return data.from_arrays(x, y, seed=request.splits_by, limit=request.limit)
+    if hasattr(given, "columns"):
+        _refuse(request, "a frame", ("limit", "target", "keep", "types", "groups"))
+        return data.from_frame(
+            given, request.target, tasks=wanted, keep=request.keep, types=request.types, groups=request.groups,
+            seed=request.splits_by, limit=request.limit,
+        )  # fmt: skip
+    raise UserError(
+        f"Data are a name, a path, arrays (X, y), a data frame or a Dataset. Received {type(given).__name__}; convert it."
+    )
+
+
+def _is_arrays(given: Any) -> bool:
+    return isinstance(given, np.ndarray) or (isinstance(given, tuple | list) and len(given) == 2)
+
+
+def _refuse(request: DataRequest, what: str, allowed: tuple[str, ...]) -> None:
+    for name in ("target", "keep", "types", "labels", "window", "horizon", "limit", "groups"):
+        if name not in allowed and getattr(request, name):
+            raise UserError(f"The option {name} says how a file is read. Received it with {what}; leave it out.")

@@ -1,0 +1,37 @@
+"""The picture of a run's report: the architecture's own, drawn from the trained model, or the model's diagram."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from nnatomy.data.fields import select
+from nnatomy.inspect import diagram, trace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from nnatomy.layers.module import Module
+    from nnatomy.runs.prepare import Prepared
+
+
+def pictured(prepared: Prepared) -> Figure:
+    """Return the architecture's own picture of a model, or its diagram where there is none.
+
+    Pictures are of single precision, whatever the model was trained in.
+    """
+    model = copy.deepcopy(prepared.model).astype("float32")
+    if not prepared.architecture.has("picture"):
+        return diagram_of(prepared, model)
+    figure: Figure = prepared.architecture.module("picture").draw(model, prepared.dataset)
+    return figure
+
+
+def diagram_of(prepared: Prepared, model: Module) -> Figure:
+    """Return the diagram of a model as it runs on one training example."""
+    split = prepared.dataset.train
+    batch = prepared.task.precision.evaluated(split.take(np.arange(1)))
+    title = f"{prepared.architecture.front['title']} for {prepared.dataset.name}"
+    return diagram(trace(model, *select(split.fields, batch, "input")), title=title)
