@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from os import PathLike
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -91,7 +91,7 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
             raise UserError(
                 f"The architecture {self.architecture} has no recipe for {self._task} on {kind} data; "
                 + "choose another architecture"
-                + (", or give input_shape=(channels, height, width)." if kind == "table" else ".")
+                + (", or give input_shape=(channels, height, width)." if self.input_shape is None else ".")
             )
         return recipes[0]
 
@@ -186,8 +186,7 @@ class NeuralClassifier(ClassifierMixin, _Neural):  # type: ignore[misc]
     def predict_proba(self, X: Any) -> Array:
         """The probability of each class (samples, classes), in the order of `classes_`."""
         outputs = self._outputs(X)
-        assert isinstance(self._task_, Classification)
-        return self._task_.probabilities(outputs)
+        return cast(Classification, self._task_).probabilities(outputs)
 
     def predict(self, X: Any) -> Array:
         """The most probable class of each row."""

@@ -31,18 +31,18 @@ def draw(model: Autoencoder, dataset: Dataset) -> Figure:
         codes, back = (np.asarray(out.data) for out in (model.encode(Tensor(x)), model(Tensor(x))))
     errors = ((back - x) ** 2).reshape(len(x), -1).mean(axis=1)
     width = codes.shape[1]
-    tall = 9.6 if dataset.kind == "series" else 9.0
+    tall = 9.0 if dataset.timeline is None else 9.6
     figure = Figure(figsize=(13, tall), layout="constrained")
     numbers = f"{x[0].size} numbers through a code of {width}"
     name = dataset.name if len(dataset.name) <= 28 else dataset.name[:27] + "…"
     figure.suptitle(f"Autoencoder on {name}: {numbers}; mean squared error {errors.mean():.3f} on test examples", fontsize=14)
-    if dataset.kind == "series":
+    if dataset.timeline is not None:
         _series(figure, model, dataset, x, back, errors, labels)
         return figure
     halves: Any = figure.subfigures(2, 1, height_ratios=(0.75, 1), hspace=0.05)
     above, below = halves
     left, right = below.subplots(1, 2)
-    if dataset.kind == "image":
+    if len(dataset.input_shape) == 3:
         _images(above, dataset, x, back, errors, labels)
         _map(left, codes, labels, dataset.classes)
     else:

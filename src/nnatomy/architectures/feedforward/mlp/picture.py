@@ -30,7 +30,7 @@ def draw(model: MLP, dataset: Dataset) -> Figure:
     figure.suptitle(f"Multi-layer perceptron on {dataset.name}: {sizes} units, from input to output", fontsize=14)
     halves: Any = figure.subfigures(2, 1, height_ratios=(1, 1.05), hspace=0.04)
     above, below = halves
-    if dataset.kind == "image":
+    if len(dataset.input_shape) == 3:
         _first_weights(above, model, dataset)
     elif dataset.input_shape == (2,) and dataset.classes:
         left, right = above.subplots(1, 2)

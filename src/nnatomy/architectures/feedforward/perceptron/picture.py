@@ -21,7 +21,7 @@ SHOWN = 14  # features of a table, strongest first
 
 def draw(model: Perceptron, dataset: Dataset) -> Figure:
     """The weights and scores of `model` on the test split, and three small experiments with Rosenblatt's rule."""
-    images = dataset.kind == "image"
+    images = len(dataset.input_shape) == 3
     figure = Figure(figsize=(12, 9.4 if images and model.weight.shape[0] > 6 else 8.6), layout="constrained")
     figure.suptitle(f"Perceptron on {dataset.name}: above, what it has learned; below, how its rule learns", fontsize=14)
     halves: Any = figure.subfigures(2, 1, height_ratios=(1.15, 1), hspace=0.04)

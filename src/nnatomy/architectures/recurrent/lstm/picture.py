@@ -56,7 +56,7 @@ def draw(model: Module, dataset: Dataset) -> Figure:
         if labels is None:
             axes.set_xlabel("step" if axes is panels[-1] else "")
         else:
-            words = dataset.kind == "sentences"
+            words = dataset.fields[0].ragged is not None
             axes.set_xticks(range(T), labels, rotation=35 if words else 0, ha="right" if words else "center", fontsize=10)
             axes.tick_params(axis="x", length=0)
     return figure
@@ -64,19 +64,19 @@ def draw(model: Module, dataset: Dataset) -> Figure:
 
 def _example(dataset: Dataset) -> tuple[Array, ...]:
     """One test example, short enough to be read; its sequence is cut where it ends."""
-    if dataset.kind == "sentences":
-        lengths = dataset.test.all()[1]
+    lengths = dataset.test.lengths()
+    if lengths is not None:
         long_enough = np.flatnonzero((lengths >= 12) & (lengths <= 28))
         chosen = long_enough[:1] if len(long_enough) else np.array([int(lengths.argmax())])
         return dataset.test.take(chosen)
     example = dataset.test.take(np.array([len(dataset.test) // 3]))
-    return (example[0][:, :LONGEST], example[1][:, :LONGEST]) if dataset.kind == "text" else example
+    return (example[0][:, :LONGEST], example[1][:, :LONGEST]) if dataset.fields[-1].like == "tokens" else example
 
 
 def _title(model: Module, dataset: Dataset, example: tuple[Array, ...]) -> str:
-    if dataset.kind == "text":
+    if dataset.fields[-1].like == "tokens":
         return f"An LSTM reads {example[0].shape[1]} characters of held-out text"
-    if dataset.kind != "sentences":
+    if dataset.fields[0].like != "tokens":
         return "An LSTM reads a held-out series"
     with no_grad():
         answer = int(model(*[Tensor(a) for a in example[:-1]]).numpy()[0].argmax())
@@ -99,8 +99,8 @@ def _inputs(axes: Any, model: Module, dataset: Dataset, example: tuple[Array, ..
     with no_grad():
         answer = model(Tensor(example[0])).numpy()[0]
     steps = np.arange(len(x))
-    if dataset.task == "forecast":
-        saved = dataset.preprocessing.to_json()
+    saved = dataset.preprocessing.to_json()
+    if saved.get("horizon"):
         column = saved["columns"].index(saved["targets"][0])
         in_units = dataset.preprocessing.inverse_targets
         past, future, guess = (in_units(a.reshape(-1, 1))[:, 0] for a in (x[:, column], target, answer))

@@ -33,7 +33,7 @@ def fit_to(
     `embedding`: width of the vectors that stand for tokens. `forget_bias`, `input_bias`: where these gates begin.
     """
     saved = dataset.preprocessing.to_json()
-    tokens = dataset.kind in ("text", "sentences")
+    tokens = dataset.fields[0].like == "tokens"
     model = build(
         inputs=embedding if tokens else dataset.input_shape[-1],
         hidden=hidden,
@@ -43,7 +43,7 @@ def fit_to(
         peepholes=peepholes,
         dropout=dropout,
         vocabulary=len(saved["vocabulary"]) if tokens else None,
-        readout="each" if dataset.kind == "text" else "last",
+        readout="each" if dataset.fields[-1].like == "tokens" else "last",
     )
     return start_gates(model, forget_bias, input_bias)
 
