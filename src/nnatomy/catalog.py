@@ -96,6 +96,10 @@ class OwnArchitecture(Architecture):
         return tuple(found)
 
     @property
+    def cases(self) -> tuple[Case, ...]:
+        return tuple(getattr(self.module("recipe"), "cases", ()))
+
+    @property
     def page(self) -> str:
         return super().page if (self.folder / "page.md").is_file() else ""
 

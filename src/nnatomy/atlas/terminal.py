@@ -17,16 +17,18 @@ def show_page(architecture: Architecture) -> None:
     width = min(console.width, 100) if console.is_terminal else 100
     console.width = width
     front = architecture.front
-    console.print(f"[bold]{front['title']}[/bold] ({front['year']}), {architecture.family}", highlight=False)
-    console.print(front["idea"], highlight=False)
-    console.print(f"Paper: {front['paper']}", highlight=False, markup=False)
+    year = f" ({front['year']})" if front["year"] else ""
+    console.print(f"[bold]{front['title']}[/bold]{year}, {architecture.family}", highlight=False)
+    if front["idea"]:
+        console.print(front["idea"], highlight=False)
+    if front["paper"]:
+        console.print(f"Paper: {front['paper']}", highlight=False, markup=False)
     for key in ("predecessors", "successors", "builds_on"):
         if front.get(key):
             console.print(f"{key.replace('_', ' ').capitalize()}: {', '.join(front[key])}", highlight=False)
     console.print(Markdown(readable(architecture.page)))
-    console.print(
-        f"Train it: nnatomy train {architecture.name}    Prove it: nnatomy verify {architecture.name}", highlight=False
-    )
+    key = architecture.key
+    console.print(f"Train it: nnatomy train {key}    Prove it: nnatomy verify {key}", highlight=False, soft_wrap=True)
 
 
 def readable(page: str) -> str:

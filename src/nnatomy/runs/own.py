@@ -111,10 +111,14 @@ def task_of(task: Any) -> type[Task]:
     """Return a class of tasks/ by itself or by its name. Raises UserError for another value."""
     if isinstance(task, type) and issubclass(task, Task):
         return task
-    known = {c.name: c for c in vars(tasks).values() if isinstance(c, type) and issubclass(c, Task) and c is not Task}
+    known = _tasks()
     if task not in known:
         raise unknown_name("task", str(task), known)
     return known[task]
+
+
+def _tasks() -> dict[str, type[Task]]:
+    return {c.name: c for c in vars(tasks).values() if isinstance(c, type) and issubclass(c, Task) and c is not Task}
 
 
 # Models
@@ -243,7 +247,9 @@ def again(saved: Mapping[str, Any], given: Own, folder: Path, *, trains: bool) -
     known: dict[str, Any] = {}
     if "optimizer" in saved and given.optimizer is None:
         known["optimizer"] = _rule_of(saved["optimizer"])
-    for name in ("model", *(("data", "loss", "optimizer") if trains else ())):
+    if saved.get("task") in _tasks() and given.task is None:
+        known["task"] = saved["task"]
+    for name in ("model", "task", *(("data", "loss", "optimizer") if trains else ())):
         if name in saved and getattr(given, name) is None and known.get(name) is None:
             raise UserError(
                 f"The run in {folder} was trained on your own {name}, {saved[name]}. Received none; give it in Python: "
@@ -251,8 +257,6 @@ def again(saved: Mapping[str, Any], given: Own, folder: Path, *, trains: bool) -
             )
     if "data" in saved and given.data is None:
         known["data"] = Absent(str(saved["data"]))
-    if "task" in saved and given.task is None:
-        known["task"] = saved["task"]
     if "loss" in saved and given.loss is None:
         known["loss"] = Absent(str(saved["loss"]))
     return replace(given, **known)

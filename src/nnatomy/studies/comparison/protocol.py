@@ -44,7 +44,8 @@ class Protocol(WorkRequest):
     @property
     def source(self) -> str:
         """Which data: those that were named, or the first architecture's own."""
-        return self.data or next(iter(self.found.values())).recipes[0].data
+        first = next(iter(self.found.values()))  # found before any data are read: an architecture may bring its kind of data
+        return self.data or first.recipes[0].data
 
     def options(self, number: int, share: float = 1.0) -> dict[str, Any]:
         """Return what `data.load` takes besides the source."""

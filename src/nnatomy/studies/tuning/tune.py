@@ -309,7 +309,7 @@ def read_recipe(path: str | Path, architecture: str) -> dict[str, Any]:
     saved = read_json(place, "name a recipe that nnatomy tune wrote")
     if not isinstance(saved, dict) or not isinstance(saved.get("settings"), dict) or "architecture" not in saved:
         raise UserError(f"{place} is not a recipe: it must hold an architecture and its settings; nnatomy tune writes one.")
-    if saved["architecture"] != architecture:
+    if saved["architecture"] != find_architecture(architecture).key:
         raise UserError(
             f"{place} is a recipe of {saved['architecture']}, received it for {architecture}; name that architecture."
         )
