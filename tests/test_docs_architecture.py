@@ -20,6 +20,7 @@ from nnatomy.data import kinds
 
 pytestmark = pytest.mark.any_kernels
 PACKAGE = ROOT / "src" / "nnatomy"
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "benchmarks" / "README.md"])
 EXAMPLES = {
     "From a split to a metric", "An operation", "A layer", "A kind of data", "A task", "An architecture", "A metric", "A view",
 }  # fmt: skip
@@ -46,10 +47,15 @@ def test_the_map_has_every_folder_in_the_order_of_the_layers() -> None:
     assert {row for row in rows if "." not in row} == {path.parent.name for path in PACKAGE.glob("*/__init__.py")}
 
 
-def test_every_path_on_the_page_is_there() -> None:
-    named = set(re.findall(r"`((?:[\w-]+/)+[\w.-]*)`", PAGE.read_text(encoding="utf-8"))) - {"mine/"}
-    assert len(named) > 40
-    assert [path for path in named if not any((where / path).exists() for where in (ROOT, PACKAGE, ROOT / "benchmarks"))] == []
+@pytest.mark.parametrize("page", PAGES, ids=[page.name for page in PAGES])
+def test_every_path_on_a_page_is_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:[\w-]+/)+[\w-]+\.(?:py|md))`", text)) | set(re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text))
+    if page == PAGE:
+        named |= set(re.findall(r"`((?:[\w-]+/)+)`", text)) - {"mine/"}
+    places = (ROOT, ROOT / "src", PACKAGE, PACKAGE / "kernels", ROOT / "benchmarks", page.parent)
+    assert [path for path in named if not any((place / path).exists() for place in places)] == []
+    assert page != PAGE or len(named) > 40
 
 
 def test_a_csv_file_passes_what_the_page_names_in_that_order(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from nnatomy.cli.shared import Json, print_json, print_table
 def list_(
     family: Annotated[str | None, typer.Option(help="Only the architectures of one family.")] = None, as_json: Json = False
 ) -> None:
-    """List the architectures: one for each architecture, by year."""
+    """List the architectures, by year."""
     from nnatomy.catalog import architectures
 
     found = [architecture for architecture in architectures().values() if family in (None, architecture.family)]
