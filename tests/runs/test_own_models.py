@@ -357,7 +357,7 @@ def rule(model, progress, x, y, rate=0.1):
     model.prototypes.data = (model.prototypes + step * (means - model.prototypes)).data
     return ((x - one_hot @ model.prototypes) ** 2).mean()
 '''
-RECIPE = '''
+RECIPE = """
 from nnatomy.tasks import Classification
 from nnatomy.training.learners import LocalRule
 from nnatomy.training.recipe import Recipe
@@ -373,8 +373,8 @@ recipes = (
     Recipe(kind="table", tasks=(Classification,), data="iris", build=build, options={}, learn=LocalRule(rule), epochs=6,
            batch_size=16, metric="accuracy"),
 )
-'''
-PICTURE = '''
+"""
+PICTURE = """
 from matplotlib.figure import Figure
 
 
@@ -382,7 +382,7 @@ def draw(model, dataset):
     figure = Figure()
     figure.subplots().imshow(model.prototypes.data)
     return figure
-'''
+"""
 
 
 @pytest.fixture
