@@ -14,7 +14,7 @@ from nnatomy.errors import UserError
 from nnatomy.runs.request import DISTILLATION, Request
 
 if TYPE_CHECKING:
-    from nnatomy.runs.train import Result
+    from nnatomy.runs.result import Result
 
 
 @with_options(Request, without=DISTILLATION)

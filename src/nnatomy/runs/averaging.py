@@ -22,7 +22,7 @@ from nnatomy.runs.folder import Run, environment, finite, save_arrays
 from nnatomy.runs.options import absolute_path
 from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.restore import restore, restore_with_data
-from nnatomy.runs.train import Result
+from nnatomy.runs.result import Result
 from nnatomy.tasks import Answer, Evaluation, task_for
 from nnatomy.tasks.classification import two_scores
 from nnatomy.tasks.task import UsualLoss

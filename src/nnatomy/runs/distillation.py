@@ -20,7 +20,8 @@ from nnatomy.runs.folder import Run
 from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.request import OF_THE_TEACHER, request_of
 from nnatomy.runs.restore import restore_with_data
-from nnatomy.runs.train import Result, train
+from nnatomy.runs.result import Result
+from nnatomy.runs.train import train
 from nnatomy.tasks import forward
 from nnatomy.tasks.classification import two_scores
 from nnatomy.tensor import Tensor

@@ -14,7 +14,7 @@ from nnatomy.runs.page import cards, flat, image, page, pairs_table, section
 from nnatomy.runs.progress import counted
 
 if TYPE_CHECKING:
-    from nnatomy.runs.train import Result
+    from nnatomy.runs.result import Result
 
 
 def write_report(result: Result) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -22,24 +22,29 @@ from nnatomy.runs.request import Request, request_of
 from nnatomy.tasks import task_for
 from nnatomy.training.precision import PRECISIONS
 
-if TYPE_CHECKING:
-    from nnatomy.runs.trained import TrainedRun
-
 DESCRIBED = ("name", "kind", "task", "classes", "input_shape", "outputs", "description")
 """What a run's folder keeps of the data set, besides fields and preprocessing, so that its model is built without the data."""
 
 
+@dataclass(frozen=True)
+class Restored:
+    """A run with its trained model."""
+
+    prepared: Prepared
+    run: Run
+    own: Own = NOTHING
+    """What was given again, for its data."""
+
+
 def restore(
-    folder: str | Path | TrainedRun, *, backend: str | None = None, device: str | None = None, own: Own = NOTHING
+    folder: str | Path | Restored, *, backend: str | None = None, device: str | None = None, own: Own = NOTHING
 ) -> tuple[Prepared, Run]:
     """Return the trained model of a run, with the weights of its best epoch, and its folder.
 
     `backend`, `device`: where it computes, if not where the run was trained. A run that was restored is returned as it is.
     Its data set has the preprocessing and the sizes of the one it was trained on, and no examples.
     """
-    from nnatomy.runs.trained import TrainedRun
-
-    if isinstance(folder, TrainedRun):
+    if isinstance(folder, Restored):
         return folder.prepared, folder.run
     run = Run.open(folder)
     request = on_backend(request_of(run), backend, device)

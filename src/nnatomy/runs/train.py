@@ -7,18 +7,16 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from nnatomy import __version__
 from nnatomy.catalog import architecture as find_architecture
-from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
-from nnatomy.layers.module import Module
 from nnatomy.runs import checkpoints, transfer
-from nnatomy.runs.folder import Run, environment, finite
+from nnatomy.runs.folder import Run, environment
 from nnatomy.runs.gradients import GradientLog
 from nnatomy.runs.options import SOURCE, options_of, parse_option, parse_options, to_plain
 from nnatomy.runs.own import Own, again, name_of
@@ -26,51 +24,13 @@ from nnatomy.runs.prepare import Prepared, fingerprint, prepare
 from nnatomy.runs.progress import Progress, announce, log
 from nnatomy.runs.request import Request, request_of
 from nnatomy.runs.restore import check_data, plain_dataset
-from nnatomy.tasks import Evaluation
+from nnatomy.runs.result import Result
 from nnatomy.training.batches import Feed
 from nnatomy.training.fit import Checkpoint, fit
 from nnatomy.training.loop import Callback, Loop, Position
 from nnatomy.training.parallel.devices import Devices, arrange
 from nnatomy.training.parallel.hosts import Hosts
 from nnatomy.training.settings import plain
-
-
-@dataclass
-class Result:
-    """A finished (or interrupted) run."""
-
-    prepared: Prepared
-    run: Run
-    epochs: int
-    seconds: float
-    metrics: dict[str, float]
-    """On the test split, which nothing was chosen by."""
-    evaluation: Evaluation | None
-    stopped: str = ""
-    interrupted: bool = False
-    hosts: Hosts = field(default_factory=Hosts)
-
-    @property
-    def model(self) -> Module:
-        """The trained model, with the weights of the best epoch."""
-        return self.prepared.model
-
-    @property
-    def dataset(self) -> Dataset:
-        """The data that it was trained on."""
-        return self.prepared.dataset
-
-    def to_json(self) -> dict[str, Any]:
-        """Return what `nnatomy train --json` prints."""
-        return {
-            "architecture": self.prepared.architecture.name,
-            "run": str(self.run.folder),
-            "backend": self.prepared.request.backend,
-            "epochs": self.epochs,
-            "seconds": round(self.seconds, 3),
-            "parameters": self.model.count_parameters(),
-            "metrics": finite(self.metrics),
-        } | ({"interrupted": True} if self.interrupted else {})
 
 
 def train(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,21 +16,15 @@ from nnatomy.runs.options import absolute_path
 from nnatomy.runs.own import NOTHING, Own
 from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.progress import log
-from nnatomy.runs.restore import restore, restore_with_data
+from nnatomy.runs.restore import Restored, restore, restore_with_data
 from nnatomy.tasks import Answer, Evaluation, Task
 from nnatomy.training.recipe import Recipe
 
 SPLITS = ("train", "validation", "test")
 
 
-@dataclass(frozen=True)
-class TrainedRun:
-    """A run with its trained model."""
-
-    prepared: Prepared
-    run: Run
-    own: Own = NOTHING
-    """What was given again, for its data."""
+class TrainedRun(Restored):
+    """A run with its trained model, ready to be used."""
 
     @property
     def folder(self) -> Path:

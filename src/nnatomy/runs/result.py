@@ -1,0 +1,51 @@
+"""What a training returns: the model, its scores and the folder that holds them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from nnatomy.data.dataset import Dataset
+from nnatomy.layers.module import Module
+from nnatomy.runs.folder import Run, finite
+from nnatomy.runs.prepare import Prepared
+from nnatomy.tasks import Evaluation
+from nnatomy.training.parallel.hosts import Hosts
+
+
+@dataclass
+class Result:
+    """A finished (or interrupted) run."""
+
+    prepared: Prepared
+    run: Run
+    epochs: int
+    seconds: float
+    metrics: dict[str, float]
+    """On the test split, which nothing was chosen by."""
+    evaluation: Evaluation | None
+    stopped: str = ""
+    interrupted: bool = False
+    hosts: Hosts = field(default_factory=Hosts)
+
+    @property
+    def model(self) -> Module:
+        """The trained model, with the weights of the best epoch."""
+        return self.prepared.model
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data that it was trained on."""
+        return self.prepared.dataset
+
+    def to_json(self) -> dict[str, Any]:
+        """Return what `nnatomy train --json` prints."""
+        return {
+            "architecture": self.prepared.architecture.name,
+            "run": str(self.run.folder),
+            "backend": self.prepared.request.backend,
+            "epochs": self.epochs,
+            "seconds": round(self.seconds, 3),
+            "parameters": self.model.count_parameters(),
+            "metrics": finite(self.metrics),
+        } | ({"interrupted": True} if self.interrupted else {})
