@@ -124,6 +124,18 @@ default = Generator(0)
 """Used where no generator is given; `nn.seed()` restarts it."""
 
 
+def generators_of(model: Any) -> dict[str, Generator]:
+    """Return the generators that a model's modules hold themselves, by attribute path; each once, without the default one."""
+    found: dict[str, Generator] = {}
+    seen = {id(default)}
+    for path, module in model.named_modules():
+        for name, value in vars(module).items():
+            if isinstance(value, Generator) and id(value) not in seen:
+                seen.add(id(value))
+                found[f"{path}.{name}" if path else name] = value
+    return found
+
+
 def seed(value: int) -> None:
     """Restarts the default generator."""
     default.key, default.counter = Generator(value).key, 0

@@ -10,7 +10,7 @@ import pytest
 
 import nnatomy as nn
 from nnatomy import data
-from nnatomy.architectures.feedforward.perceptron import Perceptron, build, delta_rule, learn, perceptron_criterion
+from nnatomy.architectures.feedforward.perceptron import Perceptron, build, correct, delta_rule, learn, perceptron_criterion
 from nnatomy.architectures.feedforward.perceptron.recipe import cases, image, table
 from nnatomy.errors import UserError
 from nnatomy.optim import SGD
@@ -207,6 +207,41 @@ def test_the_delta_rule_by_hand_and_at_its_end() -> None:
         optimizer.step()
     plane = np.linalg.lstsq(np.hstack([x, np.ones((40, 1))]), 2.0 * y - 1, rcond=None)[0]
     np.testing.assert_allclose(np.append(model.weight.numpy(), model.bias.numpy()), plane, atol=1e-8)
+
+
+# The rule as the recipe takes it
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_corrections_one_by_one_are_rosenblatts_loop(classes: int) -> None:
+    rng = np.random.default_rng(5)
+    x, y = rng.normal(size=(40, 6)), rng.integers(0, classes, 40)
+    ours, theirs = (build(6, 1 if classes == 2 else classes).astype("float64") for _ in range(2))
+    for n in range(40):
+        correct(ours, n / 40, Tensor(x[n : n + 1]), Tensor(y[n : n + 1]))
+    learn(theirs, x, y, epochs=1, pocket=False)
+    np.testing.assert_allclose(ours.weight.numpy(), theirs.weight.numpy(), atol=1e-12)
+    np.testing.assert_allclose(ours.bias.numpy(), theirs.bias.numpy(), atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [1e-2, 1.0, 1e3])
+@pytest.mark.parametrize("lr", [0.02, 1.0, 1.9])
+def test_the_delta_rule_is_stable_whatever_the_size_of_the_inputs(size: float, lr: float) -> None:
+    """A correction multiplies the example's own error by 1 - lr; the plain rule with lr = 0.01 explodes on large inputs."""
+    rng = np.random.default_rng(6)
+    x, y = size * rng.normal(size=(30, 4)), rng.integers(0, 2, 30)
+    model = build(4, rule="delta").astype("float64")
+    for n in list(range(30)) * 20:
+        example, target = Tensor(x[n : n + 1]), Tensor(y[n : n + 1])
+        before = 2 * y[n] - 1 - model(example).numpy()[0, 0]
+        correct(model, 0.0, example, target, lr=lr)
+        assert 2 * y[n] - 1 - model(example).numpy()[0, 0] == pytest.approx((1 - lr) * before, abs=1e-9)
+    assert np.abs(model.weight.numpy()).max() * size < 100
+    if size == 1e3:
+        plain = build(4, rule="delta").astype("float64")
+        with np.errstate(all="ignore"):
+            trained(plain, x, y, 3, delta_rule, lr=0.01)
+        assert not np.abs(plain.weight.numpy()).max() < 1e10
 
 
 # As an architecture

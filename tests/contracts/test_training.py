@@ -13,6 +13,7 @@ from nnatomy import optim
 from nnatomy.catalog import Architecture
 from nnatomy.runs.folder import load_arrays
 from nnatomy.runs.train import resume, train
+from nnatomy.runs.trained import evaluate
 from nnatomy.tensor import Tensor
 from nnatomy.training.loop import Callback, Loop
 from nnatomy.training.recipe import Case
@@ -77,6 +78,9 @@ def test_interrupted_and_resumed_equals_undisturbed(architecture: Architecture, 
     assert broken.interrupted
     resumed = resume(tmp_path / "broken", report=False)
     assert resumed.metrics == calm.metrics
+    again = [evaluate(tmp_path / "calm").metrics for _ in range(2)]  # noise, where a model draws it, is the same each time
+    assert again == [pytest.approx(calm.metrics, rel=1e-4, abs=1e-6)] * 2
+    assert again[0] == again[1]
     for name in ("last.safetensors", "best.safetensors"):
         undisturbed, _ = load_arrays(tmp_path / "calm" / name)
         continued, _ = load_arrays(tmp_path / "broken" / name)

@@ -65,3 +65,13 @@ def test_the_same_random_state_gives_the_same_model() -> None:
 def test_a_architecture_that_does_not_fit_says_so() -> None:
     with pytest.raises(nn.UserError, match="input_shape"):
         nn.NeuralClassifier("lenet5").fit(*load_iris(return_X_y=True))
+
+
+def test_patience_is_heard_with_rows_that_choose_the_epoch() -> None:
+    x, y = load_iris(return_X_y=True)
+    common = {"epochs": 60, "lr": 0.05, "random_state": 0}
+    whole = nn.NeuralClassifier("mlp", **common).fit(x, y)
+    stopped = nn.NeuralClassifier("mlp", settings={"patience": 1}, **common).fit(x, y)
+    assert (whole.n_iter_, stopped.n_iter_ < 60) == (60, True)
+    with pytest.raises(nn.UserError, match="validation_fraction is a fraction"):
+        nn.NeuralClassifier("mlp", validation_fraction=1.5).fit(x, y)

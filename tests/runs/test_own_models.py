@@ -286,6 +286,25 @@ def test_a_data_set_is_taken_as_it_is_and_options_of_reading_are_refused(tmp_pat
     assert not (tmp_path / "no").exists()
 
 
+def test_a_module_learns_from_a_teacher_and_from_other_weights(tmp_path: Path) -> None:
+    nn.train("mlp", "iris", out=tmp_path / "teacher", **SMALL)
+    student = nn.distill(Net(4, 3), tmp_path / "teacher", out=tmp_path / "student", **SMALL)
+    assert "teacher=" in json.loads((tmp_path / "student" / "run.json").read_text())["command"]
+    again = nn.resume(tmp_path / "student", model=Net(4, 3), report=False)
+    assert again.metrics == student.metrics
+    later = nn.train(Net(4, 3), "iris", from_=tmp_path / "student", freeze=["first"], out=tmp_path / "later", **SMALL)
+    assert np.array_equal(later.model.first.weight.data, student.model.first.weight.data)
+    assert not np.array_equal(later.model.last.weight.data, student.model.last.weight.data)
+
+
+def test_other_processes_say_that_arrays_are_missing(tmp_path: Path) -> None:
+    nn.train("mlp", (X, Y), out=tmp_path / "run", **SMALL)
+    run = tmp_path / "run"
+    for use in (lambda: nn.distill("mlp", run), lambda: nn.average([run, run]), lambda: nn.evaluate(run)):
+        with pytest.raises(nn.UserError, match=r"your own data, arrays\. Received none"):
+            use()
+
+
 # Weights in a file
 
 
@@ -338,7 +357,7 @@ def rule(model, progress, x, y, rate=0.1):
     model.prototypes.data = (model.prototypes + step * (means - model.prototypes)).data
     return ((x - one_hot @ model.prototypes) ** 2).mean()
 '''
-RECIPE = '''
+RECIPE = """
 from nnatomy.tasks import Classification
 from nnatomy.training.learners import LocalRule
 from nnatomy.training.recipe import Recipe
@@ -354,8 +373,8 @@ recipes = (
     Recipe(kind="table", tasks=(Classification,), data="iris", build=build, options={}, learn=LocalRule(rule), epochs=6,
            batch_size=16, metric="accuracy"),
 )
-'''
-PICTURE = '''
+"""
+PICTURE = """
 from matplotlib.figure import Figure
 
 
@@ -363,7 +382,7 @@ def draw(model, dataset):
     figure = Figure()
     figure.subplots().imshow(model.prototypes.data)
     return figure
-'''
+"""
 
 
 @pytest.fixture

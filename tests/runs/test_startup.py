@@ -39,7 +39,7 @@ def test_list_imports_no_model_and_no_engine_beyond_the_core() -> None:
 def test_help_imports_neither_models_nor_plots() -> None:
     loaded = modules_after("from nnatomy.cli import main; main(['--help'])")
     assert not loaded & (set(HEAVY) - {"typer", "rich"})
-    assert "nnatomy.runs.training" not in loaded
+    assert "nnatomy.runs.train" not in loaded
 
 
 def test_training_a_table_imports_no_plan_no_onnx_and_no_diagram(tmp_path: Path) -> None:
@@ -49,4 +49,3 @@ def test_training_a_table_imports_no_plan_no_onnx_and_no_diagram(tmp_path: Path)
     for package in ("nnatomy.plan", "nnatomy.interchange.onnx", "nnatomy.exporting", "nnatomy.studies", "nnatomy.views"):
         assert not [name for name in loaded if name == package or name.startswith(f"{package}.")], package
     assert "nnatomy.inspect.diagrams" not in loaded
-    assert "nnatomy.runs.train" not in loaded

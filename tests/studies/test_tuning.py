@@ -24,7 +24,7 @@ from nnatomy.cli.main import main
 from nnatomy.layers import Linear
 from nnatomy.optim import SGD
 from nnatomy.runs.fitting import fit_recipe
-from nnatomy.studies.tuning.plan import WHOLE, Plan
+from nnatomy.studies.tuning.plan import ALL_ROWS, Plan
 from nnatomy.studies.tuning.search import Search, deadlines
 from nnatomy.studies.tuning.space import Choices, Range, applied, own_settings, read_space, usual_space
 from nnatomy.studies.tuning.tune import Outer, Tuning, resume_tuning
@@ -174,7 +174,7 @@ def test_two_processes_share_a_study_and_a_killed_one_loses_its_trial(tmp_path: 
 
         def ended() -> int:
             try:
-                return len(Search(folder, plan, WHOLE).finished())
+                return len(Search(folder, plan, ALL_ROWS).finished())
             except (UserError, optuna.exceptions.StorageInternalError):  # the tables are being made
                 return 0
 
@@ -189,7 +189,7 @@ def test_two_processes_share_a_study_and_a_killed_one_loses_its_trial(tmp_path: 
         for process in (first, second):
             process.kill()
             process.wait()
-    trials = Search(folder, plan, WHOLE).study.get_trials()
+    trials = Search(folder, plan, ALL_ROWS).study.get_trials()
     states = [t.state.name for t in trials]
     assert states.count("COMPLETE") in (12, 13)
     assert states.count("RUNNING") <= 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from functools import partial
 from typing import Any
 
@@ -31,6 +32,31 @@ def step(precision: Precision = PRECISIONS["float64"], **options: Any) -> Gradie
 
 def weights(trained: dict[str, Any]) -> dict[str, Any]:
     return {name: np.asarray(a) for name, a in trained["model"].items()}
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_a_generator_of_a_layers_own_is_part_of_the_state(compiled: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its masks differ from step to step, and a state that is taken up again draws the same ones."""
+    monkeypatch.setenv("NNATOMY_KERNELS", "auto")
+    nn.seed(0)
+    model = nn.Sequential(nn.Linear(6, 32), nn.Dropout(0.5, generator=nn.Generator(4)), nn.Linear(32, 3))
+    learn = GradientDescent(lambda m, x, y: (nn.functional.cross_entropy(m(x), y), None), partial(optim.SGD, lr=0.0))
+    learner = learn.begin(model)
+    model.train()
+    run: Any = nn.compile(learner) if compiled else learner
+    state, losses, kept = learner.state(), [], None
+    for step in range(6):
+        if step == 3:
+            kept = copy.deepcopy(learner.plain(state))
+        state, metrics = run(state, (X.astype(np.float32), Y))
+        losses.append(float(metrics["loss"]))
+    assert len(set(losses)) == 6, "the masks are the same in every step"
+    assert kept is not None
+    again = []
+    for _ in range(3):
+        kept, metrics = learner(kept, (X.astype(np.float32), Y))
+        again.append(float(metrics["loss"]))
+    np.testing.assert_allclose(again, losses[3:], rtol=1e-6)
 
 
 @pytest.mark.parametrize("rows", [10, 7, 3])

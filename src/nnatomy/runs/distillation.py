@@ -37,32 +37,30 @@ LARGEST = 2**30
 
 
 def distill(
-    student: str,
+    student: Any,
     teacher: str | Path,
     *,
-    temperature: float = 4.0,
-    soft: float = 0.9,
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
     progress: bool = False,
     report: bool = True,
-    **asked: Any,
+    **options: Any,
 ) -> Result:
-    """Trains an architecture on the data and the split of a run, or of averaged predictions, with its answers as soft targets.
+    """Train a model on the data and the split of a run, or of averaged predictions, with its outputs as soft targets.
 
-    The loss is `Distillation`; `asked` is what `train` takes, without the data.
+    The loss is `Distillation`, whose `temperature` and `soft` are options; the others are those of `train`, without the data.
     Raises UserError for a teacher that does not fit.
     """
     run = Run.open(teacher)
     request = request_of(run.members[0] if run.members else run)
-    for name in asked:
+    for name in options:
         if name in OF_THE_TEACHER:
             raise UserError(f"A student learns from its teacher's data, received {name}; leave it out.")
     own = {name: getattr(request, name) for name in OF_THE_TEACHER if name != "data"} | {"split_seed": request.splits_by}
     data = request.data or architecture(request.architecture).recipes[0].data
     return train(
         student, data, out=out, callbacks=callbacks, progress=progress, report=report, teacher=str(Path(teacher).resolve()),
-        temperature=temperature, soft=soft, **own, **asked,
+        **own, **options,
     )  # fmt: skip
 
 

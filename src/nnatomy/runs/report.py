@@ -93,4 +93,3 @@ def _summary(result: Result) -> str:
     sums = f"<th class=n>{found.parameters:,}</th><th class=n>{found.multiply_adds:,}</th>"
     total = f"<tr><th>in all</th><td></td><td></td>{sums}</tr>"
     return f"<table>{head}{rows}{total}</table><p class=quiet>Output shapes and multiply-adds are for one example.</p>"
-

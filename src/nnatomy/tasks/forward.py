@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -22,6 +22,7 @@ from nnatomy.training.recipe import Recipe
 
 Array = np.ndarray[Any, Any]
 Stream = dict[str, list[int]]
+APART = 2**40  # draws between the parts of a stream that several generators take
 
 
 @contextmanager
@@ -37,14 +38,18 @@ def evaluating(model: Module, gradients: bool = False) -> Iterator[None]:
 
 
 @contextmanager
-def own_stream(stream: Stream) -> Iterator[None]:
-    """A block in which the default generator draws from `stream`, and after which it continues as if nothing was drawn."""
-    before = random.default.state_dict()
-    random.default.load_state_dict(stream)
+def own_stream(stream: Stream, generators: Sequence[random.Generator] = ()) -> Iterator[None]:
+    """A block in which the default generator and others draw from `stream`, and after which they continue undisturbed."""
+    held = [random.default, *generators]
+    before = [generator.state_dict() for generator in held]
+    for number, generator in enumerate(held):
+        high, low = stream["key"]
+        generator.load_state_dict({"key": [high, low], "counter": [stream["counter"][0] + number * APART]})
     try:
         yield
     finally:
-        random.default.load_state_dict(before)
+        for generator, state in zip(held, before, strict=True):
+            generator.load_state_dict(state)
 
 
 def forward(model: Module, arrays: tuple[Array, ...]) -> Any:
@@ -76,6 +81,7 @@ class Forward:
         self.devices = devices or Devices()
         self.losses: Mapping[str, Loss] = recipe.learn.losses if losses else {}
         self.gradients = bool(self.losses) and recipe.learn.gradients_in_evaluation
+        self.generators = list(random.generators_of(model).values())
         self._tensors = dict(model.named_parameters()) | dict(model.named_buffers())
 
     def arrays(self) -> dict[str, Array]:
@@ -95,7 +101,7 @@ class Forward:
         found: dict[str, Any] = {}
         outputs: Any = None
         with (
-            own_stream(stream), evaluating(self.model, self.gradients), self.devices.whole(self._tensors),
+            own_stream(stream, self.generators), evaluating(self.model, self.gradients), self.devices.whole(self._tensors),
             masked_examples(mask),
         ):  # fmt: skip
             for name, loss in self.losses.items():

@@ -17,8 +17,8 @@ from nnatomy.studies.tuning.space import Space, own_settings, read_space, usual_
 from nnatomy.training.recipe import Recipe
 from nnatomy.training.settings import override
 
-HOW = ("bayes", "random", "grid")
-WHOLE = -1
+METHODS = ("bayes", "random", "grid")
+ALL_ROWS = -1
 """The search on all data, whose best recipe is written; the others are numbered as their outer folds."""
 
 
@@ -42,8 +42,8 @@ class Plan(WorkRequest):
         super().__post_init__()
         if self.cv == 1:
             raise UserError(f"--cv must be at least 2, or 0 for no outer folds, received {self.cv}; 3 is usual.")
-        if self.how not in HOW:
-            raise unknown_name("way to search", self.how, HOW)
+        if self.how not in METHODS:
+            raise unknown_name("way to search", self.how, METHODS)
         fixed = set(self.settings) & set(self.space)
         if fixed:
             raise UserError(f"A setting is fixed or searched, received {min(fixed)} in both --set and --space; leave one out.")
@@ -52,7 +52,7 @@ class Plan(WorkRequest):
     @property
     def searches(self) -> list[int]:
         """The outer folds, then the whole."""
-        return [*range(self.cv), WHOLE]
+        return [*range(self.cv), ALL_ROWS]
 
     def command(self) -> str:
         """Return the command line that asks for the same."""
@@ -60,7 +60,7 @@ class Plan(WorkRequest):
 
     def load(self, search: int) -> tuple[Recipe, Dataset]:
         """The recipe as requested, and the data of a search; the test part of an outer fold is not searched in."""
-        options = self.load_options() if search == WHOLE else self.load_options(search, self.cv)
+        options = self.load_options() if search == ALL_ROWS else self.load_options(search, self.cv)
         recipe, dataset = choose(find_architecture(self.architecture), str(self.data), None, **options)
         return override(recipe, self.settings, epochs=self.epochs), dataset
 

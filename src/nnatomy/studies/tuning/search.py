@@ -19,7 +19,7 @@ from typing import Any
 from nnatomy import backends
 from nnatomy.errors import UserError
 from nnatomy.runs.fitting import fit_recipe
-from nnatomy.studies.tuning.plan import WHOLE, Plan
+from nnatomy.studies.tuning.plan import ALL_ROWS, Plan
 from nnatomy.studies.tuning.space import Settings, Space, applied
 from nnatomy.tasks import task_for
 from nnatomy.training.callbacks import Callback
@@ -56,7 +56,7 @@ class Search:
     @property
     def title(self) -> str:
         """What people read."""
-        return "all data" if self.number == WHOLE else f"fold {self.number + 1} of {self.plan.cv}"
+        return "all data" if self.number == ALL_ROWS else f"fold {self.number + 1} of {self.plan.cv}"
 
     def _opened(self, folder: Path) -> Any:
         """The study, made by whoever comes first, with the recipe's own settings as its first trial."""
@@ -64,7 +64,7 @@ class Search:
         direction = "maximize" if self.metric.better == "higher" else "minimize"
         pruner = found.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=EARLY)
         study = found.create_study(
-            study_name=f"{folder.resolve().name}-{'whole' if self.number == WHOLE else self.number}",
+            study_name=f"{folder.resolve().name}-{'whole' if self.number == ALL_ROWS else self.number}",
             storage=storage(folder, self.plan), direction=direction, load_if_exists=True, sampler=self._sampler(found),
             pruner=pruner if self.plan.prune else found.pruners.NopPruner(),
         )  # fmt: skip

@@ -13,7 +13,7 @@ from nnatomy.training.settings import override
 
 Settings = dict[str, str]
 """Values as text, as `--set` takes them."""
-WHOLE = ("epochs", "batch_size")
+INTEGER_OPTIONS = ("epochs", "batch_size")
 """Settings with a flag of their own that count something; lr is the third."""
 STEPS = 3  # of a grid over a range
 ABOUT = {"lr": (10, 10), "weight_decay": (100, 10)}
@@ -104,7 +104,7 @@ def _read(name: str, text: str) -> Range | Choices:
             raise UserError(rule) from None
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise UserError(f"--space {name} must go from a lower number to a higher one, received {text!r}; turn it round.")
-        return Range(low, high, name in WHOLE or all(end.strip().lstrip("-").isdigit() for end in ends))
+        return Range(low, high, name in INTEGER_OPTIONS or all(end.strip().lstrip("-").isdigit() for end in ends))
     values = tuple(dict.fromkeys(value.strip() for value in text.split("|")))
     if len(values) < 2 or "" in values:
         raise UserError(rule)
@@ -162,7 +162,7 @@ def _text(value: Any) -> str:
 def applied(recipe: Recipe, settings: Mapping[str, str]) -> Recipe:
     """The recipe with these settings. Raises UserError for names and values that do not fit."""
     rest = dict(settings)
-    counts = {name: _number(name, rest.pop(name), int) for name in WHOLE if name in rest}
+    counts = {name: _number(name, rest.pop(name), int) for name in INTEGER_OPTIONS if name in rest}
     rate = _number("lr", rest.pop("lr"), float) if "lr" in rest else None
     return override(recipe, rest, lr=rate, **counts)
 

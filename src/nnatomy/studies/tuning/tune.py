@@ -25,7 +25,7 @@ from nnatomy.runs.progress import clock
 from nnatomy.studies.files import read_json, write_json
 from nnatomy.studies.processes import environment_of, processes
 from nnatomy.studies.statistics import LEVEL, Difference, corrected_t_test
-from nnatomy.studies.tuning.plan import WHOLE, Plan
+from nnatomy.studies.tuning.plan import ALL_ROWS, Plan
 from nnatomy.studies.tuning.search import REFUSED, Search, optuna, search_all, storage
 from nnatomy.studies.tuning.space import Settings, applied
 from nnatomy.training.evaluation import Metric
@@ -146,7 +146,7 @@ def tune(
     plan = Plan(found.key, data=source, **parse_options(Plan, asked, "tune"))
     count, threads = processes(jobs, "tune")
     backends.use(plan.backend)
-    recipe, dataset = plan.load(0 if plan.cv else WHOLE)
+    recipe, dataset = plan.load(0 if plan.cv else ALL_ROWS)
     if not plan.searched(recipe):
         raise UserError(f"The recipe of {architecture} has no setting that is usually searched; name some with --space.")
     own = applied(recipe, plan.own(recipe))
@@ -191,14 +191,14 @@ def _carry_on(
         print(f"\nStopped; finished trials are kept. Continue with: nnatomy tune --resume {folder}", file=sys.stderr)
         raise
     result = _concluded(folder, plan, outer, time.monotonic() - begun)
-    recipe, _ = plan.load(WHOLE)
+    recipe, _ = plan.load(ALL_ROWS)
     saved = {"architecture": plan.architecture, "data": plan.data, "settings": {**plan.settings, **result.best}}
     write_json(result.recipe, saved | {"epochs": plan.epochs, "resolved": plain(applied(recipe, result.best))})
     write_json(folder / "result.json", result.to_json())
     if report:
         from nnatomy.studies.tuning.report import write_report
 
-        write_report(result, Search(folder, plan, WHOLE))
+        write_report(result, Search(folder, plan, ALL_ROWS))
     return result
 
 
@@ -269,10 +269,10 @@ def _judged(folder: Path, plan: Plan, number: int, told: _Told) -> Outer:
 
 
 def _concluded(folder: Path, plan: Plan, outer: list[Outer], seconds: float) -> Tuning:
-    whole = Search(folder, plan, WHOLE)
+    whole = Search(folder, plan, ALL_ROWS)
     counts = dict.fromkeys(("finished", "given up", "refused", "lost"), 0)
     for number in plan.searches:
-        search = whole if number == WHOLE else Search(folder, plan, number)
+        search = whole if number == ALL_ROWS else Search(folder, plan, number)
         for trial in search.study.get_trials(deepcopy=False):
             if REFUSED in trial.user_attrs:
                 counts["refused"] += 1

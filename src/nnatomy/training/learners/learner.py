@@ -119,6 +119,7 @@ class Learner(ABC):
         self.version = 0
         """Changes when compiled steps must be traced again, because something that they took for granted has changed."""
         self._tensors: dict[str, Tensor] = dict(model.named_parameters()) | dict(model.named_buffers())
+        self._generators = {"": random.default} | random.generators_of(model)
 
     # What a learner says
 
@@ -190,7 +191,7 @@ class Learner(ABC):
         """Return the arrays as they are now."""
         model = {name: t.data for name, t in self._tensors.items()}
         state: Tree = {"model": model, "optimizers": {name: o.state_tree() for name, o in self.optimizers.items()}}
-        state["generator"] = random.default.state_dict()
+        state["generator"] = {name: generator.state_dict() for name, generator in self._generators.items()}
         state["own"] = self.own_state()
         if self.average is not None:
             state["average"] = model
@@ -202,7 +203,8 @@ class Learner(ABC):
             t.data, t.grad = state["model"][name], None
         for name, optimizer in self.optimizers.items():
             optimizer.bind(state["optimizers"][name])
-        random.default.load_state_dict(state["generator"])
+        for name, generator in self._generators.items():
+            generator.load_state_dict(state["generator"][name])
         self.bind_own(state["own"])
 
     def plain(self, state: Tree) -> Tree:

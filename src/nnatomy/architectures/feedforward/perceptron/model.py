@@ -13,6 +13,7 @@ from nnatomy.backends import B
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.functional import batch_mean
 from nnatomy.functional.masking import rows_that_count
+from nnatomy.graph import no_grad
 from nnatomy.layers.module import Module
 from nnatomy.ops.indexing import one_hot
 from nnatomy.ops.pointwise import where
@@ -119,8 +120,9 @@ def correct(model: Perceptron, progress: Any, x: Tensor, targets: Tensor, lr: fl
         error = (t - s) / ((x * x).sum(axis=1, keepdims=True) + 1.0) * (0.02 if lr is None else lr)
     kept = rows_that_count(error)
     error = error if kept is None else where(kept, error, 0.0)
-    model.weight.copy_(model.weight + error.T @ x)
-    model.bias.copy_(model.bias + error.sum(axis=0))
+    with no_grad():
+        model.weight.copy_(model.weight + error.T @ x)
+        model.bias.copy_(model.bias + error.sum(axis=0))
     return _missed(s, t) if model.rule == "perceptron" else _squared(s, t)
 
 
