@@ -203,7 +203,7 @@ def test_it_is_described(said: Any, capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_its_settings_are_searched(said: Any) -> None:
     pytest.importorskip("optuna")
-    found = said("tune ./mine --space rate=0.1..0.9 --trials 2 --how random --cv 0 --epochs 1 --jobs 1 --out tuning --json")
+    found = said("tune ./mine --space rate=0.01..0.05 --trials 2 --how random --cv 0 --epochs 1 --jobs 1 --out tuning --json")
     assert json.dumps(found).count("rate")
     assert said("train ./mine --recipe tuning/recipe.json --out tuned --epochs 2 --json")["architecture"] == "mine"
 
@@ -231,3 +231,10 @@ def test_answers_are_written_as_csv() -> None:
     assert command("nnatomy predict run --data new.marks --out answers.csv") == 0
     with Path("answers.csv").open(encoding="utf-8") as file:
         assert [line["row"] for line in csv.DictReader(file)] == ["1", "2", "3"]
+
+
+def test_it_learns_the_same_on_jax_where_short_batches_are_padded(said: Any) -> None:
+    pytest.importorskip("jax")
+    line = "train ./mine --precision float64 --epochs 2 --batch-size 17 --json"  # 168 rows: the last batch has 15
+    on_numpy, on_jax = (said(f"{line} --backend {name} --out on-{name}")["metrics"] for name in ("numpy", "jax"))
+    assert on_jax == pytest.approx(on_numpy, rel=1e-9)

@@ -13,25 +13,24 @@ from nnatomy.inspect import diagram, trace
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from nnatomy.layers.module import Module
     from nnatomy.runs.prepare import Prepared
 
 
 def pictured(prepared: Prepared) -> Figure:
     """Return the architecture's own picture of a model, or its diagram where there is none.
 
-    Pictures are of single precision, whatever the model was trained in.
+    Own pictures are of single precision, whatever the model was trained in.
     """
-    model = copy.deepcopy(prepared.model).astype("float32")
     if not prepared.architecture.has("picture"):
-        return diagram_of(prepared, model)
+        return diagram_of(prepared)
+    model = copy.deepcopy(prepared.model).astype("float32")
     figure: Figure = prepared.architecture.module("picture").draw(model, prepared.dataset)
     return figure
 
 
-def diagram_of(prepared: Prepared, model: Module) -> Figure:
-    """Return the diagram of a model as it runs on one training example."""
+def diagram_of(prepared: Prepared) -> Figure:
+    """Return the diagram of a model as it runs on one training example, in its own precision."""
     split = prepared.dataset.train
     batch = prepared.task.precision.evaluated(split.take(np.arange(1)))
     title = f"{prepared.architecture.front['title']} for {prepared.dataset.name}"
-    return diagram(trace(model, *select(split.fields, batch, "input")), title=title)
+    return diagram(trace(prepared.model, *select(split.fields, batch, "input")), title=title)

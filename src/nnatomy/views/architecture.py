@@ -20,4 +20,4 @@ def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:
     """Return the diagram of the model as it runs on one training example."""
-    return diagram_of(prepared, prepared.model)
+    return diagram_of(prepared)
