@@ -15,8 +15,8 @@ from nnatomy.graph import no_grad
 from nnatomy.tensor import Tensor
 from nnatomy.training.learners import GradientDescent, LearnerSpec
 from nnatomy.training.recipe import Case, Contract
-from nnatomy.verification.compare import cast, draw_weights
 from nnatomy.verification.implementations import Ours, leaves
+from nnatomy.verification.trajectory import cast, draw_weights
 
 pytest.importorskip("jax", reason="the jax extra is not installed")
 pytestmark = pytest.mark.any_kernels

@@ -7,8 +7,8 @@ import pytest
 
 from nnatomy.catalog import Architecture
 from nnatomy.training.recipe import Case, Contract
-from nnatomy.verification.compare import cast, draw_weights
 from nnatomy.verification.implementations import Ours
+from nnatomy.verification.trajectory import cast, draw_weights
 
 pytestmark = pytest.mark.any_kernels
 pytest.importorskip("onnx")

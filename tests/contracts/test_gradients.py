@@ -9,8 +9,8 @@ from central_differences import wrong_gradients
 from nnatomy.catalog import Architecture
 from nnatomy.tensor import Tensor
 from nnatomy.training.recipe import Case, Contract
-from nnatomy.verification.compare import cast, draw_weights
 from nnatomy.verification.implementations import Ours
+from nnatomy.verification.trajectory import cast, draw_weights
 
 
 @pytest.mark.contract(Contract.GRADIENTS)

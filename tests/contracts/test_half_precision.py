@@ -17,8 +17,8 @@ from nnatomy.tensor import Tensor
 from nnatomy.training.learners import GradientDescent, Setup
 from nnatomy.training.precision import FLOAT32, PRECISIONS, Precision
 from nnatomy.training.recipe import Case, Contract
-from nnatomy.verification.compare import cast, draw_weights
 from nnatomy.verification.implementations import Ours
+from nnatomy.verification.trajectory import cast, draw_weights
 
 pytest.importorskip("jax")
 pytestmark = pytest.mark.any_kernels

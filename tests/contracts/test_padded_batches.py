@@ -11,8 +11,8 @@ from nnatomy.catalog import Architecture
 from nnatomy.data import fields
 from nnatomy.functional import masked_examples
 from nnatomy.training.recipe import Case, Contract
-from nnatomy.verification.compare import cast, draw_weights
 from nnatomy.verification.implementations import Ours
+from nnatomy.verification.trajectory import cast, draw_weights
 
 pytestmark = pytest.mark.any_kernels
 

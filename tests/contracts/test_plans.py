@@ -13,8 +13,8 @@ from nnatomy import optim
 from nnatomy.catalog import Architecture
 from nnatomy.training.learners import GradientDescent
 from nnatomy.training.recipe import Case, Contract
-from nnatomy.verification.compare import cast, draw_weights
 from nnatomy.verification.implementations import Ours, own_learner
+from nnatomy.verification.trajectory import cast, draw_weights
 
 pytestmark = pytest.mark.any_kernels
 STEPS = 3

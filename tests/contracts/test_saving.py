@@ -10,8 +10,8 @@ import pytest
 from nnatomy.catalog import Architecture
 from nnatomy.runs.folder import load_arrays, save_arrays
 from nnatomy.training.recipe import Case, Contract
-from nnatomy.verification.compare import cast, draw_weights
 from nnatomy.verification.implementations import Ours
+from nnatomy.verification.trajectory import cast, draw_weights
 
 
 @pytest.mark.contract(Contract.SAVE)

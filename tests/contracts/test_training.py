@@ -17,8 +17,8 @@ from nnatomy.runs.trained import evaluate
 from nnatomy.tensor import Tensor
 from nnatomy.training.loop import Callback, Loop
 from nnatomy.training.recipe import Case
-from nnatomy.verification.compare import cast, draw_weights
 from nnatomy.verification.implementations import Ours
+from nnatomy.verification.trajectory import cast, draw_weights
 
 SHORT: dict[str, Any] = {"epochs": 2, "limit": 150, "offline": True}
 

@@ -10,8 +10,9 @@ import pytest
 
 from nnatomy.catalog import Architecture, architectures
 from nnatomy.training.recipe import Case, Contract
-from nnatomy.verification.compare import Comparison, compare
+from nnatomy.verification.compare import compare
 from nnatomy.verification.implementations import FILES, twins_of
+from nnatomy.verification.report import Comparison
 
 
 def check(architecture: Architecture, case: Case, twin: str, precision: str) -> None:

@@ -20,8 +20,10 @@ from nnatomy.optim import SGD, Cosine
 from nnatomy.training.learners import ClosedForm, GradientDescent
 from nnatomy.training.recipe import Case
 from nnatomy.verification import implementations
-from nnatomy.verification.compare import Comparison, Verification, compare, difference, draw_weights, fill_table, verify
+from nnatomy.verification.compare import compare, verify
 from nnatomy.verification.implementations import Ours
+from nnatomy.verification.report import Comparison, Verification, fill_table
+from nnatomy.verification.trajectory import difference, draw_weights
 
 torch = pytest.importorskip("torch")
 

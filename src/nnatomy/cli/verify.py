@@ -25,7 +25,8 @@ def verify(
     """
     from nnatomy import backends
     from nnatomy.catalog import architecture, architectures
-    from nnatomy.verification.compare import show, verify_architectures
+    from nnatomy.verification.compare import verify_architectures
+    from nnatomy.verification.report import show
 
     if write and backend != "numpy":
         raise UserError(f"The tables of pages hold the numpy backend's figures, received --write with --backend {backend}; "

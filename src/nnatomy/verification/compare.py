@@ -3,13 +3,8 @@
 from __future__ import annotations
 
 import math
-import re
-import statistics
 import sys
-import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,100 +12,12 @@ import numpy as np
 from nnatomy.backends import compiles_by_shape
 from nnatomy.catalog import Architecture
 from nnatomy.catalog import architecture as find_architecture
-from nnatomy.errors import UserError, unknown_name
+from nnatomy.errors import unknown_name
 from nnatomy.training.recipe import Case, Contract
-from nnatomy.verification.implementations import TWINS, Arrays, CannotLearn, Implementation, Ours, own_learner, twins_of
-
-LIMITS = {"float64": 1e-9, "float32": 1e-4}
-"""The largest relative difference that passes."""
-MEASURES = ("outputs", "loss", "gradients", "weights", "buffers", "own steps")
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """The largest relative difference from one twin, in one precision, of each thing that is compared; see `verify`."""
-
-    case: str
-    twin: str
-    precision: str
-    limit: float
-    differences: Mapping[str, float]
-    """By what is compared, of MEASURES; infinite where it did not come to a comparison, absent where it does not apply."""
-    first_bad: str = ""
-    """Where the first difference above the limit shows; empty where there is none."""
-
-    @property
-    def passed(self) -> bool:
-        return not self.first_bad and bool(self.differences) and all(d <= self.limit for d in self.differences.values())
-
-    def to_json(self) -> dict[str, Any]:
-        finite = {measure: d if math.isfinite(d) else None for measure, d in self.differences.items()}
-        return {**asdict(self), "differences": finite, "passed": self.passed}
-
-
-@dataclass(frozen=True)
-class Timing:
-    """Median seconds of a forward and backward pass in float32 on one thread, for ours and each twin."""
-
-    case: str
-    examples: int
-    seconds: dict[str, float]
-
-    def ratio(self, twin: str = "torch") -> float:
-        """How many times as long ours takes."""
-        return self.seconds["nnatomy"] / self.seconds[twin]
-
-
-@dataclass(frozen=True)
-class Verification:
-    """What came of verifying one architecture."""
-
-    architecture: str
-    comparisons: tuple[Comparison, ...]
-    timings: tuple[Timing, ...] = field(default=())
-
-    @property
-    def passed(self) -> bool:
-        """Whether every difference is within its limit; nothing compared is nothing proven."""
-        return bool(self.comparisons) and all(comparison.passed for comparison in self.comparisons)
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain values; a difference that is not finite is null."""
-        comparisons = [comparison.to_json() for comparison in self.comparisons]
-        return {"passed": self.passed, "comparisons": comparisons, "timings": [asdict(t) for t in self.timings]}
-
-    def table(self) -> list[tuple[str, ...]]:
-        """A heading and one row for each comparison, for a terminal."""
-        rows: list[tuple[str, ...]] = [("architecture", "case", "twin", "precision", *MEASURES, "verdict")]
-        for c in self.comparisons:
-            numbers = [_short(c.differences[measure]) if measure in c.differences else "-" for measure in MEASURES]
-            rows.append(
-                (self.architecture, c.case, c.twin, c.precision, *numbers, "equal" if c.passed else f"DIFFERS: {c.first_bad}")
-            )
-        return rows
-
-    def times(self) -> list[tuple[str, ...]]:
-        """A heading and one row for each case: milliseconds of a forward and backward pass."""
-        rows: list[tuple[str, ...]] = [
-            ("architecture", "case", "examples", "nnatomy ms", "torch ms", "keras ms", "nnatomy / torch")
-        ]
-        for t in self.timings:
-            times = [f"{t.seconds[side] * 1e3:.2f}" if side in t.seconds else "" for side in ("nnatomy", "torch", "keras")]
-            rows.append(
-                (self.architecture, t.case, str(t.examples), *times, f"{t.ratio():.1f}" if "torch" in t.seconds else "")
-            )
-        return rows
-
-    def page_rows(self) -> list[tuple[str, ...]]:
-        """A heading and one row for each case and twin, for the architecture's page."""
-        shown = ("outputs", "gradients", "weights")
-        rows: list[tuple[str, ...]] = [("Case", "Twin", *(f"{measure}, {' / '.join(LIMITS)}" for measure in shown))]
-        by = {(c.case, c.twin, c.precision): c for c in self.comparisons}
-        for case, twin in dict.fromkeys((c.case, c.twin) for c in self.comparisons):
-            found = [by.get((case, twin, precision)) for precision in LIMITS]
-            cells = [" / ".join(_short(c.differences[m]) if c and m in c.differences else "-" for c in found) for m in shown]
-            rows.append((case, {"torch": "PyTorch", "keras": "Keras"}.get(twin, twin), *cells))
-        return rows
+from nnatomy.verification.implementations import TWINS, Arrays, Implementation, Ours, own_learner, twins_of
+from nnatomy.verification.report import LIMITS, MEASURES, Comparison, Verification, fill_table
+from nnatomy.verification.timing import measure
+from nnatomy.verification.trajectory import Trajectory, cast, difference, draw_weights, floor_of, travel
 
 
 def verify(
@@ -157,21 +64,6 @@ def _nothing(architecture: Architecture, cases: bool) -> Comparison:
     return Comparison("-", "-", "-", 0.0, {}, f"nothing was compared: {lacks}")
 
 
-# Comparing
-
-
-@dataclass(frozen=True)
-class Trajectory:
-    """What one side computed on the way."""
-
-    outputs: list[np.ndarray[Any, Any]]
-    loss: float | None
-    gradients: Arrays
-    state: Arrays
-    own: Arrays | str
-    """Parameters and buffers after the steps of the own learner, or why there are none."""
-
-
 def compare(
     architecture: Architecture, case: Case, precision: str, twins: Sequence[str], seed: int = 0, steps: int = 3
 ) -> list[Comparison]:
@@ -211,7 +103,7 @@ def _against(
         return failed(stage or f"after the forward pass: nnatomy raised {type(mine).__name__}: {mine}")
     if len(mine.outputs) != len(theirs.outputs):
         return failed(f"the model gives {len(mine.outputs)} outputs, its twin {len(theirs.outputs)}")
-    gradients = {n: difference(mine.gradients[n], g, _floor(n, mine, theirs, precision)) for n, g in theirs.gradients.items()}
+    gradients = {n: difference(mine.gradients[n], g, floor_of(n, mine, theirs, precision)) for n, g in theirs.gradients.items()}
     after = {name: difference(mine.state[name], w) for name, w in theirs.state.items()}
     weights = {name: d for name, d in after.items() if name in gradients}
     buffers = {name: d for name, d in after.items() if name not in gradients}
@@ -264,72 +156,6 @@ def _own_steps(
     return {name: difference(mine.own[name], w) for name, w in theirs.own.items()}, ""
 
 
-def travel(side: Implementation, case: Case, start: Arrays, batch: tuple[Any, ...], steps: int) -> Trajectory:
-    """Leads one side from the starting weights through an answer, a gradient and some steps, then through its own learner's."""
-    side.load(start)
-    outputs = side.outputs(case.inputs(batch))
-    loss, gradients = None, Arrays()
-    try:
-        loss, gradients = side.gradients(batch)
-        for step in range(steps):
-            if step:
-                side.gradients(batch)
-            side.update()
-    except CannotLearn:
-        pass
-    state = side.state()
-    own: Arrays | str
-    try:
-        side.start(start, steps)
-        for step in range(steps):
-            side.learn(batch, step)
-        own = side.state()
-    except CannotLearn as why:
-        own = str(why)
-    return Trajectory(outputs, loss, gradients, state, own)
-
-
-def draw_weights(ours: Ours, rng: np.random.Generator) -> Arrays:
-    """Random parameters around the mean and with the spread of the model's own, and random buffers.
-
-    What the model holds constant at first (zeros, ones) is spread by 0.1; positive constant buffers, as a running variance,
-    are scaled by 0.5 to 2; buffers that hold a fixed table stay as they are.
-    """
-    drawn = {}
-    for name, own in ours.state().items():
-        spread = float(own.std()) if own.size else 0.0
-        if name in ours.parameters:
-            new = own.mean() + (spread if spread > 1e-6 else 0.1) * rng.normal(size=own.shape)
-        elif own.dtype.kind != "f" or spread > 1e-6:
-            new = own
-        else:
-            new = own * rng.uniform(0.5, 2, own.shape) if (own > 0).all() else own + 0.1 * rng.normal(size=own.shape)
-        drawn[name] = np.asarray(new).astype(own.dtype)
-    return drawn
-
-
-def cast(batch: Iterable[Any], precision: str) -> tuple[Any, ...]:
-    """A batch whose floating-point arrays have the given precision."""
-    return tuple(a.astype(precision) if a.dtype.kind == "f" else a for a in map(np.asarray, batch))
-
-
-def difference(a: Any, b: Any, floor: float = 0.0) -> float:
-    """max|a - b| / max(largest |b|, floor); infinite where shapes differ or a number is not finite."""
-    a, b = np.asarray(a, np.float64), np.asarray(b, np.float64)
-    if a.shape != b.shape or not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return math.inf
-    gap = float(np.abs(a - b).max(initial=0.0))
-    scale = max(float(np.abs(b).max(initial=0.0)), floor)
-    return 0.0 if gap == 0 else gap / scale if scale > 0 else math.inf
-
-
-def _floor(name: str, mine: Trajectory, theirs: Trajectory, precision: str) -> float:
-    """The floor of a gradient's scale; see `verify`."""
-    top = max((float(np.abs(g).max(initial=0.0)) for g in theirs.gradients.values()), default=0.0)
-    own = max(float(np.abs(side.gradients[name]).max(initial=0.0)) for side in (mine, theirs))
-    return top if own < 100 * float(np.finfo(precision).eps) * top else 1e-3 * top
-
-
 def _misfit(ours: Arrays, theirs: Arrays) -> str:
     """In words: how names or shapes of the twin's parameters and buffers differ from ours."""
     problems = [f"only nnatomy has {name}" for name in ours if name not in theirs]
@@ -377,55 +203,6 @@ def _position(name: str, order: list[str]) -> int:
     return len(order)
 
 
-# Timing
-
-
-def measure(
-    architecture: Architecture, case: Case, twins: Sequence[str], seed: int = 0, examples: int = 64, repeats: int = 7
-) -> Timing:
-    """Median times of a forward and backward pass, side by side on one thread, on the case's batch repeated to `examples`."""
-    ours = Ours(architecture, case, "float32", seed)
-    rng = np.random.default_rng(seed)
-    start = draw_weights(ours, rng)
-    batch = cast(case.batch(rng), "float32")
-    if len({len(a) for a in batch}) == 1:
-        times = -(-examples // len(batch[0]))
-        batch = tuple(np.concatenate([a] * times) for a in batch)
-    sides: list[Implementation] = [ours, *(TWINS[twin](architecture, case, "float32") for twin in twins)]
-    found: dict[str, list[float]] = {side.name: [] for side in sides}
-    with _one_thread("torch" in twins):
-        for side in sides:
-            side.load(start)
-        for turn in range(repeats + 2):  # the first two warm up
-            for side in sides:
-                begin = time.perf_counter()
-                side.gradients(batch)
-                if turn >= 2:
-                    found[side.name].append(time.perf_counter() - begin)
-    return Timing(case.name, len(batch[0]), {name: statistics.median(times) for name, times in found.items()})
-
-
-@contextmanager
-def _one_thread(torch_too: bool) -> Any:
-    from threadpoolctl import threadpool_limits
-
-    before = 1
-    if torch_too:
-        import torch
-
-        before = torch.get_num_threads()
-        torch.set_num_threads(1)
-    try:
-        with threadpool_limits(1):
-            yield
-    finally:
-        if torch_too:
-            torch.set_num_threads(before)
-
-
-# Showing
-
-
 def verify_architectures(
     architectures: Sequence[Architecture], *, write: bool = False, tell: bool = True
 ) -> list[Verification]:
@@ -442,52 +219,3 @@ def verify_architectures(
             path = architecture.folder / "page.md"
             write_atomically(path, fill_table(path.read_text(encoding="utf-8"), "verify", result.page_rows()))
     return results
-
-
-def show(results: Sequence[Verification]) -> None:
-    """Prints what was found as tables."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    console = Console()
-    if not console.is_terminal:
-        console.width = 160
-    tables: list[tuple[str, Callable[[Verification], list[tuple[str, ...]]]]] = [
-        ("Largest relative differences", Verification.table),
-        ("A forward and backward pass on one thread, float32", Verification.times),
-    ]
-    for title, rows_of in tables:
-        rows = [rows_of(result) for result in results]
-        if not any(len(each) > 1 for each in rows):
-            continue
-        table = Table(*rows[0][0], title=title, title_justify="left", box=box.SIMPLE_HEAD)
-        for row in (row for each in rows for row in each[1:]):
-            table.add_row(*row)
-        console.print(table)
-    limits = ", ".join(f"{limit:.0e} in {name}" for name, limit in LIMITS.items())
-    failed = [result.architecture for result in results if not result.passed]
-    verdict = (
-        f"DIFFERENT: {', '.join(failed)}" if failed else f"{len(results)} of {len(results)} architectures equal their twins"
-    )
-    console.print(f"{verdict} (limits: {limits}).", highlight=False)
-
-
-def fill_table(page_text: str, name: str, rows: Sequence[Sequence[str]]) -> str:
-    """The page with a Markdown table of `rows`, the heading first, inside its block `<!-- table: name -->`.
-
-    Raises UserError where the page has no such block.
-    """
-    block = re.compile(rf"(<!-- table: {re.escape(name)} -->).*?(<!-- /table -->)", re.DOTALL)
-    if not block.search(page_text):
-        raise UserError(
-            f"The page must have a place for the table {name!r}, it has none; add <!-- table: {name} --> and <!-- /table -->."
-        )
-    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
-    lines = ["| " + " | ".join(row) + " |" for row in cells]
-    lines.insert(1, "|" + "---|" * len(rows[0]))
-    return block.sub(lambda match: "\n".join([match[1], *lines, match[2]]), page_text)
-
-
-def _short(value: float) -> str:
-    return "0" if value == 0 else f"{value:.0e}" if math.isfinite(value) else "infinite"
