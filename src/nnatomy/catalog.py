@@ -19,6 +19,8 @@ from nnatomy.errors import UserError, unknown_name
 from nnatomy.training.recipe import Case, Recipe
 
 FOLDER = Path(__file__).parent / "architectures"
+OWN = "_nnatomy_"
+"""How the names of modules begin that are imported from a user's folder."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ class OwnArchitecture(Architecture):
         """
         if not self.has(part):
             raise UserError(f"The architecture in {self.folder} has no {part}.py; add it.")
-        package = f"_nnatomy_{self.name}_{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}"
+        package = f"{OWN}{self.name}_{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}"
         if package not in sys.modules:
             made = ModuleType(package, f"The architecture in {self.folder}.")
             made.__path__ = [str(self.folder)]

@@ -238,3 +238,13 @@ def test_it_learns_the_same_on_jax_where_short_batches_are_padded(said: Any) -> 
     line = "train ./mine --precision float64 --epochs 2 --batch-size 17 --json"  # 168 rows: the last batch has 15
     on_numpy, on_jax = (said(f"{line} --backend {name} --out on-{name}")["metrics"] for name in ("numpy", "jax"))
     assert on_jax == pytest.approx(on_numpy, rel=1e-9)
+
+
+def test_a_mistake_in_its_code_is_shown_where_it_is(said: Any) -> None:
+    folder = Path("broken")
+    folder.mkdir()
+    (folder / "model.py").write_text("def build(dataset):\n    return dataset.nothing\n")
+    recipe = Path("other/recipe.py").read_text().replace("build=build", "build=model.build")
+    (folder / "recipe.py").write_text(recipe.replace("import nnatomy as nn", "import nnatomy as nn\n\nfrom . import model"))
+    sentence = said("train ./broken", 2)
+    assert f"{folder.resolve() / 'model.py'}:2 raised AttributeError" in sentence

@@ -11,6 +11,7 @@ import typer
 
 from nnatomy import __version__
 from nnatomy.backends import kernels
+from nnatomy.catalog import OWN
 from nnatomy.cli.average import average
 from nnatomy.cli.bench import bench
 from nnatomy.cli.compare import compare
@@ -100,11 +101,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return _refuse(problem, debug, " ".join(str(problem.format_message()).split()))
         if debug:
             raise
+        if place := _own_place(problem):
+            return _refuse(problem, debug, f"{place} raised {type(problem).__name__}: {problem}; correct it, or see --debug.")
         print(f"nnatomy: an error of ours, not of yours: {type(problem).__name__}: {problem}; "
               "run again with --debug and report what it shows.", file=sys.stderr)  # fmt: skip
         return 1
     finally:
         library.announce = None
+
+
+def _own_place(problem: BaseException) -> str | None:
+    """Return file and line of a user's own architecture that an error came through last; None where it did not."""
+    place, at = None, problem.__traceback__
+    while at is not None:
+        if str(at.tb_frame.f_globals.get("__name__")).startswith(OWN):
+            place = f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}"
+        at = at.tb_next
+    return place
 
 
 def _announce(sentence: str) -> None:
