@@ -62,6 +62,7 @@ def test_a_csv_file_passes_what_the_page_names_in_that_order(tmp_path: Path) -> 
     part = PAGE.read_text(encoding="utf-8").partition("## From a CSV file to a run")[2].partition("## From a split")[0]
     named = re.findall(r"^\d+\. `([\w./]+)`(?:: `([\w.]+)`)?", part, re.MULTILINE)
     assert 8 <= len(named) <= 12
+    assert {file for file, _ in named} == set(re.findall(r"`([\w/]+\.py)`", part)), "a file is named outside the numbers"
     table = tmp_path / "titanic.csv"
     rows = [f"{n % 3 + 1},{20 + n % 40},{'female' if n % 2 else 'male'},{int(n % 2 or n % 5 == 0)}" for n in range(80)]
     table.write_text("pclass,age,sex,survived\n" + "\n".join(rows) + "\n")
