@@ -131,7 +131,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--requests", type=int, default=1024)
     parser.add_argument("--clients", type=int, default=32)
-    parser.add_argument("--out", type=Path, help="a page whose section on serving is written anew")
+    parser.add_argument("--out", type=Path, help="a page whose section on serving is written again")
     chosen = parser.parse_args()
     lines = measure(chosen.requests, chosen.clients)
     print("\n".join(lines))

@@ -25,8 +25,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "from scratch": {},
     "all from the run": {"new_head": True},
     "convolutions at a tenth": {"new_head": True, "rates": {"c1": 0.1, "c3": 0.1}},
-    "convolutions held fast": {"new_head": True, "freeze": ("c1", "c3")},
-    f"held fast for {EPOCHS // 3} epochs": {"new_head": True, "freeze": (f"c1={EPOCHS // 3}", f"c3={EPOCHS // 3}")},
+    "convolutions frozen": {"new_head": True, "freeze": ("c1", "c3")},
+    f"frozen for {EPOCHS // 3} epochs": {"new_head": True, "freeze": (f"c1={EPOCHS // 3}", f"c3={EPOCHS // 3}")},
 }
 
 

@@ -156,7 +156,7 @@ def markdown(rows: Sequence[Row]) -> str:
         its epoch in the same way; forward, backward and update are PyTorch's. What learns without gradients has no such twin.
         Baselines are predictors without a network, on the same splits. Seconds are those of our training from one seed.""",
         """The fingerprint is that of the architecture's code: where it has changed since, or a row is missing or below its
-        goal, a test fails until the row has been measured anew.""",
+        goal, a test fails until the row has been measured again.""",
         in_markdown((HEADER, [row.cells() for row in rows])),
         "    python benchmarks/results.py            # all architectures\n"
         "    python benchmarks/results.py lstm mlp   # their rows alone",

@@ -19,6 +19,7 @@ from nnatomy import random
 from nnatomy.catalog import Architecture
 from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset, batches
+from nnatomy.errors import UserError
 from nnatomy.tasks import Task, task_for
 from nnatomy.training.learners import GradientDescent
 from nnatomy.training.recipe import Recipe
@@ -29,7 +30,7 @@ def train_twin(
 ) -> dict[str, float]:
     """Return the metrics on the test split of the twin, trained as the recipe trains our model."""
     if recipe.plateau is not None:
-        raise NotImplementedError(f"The twin of {architecture.name} is trained without plateaus, which its recipe has.")
+        raise UserError(f"A twin is trained without plateaus, the recipe of {architecture.name} has one; give it a schedule.")
     random.seed(seed)
     with options_of_builds(architecture) as built:
         model = recipe.build(dataset, **recipe.options)

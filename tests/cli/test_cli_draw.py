@@ -27,7 +27,7 @@ def test_a_run_is_drawn(run: Path, tmp_path: Path, kind: str, start: bytes, caps
     assert path.stat().st_size > 5000
 
 
-def test_a_architecture_is_trained_for_its_picture_and_names_do_not_clash(
+def test_an_architecture_is_trained_for_its_picture_and_names_do_not_clash(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)

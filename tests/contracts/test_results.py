@@ -8,7 +8,7 @@ from results.table import END, README, filled, problems, read
 
 def test_results_are_there_and_good(architecture: Architecture) -> None:
     found = problems(architecture, read())
-    assert not found, "\n".join([*found, f"Measure it anew: python benchmarks/results.py {architecture.name}"])
+    assert not found, "\n".join([*found, f"Measure it again: python benchmarks/results.py {architecture.name}"])
 
 
 def test_readme_shows_them() -> None:

@@ -121,7 +121,7 @@ CHANGES: tuple[Callable[[bytes, bytes, random.Random], bytes], ...] = (flipped, 
 
 
 def inside(archive: bytes, change: Callable[[bytes], bytes], rng: random.Random) -> bytes:
-    """One member, more often the largest, is changed and the archive written anew, so that its checksums are right."""
+    """One member, more often the largest, is changed and the archive written again, so that its checksums are right."""
     out = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(archive)) as old, zipfile.ZipFile(out, "w") as new:
         largest = max(old.infolist(), key=lambda member: member.file_size).filename

@@ -62,7 +62,7 @@ def test_the_same_random_state_gives_the_same_model() -> None:
     np.testing.assert_array_equal(a, b)
 
 
-def test_a_architecture_that_does_not_fit_says_so() -> None:
+def test_an_architecture_that_does_not_fit_says_so() -> None:
     with pytest.raises(nn.UserError, match="input_shape"):
         nn.NeuralClassifier("lenet5").fit(*load_iris(return_X_y=True))
 

@@ -44,7 +44,7 @@ def _first_sign(process: subprocess.Popen[str], folder: Path) -> bool:
 
 
 def _fresh_checkpoint(process: subprocess.Popen[str], path: Path) -> None:
-    """Waits until the process has written its checkpoint anew, however long its start takes on a busy machine."""
+    """Waits until the process has written its checkpoint again, however long its start takes on a busy machine."""
     before = path.stat().st_mtime_ns if path.exists() else 0
     while process.poll() is None and not (path.exists() and path.stat().st_mtime_ns > before):
         time.sleep(0.002)

@@ -1,4 +1,4 @@
-"""Transfer: what begins from where, what is held fast and how fast the rest learns; planned, continued, and worth it."""
+"""Transfer: what begins from where, what is frozen and how fast the rest learns; planned, continued, and worth it."""
 
 from __future__ import annotations
 
@@ -222,7 +222,7 @@ def test_the_command_line(pretrained: Path, tmp_path: Path, capsys: pytest.Captu
     out, err = capsys.readouterr()
     assert json.loads(out)["metrics"]["accuracy"] > 0.1
     assert "begins from" in err
-    assert "held fast for good: linears.0.weight, linears.0.bias" in err
+    assert "frozen for good: linears.0.weight, linears.0.bias" in err
     command = json.loads((tmp_path / "run" / "run.json").read_text())["command"]
     assert f"--from {pretrained.resolve()} --new-head" in command
     assert "--freeze linears.0 --freeze norms=1 --rates linears.1=0.3" in command

@@ -220,7 +220,7 @@ def test_columns_are_judged_on_training_rows_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("inline")
-def test_a_architecture_that_fails_is_left_out_and_the_others_go_on() -> None:
+def test_an_architecture_that_fails_is_left_out_and_the_others_go_on() -> None:
     found = nn.compare("mlp", "perceptron", data="iris", cv=2, seeds=1, epochs=1, curve=False, out="first")
     path = found.folder / "fits" / "perceptron-fold1-seed0.json"
     broken = json.loads(path.read_text(encoding="utf-8")) | {"failed": "Training needs a finite loss, received nan."}

@@ -252,7 +252,7 @@ def test_a_view_of_a_run_is_drawn_by_the_command(tmp_path: Path, capsys: pytest.
     assert "--tsne lays out the embedding" in capsys.readouterr().err
 
 
-def test_a_architecture_is_not_trained_for_a_view_that_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
+def test_an_architecture_is_not_trained_for_a_view_that_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["draw", "perceptron", "--what", "embedding"]) == 2
     sentence = capsys.readouterr().err
     assert sentence.startswith("nnatomy: The view 'embedding' needs a hidden layer, which perceptron on breast_cancer has not;")

@@ -119,7 +119,7 @@ def _kernels() -> list[Check]:
     found = [Check("kernels", True, f"{mode}, {threads} thread{'s' * (threads > 1)}, {width}", needed=False)]
     place = library.usable_folder()
     if place is None:
-        detail = "no folder that only you can write; kernels are compiled anew in each process. Set NNATOMY_CACHE to one"
+        detail = "no folder that only you can write; kernels are compiled again in each process. Set NNATOMY_CACHE to one"
         return [*found, Check("kernel cache", False, detail, needed=False)]
     sizes = [path.stat().st_size for path in place.glob("*.o")]
     detail = f"{place}: {len(sizes)} compiled kernel{'s' * (len(sizes) != 1)}, {sum(sizes) / 2**20:.1f} MiB"

@@ -46,7 +46,7 @@ def _sentences(candidates: dict[str, Any], name: str, metric: str, saved: dict[s
     baseline = next((c for c in candidates.values() if c["type"] == "baseline"), None)
     beside = "" if baseline is None else f" The best baseline, {baseline['name']}, reached {baseline['mean']:.4g}."
     return (
-        f"Trained anew on each of {saved['folds']} folds of the same data (seeds: {saved['seeds']}), the architecture reached "
+        f"Trained again on each of {saved['folds']} folds of the same data (seeds: {saved['seeds']}), the architecture reached "
         f"{metric} {found['mean']:.4g} ± {found['std_over_folds']:.2g}: a standard deviation over folds; that of splits alone "
         f"is {found['std_of_splits']:.2g}{seeds}.{beside} Measured by `{command}`."
     )

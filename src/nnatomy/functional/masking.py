@@ -11,7 +11,7 @@ from nnatomy import ops
 from nnatomy.backends import B
 from nnatomy.errors import UserError
 
-__all__ = ["batch_mean", "masked_examples"]
+__all__ = ["batch_mean", "masked_examples", "rows_that_count"]
 
 _mask: ContextVar[Any] = ContextVar("mask", default=None)
 

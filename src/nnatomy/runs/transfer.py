@@ -1,4 +1,4 @@
-"""Transfer: runs that begin from other weights, with a new head, with parameters held fast or learning more slowly."""
+"""Transfer: runs that begin from other weights, with a new head, with parameters frozen or learning more slowly."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def begin_from(model: Module, source: str | Path, keep: Iterable[str] = ()) -> L
 
 
 def begin(prepared: Prepared) -> list[str]:
-    """Puts the weights that a request names in their places, and tells what begins from where and what is held fast.
+    """Puts the weights that a request names in their places, and tells what begins from where and what is frozen.
 
     Raises UserError for weights, patterns and factors that do not fit.
     """
@@ -70,7 +70,7 @@ def begin(prepared: Prepared) -> list[str]:
         for epochs in sorted({freezing.epochs[name] for name, _ in model.named_parameters()} - {0}):
             names = [name for name, _ in model.named_parameters() if freezing.epochs[name] == epochs]
             how_long = "for good" if epochs == math.inf else f"for {counted(int(epochs), 'epoch')}"
-            told.append(f"held fast {how_long}: {', '.join(names)}")
+            told.append(f"frozen {how_long}: {', '.join(names)}")
     return told
 
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
-    return None if prepared.task.drawn_as == "classes" else "needs classes to be told apart"
+    return None if prepared.task.drawn_as == "classes" else "needs classes to be distinguished"
 
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:

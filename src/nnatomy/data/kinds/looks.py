@@ -19,7 +19,7 @@ __all__ = ["COLOURS", "INK", "Curves", "Look", "Pictures", "Rows", "Words", "loo
 
 Array = npt.NDArray[Any]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6b6b6b", "#b8a800", "#7a4f2a", "#000000")
-"""Okabe and Ito's, told apart by people who do not see red or green as others do, and a few more; markers differ as well."""
+"""Okabe and Ito's colors, which people with color blindness can distinguish, and a few more; markers differ as well."""
 INK = "#1f2937"
 SIGNS = {"\n": "⏎", "\t": "→", "\ufffd": "□", "<unk>": "□", "<pad>": ""}
 

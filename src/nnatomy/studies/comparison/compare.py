@@ -233,7 +233,7 @@ def legend(result: Comparison) -> str:
     baseline = f"against {result.best_baseline.name}, " if result.best_baseline else ""
     return (
         f"* needs no network. {result.plan.metric}: mean over folds and seeds. ± folds: standard deviation of the folds. "
-        "sd: what the split and the seed cause, told apart by analysis of variance. mult-adds: for one example. "
+        "sd: what the split and the seed cause, separated by analysis of variance. mult-adds: for one example. "
         "training: median of one fit, with others beside it. "
         f"latency: median for one example, and for {result.many}, with nothing beside it. "
         f"p: {baseline}corrected for {counted(len(result.pairs), 'test')}."

@@ -88,7 +88,7 @@ def _method(result: Comparison) -> str:
     lines = [
         f"Splits: {protocol.cv} folds, the same for all: {SPLITTERS[how]}. Within a fold, a sixth of what is learned from is "
         "held out to choose the best epoch. The test part chooses nothing.",
-        "Preprocessing is fitted anew in each fold, on its training rows alone.",
+        "Preprocessing is fitted again in each fold, on its training rows alone.",
         f"Each architecture has its own recipe: {lengths}. Seeds decide initial weights, order and noise.",
         "Variance: one-way random effects analysis of variance, folds as groups, seeds within them, method of moments "
         "(Searle, Casella and McCulloch 1992).",

@@ -27,7 +27,7 @@ from nnatomy.training.loop import Loop
 
 EARLY = 2  # epochs before a trial may be given up
 TRIES, MEANWHILE = 10, ("already exists", "locked", "UNIQUE constraint", "no such table")
-"""How often a database is opened anew where another process is making its tables, and what tells that."""
+"""How often a database is opened again where another process is making its tables, and what tells that."""
 REFUSED = "refused"
 """The attribute of a trial whose settings do not go together, or whose loss was not finite: why."""
 

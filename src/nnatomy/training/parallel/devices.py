@@ -178,7 +178,7 @@ def arrange(
 def _too_few(wanted: int, there: int, kind: str, host: str) -> str:
     remedy = f"give --devices {max(there, 1)}"
     if kind == "cpu":
-        remedy = f"they must be asked for before JAX starts: begin anew, with JAX_NUM_CPU_DEVICES={wanted} in the environment"
+        remedy = f"they must be asked for before JAX starts: begin again, with JAX_NUM_CPU_DEVICES={wanted} in the environment"
     return f"--devices {wanted} needs as many {kind} devices, {host} has {there}; {remedy}."
 
 

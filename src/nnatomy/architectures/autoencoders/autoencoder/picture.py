@@ -125,7 +125,7 @@ def _map_of_errors(axes: Axes, codes: Array, errors: Array) -> None:
 
 
 def _strangers(axes: Axes, model: Autoencoder, x: Array, errors: Array) -> None:
-    """Errors of the test examples, and of examples unlike any: the same values, dealt out anew among the examples."""
+    """Errors of the test examples, and of examples unlike any: the same values, shuffled among the examples."""
     rng = np.random.default_rng(0)
     flat = x.reshape(len(x), -1)
     dealt = np.stack([rng.permutation(column) for column in flat.T], axis=1).reshape(x.shape)

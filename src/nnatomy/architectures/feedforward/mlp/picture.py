@@ -167,7 +167,7 @@ def _groups(dataset: Dataset) -> list[tuple[str, list[int]]]:
 
 
 def _importance(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) -> None:
-    """How much worse the test score becomes when one column's values are dealt out anew among the rows (Breiman 2001)."""
+    """How much worse the test score becomes when one column's values are shuffled among the rows (Breiman 2001)."""
     rng = np.random.default_rng(0)
 
     def score(inputs: Array) -> float:
