@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,9 +14,10 @@ HEAVY = ("sklearn", "matplotlib", "torch", "tensorflow", "keras", "jax", "numba"
 
 
 def modules_after(code: str) -> set[str]:
-    """The modules that a fresh process has imported after running `code`."""
+    """The modules that a fresh process has imported after running `code`, where no kernels are asked for."""
     text = f"{code}\nimport json, sys\nprint()\nprint(json.dumps(sorted(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True)
+    plain = {name: value for name, value in os.environ.items() if name != "NNATOMY_KERNELS"}
+    found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, env=plain)
     return set(json.loads(found.stdout.splitlines()[-1]))
 
 

@@ -184,7 +184,7 @@ def test_training_and_evaluation_report_the_same_numbers_of_a_noisy_model() -> N
     again = task_for(recipe, dataset)
     assert again.evaluate(fitted.model, dataset.test).metrics == told
     held = again.evaluate(fitted.model, dataset.validation, part="validation").metrics
-    assert held["off"] == fitted.position.best
+    assert held["off"] == pytest.approx(fitted.position.best, rel=1e-6)  # the run may have measured it with kernels
 
 
 def test_a_loss_that_takes_gradients_is_evaluated_where_its_learner_says_so() -> None:

@@ -239,7 +239,7 @@ class Parallel:
 
 @dataclass
 class Woven:
-    """Parts whose paths cross too much to be distinguished: one below the other, with lines at the side between all that meet."""
+    """Parts whose paths cross too much to be distinguished: one below the other, lines at the side between all that meet."""
 
     blocks: list[Block]
     edges: list[Edge]

@@ -19,8 +19,8 @@ def variance_components(scores: Array) -> tuple[float, float | None]:
     """Return (variance of splits, variance of seeds) of scores[folds, seeds], by analysis of variance.
 
     One-way random effects, method of moments (Searle, Casella and McCulloch 1992, section 3.6): with S seeds in each fold,
-    seed = MS_within, split = max(0, (MS_between - MS_within) / S). With one seed they cannot be distinguished: the variance of the
-    folds holds both, and the second is None.
+    seed = MS_within, split = max(0, (MS_between - MS_within) / S). With one seed the variance of the folds holds
+    both, and the second is None.
     """
     seeds = scores.shape[1]
     between = float(seeds * np.var(scores.mean(axis=1), ddof=1))

@@ -83,6 +83,7 @@ def fit(
                 callback.state = kept
     with watched(loop):
         state = loop.fit(state)
+    task.planned = False  # a test score is the weights' alone: the same here, after a resume and by `evaluate`
     if loop.outcome == "finished":
         weights = loop.best or setup.devices.to_host(learner.evaluated(state))
         model.load_state_dict(weights)
