@@ -34,6 +34,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--all-cases", action="store_true", help="Run JAX, bfloat16 and Keras on every case, not on the first.")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Contracts come last: they rest on all else, and kernels, which every architecture shares, are compiled by then."""
+    items.sort(key=lambda item: "contracts" in item.path.parts)
+
+
 @pytest.fixture
 def real_data() -> Path:
     """The folder of real data sets; tests that need it are skipped where NNATOMY_DATA does not name one."""
