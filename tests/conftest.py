@@ -35,7 +35,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Contracts come last: they rest on all else, and kernels, which every architecture shares, are compiled by then."""
+    """Contracts come last: they rest on all else, so that a fault below them is named first by its own test."""
     items.sort(key=lambda item: "contracts" in item.path.parts)
 
 
