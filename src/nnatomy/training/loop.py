@@ -32,8 +32,7 @@ __all__ = ["Callback", "Loop", "Position"]
 class Loop:
     """One run: what is trained, on what, how long, and what watches it.
 
-    Steps may be dispatched before the losses of those before them are read: `read_losses` waits for these, and is called before
-    anything looks at the state.
+    A step may be dispatched before earlier losses are read. Before anything looks at the state, `read_losses` waits for these.
     """
 
     recipe: Recipe
