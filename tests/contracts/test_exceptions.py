@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -15,6 +16,7 @@ from nnatomy.catalog import architectures, folders, why_unfinished
 from nnatomy.training.recipe import Case, Contract
 
 pytestmark = pytest.mark.any_kernels
+MARK = re.compile(r"^@pytest\.mark\.contract\(Contract\.(\w+)\)$", re.MULTILINE)
 
 
 def outcome(without: dict[Contract, str], fails: bool, case: Any = None) -> Any:
@@ -83,3 +85,9 @@ def test_an_unfinished_folder_fails_by_name_and_alone(tmp_path: Path, monkeypatc
         assert whys["pageless"] == "pageless has no page.md"
     finally:
         architectures.cache_clear()
+
+
+def test_every_contract_that_a_case_may_except_has_a_test() -> None:
+    """A contract that no test is marked with would take an exception and ignore it."""
+    marked = {name for path in Path(__file__).parent.glob("test_*.py") for name in MARK.findall(path.read_text())}
+    assert marked == {contract.name for contract in Contract}

@@ -16,13 +16,14 @@ from nnatomy.runs.train import resume, train
 from nnatomy.runs.trained import evaluate
 from nnatomy.tensor import Tensor
 from nnatomy.training.loop import Callback, Loop
-from nnatomy.training.recipe import Case
+from nnatomy.training.recipe import Case, Contract
 from nnatomy.verification.implementations import Ours
 from nnatomy.verification.trajectory import cast, draw_weights
 
 SHORT: dict[str, Any] = {"epochs": 2, "limit": 150, "offline": True}
 
 
+@pytest.mark.contract(Contract.OVERFIT)
 def test_overfits_one_batch(architecture: Architecture, case: Case) -> None:
     rng = np.random.default_rng(5)
     ours = Ours(architecture, case, "float32")

@@ -83,8 +83,6 @@ class Contract(Enum):
     GRADIENTS = "has the gradients of central differences"
     EVERY_GRADIENT = "gives every parameter a gradient"
     OVERFIT = "overfits one small batch"
-    SEED = "ends with the same bits for the same seed"
-    RESUME = "continues exactly after an interruption"
     SAVE = "is the same after saving and loading"
     EXPORT = "is the same in ONNX Runtime"
     PLAN = "is the same as a plan"
