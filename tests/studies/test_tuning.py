@@ -30,7 +30,7 @@ from nnatomy.studies.tuning.space import Choices, Range, applied, own_settings, 
 from nnatomy.studies.tuning.tune import Outer, Tuning, resume_tuning
 from nnatomy.tasks import Regression
 from nnatomy.tensor import Tensor
-from nnatomy.training.evaluation import LOSS, Metric
+from nnatomy.training.evaluation import Metric
 from nnatomy.training.learners import Alternating, GradientDescent
 from nnatomy.training.learners.alternating import Player
 from nnatomy.training.recipe import Recipe
@@ -201,7 +201,8 @@ def test_the_gain_is_judged_as_scipy_judges_it(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     tuned, own = rng.normal(0.9, 0.02, (5, 2)), rng.normal(0.85, 0.02, (5, 2))
     outer = [Outer({}, t.tolist(), o.tolist(), 0.25) for t, o in zip(tuned, own, strict=True)]
-    found = Tuning(tmp_path, Plan("mlp", data="wine"), Metric("accuracy", "higher"), LOSS, {}, {}, 0.0, outer, {}, 0.0)
+    loss = Metric("loss", "lower")
+    found = Tuning(tmp_path, Plan("mlp", data="wine"), Metric("accuracy", "higher"), loss, {}, {}, 0.0, outer, {}, 0.0)
     gains = tuned.mean(axis=1) - own.mean(axis=1)
     t = gains.mean() / math.sqrt((1 / 5 + 0.25) * gains.var(ddof=1))
     p = 2 * stats.t.sf(abs(t), 4)
@@ -209,7 +210,7 @@ def test_the_gain_is_judged_as_scipy_judges_it(tmp_path: Path) -> None:
     assert difference is not None
     assert difference.p == pytest.approx(p)
     assert found.verdict().startswith("Tuning beats the recipe" if p < 0.05 else "Tuning does not beat the recipe")
-    worse = Tuning(tmp_path, Plan("mlp", data="wine"), Metric("mae", "lower"), LOSS, {}, {}, 0.0, outer, {}, 0.0)
+    worse = Tuning(tmp_path, Plan("mlp", data="wine"), Metric("mae", "lower"), loss, {}, {}, 0.0, outer, {}, 0.0)
     assert "no better" in worse.verdict()  # of an error, less is more
 
 

@@ -30,8 +30,6 @@ class Field:
     """The axis along which examples differ in length; None where all are alike."""
     fill: float | int | None = 0
     """The value that pads the ragged axis; None repeats the last entry."""
-    points_to: str | None = None
-    """The field whose entries these integers number."""
     like: Literal["", "image", "mask", "boxes", "tokens"] = ""
     """What an augmentation may know of it."""
 

@@ -16,7 +16,8 @@ import numpy as np
 
 from nnatomy.plan.state import Data, Found, Place, refuse_new_settings, settings, stepped
 from nnatomy.plan.surroundings import Surroundings
-from nnatomy.plan.trace import Unplannable
+from nnatomy.plan.trace import Unplannable, rebuilt
+from nnatomy.plan.trace import leaves as leaves_of
 from nnatomy.plan.watch import LOCK, Watch, engine
 
 Tree = Any
@@ -254,7 +255,7 @@ class Ordinary:
                 for place, value in zip(places, state):
                     place.put(watch, value)
                 made: list[Any] = []
-                inside = _rebuilt(given, iter(arguments), made, self.recorder.arrays)
+                inside = _with_stand_ins(given, iter(arguments), made, self.recorder.arrays)
                 try:
                     outcome.raw = self.function(*inside[0], **inside[1])
                 except Exception:
@@ -410,27 +411,22 @@ def _is_given(leaf: Any) -> bool:
     return isinstance(leaf, engine("tensor", "Tensor")) and not isinstance(leaf, engine("tensor", "Parameter"))
 
 
-def _rebuilt(tree: Tree, values: Iterator[Any], made: list[Any], arrays: tuple[type, ...]) -> Tree:
+def _with_stand_ins(tree: Tree, values: Iterator[Any], made: list[Any], arrays: tuple[type, ...]) -> Tree:
     """The arguments with stand-ins for their leaves; `made` receives the Tensors among them."""
-    if isinstance(tree, arrays) or type(tree) is int or type(tree) is float:
-        return next(values)
-    if isinstance(tree, dict):
-        return {key: _rebuilt(part, values, made, arrays) for key, part in tree.items()}
-    if isinstance(tree, list | tuple):
-        parts = [_rebuilt(part, values, made, arrays) for part in tree]
-        return parts if isinstance(tree, list) else type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
-    if _is_given(tree):
-        made.append(engine("tensor", "Tensor")(next(values), tree.requires_grad))
-        return made[-1]
-    return tree
+
+    def stand_in(path: tuple[Any, ...], leaf: Any) -> Any:
+        if isinstance(leaf, arrays) or type(leaf) is int or type(leaf) is float:
+            return next(values)
+        if _is_given(leaf):
+            made.append(engine("tensor", "Tensor")(next(values), leaf.requires_grad))
+            return made[-1]
+        return leaf
+
+    return rebuilt(tree, stand_in)
 
 
 def _holds_tensors(tree: Tree) -> bool:
-    if isinstance(tree, dict):
-        return any(_holds_tensors(part) for part in tree.values())
-    if isinstance(tree, list | tuple):
-        return any(_holds_tensors(part) for part in tree)
-    return isinstance(tree, engine("tensor", "Tensor"))
+    return any(isinstance(leaf, engine("tensor", "Tensor")) for _, leaf in leaves_of(tree))
 
 
 def _values(places: list[Place]) -> list[Any]:

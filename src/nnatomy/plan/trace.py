@@ -464,6 +464,6 @@ def rebuilt(tree: Any, of: Callable[[tuple[Any, ...], Any], Any], path: tuple[An
         return {key: rebuilt(part, of, (*path, key)) for key, part in tree.items()}
     if isinstance(tree, list | tuple):
         parts = [rebuilt(part, of, (*path, i)) for i, part in enumerate(tree)]
-        return parts if isinstance(tree, list) else tuple(parts)
+        return parts if isinstance(tree, list) else type(tree)(*parts) if hasattr(tree, "_fields") else tuple(parts)
     return of(path, tree)
 

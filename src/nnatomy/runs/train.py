@@ -200,7 +200,7 @@ def _fit(
     position = fitted.position
     if fitted.outcome == "interrupted":
         return Result(prepared, run, position.epoch, position.seconds, {}, None, interrupted=True, hosts=devices.hosts)
-    evaluation = prepared.task.evaluate(model, prepared.dataset.test)
+    evaluation = fitted.test()
     if devices.count > 1:
         model.load_state_dict(devices.to_host({name: t.data for name, t in fitted.learner.tensors.items()}))
     result = Result(

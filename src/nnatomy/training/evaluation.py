@@ -37,9 +37,6 @@ class Metric:
         return value >= goal if self.better == "higher" else value <= goal
 
 
-LOSS = Metric("loss", "lower", says="the mean loss of an example")
-
-
 @dataclass(frozen=True)
 class Evaluation:
     """Metrics by name, and what they were computed from: arrays by name, for pictures and tests."""
