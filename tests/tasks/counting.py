@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
-from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+from toy_data import AsGiven, thirds
 
 from nnatomy import functional as F
 from nnatomy import random
 from nnatomy.data import fields
-from nnatomy.data.dataset import ArraySplit, Dataset, Preprocessing
+from nnatomy.data.dataset import Dataset
 from nnatomy.data.fields import DEFAULT, Field
 from nnatomy.data.kinds import ExportedInputs, InputSpec
 from nnatomy.layers import Linear
@@ -31,25 +31,12 @@ Array = np.ndarray[Any, Any]
 PLACES = 6
 
 
-class AsGiven(Preprocessing):
+class Dots(AsGiven):
     kind = "dots"
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind}
-
-    @classmethod
-    def from_json(cls, saved: Any) -> AsGiven:
-        return cls()
-
-    def transform(self, raw: Any) -> tuple[Array, ...]:
-        return (np.asarray(raw, np.float32),)
 
 
 def dataset_of(task: str, arrays: tuple[Array, ...], named: tuple[Field, ...] = DEFAULT, kind: str = "dots") -> Dataset:
-    """The first two thirds for training, a sixth each for validation and test."""
-    n = len(arrays[0])
-    parts = [ArraySplit(tuple(a[i:j] for a in arrays), named) for i, j in pairwise((0, 2 * n // 3, 5 * n // 6, n))]
-    return Dataset("dots", kind, task, *parts, (), AsGiven(), (), arrays[0].shape[1:], "rows of dots", 1)
+    return Dataset("dots", kind, task, *thirds(arrays, named), (), Dots(), (), arrays[0].shape[1:], "rows of dots", 1)
 
 
 def dots(seed: int = 0, n: int = 240) -> Dataset:

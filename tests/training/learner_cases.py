@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any, ClassVar
 
 import numpy as np
+from toy_data import AsGiven, thirds
 
 import nnatomy as nn
 from nnatomy import ops
 from nnatomy.backends import B
-from nnatomy.data.dataset import ArraySplit, Dataset, Preprocessing, Split
+from nnatomy.data.dataset import Dataset, Split
 from nnatomy.data.fields import Field
 from nnatomy.layers import LeakyReLU, Linear, ReLU, Sequential
 from nnatomy.layers.module import Module
@@ -37,27 +37,14 @@ from nnatomy.training.recipe import Recipe
 Array = np.ndarray[Any, Any]
 
 
-class AsGiven(Preprocessing):
+class Points(AsGiven):
     kind = "points"
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind}
-
-    @classmethod
-    def from_json(cls, saved: Any) -> AsGiven:
-        return cls()
-
-    def transform(self, raw: Any) -> tuple[Array, ...]:
-        return (np.asarray(raw, np.float32),)
 
 
 def dataset_of(task: str, arrays: tuple[Array, ...], named: tuple[Field, ...], outputs: int, classes: int = 0) -> Dataset:
-    """The first two thirds for training, a sixth each for validation and test."""
-    n = len(arrays[0])
-    ends = (0, 2 * n // 3, 5 * n // 6, n)
-    parts = [ArraySplit(tuple(a[i:j] for a in arrays), named) for i, j in pairwise(ends)]
     names = tuple(map(str, range(classes)))
-    return Dataset("toy", "points", task, *parts, names, AsGiven(), (), arrays[0].shape[1:], "toy points", outputs)
+    parts = thirds(arrays, named)
+    return Dataset("toy", "points", task, *parts, names, Points(), (), arrays[0].shape[1:], "toy points", outputs)
 
 
 def blobs(rng: np.random.Generator, n: int = 240) -> tuple[Array, Array]:
