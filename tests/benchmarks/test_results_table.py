@@ -12,7 +12,8 @@ pytest.importorskip("torch")
 import results.measure
 from nnatomy.catalog import architecture
 from nnatomy.verification.fingerprint import fingerprint
-from results.table import BEGIN, END, Row, Score, filled, markdown, measured, problems, read, replaced
+from results.readme import END, filled
+from results.table import Row, Score, markdown, measured, problems, read, replaced
 
 
 def rows_for(name: str) -> list[Row]:
@@ -72,16 +73,19 @@ def test_noise_is_no_difference() -> None:
     assert problems(architecture("lenet5"), [row]) == []
 
 
-def test_readme_has_its_table() -> None:
+def test_readme_has_its_tables() -> None:
     rows = [*rows_for("perceptron"), *rows_for("mlp")]
-    text = filled(f"before\n{BEGIN}\n\n| old |\n\n{END}\nafter", rows)
-    assert text.startswith(f"before\n{BEGIN}\n\n| command |")
-    assert text.endswith(f"{END}\nafter")
-    assert "| `nnatomy train mlp` |" in text
-    assert "| `nnatomy train mlp --data breast_cancer` |" in text
+    names = ("architectures", "commands", "results")
+    places = "\n".join(f"before\n<!-- table: {name} -->\n\n| old |\n\n{END}\nafter" for name in names)
+    text = filled(places, rows)
+    assert text == filled(text, rows)
+    for expected in ("| `nnatomy train mlp` |", "| 1986 | `mlp` | feedforward |", "| `nnatomy list` | List the architectures"):
+        assert expected in text
+    assert text.startswith("before")
+    assert text.endswith("after")
     assert "| old |" not in text
-    assert filled(text, []) == text
-
+    with pytest.raises(ValueError, match="<!-- table: architectures -->"):
+        filled("no place", rows)
 
 def test_both_are_trained() -> None:
     """Both begin with the same weights and see the same batches: after one epoch they are still close."""
