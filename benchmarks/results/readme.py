@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from inspect import getdoc
 
@@ -19,10 +18,11 @@ def filled(readme: str, rows: Sequence[Row]) -> str:
     """Return README's text with its tables made again. Raises ValueError where a table has no place in it."""
     for name, table in (("architectures", of_architectures()), ("commands", of_commands()), ("results", of_results(rows))):
         begin = f"<!-- table: {name} -->"
-        whole = f"{begin}\n\n{table}\n\n{END}"
-        readme, found = re.subn(f"{begin}.*?{END}", lambda _, whole=whole: whole, readme, flags=re.DOTALL)
-        if found != 1:
-            raise ValueError(f"README.md must have one place that begins with {begin}. Received {found}; restore it.")
+        before, _, rest = readme.partition(begin)
+        _, end, after = rest.partition(END)
+        if not end:
+            raise ValueError(f"README.md must have {begin}, and {END} after it. Received a text without; restore them.")
+        readme = f"{before}{begin}\n\n{table}\n\n{END}{after}"
     return readme
 
 
