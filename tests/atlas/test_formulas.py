@@ -41,7 +41,8 @@ def test_no_page_shows_latex_in_the_terminal(name: str) -> None:
 
 def test_page_in_the_terminal() -> None:
     page = (
-        "$x^2$ <!-- code: f -->\n<!-- picture -->\nSee the [MLP](../mlp/page.md) and the [LSTM](../../recurrent/lstm/page.md).\n\n"
+        "$x^2$ <!-- code: f -->\n<!-- picture -->\n"
+        "See the [MLP](../mlp/page.md) and the [LSTM](../../recurrent/lstm/page.md).\n\n"
         "1. How many?\n   <details><summary>Answer</summary>\n\n   $2 \\cdot 3 = 6$.\n\n   </details>\n2. Why?\n\n"
         "```python\nprint('$a$ <!-- stays -->')\n```\n"
     )
