@@ -26,7 +26,7 @@ GELU_SCALE, GELU_CUBIC = math.sqrt(2 / math.pi), 0.044715
 
 
 def step(x: Any) -> Any:
-    """y = 1 where x >= 0, else 0 (Rosenblatt 1958); no gradient."""
+    """y = 1 where x >= 0, else 0: the threshold of McCulloch and Pitts (1943); no gradient."""
     return ops.astype(ops.greater_equal(x, 0), dtype=x.dtype)
 
 

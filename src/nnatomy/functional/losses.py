@@ -49,7 +49,10 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
-    """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2 (Girshick 2015, eq. 3); beta = 0 is l1_loss."""
+    """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2; beta = 0 is l1_loss.
+
+    Girshick (2015, eq. 3) has beta = 1.
+    """
     input, target = _alike(input, target, "smooth_l1_loss")
     if beta < 0:
         raise UserError(f"smooth_l1_loss() needs beta >= 0. Received {beta}.")
@@ -339,7 +342,7 @@ def triplet_margin_loss(
     anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False,
     reduction: str = "mean",
 ) -> Any:  # fmt: skip
-    """max(0, |a - p| - |a - n| + margin) (Schroff et al. 2015, eq. 2).
+    """max(0, |a - p| - |a - n| + margin), after Schroff et al. (2015), who square the distances.
 
     With `swap`, the nearer of anchor and positive is the one that the negative must leave (Balntas et al. 2016).
     """
@@ -352,6 +355,8 @@ def triplet_margin_loss(
 
 def info_nce_loss(query: Any, key: Any, temperature: float = 0.1, reduction: str = "mean") -> Any:
     """-ln of the softmax over keys j of cos(q_i, k_j) / temperature, at j = i (van den Oord et al. 2018, eq. 4).
+
+    Scores that are cosines over a temperature are those of Chen et al. (2020), whose negatives include both views.
 
     `query`, `key`: (batch, features); row i of each belong together, all other rows are the negatives.
     """

@@ -134,7 +134,7 @@ def instance_norm(
     x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
     use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
 ) -> Any:  # fmt: skip
-    """As `batch_norm`, the moments taken over space for each example and channel by itself (Ulyanov et al. 2016, eq. 6)."""
+    """As `batch_norm`, the moments taken over space for each example and channel by itself (Ulyanov et al. 2016)."""
     if not use_input_stats:
         return batch_norm(x, running_mean, running_var, weight, bias, training=False, eps=eps)
     count = math.prod(x.shape[2:])

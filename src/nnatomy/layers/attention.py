@@ -28,7 +28,7 @@ __all__ = [
 
 
 class MultiheadAttention(Module):
-    """y = W_o [head_1, ..., head_h] + b_o, head_i = softmax(q_i k_i^T / sqrt(d)) v_i (Vaswani et al. 2017, section 3.2.2).
+    """y = [head_1, ..., head_h] W_o^T + b_o, head_i = softmax(q_i k_i^T / sqrt(d)) v_i (Vaswani et al. 2017, section 3.2.2).
 
     in_proj_weight (3 embed_dim, embed_dim), its rows for q, k and v, by Glorot's law; out_proj a Linear; biases 0. Each head
     has d = embed_dim / num_heads features. The weights of the sum over the keys are dropped with probability `dropout`.
@@ -84,7 +84,7 @@ class MultiheadAttention(Module):
         return y, ops.mean(weights, axis=1) if average_attn_weights else weights
 
     def _project(self, query: Any, key: Any, value: Any) -> tuple[Any, ...]:
-        """W_q query + b_q, W_k key + b_k, W_v value + b_v, in one product for those of the same input."""
+        """query W_q^T + b_q, key W_k^T + b_k, value W_v^T + b_v, in one product for those of the same input."""
         if query is key and key is value:
             return ops.split(ops.linear(query, self.in_proj_weight, self.in_proj_bias), self.embed_dim, axis=-1)
         size = self.embed_dim
@@ -184,7 +184,7 @@ class _Block(Module):
 
 
 class TransformerEncoderLayer(_Block):
-    """x = norm1(x + attention(x)), y = norm2(x + W_2 f(W_1 x + b_1) + b_2) (Vaswani et al. 2017, sections 3.1 and 3.3).
+    """x = norm1(x + attention(x)), y = norm2(x + f(x W_1^T + b_1) W_2^T + b_2) (Vaswani et al. 2017, sections 3.1 and 3.3).
 
     Each branch is dropped out before it is added, and so is f, which is "relu", "gelu" or a function. With `norm_first` norms
     stand at the beginning of the branches instead: x + attention(norm1(x)) (Xiong et al. 2020). x (batch, steps, d_model).
@@ -244,7 +244,7 @@ class TransformerEncoder(Module):
 class TransformerDecoderLayer(_Block):
     """An encoder's layer with a branch between its two, that looks at `memory` (Vaswani et al. 2017, section 3.1).
 
-    x = norm1(x + attention(x)), x = norm2(x + attention(x, memory)), y = norm3(x + W_2 f(W_1 x + b_1) + b_2);
+    x = norm1(x + attention(x)), x = norm2(x + attention(x, memory)), y = norm3(x + f(x W_1^T + b_1) W_2^T + b_2);
     x (batch, steps, d_model), memory (batch, other steps, d_model).
     """
 

@@ -40,7 +40,7 @@ class _Cell(Module):
         self.bias_hh = Parameter(init.uniform((rows,), -bound, bound, generator)) if bias else None
 
     def _start(self, x: Any, *states: Any) -> tuple[Any, ...]:
-        """W_ih x + b_ih, and the states, zeros where there are none."""
+        """x W_ih^T + b_ih, and the states, zeros where there are none."""
         name = type(self).__name__
         if len(x.shape) != 2:
             raise UserError(f"{name} takes (batch, {self.input_size}). Received shape {tuple(x.shape)}.")
@@ -54,7 +54,7 @@ class _Cell(Module):
 
 
 class RNNCell(_Cell):
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or with relu; x (batch, input), h (batch, hidden), zeros if None."""
+    """h' = tanh(x W_ih^T + b_ih + h W_hh^T + b_hh), or with relu; x (batch, input), h (batch, hidden), zeros if None."""
 
     gates = 1
 
@@ -224,7 +224,7 @@ def _live(name: str, lengths: Any, steps: int, batch: int) -> list[Any]:
 
 
 class RNN(_Recurrent):
-    """h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), or with relu (Elman 1990).
+    """h_t = tanh(x_t W_ih^T + b_ih + h_(t-1) W_hh^T + b_hh), or with relu (Elman 1990).
 
     x (batch, steps, input); h0 (layers x directions, batch, hidden), zeros if None; `lengths` of ragged sequences, padded at
     the end. Returns y (batch, steps, directions x hidden), 0 in the padding, and h after each sequence's last step.

@@ -17,7 +17,7 @@ from nnatomy.tensor import Array, Tensor
 
 
 class LBFGS(Optimizer):
-    """p <- p + t d with d = -H g, H the inverse Hessian estimated from the last changes (Nocedal & Wright 2006, algorithm 7.4).
+    """p <- p + t d with d = -H g, H the inverse Hessian estimated from the last changes (Nocedal & Wright 2006, algorithm 7.5).
 
     t is `lr`, or found by a line search for the strong Wolfe conditions (`line_search_fn="strong_wolfe"`, recommended).
     `step(closure)` runs up to `max_iter` iterations; the closure clears the gradients, computes the loss, calls backward()

@@ -38,7 +38,7 @@ class TiedLinear(Module):
 
 
 class Autoencoder(Module):
-    """code = encode(x), reconstruction = decode(code): layers narrow to `code` numbers and widen again, as in a mirror.
+    """code = encode(x), reconstruction = decode(code): layers lead to `code` numbers, and their mirror image back.
 
     `features`: numbers in an example. `hidden`: widths of the layers between input and code. `code`: width of the bottleneck.
     `activation`: after each hidden layer; "identity" makes the network linear. `output_activation`: "identity", or "sigmoid"

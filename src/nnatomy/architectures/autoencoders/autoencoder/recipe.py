@@ -56,8 +56,8 @@ table = Recipe(
     metric="mse",
     patience=50,
 )
-# tanh saturates: a window that is more extreme than all that was seen comes back tamed, and so betrays itself. A linear
-# network, and to a degree one of relu, extrapolates, and gives extremes back faithfully.
+# tanh saturates: outputs are bounded, so a window far outside the training range has a large error. A linear network, and to a
+# degree one of relu, extrapolates, and can return such windows without error.
 series = Recipe(
     kind="series",
     tasks=(Anomaly,),

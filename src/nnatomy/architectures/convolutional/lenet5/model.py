@@ -131,7 +131,7 @@ def digit_codes() -> NDArray[Any]:
 
 
 def random_codes(classes: int, seed: int = 1998) -> NDArray[Any]:
-    """Codes of 84 numbers, +1 or -1 with equal chance, the same for every model: the paper's choice where no bitmaps fit."""
+    """Codes of 84 numbers, +1 or -1 with equal chance, the same for every model. The paper names them as an alternative."""
     return np.where(np.asarray(Generator(seed).bernoulli((classes, 84), 0.5)), 1.0, -1.0)
 
 
@@ -191,7 +191,8 @@ def map_criterion(
 ) -> Float[Tensor, ""]:
     """Mean over examples of y_target + log(e^-j + sum_i e^-y_i) (eq. 9).
 
-    The first term pulls F6 towards the right code, the second pushes it from the others, unless they are farther than j.
+    The first term pulls F6 towards the right code, the second pushes it from the wrong ones, the nearest most; penalties far
+    above j are left alone. The paper asks only for j > 0; 1 is this implementation's choice.
     """
     right = ops.gather(penalties, targets[:, None], axis=1)[:, 0]
     return F.batch_mean(right + ops.logaddexp(ops.logsumexp(-penalties, axis=1), -j))  # type: ignore[no-any-return]

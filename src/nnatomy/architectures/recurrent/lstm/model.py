@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 
 def cell(a: Tensor, c: Tensor, peepholes: Sequence[Tensor] = ()) -> Step:
-    """One moment of an LSTM layer, from the sums a = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh and the cell c = c_{t-1}.
+    """One step of an LSTM layer, from the sums a = x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh and the cell c = c_{t-1}.
 
     i = sigmoid(a_i + p_i c)      what to write        g = tanh(a_g)   the candidate
     f = sigmoid(a_f + p_f c)      what to keep         c' = f c + i g  the new cell
@@ -128,7 +128,7 @@ class LSTM(Module):
         W_ih, W_hh = weights["weight_ih" + suffix], weights["weight_hh" + suffix].T
         bias = weights["bias_ih" + suffix] + weights["bias_hh" + suffix]
         peepholes = [weights[f"peephole_{gate}{suffix}"] for gate in "ifo" if f"peephole_i{suffix}" in weights]
-        from_inputs = ops.unstack(ops.linear(x, W_ih, bias))  # one product for all steps; only W_hh h has to wait for its turn
+        from_inputs = ops.unstack(ops.linear(x, W_ih, bias))  # one product for all steps; h W_hh^T needs the step before
         order = range(len(from_inputs))
         steps = []
         for t in reversed(order) if suffix.endswith("_reverse") else order:
@@ -232,9 +232,9 @@ def loss(model: LSTMNetwork, *batch: Tensor) -> tuple[Float[Tensor, ""], Tensor]
 def start_gates(model: LSTMNetwork, forget: float = 1.0, write: float = 0.0) -> LSTMNetwork:
     """Sets where gates stand before learning: bias_ih + bias_hh is `forget` in the forget gates, `write` in the input gates.
 
-    A positive `forget` keeps what a cell holds until the cell learns not to (Gers, Schmidhuber & Cummins 2000); 1 serves well
-    (Jozefowicz, Zaremba & Sutskever 2015). A negative `write` keeps noise out of the cell until the gate learns what to let in
-    (Hochreiter & Schmidhuber 1997, section 5.4, has -3 and -6).
+    A positive `forget` keeps what a cell holds until the cell learns not to (Gers, Schmidhuber & Cummins 2000); the value 1 is
+    from Jozefowicz, Zaremba & Sutskever (2015). A negative `write` keeps noise out of the cell until the gate learns what to
+    let in (Hochreiter & Schmidhuber 1997, section 5.4, has -3 and -6).
     """
     n = model.lstm.hidden
     with no_grad():

@@ -28,7 +28,7 @@ def fit_to(
     dataset: Dataset, hidden: int = 128, layers: int = 1, bidirectional: bool = False, peepholes: bool = False,
     dropout: float = 0.0, embedding: int = 64, forget_bias: float = 1.0, input_bias: float = 0.0,
 ) -> LSTMNetwork:  # fmt: skip
-    """Text: scores of the next character at each step. Sentences: one answer for each. Series: all foretold values at the end.
+    """Text: scores of the next character at each step. Sentences: one answer for each. Series: all forecast values at the end.
 
     `embedding`: width of the vectors that stand for tokens. `forget_bias`, `input_bias`: where these gates begin.
     """
@@ -49,10 +49,10 @@ def fit_to(
 
 
 class FromLastValue(Module):
-    """Foretells how far the target moves away from its last known value: y_h = x_T + network(x - x_T)_h.
+    """Forecast how far the target moves away from its last known value: y_h = x_T + network(x - x_T)_h.
 
-    A series drifts, and levels that training never showed are no obstacle to whoever looks at differences only: the same
-    subtraction is what the NLinear of Zeng et al. (2023) adds to a linear forecast. `column`: the target's place in x;
+    A series drifts. A network that sees only differences is not misled by levels that training never showed. NLinear (Zeng et
+    al. 2023) adds the same subtraction to a linear forecast. `column`: the target's place in x;
     `alone`: the network sees the target's own past only, not that of the other columns.
     """
 
@@ -72,7 +72,7 @@ def forecaster(
     dataset: Dataset, hidden: int = 32, layers: int = 1, peepholes: bool = False, dropout: float = 0.0,
     forget_bias: float = 1.0, input_bias: float = 0.0, alone: bool = True,
 ) -> FromLastValue:  # fmt: skip
-    """All foretold values from the state after the last known one."""
+    """All forecast values from the state after the last known one."""
     saved = dataset.preprocessing.to_json()
     inputs = 1 if alone else dataset.input_shape[-1]
     network = build(inputs, hidden, dataset.outputs * saved["horizon"], layers, False, peepholes, dropout, readout="last")
@@ -97,7 +97,8 @@ def forget_words(tokens: Array, rng: np.random.Generator, share: float = 0.3) ->
     return np.where((rng.uniform(size=tokens.shape) < share) & (tokens > 0), 1, tokens)
 
 
-# The task that Hochreiter and Schmidhuber (1997, section 5.4) chose to show that errors reach far back.
+# A later variant of a task of Hochreiter and Schmidhuber (1997, section 5.4): numbers in [0, 1], and their sum as target. The
+# paper has numbers in [-1, 1] and the target 0.5 + sum / 4.
 sequences = Recipe(
     kind="series",
     tasks=(Regression,),

@@ -81,7 +81,7 @@ def sequences(name: str, reading: Reading) -> Dataset:
         x, targets = np.stack([values, marks], axis=2), (values * marks).sum(axis=1)
         train, validation, test = (np.arange(*stretch) for stretch in stretches)
         rows = list(reading.part(n, official=(train, validation, test)))
-        text = "the sum of the two marked numbers of a sequence (Hochreiter and Schmidhuber 1997)"
+        text = "the sum of the two marked numbers of a sequence, all in [0, 1] (after Hochreiter and Schmidhuber 1997)"
     if min(map(len, rows)) < 2:
         raise UserError(f"Sequences of {length} steps leave too little of {name}; give a smaller window or fewer folds.")
     known = targets[rows[0]]
