@@ -2,7 +2,7 @@
 
     NNATOMY_DATA=... python benchmarks/transfer.py --labels 4 10 --seeds 5
 
-Each seed draws its own labelled images, which are split into training and validation as any folder is; the 4,861 test images
+Each seed draws its own labeled images, which are split into training and validation as any folder is; the 4,861 test images
 of the five digits are the same for all.
 """
 

@@ -100,12 +100,12 @@ def test_back_propagation_by_hand() -> None:
 def test_losses_and_the_l1_penalty() -> None:
     rng = np.random.default_rng(4)
     x, numbers = rng.normal(size=(6, 3)), rng.normal(size=(6, 2))
-    plain, penalised = double(features=3, outputs=2, hidden=(4,)), double(features=3, outputs=2, hidden=(4,), l1=0.1)
-    penalised.load_state_dict(plain.state_dict())
+    plain, penalized = double(features=3, outputs=2, hidden=(4,)), double(features=3, outputs=2, hidden=(4,), l1=0.1)
+    penalized.load_state_dict(plain.state_dict())
     squared = ((plain(Tensor(x)).numpy() - numbers) ** 2).mean()
     assert loss(plain, Tensor(x), Tensor(numbers))[0].item() == pytest.approx(squared, rel=1e-12)
     weights = sum(abs(linear.weight.numpy()).sum() for linear in plain.linears)
-    assert loss(penalised, Tensor(x), Tensor(numbers))[0].item() == pytest.approx(squared + 0.1 * weights, rel=1e-12)
+    assert loss(penalized, Tensor(x), Tensor(numbers))[0].item() == pytest.approx(squared + 0.1 * weights, rel=1e-12)
 
     x = rng.normal(size=(200, 10))  # nine of ten inputs mean nothing: L1 closes them
     y = x[:, :1]

@@ -30,7 +30,7 @@ def double(**options: Any) -> Perceptron:
 
 
 def clouds(seed: int, classes: int, n: int = 60, features: int = 5, spread: float = 1.5) -> tuple[Array, Array]:
-    """Points around one centre a class, which overlap."""
+    """Points around one center a class, which overlap."""
     rng = np.random.default_rng(seed)
     y = rng.integers(classes, size=n)
     return rng.normal(size=(classes, features))[y] * spread + rng.normal(size=(n, features)), y

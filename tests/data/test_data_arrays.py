@@ -166,7 +166,7 @@ class Frame:
 def as_frame(text: str) -> Frame:
     header, *lines = [line.split(",") for line in text.split()]
     cells = dict(zip(header, zip(*lines, strict=True), strict=True))
-    return Frame({"a": [float(v) for v in cells["a"]], "b": [float(v) for v in cells["b"]], "colour": list(cells["colour"]),
+    return Frame({"a": [float(v) for v in cells["a"]], "b": [float(v) for v in cells["b"]], "color": list(cells["color"]),
                   "y": list(cells["y"])})  # fmt: skip
 
 

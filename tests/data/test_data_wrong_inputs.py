@@ -49,9 +49,9 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
     ("UTF-16", "t.csv", "a,y\n1,2\n".encode("utf-16"), Y, "must be UTF-8"),
     ("a binary file", "t.csv", b"\x89PNG\0\0\0\1", Y, "is a binary file"),
     ("an open quote", "t.csv", 'a,y\n"1,2\n3,4\n', Y, "row 2 of .* has 1"),
-    ("no target named", "t.csv", GOOD, {}, "Name it with --target; .* has a, b, colour, y"),
-    ("an absent target, near", "t.csv", GOOD, {"target": "color"}, "did you mean 'colour'"),
-    ("an absent target, far", "t.csv", GOOD, {"target": "price"}, "no column named 'price'; there is a, b, colour, y"),
+    ("no target named", "t.csv", GOOD, {}, "Name it with --target; .* has a, b, color, y"),
+    ("an absent target, near", "t.csv", GOOD, {"target": "color"}, "did you mean 'color'"),
+    ("an absent target, far", "t.csv", GOOD, {"target": "price"}, "no column named 'price'; there is a, b, color, y"),
     ("an empty target", "t.csv", table_text(N, y=[""] * N), Y, "target 'y' has no values"),
     ("one class", "t.csv", table_text(N, y=["yes"] * N), Y, "'y' is 'yes' in every row"),
     ("a class of one row", "t.csv", table_text(N, y=["maybe", *HALF[1:]]), Y, "class 'maybe' has 1"),
@@ -70,8 +70,8 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
         "no column type named 'number'; did you mean 'numeric'",
     ),
     ("a type for no column", "t.csv", GOOD, {**Y, "types": {"aa": "numeric"}}, "no column named 'aa'"),
-    ("words as numbers", "t.csv", GOOD, {**Y, "types": {"colour": "numeric"}}, "'colour' cannot be numeric"),
-    ("numbers as dates", "t.csv", GOOD, {**Y, "types": {"colour": "date"}}, "'colour' must hold times"),
+    ("words as numbers", "t.csv", GOOD, {**Y, "types": {"color": "numeric"}}, "'color' cannot be numeric"),
+    ("numbers as dates", "t.csv", GOOD, {**Y, "types": {"color": "date"}}, "'color' must hold times"),
     ("numbers as truth", "t.csv", GOOD, {**Y, "types": {"a": "boolean"}}, "'a' has others"),
     ("keeping no column", "t.csv", GOOD, {**Y, "keep": ("zzz",)}, "no column named 'zzz'"),
     (
@@ -248,7 +248,7 @@ def test_damaged_preprocessing_gives_one_sentence(saved: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"), [(None, "no file or folder"), ("", "is empty"), ("a,b\n1,2\n", "'colour', .* no such column")]
+    ("content", "sentence"), [(None, "no file or folder"), ("", "is empty"), ("a,b\n1,2\n", "'color', .* no such column")]
 )
 def test_wrong_new_rows_give_one_sentence(write: Write, tmp_path: Path, content: str | None, sentence: str) -> None:
     found = load(write("t.csv", GOOD), target="y")

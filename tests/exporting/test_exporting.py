@@ -32,15 +32,15 @@ Array = np.ndarray[Any, Any]
 def table(folder: Path, target: str = "class") -> Path:
     """A table with a column of every type: missing cells, rare categories, dates, a long tail, an awkward name."""
     rng = np.random.default_rng(0)
-    lines = ["height,income,joined,married,colour,probabilities," + target]
+    lines = ["height,income,joined,married,color,probabilities," + target]
     for i in range(300):
         height = "" if i % 11 == 3 else f"{rng.normal(170, 10):.1f}"
         income = f"{np.exp(rng.normal(8, 1.5)):.2f}"
         joined = f"20{i % 20:02d}-0{1 + i % 9}-1{i % 10}"
         married = "" if i % 13 == 5 else ("yes", "no")[int(rng.integers(2))]
-        colour = "" if i % 7 == 2 else "mauve" if i == 50 else ("red", "green", "blue")[int(rng.integers(3))]
+        color = "" if i % 7 == 2 else "mauve" if i == 50 else ("red", "green", "blue")[int(rng.integers(3))]
         goal = f"{rng.normal():.3f}" if target == "value" else ("low", "mid", "high")[int(rng.integers(3))]
-        lines.append(f"{height},{income},{joined},{married},{colour},{rng.normal():.3f},{goal}")
+        lines.append(f"{height},{income},{joined},{married},{color},{rng.normal():.3f},{goal}")
     path = folder / f"{target}.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -50,7 +50,7 @@ def fresh_table(folder: Path) -> Path:
     """New rows with what training never saw."""
     path = folder / "fresh.csv"
     path.write_text(
-        "height,income,joined,married,colour,probabilities\n180,900,2021-05-01,yes,red,0.1\n,0,2030-01-01,,,\n"
+        "height,income,joined,married,color,probabilities\n180,900,2021-05-01,yes,red,0.1\n,0,2030-01-01,,,\n"
         "tall,1e9,1970-01-01,no,purple,-3\n160.5,15,2010-10-10,yes,mauve,2\n"
     )
     return path
@@ -212,7 +212,7 @@ def test_description_and_graph_name_the_same_ends(trained: Any, tmp_path: Path) 
         assert [(end["name"], end["shape"]) for end in description[ends]] == [(f.name, f.shape) for f in found]
     kinds = {end["name"]: end["type"] for end in description["inputs"]}
     assert kinds == {
-        "height": "float64", "income": "float64", "joined": "float64", "married": "float64", "colour": "string",
+        "height": "float64", "income": "float64", "joined": "float64", "married": "float64", "color": "string",
         "probabilities": "float64",
     }  # fmt: skip
     assert [end["name"] for end in description["outputs"]] == ["probabilities_", "scores"], "a column has the name already"

@@ -34,12 +34,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("training")
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 2))
-    colour = rng.choice(["red", "green"], 300)
-    y = np.where(x[:, 0] + (colour == "red") > 0.5, "in", "out")
-    cells = enumerate(zip(x, colour, y, strict=True))
+    color = rng.choice(["red", "green"], 300)
+    y = np.where(x[:, 0] + (color == "red") > 0.5, "in", "out")
+    cells = enumerate(zip(x, color, y, strict=True))
     rows = [["" if i % 37 == 0 else f"{a:.4f}", f"{b:.4f}", c, t] for i, ((a, b), c, t) in cells]
     path = folder / "points.csv"
-    path.write_text("a,b,colour,side\n" + "\n".join(",".join(r) for r in rows) + "\n")
+    path.write_text("a,b,color,side\n" + "\n".join(",".join(r) for r in rows) + "\n")
     return nn.train("mlp", path, target="side", epochs=12, seed=1, out=folder / "run"), path
 
 
@@ -228,7 +228,7 @@ def test_the_report_stands_alone(run: Any) -> None:
     page = run[0].run.report.read_text()
     assert not re.search(r"""(src|href)=["'](?!data:)|@import|url\(""", page)
     assert "<script" not in page
-    for needed in ("Learning curves", "Best epoch", "accuracy", "nnatomy train mlp", "multiply-adds", "colour", "seed 1"):
+    for needed in ("Learning curves", "Best epoch", "accuracy", "nnatomy train mlp", "multiply-adds", "color", "seed 1"):
         assert needed in page, needed
 
 
@@ -240,7 +240,7 @@ def test_evaluate_finds_the_same_scores_again(run: Any, capsys: pytest.CaptureFi
 
 def test_predict_needs_only_the_folder_and_answers_row_by_row(run: Any, tmp_path: Path) -> None:
     new = tmp_path / "new.csv"
-    new.write_text("colour,b,a\nred,0.1,3\ngreen,0.1,-3\nviolet,0.2,\n")
+    new.write_text("color,b,a\nred,0.1,3\ngreen,0.1,-3\nviolet,0.2,\n")
     run[1].rename(run[1].with_suffix(".away"))  # the training data are gone
     try:
         assert main(["predict", str(run[0].run.folder), "--data", str(new), "--out", str(tmp_path / "p.csv")]) == 0

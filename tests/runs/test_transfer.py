@@ -127,7 +127,7 @@ def test_a_file_of_pytorch_to_begin_from(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("planned", [False, True])
 def test_what_is_held_fast_stays_as_it_was(pretrained: Path, tmp_path: Path, planned: bool, monkeypatch: Any) -> None:
-    """Parameters, and the statistics of a normalisation that is held; the other normalisation's go on."""
+    """Parameters, and the statistics of a normalization that is held; the other normalization's go on."""
     monkeypatch.setattr(compilation, "WORTH_PLANNING", 0.0 if planned else 1e9)
     monkeypatch.setenv("NNATOMY_KERNELS", "auto" if planned else "reference")
     seen = Watch()
@@ -139,7 +139,7 @@ def test_what_is_held_fast_stays_as_it_was(pretrained: Path, tmp_path: Path, pla
         assert same == name.startswith(("linears.0.", "norms.0.")), name
 
 
-def test_part_of_a_normalisation_held_fast_keeps_its_statistics_going(pretrained: Path, tmp_path: Path) -> None:
+def test_part_of_a_normalization_held_fast_keeps_its_statistics_going(pretrained: Path, tmp_path: Path) -> None:
     seen = Watch()
     train("mlp", out=tmp_path / "run", from_=pretrained, freeze="norms.0.weight", settings=NORMED, callbacks=[seen], **SMALL)
     first, last = seen.weights[0], seen.weights[-1]

@@ -176,9 +176,9 @@ def test_tables_are_shown_in_their_own_words(tmp_path: Path) -> None:
          rng.choice(["yes", "no"]), f"20{i % 20:02d}-03-0{1 + i % 7}", rng.choice(["in", "out"])]
         for i in range(120)
     ]  # fmt: skip
-    path.write_text("age,wealth,colour,member,since,side\n" + "\n".join(",".join(row) for row in rows) + "\n")
+    path.write_text("age,wealth,color,member,since,side\n" + "\n".join(",".join(row) for row in rows) + "\n")
     scaling: Any = architecture("mlp", data=str(path), target="side").dataset.preprocessing
-    names = ("age", "wealth", "colour", "member", "since")
+    names = ("age", "wealth", "color", "member", "since")
     table = RawTable({name: [row[k] for row in rows] for k, name in enumerate(names)}, "")
     cells = scaling.decode(scaling.transform(table)[0])
     assert cells["age"] == table.columns["age"]

@@ -53,7 +53,7 @@ WRITING = (
     "add_rows",  # (shape, rows, values): zeros with values[i] added to row rows[i]
 )  # fmt: skip
 
-NORMALISATION = (  # each with its adjoint, which takes the gradient g of y first
+NORMALIZATION = (  # each with its adjoint, which takes the gradient g of y first
     "layer_norm", "layer_norm_vjp", "rms_norm", "rms_norm_vjp",  # over the last axis
     "batch_norm", "batch_norm_vjp",  # of each channel of axis 1, over all others
     "softmax", "softmax_vjp", "log_softmax", "log_softmax_vjp",  # (x, axis=)
@@ -64,5 +64,5 @@ RANDOM = ("random_bits",)  # (key, counter, count): Threefry-2x32 words, the sam
 
 FUNCTIONS = (
     CREATION + ELEMENTWISE + ALONG_AXES + REARRANGING + PRODUCTS + ATTENTION
-    + RECURRENT + POOLING + WRITING + NORMALISATION + RANDOM
+    + RECURRENT + POOLING + WRITING + NORMALIZATION + RANDOM
 )

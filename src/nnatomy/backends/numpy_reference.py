@@ -225,16 +225,16 @@ def sum_pool_input(
     return _batch_first(_cropped(padded, padding, space))
 
 
-# Normalisation. Forward functions also return what their adjoints need; adjoints return the gradient of x, and with a weight
+# Normalization. Forward functions also return what their adjoints need; adjoints return the gradient of x, and with a weight
 # (dx, dweight, dbias). A bias comes only with a weight.
 
 
 def layer_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float) -> tuple[Array, Array, Array]:
     """w (x - mean) / sqrt(variance + eps) + b over the last axis; the mean and 1 / sqrt(variance + eps), without that axis."""
     mean = x.mean(axis=-1, keepdims=True)
-    centred = x - mean
-    rstd = 1 / np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + eps)
-    return _affine(centred * rstd, weight, bias), mean[..., 0], rstd[..., 0]
+    centered = x - mean
+    rstd = 1 / np.sqrt(np.square(centered).mean(axis=-1, keepdims=True) + eps)
+    return _affine(centered * rstd, weight, bias), mean[..., 0], rstd[..., 0]
 
 
 def layer_norm_vjp(g: Array, x: Array, weight: Array | None, mean: Array, rstd: Array) -> Any:
@@ -266,10 +266,10 @@ def batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float
     """w (x - mean) / sqrt(variance + eps) + b for each channel of axis 1; the moments, of shape (channels)."""
     axes, shape = _channels(x)
     mean = x.mean(axis=axes)
-    centred = x - mean.reshape(shape)
-    variance = np.square(centred).mean(axis=axes)
+    centered = x - mean.reshape(shape)
+    variance = np.square(centered).mean(axis=axes)
     scale = 1 / np.sqrt(variance + eps)
-    y = centred * (scale if weight is None else scale * weight).reshape(shape)
+    y = centered * (scale if weight is None else scale * weight).reshape(shape)
     return y if bias is None else y + bias.reshape(shape), mean, variance
 
 

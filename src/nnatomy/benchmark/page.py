@@ -107,7 +107,7 @@ def _measured(report: Report) -> list[str]:
         {s["threads"]} processor(s). Before anything is timed, answers are compared: the losses of {COMPARED} steps (of one
         where Keras's LSTM has one bias for PyTorch's two), Adam's first moments after the first step, which are the
         gradients, and the outputs of inference. {closeness(report)} What differs by more than 0.1 % is not timed. Where
-        millions of normalised activations meet a ReLU, one or two round to its other side: there 5 % are allowed for single
+        millions of normalized activations meet a ReLU, one or two round to its other side: there 5 % are allowed for single
         gradients and for the losses that follow the first.""",
         """Then blocks alternate, each from the first weights, after a rest in which the others' threads fall asleep; its
         first steps are not timed. Ratios are taken pair by pair.""",

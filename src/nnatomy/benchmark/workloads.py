@@ -40,7 +40,7 @@ class Workload:
     tolerance: float = 1e-3
     """How far losses after the first may be apart, and first moments, relative to the largest of their parameter.
 
-    Among millions of normalised activations one or two round to the other side of a ReLU's corner: that moves single gradients
+    Among millions of normalized activations one or two round to the other side of a ReLU's corner: that moves single gradients
     by some percent."""
 
     @property
@@ -186,7 +186,7 @@ def bigru(nn: Any, attend: Any) -> Any:
 
 
 def transformer_block(nn: Any, attend: Any, width: int, heads: int, causal: bool) -> Any:
-    """Attention and a network of two layers, each on normalised inputs and added to them (pre-norm)."""
+    """Attention and a network of two layers, each on normalized inputs and added to them (pre-norm)."""
 
     class Block(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -95,12 +95,12 @@ def rotate(images: Array, rng: np.random.Generator, degrees: float = 10.0, order
     from scipy import ndimage
 
     n, channels, h, w = images.shape
-    out, centre = np.empty_like(images), np.array([(h - 1) / 2, (w - 1) / 2])
+    out, center = np.empty_like(images), np.array([(h - 1) / 2, (w - 1) / 2])
     for row, angle in enumerate(np.deg2rad(rng.uniform(-degrees, degrees, n))):
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         for channel in range(channels):
             ndimage.affine_transform(
-                images[row, channel], turn, centre - turn @ centre, output=out[row, channel], order=order, mode="nearest"
+                images[row, channel], turn, center - turn @ center, output=out[row, channel], order=order, mode="nearest"
             )
     return out
 
@@ -115,7 +115,7 @@ def jitter(images: Array, rng: np.random.Generator, strength: float = 0.2) -> Ar
 
 
 def cutout(images: Array, rng: np.random.Generator, fraction: float = 0.25) -> Array:
-    """Blank a square of `fraction` of the shorter side, centred anywhere, with the image's mean (DeVries and Taylor 2017)."""
+    """Blank a square of `fraction` of the shorter side, centered anywhere, with the image's mean (DeVries and Taylor 2017)."""
     n, _, h, w = images.shape
     side = max(1, round(fraction * min(h, w)))
     top, left = rng.integers(0, h, n) - side // 2, rng.integers(0, w, n) - side // 2

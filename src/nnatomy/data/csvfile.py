@@ -47,7 +47,7 @@ def read_text(path: Path) -> str:
 
 
 def read_csv(path: Path) -> RawTable:
-    """Return the table in a CSV file with a header line; comma, semicolon, tab and bar are recognised.
+    """Return the table in a CSV file with a header line; comma, semicolon, tab and bar are recognized.
 
     Raises UserError where the file is empty, has no rows under its header, unequal rows or a repeated column name.
     """

@@ -228,7 +228,7 @@ class Timeline:
     columns: tuple[str, ...]
     window: int
     test_starts: Array  # first row of each test window
-    labelled: tuple[tuple[str, str], ...] = ()  # labelled intervals, ISO times
+    labeled: tuple[tuple[str, str], ...] = ()  # labeled intervals, ISO times
 
 
 @dataclass(frozen=True)

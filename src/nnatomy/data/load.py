@@ -34,7 +34,7 @@ def load(
     types: Mapping[str, str] | None = None,
     labels: str | Path | None = None,
     resize: tuple[int, int] | None = None,
-    grey: bool | None = None,
+    gray: bool | None = None,
     window: int | None = None,
     horizon: int | None = None,
     groups: str | None = None,
@@ -59,7 +59,7 @@ def load(
         raise UserError(f"Images need a height and width of at least 1, received {resize[0]} x {resize[1]}; give larger sizes.")
     reading = Reading(
         tasks, seed=seed, fold=fold, limit=limit, offline=offline, target=target, keep=tuple(keep), types=dict(types or {}),
-        labels=None if labels is None else Path(labels).expanduser(), resize=resize, grey=grey, window=window,
+        labels=None if labels is None else Path(labels).expanduser(), resize=resize, gray=gray, window=window,
         horizon=horizon, groups=groups,
     )  # fmt: skip
     accepted = kinds.names() if accepts is None else tuple(accepts)

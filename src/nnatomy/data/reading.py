@@ -21,7 +21,7 @@ __all__ = ["OPTIONS", "TASKS", "Inputs", "Parts", "Reading", "Source"]
 
 Array = npt.NDArray[Any]
 TASKS = ("classification", "regression", "language", "forecast", "anomaly", "reconstruction")
-OPTIONS = ("target", "keep", "types", "labels", "resize", "grey", "window", "horizon")
+OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "window", "horizon")
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""
 
 

@@ -12,10 +12,10 @@ from nnatomy.backends import B
 from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
 from nnatomy.functional.masking import batch_mean, rows_that_count, sum_and_count
-from nnatomy.functional.normalisation import normalize
+from nnatomy.functional.normalization import normalize
 from nnatomy.functional.widening import widened
 from nnatomy.ops.indexing import raw
-from nnatomy.ops.normalisation import softmax_cross_entropy
+from nnatomy.ops.normalization import softmax_cross_entropy
 from nnatomy.ops.primitive import primitive
 
 __all__ = [
@@ -105,7 +105,7 @@ def cross_entropy(
     """-sum over classes c of w_c q_c ln softmax(input)_c.
 
     `input`: scores (classes), (batch, classes) or (batch, classes, ...). `target`: class numbers without the class axis, or
-    probabilities of input's shape. q is the target's class, moved by `label_smoothing` towards all classes alike.
+    probabilities of input's shape. q is the target's class, moved by `label_smoothing` toward all classes alike.
     The mean is weighted by `weight` of the target's class, and leaves out targets equal to `ignore_index`: NaN if none is left.
     """
     if not 0 <= label_smoothing <= 1:

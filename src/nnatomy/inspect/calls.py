@@ -13,7 +13,7 @@ from typing import Any
 from nnatomy import graph
 from nnatomy.inspect.recording import tensors
 from nnatomy.layers.module import Module
-from nnatomy.layers.summary import normalisation_cost
+from nnatomy.layers.summary import normalization_cost
 from nnatomy.ops.pointwise import clone
 from nnatomy.tensor import Tensor
 
@@ -122,7 +122,7 @@ class Run:
 
     def _leave(self, module: Module, args: tuple[Any, ...], output: Any) -> Any:
         call = self.running
-        call.multiply_adds += normalisation_cost(module, args)
+        call.multiply_adds += normalization_cost(module, args)
         call.shape = next((t.shape for t in tensors(output)), ())
         taken = {id(t) for t in tensors(args)}
         if isinstance(output, Tensor) and id(output) in taken:  # given back untouched, as dropout does: to be seen all the same

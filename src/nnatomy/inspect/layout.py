@@ -218,8 +218,8 @@ class Parallel:
         self.width = sum(b.block.width for b in self.branches) + 2 * PAD * (len(self.branches) - 1) + LANE * bool(self.skip)
         first, last = self.branches[0].block, self.branches[-1].block
         alike = len(self.branches) > 1 and first.height == last.height
-        centre = (first.axis + self.width - LANE * bool(self.skip) - last.width + last.axis) / 2
-        self.axis = centre if alike else first.axis
+        center = (first.axis + self.width - LANE * bool(self.skip) - last.width + last.axis) / 2
+        self.axis = center if alike else first.axis
 
     def draw(self, canvas: Canvas, x: float, y: float) -> None:
         axis, bottom, left = x + self.axis, y + self.height, x

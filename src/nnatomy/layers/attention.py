@@ -17,7 +17,7 @@ from nnatomy.layers import checks
 from nnatomy.layers.dropout import Dropout
 from nnatomy.layers.linear import Linear
 from nnatomy.layers.module import Module
-from nnatomy.layers.normalisation import LayerNorm
+from nnatomy.layers.normalization import LayerNorm
 from nnatomy.random import Generator
 from nnatomy.tensor import Parameter
 
@@ -170,7 +170,7 @@ def _activation(layer: str, given: str | Callable[[Any], Any]) -> Callable[[Any]
 
 
 class _Block(Module):
-    """What the two layers of a Transformer share: residual branches, normalised after (2017) or before (`norm_first`)."""
+    """What the two layers of a Transformer share: residual branches, normalized after (2017) or before (`norm_first`)."""
 
     norm_first: bool
 

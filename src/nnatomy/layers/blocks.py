@@ -9,7 +9,7 @@ from nnatomy.layers import checks
 from nnatomy.layers.activation import ReLU, ReLU6, Sigmoid
 from nnatomy.layers.convolution import Conv2d
 from nnatomy.layers.module import Module, Sequential
-from nnatomy.layers.normalisation import BatchNorm2d
+from nnatomy.layers.normalization import BatchNorm2d
 from nnatomy.layers.pooling import AdaptiveAvgPool2d
 from nnatomy.random import Generator
 

@@ -48,13 +48,13 @@ class Embedding(Module):
                 f"Embedding takes numbers from 0 to {self.num_embeddings - 1}. Received {rows.min()} to {rows.max()}."
             )
         if self.max_norm is not None:
-            self._renormalise(rows, self.max_norm)
+            self._renormalize(rows, self.max_norm)
         y = ops.embedding(self.weight, x)
         if self.padding_idx is None:
             return y
         return ops.where((rows == self.padding_idx)[..., None], y.data, y)
 
-    def _renormalise(self, rows: Any, limit: float) -> None:
+    def _renormalize(self, rows: Any, limit: float) -> None:
         norms = ops.norm(self.weight.data, axis=1, keepdims=True, p=self.norm_type)
         used = B.add_rows((self.num_embeddings,), rows, B.ones(rows.shape, dtype=norms.dtype))[:, None] > 0
         with graph.no_grad():

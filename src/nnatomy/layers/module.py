@@ -113,13 +113,13 @@ class Module:
     # State
 
     def train(self, training: bool = True) -> Self:
-        """Chooses the behaviour during training (dropout, batch statistics) for this module and all below it."""
+        """Chooses the behavior during training (dropout, batch statistics) for this module and all below it."""
         for module in self.modules():
             module.training = training
         return self
 
     def eval(self) -> Self:
-        """Chooses the behaviour after training."""
+        """Chooses the behavior after training."""
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:

@@ -67,7 +67,7 @@ def _key(tree: Any) -> Any:
     return (type(tree).__name__, repr(tree))
 
 
-# Epilogues: what a product, a convolution or a normalisation can do while it writes its result.
+# Epilogues: what a product, a convolution or a normalization can do while it writes its result.
 
 ACTIVATIONS = {"tanh": "tanh", "sigmoid": "sigmoid", "maximum": "relu"}
 TAKES_BIAS = {"matmul": ("relu", "tanh", "sigmoid"), "conv": ("relu", "tanh")}

@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnatomy.tasks.figures import BLUE, GREEN, GREY, ORANGE
+from nnatomy.tasks.figures import BLUE, GRAY, GREEN, ORANGE
 from nnatomy.training.evaluation import Metric
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def curves(history: list[dict[str, Any]], metric: Metric, telling: Metric) -> Fi
     right.plot(epochs, [line["validation"].get(shown.name, math.nan) for line in history], color=GREEN, marker=marker, ms=4)
     right.set(title=f"Validation {shown.name} ({shown.better} is better)", xlabel="epoch")
     for axes in (left, right):
-        axes.axvline(best, color=GREY, ls="--", lw=1, label=f"best epoch: {best}")
+        axes.axvline(best, color=GRAY, ls="--", lw=1, label=f"best epoch: {best}")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize=9)
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -102,7 +102,7 @@ class Freezing(Callback):
     """Holds parameters fast: for good, or for the first epochs (gradual unfreezing).
 
     `patterns`: "c1*" for good, "c3*=2" for two epochs. What is held has no gradient, no optimizer step and no weight decay, and
-    a normalisation layer all of whose arrays are held normalises by the statistics it came with, and keeps them.
+    a normalization layer all of whose arrays are held normalizes by the statistics it came with, and keeps them.
     """
 
     def __init__(self, model: Module, patterns: Iterable[str]) -> None:
@@ -135,8 +135,8 @@ class Freezing(Callback):
             parameter.requires_grad = not self.held(name, epoch)
         for path, module in self.model.named_modules():
             own = {f"{path}.{name}": value for name, value in module._walk() if isinstance(value, Tensor)}
-            normalises = any(not isinstance(value, Parameter) for value in own.values())
-            if path and normalises and all(self.held(name, epoch) for name in own):
+            normalizes = any(not isinstance(value, Parameter) for value in own.values())
+            if path and normalizes and all(self.held(name, epoch) for name in own):
                 module.training = False
         if changed:
             loop.learner.version += 1

@@ -14,7 +14,7 @@ from nnatomy.errors import UserError
 from nnatomy.functional import cross_entropy, softmax
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of
-from nnatomy.tasks.figures import BLUE, GREY, short
+from nnatomy.tasks.figures import BLUE, GRAY, short
 from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter, Mistakes, Score
 from nnatomy.tasks.scoring import quietly
 from nnatomy.tasks.task import Task
@@ -198,7 +198,7 @@ def confusion(arrays: dict[str, Array], classes: list[str]) -> Figure:
     if roc is not None and len(np.unique(arrays["targets"])) == 2:
         x, y, _ = roc_curve(arrays["targets"], arrays["probabilities"][:, 1])
         roc.plot(x, y, color=BLUE)
-        roc.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1)
+        roc.plot([0, 1], [0, 1], color=GRAY, ls="--", lw=1)
         roc.set(title=f"ROC curve for “{classes[1]}”", xlabel="false positive rate", ylabel="true positive rate")
         roc.grid(alpha=0.25)
     return figure

@@ -13,7 +13,7 @@ from nnatomy.errors import UserError
 from nnatomy.functional import mse_loss
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of, ridge
-from nnatomy.tasks.figures import BLUE, GREY, ORANGE
+from nnatomy.tasks.figures import BLUE, GRAY, ORANGE
 from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter, Mistakes, Score
 from nnatomy.tasks.scoring import apart, mean_in_units, true_values
 from nnatomy.tasks.task import Task
@@ -165,7 +165,7 @@ def forecasts(arrays: dict[str, Array]) -> Figure:
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     panels = figure.subplots(1, 3)
     for axes, row in zip(panels[:2], (len(y) // 4, 3 * len(y) // 4), strict=True):
-        axes.plot(steps, y[row], color=GREY, label="true", marker="o", ms=3)
+        axes.plot(steps, y[row], color=GRAY, label="true", marker="o", ms=3)
         axes.plot(steps, guess[row], color=BLUE, label="forecast", marker="o", ms=3)
         axes.set(title=f"Test window {row}", xlabel="steps ahead")
         axes.legend(frameon=False, fontsize=9)

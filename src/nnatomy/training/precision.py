@@ -19,7 +19,7 @@ from nnatomy.tensor import Tensor
 class Precision:
     """`master`: the type of weights, optimizer state and evaluation. `half`: that of forward and backward, if narrower.
 
-    In half precision, losses, softmax and the statistics of normalisation are still computed in float32, and so are the running
+    In half precision, losses, softmax and the statistics of normalization are still computed in float32, and so are the running
     statistics, which lie in buffers named running_*.
     """
 

@@ -37,7 +37,7 @@ def verify(
     reference, all parameters and buffers after `steps` steps of the own learner. A tensor's difference is max|a - b| / scale,
     where the scale is the largest entry of the twin's tensor; for gradients it is no less than 1e-3 of the largest entry of all
     gradients, and that largest entry itself where both sides hold nothing but rounding (less than 100 machine epsilons of
-    it): a bias just before batch normalisation has a gradient of 0 in theory. At most 1e-9 passes in float64, 1e-4 in float32.
+    it): a bias just before batch normalization has a gradient of 0 in theory. At most 1e-9 passes in float64, 1e-4 in float32.
 
     Raises UserError where a twin's framework is not installed, and for unknown names.
     """

@@ -1,4 +1,4 @@
-"""What views share: examples, their names and looks by kind of data, colours that all can tell apart, captions."""
+"""What views share: examples, their names and looks by kind of data, colors that all can tell apart, captions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from nnatomy.data import fields
 from nnatomy.data.dataset import Split
 from nnatomy.data.kinds import kind_of
-from nnatomy.data.kinds.looks import COLOURS, INK, Curves, Look, Rows, Words, numbered
+from nnatomy.data.kinds.looks import COLORS, INK, Curves, Look, Rows, Words, numbered
 from nnatomy.inspect.measure import text_width
 from nnatomy.tasks.figures import short
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 __all__ = [
-    "ACTIVE", "COLOURS", "INK", "MARKERS", "QUIET", "SIGNED", "caption", "class_name", "coloured_text", "examples", "heading",
+    "ACTIVE", "COLORS", "INK", "MARKERS", "QUIET", "SIGNED", "caption", "class_name", "colored_text", "examples", "heading",
     "input_names", "look", "name_lines", "of_each_class", "short", "show_example", "spread", "text_below", "text_figure",
     "text_lines", "words_of",
 ]  # fmt: skip
@@ -125,19 +125,19 @@ def text_lines(words: Sequence[str], width: float, size: float, joined: bool) ->
     return lines
 
 
-def coloured_text(
-    axes: Axes, words: Sequence[str], colours: Sequence[Any], lines: list[list[tuple[int, float, float]]], top: float,
+def colored_text(
+    axes: Axes, words: Sequence[str], colors: Sequence[Any], lines: list[list[tuple[int, float, float]]], top: float,
     size: float, joined: bool,
 ) -> float:  # fmt: skip
-    """Draws words on coloured grounds into axes whose units are points, y downwards; returns where the next line begins."""
+    """Draws words on colored grounds into axes whose units are points, y downwards; returns where the next line begins."""
     from matplotlib.patches import Rectangle
 
     height = size * 1.75
     for line in lines:
         for number, left, right in line:
-            colour = colours[number]
-            dark = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] < 0.5
-            axes.add_patch(Rectangle((left, top), right - left, height - 2, color=colour, lw=0))
+            color = colors[number]
+            dark = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2] < 0.5
+            axes.add_patch(Rectangle((left, top), right - left, height - 2, color=color, lw=0))
             family = "monospace" if joined else "sans-serif"
             axes.text((left + right) / 2, top + height / 2 - 1, words[number], fontsize=size, family=family, ha="center",
                       va="center_baseline", color="white" if dark else INK)  # fmt: skip

@@ -12,7 +12,7 @@ from nnatomy.runs.folder import Run
 from nnatomy.tasks import forward
 from nnatomy.tasks.figures import short
 from nnatomy.tasks.parts import Coloring
-from nnatomy.views.common import COLOURS, MARKERS, caption, inputs_of, spread
+from nnatomy.views.common import COLORS, MARKERS, caption, inputs_of, spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -100,7 +100,7 @@ def _flat(values: Array, tsne: bool) -> tuple[Array, tuple[str, str], str]:
         return (
             plane,
             ("t-SNE 1", "t-SNE 2"),
-            "laid out by t-SNE, which keeps neighbours together; distances between groups mean little",
+            "laid out by t-SNE, which keeps neighbors together; distances between groups mean little",
         )
     count = min(2, values.shape[1], len(values))
     pca = PCA(n_components=count, svd_solver="full", random_state=0)
@@ -121,7 +121,7 @@ def _draw_points(figure: Any, axes: Any, coloring: Coloring, plane: Array) -> No
     for k, name in enumerate(coloring.names[:MOST]):
         rows = coloring.values == k
         if rows.any():
-            style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[(k + k // len(COLOURS)) % len(MARKERS)]}
+            style = {"color": COLORS[k % len(COLORS)], "marker": MARKERS[(k + k // len(COLORS)) % len(MARKERS)]}
             axes.scatter(*plane[rows].T, s=26, linewidths=0.3, edgecolors="white", label=short(name), **style)
     axes.legend(
         frameon=False, title=coloring.what.removeprefix("the "), loc="center left", bbox_to_anchor=(1, 0.5),

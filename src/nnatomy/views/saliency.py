@@ -15,11 +15,11 @@ from nnatomy.runs.folder import Run
 from nnatomy.tasks.figures import short
 from nnatomy.tensor import Tensor
 from nnatomy.views.common import (
-    COLOURS,
+    COLORS,
     INK,
     SIGNED,
     caption,
-    coloured_text,
+    colored_text,
     heading,
     input_names,
     inputs_of,
@@ -199,8 +199,8 @@ def _table(prepared: Prepared, seen: Rows) -> Figure:
         falls = asked.hidden(masks)
         top = np.argsort(-np.abs(sums), kind="stable")[:10][::-1]
         axes, at = grid.flat[k], np.arange(len(top))
-        axes.barh(at + 0.2, sums[top], 0.38, color=COLOURS[0], label="integrated gradients")
-        axes.barh(at - 0.2, falls[top], 0.38, color=COLOURS[4], label="occlusion")
+        axes.barh(at + 0.2, sums[top], 0.38, color=COLORS[0], label="integrated gradients")
+        axes.barh(at - 0.2, falls[top], 0.38, color=COLORS[4], label="occlusion")
         names = [f"{short(columns[i][0])} = {short(words[columns[i][0]][k], 12)}" for i in top]
         axes.set_yticks(at, names, fontsize=9)
         axes.axvline(0, color=INK, lw=0.8)
@@ -238,8 +238,8 @@ def _series(prepared: Prepared, seen: Curves) -> Figure:
         asked = question(prepared, tuple(a[k : k + 1] for a in batch))
         found = asked.attributed()
         falls = sum(fall * mask / size for fall, mask in zip(asked.hidden(masks), masks, strict=True))
-        for column in range(min(wide, len(COLOURS))):
-            rows[0, k].plot(asked.x[:, column], color=COLOURS[column], lw=1.3, label=names[column])
+        for column in range(min(wide, len(COLORS))):
+            rows[0, k].plot(asked.x[:, column], color=COLORS[column], lw=1.3, label=names[column])
         rows[0, k].set_title(f"{asked.title}\n{complete(found)}", fontsize=10)
         rows[0, k].grid(alpha=0.25)
         rows[0, k].set_xlim(-0.5, steps - 0.5)
@@ -292,9 +292,9 @@ def _text(prepared: Prepared, seen: Words) -> Figure:
         for name, values in zip(("integrated gradients", "occlusion, token by token"), both, strict=True):
             axes.text(14, at + 6, name, fontsize=8, color=INK)
             reach = float(np.abs(values).max()) or 1.0
-            colours = [middle(0.5 + 0.42 * v / reach) for v in values]
+            colors = [middle(0.5 + 0.42 * v / reach) for v in values]
             moved = [[(n, a + 14, b + 14) for n, a, b in one] for one in lines]
-            at = coloured_text(axes, words, colours, moved, at + 12, size, joined) + 6
+            at = colored_text(axes, words, colors, moved, at + 12, size, joined) + 6
         at += 8
     text_below(axes, f"Red tokens raise {what}, blue ones lower it, against tokens whose vectors are 0; each block "
                      f"has its own scale. {TOLD}", at + 4, width)  # fmt: skip

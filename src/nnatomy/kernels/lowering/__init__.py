@@ -19,7 +19,7 @@ from nnatomy.kernels.machine import Outline, Program, aligned, get_num_threads
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
-SUBJECTS = ("products", "convolution", "pointwise", "reductions", "copies", "indexing", "normalisation", "losses", "attention",
+SUBJECTS = ("products", "convolution", "pointwise", "reductions", "copies", "indexing", "normalization", "losses", "attention",
             "recurrent", "randomness", "writing")  # fmt: skip
 """The modules of this folder."""
 
@@ -94,7 +94,7 @@ class Emitter:
 
 
 def allocate(shape: Shape, dtype: Any, order: tuple[int, ...] | None = None) -> Array:
-    """An aligned array of uninitialised values whose axes stand in memory in this order."""
+    """An aligned array of uninitialized values whose axes stand in memory in this order."""
     flat = aligned(math.prod(shape), dtype)
     if order is None:
         return flat.reshape(shape)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnatomy.kernels.lowering import Array, Emitter, Shape, address, lowers, steps
-from nnatomy.kernels.lowering.normalisation import PARALLEL, merged, readable, rows_of, work
+from nnatomy.kernels.lowering.normalization import PARALLEL, merged, readable, rows_of, work
 
 
 def _axis(kwargs: dict[str, Any], ndim: int) -> int:

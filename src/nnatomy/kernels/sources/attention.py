@@ -150,7 +150,7 @@ def forward(a, thread, threads):
 
     a: q, k, v, y, lse; scratch, its size for a thread, where therein q, y, scores, tops, sums, k and v begin; heads (outer,
     inner), queries, keys, features of q, of v, these as multiples of LANES, causal, scale; the steps of q, k, v and y (outer,
-    inner, row). Sizes and steps are in floats, features neighbours, lse contiguous.
+    inner, row). Sizes and steps are in floats, features neighbors, lse contiguous.
     """
     heads, queries, keys, features, columns, width, y_width = a[15], a[16], a[17], a[18], a[19], a[20], a[21]
     causal, scale = a[22], as_double(a[23])

@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORS = ("#2563a8", "#d1662a", "#2e8b57", "#8e5bb5", "#b8912a", "#c2476b", "#3a9ea5", "#7a5c42")
-GREY, GREYS = "#6b7280", ("#6b7280", "#a3a9b4", "#c3c7ce")
+GRAY, GRAYS = "#6b7280", ("#6b7280", "#a3a9b4", "#c3c7ce")
 
 
 def colors(result: Comparison) -> dict[str, str]:
-    """Each architecture's color, the same in all pictures; baselines are grey."""
+    """Each architecture's color, the same in all pictures; baselines are gray."""
     shades = {name: COLORS[i % len(COLORS)] for i, name in enumerate(result.plan.architectures)}
-    greys = iter(GREYS)
-    return {c.name: shades[c.name] if c.is_architecture else next(greys) for c in result.candidates}
+    grays = iter(GRAYS)
+    return {c.name: shades[c.name] if c.is_architecture else next(grays) for c in result.candidates}
 
 
 def _focus(result: Comparison) -> tuple[float, float]:
@@ -115,7 +115,7 @@ def costs(result: Comparison) -> Figure:
                 x, c.mean, yerr=c.spread, fmt="o" if c.is_architecture else "s", color=shade[c.name], ms=7, capsize=3, lw=1.2
             )
             if v == 0:
-                axes.annotate("0", (x, c.mean), (8, 0), textcoords="offset points", va="center", fontsize=9, color=GREY)
+                axes.annotate("0", (x, c.mean), (8, 0), textcoords="offset points", va="center", fontsize=9, color=GRAY)
         _logarithmic(axes)
         axes.set_xlabel(title)
         axes.grid(alpha=0.25)
@@ -174,7 +174,7 @@ def significance(result: Comparison) -> Figure:
 def _cell(pair: Any, row: str) -> tuple[str, str, str]:
     """The color of a cell, its text and the text's color."""
     if pair is None or math.isnan(pair.p):
-        return "#f3f4f6", "no test", GREY
+        return "#f3f4f6", "no test", GRAY
     if pair.better is None:
         return "#f3f4f6", f"not shown\np = {shown_p(pair.p_holm)}", "#374151"
     won = pair.better == row

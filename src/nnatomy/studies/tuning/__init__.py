@@ -1,3 +1,3 @@
-"""Tuning: a recipe's settings are searched inside outer folds, so that the score told is not the one optimised."""
+"""Tuning: a recipe's settings are searched inside outer folds, so that the score told is not the one optimized."""
 
 from __future__ import annotations

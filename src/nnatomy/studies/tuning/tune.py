@@ -55,7 +55,7 @@ class Tuning:
     best: Settings
     own: Settings
     value: float
-    """Of the best trial on all data: what was optimised, and so too good."""
+    """Of the best trial on all data: what was optimized, and so too good."""
     outer: list[Outer]
     trials: dict[str, int]
     """How many trials of all searches "finished", were "given up", "refused", or "lost" with their process."""

@@ -44,10 +44,10 @@ class LeNet5(Module):
         self.f6 = Linear(120, 84)
         self.output = Linear(84, classes)
 
-    def forward(self, x: Float[Tensor, "batch colours height width"]) -> Float[Tensor, "batch classes"]:
+    def forward(self, x: Float[Tensor, "batch colors height width"]) -> Float[Tensor, "batch classes"]:
         """One score a class. Raises UserError for images of another size."""
         if x.shape[1:] != (1, 28, 28):
-            raise UserError(f"LeNet-5 reads grey images [batch, 1, 28, 28]. Received shape {x.shape}; resize them.")
+            raise UserError(f"LeNet-5 reads gray images [batch, 1, 28, 28]. Received shape {x.shape}; resize them.")
         act = ACTIVATIONS[self.activation]
         x = self.s2(act(self.c1(x)))  # [batch, 6, 14, 14]
         x = self.s4(act(self.c3(x)))  # [batch, 16, 5, 5]
@@ -191,7 +191,7 @@ def map_criterion(
 ) -> Float[Tensor, ""]:
     """Mean over examples of y_target + log(e^-j + sum_i e^-y_i) (eq. 9).
 
-    The first term pulls F6 towards the right code, the second pushes it from the others, unless they are farther than j.
+    The first term pulls F6 toward the right code, the second pushes it from the others, unless they are farther than j.
     """
     right = ops.gather(penalties, targets[:, None], axis=1)[:, 0]
     return F.batch_mean(right + ops.logaddexp(ops.logsumexp(-penalties, axis=1), -j))  # type: ignore[no-any-return]

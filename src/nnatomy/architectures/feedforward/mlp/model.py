@@ -24,7 +24,7 @@ class MLP(Module):
 
     `features`: numbers in an example. `outputs`: classes, or numbers to be predicted. `hidden`: units of each hidden layer,
     from none (a linear model) to any depth. `activation`: f. `dropout`: share of hidden units silenced at each training step.
-    `batch_norm`: whether each W_l h + b_l is normalised over the batch. `l1`: what `loss` adds for each unit of sum |W|.
+    `batch_norm`: whether each W_l h + b_l is normalized over the batch. `l1`: what `loss` adds for each unit of sum |W|.
     Raises UserError for sizes below 1 and a negative penalty.
     """
 

@@ -71,7 +71,7 @@ recipes = (image, classification, regression)
 
 
 def _classes(shape: tuple[int, ...], classes: int, rows: int = 9) -> Any:
-    """A batch of `rows` examples around one centre for each class."""
+    """A batch of `rows` examples around one center for each class."""
 
     def batch(rng: np.random.Generator) -> tuple[Array, ...]:
         targets = np.arange(rows, dtype=np.int64) % classes

@@ -27,7 +27,7 @@ class Perceptron(Module):
     """Threshold units side by side: s = x W^T + b, and a unit fires where s > 0 (Rosenblatt 1958).
 
     `features`: numbers in an example. `outputs`: 1 for two classes, otherwise one unit for each class, one against the rest.
-    `rule`: what `loss` minimises, "perceptron" (Rosenblatt) or "delta" (Widrow and Hoff). All weights begin at 0.
+    `rule`: what `loss` minimizes, "perceptron" (Rosenblatt) or "delta" (Widrow and Hoff). All weights begin at 0.
     Raises UserError for sizes below 1 and for another rule.
     """
 

@@ -15,7 +15,7 @@ from nnatomy.data.kinds.image.images import (
     deep_value,
     deepest_of,
     image_dataset,
-    is_grey,
+    is_gray,
     read_image,
     read_images,
     resize_images,
@@ -36,7 +36,7 @@ class ImageKind(Kind[ImagePreprocessing]):
     name = "image"
     noun = "images"
     preprocessing = ImagePreprocessing
-    options = frozenset({"resize", "grey"})
+    options = frozenset({"resize", "gray"})
     folders = "one sub-folder of pictures for each class, MNIST idx files"
     sets = SETS
     labels_optional = True
@@ -107,7 +107,7 @@ class ImageKind(Kind[ImagePreprocessing]):
 
 
 def _mnist(folder: Path, reading: Reading) -> Dataset:
-    reading.use("grey")  # these images are grey already
+    reading.use("gray")  # these images are gray already
     arrays = idx_files(folder)
     images, labels = arrays["train-images"][:, None], arrays["train-labels"]
     classes = [str(c) for c in range(int(max(labels.max(), arrays["t10k-labels"].max())) + 1)]
@@ -145,9 +145,9 @@ def _folder(folder: Path, reading: Reading) -> Dataset:
     labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])
     deep = [deep_value(path) for path in paths]
     parts = reading.part(len(labels), labels, tuple(groups))
-    grey, deepest = reading.use("grey"), deepest_of([deep[row] for row in parts.train])
-    grey = is_grey([paths[row] for row in parts.train]) if grey is None else grey
-    pictures = [read_image(path, grey, deepest) for path in paths]
+    gray, deepest = reading.use("gray"), deepest_of([deep[row] for row in parts.train])
+    gray = is_gray([paths[row] for row in parts.train]) if gray is None else gray
+    pictures = [read_image(path, gray, deepest) for path in paths]
     sizes = [(picture.shape[1], picture.shape[2]) for picture in pictures]
     size = reading.use("resize")
     notices = []
@@ -156,7 +156,7 @@ def _folder(folder: Path, reading: Reading) -> Dataset:
         if set(sizes) != {size}:
             notices.append(f"Pictures of {len(set(sizes))} sizes were brought to {size[0]} x {size[1]}.")
     images = np.stack([resize_images(picture.astype(np.float32), size) for picture in pictures])
-    text = f"{len(paths)} {'grey' if grey else 'colour'} pictures of {len(groups)} classes from {folder}"
+    text = f"{len(paths)} {'gray' if gray else 'color'} pictures of {len(groups)} classes from {folder}"
     split = [(images[rows], labels[rows]) for rows in parts]
     return image_dataset(folder.name, split, tuple(groups), deepest=deepest, notices=notices, description=text)
 

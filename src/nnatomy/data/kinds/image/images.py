@@ -1,4 +1,4 @@
-"""Images as NCHW floats: resizing, standardisation fitted on the training images, and reading of pictures."""
+"""Images as NCHW floats: resizing, standardization fitted on the training images, and reading of pictures."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
 
 __all__ = [
-    "FIELDS", "SUFFIXES", "ImagePreprocessing", "decode_image", "deep_value", "deepest_of", "image_dataset", "is_grey",
+    "FIELDS", "SUFFIXES", "ImagePreprocessing", "decode_image", "deep_value", "deepest_of", "image_dataset", "is_gray",
     "read_image", "read_images", "resize_images", "usual_size",
 ]  # fmt: skip
 
@@ -35,7 +35,7 @@ def resize_images(images: Array, size: tuple[int, int]) -> Array:
     """Return images[..., h, w] at `size` (height, width), bilinear, and averaged where the result is smaller.
 
     Each output pixel is a weighted mean of the input under a triangle as wide as one pixel of the coarser grid
-    (Pillow's BILINEAR; half-pixel centres).
+    (Pillow's BILINEAR; half-pixel centers).
     """
     if images.shape[-2:] == tuple(size):
         return images
@@ -46,15 +46,15 @@ def resize_images(images: Array, size: tuple[int, int]) -> Array:
 def _triangle(n_in: int, n_out: int) -> Array:
     scale = n_in / n_out
     width = max(1.0, scale)
-    centres = (np.arange(n_out) + 0.5) * scale
-    distance = np.abs(np.arange(n_in) + 0.5 - centres[:, None]) / width
+    centers = (np.arange(n_out) + 0.5) * scale
+    distance = np.abs(np.arange(n_in) + 0.5 - centers[:, None]) / width
     weights = np.maximum(0.0, 1.0 - distance)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class ImagePreprocessing(Preprocessing):
-    """Resizes images, scales them to [0, 1], and standardises each channel by the training images' mean and deviation."""
+    """Resizes images, scales them to [0, 1], and standardizes each channel by the training images' mean and deviation."""
 
     kind: ClassVar[str] = "image"
     size: tuple[int, int]  # height, width
@@ -78,7 +78,7 @@ class ImagePreprocessing(Preprocessing):
         std = np.sqrt(np.maximum(square - mean**2, 0.0))
         if not std.max() > 1e-6:
             raise UserError(
-                "Images to learn from must differ, every training image has the same single colour; check the files."
+                "Images to learn from must differ, every training image has the same single color; check the files."
             )
         return cls(size, tuple(mean.tolist()), tuple(np.maximum(std, 1e-3).tolist()), tuple(classes), float(largest), deepest)
 
@@ -107,7 +107,7 @@ class ImagePreprocessing(Preprocessing):
         return 1 / self.largest / std, mean / std
 
     def to_images(self, inputs: Array) -> Array:
-        """Return standardised inputs[N, C, H, W] as pictures in [0, 1] again."""
+        """Return standardized inputs[N, C, H, W] as pictures in [0, 1] again."""
         mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (self.mean, self.std))
         return np.asarray(np.clip(inputs * std + mean, 0.0, 1.0))
 
@@ -133,7 +133,7 @@ def image_dataset(
     notices: Sequence[str] = (),
     description: str = "",
 ) -> Dataset:
-    """Return the data set of three parts (images[N, C, H, W], class ids), standardised by the first."""
+    """Return the data set of three parts (images[N, C, H, W], class ids), standardized by the first."""
     preprocessing = ImagePreprocessing.fit(parts[0][0], classes, largest, resize, deepest)
     splits = [ArraySplit((*preprocessing.transform(x), y.astype(np.int64)), FIELDS) for x, y in parts]
     shape = (parts[0][0].shape[1], *preprocessing.size)
@@ -143,16 +143,16 @@ def image_dataset(
     )  # fmt: skip
 
 
-def read_image(path: Path, grey: bool, deepest: float = DEEPEST) -> Array:
+def read_image(path: Path, gray: bool, deepest: float = DEEPEST) -> Array:
     """Return one picture as uint8 [C, H, W], on white where it is transparent.
 
     Raises UserError where Pillow is absent or the file is no picture.
     """
-    return decode_image(path, grey, str(path), deepest=deepest)
+    return decode_image(path, gray, str(path), deepest=deepest)
 
 
 def decode_image(
-    source: Path | BinaryIO, grey: bool, name: str, largest_side: int | None = None, deepest: float = DEEPEST
+    source: Path | BinaryIO, gray: bool, name: str, largest_side: int | None = None, deepest: float = DEEPEST
 ) -> Array:
     """Return what `read_image` does, of a file or of bytes; `name` is what it is called in errors.
 
@@ -163,8 +163,8 @@ def decode_image(
         side = max(picture.size)
         if largest_side is not None and side > largest_side:
             raise UserError(f"A picture's sides are at most {largest_side} pixels, {name} has {side}; make it smaller.")
-        pixels = np.asarray(_opaque(picture, deepest).convert("L" if grey else "RGB"))
-    return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        pixels = np.asarray(_opaque(picture, deepest).convert("L" if gray else "RGB"))
+    return pixels[None] if gray else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 @contextmanager
@@ -201,7 +201,7 @@ def _opaque(picture: Any, deepest: float) -> Any:
     return image.alpha_composite(image.new("RGBA", drawn.size, "white"), drawn)
 
 
-def is_grey(paths: Sequence[Path]) -> bool:
+def is_gray(paths: Sequence[Path]) -> bool:
     """Tell whether a sample of the pictures has equal red, green and blue everywhere."""
     sample = paths[:: max(1, len(paths) // 20)]
     return all(bool(np.all(rgb == rgb[:1])) for rgb in (read_image(path, False) for path in sample))
@@ -231,6 +231,6 @@ def usual_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 def read_images(paths: Sequence[Path], preprocessing: ImagePreprocessing) -> Array:
     """Return pictures as the model takes them raw: [N, C, H, W] of its size, with values 0..largest."""
-    grey = len(preprocessing.mean) == 1
-    pictures = [read_image(path, grey, preprocessing.deepest).astype(np.float32) for path in paths]
+    gray = len(preprocessing.mean) == 1
+    pictures = [read_image(path, gray, preprocessing.deepest).astype(np.float32) for path in paths]
     return np.stack([resize_images(p, preprocessing.size) for p in pictures]) * (preprocessing.largest / 255.0)

@@ -24,7 +24,7 @@ class SentencesKind(Kind[WordPreprocessing]):
     """Sentences of different lengths, as numbers of words, each with its class."""
 
     name = "sentences"
-    noun = "labelled sentences"
+    noun = "labeled sentences"
     preprocessing = WordPreprocessing
     endings = (".tsv",)
     folders = "a pair of .pos and .neg texts"

@@ -1,4 +1,4 @@
-"""Labelled sentences as sequences of word numbers: a pair of .pos and .neg files, or lines of `sentence TAB label`."""
+"""Labeled sentences as sequences of word numbers: a pair of .pos and .neg files, or lines of `sentence TAB label`."""
 
 from __future__ import annotations
 
@@ -99,9 +99,9 @@ def load_sentences(paths: tuple[Path, ...], reading: Reading) -> Dataset:
     """
     official = _official_parts(paths[0]) if len(paths) == 1 else None
     if official is not None:
-        read = [_read_labelled(path) for path in official[: 3 if reading.fold is None else 2]]
+        read = [_read_labeled(path) for path in official[: 3 if reading.fold is None else 2]]
     else:
-        read = [_read_labelled(paths[0])] if len(paths) == 1 else [_read_pair(paths)]
+        read = [_read_labeled(paths[0])] if len(paths) == 1 else [_read_pair(paths)]
     sentences, labels = ([one for part in read for one in part[n]] for n in (0, 1))
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
@@ -132,7 +132,7 @@ def load_sentences(paths: tuple[Path, ...], reading: Reading) -> Dataset:
 def read_sentences(path: Path) -> tuple[list[str], list[str]]:
     """Return the sentences and labels of a (.neg, .pos) pair, by its folder or one of its files, or of lines with labels."""
     pair = polarity_pair(path)
-    return _read_pair(pair) if pair else _read_labelled(path)
+    return _read_pair(pair) if pair else _read_labeled(path)
 
 
 def _official_parts(path: Path) -> tuple[Path, Path, Path] | None:
@@ -144,7 +144,7 @@ def _official_parts(path: Path) -> tuple[Path, Path, Path] | None:
     return (path, validation, test) if validation and test.is_file() else None
 
 
-def _read_labelled(path: Path) -> tuple[list[str], list[str]]:
+def _read_labeled(path: Path) -> tuple[list[str], list[str]]:
     sentences, labels = [], []
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():

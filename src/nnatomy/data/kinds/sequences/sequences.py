@@ -31,7 +31,7 @@ def narma10(u: Array) -> Array:
 
 @dataclass(frozen=True)
 class SequencePreprocessing(Preprocessing):
-    """Sequences of numbers as they are; targets standardised by the training ones."""
+    """Sequences of numbers as they are; targets standardized by the training ones."""
 
     kind: ClassVar[str] = "sequences"
     features: int

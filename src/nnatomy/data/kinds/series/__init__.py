@@ -52,7 +52,7 @@ class SeriesKind(Kind[SeriesPreprocessing]):
 
     def examples(self, source: Source, preprocessing: SeriesPreprocessing) -> tuple[Split, tuple[str, ...]]:
         series = preprocessing.read(source.table)
-        values, notices = preprocessing.standardise(series.values), list[str]()
+        values, notices = preprocessing.standardize(series.values), list[str]()
         if preprocessing.task == "anomaly":
             starts = np.arange(0, len(values) - preprocessing.window + 1, preprocessing.stride)
             marks = marked_windows(series.times, starts, preprocessing.window, find_labels(source.path, notices))

@@ -1,4 +1,4 @@
-"""Windows of a series for reconstruction: trained on an early, normal part, tested on windows labelled 0 (normal) or 1."""
+"""Windows of a series for reconstruction: trained on an early, normal part, tested on windows labeled 0 (normal) or 1."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ EARLY = 0.6  # the part of the series from which training windows are taken
 def anomaly_dataset(series: Series, path: Path, reading: Reading) -> Dataset:
     """Return windows[T, F] with a label each, from the columns of a series (or from the target alone).
 
-    Training and validation windows lie in the first 60 % and touch no labelled interval; all others are the test, where a
-    window is 1 when at least half of its rows are labelled. Fine series are averaged to means over an hour, ten minutes or
+    Training and validation windows lie in the first 60 % and touch no labeled interval; all others are the test, where a
+    window is 1 when at least half of its rows are labeled. Fine series are averaged to means over an hour, ten minutes or
     a minute as long as 1,000 rows remain, unless a window is given. Labels are NAB's JSON, given or found beside the file.
     A fold splits the windows by its stretches instead: training and validation by its windows without a label.
     Raises UserError where the labels do not fit or the series is too short.
@@ -55,7 +55,7 @@ def anomaly_dataset(series: Series, path: Path, reading: Reading) -> Dataset:
     if reading.fold is not None:
         inside = [(starts >= a) & (starts + length <= b) for a, b in reading.periods(len(series.values))]
         train, held, test = (np.flatnonzero(part) for part in (inside[0] & (share == 0), inside[1] & (share == 0), inside[2]))
-        if not len(held):  # all of that stretch is labelled: the latest before it
+        if not len(held):  # all of that stretch is labeled: the latest before it
             train, held = _held_out(train, starts, length)
     else:
         early = starts + length <= EARLY * len(series.values)
@@ -73,16 +73,16 @@ def anomaly_dataset(series: Series, path: Path, reading: Reading) -> Dataset:
         )
     preprocessing = SeriesPreprocessing.fit("anomaly", series, rows, series.columns, length)
     preprocessing = replace(preprocessing, stride=stride, seconds=seconds)
-    values = preprocessing.standardise(series.values)
+    values = preprocessing.standardize(series.values)
     windows = values[starts[:, None] + np.arange(length)]
     marks = (share >= 0.5).astype(np.int64)
     parts = [ArraySplit((windows[part], marks[part])) for part in (train, held, test)]
     if not intervals:
-        notices.append("No labelled anomalies were found: scores can be drawn, not judged; give labels with --labels.")
+        notices.append("No labeled anomalies were found: scores can be drawn, not judged; give labels with --labels.")
     spans = tuple((str(a), str(b)) for a, b in intervals)
     timeline = Timeline(series.times, series.values, series.columns, length, starts[test], spans)
     text = (
-        f"{len(starts)} windows of {length} rows; {int(marks[test].sum())} of {len(test)} test windows are labelled anomalies"
+        f"{len(starts)} windows of {length} rows; {int(marks[test].sum())} of {len(test)} test windows are labeled anomalies"
     )
     shape, outputs = (length, len(series.columns)), len(series.columns)
     return Dataset(
@@ -107,7 +107,7 @@ def _stretch(series: Series) -> int:
 
 
 def marked_windows(times: Array, starts: Array, length: int, intervals: Sequence[Interval]) -> Array:
-    """Return the share of labelled rows in each window of `length` rows, by the rows where windows start."""
+    """Return the share of labeled rows in each window of `length` rows, by the rows where windows start."""
     inside = np.zeros(len(times), dtype=bool)
     for first, last in intervals:
         inside |= (times >= first) & (times <= last)
@@ -123,13 +123,13 @@ def find_labels(path: Path, notices: list[str]) -> list[Interval]:
             intervals = read_labels(candidate, path.name, given=False)
         except UserError:
             continue  # another JSON file that has nothing to do with this series
-        notices.append(f"Labelled anomalies are those of {candidate.name}.")
+        notices.append(f"Labeled anomalies are those of {candidate.name}.")
         return intervals
     return []
 
 
 def read_labels(path: Path, name: str, given: bool) -> list[Interval]:
-    """Return the labelled intervals for the file `name` in a JSON of NAB's form, or, where `given`, in a plain list of pairs.
+    """Return the labeled intervals for the file `name` in a JSON of NAB's form, or, where `given`, in a plain list of pairs.
 
     NAB: {"<file>": [[start, end], ...]} or {"<file>": {"windows": [...]}}. Raises UserError for any other content.
     """

@@ -1,4 +1,4 @@
-"""Tables with a column of times as series: reading, filling gaps, standardising, and windows for forecasting."""
+"""Tables with a column of times as series: reading, filling gaps, standardizing, and windows for forecasting."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def averaged(series: Series, seconds: int) -> Series:
 
 @dataclass(frozen=True)
 class SeriesPreprocessing(Preprocessing):
-    """Fills gaps and standardises each column by the training rows; `transform` cuts the windows that the model takes."""
+    """Fills gaps and standardizes each column by the training rows; `transform` cuts the windows that the model takes."""
 
     kind: ClassVar[str] = "series"
     task: str  # "forecast" or "anomaly"
@@ -134,7 +134,7 @@ class SeriesPreprocessing(Preprocessing):
         scale = (tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
         return cls(task, series.time, series.columns, tuple(targets), *scale, window, horizon, layout=series.layout)
 
-    def standardise(self, values: Array) -> Array:
+    def standardize(self, values: Array) -> Array:
         """Return float32 values[rows, F] with gaps filled; gaps at the beginning become the training mean."""
         return self.prepare(fill_gaps(values))[0]
 
@@ -144,7 +144,7 @@ class SeriesPreprocessing(Preprocessing):
 
     def transform(self, raw: RawTable) -> Batch:
         """Return (past[1, window, F],), the last window, for a forecast; (windows[n, window, F],) for anomalies."""
-        return (self._windows(self.standardise(self.read(raw).values)),)
+        return (self._windows(self.standardize(self.read(raw).values)),)
 
     def raw(self, given: RawTable) -> Batch:
         """Return the windows that `transform` cuts in the file's units, float64, with gaps filled."""
@@ -226,7 +226,7 @@ def forecast_dataset(series: Series, target: str | None, reading: Reading) -> Da
     if gaps:
         notices.append(f"{gaps} missing values were filled with the last one before them.")
     preprocessing = SeriesPreprocessing.fit("forecast", series, np.arange(*train), [target], past, horizon=future)
-    values = preprocessing.standardise(series.values)
+    values = preprocessing.standardize(series.values)
     column = (series.columns.index(target),)
     bounds = (train, *((a - past, b) for a, b in parts[1:]))  # what lies before a part may be looked at, not foretold
     splits = [SeriesSplit(values[a:b], column, past, future) for a, b in bounds]

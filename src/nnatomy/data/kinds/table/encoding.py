@@ -24,7 +24,7 @@ MOST_LEVELS = 30  # one-hot columns a category may take; the rarer ones share "o
 
 @dataclass(frozen=True)
 class Field:
-    """How one column becomes features: a standardised number, a truth value, or a one-hot category; then "is missing"."""
+    """How one column becomes features: a standardized number, a truth value, or a one-hot category; then "is missing"."""
 
     name: str
     type: str  # "numeric", "date", "boolean" or "categorical"
@@ -151,7 +151,7 @@ def _values(name: str, kind: str, cells: Sequence[str], layout: str) -> Array:
 
 @dataclass(frozen=True)
 class TablePreprocessing(Preprocessing):
-    """Turns rows of a table into inputs float32[n, features]; targets are class ids or standardised numbers."""
+    """Turns rows of a table into inputs float32[n, features]; targets are class ids or standardized numbers."""
 
     kind: ClassVar[str] = "table"
     fields: tuple[Field, ...]
@@ -205,7 +205,7 @@ class TablePreprocessing(Preprocessing):
         return {field.name: field.decode(part) for field, part in zip(self.fields, parts, strict=True)}
 
     def encode_target(self, cells: Sequence[str]) -> Array:
-        """Return class ids int64[n], or standardised targets float32[n, 1]; raises UserError for an unknown class."""
+        """Return class ids int64[n], or standardized targets float32[n, 1]; raises UserError for an unknown class."""
         if self.task == "classification":
             place = {name: n for n, name in enumerate(self.classes)}
             unknown = next((c for c in cells if c not in place), None)

@@ -104,7 +104,7 @@ def _norm(
         x.size // n, n, address(x), step, address(y), n, 0 if mean is None else address(mean), address(rstd),
         vector(emitter, weight, n, 1.0), vector(emitter, bias, n, 0.0), number(eps), mean is not None,
     ]  # fmt: skip
-    emitter.add("normalisation", "layer_norm", arguments, x.size > PARALLEL)
+    emitter.add("normalization", "layer_norm", arguments, x.size > PARALLEL)
     return True
 
 
@@ -139,10 +139,10 @@ def _norm_vjp(
         rows, n, address(g), g_step, address(x), x_step, address(outs[0]), n, means, rstds,
         vector(emitter, weight, n, 1.0), mean is not None, sums, parts,
     ]  # fmt: skip
-    emitter.add("normalisation", "layer_norm_vjp", arguments, parallel)
+    emitter.add("normalization", "layer_norm_vjp", arguments, parallel)
     if sums:
         dbias = address(outs[2]) if len(outs) > 2 else 0
-        emitter.add("normalisation", "add_parts", [n, sums, parts, address(outs[1]), dbias])
+        emitter.add("normalization", "add_parts", [n, sums, parts, address(outs[1]), dbias])
     return True
 
 
@@ -231,7 +231,7 @@ def batch_norm(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], kwa
         arguments, kernel = [walk.outer, c, *walk(x), *walk(y), *rest], "batch_norm_columns"
     else:
         arguments, kernel = [c, walk.outer, walk.inner, *walk(x), *walk(y), *rest], "batch_norm"
-    emitter.add("normalisation", kernel, arguments, x.size > PARALLEL)
+    emitter.add("normalization", kernel, arguments, x.size > PARALLEL)
     return True
 
 
@@ -257,5 +257,5 @@ def batch_norm_vjp(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any],
         arguments, kernel = [walk.outer, c, *walk(g), *walk(x), *walk(dx), *rest], "batch_norm_columns_vjp"
     else:
         arguments, kernel = [c, walk.outer, walk.inner, *walk(g), *walk(x), *walk(dx), *rest], "batch_norm_vjp"
-    emitter.add("normalisation", kernel, arguments, x.size > PARALLEL)
+    emitter.add("normalization", kernel, arguments, x.size > PARALLEL)
     return True

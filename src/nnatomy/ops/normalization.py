@@ -1,4 +1,4 @@
-"""Normalisation and the softmax's cross-entropy as one operation each: their small-step forms stand beside them.
+"""Normalization and the softmax's cross-entropy as one operation each: their small-step forms stand beside them.
 
 A fused operation computes value and gradients in one call of the backend. Its `_by_steps` form is the same in small operations:
 what it is held to, and the way by which a gradient is itself differentiated.
@@ -29,9 +29,9 @@ def _scaled(x: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
 
 def layer_norm_by_steps(x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
     """w (x - mean) / sqrt(variance + eps) + b, the moments over the last axis of x (..., n); w and b (n) or None."""
-    centred = x - reductions.mean(x, -1, keepdims=True)
-    variance = reductions.mean(pw.square(centred), -1, keepdims=True)
-    return _scaled(centred / pw.sqrt(variance + eps), weight, bias, x.shape[-1:])
+    centered = x - reductions.mean(x, -1, keepdims=True)
+    variance = reductions.mean(pw.square(centered), -1, keepdims=True)
+    return _scaled(centered / pw.sqrt(variance + eps), weight, bias, x.shape[-1:])
 
 
 def _layer_norm_vjp(needs: Sequence[bool], g: Any, ys: Any, x: Any, weight: Any, bias: Any, eps: float) -> Gradients:
@@ -84,9 +84,9 @@ def rms_norm(x: Any, weight: Any = None, *, eps: float) -> Any:
 def batch_norm_by_steps(x: Any, weight: Any, bias: Any, *, eps: float, moments: Any = None) -> Any:
     """w (x - mean) / sqrt(variance + eps) + b, the moments of each channel of x (batch, channels, ...); w and b (channels)."""
     axes, shape = (0, *range(2, len(x.shape))), (x.shape[1],) + (1,) * (len(x.shape) - 2)
-    centred = x - reductions.mean(x, axes, keepdims=True)
-    variance = reductions.mean(pw.square(centred), axes, keepdims=True)
-    return _scaled(centred / pw.sqrt(variance + eps), weight, bias, shape)
+    centered = x - reductions.mean(x, axes, keepdims=True)
+    variance = reductions.mean(pw.square(centered), axes, keepdims=True)
+    return _scaled(centered / pw.sqrt(variance + eps), weight, bias, shape)
 
 
 def _batch_norm_vjp(
