@@ -43,7 +43,7 @@ class Network(Implementation):
         self.count += 1
         return metrics["loss"]
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         jax.block_until_ready(self.state["model"])
 
     def moments(self) -> Arrays:

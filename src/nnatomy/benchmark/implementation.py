@@ -42,7 +42,7 @@ class Implementation(ABC):
     def restart(self) -> None:
         """Back to the first weights, before any step, where blocks begin there."""
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         """Waits for what still runs in the background."""
 
     def release(self) -> None:

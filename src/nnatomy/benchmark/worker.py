@@ -111,11 +111,11 @@ class Server:
         time.sleep(REST)
         for _ in range(warm):
             work()
-        self.network.settle()
+        self.network.synchronize()
         began = time.perf_counter()
         for _ in range(calls):
             work()
-        self.network.settle()
+        self.network.synchronize()
         seconds = (time.perf_counter() - began) / calls
         self.network.release()
         return seconds

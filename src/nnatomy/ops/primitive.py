@@ -114,7 +114,7 @@ def unbroadcast(g: Any, value: Any, name: str) -> Any:
     return shapes.reshape(reductions.sum(g, axis=axes), shape)
 
 
-def settle(name: str, values: Sequence[Any], out: Any) -> Any:
+def check_dtype(name: str, values: Sequence[Any], out: Any) -> Any:
     """Keeps float64 out of what is not float64: integers become float32. Raises TypeError where floating types meet."""
     if out.dtype != FLOAT64:
         return out
@@ -168,7 +168,7 @@ def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callab
                     return _result(out[0], node, 0)
                 return tuple(_result(o, node, i) for i, o in enumerate(out[: len(out) - saved]))
             if out.dtype is not FLOAT32 and "dtype" not in kwargs:
-                out = settle(name, values, out)
+                out = check_dtype(name, values, out)
             return _result(out, graph.Node(spec, args, values, needs, kwargs, out), 0) if track else Tensor(out)
 
         found: Any = op if not spec.short else _unary(spec, forward, op) if count == 1 else _binary(spec, forward, op)
@@ -198,7 +198,7 @@ def _unary(spec: Primitive, forward: Callable[..., Any], general: Callable[..., 
         except (ValueError, TypeError, IndexError) as error:
             raise explained(spec.name, (x,), error) from error
         if out.dtype is not FLOAT32:
-            out = settle(spec.name, (x,), out)
+            out = check_dtype(spec.name, (x,), out)
         t = Tensor(out)
         if a.requires_grad and is_grad_enabled():
             t.requires_grad = True
@@ -232,7 +232,7 @@ def _binary(spec: Primitive, forward: Callable[..., Any], general: Callable[...,
         except (ValueError, TypeError, IndexError) as error:
             raise explained(spec.name, (x, z), error) from error
         if out.dtype is not FLOAT32:
-            out = settle(spec.name, (x, z), out)
+            out = check_dtype(spec.name, (x, z), out)
         t = Tensor(out)
         if x is not a and a.requires_grad:
             needs = _BOTH if z is not b and b.requires_grad else _LEFT
