@@ -30,19 +30,19 @@ class _Part:
 def _parts(index: Any, ndim: int) -> list[_Part]:
     """The index written out for every axis, truth values turned into the places where they hold."""
     given = list(index) if isinstance(index, tuple) else [index]
-    settled: list[Any] = []
+    expanded: list[Any] = []
     for part in given:
         if np.dtype(getattr(part, "dtype", np.int64)).kind == "b":
             if not isinstance(part, np.ndarray):
                 raise UserError("How many elements a mask picks is known only when a model runs; use where() in its place.")
-            settled += list(np.nonzero(part))
+            expanded += list(np.nonzero(part))
         else:
-            settled.append(part)
-    used = sum(part is not None and part is not Ellipsis for part in settled)
-    where = next((i for i, part in enumerate(settled) if part is Ellipsis), len(settled))
-    settled[where : where + 1] = [slice(None)] * (ndim - used)
+            expanded.append(part)
+    used = sum(part is not None and part is not Ellipsis for part in expanded)
+    where = next((i for i, part in enumerate(expanded) if part is Ellipsis), len(expanded))
+    expanded[where : where + 1] = [slice(None)] * (ndim - used)
     parts, axis = [], 0
-    for part in settled:
+    for part in expanded:
         parts.append(_Part(None if part is None else axis, part))
         axis += part is not None
     return parts

@@ -106,7 +106,7 @@ def _carry_on(
         with Workers(folder, jobs, plan.threads) as workers:
             baselines = tuple(plan.does.baselines)
             work.do(workers, jobs, baseline_units(protocol, (1.0,), baselines))
-            if protocol.budget is not None and not plan.settled:
+            if protocol.budget is not None and not plan.lengths_decided:
                 told = len(plan.notices)
                 paces = _paces(workers, jobs, protocol, plan)
                 left = protocol.budget - (time.perf_counter() - begun) - AFTER

@@ -52,7 +52,7 @@ def fitted_into(plan: Plan, protocol: Protocol, paces: Mapping[str, Pace], secon
                 for name, entry in plan.architectures.items() for share in plan.shares)  # fmt: skip
     wants = {name: fits * paces[name].fit(entry.whole) for name, entry in plan.architectures.items()}
     if sum(wants.values()) + curve <= available:
-        return replace(plan, settled=True)
+        return replace(plan, lengths_decided=True)
     notices = list(plan.notices)
     if plan.shares:
         notices.append("Learning curves were left out: the budget has no time for them.")
@@ -66,7 +66,7 @@ def fitted_into(plan: Plan, protocol: Protocol, paces: Mapping[str, Pace], secon
                 f"{name} was cut short by the budget: {architectures[name].epochs} of {entry.whole} epochs{rows}; "
                 "its score might be better with more time."
             )
-    return replace(plan, architectures=architectures, shares=(), notices=tuple(notices), settled=True)
+    return replace(plan, architectures=architectures, shares=(), notices=tuple(notices), lengths_decided=True)
 
 
 def _level(wants: list[float], available: float) -> float:

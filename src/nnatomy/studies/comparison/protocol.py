@@ -94,7 +94,7 @@ class Plan:
     notices: tuple[str, ...] = ()
     stratified: bool = False
     """Whether each fold has the classes in proportion."""
-    settled: bool = True
+    lengths_decided: bool = True
     """Whether the lengths are decided; under a budget they are once the architectures' pace is known."""
 
     @property
