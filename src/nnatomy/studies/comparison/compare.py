@@ -16,7 +16,7 @@ from nnatomy.runs.folder import environment, new_folder
 from nnatomy.runs.options import SOURCE, from_plain, parse_option, parse_options, to_plain
 from nnatomy.runs.own import named_only
 from nnatomy.runs.progress import counted
-from nnatomy.studies.comparison.planning import AFTER, MARGIN, Pace, fitted_into
+from nnatomy.studies.comparison.planning import AFTER, MARGIN, StepCost, reduce_to_budget
 from nnatomy.studies.comparison.progress import Progress
 from nnatomy.studies.comparison.protocol import (
     Plan,
@@ -108,9 +108,9 @@ def _carry_on(
             work.do(workers, jobs, baseline_units(protocol, (1.0,), baselines))
             if protocol.budget is not None and not plan.lengths_decided:
                 told = len(plan.notices)
-                paces = _paces(workers, jobs, protocol, plan)
+                costs = _step_costs(workers, jobs, protocol, plan)
                 left = protocol.budget - (time.perf_counter() - begun) - AFTER
-                plan = work.plan = fitted_into(plan, protocol, paces, MARGIN * left, jobs)
+                plan = work.plan = reduce_to_budget(plan, protocol, costs, MARGIN * left, jobs)
                 deadline = begun + protocol.budget - AFTER
                 write_json(folder / "plan.json", plan.to_json())
                 for notice in plan.notices[told:] if progress else ():
@@ -174,16 +174,16 @@ class _Work:
         return f"{unit.candidate}, fold {unit.fold + 1}, seed {unit.seed}{share}{score}"
 
 
-def _paces(workers: Workers, jobs: int, protocol: Protocol, plan: Plan) -> dict[str, Pace]:
+def _step_costs(workers: Workers, jobs: int, protocol: Protocol, plan: Plan) -> dict[str, StepCost]:
     """How fast each architecture learns, measured with all workers busy, as they will be: the slowest of them counts."""
-    paces: dict[str, Pace] = {}
+    costs: dict[str, StepCost] = {}
     units = [Unit("timing", name, protocol.cv - 1) for name in plan.architectures]
     for unit, timed in workers.run(units * -(-jobs // len(units))):
         if "failed" not in timed:
-            pace = Pace.of(timed, protocol, plan.ordered)
-            paces[unit.candidate] = max(pace, paces.get(unit.candidate, pace), key=lambda p: p.fit(1))
-    slow = max(paces.values(), key=lambda pace: pace.fit(1), default=Pace(0.0, 0.0, 0.0, 1.0, 0.0))
-    return {name: paces.get(name, slow) for name in plan.architectures}
+            cost = StepCost.of(timed, protocol, plan.ordered)
+            costs[unit.candidate] = max(cost, costs.get(unit.candidate, cost), key=lambda p: p.fit(1))
+    slow = max(costs.values(), key=lambda cost: cost.fit(1), default=StepCost(0.0, 0.0, 0.0, 1.0, 0.0))
+    return {name: costs.get(name, slow) for name in plan.architectures}
 
 
 def _announce(protocol: Protocol, plan: Plan) -> None:
