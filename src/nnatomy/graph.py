@@ -108,7 +108,7 @@ class Sealed(Node):
         raise RuntimeError(SEALED)
 
     @staticmethod
-    def pull_back(*_: Any) -> Any:
+    def vjp(*_: Any) -> Any:
         raise RuntimeError(SEALED)
 
 
@@ -195,7 +195,7 @@ def backward(
                     need and (id(a) in wanted_leaves or a.node in through or (a.node, a.index) in wanted)
                     for a, need in zip(node.args or (), needs)
                 ]
-            arriving = zip(node.args, node.primitive.pull_back(node, gs, needs, create_graph))
+            arriving = zip(node.args, node.primitive.vjp(node, gs, needs, create_graph))
             if not retain_graph:
                 node.args = node.values = node.out = None
         for i, (t, g) in leaves.items():

@@ -251,9 +251,9 @@ def test_profile_covers_the_step_and_leaves_no_trace(script: ModuleType) -> None
     from nnatomy.ops.primitive import Primitive
     from nnatomy.optim import Adam
 
-    before = (ops.relu, Primitive.pull_back, Adam.step, "step" in vars(Adam))
+    before = (ops.relu, Primitive.vjp, Adam.step, "step" in vars(Adam))
     total, rows = script.profile(find("mlp-small-8"), 0.05)
     assert {"affine", "affine, backward", "relu", "Adam"} <= {name for name, _, _ in rows}
     assert sum(ms for _, _, ms in rows) == pytest.approx(total)
     assert ("relu", 2) in [(name, calls) for name, calls, _ in rows]
-    assert before == (ops.relu, Primitive.pull_back, Adam.step, "step" in vars(Adam))
+    assert before == (ops.relu, Primitive.vjp, Adam.step, "step" in vars(Adam))

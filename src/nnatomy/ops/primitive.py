@@ -37,7 +37,7 @@ class Primitive:
         self.name, self.vjps, self.joint, self.saved = name, vjps, joint, saved
         self.short = short  # whether it takes one argument or two and no options, and has a gradient for each
 
-    def pull_back(self, node: graph.Node, gs: list[Any], needs: Sequence[bool], create_graph: bool) -> Sequence[Any]:
+    def vjp(self, node: graph.Node, gs: list[Any], needs: Sequence[bool], create_graph: bool) -> Sequence[Any]:
         """The gradients of the node's arguments, each shaped as its argument is; None where none is needed."""
         args, values, y = node.args, node.values, node.out
         if args is None or values is None:
