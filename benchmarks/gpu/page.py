@@ -19,7 +19,7 @@ from nnatomy.benchmark.report import (
     interval,
     listed,
     peers,
-    troubles,
+    caveats,
     wrapped,
 )
 
@@ -122,7 +122,7 @@ def markdown(report: Report, picture: str) -> str:
         """PyTorch runs with autocast, fused optimizers, its own attention and LSTM, images channels last and TF32 where
         autocast leaves float32; torch.compile compiles model and loss. Ours is the step of the training loop, compiled by
         XLA with donated state.""",
-        *listed(troubles(report)),
+        *listed(caveats(report)),
         "    python benchmarks/gpu.py --out docs/gpu.md --figures gpu.json",
     ]
     return wrapped(parts)

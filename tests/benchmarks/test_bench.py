@@ -111,7 +111,7 @@ def test_what_differs_is_not_timed(monkeypatch: pytest.MonkeyPatch, what: str) -
     assert set(result["timed"][differ["in"]]["implementations"]) == {OURS}
     whole = {"results": [result], "absent": {}}
     assert not report.agreed(whole)
-    assert "other answers" in report.troubles(whole)[0]
+    assert "other answers" in report.caveats(whole)[0]
 
 
 def test_what_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_what_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(result["timed"]["train"]["implementations"]) == {OURS}
     whole = {"results": [result], "absent": {}}
     assert report.agreed(whole)
-    assert report.troubles(whole) == ["mlp-small-64: PyTorch is left out: no C compiler."]
+    assert report.caveats(whole) == ["mlp-small-64: PyTorch is left out: no C compiler."]
 
 
 def test_a_worker_that_dies_is_told() -> None:

@@ -21,7 +21,7 @@ from gpu import card, measure, page
 from gpu.operations import operations, parameters
 from gpu.outline import outline, tensors
 from gpu.workloads import FULL, TINY, Workload, find, gpt2, workloads
-from nnatomy.benchmark.report import behind, places, troubles
+from nnatomy.benchmark.report import behind, places, caveats
 from nnatomy.errors import UserError
 
 pytestmark = pytest.mark.any_kernels
@@ -173,7 +173,7 @@ def test_the_page_says_where_we_are_behind() -> None:
     }  # fmt: skip
     report = {"results": [result], "absent": {}, "peak": {"published": 1e15, "measured": 1.0}}
     assert behind(report) == ["training step: lstm (torch.compile by 2.00)"]
-    assert "PyTorch gives other answers (float32: " in troubles(report)[0]
+    assert "PyTorch gives other answers (float32: " in caveats(report)[0]
     assert page.speeds(report)[1] == [("lstm", "steps/s", "100 (100–100)", "200 (200–200)", "0.50 (0.50–0.50)")]
     assert page.uses(report)[1][0][3] == "50.0 %"
 

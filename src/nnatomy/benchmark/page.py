@@ -18,7 +18,7 @@ from nnatomy.benchmark.report import (
     level,
     listed,
     peers,
-    troubles,
+    caveats,
     wrapped,
 )
 from nnatomy.benchmark.tables import QUIET, busy, libraries, table
@@ -114,7 +114,7 @@ def _measured(report: Report) -> list[str]:
         f"""PyTorch is used as it comes (Adam {"fused" if s["fused_adam"] else "not fused"}; its own LSTM, GRU and attention);
         torch.compile compiles the model; JAX the whole step with donated state, written as pure functions with `lax.scan` and
         `lax.conv`; Keras a `tf.function` without XLA, its default on a CPU.""",
-        *listed(troubles(report)),
+        *listed(caveats(report)),
         "Machines differ and are shared: measure on yours.",
         '    pip install "nnatomy[verify,jax]"\n    nnatomy bench --out performance\n'
         "    python benchmarks/eager_profile.py lenet      # where our time goes",

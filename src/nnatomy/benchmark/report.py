@@ -146,7 +146,7 @@ def _where(report: Report, holds: Callable[[Spread], bool], said: Callable[[Spre
     return lines
 
 
-def troubles(report: Report) -> list[str]:
+def caveats(report: Report) -> list[str]:
     """What was left out, and what must be known about the rest."""
     lines = [f"{LABELS[name]} is left out: {why}." for name, why in report["absent"].items()]
     for r in report["results"]:

@@ -15,7 +15,7 @@ from nnatomy.benchmark.report import (
     kinds,
     number,
     peers,
-    troubles,
+    caveats,
 )
 
 QUIET = 0.1
@@ -82,4 +82,4 @@ def closing(report: Report) -> list[str]:
     """What a terminal says below its tables."""
     plain = busy(report).replace("**", "").replace("\n", " ")
     slower = [f"Behind in {line}." for line in behind(report)] or ["Behind on nothing that was measured here."]
-    return [*troubles(report), plain, *(slower if peers(report) else [])]
+    return [*caveats(report), plain, *(slower if peers(report) else [])]
