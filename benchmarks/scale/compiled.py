@@ -145,14 +145,14 @@ def compile_here(r: Request) -> Found:
     from gpu.ours import learner_for
     from gpu.outline import outline, tensors
     from gpu.workloads import Workload, gpt2, text
-    from nnatomy.training.parallel.devices import AXIS, SHARDS, Spread
+    from nnatomy.training.parallel.devices import AXIS, SHARDS, ShardedDevices
     from nnatomy.training.parallel.hosts import Hosts
 
     rows = r.sequences * r.devices
     workload = Workload(
         "gpt2", "", gpt2(r.vocabulary, r.width, r.heads, r.depth, r.steps), text(r.vocabulary, r.steps), rows, rows, "tokens"
     )
-    spread = Spread(_devices(r), SHARDS[MODES.index(r.mode)], Hosts())
+    sharded = ShardedDevices(_devices(r), SHARDS[MODES.index(r.mode)], Hosts())
     nn.use("jax")
     model = outline(lambda: workload.build(nn))
     steps: list[Any] = []
@@ -160,14 +160,14 @@ def compile_here(r: Request) -> Found:
     def first_state(values: dict[str, Any]) -> Any:
         for name, t in tensors(model).items():
             t.data = values[name]
-        steps.extend(learner_for(workload, model, "bfloat16", devices) for devices in (spread, None))
+        steps.extend(learner_for(workload, model, "bfloat16", devices) for devices in (sharded, None))
         return steps[0].state()
 
     state = jax.eval_shape(first_state, {name: t.data for name, t in tensors(model).items()})
     batch = jax.ShapeDtypeStruct((rows, r.steps), "int32"), jax.ShapeDtypeStruct((rows * r.steps,), "int32")
 
-    layouts = jax.tree.map(lambda leaf: spread.layout(leaf.shape), state)
-    by_row = NamedSharding(spread.mesh, PartitionSpec(AXIS))
+    layouts = jax.tree.map(lambda leaf: sharded.layout(leaf.shape), state)
+    by_row = NamedSharding(sharded.mesh, PartitionSpec(AXIS))
     step, alone = steps
     program = jax.jit(step, in_shardings=(layouts, by_row), out_shardings=(layouts, None), donate_argnums=0)
     counted = jax.jit(alone).lower(state, batch).cost_analysis()["flops"]  # of all devices, as written

@@ -157,11 +157,11 @@ def test_rehearsal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def _figures(rate: float, ratio: float | None = None) -> dict[str, Any]:
-    def spread(v: float) -> dict[str, float]:
+    def quartiles(v: float) -> dict[str, float]:
         return {"median": v, "low": v, "high": v}
 
-    return {"ms": spread(1.0), "rate": spread(rate), "operations_a_second": 5e14, "peak_mib": 1.0} | (
-        {} if ratio is None else {"ratio": spread(ratio)}
+    return {"ms": quartiles(1.0), "rate": quartiles(rate), "operations_a_second": 5e14, "peak_mib": 1.0} | (
+        {} if ratio is None else {"ratio": quartiles(ratio)}
     )
 
 

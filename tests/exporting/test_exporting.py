@@ -349,7 +349,7 @@ def test_card_tells_the_spread_that_a_comparison_measured(tmp_path: Path) -> Non
     export(run, out=tmp_path / "a" / "model.onnx", comparison=folder)
     card = (tmp_path / "a" / "MODEL.md").read_text()
     architecture = next(c for c in found.candidates if c.is_architecture)
-    assert f"accuracy {architecture.mean:.4g} ± {architecture.spread:.2g}" in card
+    assert f"accuracy {architecture.mean:.4g} ± {architecture.std:.2g}" in card
     assert "each of 2 folds of the same data (seeds: 2)" in card
     assert found.best_baseline is not None
     assert f"{found.best_baseline.name}, reached {found.best_baseline.mean:.4g}" in card

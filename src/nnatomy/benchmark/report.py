@@ -26,7 +26,7 @@ Report = dict[str, Any]
 Row = tuple[str, ...]
 Table = tuple[Row, list[Row]]
 """(header, rows)."""
-Spread = dict[str, float]
+Quartiles = dict[str, float]
 
 
 # Where it is written
@@ -114,7 +114,7 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value >= 99.95 else f"{value:.{1 if value >= 9.995 else 2 if value >= 0.0995 else 3}f}"
 
 
-def interval(s: Spread, said: Callable[[float], str] = number) -> str:
+def interval(s: Quartiles, said: Callable[[float], str] = number) -> str:
     return f"{said(s['median'])} ({said(s['low'])}–{said(s['high'])})"
 
 
@@ -132,7 +132,7 @@ def level(report: Report) -> list[str]:
     return _where(report, lambda r: r["low"] < 1 <= r["median"], lambda r: interval(r))
 
 
-def _where(report: Report, holds: Callable[[Spread], bool], said: Callable[[Spread], str]) -> list[str]:
+def _where(report: Report, holds: Callable[[Quartiles], bool], said: Callable[[Quartiles], str]) -> list[str]:
     lines = []
     for kind in kinds(report):
         found = []
@@ -231,7 +231,7 @@ def drawn(report: Report, title: str) -> bytes:
     return png.getvalue()
 
 
-def _bars(axes: Any, bars: list[tuple[int, Spread]], i: int, of: int, peer: str) -> None:
+def _bars(axes: Any, bars: list[tuple[int, Quartiles]], i: int, of: int, peer: str) -> None:
     """The bars of one peer, which is the i-th `of` so many beside one another."""
     height = 0.84 / of
     at, middle = [y + 0.42 - (i + 0.5) * height for y, _ in bars], [ratio["median"] for _, ratio in bars]

@@ -100,9 +100,9 @@ class Team:
         times, steps = alternate(self.workers, what, repeats, seconds, longest)
         figures: dict[str, dict[str, Any]] = {}
         for name, taken in times.items():
-            one: dict[str, Any] = {"ms": spread([1e3 * s for s in taken]), "steps_per_block": steps[name], "blocks": len(taken)}
+            one: dict[str, Any] = {"ms": quartiles([1e3 * s for s in taken]), "steps_per_block": steps[name], "blocks": len(taken)}
             if name != OURS:
-                one["ratio"] = spread([other / own for own, other in zip(times[OURS], taken, strict=True)])
+                one["ratio"] = quartiles([other / own for own, other in zip(times[OURS], taken, strict=True)])
             figures[name] = one
         return figures
 
@@ -126,7 +126,7 @@ def alternate(
     return times, steps
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
+def quartiles(values: Sequence[float]) -> dict[str, float]:
     """Median and quartiles."""
     low, middle, high = (float(v) for v in np.percentile(values, (25, 50, 75)))
     return {"median": middle, "low": low, "high": high}

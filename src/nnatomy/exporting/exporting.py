@@ -19,7 +19,7 @@ from nnatomy.data.kinds import ExportedInputs, InputSpec, kind_of
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.exporting.card import model_card
 from nnatomy.exporting.examples import Arrays, examples
-from nnatomy.exporting.spread import spread
+from nnatomy.exporting.score_std import score_std
 from nnatomy.interchange.onnx import TOLERANCE, check, to_onnx
 from nnatomy.runs.folder import packed, write_atomically
 from nnatomy.runs.prepare import Prepared
@@ -79,7 +79,7 @@ def export(
     for file in files:
         if file.exists():
             raise UserError(f"Nothing is overwritten, {file} exists; choose another --out, in a folder of its own.")
-    known = "" if comparison is None else spread(comparison, prepared)
+    known = "" if comparison is None else score_std(comparison, prepared)
     prepared = replace(prepared, model=copy.deepcopy(prepared.model))  # a run that was loaded keeps its precision
     taken = inputs_of(prepared) if to == "onnx" else None
     description = describe(prepared, () if taken is None else taken.inputs)

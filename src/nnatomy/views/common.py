@@ -25,7 +25,7 @@ Array = np.ndarray[Any, Any]
 
 __all__ = [
     "ACTIVE", "COLORS", "INK", "MARKERS", "QUIET", "SIGNED", "caption", "class_name", "colored_text", "examples", "heading",
-    "input_names", "look", "name_lines", "of_each_class", "short", "show_example", "spread", "text_below", "text_figure",
+    "input_names", "look", "name_lines", "of_each_class", "short", "show_example", "evenly_spaced", "text_below", "text_figure",
     "text_lines", "words_of",
 ]  # fmt: skip
 MARKERS = "os^vDPX<>h"
@@ -39,7 +39,7 @@ def examples(prepared: Prepared, split: Split, places: Array) -> tuple[Array, ..
     return tuple(prepared.task.precision.evaluated(split.take(places)))
 
 
-def spread(prepared: Prepared, split: Split, count: int) -> tuple[Array, ...]:
+def evenly_spaced(prepared: Prepared, split: Split, count: int) -> tuple[Array, ...]:
     """Up to `count` examples, evenly spaced over a split, as one batch."""
     return examples(prepared, split, np.unique(np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)))
 
@@ -48,7 +48,7 @@ def of_each_class(prepared: Prepared, count: int, look: int = 500) -> tuple[Arra
     """Up to `count` test examples, of as many classes as there are; evenly spaced ones where there are no classes."""
     split = prepared.dataset.test
     if not prepared.dataset.classes:
-        return spread(prepared, split, count)
+        return evenly_spaced(prepared, split, count)
     seen = np.unique(np.linspace(0, len(split) - 1, min(look, len(split))).round().astype(int))
     (labels,) = fields.select(split.fields, split.take(seen), "target")
     firsts = [seen[labels == k] for k in range(len(prepared.dataset.classes))]

@@ -12,7 +12,7 @@ from nnatomy.runs.folder import Run
 from nnatomy.tasks import forward
 from nnatomy.tasks.figures import short
 from nnatomy.tasks.parts import Coloring
-from nnatomy.views.common import COLORS, MARKERS, caption, inputs_of, spread
+from nnatomy.views.common import COLORS, MARKERS, caption, inputs_of, evenly_spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,7 +27,7 @@ MOST = 30  # names of one picture
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
     if not prepared.task.can("coloring"):
         return "needs a task that tells examples apart"
-    two = inputs_of(prepared, spread(prepared, prepared.dataset.test, 2))
+    two = inputs_of(prepared, evenly_spaced(prepared, prepared.dataset.test, 2))
     return None if hidden(prepared, two) is not None else "needs a hidden layer"
 
 
@@ -35,7 +35,7 @@ def draw(prepared: Prepared, run: Run | None, tsne: bool = False) -> Figure:
     """The map by principal components, or by t-SNE."""
     from matplotlib.figure import Figure
 
-    batch = spread(prepared, prepared.dataset.test, EXAMPLES)
+    batch = evenly_spaced(prepared, prepared.dataset.test, EXAMPLES)
     found = hidden(prepared, inputs_of(prepared, batch))
     assert found is not None
     name, values = found

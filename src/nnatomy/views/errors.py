@@ -25,7 +25,7 @@ from nnatomy.views.common import (
     inputs_of,
     look,
     name_lines,
-    spread,
+    evenly_spaced,
     text_below,
     text_figure,
     text_lines,
@@ -151,7 +151,7 @@ def _rows(prepared: Prepared, seen: Rows, order: Array, told: dict[int, str], ti
         odd, back = np.abs(returned - inputs[0]), seen.cells(returned)
         what = "the columns that came back worst, as given → as they came back"
     else:
-        train = spread(prepared, prepared.dataset.train, 1000)[0]
+        train = evenly_spaced(prepared, prepared.dataset.train, 1000)[0]
         odd = np.abs(inputs[0] - train.mean(axis=0)) / np.maximum(train.std(axis=0), 1e-6)  # in standard deviations
         what = "the columns in which it is furthest from the mean training row"
     oddness = np.array([odd[:, places].max(axis=1) for _, places in columns])  # [columns, rows]

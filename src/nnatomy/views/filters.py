@@ -11,7 +11,7 @@ from nnatomy.inspect import record
 from nnatomy.runs.folder import Run
 from nnatomy.tasks import forward
 from nnatomy.tasks.figures import short
-from nnatomy.views.common import COLORS, INK, SIGNED, caption, heading, input_names, inputs_of, look, spread
+from nnatomy.views.common import COLORS, INK, SIGNED, caption, heading, input_names, inputs_of, look, evenly_spaced
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -50,7 +50,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
 
 def first_weights(prepared: Prepared) -> tuple[str, Array] | None:
     """(name, weights [units, ...]) of the layer that the input meets first, if each weight belongs to a place of the input."""
-    inputs = inputs_of(prepared, spread(prepared, prepared.dataset.train, 1))
+    inputs = inputs_of(prepared, evenly_spaced(prepared, prepared.dataset.train, 1))
     with record(prepared.model) as seen:
         forward(prepared.model, inputs)
     ran = [layer for layer in seen.values() if layer.outputs]

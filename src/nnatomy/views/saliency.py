@@ -26,7 +26,7 @@ from nnatomy.views.common import (
     look,
     name_lines,
     of_each_class,
-    spread,
+    evenly_spaced,
     text_below,
     text_figure,
     text_lines,
@@ -62,7 +62,7 @@ class Question:
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
     if not prepared.task.can("saliency_score"):
         return "needs a task with one number to explain"
-    inputs = inputs_of(prepared, spread(prepared, prepared.dataset.test, 1))
+    inputs = inputs_of(prepared, evenly_spaced(prepared, prepared.dataset.test, 1))
     return None if inputs[0].dtype.kind == "f" or _vectors(prepared, inputs) else "needs numbers or embedded tokens as input"
 
 
@@ -119,7 +119,7 @@ def _baseline(prepared: Prepared, x: Array) -> Array:
     blank = look(prepared).blank(x)
     if blank is not None:
         return blank
-    return np.asarray(spread(prepared, prepared.dataset.train, 1000)[0].mean(axis=0), x.dtype).reshape(x.shape)
+    return np.asarray(evenly_spaced(prepared, prepared.dataset.train, 1000)[0].mean(axis=0), x.dtype).reshape(x.shape)
 
 
 def complete(found: Attribution) -> str:

@@ -222,7 +222,7 @@ def _row(result: Comparison, c: Any) -> tuple[str, ...]:
     pair = result.pair(c.name, result.best_baseline.name) if result.best_baseline and c.is_architecture else None
     p = "" if pair is None else "undefined" if pair.p != pair.p else shown_p(pair.p_holm)
     return (
-        c.name if c.is_architecture else f"{c.name} *", f"{c.mean:.4f}", f"{c.spread:.4f}", f"{split:.4f}",
+        c.name if c.is_architecture else f"{c.name} *", f"{c.mean:.4f}", f"{c.std:.4f}", f"{split:.4f}",
         "-" if seed is None else f"{seed:.4f}", f"{c.parameters:,}", f"{c.multiply_adds:,}",
         duration(c.seconds), duration(c.latency_one), duration(c.latency_many), p,
     )  # fmt: skip

@@ -26,7 +26,7 @@ def colors(result: Comparison) -> dict[str, str]:
 def _focus(result: Comparison) -> tuple[float, float]:
     """The range of scores worth looking at: that of the architectures and of the best baseline, with a margin."""
     shown = [c for c in result.candidates if c.is_architecture or c is result.best_baseline]
-    values = [v for c in shown for v in (*c.scores.ravel(), c.mean - c.spread, c.mean + c.spread, *(p[1] for p in c.curve))]
+    values = [v for c in shown for v in (*c.scores.ravel(), c.mean - c.std, c.mean + c.std, *(p[1] for p in c.curve))]
     low, high = min(values), max(values)
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.1
     return low - margin, high + margin
@@ -57,7 +57,7 @@ def scores(result: Comparison) -> Figure:
         folds, seeds = c.scores.shape
         offsets = np.linspace(-0.22, 0.22, folds)[:, None] + np.zeros((1, seeds))
         axes.scatter(c.scores, row + offsets, s=22, color=shade[c.name], alpha=0.55, linewidths=0)
-        axes.errorbar(c.mean, row, xerr=c.spread, fmt="D", ms=7, color=shade[c.name], capsize=5, lw=1.6, mec="white")
+        axes.errorbar(c.mean, row, xerr=c.std, fmt="D", ms=7, color=shade[c.name], capsize=5, lw=1.6, mec="white")
     axes.set_yticks(range(len(result.candidates)), [_label(c) for c in reversed(result.candidates)])
     axes.set(xlim=(low, high), ylim=(-0.6, len(result.candidates) - 0.4))
     axes.set_xlabel(_axis_label(result))
@@ -78,11 +78,11 @@ def curves(result: Comparison) -> Figure | None:
     axes = figure.subplots()
     styles = iter(["--", ":", "-."])
     for c in drawn:
-        x, y, spread = (np.array(v) for v in zip(*c.curve, strict=True))
+        x, y, std = (np.array(v) for v in zip(*c.curve, strict=True))
         style = "-" if c.is_architecture else next(styles)
         axes.plot(x, y, style, marker="o", ms=4, color=shade[c.name], label=_label(c))
         if c.is_architecture:
-            axes.fill_between(x, y - spread, y + spread, color=shade[c.name], alpha=0.12, linewidth=0)
+            axes.fill_between(x, y - std, y + std, color=shade[c.name], alpha=0.12, linewidth=0)
     axes.set_xscale("log")
     sizes = sorted({round(point[0]) for c in drawn for point in c.curve})
     axes.set_xticks(sizes, [f"{n:,}" for n in sizes])
@@ -112,7 +112,7 @@ def costs(result: Comparison) -> Figure:
         for c, v in known:
             x = v if v > 0 else least / 3
             axes.errorbar(
-                x, c.mean, yerr=c.spread, fmt="o" if c.is_architecture else "s", color=shade[c.name], ms=7, capsize=3, lw=1.2
+                x, c.mean, yerr=c.std, fmt="o" if c.is_architecture else "s", color=shade[c.name], ms=7, capsize=3, lw=1.2
             )
             if v == 0:
                 axes.annotate("0", (x, c.mean), (8, 0), textcoords="offset points", va="center", fontsize=9, color=GRAY)

@@ -48,7 +48,7 @@ class Candidate:
         return float(self.scores.mean())
 
     @property
-    def spread(self) -> float:
+    def std(self) -> float:
         """The standard deviation of the folds' scores, each averaged over its seeds."""
         return float(self.scores.mean(axis=1).std(ddof=1))
 
@@ -62,7 +62,7 @@ class Candidate:
         split, seed = self.deviations
         return {
             "name": self.name, "type": "architecture" if self.is_architecture else "baseline",
-            "mean": self.mean, "std_over_folds": self.spread,
+            "mean": self.mean, "std_over_folds": self.std,
             "std_of_splits": split, "std_of_seeds": seed, "scores": self.scores.tolist(), "metrics": dict(self.metrics),
             "training_seconds": self.seconds, "parameters": self.parameters, "multiply_adds": self.multiply_adds,
             "latency_one_seconds": self.latency_one, "latency_many_seconds": self.latency_many, "epochs": self.epochs,

@@ -92,8 +92,8 @@ class Tuning:
                 f"The best trial's validation {self.searched_by.name} is {self.value:.4g}; it was optimized, and new data will "
                 "show a worse one: give --cv 3 to measure that."
             )
-        (tuned, spread), (own, other) = self.scores("tuned"), self.scores("own")
-        told = f"{self.metric.name} {tuned:.4g} ± {spread:.2g} tuned, {own:.4g} ± {other:.2g} with the recipe's own settings"
+        (tuned, std), (own, other) = self.scores("tuned"), self.scores("own")
+        told = f"{self.metric.name} {tuned:.4g} ± {std:.2g} tuned, {own:.4g} ± {other:.2g} with the recipe's own settings"
         where = f"over {len(self.outer)} outer folds that no search saw"
         p = "all differences are equal" if math.isnan(found.p) else f"p = {found.p:.2g}, corrected resampled t-test"
         if found.mean > 0 and (found.p < LEVEL or math.isnan(found.p)):

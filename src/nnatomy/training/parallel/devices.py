@@ -53,7 +53,7 @@ class Devices:
         return arrays
 
 
-class Spread(Devices):
+class ShardedDevices(Devices):
     """Several devices: each takes its share of every batch.
 
     `shard`: with "data", all hold the whole state; with "full", each holds 1/n of every array of the state that has an axis
@@ -172,7 +172,7 @@ def arrange(
         if len(there) < (devices or 1):
             raise UserError(_too_few(devices or 1, len(there), device or (there[0].platform if there else "such"), name))
         chosen += there[:devices]
-    return Spread(chosen, shard, met) if len(chosen) > 1 else Devices()
+    return ShardedDevices(chosen, shard, met) if len(chosen) > 1 else Devices()
 
 
 def _too_few(wanted: int, there: int, kind: str, host: str) -> str:

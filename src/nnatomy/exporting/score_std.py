@@ -10,7 +10,7 @@ from nnatomy.errors import UserError
 from nnatomy.runs.prepare import Prepared
 
 
-def spread(folder: str | Path, prepared: Prepared) -> str:
+def score_std(folder: str | Path, prepared: Prepared) -> str:
     """The sentences of a comparison's folder about the architecture of a run.
 
     Raises UserError where the folder holds no finished comparison, or one of other architectures or other data.
