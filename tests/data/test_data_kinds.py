@@ -201,9 +201,9 @@ def test_the_example_of_a_request_is_answered_and_garbage_is_refused(name: str, 
         ("application/pdf", b"1", "unsupported"),
         (JSON, b"", "malformed"),
         (JSON, b"{", "malformed"),
-        (JSON, b"[]", "unfit"),
-        (JSON, b'{"unknown": 1}', "unfit"),
-        (JSON, json.dumps(dict.fromkeys(shown["example"])).encode(), "unfit"),
+        (JSON, b"[]", "unprocessable"),
+        (JSON, b'{"unknown": 1}', "unprocessable"),
+        (JSON, json.dumps(dict.fromkeys(shown["example"])).encode(), "unprocessable"),
     ):
         with pytest.raises(RequestError) as caught:
             reader.read(media, body)

@@ -21,7 +21,7 @@ __all__ = [
 
 JSON, CSV, TEXT = "application/json", "text/csv", "text/plain"
 BODY = "The body"
-Fault = Literal["malformed", "too large", "unsupported", "unfit"]
+Fault = Literal["malformed", "too large", "unsupported", "unprocessable"]
 
 
 class RequestError(UserError):
@@ -71,10 +71,10 @@ class RequestReader(ABC):
         except RequestError:
             raise
         except UserError as problem:
-            raise RequestError("unfit", str(problem)) from None
+            raise RequestError("unprocessable", str(problem)) from None
         if any(a.dtype.kind == "f" and not np.isfinite(a).all() for a in arrays):
             raise RequestError(
-                "unfit", "Inputs must be finite numbers, received some that are not; leave them out or send null."
+                "unprocessable", "Inputs must be finite numbers, received some that are not; leave them out or send null."
             )
         return arrays, notices
 
@@ -93,7 +93,7 @@ def _object(body: bytes) -> Mapping[str, Any]:
             "malformed", f"The body must be JSON in UTF-8, received something else ({where}); mend it."
         ) from None
     if not isinstance(value, dict):
-        raise RequestError("unfit", f"The body must be a JSON object, received {type_of(value)}; GET /schema shows one.")
+        raise RequestError("unprocessable", f"The body must be a JSON object, received {type_of(value)}; GET /schema shows one.")
     return value
 
 
@@ -107,14 +107,14 @@ def member(value: Mapping[str, Any], name: str) -> Any:
     """Return the one member that a body has."""
     if set(value) != {name}:
         received = ", ".join(repr(k[:40]) for k in list(value)[:5]) or "none"
-        raise RequestError("unfit", f"The JSON object has one member, {name!r}, received {received}; GET /schema shows it.")
+        raise RequestError("unprocessable", f"The JSON object has one member, {name!r}, received {received}; GET /schema shows it.")
     return value[name]
 
 
 def items(value: Any, name: str, kind: type, what: str) -> list[Any]:
     """Return a list with at least one item, all of one type."""
     if not isinstance(value, list) or not value or not all(isinstance(item, kind) for item in value):
-        raise RequestError("unfit", f"{name!r} must be an array of at least one {what}, received another value; mend it.")
+        raise RequestError("unprocessable", f"{name!r} must be an array of at least one {what}, received another value; mend it.")
     return value
 
 
@@ -136,7 +136,7 @@ def numbers_of(value: Any, name: str, dtype: type[np.floating[Any]] = np.float32
         found = np.asarray(None)
     if found.dtype.kind not in "iuf":
         raise RequestError(
-            "unfit", f"{name!r} must be evenly nested arrays of numbers, received other values; GET /schema shows it."
+            "unprocessable", f"{name!r} must be evenly nested arrays of numbers, received other values; GET /schema shows it."
         )
     with np.errstate(over="ignore"):
         return found.astype(dtype)
@@ -151,13 +151,13 @@ def _cell(value: Any, name: str) -> str:
     if isinstance(value, int | float):
         if isinstance(value, float) and not math.isfinite(value):
             raise RequestError(
-                "unfit", f"{name!r} must be a finite number, received one that is too large; send null if unknown."
+                "unprocessable", f"{name!r} must be a finite number, received one that is too large; send null if unknown."
             )
         return str(value) if abs(value) < 1e300 else "1e300"
     if isinstance(value, str):
         return "" if value.strip().lower() in MISSING else value.strip()
     raise RequestError(
-        "unfit", f"{name!r} must be a number, text, true, false or null, received {type_of(value)}; send one of these."
+        "unprocessable", f"{name!r} must be a number, text, true, false or null, received {type_of(value)}; send one of these."
     )
 
 
@@ -168,11 +168,11 @@ def table_of(value: Mapping[str, Any], needed: Sequence[str], allowed: Sequence[
         for name in needed:
             if name not in row:
                 raise RequestError(
-                    "unfit", f"Every row needs the member {name!r}, row {number_of} lacks it; send null if unknown."
+                    "unprocessable", f"Every row needs the member {name!r}, row {number_of} lacks it; send null if unknown."
                 )
         for name in row:
             if name not in needed and name not in allowed:
                 near = nearest_name(name, needed)
                 remedy = f"did you mean {near!r}?" if near else "leave it out."
-                raise RequestError("unfit", f"The model knows no {name[:60]!r}, row {number_of} has it; {remedy}")
+                raise RequestError("unprocessable", f"The model knows no {name[:60]!r}, row {number_of} has it; {remedy}")
     return RawTable({name: [_cell(row[name], name) for row in rows] for name in needed}, BODY)

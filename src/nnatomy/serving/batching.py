@@ -13,7 +13,7 @@ import numpy as np
 
 from nnatomy.errors import UserError
 from nnatomy.serving.frames import LENGTHS, Array, pack, unpack
-from nnatomy.serving.refusals import BROKEN, BUSY, UNFIT, Refusal
+from nnatomy.serving.refusals import BROKEN, BUSY, UNPROCESSABLE, Refusal
 
 Columns = dict[str, list[Any]]
 START_SECONDS = 120.0
@@ -88,7 +88,7 @@ class Worker:
             raise Lost from None
         said = await self._read(seconds or self.seconds)
         if "refused" in said:
-            raise Refusal(UNFIT, said["refused"])
+            raise Refusal(UNPROCESSABLE, said["refused"])
         if "failed" in said:
             print(f"nnatomy: a request failed: {said['failed']}", file=sys.stderr)
             raise Refusal(BROKEN, "The model could not answer this request, an error of ours; the service's log names it.")
@@ -202,7 +202,7 @@ class Batcher:
     def _apart(self, jobs: list[Job], refusal: Refusal) -> None:
         """Has the jobs of a batch that went wrong tried again one by one; one that was alone is told why."""
         for job in reversed(jobs):
-            if job.suspect or (len(jobs) == 1 and refusal.status == UNFIT):
+            if job.suspect or (len(jobs) == 1 and refusal.status == UNPROCESSABLE):
                 _fail(job, refusal)
             else:
                 job.suspect = True

@@ -23,7 +23,7 @@ from nnatomy.errors import UserError
 from nnatomy.runs.folder import Run
 from nnatomy.runs.restore import architecture_of
 from nnatomy.serving.batching import Batcher, Worker
-from nnatomy.serving.refusals import BROKEN, BUSY, LATE, MALFORMED, TOO_LARGE, Refusal
+from nnatomy.serving.refusals import BROKEN, BUSY, TIMED_OUT, MALFORMED, TOO_LARGE, Refusal
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 THREAD = 64 * 1024  # bytes from which a body is read beside the other requests, not between them
@@ -196,7 +196,7 @@ def application(
                 found = await batcher.answer(arrays)
         except TimeoutError:
             late = f"An answer must be found within {limits.seconds:g} s, this one was not; send fewer rows."
-            raise Refusal(LATE, late) from None
+            raise Refusal(TIMED_OUT, late) from None
         meters.rows.inc(len(arrays[0]))
         content: dict[str, Any] = {"predictions": found.predictions(len(arrays[0]))} if found.columns else {}
         return content | ({"files": found.files} if found.files else {}) | ({"notices": notices} if notices else {})

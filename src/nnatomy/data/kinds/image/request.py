@@ -37,19 +37,19 @@ class ImageReader(RequestReader):
             images = images[:, None]
         if images.ndim != 4 or images.shape[1] != len(p.mean) or 0 in images.shape:
             raise RequestError(
-                "unfit",
+                "unprocessable",
                 f"'images' must be numbers {self.describe()['inputs'][0]['type'].partition(', ')[2]}, received the shape "
                 f"{list(images.shape)}; nest them so.",
             )
         self.check_rows(len(images))
         if max(images.shape[2:]) > LARGEST_SIDE:
             raise RequestError(
-                "unfit",
+                "unprocessable",
                 f"A picture's sides are at most {LARGEST_SIDE} pixels, received {max(images.shape[2:])}; make it smaller.",
             )
         if images.min() < 0 or images.max() > p.largest:
             raise RequestError(
-                "unfit",
+                "unprocessable",
                 f"Pixels lie between 0 and {p.largest:g}, received {images.min():g} to {images.max():g}; scale them so.",
             )
         return p.transform(images), []

@@ -27,7 +27,7 @@ class SequenceReader(RequestReader):
         sequences = numbers_of(member(value, "sequences"), "sequences")
         if sequences.ndim != 3 or 0 in sequences.shape:
             raise RequestError(
-                "unfit",
+                "unprocessable",
                 f"'sequences' must be numbers [sequence][step][feature], received the shape {list(sequences.shape)}; "
                 "nest them so.",
             )
