@@ -13,7 +13,7 @@ from gpu.implementations import KINDS, PEERS
 from gpu.server import start
 from gpu.workloads import FULL, TINY, Workload, find, workloads
 from nnatomy.benchmark.agreement import compare, compare_losses
-from nnatomy.benchmark.implementation import OURS, Tell, available, check_peers
+from nnatomy.benchmark.implementation import OURS, Log, available, check_peers
 from nnatomy.benchmark.machine import machine
 from nnatomy.benchmark.report import MARK, Report
 from nnatomy.benchmark.team import Team
@@ -57,18 +57,18 @@ def chosen(
     return Settings(found, tuple(dict.fromkeys(peers)) if peers else PEERS[:1] if tiny else PEERS, tiny, batch)
 
 
-def bench(settings: Settings, tell: Tell = lambda line: None) -> Report:
+def bench(settings: Settings, log: Log = lambda line: None) -> Report:
     """Measures all; returns what page.py shows and JSON holds. What is not there or fails is left out, with why."""
     began = time.perf_counter()
     if why := KINDS[OURS].missing():
         raise UserError(f"This benchmark needs JAX. Received a Python without: {why}.")
     device = device_name(settings)
-    names, absent = available(KINDS, settings.names, tell)
+    names, absent = available(KINDS, settings.names, log)
     rate = product_rate(settings)
     described: dict[str, str] = {}
     results = []
     for i, workload in enumerate(settings.workloads):
-        tell(f"{workload.name} ({i + 1} of {len(settings.workloads)}) ...")
+        log(f"{workload.name} ({i + 1} of {len(settings.workloads)}) ...")
         results.append(run(workload, names, settings, described))
     return {
         "by": f"{MARK}: benchmarks/gpu.py", "machine": machine(), "device": device,

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from nnatomy.benchmark.implementation import Tell
+from nnatomy.benchmark.implementation import Log
 from nnatomy.benchmark.report import Table, in_markdown, listed, number, wrapped
 from nnatomy.kernels.machine import processors
 from scale import arithmetic
@@ -37,7 +37,7 @@ def request(model: Model, depth: int, devices: int, mode: str, target: str) -> R
 
 
 def simulate(
-    target: str, models: Sequence[Model] = MODELS, devices: Iterable[int] = DEVICES, tell: Tell = lambda line: None
+    target: str, models: Sequence[Model] = MODELS, devices: Iterable[int] = DEVICES, log: Log = lambda line: None
 ) -> dict[str, Any]:
     """Compiles every model for every number of devices, in both ways, and the smallest in full depth to check what follows."""
     groups = []
@@ -45,7 +45,7 @@ def simulate(
         cases = [(model, n, mode) for model in models for mode in (MODES if n > 1 else MODES[:1])]
         wanted = [request(model, depth, n, mode, target) for model, _, mode in cases for depth in DEPTHS]
         groups.append((cases, [*wanted, request(models[0], models[0].depth, n, cases[0][2], target)]))
-    tell(f"compiling {sum(len(wanted) for _, wanted in groups)} steps ...")
+    log(f"compiling {sum(len(wanted) for _, wanted in groups)} steps ...")
     rows, checks = [], []
     with ThreadPoolExecutor(processors()) as pool:
         for (cases, _), found in zip(groups, pool.map(compiled, [wanted for _, wanted in groups]), strict=True):

@@ -20,7 +20,7 @@ SLOW = 3.0
 """Seconds of compiling after which the user is told."""
 MOST = 2**30
 """Bytes that are kept; beyond, the half that was written first goes."""
-_started = _told = False
+_started = _reported = False
 
 
 def keep() -> None:
@@ -44,9 +44,9 @@ def keep() -> None:
 
 
 @contextlib.contextmanager
-def telling() -> Iterator[None]:
+def reporting() -> Iterator[None]:
     """A block that compiles: once in a process, if it takes long, the user is told why nothing happens."""
-    timer = threading.Timer(SLOW, _tell)
+    timer = threading.Timer(SLOW, _report)
     timer.daemon = True
     timer.start()
     try:
@@ -55,10 +55,10 @@ def telling() -> Iterator[None]:
         timer.cancel()
 
 
-def _tell() -> None:
-    global _told
-    if library.announce is not None and not _told:
-        _told = True
+def _report() -> None:
+    global _reported
+    if library.announce is not None and not _reported:
+        _reported = True
         kept = jax.config.jax_compilation_cache_dir is not None
         library.announce("XLA is compiling for these shapes" + ("; the next such run starts from the cache." if kept else "."))
 

@@ -15,7 +15,7 @@ from nnatomy.errors import unknown_name
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 OURS = "nnatomy"
 LABELS = {
@@ -91,9 +91,9 @@ def check_peers(given: Sequence[str] | None, known: Sequence[str]) -> None:
             raise unknown_name("peer", name, known)
 
 
-def available(kinds: Mapping[str, Kind], wanted: Sequence[str], tell: Tell) -> tuple[list[str], dict[str, str]]:
+def available(kinds: Mapping[str, Kind], wanted: Sequence[str], log: Log) -> tuple[list[str], dict[str, str]]:
     """Those of the wanted implementations that can be measured here, and why the others cannot, which is told."""
     absent = {name: why for name in wanted if (why := kinds[name].missing())}
     for name, why in absent.items():
-        tell(f"{kinds[name].label} is left out: {why}.")
+        log(f"{kinds[name].label} is left out: {why}.")
     return [name for name in wanted if name not in absent], absent

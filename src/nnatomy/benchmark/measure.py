@@ -10,7 +10,7 @@ from typing import Any
 
 from nnatomy.benchmark import libraries, roofline
 from nnatomy.benchmark.agreement import Agreement, compare, compare_outputs
-from nnatomy.benchmark.implementation import OURS, Tell, available, check_peers
+from nnatomy.benchmark.implementation import OURS, Log, available, check_peers
 from nnatomy.benchmark.implementations import COMPILED, KINDS, PEERS
 from nnatomy.benchmark.machine import Others, machine
 from nnatomy.benchmark.report import Report, means
@@ -67,17 +67,17 @@ def chosen(
     )  # fmt: skip
 
 
-def bench(settings: Settings, tell: Tell = lambda line: None) -> Report:
+def bench(settings: Settings, log: Log = lambda line: None) -> Report:
     """Measures all; returns what tables.py shows and JSON holds. What is not there or fails is left out, with why."""
     began = time.perf_counter()
-    names, absent = available(KINDS, settings.names, tell)
-    peak = _peak(settings.threads, tell)
+    names, absent = available(KINDS, settings.names, log)
+    peak = _peak(settings.threads, log)
     described: dict[str, str] = {}
     results = []
     for i, workload in enumerate(settings.workloads):
-        tell(f"{workload.name} ({i + 1} of {len(settings.workloads)}) ...")
+        log(f"{workload.name} ({i + 1} of {len(settings.workloads)}) ...")
         results.append(run(workload, names, settings, peak, described))
-    tell("imports and sizes ...")
+    log("imports and sizes ...")
     imported = [name for name in names if name not in ("eager", "compile")]  # the others are the same libraries
     weights = libraries.weigh(imported, 1 if settings.quick else 3)
     report = {
@@ -97,11 +97,11 @@ def bench(settings: Settings, tell: Tell = lambda line: None) -> Report:
     return report | {"means": means(report)}
 
 
-def _peak(threads: int, tell: Tell) -> roofline.Peak | None:
+def _peak(threads: int, log: Log) -> roofline.Peak | None:
     try:
         return roofline.measure(threads)
     except ImportError as problem:
-        tell(f"The share of the roofline is left out: its kernels need Numba ({problem}).")
+        log(f"The share of the roofline is left out: its kernels need Numba ({problem}).")
         return None
 
 

@@ -35,7 +35,7 @@ def bench(
 
     settings = measure.chosen(parse_names(only), parse_names(peers), threads, what, quick, eager, fused_adam)
     places = report.places(out, figures)
-    found = measure.bench(settings, tell=lambda line: print(line, file=sys.stderr, flush=True))
+    found = measure.bench(settings, log=lambda line: print(line, file=sys.stderr, flush=True))
     page.write(found, *places)
     if as_json:
         print_json(found)

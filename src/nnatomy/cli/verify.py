@@ -33,7 +33,7 @@ def verify(
                         "leave one of them out.")  # fmt: skip
     found = [architecture(name) for name in names] if names else list(architectures().values())
     with backends.backend(backend, device):
-        results = verify_architectures(found, write=write, tell=not as_json)
+        results = verify_architectures(found, write=write, log=not as_json)
     if as_json:
         print_json({"architectures": {r.architecture: r.to_json() for r in results}, "passed": all(r.passed for r in results)})
     else:

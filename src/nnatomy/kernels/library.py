@@ -54,7 +54,7 @@ def prepare(kernels: Iterable[tuple[str, str]]) -> None:
     place = usable_folder()
     missing = [k for k in wanted if place is not None and not _path(place, *k).exists()]
     if len(missing) >= WORTH_HELP and sys.executable:
-        _say_once()
+        _warn_once()
         helpers = min(_processors() - 1, MOST_HELPERS)
         for number in range(helpers):  # each begins elsewhere and goes the other way, until it meets what others have done
             turn = len(missing) * number // helpers
@@ -111,7 +111,7 @@ def _load(module: str, name: str) -> int:
     return _link(code, entry)
 
 
-def _say_once() -> None:
+def _warn_once() -> None:
     global _announced
     if announce is not None and not _announced:
         _announced = True
@@ -119,7 +119,7 @@ def _say_once() -> None:
 
 
 def _compile(module: str, name: str, entry: str) -> bytes:
-    _say_once()
+    _warn_once()
     from nnatomy.kernels.compiler import compile_kernel
 
     return compile_kernel(module, name, entry)

@@ -52,7 +52,7 @@ class Jitted:
         program = self._programs.get(key)
         traces = len(program.traces) if program is not None else 0
         try:
-            with jax_cache.telling() if program is None else nullcontext():
+            with jax_cache.reporting() if program is None else nullcontext():
                 if program is None:
                     program = _Program(self.function, tree, kinds, given)
                 arrays = [given[i] for i in program.first]

@@ -260,7 +260,7 @@ def serve(
     workers: int = 1,
     allow: Sequence[str] = (),
     limits: Limits | None = None,
-    tell: Callable[[dict[str, Any]], None] = lambda place: print(json.dumps(place)),
+    log: Callable[[dict[str, Any]], None] = lambda place: print(json.dumps(place)),
 ) -> None:
     """Answers for a run over HTTP until it is interrupted.
 
@@ -290,7 +290,7 @@ def serve(
             await super().startup(sockets)
             log.disabled = False
             if self.started:
-                tell({"url": url, "run": str(folder)})
+                log({"url": url, "run": str(folder)})
 
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=10))
     try:

@@ -56,18 +56,18 @@ def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
 
     from nnatomy.runs.restore import restore
 
-    def say(**values: Any) -> None:
+    def respond(**values: Any) -> None:
         target.write(pack(values))
         target.flush()
 
     try:
         prepared, _ = restore(folder)
     except UserError as problem:
-        say(refused=str(problem))
+        respond(refused=str(problem))
         return
     together = prepared.task.by_row
     prepared.task.planned = planned = together and not fields.ragged(prepared.dataset.fields)  # lengths would each want a plan
-    say(ready=True, together=together)
+    respond(ready=True, together=together)
     with threadpool_limits(1, user_api="blas"):
         while head := source.read(LENGTHS.size):
             first, second = LENGTHS.unpack(head)
@@ -77,11 +77,11 @@ def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
                 answer = prepared.task.answer(prepared.model, filled_up(arrays) if planned else arrays)
                 if answer.files and together:  # they would go to every request of the batch
                     raise RuntimeError(f"{type(prepared.task).__name__} answers with files and needs by_row = False")
-                say(**message(answer, rows))
+                respond(**message(answer, rows))
             except UserError as problem:
-                say(refused=str(problem))
+                respond(refused=str(problem))
             except Exception as problem:  # told to the service, which answers for it
-                say(failed=f"{type(problem).__name__}: {problem}")
+                respond(failed=f"{type(problem).__name__}: {problem}")
 
 
 if __name__ == "__main__":

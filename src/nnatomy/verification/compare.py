@@ -204,12 +204,12 @@ def _position(name: str, order: list[str]) -> int:
 
 
 def verify_architectures(
-    architectures: Sequence[Architecture], *, write: bool = False, tell: bool = True
+    architectures: Sequence[Architecture], *, write: bool = False, log: bool = True
 ) -> list[Verification]:
     """Verifies several architectures; with `write` fills their pages' tables, with `tell` says on stderr what is being done."""
     results = []
     for architecture in architectures:
-        if tell:
+        if log:
             print(f"Verifying {architecture.name} ...", file=sys.stderr)
         result = verify(architecture, timing=not compiles_by_shape())  # operations one by one are not how JAX is used
         results.append(result)

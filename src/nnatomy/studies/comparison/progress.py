@@ -39,7 +39,7 @@ class Progress:
             print(f"{self._total - len(self._left)} of {self._total}: {text}  ({so_far} so far, {self._until_done()})",
                   file=sys.stderr, flush=True)  # fmt: skip
 
-    def say(self, text: str) -> None:
+    def echo(self, text: str) -> None:
         """A line beside the bar."""
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)

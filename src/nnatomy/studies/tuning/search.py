@@ -84,7 +84,7 @@ class Search:
         states = optuna().trial.TrialState
         return list(self.study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)))
 
-    def run(self, deadline: float, tell: Callable[[Search, Any], None], others: bool = True) -> None:
+    def run(self, deadline: float, log: Callable[[Search, Any], None], others: bool = True) -> None:
         """Runs trials until there are enough of them, or the time is over; at least one has a score then.
 
         `others`: what seems to run elsewhere counts as done. A process that died has left such a trial.
@@ -92,7 +92,7 @@ class Search:
         while self._count(others) < self.plan.trials and not (self.plan.how == "grid" and self._all_tried()):
             if time.monotonic() > deadline and self.best() is not None:
                 return
-            self.study.optimize(self._trial, n_trials=1, callbacks=[lambda study, trial: tell(self, trial)])
+            self.study.optimize(self._trial, n_trials=1, callbacks=[lambda study, trial: log(self, trial)])
 
     def _count(self, others: bool) -> int:
         states = optuna().trial.TrialState
@@ -174,10 +174,10 @@ def deadlines(plan: Plan, now: float) -> list[float]:
     return [now + share * (i + 1) for i in range(len(plan.searches))]
 
 
-def search_all(folder: Path, plan: Plan, tell: Callable[[Search, Any], None], begun: float, others: bool = True) -> None:
+def search_all(folder: Path, plan: Plan, log: Callable[[Search, Any], None], begun: float, others: bool = True) -> None:
     """Runs what is left of every search, in the time of a budget that runs since `begun`; see `Search.run`."""
     for number, deadline in zip(plan.searches, deadlines(plan, begun), strict=True):
-        Search(folder, plan, number).run(deadline, tell, others)
+        Search(folder, plan, number).run(deadline, log, others)
 
 
 def _help(folder: Path) -> None:

@@ -180,13 +180,13 @@ def unknown_settings(plan: Plan, recipe: Any) -> None:
 def _carry_on(
     folder: Path, plan: Plan, jobs: int, threads: int, begun: float, progress: bool, report: bool
 ) -> Tuning:  # fmt: skip
-    told = _Told(plan, progress)
+    line = ProgressLine(plan, progress)
     storage(folder, plan)  # its tables are made before others come
     try:
         with _helpers(folder, jobs - 1, threads):
-            search_all(folder, plan, told, begun)
-        search_all(folder, plan, told, begun, others=False)  # what processes that died have left
-        outer = [_judged(folder, plan, number, told) for number in range(plan.cv)]
+            search_all(folder, plan, line, begun)
+        search_all(folder, plan, line, begun, others=False)  # what processes that died have left
+        outer = [_judged(folder, plan, number, line) for number in range(plan.cv)]
     except KeyboardInterrupt:
         print(f"\nStopped; finished trials are kept. Continue with: nnatomy tune --resume {folder}", file=sys.stderr)
         raise
@@ -220,7 +220,7 @@ def _helpers(folder: Path, count: int, threads: int) -> Iterator[None]:
                 helper.stdin.close()
 
 
-class _Told:
+class ProgressLine:
     """Says how far the tuning is: a line for each trial."""
 
     def __init__(self, plan: Plan, progress: bool) -> None:
@@ -238,15 +238,15 @@ class _Told:
         pace = spent / max(1, place * self.plan.trials + done)
         value = "given up" if trial.value is None else f"{trial.value:.4g}"
         best_value = "none yet" if best is None else f"{best.value:.4g}"
-        self.say(f"{search.title}: trial {done} of {self.plan.trials}: {value} (best {search.metric.name} {best_value}; "
+        self.echo(f"{search.title}: trial {done} of {self.plan.trials}: {value} (best {search.metric.name} {best_value}; "
                  f"about {clock(max(0.0, left * pace))} left)")  # fmt: skip
 
-    def say(self, line: str) -> None:
+    def echo(self, line: str) -> None:
         if self.progress:
             print(line, file=sys.stderr, flush=True)
 
 
-def _judged(folder: Path, plan: Plan, number: int, told: _Told) -> Outer:
+def _judged(folder: Path, plan: Plan, number: int, line: ProgressLine) -> Outer:
     """What the search of an outer fold found, on the fold's test part; kept in the folder."""
     path = folder / "outer" / f"fold{number}.json"
     search = Search(folder, plan, number)
@@ -256,7 +256,7 @@ def _judged(folder: Path, plan: Plan, number: int, told: _Told) -> Outer:
         if kept.settings == settings:
             return kept
     metric = search.task.metrics[0].name
-    told.say(f"{search.title}: scores on its test part")
+    line.echo(f"{search.title}: scores on its test part")
     scores: dict[str, list[float]] = {}
     for name, chosen in (("tuned", settings), ("own", plan.own(search.recipe))):
         recipe = applied(search.recipe, chosen)
