@@ -321,7 +321,7 @@ def test_temperature_sharpens_as_the_softmax_says() -> None:
         (lambda: build(0, 4, 1), "at least 1 input"),
         (lambda: build(2, 4, 1, readout="both"), "readout"),
         (lambda: build(2, 4, 1)(numbers(5, 6, 3)), r"\[batch, time, 2\]. Received shape \(5, 6, 3\)"),
-        (lambda: double(2, 4)._alive(numbers(2, 3, 2), Tensor(np.array([3]))), "one length for each of 2"),
+        (lambda: double(2, 4)._valid_mask(numbers(2, 3, 2), Tensor(np.array([3]))), "one length for each of 2"),
         (lambda: double(2, 4)(numbers(2, 3, 2), state=(numbers(1, 1, 4), numbers(1, 2, 4))), "state is a pair"),
         (lambda: sample(build(2, 4, 3), [1], 2), "reads tokens"),
         (lambda: sample(build(2, 4, 3, vocabulary=3), [], 2), "needs a prompt"),

@@ -165,7 +165,7 @@ class _Recurrent(Module):
         steps, batch = x.shape[axis], x.shape[1 - axis]
         if steps == 0:
             raise UserError(f"{name} needs sequences of at least one step. Received shape {tuple(x.shape)}.")
-        live = None if lengths is None else _live(name, lengths, steps, batch)
+        live = None if lengths is None else _valid_masks(name, lengths, steps, batch)
         suffixes = self._suffixes()
         first = self._first_states(start, len(suffixes), batch, x.dtype)
         last: list[tuple[Any, ...]] = []
@@ -210,7 +210,7 @@ class _Recurrent(Module):
         return list(zip(*(ops.unstack(part) for part in start)))
 
 
-def _live(name: str, lengths: Any, steps: int, batch: int) -> list[Any]:
+def _valid_masks(name: str, lengths: Any, steps: int, batch: int) -> list[Any]:
     """For each step, a column (batch, 1) that says which sequences are still running."""
     counts = lengths.data if isinstance(lengths, Tensor) else B.asarray(lengths)
     if tuple(counts.shape) != (batch,) or counts.dtype.kind not in "iu":

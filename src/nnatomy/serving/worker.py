@@ -44,7 +44,7 @@ def message(answer: Answer, rows: int) -> dict[str, Any]:
     return found | ({"files": files} if files else {})
 
 
-def filled_up(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+def pad_rows(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     """As many rows as the next power of two, the last one repeated: so that a plan serves many numbers of rows."""
     more = (1 << (len(arrays[0]) - 1).bit_length()) - len(arrays[0])
     return tuple(np.concatenate([a, a[-1:].repeat(more, axis=0)]) if more else a for a in arrays)
@@ -74,7 +74,7 @@ def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
             _, arrays = unpack(source.read(first), source.read(second))
             try:
                 rows = len(arrays[0])
-                answer = prepared.task.answer(prepared.model, filled_up(arrays) if planned else arrays)
+                answer = prepared.task.answer(prepared.model, pad_rows(arrays) if planned else arrays)
                 if answer.files and together:  # they would go to every request of the batch
                     raise RuntimeError(f"{type(prepared.task).__name__} answers with files and needs by_row = False")
                 respond(**message(answer, rows))

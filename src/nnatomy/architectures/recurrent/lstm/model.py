@@ -102,7 +102,7 @@ class LSTM(Module):
         """
         if len(x.shape) != 3 or x.shape[2] != self.inputs:
             raise UserError(f"This LSTM reads sequences [batch, time, {self.inputs}]. Received shape {x.shape}.")
-        alive = self._alive(x, lengths)
+        valid = self._valid_mask(x, lengths)
         y = x.swapaxes(0, 1)  # [time, batch, ...]: the steps lie side by side in memory
         h, c = self._begin(x, state)
         hs: list[Tensor] = []
@@ -113,16 +113,16 @@ class LSTM(Module):
             outputs = []
             for direction in self.directions:
                 k = len(hs)
-                steps = self._unroll(y, alive, h[k], c[k], f"_l{layer}{direction}")
+                steps = self._unroll(y, valid, h[k], c[k], f"_l{layer}{direction}")
                 hs.append(steps[-1].h)
                 cs.append(steps[-1].c)
                 outputs.append(ops.stack([step.h for step in (reversed(steps) if direction else steps)]))
             y = ops.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
-            if alive is not None:
-                y = ops.where(alive, y, 0.0)
+            if valid is not None:
+                y = ops.where(valid, y, 0.0)
         return y.swapaxes(0, 1), (ops.stack(hs), ops.stack(cs))
 
-    def _unroll(self, x: Tensor, alive: Any, h: Tensor, c: Tensor, suffix: str) -> list[Step]:
+    def _unroll(self, x: Tensor, valid: Any, h: Tensor, c: Tensor, suffix: str) -> list[Step]:
         """The steps of one layer in one direction, in the order in which they are taken. x: [time, batch, width]."""
         weights = vars(self)
         W_ih, W_hh = weights["weight_ih" + suffix], weights["weight_hh" + suffix].T
@@ -133,13 +133,13 @@ class LSTM(Module):
         steps = []
         for t in reversed(order) if suffix.endswith("_reverse") else order:
             step = cell(from_inputs[t] + h @ W_hh, c, peepholes)
-            if alive is not None:
-                step = step._replace(c=ops.where(alive[t], step.c, c), h=ops.where(alive[t], step.h, h))
+            if valid is not None:
+                step = step._replace(c=ops.where(valid[t], step.c, c), h=ops.where(valid[t], step.h, h))
             steps.append(step)
             h, c = step.h, step.c
         return steps
 
-    def _alive(self, x: Tensor, lengths: Tensor | None) -> Any:
+    def _valid_mask(self, x: Tensor, lengths: Tensor | None) -> Any:
         """Whether step t lies within sequence b: an array [time, batch, 1], or None where all have the same length."""
         if lengths is None:
             return None
