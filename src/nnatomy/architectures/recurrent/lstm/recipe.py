@@ -85,14 +85,14 @@ def forecast_loss(model: FromLastValue, past: Tensor, future: Tensor) -> tuple[T
     return F.mse_loss(outputs, future.reshape(future.shape[0], -1)), outputs
 
 
-def write(model: LSTMNetwork, dataset: Dataset, length: int = 600, temperature: float = 0.8) -> str:
+def generate_text(model: LSTMNetwork, dataset: Dataset, length: int = 600, temperature: float = 0.8) -> str:
     """Text that the model goes on to write after a line break; the same each time."""
     preprocessing: Any = dataset.preprocessing
     prompt = preprocessing.encode("\n").tolist()
     return str(preprocessing.decode(np.array(sample(model, prompt, length, temperature, Generator(0)))))
 
 
-def forget_words(tokens: Array, rng: np.random.Generator, share: float = 0.3) -> Array:
+def word_dropout(tokens: Array, rng: np.random.Generator, share: float = 0.3) -> Array:
     """Makes a share of the words unknown (token 1), anew each time: so none can be learned by heart."""
     return np.where((rng.uniform(size=tokens.shape) < share) & (tokens > 0), 1, tokens)
 
@@ -121,7 +121,7 @@ text = Recipe(
     batch_size=32,
     metric="loss",
     load={"window": 64},
-    sample=write,
+    sample=generate_text,
 )
 sentences = Recipe(
     kind="sentences",
@@ -133,7 +133,7 @@ sentences = Recipe(
     epochs=8,
     batch_size=64,
     metric="accuracy",
-    augment=Augmentation((forget_words,)),
+    augment=Augmentation((word_dropout,)),
 )
 forecasts = Recipe(
     kind="series",
