@@ -28,7 +28,7 @@ class Team:
 
     def __enter__(self) -> Team:
         try:
-            self.workers = [self._begun(name) for name in self._names]
+            self.workers = [self._start(name) for name in self._names]
             self._received(self.workers)  # of `start`, which each was sent when it was made
         except BaseException:
             self.__exit__()
@@ -39,7 +39,7 @@ class Team:
         for worker in self._all:
             worker.close()
 
-    def _begun(self, name: str) -> Worker:
+    def _start(self, name: str) -> Worker:
         self._all.append(self._start(name))
         return self._all[-1]
 
@@ -52,7 +52,7 @@ class Team:
 
     def replace(self, name: str) -> None:
         """A new process in place of this one's."""
-        new = self._begun(name)
+        new = self._start(name)
         new.receive()
         self.workers = [new if w.name == name else w for w in self.workers]
 

@@ -148,9 +148,9 @@ class _Stopwatch(Callback):
 
     def after_step(self, loop: Loop) -> None:
         if loop.position.step == WARM:
-            self._begun = time.perf_counter()
+            self._started = time.perf_counter()
         elif loop.position.step > WARM:
-            self.steps, self.seconds = self.steps + 1, time.perf_counter() - self._begun
+            self.steps, self.seconds = self.steps + 1, time.perf_counter() - self._started
             loop.interrupted = loop.interrupted or self.seconds > LONG
 
 
