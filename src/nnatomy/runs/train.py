@@ -183,7 +183,7 @@ def _fit(
     _check_hosts(devices.hosts, prepared, checkpoint)
     devices.hosts.lost = f"continue on all hosts with nnatomy train --resume {run.folder} --hosts {hosts}"
     freezing = transfer.Freezing(model, request.freeze) if request.freeze else None
-    lesson, learn = prepared.distillation or (None, None)
+    distillation, learn = prepared.distillation or (None, None)
     last = [
         *([freezing] if freezing is not None else []),
         *([Progress() if first else Callback()] if progress else []),
@@ -193,7 +193,7 @@ def _fit(
     prepared.task.feed = Feed(devices)
     fitted = fit(
         prepared.recipe, model, prepared.dataset, prepared.task, request.seed,
-        setup=transfer.setup(prepared, freezing, devices), learn=learn, lesson=lesson, budget=request.budget,
+        setup=transfer.setup(prepared, freezing, devices), learn=learn, distillation=distillation, budget=request.budget,
         callbacks=[checkpoints.Log(run) if first else Callback(), *extra], last=last, checkpoint=checkpoint,
         watched=_stopping_on_ctrl_c,
     )  # fmt: skip
