@@ -16,7 +16,7 @@ from nnatomy.interchange.refusal import refusal
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-WHOLE = ("model.safetensors", "pytorch_model.bin", "model.weights.h5")
+SINGLE_FILES = ("model.safetensors", "pytorch_model.bin", "model.weights.h5")
 LARGEST_INDEX = 64 * 2**20
 
 
@@ -84,9 +84,9 @@ def _zip(path: Path) -> Contents:
 
 
 def _in_folder(folder: Path) -> Path:
-    found = [folder / name for name in (*INDICES, *WHOLE) if (folder / name).is_file()]
+    found = [folder / name for name in (*INDICES, *SINGLE_FILES) if (folder / name).is_file()]
     if not found:
-        raise refusal(folder, f"is a folder without {INDICES[0]} or {WHOLE[0]}", "name the file of weights in it")
+        raise refusal(folder, f"is a folder without {INDICES[0]} or {SINGLE_FILES[0]}", "name the file of weights in it")
     return found[0]
 
 
