@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from gpu import measure, page
-from nnatomy.benchmark.report import agreed, behind, in_markdown, places, caveats
+from nnatomy.benchmark.report import agreed, behind, caveats, in_markdown, places
 from nnatomy.errors import UserError
 
 

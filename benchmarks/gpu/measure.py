@@ -51,8 +51,8 @@ def chosen(
     found = tuple(find(name, sizes) for name in dict.fromkeys(only)) if only else workloads(sizes)
     if batch is not None and (batch < 1 or len(found) > 1):
         raise UserError(
-            f"--batch needs a whole number above 0 and one workload that it is for. Received {batch} for {len(found)}; "
-            "give --only as well."
+            f"--batch needs a whole number above 0 and one workload that it is for. Received {batch} for {len(found)}. "
+            "Give --only as well."
         )
     return Settings(found, tuple(dict.fromkeys(peers)) if peers else PEERS[:1] if tiny else PEERS, tiny, batch)
 
@@ -90,8 +90,8 @@ def device_name(settings: Settings) -> str:
     except ImportError:
         pass
     raise UserError(
-        "This benchmark needs a CUDA device and a PyTorch and a JAX that see it. Received a machine without; "
-        "give --tiny to run the same code at tiny sizes on the CPU."
+        "This benchmark needs a CUDA device and a PyTorch and a JAX that see it. Received a machine without. "
+        "Give --tiny to run the same code at tiny sizes on the CPU."
     )
 
 

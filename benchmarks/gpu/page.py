@@ -14,12 +14,12 @@ from nnatomy.benchmark.report import (
     Report,
     Table,
     behind,
+    caveats,
     closeness,
     in_markdown,
     interval,
     listed,
     peers,
-    caveats,
     wrapped,
 )
 

@@ -94,7 +94,7 @@ class OwnArchitecture(Architecture):
     def recipes(self) -> tuple[Recipe, ...]:
         found = getattr(self.module("recipe"), "recipes", ())
         if not (found and isinstance(found, tuple | list) and all(isinstance(recipe, Recipe) for recipe in found)):
-            raise UserError(f"{self.folder / 'recipe.py'} has recipes = (Recipe(...),). Received {found!r}; add it.")
+            raise UserError(f"{self.folder / 'recipe.py'} has recipes = (Recipe(...),). Received {found!r}. Add it.")
         return tuple(found)
 
     @property
@@ -140,7 +140,7 @@ def _found(name: str | Path) -> Architecture:
         return _own(path.resolve())
     if isinstance(name, Path) or os.sep in str(name):
         what = "a folder without recipe.py" if path.is_dir() else "a file" if path.exists() else "none"
-        raise UserError(f"An architecture's folder has model.py and recipe.py. Received {path}, {what}; correct the path.")
+        raise UserError(f"An architecture's folder has model.py and recipe.py. Received {path}, {what}. Correct the path.")
     raise unknown_name("architecture", name, known)
 
 

@@ -24,6 +24,6 @@ def unknown_name(kind: str, received: str, known: Iterable[str], shown: int = 12
     names = list(known)
     near = nearest_name(str(received), names)
     if near is not None:
-        return UserError(f"There is no {kind} named {received!r}; did you mean {near!r}?")
+        return UserError(f"There is no {kind} named {received!r}. Did you mean {near!r}?")
     listed = ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
     return UserError(f"There is no {kind} named {received!r}; there is {listed or 'none at all'}.")

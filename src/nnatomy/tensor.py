@@ -115,7 +115,7 @@ class Tensor:
     def item(self) -> Any:
         """The value of a Tensor with one element, as a Python number."""
         if self.size != 1:
-            raise UserError(f"item() needs exactly one element. Received shape {self.shape}; index it or use .numpy().")
+            raise UserError(f"item() needs exactly one element. Received shape {self.shape}. Index it or use .numpy().")
         return np.asarray(self.data).reshape(()).item()
 
     def tolist(self) -> Any:
@@ -136,7 +136,7 @@ class Tensor:
 
     def __index__(self) -> int:
         if not np.issubdtype(self.dtype, np.integer):
-            raise TypeError(f"Only integer Tensors can be an index. Received {self.dtype}; use .astype('int64').")
+            raise TypeError(f"Only integer Tensors can be an index. Received {self.dtype}. Use .astype('int64').")
         return int(self.item())
 
     __hash__ = object.__hash__
@@ -196,7 +196,7 @@ class Tensor:
             )
         new = value.data if isinstance(value, Tensor) else B.array(value, dtype=self.dtype)
         if new.dtype != self.dtype:
-            raise TypeError(f"In-place values must have dtype {self.dtype}. Received {new.dtype}; convert with .astype().")
+            raise TypeError(f"In-place values must have dtype {self.dtype}. Received {new.dtype}. Convert with .astype().")
         if tuple(new.shape) != self.shape:
             try:
                 new = B.broadcast_to(new, self.shape)
@@ -557,14 +557,14 @@ def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tenso
     """A new Tensor with a copy of `values`; Python floats become float32, as everywhere unless a dtype is given."""
     raw = values.data if isinstance(values, Tensor) else values
     if isinstance(raw, list | tuple) and any(isinstance(v, Tensor) for v in raw):
-        raise UserError("tensor() copies numbers. Received a list of Tensors; join them with nn.stack() or nn.cat().")
+        raise UserError("tensor() copies numbers. Received a list of Tensors. Join them with nn.stack() or nn.cat().")
     if dtype is None and not hasattr(raw, "dtype"):
         try:
             found = np.asarray(raw).dtype
         except ValueError:  # rows of unequal length
             found = np.dtype(object)
         if found.kind not in "biuf":
-            raise UserError("tensor() needs numbers in rows of equal length. Received something else; pad or encode it first.")
+            raise UserError("tensor() needs numbers in rows of equal length. Received something else. Pad or encode it first.")
         dtype = np.float32 if found.kind == "f" else None
     array = B.array(raw, dtype=dtype)
     if requires_grad:
@@ -574,7 +574,7 @@ def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tenso
 
 def _differentiable(array: Array) -> None:
     if not is_floating(array.dtype):
-        raise UserError(f"Only floating-point Tensors can require gradients. Received {array.dtype}; give dtype='float32'.")
+        raise UserError(f"Only floating-point Tensors can require gradients. Received {array.dtype}. Give dtype='float32'.")
 
 
 def _rebuilt(kind: type[Tensor], data: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
@@ -589,7 +589,7 @@ def _seed(t: Tensor, gradient: Any) -> Array:
     if gradient is None:
         if t.size != 1:
             raise RuntimeError(
-                f"backward() without a gradient needs one element. Received shape {t.shape}; reduce it or give gradient=."
+                f"backward() without a gradient needs one element. Received shape {t.shape}. Reduce it or give gradient=."
             )
         return B.ones(t.shape, dtype=t.dtype)
     if not isinstance(gradient, Tensor):

@@ -269,7 +269,7 @@ def test_picture_of_a_table(code: int) -> None:
 def test_wrong_inputs(digits: data.Dataset) -> None:
     with pytest.raises(UserError, match="width of at least 1"):
         architecture.build(8, (0,), 2)
-    with pytest.raises(UserError, match="did you mean 'sigmoid'"):
+    with pytest.raises(UserError, match="Did you mean 'sigmoid'"):
         architecture.build(8, activation="sigmoit")
     with pytest.raises(UserError, match="output activation"):
         architecture.build(8, output_activation="tanh")

@@ -264,7 +264,7 @@ def test_eight_thousand_images_of_mnist(real_data: Path, tmp_path: Path) -> None
 
 
 def test_wrong_inputs(digits: data.Dataset) -> None:
-    with pytest.raises(UserError, match="did you mean 'paper'"):
+    with pytest.raises(UserError, match="Did you mean 'paper'"):
         architecture.build("papers")
     with pytest.raises(UserError, match="activation"):
         architecture.build(activation="selu")

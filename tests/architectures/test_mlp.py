@@ -281,7 +281,7 @@ def test_the_picture_is_drawn(source: str, hidden: tuple[int, ...]) -> None:
 
 
 def test_wrong_options_are_explained() -> None:
-    with pytest.raises(UserError, match="did you mean 'relu'"):
+    with pytest.raises(UserError, match="Did you mean 'relu'"):
         build(features=2, outputs=2, activation="rleu")
     with pytest.raises(UserError, match="at least 1 unit"):
         build(features=2, outputs=2, hidden=(4, 0))

@@ -289,5 +289,5 @@ def test_cases_build_what_they_say() -> None:
 def test_wrong_options_are_explained() -> None:
     with pytest.raises(UserError, match="at least 1 feature"):
         build(features=0)
-    with pytest.raises(UserError, match="did you mean 'delta'"):
+    with pytest.raises(UserError, match="Did you mean 'delta'"):
         build(features=2, rule="dleta")

@@ -21,7 +21,7 @@ from gpu import card, measure, page
 from gpu.operations import operations, parameters
 from gpu.outline import outline, tensors
 from gpu.workloads import FULL, TINY, Workload, find, gpt2, workloads
-from nnatomy.benchmark.report import behind, places, caveats
+from nnatomy.benchmark.report import behind, caveats, places
 from nnatomy.errors import UserError
 
 pytestmark = pytest.mark.any_kernels

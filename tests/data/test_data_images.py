@@ -153,7 +153,7 @@ def test_cutout_blanks_one_square() -> None:
     assert changed.min() >= 4
 
 
-@pytest.mark.parametrize(("settings_", "message"), [({"flop": None}, "did you mean 'flip'"), ({"noise": -1.0}, "at least 0")])
+@pytest.mark.parametrize(("settings_", "message"), [({"flop": None}, "Did you mean 'flip'"), ({"noise": -1.0}, "at least 0")])
 def test_wrong_augmentations_are_named(settings_: dict[str, float | None], message: str) -> None:
     with pytest.raises(UserError, match=message):
         augmentation(settings_)

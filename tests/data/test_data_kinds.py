@@ -306,7 +306,7 @@ def test_a_kind_without_more_refuses_the_rest_in_one_sentence(tmp_path: Path, re
 
 
 def test_unknown_kinds_are_refused() -> None:
-    with pytest.raises(UserError, match="did you mean 'image'"):
+    with pytest.raises(UserError, match="Did you mean 'image'"):
         kinds.kind("images")
 
 

@@ -320,7 +320,7 @@ def test_models_without_their_description_or_with_a_wrong_one_are_refused(traine
     for wrong, said in (
         ("{", "damaged"), ("[]", "damaged"), ("{}", "damaged"), (right.replace("export 1", "export 9"), "of the form"),
         (right.replace('"kind": "table"', '"kind": "chair"'), "saved preprocessing"),
-        (right.replace('"architecture": "mlp"', '"architecture": "mpl"'), "did you mean 'mlp'"),
+        (right.replace('"architecture": "mlp"', '"architecture": "mpl"'), "Did you mean 'mlp'"),
         (other.with_suffix(".json").read_text(), "belong to different models"),
     ):  # fmt: skip
         beside.write_text(wrong)
@@ -371,7 +371,7 @@ def test_card_tells_the_spread_that_a_comparison_measured(tmp_path: Path) -> Non
 
 def test_what_the_run_cannot_be_exported_for_is_said(trained: Any, tmp_path: Path, monkeypatch: Any) -> None:
     run, _ = trained("text")
-    with pytest.raises(UserError, match="did you mean 'onnx'"):
+    with pytest.raises(UserError, match="Did you mean 'onnx'"):
         export(run, "onxx")
     with pytest.raises(UserError, match=r"ends in \.onnx"):
         export(run, out=tmp_path / "model.pt")

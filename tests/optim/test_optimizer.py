@@ -159,7 +159,7 @@ def of_state(change: Callable[[dict[str, Any]], Any]) -> Callable[[], None]:
 
 
 WRONG: list[tuple[Callable[[], Any], str]] = [
-    (lambda: optim.SGD([parameter()], lr=-0.1), r"lr must be a finite number >= 0. Received -0.1; try 0.001"),
+    (lambda: optim.SGD([parameter()], lr=-0.1), r"lr must be a finite number >= 0. Received -0.1. Try 0.001"),
     (lambda: optim.SGD([parameter()], lr=math.nan), "lr must be a finite number >= 0. Received nan"),
     (lambda: optim.SGD([parameter()], lr="0.1"), "lr must be a finite number >= 0. Received '0.1'"),  # type: ignore[arg-type]
     (lambda: optim.SGD([parameter()], lr=True), "Received True"),
@@ -176,7 +176,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: optim.Adafactor([parameter()], beta2_decay=0.8), "beta2_decay must be a finite number <= 0"),
     (lambda: optim.Adam([]), "at least one parameter. Received none"),
     (lambda: optim.Adam([{"params": []}]), "A parameter group needs at least one parameter"),
-    (lambda: optim.Adam(parameter()), r"iterable of Parameters. Received Parameter; give \[p\]"),
+    (lambda: optim.Adam(parameter()), r"iterable of Parameters. Received Parameter. Give \[p\]"),
     (lambda: optim.Adam(3), "iterable of Parameters. Received int"),  # type: ignore[arg-type]
     (lambda: optim.Adam([np.zeros(2)]), "params must be Parameters or"),
     (lambda: optim.Adam([nn.Tensor(np.zeros(2, np.int64))]), "Only floating-point leaves"),

@@ -152,7 +152,7 @@ def test_regression_sentences_and_ensembles_teach(tmp_path: Path) -> None:
     [
         ({"temperature": 0.0}, "--temperature is a positive number"),
         ({"soft": 1.5}, "--soft must be from 0 to 1"),
-        ({"data": "wine"}, "teacher's data, received data"),
+        ({"data": "wine"}, "teacher's data. Received data"),
         ({"split_seed": 3}, "received split_seed"),
         ({"temperature": "hot"}, "a number for temperature"),
     ],

@@ -299,8 +299,8 @@ def test_a_run_in_double_precision_has_its_report(name: str, tmp_path: Path) -> 
 
 def test_arguments_of_another_type_are_told_in_one_sentence(tmp_path: Path) -> None:
     for call, sentence in (
-        (lambda: evaluate(5), "named by a text or a path, received int"),
-        (lambda: nn.export(None), "named by a text or a path, received NoneType"),
+        (lambda: evaluate(5), "named by a text or a path. Received int"),
+        (lambda: nn.export(None), "named by a text or a path. Received NoneType"),
         (lambda: nn.compare(["mlp", "perceptron"], data="iris"), "one by one"),
         (lambda: nn.tune(None, "iris"), "no architecture named None"),
         (lambda: nn.use(None), "no backend named None"),

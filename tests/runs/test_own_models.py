@@ -191,7 +191,7 @@ def test_the_command_line_says_how_a_module_is_given(tmp_path: Path, capsys: pyt
     ):  # fmt: skip
         words = line.split()
         assert main(words) == 2, words
-        assert "your own model, Net. Received none; give it in Python: nn.load_run" in capsys.readouterr().err, words
+        assert "your own model, Net. Received none. Give it in Python: nn.load_run" in capsys.readouterr().err, words
 
 
 # Arrays, frames and data sets

@@ -197,7 +197,7 @@ def test_rates_are_factors_of_the_learning_rate(tmp_path: Path) -> None:
         ({"freeze": "linears*=1"}, "holds all 6 parameters"),
         ({"freeze": "linears.0=x"}, "PATTERN=EPOCHS"),
         ({"freeze": "linears.0=0"}, "PATTERN=EPOCHS"),
-        ({"rates": {"linears.7": 0.1}}, "did you mean"),
+        ({"rates": {"linears.7": 0.1}}, "Did you mean"),
         ({"rates": {"linears.0": 0.0}}, "positive factor"),
         ({"rates": {"linears.0": "slow"}}, "factors by pattern"),
         ({"new_head": True}, "without --from"),

@@ -159,7 +159,7 @@ def test_unknown_members_are_told_with_the_nearest_name(table: Service) -> None:
     first = next(iter(row))
     status, found = table.predict({"rows": [row | {first + "s": 1}]})
     assert status == 422
-    assert f"did you mean {first!r}?" in found["error"]
+    assert f"Did you mean {first!r}?" in found["error"]
 
 
 def test_large_and_slow_requests_end(pictures: Service) -> None:

@@ -223,10 +223,10 @@ def test_columns_are_judged_on_training_rows_alone(tmp_path: Path) -> None:
 def test_an_architecture_that_fails_is_left_out_and_the_others_go_on() -> None:
     found = nn.compare("mlp", "perceptron", data="iris", cv=2, seeds=1, epochs=1, curve=False, out="first")
     path = found.folder / "fits" / "perceptron-fold1-seed0.json"
-    broken = json.loads(path.read_text(encoding="utf-8")) | {"failed": "Training needs a finite loss, received nan."}
+    broken = json.loads(path.read_text(encoding="utf-8")) | {"failed": "Training needs a finite loss. Received nan."}
     path.write_text(json.dumps(broken), encoding="utf-8")
     again = resume_comparison(found.folder)
-    assert again.refused["perceptron"] == "Training needs a finite loss, received nan. (fold 2)"
+    assert again.refused["perceptron"] == "Training needs a finite loss. Received nan. (fold 2)"
     assert "perceptron" not in {c.name for c in again.candidates}
 
 

@@ -243,7 +243,7 @@ def test_several_optimizers_are_searched_by_what_they_share() -> None:
     ("words", "sentence"),
     [
         ([], "needs the name of an architecture"),
-        (["mpl"], "did you mean 'mlp'"),
+        (["mpl"], "Did you mean 'mlp'"),
         (["mlp", "--trials", "0"], "--trials is at least 1"),
         (["mlp", "--cv", "1"], "--cv must be at least 2, or 0"),
         (["mlp", "--how", "magic"], "way to search"),

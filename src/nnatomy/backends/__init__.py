@@ -23,7 +23,7 @@ def kernels() -> str:
     """What NNATOMY_KERNELS says: "auto" (kernels where they pay), "fast" (wherever there is one) or "reference" (none)."""
     mode = os.environ.get("NNATOMY_KERNELS") or "auto"
     if mode not in _MODES:
-        raise UserError(f'NNATOMY_KERNELS must be "auto", "fast" or "reference". Received {mode!r}; unset it for "auto".')
+        raise UserError(f'NNATOMY_KERNELS must be "auto", "fast" or "reference". Received {mode!r}. Unset it for "auto".')
     return mode if _compiler() else "reference"
 
 
@@ -77,7 +77,7 @@ def use(name: str, device: str | None = None, matmul: str = "highest") -> None:
         devices = load_jax_devices()
         devices.select(device, matmul)
     elif device not in (None, "cpu"):
-        raise UserError(f'The numpy backend computes on the CPU. Received device {device!r}; give backend "jax" for another.')
+        raise UserError(f'The numpy backend computes on the CPU. Received device {device!r}. Give backend "jax" for another.')
     activate(importlib.import_module(MODULES[name]))
 
 

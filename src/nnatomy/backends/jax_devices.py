@@ -44,7 +44,7 @@ def find(device: str) -> Any:
     devices = _local(platform)
     index = int(number) if number.isdecimal() else -1 if number or device.endswith(":") else 0
     if not 0 <= index < len(devices):
-        raise UserError(f"device must name one of {', '.join(names())}. Received {device!r}; the number may be left out.")
+        raise UserError(f"device must name one of {', '.join(names())}. Received {device!r}. The number may be left out.")
     return devices[index]
 
 

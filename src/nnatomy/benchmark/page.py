@@ -10,6 +10,7 @@ from nnatomy.benchmark.measure import COMPARED
 from nnatomy.benchmark.report import (
     Report,
     behind,
+    caveats,
     closeness,
     comparisons,
     in_markdown,
@@ -18,7 +19,6 @@ from nnatomy.benchmark.report import (
     level,
     listed,
     peers,
-    caveats,
     wrapped,
 )
 from nnatomy.benchmark.tables import QUIET, busy, libraries, table

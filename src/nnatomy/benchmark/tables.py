@@ -9,13 +9,13 @@ from nnatomy.benchmark.report import (
     Report,
     Table,
     behind,
+    caveats,
     comparisons,
     interval,
     kind_in_words,
     kinds,
     number,
     peers,
-    caveats,
 )
 
 QUIET = 0.1

@@ -28,7 +28,7 @@ class Team:
 
     def __enter__(self) -> Team:
         try:
-            self.workers = [self._start(name) for name in self._names]
+            self.workers = [self._launch(name) for name in self._names]
             self._received(self.workers)  # of `start`, which each was sent when it was made
         except BaseException:
             self.__exit__()
@@ -39,7 +39,7 @@ class Team:
         for worker in self._all:
             worker.close()
 
-    def _start(self, name: str) -> Worker:
+    def _launch(self, name: str) -> Worker:
         self._all.append(self._start(name))
         return self._all[-1]
 
@@ -52,7 +52,7 @@ class Team:
 
     def replace(self, name: str) -> None:
         """A new process in place of this one's."""
-        new = self._start(name)
+        new = self._launch(name)
         new.receive()
         self.workers = [new if w.name == name else w for w in self.workers]
 
@@ -100,10 +100,11 @@ class Team:
         times, steps = alternate(self.workers, what, repeats, seconds, longest)
         figures: dict[str, dict[str, Any]] = {}
         for name, taken in times.items():
-            one: dict[str, Any] = {"ms": quartiles([1e3 * s for s in taken]), "steps_per_block": steps[name], "blocks": len(taken)}
+            milliseconds = quartiles([1e3 * s for s in taken])
+            found: dict[str, Any] = {"ms": milliseconds, "steps_per_block": steps[name], "blocks": len(taken)}
             if name != OURS:
-                one["ratio"] = quartiles([other / own for own, other in zip(times[OURS], taken, strict=True)])
-            figures[name] = one
+                found["ratio"] = quartiles([other / own for own, other in zip(times[OURS], taken, strict=True)])
+            figures[name] = found
         return figures
 
 

@@ -26,7 +26,7 @@ def evaluate(
     from nnatomy.runs.folder import finite
 
     if data is not None and split is not None:
-        raise UserError(f"--split names a part of the run's own data, received it with --data {data}; leave one of them out.")
+        raise UserError(f"--split names a part of the run's own data. Received it with --data {data}. Leave one of them out.")
     split = "test" if split is None else split
     found = nn.evaluate(run, data, split, backend=backend, device=device, progress=True)
     if as_json:

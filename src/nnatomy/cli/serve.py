@@ -29,7 +29,7 @@ def serve(
     from nnatomy.serving import Limits
     from nnatomy.serving import serve as answer
 
-    def log(place: dict[str, Any]) -> None:
+    def announce(place: dict[str, Any]) -> None:
         if as_json:
             print_json(place)
         else:
@@ -37,4 +37,5 @@ def serve(
                   "Ctrl-C stops it.")  # fmt: skip
         sys.stdout.flush()
 
-    answer(run, host, port, workers=workers, allow=allow or (), limits=Limits(most_bytes, most_rows, most_seconds), log=tell)
+    limits = Limits(most_bytes, most_rows, most_seconds)
+    answer(run, host, port, workers=workers, allow=allow or (), limits=limits, announce=announce)

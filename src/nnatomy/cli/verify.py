@@ -29,8 +29,8 @@ def verify(
     from nnatomy.verification.report import show
 
     if write and backend != "numpy":
-        raise UserError(f"The tables of pages hold the numpy backend's figures, received --write with --backend {backend}; "
-                        "leave one of them out.")  # fmt: skip
+        raise UserError(f"The tables of pages hold the numpy backend's figures. Received --write with --backend {backend}. "
+                        "Leave one of them out.")  # fmt: skip
     found = [architecture(name) for name in names] if names else list(architectures().values())
     with backends.backend(backend, device):
         results = verify_architectures(found, write=write, log=not as_json)

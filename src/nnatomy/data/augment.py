@@ -61,8 +61,8 @@ def _changed(change: Change, named: tuple[Field, ...], batch: tuple[Array, ...],
         if move is None:
             name = getattr(function, "__name__", type(function).__name__)
             raise UserError(
-                f"A change of pictures must move their {field.name} as well. Received {name!r}, which is not known to; "
-                f"use one of {', '.join(sorted({f.__name__ for f, like in MOVES if like == field.like}))}."
+                f"A change of pictures must move their {field.name} as well. Received {name!r}, which is not known to. "
+                f"Use one of {', '.join(sorted({f.__name__ for f, like in MOVES if like == field.like}))}."
             )
         again = np.random.Generator(type(rng.bit_generator)())
         again.bit_generator.state = start  # the same draws
@@ -188,7 +188,7 @@ def augmentation(settings: dict[str, float | None]) -> Augmentation:
             raise unknown_name("augmentation", name, AUGMENTATIONS)
         change, setting = AUGMENTATIONS[name]
         if value is not None and value < 0:
-            raise UserError(f"The augmentation {name} needs {setting} of at least 0, received {value}; give 0 or more.")
+            raise UserError(f"The augmentation {name} needs {setting} of at least 0. Received {value}. Give 0 or more.")
         given = {} if value is None else {setting: int(value) if name == "crop" else value}
         changes.append(partial(change, **given))
     return Augmentation(tuple(changes))

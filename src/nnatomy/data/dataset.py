@@ -272,7 +272,7 @@ def split_of(arrays: Split | tuple[Array, ...]) -> Split:
     given = tuple(map(np.asarray, arrays))
     lengths = [len(array) if array.ndim else 0 for array in given]
     if not given or len(set(lengths)) > 1:
-        raise UserError(f"Arrays of a batch have a row for each example. Received lengths {lengths}; cut them alike.")
+        raise UserError(f"Arrays of a batch have a row for each example. Received lengths {lengths}. Cut them alike.")
     names = [Field(f"inputs {n + 1}" if n else "inputs") for n in range(max(1, len(given) - 1))]
     return ArraySplit(given, (*names, Field("targets", role="target"))[: len(given)])
 
@@ -294,7 +294,7 @@ def batches(
     `part` chooses which of a batch's indices are taken; all if None. Raises UserError where `batch_size` is below 1.
     """
     if batch_size < 1:
-        raise UserError(f"A batch holds at least one example, received batch size {batch_size}; give 1 or more.")
+        raise UserError(f"A batch holds at least one example. Received batch size {batch_size}. Give 1 or more.")
     split = split_of(split)
     order, key = _order(len(split), shuffle)
     if isinstance(shuffle, int | np.random.Generator):

@@ -116,6 +116,6 @@ def _refuse_others(fields: tuple[Field, ...], what: str) -> None:
     other = next((field for field in fields if field.per != "example"), None)
     if other is not None:
         raise UserError(
-            f"A batch is {what} by examples. Received the field {other.name!r}, which has one entry for each {other.per}; "
-            "use --batch-size, or leave out --accumulate and --devices."
+            f"A batch is {what} by examples. Received the field {other.name!r}, which has one entry for each {other.per}. "
+            "Use --batch-size, or leave out --accumulate and --devices."
         )

@@ -45,13 +45,13 @@ class Fold:
 
     def __post_init__(self) -> None:
         if self.of < 2 or self.inner_of < 2:
-            raise UserError(f"Cross-validation needs at least 2 folds, received {min(self.of, self.inner_of)}; give more.")
+            raise UserError(f"Cross-validation needs at least 2 folds. Received {min(self.of, self.inner_of)}. Give more.")
         if not (0 <= self.number < self.of and (self.inner is None or 0 <= self.inner < self.inner_of)):
-            raise UserError(f"Folds are counted from 0 to {self.of - 1}, received {self.number}; give one of these.")
+            raise UserError(f"Folds are counted from 0 to {self.of - 1}. Received {self.number}. Give one of these.")
         if not 0 < self.share <= 1:
-            raise UserError(f"A share of the training rows lies above 0 and at most at 1, received {self.share:g}.")
+            raise UserError(f"A share of the training rows lies above 0 and at most at 1. Received {self.share:g}.")
         if self.limit is not None and self.limit < 2 * self.of:
-            raise UserError(f"{self.of} folds need at least {2 * self.of} rows, received the limit {self.limit}; give more.")
+            raise UserError(f"{self.of} folds need at least {2 * self.of} rows. Received the limit {self.limit}. Give more.")
 
     def rows(
         self, n: int, classes: Array | None = None, names: tuple[str, ...] = (), groups: Array | None = None
@@ -61,7 +61,7 @@ class Fold:
         Raises UserError where rows, groups or members of a class are fewer than the folds.
         """
         if n < 2 * self.of:
-            raise UserError(f"{self.of} folds need at least {2 * self.of} rows, received {n}; lower --cv or add rows.")
+            raise UserError(f"{self.of} folds need at least {2 * self.of} rows. Received {n}. Lower --cv or add rows.")
         chosen = np.sort(_drawn(n, classes, n if self.limit is None else self.limit, self.seed))
         y, g = (None if ids is None else ids[chosen] for ids in (classes, groups))
         self._check(y, names, g)
@@ -91,7 +91,7 @@ class Fold:
 
         begin = max(0, n - self.limit) if self.limit is not None else 0
         if n - begin < 4 * self.of:
-            raise UserError(f"{self.of} folds in order of time need {4 * self.of} rows, received {n - begin}; lower --cv.")
+            raise UserError(f"{self.of} folds in order of time need {4 * self.of} rows. Received {n - begin}. Lower --cv.")
         outer = list(TimeSeriesSplit(self.of).split(np.arange(begin, n)))
         test = outer[self.number][1] + begin
         if self.inner is None:

@@ -19,7 +19,7 @@ def preprocessing_from_json(saved: Mapping[str, Any]) -> Preprocessing:
     """Return the preprocessing that `to_json` wrote; raises UserError where the values are of no known kind."""
     name = saved.get("kind")
     if name not in kinds.names():
-        raise UserError(f"A saved preprocessing is one of {', '.join(kinds.names())}, received {name!r}; train again.")
+        raise UserError(f"A saved preprocessing is one of {', '.join(kinds.names())}. Received {name!r}. Train again.")
     try:
         restored: Preprocessing = kinds.kind(str(name)).preprocessing.from_json(saved)
     except (KeyError, TypeError, ValueError) as error:

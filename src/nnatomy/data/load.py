@@ -54,9 +54,9 @@ def load(
     """
     for option, value in (("window", window), ("horizon", horizon)):
         if value is not None and value < 1:
-            raise UserError(f"The option {option} is at least 1, received {value}; give a larger number.")
+            raise UserError(f"The option {option} is at least 1. Received {value}. Give a larger number.")
     if resize is not None and min(resize) < 1:
-        raise UserError(f"Images need a height and width of at least 1, received {resize[0]} x {resize[1]}; give larger sizes.")
+        raise UserError(f"Images need a height and width of at least 1. Received {resize[0]} x {resize[1]}. Give larger sizes.")
     reading = Reading(
         tasks, seed=seed, fold=fold, limit=limit, offline=offline, target=target, keep=tuple(keep), types=dict(types or {}),
         labels=None if labels is None else Path(labels).expanduser(), resize=resize, gray=gray, window=window,
@@ -157,13 +157,13 @@ def _checked(found: Dataset, reading: Reading) -> Dataset:
     owner = kind_of(found)
     if reading.fold is not None and not reading.split:
         raise UserError(
-            f"Rows are split by the fold that is given. Received {found.name}, whose reader ({owner.name}) ignores it; have it "
+            f"Rows are split by the fold that is given. Received {found.name}, whose reader ({owner.name}) ignores it. Have it "
             "split its rows with Reading.part."
         )
     if not reading.wants(found.task) and not (owner.labels_optional and reading.reconstruction):
         if reading.options.get("target") is not None and reading.reconstruction:
             raise UserError(
-                f"This architecture gives its input back and takes no target, received {reading.options['target']!r}; leave "
+                f"This architecture gives its input back and takes no target. Received {reading.options['target']!r}. Leave "
                 "out --target."
             )
         target = found.preprocessing.to_json().get("target")
@@ -199,7 +199,7 @@ def _unreadable(source: Source) -> UserError:
     if source.path.is_dir():
         return UserError(f"A folder of data holds {folders}, {source} holds none of these; name a file in it.")
     endings = _listed(sorted({ending for found in kinds.kinds() for ending in found.endings}))
-    return UserError(f"Files that can be read end in {endings}, received {source.path.name}; folders may hold {folders}.")
+    return UserError(f"Files that can be read end in {endings}. Received {source.path.name}. Folders may hold {folders}.")
 
 
 def _absent(path: Path) -> UserError:
@@ -207,5 +207,5 @@ def _absent(path: Path) -> UserError:
     if len(path.parts) == 1 and not path.suffix:
         return unknown_name("data set or file", str(path), [*names(), *beside], shown=len(names()))
     near = nearest_name(path.name, beside)
-    hint = f"did you mean {path.parent / near}?" if near else "check the name."
+    hint = f"Did you mean {path.parent / near}?" if near else "check the name."
     return UserError(f"There is no file or folder {path}; {hint}")

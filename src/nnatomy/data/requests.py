@@ -49,12 +49,12 @@ class RequestReader(ABC):
 
     def from_other(self, kind: str, body: bytes) -> tuple[Batch, list[str]]:
         """Return the same of a body of another type that is accepted."""
-        raise RequestError("unsupported", f"The Content-Type must be {JSON}, received {kind!r}; set that header.")
+        raise RequestError("unsupported", f"The Content-Type must be {JSON}. Received {kind!r}. Set that header.")
 
     def check_rows(self, rows: int) -> None:
         """Raise RequestError for too many rows, before they take memory."""
         if rows > self.most_rows:
-            raise RequestError("too large", f"A request holds at most {self.most_rows} rows, received {rows}; send several.")
+            raise RequestError("too large", f"A request holds at most {self.most_rows} rows. Received {rows}. Send several.")
 
     def read(self, content_type: str, body: bytes) -> tuple[Batch, list[str]]:
         """Return the model's inputs, and what was noticed. Raises RequestError for all that does not fit."""
@@ -65,7 +65,7 @@ class RequestReader(ABC):
                 "unsupported", f"The Content-Type must be {' or '.join(self.accepts)}, {received}; set that header."
             )
         if not body:
-            raise RequestError("malformed", "A request needs a body, received none; GET /schema shows one.")
+            raise RequestError("malformed", "A request needs a body. Received none. GET /schema shows one.")
         try:
             arrays, notices = self.from_json(_object(body)) if kind == JSON else self.from_other(kind, body)
         except RequestError:
@@ -74,7 +74,7 @@ class RequestReader(ABC):
             raise RequestError("unprocessable", str(problem)) from None
         if any(a.dtype.kind == "f" and not np.isfinite(a).all() for a in arrays):
             raise RequestError(
-                "unprocessable", "Inputs must be finite numbers, received some that are not; leave them out or send null."
+                "unprocessable", "Inputs must be finite numbers. Received some that are not. Leave them out or send null."
             )
         return arrays, notices
 
@@ -90,10 +90,10 @@ def _object(body: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as problem:
         where = f"at byte {problem.pos}" if isinstance(problem, json.JSONDecodeError) else "in its encoding or depth"
         raise RequestError(
-            "malformed", f"The body must be JSON in UTF-8, received something else ({where}); mend it."
+            "malformed", f"The body must be JSON in UTF-8. Received something else ({where}). Mend it."
         ) from None
     if not isinstance(value, dict):
-        raise RequestError("unprocessable", f"The body must be a JSON object, received {type_of(value)}; GET /schema shows one.")
+        raise RequestError("unprocessable", f"The body must be a JSON object. Received {type_of(value)}. GET /schema shows one.")
     return value
 
 
@@ -107,14 +107,14 @@ def member(value: Mapping[str, Any], name: str) -> Any:
     """Return the one member that a body has."""
     if set(value) != {name}:
         received = ", ".join(repr(k[:40]) for k in list(value)[:5]) or "none"
-        raise RequestError("unprocessable", f"The JSON object has one member, {name!r}, received {received}; GET /schema shows it.")
+        raise RequestError("unprocessable", f"The JSON object has one member, {name!r}. Received {received}. GET /schema shows it.")
     return value[name]
 
 
 def items(value: Any, name: str, kind: type, what: str) -> list[Any]:
     """Return a list with at least one item, all of one type."""
     if not isinstance(value, list) or not value or not all(isinstance(item, kind) for item in value):
-        raise RequestError("unprocessable", f"{name!r} must be an array of at least one {what}, received another value; mend it.")
+        raise RequestError("unprocessable", f"{name!r} must be an array of at least one {what}. Received another value. Mend it.")
     return value
 
 
@@ -136,7 +136,7 @@ def numbers_of(value: Any, name: str, dtype: type[np.floating[Any]] = np.float32
         found = np.asarray(None)
     if found.dtype.kind not in "iuf":
         raise RequestError(
-            "unprocessable", f"{name!r} must be evenly nested arrays of numbers, received other values; GET /schema shows it."
+            "unprocessable", f"{name!r} must be evenly nested arrays of numbers. Received other values. GET /schema shows it."
         )
     with np.errstate(over="ignore"):
         return found.astype(dtype)
@@ -151,13 +151,13 @@ def _cell(value: Any, name: str) -> str:
     if isinstance(value, int | float):
         if isinstance(value, float) and not math.isfinite(value):
             raise RequestError(
-                "unprocessable", f"{name!r} must be a finite number, received one that is too large; send null if unknown."
+                "unprocessable", f"{name!r} must be a finite number. Received one that is too large. Send null if unknown."
             )
         return str(value) if abs(value) < 1e300 else "1e300"
     if isinstance(value, str):
         return "" if value.strip().lower() in MISSING else value.strip()
     raise RequestError(
-        "unprocessable", f"{name!r} must be a number, text, true, false or null, received {type_of(value)}; send one of these."
+        "unprocessable", f"{name!r} must be a number, text, true, false or null. Received {type_of(value)}. Send one of these."
     )
 
 
@@ -173,6 +173,6 @@ def table_of(value: Mapping[str, Any], needed: Sequence[str], allowed: Sequence[
         for name in row:
             if name not in needed and name not in allowed:
                 near = nearest_name(name, needed)
-                remedy = f"did you mean {near!r}?" if near else "leave it out."
+                remedy = f"Did you mean {near!r}?" if near else "leave it out."
                 raise RequestError("unprocessable", f"The model knows no {name[:60]!r}, row {number_of} has it; {remedy}")
     return RawTable({name: [_cell(row[name], name) for row in rows] for name in needed}, BODY)

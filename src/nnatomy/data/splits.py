@@ -26,7 +26,7 @@ def split_rows(
     `fractions` are those of validation and test. Raises UserError where a class has too few rows to be in all three.
     """
     if n < SMALLEST:
-        raise UserError(f"Training needs at least {SMALLEST} rows for its three splits, received {n}; add rows.")
+        raise UserError(f"Training needs at least {SMALLEST} rows for its three splits. Received {n}. Add rows.")
     rng = generator(seed)
     parts: tuple[list[Array], list[Array], list[Array]] = ([], [], [])
     groups = np.zeros(n, dtype=np.int64) if classes is None else classes

@@ -35,7 +35,7 @@ def predict_exported(model: str | Path, source: str | Path, *, progress: bool = 
     path = Path(model).expanduser()
     task = _task(path)
     if task.export_inputs() is not None:
-        raise UserError(f"{path} takes no data. Received {source}; call it as MODEL.md says.")
+        raise UserError(f"{path} takes no data. Received {source}. Call it as MODEL.md says.")
     opened = _Opened(path, task)
     inputs = data.load_inputs(absolute_path(source), task.dataset.preprocessing, raw=True)
     if progress:

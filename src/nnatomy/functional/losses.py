@@ -156,8 +156,8 @@ def _cross_entropy_of_probabilities(
 ) -> Any:
     if target.shape != log_p.shape:
         raise UserError(
-            f"Targets that are probabilities need the scores' shape {tuple(log_p.shape)}. Received {tuple(target.shape)}; "
-            "class numbers must be integers."
+            f"Targets that are probabilities need the scores' shape {tuple(log_p.shape)}. Received {tuple(target.shape)}. "
+            "Class numbers must be integers."
         )
     classes = log_p.shape[axis]
     if label_smoothing > 0:
@@ -388,8 +388,8 @@ def _alike(input: Any, target: Any, name: str) -> tuple[Any, Any]:
     """
     if tuple(input.shape) != tuple(target.shape):
         raise UserError(
-            f"{name}() needs input and target of one shape. Received {tuple(input.shape)} and {tuple(target.shape)}; "
-            "reshape one."
+            f"{name}() needs input and target of one shape. Received {tuple(input.shape)} and {tuple(target.shape)}. "
+            "Reshape one."
         )
     input = widened(input)
     return input, widened(target) if is_floating(target.dtype) else ops.astype(target, dtype=input.dtype)

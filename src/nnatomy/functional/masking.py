@@ -43,8 +43,8 @@ def rows_that_count(x: Any) -> Any:
     rows, batch = x.shape[0], mask.shape[0]
     if rows % batch:
         raise UserError(
-            f"A padded batch of {batch} examples needs losses and statistics over its examples, received {rows} rows; "
-            "let the loss keep examples on its first axis."
+            f"A padded batch of {batch} examples needs losses and statistics over its examples. Received {rows} rows. "
+            "Let the loss keep examples on its first axis."
         )
     each = B.broadcast_to(mask[:, None], (batch, rows // batch)).reshape((rows,))
     return each.reshape((rows,) + (1,) * (len(x.shape) - 1))

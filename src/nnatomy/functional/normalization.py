@@ -97,8 +97,8 @@ def batch_norm(
     count = math.prod(x.shape[a] for a in axes)
     if count < 2:
         raise UserError(
-            f"Batch statistics need more than one value for each channel. Received shape {tuple(x.shape)}; "
-            "use a larger batch, or eval()."
+            f"Batch statistics need more than one value for each channel. Received shape {tuple(x.shape)}. "
+            "Use a larger batch, or eval()."
         )
     kept = rows_that_count(x)
     if kept is not None:

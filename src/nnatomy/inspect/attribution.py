@@ -44,7 +44,7 @@ def integrated_gradients(
     completeness that proposition 1 promises. Raises UserError where `most` points do not reach it.
     """
     if x.shape != baseline.shape:
-        raise UserError(f"x and its baseline have one shape, received {x.shape} and {baseline.shape}; give one like the other.")
+        raise UserError(f"x and its baseline have one shape. Received {x.shape} and {baseline.shape}. Give one like the other.")
     with no_grad():
         ends = np.asarray(score(Tensor(np.stack([x, baseline]).astype(x.dtype))).data, np.float64)
     found = None

@@ -72,14 +72,14 @@ def load(
     if not isinstance(model, Module):
         if not hasattr(model, "module"):
             raise UserError(
-                f"Weights are loaded into a model or an architecture, received {model!r}; "
-                f"give a Module, or nn.architecture({str(model)[:40]!r})."
+                f"Weights are loaded into a model or an architecture. Received {model!r}. "
+                f"Give a Module, or nn.architecture({str(model)[:40]!r})."
             )
         model = model.module("model").build(**options)
         assert isinstance(model, Module)
     elif options:
         raise UserError(
-            f"Options build an architecture, received {_few(tuple(options))} with a model that is built; leave them out."
+            f"Options build an architecture. Received {_few(tuple(options))} with a model that is built. Leave them out."
         )
     arrays, keras = contents(path)
     used: set[str] = set()
@@ -147,7 +147,7 @@ def _renamed(arrays: dict[str, Array], names: Names, used: set[str]) -> list[Tra
         used.add(key)
         ours = names[key]
         if isinstance(ours, Flattened):
-            raise UserError(f"Flattened is for the files of Keras, received it for {key!r}; give the name alone.")
+            raise UserError(f"Flattened is for the files of Keras. Received it for {key!r}. Give the name alone.")
         translated.append((foreign, None if ours is None else (ours + foreign[len(key) :]).lstrip("."), array))
     return translated
 

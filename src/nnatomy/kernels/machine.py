@@ -116,7 +116,7 @@ def set_num_threads(threads: int) -> None:
 
 def _number(given: Any, name: str) -> int:
     if not isinstance(given, int | np.integer) or isinstance(given, bool) or not 1 <= given <= _MOST:
-        raise UserError(f"{name} must be a whole number from 1 to {_MOST}. Received {given!r}; try 1.")
+        raise UserError(f"{name} must be a whole number from 1 to {_MOST}. Received {given!r}. Try 1.")
     return int(given)
 
 

@@ -42,7 +42,7 @@ class Embedding(Module):
     def forward(self, x: Any) -> Any:
         rows = x.data if isinstance(x, Tensor) else x
         if rows.dtype.kind not in "iu":
-            raise UserError(f"Embedding takes integers. Received {rows.dtype}; convert with .astype('int64').")
+            raise UserError(f"Embedding takes integers. Received {rows.dtype}. Convert with .astype('int64').")
         if isinstance(rows, np.ndarray) and rows.size and (rows.min() < 0 or rows.max() >= self.num_embeddings):
             raise UserError(
                 f"Embedding takes numbers from 0 to {self.num_embeddings - 1}. Received {rows.min()} to {rows.max()}."

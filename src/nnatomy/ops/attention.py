@@ -78,8 +78,8 @@ def _check(q: Any, k: Any, v: Any) -> None:
         raise UserError(f"Attention needs at least one key and one feature. {received}.")
     if len({a.dtype for a in (q, k, v)}) > 1 or not is_floating(q.dtype):
         raise TypeError(
-            f"Attention needs floating-point arrays of one type. Received {q.dtype}, {k.dtype} and {v.dtype}; "
-            "convert with .astype()."
+            f"Attention needs floating-point arrays of one type. Received {q.dtype}, {k.dtype} and {v.dtype}. "
+            "Convert with .astype()."
         )
 
 

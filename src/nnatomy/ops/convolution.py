@@ -125,7 +125,7 @@ def _pairs(padding: Padding, kernel: Sequence[int], stride: Sequence[int], dilat
         return ((0, 0),) * len(kernel)
     if padding == "same":
         if any(s != 1 for s in stride):
-            raise UserError(f'padding="same" needs stride 1. Received {tuple(stride)}; give the padding as a number.')
+            raise UserError(f'padding="same" needs stride 1. Received {tuple(stride)}. Give the padding as a number.')
         totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return tuple((t // 2, t - t // 2) for t in totals)
     if isinstance(padding, str):

@@ -12,7 +12,7 @@ from typing import Any
 from nnatomy.backends import B
 from nnatomy.ops import indexing, reductions, shapes
 from nnatomy.ops import pointwise as pw
-from nnatomy.ops.primitive import primitive, check_dtype, through
+from nnatomy.ops.primitive import check_dtype, primitive, through
 from nnatomy.tensor import Tensor
 
 Gradients = Sequence[Any]

@@ -94,9 +94,9 @@ class EMA(WeightAverage):
         self, model: Module, decay: float = 0.999, warmup: bool = False, debias: bool = False, buffers: bool = False
     ) -> None:
         if not 0 <= decay < 1:
-            raise UserError(f"decay must be at least 0 and below 1. Received {decay!r}; the usual one is 0.999.")
+            raise UserError(f"decay must be at least 0 and below 1. Received {decay!r}. The usual one is 0.999.")
         if warmup and debias:
-            raise UserError("warmup and debias are two remedies for the same bias. Received both; choose one.")
+            raise UserError("warmup and debias are two remedies for the same bias. Received both. Choose one.")
         super().__init__(model, buffers)
         self.decay, self.warmup, self.debias = decay, warmup, debias
 

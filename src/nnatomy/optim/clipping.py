@@ -29,7 +29,7 @@ def clip_grad_norm(
     parts = B.stack([_norm(p.grad.data, norm_type) for p in owners if p.grad is not None])
     total = _norm(parts, norm_type)
     if error_if_nonfinite and not bool(B.isfinite(total)):
-        raise UserError(f"The norm of the gradients must be finite. Received {float(total)}; lower the learning rate.")
+        raise UserError(f"The norm of the gradients must be finite. Received {float(total)}. Lower the learning rate.")
     coefficient = B.minimum(max_norm / (total + 1e-6), 1.0)
     for p in owners:
         if p.grad is not None:
@@ -75,9 +75,9 @@ def _with_gradient(parameters: Parameters) -> list[Tensor]:
 
 def _at_least_0(name: str, value: Any) -> None:
     if not value >= 0:
-        raise UserError(f"{name} must be at least 0. Received {value!r}; the usual one is 1.0.")
+        raise UserError(f"{name} must be at least 0. Received {value!r}. The usual one is 1.0.")
 
 
 def _positive(name: str, value: Any) -> None:
     if not value > 0:
-        raise UserError(f"{name} must be positive, or infinity. Received {value!r}; the usual one is 2.")
+        raise UserError(f"{name} must be positive, or infinity. Received {value!r}. The usual one is 2.")

@@ -36,7 +36,7 @@ class LBFGS(Optimizer):
         line_search_fn: Literal["strong_wolfe"] | None = None,
     ) -> None:
         if line_search_fn not in (None, "strong_wolfe"):
-            raise UserError(f"line_search_fn must be None or 'strong_wolfe'. Received {line_search_fn!r}; give one of these.")
+            raise UserError(f"line_search_fn must be None or 'strong_wolfe'. Received {line_search_fn!r}. Give one of these.")
         max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
         super().__init__(
             params, lr=lr, max_iter=max_iter, max_eval=max_eval, tolerance_grad=tolerance_grad,
@@ -46,10 +46,10 @@ class LBFGS(Optimizer):
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         if self.param_groups:
-            raise UserError("L-BFGS takes all parameters in one group. Received a second one; give one list.")
+            raise UserError("L-BFGS takes all parameters in one group. Received a second one. Give one list.")
         super().add_param_group(group)
         if len({str(p.dtype) for p in self.param_groups[0]["params"]}) > 1:
-            raise UserError("L-BFGS needs parameters of one dtype. Received several; convert them with model.astype().")
+            raise UserError("L-BFGS needs parameters of one dtype. Received several. Convert them with model.astype().")
 
     def initial(self, p: Array, group: Group) -> dict[str, Array]:
         return {}
@@ -66,7 +66,7 @@ class LBFGS(Optimizer):
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Runs up to `max_iter` iterations and returns the loss at the start."""
         if closure is None:
-            raise UserError("L-BFGS needs a closure that computes loss and gradients. Received none; call step(closure).")
+            raise UserError("L-BFGS needs a closure that computes loss and gradients. Received none. Call step(closure).")
         with no_grad():
             return self._run(closure)
 

@@ -41,10 +41,10 @@ class Optimizer(ABC):
         _check(defaults)
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
             remedy = "[p]" if isinstance(params, Tensor) else "model.parameters()"
-            raise UserError(f"params must be an iterable of Parameters. Received {type(params).__name__}; give {remedy}.")
+            raise UserError(f"params must be an iterable of Parameters. Received {type(params).__name__}. Give {remedy}.")
         given = list(params)
         if not given:
-            raise UserError("An optimizer needs at least one parameter. Received none; give those of a model that has some.")
+            raise UserError("An optimizer needs at least one parameter. Received none. Give those of a model that has some.")
         for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
             self.add_param_group(group)
 
@@ -124,18 +124,18 @@ class Optimizer(ABC):
             name, param = member if named else (str(len(taken) + len(names)), member)
             if not isinstance(param, Tensor) or not isinstance(name, str):
                 raise UserError(
-                    f"params must be Parameters or (name, Parameter) pairs. Received {_short(member)}; "
-                    "give model.parameters() or model.named_parameters()."
+                    f"params must be Parameters or (name, Parameter) pairs. Received {_short(member)}. "
+                    "Give model.parameters() or model.named_parameters()."
                 )
             if not param.is_leaf or not is_floating(param.dtype):
                 raise UserError(f"Only floating-point leaves can be optimized; parameter {name!r} is a {param!r:.60}.")
             if id(param) in owned or name in taken or name in names:
-                raise UserError(f"Each parameter belongs to one group, under one name. Received {name!r} twice; give it once.")
+                raise UserError(f"Each parameter belongs to one group, under one name. Received {name!r} twice. Give it once.")
             owned.add(id(param))
             names.append(name)
             params.append(param)  # type: ignore[arg-type]
         if not params:
-            raise UserError("A parameter group needs at least one parameter. Received none; leave the group out.")
+            raise UserError("A parameter group needs at least one parameter. Received none. Leave the group out.")
         settings = {key: value for key, value in group.items() if key not in ("params", "names")}
         for key in settings:
             if key not in self.defaults:
@@ -277,7 +277,7 @@ def _check(settings: Mapping[str, Any]) -> None:
             _require(key, value, "a finite number <= 0", lambda v: v <= 0)
         elif key == "betas":
             if not isinstance(value, tuple | list) or len(value) != 2:
-                raise UserError(f"betas must be a pair of numbers. Received {value!r}; the usual ones are (0.9, 0.999).")
+                raise UserError(f"betas must be a pair of numbers. Received {value!r}. The usual ones are (0.9, 0.999).")
             for i, beta in enumerate(value):
                 _require(f"betas[{i}]", beta, "at least 0 and below 1", lambda v: 0 <= v < 1)
 
@@ -296,4 +296,4 @@ def _require(key: str, value: Any, rule: str, holds: Callable[[float], bool]) ->
     plain = _plain(value)
     number = isinstance(plain, int | float) and not isinstance(plain, bool)
     if not number or not math.isfinite(plain) or not holds(plain):
-        raise UserError(f"{key} must be {rule}. Received {plain!r}; {_REMEDIES.get(key, 'leave it out for the default')}.")
+        raise UserError(f"{key} must be {rule}. Received {plain!r}. {_REMEDIES.get(key, 'leave it out for the default')}.")

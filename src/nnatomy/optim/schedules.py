@@ -45,7 +45,7 @@ class Schedule(ABC):
                 number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
                 if not number or value < 0 or (value == 0 and name in self.POSITIVE):
                     rule = "a positive number" if name in self.POSITIVE else "a number >= 0"
-                    raise UserError(f"{name} of {type(self).__name__} must be {rule}. Received {value!r}; give another.")
+                    raise UserError(f"{name} of {type(self).__name__} must be {rule}. Received {value!r}. Give another.")
 
     @abstractmethod
     def __call__(self, step: int) -> float:
@@ -197,9 +197,9 @@ class OneCycle(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.pct_start > 1:
-            raise UserError(f"pct_start of OneCycle must be between 0 and 1. Received {self.pct_start!r}; try 0.3.")
+            raise UserError(f"pct_start of OneCycle must be between 0 and 1. Received {self.pct_start!r}. Try 0.3.")
         if self.anneal_strategy not in ("cos", "linear"):
-            raise UserError(f"anneal_strategy must be 'cos' or 'linear'. Received {self.anneal_strategy!r}; give one of these.")
+            raise UserError(f"anneal_strategy must be 'cos' or 'linear'. Received {self.anneal_strategy!r}. Give one of these.")
 
     def __call__(self, step: int) -> float:
         low, rise = 1 / self.div_factor, self.pct_start * self.total
@@ -222,7 +222,7 @@ class Warmup(Schedule):
 
     def __post_init__(self) -> None:
         if self.steps < 0:
-            raise UserError(f"steps of Warmup must be at least 0. Received {self.steps}; 0 switches it off.")
+            raise UserError(f"steps of Warmup must be at least 0. Received {self.steps}. 0 switches it off.")
 
     def __call__(self, step: int) -> float:
         return warmed_up(step, self.steps) if step < self.steps else self.schedule(step - self.steps)
@@ -272,7 +272,7 @@ class ReduceOnPlateau(Schedule):
                 f"Received {self.mode!r} and {self.threshold_mode!r}; choose of these."
             )
         if self.factor >= 1:
-            raise UserError(f"factor of ReduceOnPlateau must be below 1. Received {self.factor}; the usual one is 0.1.")
+            raise UserError(f"factor of ReduceOnPlateau must be below 1. Received {self.factor}. The usual one is 0.1.")
         self.memory.update(current=1.0, best=None, bad=0, resting=0)
 
     def __call__(self, step: int) -> float:
@@ -306,8 +306,8 @@ class ReduceOnPlateau(Schedule):
         """Continues from `state_dict()`; raises UserError where something is missing."""
         if set(state) != set(self.memory):
             raise UserError(
-                f"The state of ReduceOnPlateau has {sorted(self.memory)}. Received {sorted(state)}; "
-                "give what state_dict() returned."
+                f"The state of ReduceOnPlateau has {sorted(self.memory)}. Received {sorted(state)}. "
+                "Give what state_dict() returned."
             )
         self.memory.update(state)
 

@@ -113,7 +113,7 @@ def average(
     if how not in METHODS:
         raise unknown_name("average", how, METHODS)
     if len(runs) < 2:
-        raise UserError(f"An average needs two runs or more, received {len(runs)}; name further folders.")
+        raise UserError(f"An average needs two runs or more. Received {len(runs)}. Name further folders.")
     opened = [Run.open(folder) for folder in runs]
     members = [restore_with_data(run) for run in opened]
     for run, member in zip(opened[1:], members[1:]):
@@ -222,7 +222,7 @@ def ensemble(members: Sequence[Prepared]) -> Prepared:
     first = members[0]
     if not first.task.outputs_are:
         raise UserError(
-            f"Predictions are averaged of class scores or numbers. Received runs for {first.task.name}; average weights."
+            f"Predictions are averaged of class scores or numbers. Received runs for {first.task.name}. Average weights."
         )
     classes = first.task.outputs_are == "class scores"
     widths = None if _share(members) else [len(member.dataset.input_fields) for member in members]

@@ -55,7 +55,7 @@ def distill(
     request = request_of(run.members[0] if run.members else run)
     for name in options:
         if name in OF_THE_TEACHER:
-            raise UserError(f"A student learns from its teacher's data, received {name}; leave it out.")
+            raise UserError(f"A student learns from its teacher's data. Received {name}. Leave it out.")
     own = {name: getattr(request, name) for name in OF_THE_TEACHER if name != "data"} | {"split_seed": request.splits_by}
     data = request.data or architecture(request.architecture).recipes[0].data
     return train(
@@ -130,7 +130,7 @@ def add_teacher_outputs(prepared: Prepared) -> tuple[Dataset, LearnerSpec]:
     """
     request = prepared.request
     if not 0 <= request.soft <= 1:
-        raise UserError(f"--soft must be from 0 to 1, received {request.soft:g}; it is the teacher's share of the loss.")
+        raise UserError(f"--soft must be from 0 to 1. Received {request.soft:g}. It is the teacher's share of the loss.")
     run = Run.open(str(request.teacher))
     kept = random.default.state_dict()
     members = []

@@ -100,8 +100,8 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
             return x
         if x.shape[1] != int(np.prod(self.input_shape)):
             raise UserError(
-                f"input_shape {self.input_shape} needs {int(np.prod(self.input_shape))} features a row, received {x.shape[1]}; "
-                "give rows of flattened images."
+                f"input_shape {self.input_shape} needs {int(np.prod(self.input_shape))} features a row. Received {x.shape[1]}. "
+                "Give rows of flattened images."
             )
         return x.reshape(len(x), *self.input_shape)
 
@@ -141,7 +141,7 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
         if fraction is None:
             fraction = 0.1 if {"patience", "plateau"} & set(self.settings or {}) else 0.0
         if not 0 <= fraction < 1:
-            raise UserError(f"validation_fraction is a fraction of the rows. Received {fraction!r}; give one such as 0.1.")
+            raise UserError(f"validation_fraction is a fraction of the rows. Received {fraction!r}. Give one such as 0.1.")
         if fraction == 0:
             return whole, SubsetSplit(whole, np.arange(0))
         from sklearn.model_selection import train_test_split
@@ -177,7 +177,7 @@ class NeuralClassifier(ClassifierMixin, _Neural):  # type: ignore[misc]
         self.classes_ = self._labels.classes_
         if len(self.classes_) < 2:
             raise UserError(
-                f"Classification needs at least two classes, received one class, {self.classes_[0]!r}; give data with both."
+                f"Classification needs at least two classes. Received one class, {self.classes_[0]!r}. Give data with both."
             )
         names = tuple(str(c) for c in self.classes_)
         self._fit(X, self._labels.transform(y).astype(np.int64), names, len(names))

@@ -118,7 +118,7 @@ class Run:
         if not path.is_dir():
             beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
             near = nearest_name(path.name, beside)
-            remedy = f"did you mean {path.parent / near}?" if near else "name the folder of a run."
+            remedy = f"Did you mean {path.parent / near}?" if near else "name the folder of a run."
             raise UserError(f"There is no run in {path}; {remedy}")
         if not (path / "run.json").is_file():
             raise UserError(f"{path} is not the folder of a run: it has no run.json; name a folder that nnatomy train made.")
@@ -202,7 +202,7 @@ class Run:
 
 def _path(given: Any) -> Path:
     if not isinstance(given, str | os.PathLike):
-        raise UserError(f"A folder is named by a text or a path, received {type(given).__name__}; give one.")
+        raise UserError(f"A folder is named by a text or a path. Received {type(given).__name__}. Give one.")
     return Path(given)
 
 

@@ -66,10 +66,10 @@ class Option:
         if value is None:
             return
         if self.least is not None and value < self.least:
-            raise UserError(f"{self.flag} is at least {self.least}. Received {value}; give a larger number.")
+            raise UserError(f"{self.flag} is at least {self.least}. Received {value}. Give a larger number.")
         if self.positive and not 0 < value < float("inf"):
             noun = "time" if self.type is SECONDS else "number"
-            raise UserError(f"{self.flag} is a positive {noun}. Received {value:g}; give one such as {self.example}.")
+            raise UserError(f"{self.flag} is a positive {noun}. Received {value:g}. Give one such as {self.example}.")
 
 
 def _text(value: Any) -> str:
@@ -86,7 +86,7 @@ def absolute_path(source: str | PathLike[str]) -> str:
     """Return a path as an absolute one, so that a run can be continued from anywhere; a data set's name as it is."""
     text = str(source)
     if not text.strip():
-        raise UserError("Data are named by a data set's name or a path, received nothing; give one, for example digits.")
+        raise UserError("Data are named by a data set's name or a path. Received nothing. Give one, for example digits.")
     if text in data.names():
         return text
     path = Path(text).expanduser()
@@ -151,7 +151,7 @@ def parse_option(type: OptionType, name: str, value: Any, caller: str) -> Any:
     except UserError:
         raise
     except (TypeError, ValueError, AttributeError):
-        raise UserError(f"{caller}() takes {type.noun} for {name}. Received {value!r}; convert it.") from None
+        raise UserError(f"{caller}() takes {type.noun} for {name}. Received {value!r}. Convert it.") from None
 
 
 def parse_options(request: type[Any], given: Mapping[str, Any], caller: str) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def parse_options(request: type[Any], given: Mapping[str, Any], caller: str) -> 
     known = options_of(request)
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise UserError(f"{caller}() takes {', '.join(known)}. Received {', '.join(unknown)}; leave it out.")
+        raise UserError(f"{caller}() takes {', '.join(known)}. Received {', '.join(unknown)}. Leave it out.")
     found = {}
     for name, value in given.items():
         default = default_of(request, name)

@@ -51,8 +51,8 @@ def prepare(request: Request, own: Own = NOTHING) -> Prepared:
     recipe = requested(recipe, request)
     if not 1 <= request.accumulate <= recipe.batch_size:
         raise UserError(
-            f"--accumulate takes the batch in parts of at least one example, received {request.accumulate} for batches of "
-            f"{recipe.batch_size}; give a number from 1 to {recipe.batch_size}."
+            f"--accumulate takes the batch in parts of at least one example. Received {request.accumulate} for batches of "
+            f"{recipe.batch_size}. Give a number from 1 to {recipe.batch_size}."
         )
     random.seed(request.seed)
     model = recipe.build(dataset, **recipe.options).astype(precision.master)
@@ -91,7 +91,7 @@ def _data_for_model(request: Request, own: Own) -> Dataset:
     if own.data is not None:
         return load_own(own.data, request, wanted)
     if request.data is None:
-        raise UserError('Your own model has no data of its own. Received no data; give some: nn.train(model, "digits").')
+        raise UserError('Your own model has no data of its own. Received no data. Give some: nn.train(model, "digits").')
     options = request.load_options()
     return data.load(request.data, **(options if wanted is None else options | {"tasks": wanted}))
 

@@ -86,7 +86,7 @@ def check_data(run: Run, prepared: Prepared) -> None:
     known = prepared.dataset.preprocessing.to_json() == run.read_json("preprocessing.json")
     if not known or own.get("fingerprint", digest := fingerprint(prepared.dataset)) != digest:
         source = prepared.request.data or own.get("data") or prepared.recipe.data
-        raise UserError(f"A run keeps to the data it started with. Received other data in {source}; start a new run.")
+        raise UserError(f"A run keeps to the data it started with. Received other data in {source}. Start a new run.")
 
 
 def plain_dataset(dataset: Dataset) -> dict[str, Any]:

@@ -71,7 +71,7 @@ def train(
     for name, value in (("model", model), ("out", out)):
         if (name == "model" and value is None) or (name == "out" and not isinstance(value, str | PathLike | None)):
             wanted = "a name, a path or a Module" if name == "model" else "a path"
-            raise UserError(f"train() takes {wanted} for {name}. Received {type(value).__name__}; give one.")
+            raise UserError(f"train() takes {wanted} for {name}. Received {type(value).__name__}. Give one.")
     named, read = isinstance(model, str | PathLike), data is None or isinstance(data, str | PathLike)
     own = Own(None if named else model, None if read else data, task, loss, optimizer)
     request = Request(
@@ -106,7 +106,7 @@ def resume(
     """
     known = [name for name, declared in options_of(Request).items() if declared.where]
     if unknown := set(where) - set(known):
-        raise UserError(f"resume() takes {', '.join(known)}. Received {', '.join(sorted(unknown))}; start a new run for that.")
+        raise UserError(f"resume() takes {', '.join(known)}. Received {', '.join(sorted(unknown))}. Start a new run for that.")
     run = Run.open(folder)
     saved = run.read_json("run.json")
     if "average" in saved:
@@ -137,7 +137,7 @@ def _given(model: Any, data: Any, task: Any, loss: Any, optimizer: Any) -> Own:
 def _choose_devices(request: Request, hosts: str | None, host_index: int | None, shard: str | None) -> Devices:
     """Return the devices of a run; `shard` is what was asked for now: a run of several devices may continue on one."""
     if shard == "full" and hosts is None and request.devices in (None, 1):
-        raise UserError("--shard full splits a run among several devices, received it for one; add --devices, or leave it out.")
+        raise UserError("--shard full splits a run among several devices. Received it for one. Add --devices, or leave it out.")
     return arrange(request.backend, request.device, request.devices, request.shard, hosts, host_index)
 
 

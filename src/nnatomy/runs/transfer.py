@@ -56,7 +56,7 @@ def begin(prepared: Prepared) -> list[str]:
     """
     request, model, told = prepared.request, prepared.model, []
     if request.new_head and request.from_ is None:
-        raise UserError("--new-head renews a layer of other weights, received it without --from; leave it out or name a run.")
+        raise UserError("--new-head renews a layer of other weights. Received it without --from. Leave it out or name a run.")
     if request.from_ is not None:
         renewed = head(prepared.recipe, prepared.dataset, model) if request.new_head else ()
         found = begin_from(model, request.from_, renewed)
@@ -112,7 +112,7 @@ class Freezing(Callback):
         for text in patterns:
             pattern, _, epochs = text.partition("=")
             if epochs and not (epochs.isdecimal() and int(epochs) > 0):
-                raise UserError(f"--freeze takes PATTERN or PATTERN=EPOCHS, received {text!r}; for example 'c1*=2'.")
+                raise UserError(f"--freeze takes PATTERN or PATTERN=EPOCHS. Received {text!r}. For example 'c1*=2'.")
             for name in matching(pattern, names):
                 self.epochs[name] = max(self.epochs.get(name, 0), int(epochs) if epochs else math.inf)
         longest = {id(tensor): 0.0 for _, tensor in model._tensors()}
@@ -162,7 +162,7 @@ def optimizer_for(
     names = [name for name, _ in parameters]
     for pattern, factor in rates.items():
         if not 0 < factor < math.inf:
-            raise UserError(f"--rates takes a positive factor, received {pattern}={factor:g}; --freeze stops learning.")
+            raise UserError(f"--rates takes a positive factor. Received {pattern}={factor:g}. --freeze stops learning.")
         factors |= {name: factor for name in matching(pattern, names) if name in factors}
     if not rates:
         return rule([(name, p) for name, p in parameters if name in factors])  # type: ignore[no-any-return]

@@ -7,7 +7,12 @@ from nnatomy.errors import UserError
 
 MALFORMED, TOO_LARGE, UNSUPPORTED, UNPROCESSABLE = 400, 413, 415, 422
 BROKEN, BUSY, TIMED_OUT = 500, 503, 504
-STATUS: dict[Fault, int] = {"malformed": MALFORMED, "too large": TOO_LARGE, "unsupported": UNSUPPORTED, "unprocessable": UNPROCESSABLE}
+STATUS: dict[Fault, int] = {
+    "malformed": MALFORMED,
+    "too large": TOO_LARGE,
+    "unsupported": UNSUPPORTED,
+    "unprocessable": UNPROCESSABLE,
+}
 
 
 class Refusal(UserError):

@@ -23,7 +23,7 @@ from nnatomy.errors import UserError
 from nnatomy.runs.folder import Run
 from nnatomy.runs.restore import architecture_of
 from nnatomy.serving.batching import Batcher, Worker
-from nnatomy.serving.refusals import BROKEN, BUSY, TIMED_OUT, MALFORMED, TOO_LARGE, Refusal
+from nnatomy.serving.refusals import BROKEN, BUSY, MALFORMED, TIMED_OUT, TOO_LARGE, Refusal
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 THREAD = 64 * 1024  # bytes from which a body is read beside the other requests, not between them
@@ -41,7 +41,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not 0 < value < float("inf"):
-                raise UserError(f"The limit of {name} must be a positive number, received {value:g}; give another.")
+                raise UserError(f"The limit of {name} must be a positive number. Received {value:g}. Give another.")
 
 
 @dataclass(frozen=True)
@@ -138,7 +138,7 @@ class Guard:
                     name = None
                 if name is None or name.lower() not in self.names:
                     title, known = header.decode().capitalize(), ", ".join(sorted(self.names))
-                    return f"{title} must name this service ({known}), received {value[:80]!r}; correct it."
+                    return f"{title} must name this service ({known}). Received {value[:80]!r}. Correct it."
         return None
 
 
@@ -165,7 +165,7 @@ def application(
     batcher = Batcher(processes, limits.rows, limits.waiting, meters.watch)
 
     async def body_of(request: Request) -> bytes:
-        too_large = Refusal(TOO_LARGE, f"A body holds at most {limits.bytes} bytes, received more; send several requests.")
+        too_large = Refusal(TOO_LARGE, f"A body holds at most {limits.bytes} bytes. Received more. Send several requests.")
         length = request.headers.get("content-length", "0")
         if length.isdecimal() and int(length[:20]) > limits.bytes:
             raise too_large
@@ -232,7 +232,7 @@ def application(
         known = ", ".join(f"{next(iter(sorted((r.methods or set()) - {'HEAD'})))} {r.path}" for r in routes)
         status = problem.status_code if isinstance(problem, HTTPException) else MALFORMED
         received = f"{request.method} {request.url.path[:80]}"
-        return JSONResponse({"error": f"This service answers {known}, received {received}; ask for one of these."}, status)
+        return JSONResponse({"error": f"This service answers {known}. Received {received}. Ask for one of these."}, status)
 
     @contextlib.asynccontextmanager
     async def running(app: Starlette) -> AsyncIterator[None]:
@@ -260,12 +260,12 @@ def serve(
     workers: int = 1,
     allow: Sequence[str] = (),
     limits: Limits | None = None,
-    log: Callable[[dict[str, Any]], None] = lambda place: print(json.dumps(place)),
+    announce: Callable[[dict[str, Any]], None] = lambda place: print(json.dumps(place)),
 ) -> None:
     """Answers for a run over HTTP until it is interrupted.
 
     `host`: the address to listen on, the loopback one unless another is given; `port`: 0 for any that is free; `allow`: further
-    host names by which callers may name it; `tell` is called once it listens, with its "url".
+    host names by which callers may name it; `announce` is called once it listens, with its "url".
     Raises UserError where the web extra is not installed, the address cannot be had, or the folder is no run.
     """
     try:
@@ -275,9 +275,9 @@ def serve(
     except ImportError:
         raise UserError('Serving needs the web extra, it is not installed; pip install "nnatomy[web]".') from None
     if not 1 <= workers <= 64:
-        raise UserError(f"--workers must be from 1 to 64, received {workers}; one is enough for most models.")
+        raise UserError(f"--workers must be from 1 to 64. Received {workers}. One is enough for most models.")
     if not 0 <= port <= 65535:
-        raise UserError(f"--port must be from 0 to 65535, received {port}; 8000 is usual.")
+        raise UserError(f"--port must be from 0 to 65535. Received {port}. 8000 is usual.")
     app = application(folder, limits, workers, (*LOOPBACK, host, *allow))
     place = listen(host, port)
     address, number = place.getsockname()[:2]
@@ -290,7 +290,7 @@ def serve(
             await super().startup(sockets)
             log.disabled = False
             if self.started:
-                log({"url": url, "run": str(folder)})
+                announce({"url": url, "run": str(folder)})
 
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=10))
     try:

@@ -44,7 +44,7 @@ def logistic(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
     words = len(dataset.preprocessing.to_json()["vocabulary"]) if tokens else 0
     (y,), (y_held,) = arrays_of(dataset.train, "target"), arrays_of(dataset.validation, "target")
     if len(np.unique(y)) < 2:
-        raise UserError("Logistic regression needs two classes to learn from. Received one in the training part; lower --cv.")
+        raise UserError("Logistic regression needs two classes to learn from. Received one in the training part. Lower --cv.")
     inputs = _features(arrays_of(dataset.train, "input"), words)
     held = _features(arrays_of(dataset.validation, "input"), words)
     best, least, chosen = None, np.inf, C[0]

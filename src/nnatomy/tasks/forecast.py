@@ -59,7 +59,7 @@ def season(x: Array, columns: list[int], period: int, horizon: int) -> Array:
 def _series(split: Split) -> SeriesSplit:
     found = _windows(split)
     if found is None:
-        raise UserError("Naive forecasts need windows over a series. Received whole sequences; compare without them.")
+        raise UserError("Naive forecasts need windows over a series. Received whole sequences. Compare without them.")
     return found
 
 

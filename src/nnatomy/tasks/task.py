@@ -80,7 +80,7 @@ class Task(ABC):
 
     def columns(self, meant: Any) -> dict[str, Array]:
         """Return what `interpret` returned as columns for a user, one value an example each."""
-        raise UserError(f"Predictions of {self.name} are not a table. Received a request for columns; use its files.")
+        raise UserError(f"Predictions of {self.name} are not a table. Received a request for columns. Use its files.")
 
     def present(self, meant: Any, inputs: Batch) -> Answer:
         """Return what `interpret` returned as a user wants it; overridden where that is more than one line an example."""
@@ -93,7 +93,7 @@ class Task(ABC):
     @classmethod
     def loss(cls, outputs: Any, *batch: Any) -> Any:
         """Return the task's usual loss of decided outputs, for models that bring none. Raises UserError where there is none."""
-        raise UserError(f"The task {cls.name} has no usual loss. Received a model without one; give loss=.")
+        raise UserError(f"The task {cls.name} has no usual loss. Received a model without one. Give loss=.")
 
     def figure(self, evaluation: Evaluation) -> Figure | None:
         """Return what the test split showed as a figure for the report; None where there is nothing to draw."""
@@ -101,18 +101,18 @@ class Task(ABC):
 
     def mistakes(self, evaluation: Evaluation) -> Mistakes:
         """Return the examples of a split in the order of their errors. Raises UserError where the task has no errors."""
-        raise UserError(f"Examples of {self.name} have no error each. Received a request for the worst ones; see its metrics.")
+        raise UserError(f"Examples of {self.name} have no error each. Received a request for the worst ones. See its metrics.")
 
     def saliency_score(self, outputs: Array, batch: Batch) -> Score:
         """Return the number that is explained for a batch of one example, given its decided outputs in float64.
 
         Raises UserError where the task has no such number.
         """
-        raise UserError(f"Saliency explains one number. Received outputs of {self.name}; choose another view.")
+        raise UserError(f"Saliency explains one number. Received outputs of {self.name}. Choose another view.")
 
     def coloring(self, model: Module, batch: Batch) -> Coloring:
         """Return what tells the examples of a batch apart. Raises UserError where nothing does."""
-        raise UserError(f"Examples of {self.name} have no color of their own. Received a request for it; choose another view.")
+        raise UserError(f"Examples of {self.name} have no color of their own. Received a request for it. Choose another view.")
 
     def targets(self, batch: Batch) -> tuple[Array, ...]:
         """Return the targets of a batch; none where it has none."""

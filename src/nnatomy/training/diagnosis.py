@@ -23,7 +23,7 @@ def explain(learner: Learner, state: dict[str, Any], batch: tuple[Any, ...], los
     rate = learner.lr(state)
     remedy = "choose other settings with --set" if rate is None else f"lower --lr (now {rate:g})"
     clip = " or limit the gradients with --set clip=1" if rate is not None else ""
-    return f"Training needs a finite loss, received {loss} at epoch {epoch + 1}, step {step + 1} ({where}); {remedy}{clip}."
+    return f"Training needs a finite loss. Received {loss} at epoch {epoch + 1}, step {step + 1} ({where}). {remedy}{clip}."
 
 
 def first_bad_layer(model: Module, inputs: list[Tensor]) -> str:

@@ -73,7 +73,9 @@ def fit(
         watching.append(LowerOnPlateau(recipe.plateau))
     watching += last
     feed = Feed(setup.devices)
-    loop = Loop(recipe, distillation or dataset, task, learner, recipe.epochs, recipe.batch_size, seed, budget, watching, feed=feed)
+    loop = Loop(
+        recipe, distillation or dataset, task, learner, recipe.epochs, recipe.batch_size, seed, budget, watching, feed=feed
+    )
     state = learner.state()
     if checkpoint is not None:
         state, loop.position, loop.best = checkpoint.state, checkpoint.position, checkpoint.best

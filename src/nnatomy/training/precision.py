@@ -81,7 +81,7 @@ def precision_named(name: str, backend: str) -> Precision:
     if name not in PRECISIONS:
         raise unknown_name("precision", name, PRECISIONS)
     if backend == "numpy" and name not in ("float32", "float64"):
-        raise UserError(f"--precision {name} needs a backend with such numbers, received --backend numpy; add --backend jax.")
+        raise UserError(f"--precision {name} needs a backend with such numbers. Received --backend numpy. Add --backend jax.")
     return PRECISIONS[name]
 
 

@@ -446,7 +446,7 @@ def tensorflow_and_keras() -> tuple[ModuleType, ModuleType]:
     except ImportError:
         raise _missing("TensorFlow and Keras") from None
     if keras.config.backend() != "tensorflow":
-        raise UserError(f"Keras must run on TensorFlow here, received {keras.config.backend()}; set KERAS_BACKEND=tensorflow.")
+        raise UserError(f"Keras must run on TensorFlow here. Received {keras.config.backend()}. Set KERAS_BACKEND=tensorflow.")
     return tf, keras
 
 

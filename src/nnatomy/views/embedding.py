@@ -12,7 +12,7 @@ from nnatomy.runs.folder import Run
 from nnatomy.tasks import forward
 from nnatomy.tasks.figures import short
 from nnatomy.tasks.parts import Coloring
-from nnatomy.views.common import COLORS, MARKERS, caption, inputs_of, evenly_spaced
+from nnatomy.views.common import COLORS, MARKERS, caption, evenly_spaced, inputs_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

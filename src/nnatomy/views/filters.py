@@ -11,7 +11,7 @@ from nnatomy.inspect import record
 from nnatomy.runs.folder import Run
 from nnatomy.tasks import forward
 from nnatomy.tasks.figures import short
-from nnatomy.views.common import COLORS, INK, SIGNED, caption, heading, input_names, inputs_of, look, evenly_spaced
+from nnatomy.views.common import COLORS, INK, SIGNED, caption, evenly_spaced, heading, input_names, inputs_of, look
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -34,10 +34,10 @@ def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: b
     if what is not None:
         views.check_name(what)
     if tsne and what != "embedding":
-        raise UserError(f"--tsne lays out the embedding, received it with {what or 'no --what'}; add --what embedding.")
+        raise UserError(f"--tsne lays out the embedding. Received it with {what or 'no --what'}. Add --what embedding.")
     path = out or _free(Path("drawings") / f"{name}{f'-{what}' if what else ''}.png")
     if path.suffix.lower() not in (".png", ".svg"):
-        raise UserError(f"--out must end in .png or .svg, received {path.name}; choose one of them.")
+        raise UserError(f"--out must end in .png or .svg. Received {path.name}. Choose one of them.")
     if path.exists():
         raise UserError(f"--out must name a new file, {path} exists; choose another name or remove it.")
     if is_run:

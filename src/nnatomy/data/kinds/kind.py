@@ -125,15 +125,15 @@ class Kind(ABC, Generic[P]):
 
     def given(self, value: Any, preprocessing: P, raw: bool = False) -> Inputs:
         """Return the model's inputs in a Python value: an array, a data frame."""
-        raise UserError(f"A model of {self.noun} is given a file or folder. Received {type(value).__name__}; give a path.")
+        raise UserError(f"A model of {self.noun} is given a file or folder. Received {type(value).__name__}. Give a path.")
 
     def examples(self, source: Source, preprocessing: P) -> tuple[Split, tuple[str, ...]]:
         """Return the labeled examples in a file or folder, and what was noticed."""
-        raise UserError(f"Models of {self.noun} are not evaluated on files. Received {source}; call them with arrays.")
+        raise UserError(f"Models of {self.noun} are not evaluated on files. Received {source}. Call them with arrays.")
 
     def given_examples(self, value: Any, preprocessing: P) -> tuple[Split, tuple[str, ...]]:
         """Return the labeled examples in a Python value, and what was noticed."""
-        raise UserError(f"A model of {self.noun} is evaluated on files. Received {type(value).__name__}; give a path.")
+        raise UserError(f"A model of {self.noun} is evaluated on files. Received {type(value).__name__}. Give a path.")
 
     def reader(self, preprocessing: P, input_shape: tuple[int, ...]) -> RequestReader:
         """Return the reader of HTTP requests to a model."""

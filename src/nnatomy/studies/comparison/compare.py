@@ -53,7 +53,7 @@ def compare(
     """
     begun = time.perf_counter()
     if any(isinstance(name, list | tuple) for name in architectures):
-        raise UserError('compare() takes architectures one by one. Received a list; write compare("mlp", "lenet5").')
+        raise UserError('compare() takes architectures one by one. Received a list. Write compare("mlp", "lenet5").')
     keys = tuple(named_only(name, "compare") for name in architectures)
     source = find_architecture(keys[0]).recipes[0].data if data is None and keys else data
     source = None if source is None else parse_option(SOURCE, "data", source, "compare")
@@ -108,9 +108,9 @@ def _carry_on(
             work.do(workers, jobs, baseline_units(protocol, (1.0,), baselines))
             if protocol.budget is not None and not plan.lengths_decided:
                 told = len(plan.notices)
-                costs = _step_costs(workers, jobs, protocol, plan)
+                step_costs = _step_costs(workers, jobs, protocol, plan)
                 left = protocol.budget - (time.perf_counter() - begun) - AFTER
-                plan = work.plan = reduce_to_budget(plan, protocol, costs, MARGIN * left, jobs)
+                plan = work.plan = reduce_to_budget(plan, protocol, step_costs, MARGIN * left, jobs)
                 deadline = begun + protocol.budget - AFTER
                 write_json(folder / "plan.json", plan.to_json())
                 for notice in plan.notices[told:] if progress else ():
@@ -176,14 +176,14 @@ class _Work:
 
 def _step_costs(workers: Workers, jobs: int, protocol: Protocol, plan: Plan) -> dict[str, StepCost]:
     """How fast each architecture learns, measured with all workers busy, as they will be: the slowest of them counts."""
-    costs: dict[str, StepCost] = {}
+    step_costs: dict[str, StepCost] = {}
     units = [Unit("timing", name, protocol.cv - 1) for name in plan.architectures]
     for unit, timed in workers.run(units * -(-jobs // len(units))):
         if "failed" not in timed:
             cost = StepCost.of(timed, protocol, plan.ordered)
-            costs[unit.candidate] = max(cost, costs.get(unit.candidate, cost), key=lambda p: p.fit(1))
-    slow = max(costs.values(), key=lambda cost: cost.fit(1), default=StepCost(0.0, 0.0, 0.0, 1.0, 0.0))
-    return {name: costs.get(name, slow) for name in plan.architectures}
+            step_costs[unit.candidate] = max(cost, step_costs.get(unit.candidate, cost), key=lambda p: p.fit(1))
+    slow = max(step_costs.values(), key=lambda cost: cost.fit(1), default=StepCost(0.0, 0.0, 0.0, 1.0, 0.0))
+    return {name: step_costs.get(name, slow) for name in plan.architectures}
 
 
 def _announce(protocol: Protocol, plan: Plan) -> None:

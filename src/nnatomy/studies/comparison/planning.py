@@ -44,13 +44,13 @@ class StepCost:
         return self.start + epochs * self.epoch(share) + self.test
 
 
-def reduce_to_budget(plan: Plan, protocol: Protocol, costs: Mapping[str, StepCost], seconds: float, jobs: int) -> Plan:
+def reduce_to_budget(plan: Plan, protocol: Protocol, step_costs: Mapping[str, StepCost], seconds: float, jobs: int) -> Plan:
     """The plan as `seconds` allow: whole, without learning curves, or with fewer epochs, or even with part of the rows."""
     fits = protocol.cv * protocol.seeds
     available = max(seconds, 0.0) * jobs
-    curve = sum(protocol.cv * costs[name].fit(entry.whole, share)
+    curve = sum(protocol.cv * step_costs[name].fit(entry.whole, share)
                 for name, entry in plan.architectures.items() for share in plan.shares)  # fmt: skip
-    wants = {name: fits * costs[name].fit(entry.whole) for name, entry in plan.architectures.items()}
+    wants = {name: fits * step_costs[name].fit(entry.whole) for name, entry in plan.architectures.items()}
     if sum(wants.values()) + curve <= available:
         return replace(plan, lengths_decided=True)
     notices = list(plan.notices)
@@ -59,7 +59,7 @@ def reduce_to_budget(plan: Plan, protocol: Protocol, costs: Mapping[str, StepCos
     level = _level(list(wants.values()), available)
     architectures = {}
     for name, entry in plan.architectures.items():
-        architectures[name] = _cut(entry, costs[name], min(wants[name], level) / fits)
+        architectures[name] = _cut(entry, step_costs[name], min(wants[name], level) / fits)
         if architectures[name].cut:
             rows = f", each of {architectures[name].share:.0%} of the training rows" if architectures[name].share < 1 else ""
             notices.append(

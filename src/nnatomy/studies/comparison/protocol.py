@@ -30,11 +30,11 @@ class Protocol(WorkRequest):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.architectures:
-            raise UserError("A comparison needs the names of architectures, received none; nnatomy list shows them.")
+            raise UserError("A comparison needs the names of architectures. Received none. nnatomy list shows them.")
         names = Counter(Path(key).name for key in self.architectures)
         twice = [name for name, count in names.items() if count > 1]
         if twice:
-            raise UserError(f"Each architecture is compared once, received {twice[0]} twice; leave one out.")
+            raise UserError(f"Each architecture is compared once. Received {twice[0]} twice. Leave one out.")
 
     @property
     def found(self) -> dict[str, Architecture]:
@@ -105,7 +105,7 @@ class Plan:
                 for task in recipe.tasks:
                     if task.name == self.task:
                         return task
-        raise UserError(f"A comparison needs a recipe for its task. Received {self.task}, which none has; start a new one.")
+        raise UserError(f"A comparison needs a recipe for its task. Received {self.task}, which none has. Start a new one.")
 
     @property
     def judged_by(self) -> Metric:

@@ -41,12 +41,12 @@ class Plan(WorkRequest):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.cv == 1:
-            raise UserError(f"--cv must be at least 2, or 0 for no outer folds, received {self.cv}; 3 is usual.")
+            raise UserError(f"--cv must be at least 2, or 0 for no outer folds. Received {self.cv}. 3 is usual.")
         if self.how not in METHODS:
             raise unknown_name("way to search", self.how, METHODS)
         fixed = set(self.settings) & set(self.space)
         if fixed:
-            raise UserError(f"A setting is fixed or searched, received {min(fixed)} in both --set and --space; leave one out.")
+            raise UserError(f"A setting is fixed or searched. Received {min(fixed)} in both --set and --space. Leave one out.")
         read_space(self.space)
 
     @property

@@ -95,7 +95,7 @@ def read_space(pairs: Mapping[str, str]) -> Space:
 
 
 def _read(name: str, text: str) -> Range | Choices:
-    rule = f"--space {name} must be LOW..HIGH or CHOICE|CHOICE, received {text!r}; for example lr=1e-4..1e-1."
+    rule = f"--space {name} must be LOW..HIGH or CHOICE|CHOICE. Received {text!r}. For example lr=1e-4..1e-1."
     if ".." in text:
         ends = text.split("..")
         try:
@@ -103,7 +103,7 @@ def _read(name: str, text: str) -> Range | Choices:
         except ValueError:
             raise UserError(rule) from None
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise UserError(f"--space {name} must go from a lower number to a higher one, received {text!r}; turn it round.")
+            raise UserError(f"--space {name} must go from a lower number to a higher one. Received {text!r}. Turn it round.")
         return Range(low, high, name in INTEGER_OPTIONS or all(end.strip().lstrip("-").isdigit() for end in ends))
     values = tuple(dict.fromkeys(value.strip() for value in text.split("|")))
     if len(values) < 2 or "" in values:
@@ -172,4 +172,4 @@ def _number(name: str, text: str, kind: type) -> Any:
         return kind(text)
     except ValueError:
         noun = "a whole number" if kind is int else "a number"
-        raise UserError(f"{name} must be {noun}, received {text!r}; correct it.") from None
+        raise UserError(f"{name} must be {noun}. Received {text!r}. Correct it.") from None

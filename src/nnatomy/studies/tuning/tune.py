@@ -311,7 +311,7 @@ def read_recipe(path: str | Path, architecture: str) -> dict[str, Any]:
         raise UserError(f"{place} is not a recipe: it must hold an architecture and its settings; nnatomy tune writes one.")
     if saved["architecture"] != find_architecture(architecture).key:
         raise UserError(
-            f"{place} is a recipe of {saved['architecture']}, received it for {architecture}; name that architecture."
+            f"{place} is a recipe of {saved['architecture']}. Received it for {architecture}. Name that architecture."
         )
     settings = {str(name): str(value) for name, value in saved["settings"].items()}
     asked: dict[str, Any] = {} if saved.get("epochs") is None else {"epochs": saved["epochs"]}

@@ -67,7 +67,7 @@ class ClosedFormLearner(Learner):
         self.spec = spec
         self._zeros = {name: np.asarray(a) for name, a in spec.begin_sums(model, **spec.settings()).items()}
         if not self._zeros:
-            raise UserError("A closed form is solved from sums. Received none from begin_sums; return at least one array.")
+            raise UserError("A closed form is solved from sums. Received none from begin_sums. Return at least one array.")
         self.sums: Sums = {name: Tensor(a.copy()) for name, a in self._zeros.items()}
 
     def own_state(self) -> Tree:

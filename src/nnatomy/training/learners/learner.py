@@ -85,8 +85,8 @@ class LearnerSpec(ABC):
 
     def with_loss(self, loss: Loss) -> LearnerSpec:
         """Return this description with another loss. Raises UserError for a learner that does not follow a single one."""
-        raise UserError(f"A student follows one loss by gradients. Received a learner by {type(self).__name__}; "
-                        "choose another one.")  # fmt: skip
+        raise UserError(f"A student follows one loss by gradients. Received a learner by {type(self).__name__}. "
+                        "Choose another one.")  # fmt: skip
 
     def check(self, setup: Setup, model: Module) -> None:
         """Raises UserError, which names the flag, where a run wants what this learner cannot do."""
@@ -98,7 +98,7 @@ class LearnerSpec(ABC):
         }
         for capability, (wanted, flag) in wants.items():
             if wanted and capability not in self.can:
-                raise UserError(f"{type(self).__name__} does not take {flag}. Received it; leave it out.")
+                raise UserError(f"{type(self).__name__} does not take {flag}. Received it. Leave it out.")
 
 
 class Learner(ABC):
@@ -171,7 +171,7 @@ class Learner(ABC):
         if len(batch) > len(self.fields):
             raise UserError(
                 f"A batch has one array for each field of its split. Received {len(batch)} arrays for the fields "
-                f"{', '.join(field.name for field in self.fields)}; name them all in the split's `fields`."
+                f"{', '.join(field.name for field in self.fields)}. Name them all in the split's `fields`."
             )
         return self.fields
 

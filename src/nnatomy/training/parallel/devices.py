@@ -153,15 +153,15 @@ def arrange(
     if shard not in SHARDS:
         raise unknown_name("--shard", shard, SHARDS)
     if devices is not None and devices < 1:
-        raise UserError(f"--devices must be at least 1, received {devices}; give a larger number.")
+        raise UserError(f"--devices must be at least 1. Received {devices}. Give a larger number.")
     if host_index is not None and hosts is None:
-        raise UserError(f"--host-index says which line of --hosts this machine is, received {host_index} alone; add --hosts.")
+        raise UserError(f"--host-index says which line of --hosts this machine is. Received {host_index} alone. Add --hosts.")
     if hosts is None and devices in (None, 1):
         return Devices()
     if backend != "jax":
-        raise UserError(f"Several devices need the jax backend, received --backend {backend}; add --backend jax.")
+        raise UserError(f"Several devices need the jax backend. Received --backend {backend}. Add --backend jax.")
     if device is not None and ":" in device:
-        raise UserError(f"--device names one device by its number, received {device} for several; leave the number out.")
+        raise UserError(f"--device names one device by its number. Received {device} for several. Leave the number out.")
     jax_devices = load_jax_devices()
     if devices is not None and device in (None, "cpu"):
         jax_devices.divide_cpu(devices)

@@ -205,13 +205,13 @@ def read_hosts(path: str) -> list[str]:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise UserError(
-            f"--hosts needs a text file with one host[:port] a line, or auto, received {path} ({type(problem).__name__}); "
-            "write one."
+            f"--hosts needs a text file with one host[:port] a line, or auto. Received {path} ({type(problem).__name__}). "
+            "Write one."
         ) from None
     names = [line.partition("#")[0].strip() for line in text.splitlines()]
     names = [name for name in names if name]
     if bad := next((name for name in names if not re.fullmatch(r"[\w.-]+(:\d{1,5})?", name)), None):
-        raise UserError(f"A hosts file has one host[:port] a line, received {bad!r} in {path}; correct that line.")
+        raise UserError(f"A hosts file has one host[:port] a line. Received {bad!r} in {path}. Correct that line.")
     if len(names) < 2:
         raise UserError(f"A hosts file lists at least two hosts, {path} has {len(names)}; add one, or leave --hosts out.")
     return names
@@ -221,7 +221,7 @@ def which_host(names: Sequence[str], index: int | None = None) -> int:
     """The line of the hosts file that is this machine, counted from 0: `index`, or the only one that names it."""
     if index is not None:
         if not 0 <= index < len(names):
-            raise UserError(f"--host-index counts the {len(names)} hosts from 0, received {index}; give a smaller number.")
+            raise UserError(f"--host-index counts the {len(names)} hosts from 0. Received {index}. Give a smaller number.")
         return index
     mine = [i for i, name in enumerate(names) if _is_here(name.partition(":")[0])]
     if len(mine) != 1:
@@ -237,15 +237,15 @@ def _from_environment(index: int | None) -> dict[str, Any]:
     if all(given):
         if not (given[1].isdecimal() and given[2].isdecimal()):
             raise UserError(
-                f"{_VARIABLES[1]} and {_VARIABLES[2]} must be whole numbers, received {given[1]!r} and {given[2]!r}; "
-                "set them so."
+                f"{_VARIABLES[1]} and {_VARIABLES[2]} must be whole numbers. Received {given[1]!r} and {given[2]!r}. "
+                "Set them so."
             )
         numbers = {"num_processes": int(given[1]), "process_id": int(given[2]) if index is None else index}
         return {"coordinator_address": _with_port(given[0]), "cluster_detection_method": "deactivate"} | numbers
     if not any(name in os.environ for name in ("SLURM_STEP_NODELIST", "OMPI_MCA_orte_hnp_uri", "KUBERNETES_SERVICE_HOST")):
         raise UserError(
             "--hosts auto reads what SLURM, Open MPI or Kubernetes set, or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and "
-            "JAX_PROCESS_ID, received none of them; set these three, or give a hosts file."
+            "JAX_PROCESS_ID. Received none of them. Set these three, or give a hosts file."
         )
     return {}
 

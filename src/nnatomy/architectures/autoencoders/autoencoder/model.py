@@ -57,7 +57,7 @@ class Autoencoder(Module):
     ) -> None:
         widths = [features, *hidden, code]
         if min(widths) < 1:
-            raise UserError(f"Each layer of an autoencoder has a width of at least 1. Received {widths}; give larger numbers.")
+            raise UserError(f"Each layer of an autoencoder has a width of at least 1. Received {widths}. Give larger numbers.")
         if activation not in ACTIVATIONS:
             raise unknown_name("activation", activation, ACTIVATIONS)
         if output_activation not in OUTPUTS:

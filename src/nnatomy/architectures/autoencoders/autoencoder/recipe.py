@@ -26,8 +26,8 @@ def fit_to(
     features = math.prod(dataset.input_shape)
     if code >= features:
         raise UserError(
-            f"A code must have fewer numbers than the example, or copying would do. Received {code} for {features} numbers; "
-            "choose a smaller one with --set code=."
+            f"A code must have fewer numbers than the example, or copying would do. Received {code} for {features} numbers. "
+            "Choose a smaller one with --set code=."
         )
     return build(features, hidden, code, activation, tied=tied)
 

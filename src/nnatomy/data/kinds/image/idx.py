@@ -54,7 +54,7 @@ def read_idx(path: Path) -> Array:
 def write_idx(path: Path, array: Array) -> None:
     """Write a uint8 array as a plain idx file."""
     if array.dtype != np.uint8:
-        raise UserError(f"idx files hold bytes here, received {array.dtype}; scale to 0..255 and cast to uint8.")
+        raise UserError(f"idx files hold bytes here. Received {array.dtype}. Scale to 0..255 and cast to uint8.")
     path.write_bytes(struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes())
 
 

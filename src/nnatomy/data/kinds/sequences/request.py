@@ -28,8 +28,8 @@ class SequenceReader(RequestReader):
         if sequences.ndim != 3 or 0 in sequences.shape:
             raise RequestError(
                 "unprocessable",
-                f"'sequences' must be numbers [sequence][step][feature], received the shape {list(sequences.shape)}; "
-                "nest them so.",
+                f"'sequences' must be numbers [sequence][step][feature]. Received the shape {list(sequences.shape)}. "
+                "Nest them so.",
             )
         self.check_rows(len(sequences))
         return self.preprocessing.transform(sequences), []

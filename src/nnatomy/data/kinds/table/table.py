@@ -124,7 +124,7 @@ def _check_groups(table: RawTable, groups: str, target: str | None) -> None:
     if groups not in table.columns:
         raise unknown_name("column", groups, table.columns)
     if groups == target:
-        raise UserError(f"--groups names a column beside the target, received the target {groups!r}; choose another column.")
+        raise UserError(f"--groups names a column beside the target. Received the target {groups!r}. Choose another column.")
     if "" in table.columns[groups]:
         raise UserError(f"Every row needs its group, {groups!r} has missing cells; fill them or choose another column.")
 

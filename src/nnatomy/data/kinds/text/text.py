@@ -45,7 +45,7 @@ class CharacterPreprocessing(Preprocessing):
     def transform(self, raw: str) -> Batch:
         """Return (tokens[1, len(text)],) for a text."""
         if not raw:
-            raise UserError("A prompt needs at least one character, received none; give some text.")
+            raise UserError("A prompt needs at least one character. Received none. Give some text.")
         return (self.encode(raw)[None],)
 
     def to_json(self) -> dict[str, Any]:
