@@ -76,7 +76,7 @@ class OwnArchitecture(Architecture):
         Raises UserError where it is missing or cannot be imported.
         """
         if not self.has(part):
-            raise UserError(f"The architecture in {self.folder} has no {part}.py; add it.")
+            raise UserError(f"The architecture in {self.folder} has no {part}.py. Add it.")
         package = f"{OWN}{self.name}_{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}"
         if package not in sys.modules:
             made = ModuleType(package, f"The architecture in {self.folder}.")
@@ -86,7 +86,7 @@ class OwnArchitecture(Architecture):
             return importlib.import_module(f"{package}.{part}")
         except Exception as problem:
             raise UserError(
-                f"{self.folder / part}.py could not be imported ({type(problem).__name__}: {problem}); correct it. Files "
+                f"{self.folder / part}.py could not be imported ({type(problem).__name__}: {problem}). Correct it. Files "
                 "of one folder import each other as in: from .model import Net"
             ) from problem
 
@@ -182,7 +182,7 @@ def split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str]:
     """The "key: value" lines between two lines of "---", and the text after them; [a, b] is a list."""
     lines = text.splitlines()
     if not lines or lines[0] != "---" or "---" not in lines[1:]:
-        raise UserError(f'A page begins with front matter between two lines of "---", {path} does not; add it.')
+        raise UserError(f'A page begins with front matter between two lines of "---". Received {path}, which does not. Add it.')
     end = lines.index("---", 1)
     front: dict[str, Any] = {}
     for line in lines[1:end]:

@@ -82,12 +82,12 @@ class Tensor:
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TypeError("len() of a Tensor without axes; use .item() for its value.")
+            raise TypeError("len() of a Tensor without axes. Use .item() for its value.")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self.shape:
-            raise TypeError("A Tensor without axes cannot be iterated over; use .item() for its value.")
+            raise TypeError("A Tensor without axes cannot be iterated over. Use .item() for its value.")
         return iter(self.unstack())
 
     def __repr__(self) -> str:
@@ -109,7 +109,7 @@ class Tensor:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.node is not None:
-            raise RuntimeError("Only leaves can be copied or pickled, a result is part of a graph; use .detach() first.")
+            raise RuntimeError("Only leaves can be copied or pickled. Received a result of an operation. Use .detach() first.")
         return _rebuilt, (type(self), self.data, self.requires_grad, self.grad)
 
     def item(self) -> Any:
@@ -124,7 +124,7 @@ class Tensor:
     def __bool__(self) -> bool:
         if self.size != 1:
             raise UserError(
-                f"The truth of a Tensor with {self.size} elements is ambiguous; use .any(), .all() or nn.where()."
+                f"The truth of a Tensor with {self.size} elements is ambiguous. Use .any(), .all() or nn.where()."
             )
         return bool(self.item())
 
@@ -150,7 +150,7 @@ class Tensor:
         """
         if not self.requires_grad:
             raise RuntimeError(
-                "backward() needs a result that requires a gradient; no input of this one has requires_grad, "
+                "backward() needs a result that requires a gradient. No input of this one has requires_grad, "
                 "or it was made inside nn.no_grad()."
             )
         keep = create_graph if retain_graph is None else retain_graph
@@ -163,7 +163,7 @@ class Tensor:
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Sets whether `backward()` should reach this leaf."""
         if self.node is not None and not requires_grad:
-            raise RuntimeError("Only a leaf can stop requiring a gradient; use .detach() on a result.")
+            raise RuntimeError("Only a leaf can stop requiring a gradient. Use .detach() on a result.")
         if requires_grad:
             _differentiable(self.data)
         self.requires_grad = requires_grad
@@ -191,8 +191,8 @@ class Tensor:
         """Replaces the values; a graph that used the old ones can no longer be differentiated, and says so."""
         if graph.is_grad_enabled() and self.requires_grad:
             raise RuntimeError(
-                "A Tensor that requires a gradient was changed in place while operations are recorded; "
-                "do it inside nn.no_grad(), or make a new Tensor with nn.where() or nn.index_put()."
+                "A Tensor that requires a gradient was changed in place while operations are recorded. "
+                "Do it inside nn.no_grad(), or make a new Tensor with nn.where() or nn.index_put()."
             )
         new = value.data if isinstance(value, Tensor) else B.array(value, dtype=self.dtype)
         if new.dtype != self.dtype:
@@ -214,7 +214,7 @@ class Tensor:
     def __setitem__(self, index: Any, value: Any) -> None:
         raw = value.data if isinstance(value, Tensor) else value
         if self.node is not None or (isinstance(value, Tensor) and value.requires_grad and graph.is_grad_enabled()):
-            raise RuntimeError("Assignment would cut the graph; use nn.index_put(x, index, value), which is differentiable.")
+            raise RuntimeError("Assignment would cut the graph. Use nn.index_put(x, index, value), which is differentiable.")
         self.copy_(B.index_put(self.data, _raw_index(index), raw))
 
     def __iadd__(self, other: Any) -> Tensor:
@@ -620,7 +620,7 @@ def grad(
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if not any(t.requires_grad for t in outs):
-        raise RuntimeError("grad() needs a result that requires a gradient; no input of this one has requires_grad.")
+        raise RuntimeError("grad() needs a result that requires a gradient. No input of this one has requires_grad.")
     given = [gradients] if isinstance(outputs, Tensor) or gradients is None else list(gradients)
     seeds = [_seed(t, g) for t, g in zip(outs, given if len(given) == len(outs) else given * len(outs), strict=True)]
     keep = create_graph if retain_graph is None else retain_graph

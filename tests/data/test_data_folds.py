@@ -81,7 +81,7 @@ def test_time_goes_forward_only() -> None:
 
 
 def test_too_little_to_part_is_refused() -> None:
-    with pytest.raises(UserError, match="class 'rare' has 2"):
+    with pytest.raises(UserError, match="2 of class 'rare'"):
         Fold(0, 3).rows(50, np.array([0] * 48 + [1] * 2), ("common", "rare"))
     for call in (
         lambda: Fold(0, 1),

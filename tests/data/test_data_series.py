@@ -210,7 +210,7 @@ def test_truth_tables(name: str, expected: tuple[int, ...]) -> None:
 
 def test_a_window_that_training_had_must_be_given_again(write: Write) -> None:
     found = load(write("s.csv", series_text()), ("series",), target="y", window=10, horizon=3)
-    with pytest.raises(UserError, match=r"looks at 10 rows, .* has 4"):
+    with pytest.raises(UserError, match=r"reads 10 rows. .* has 4"):
         load_inputs(write("short.csv", "\n".join(series_text().splitlines()[:5])), found.preprocessing)
 
 

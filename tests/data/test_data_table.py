@@ -264,7 +264,7 @@ def test_new_rows_are_checked_against_the_columns(write: Write) -> None:
     assert new.rows == ("1", "2")
     assert any("extra" in n for n in new.notices)
     assert any("violet" in n for n in new.notices)
-    with pytest.raises(UserError, match=r"the column 'b', .* has no such column"):
+    with pytest.raises(UserError, match=r"the column 'b'. .* has no such column"):
         load_inputs(write("new.csv", "color,a\nred,1\n"), found.preprocessing)
 
 
@@ -337,5 +337,5 @@ def test_dates_are_read_as_training_read_them(write: Write) -> None:
     (inputs,) = load_inputs(write("new.csv", "day\n04/03/2024\n"), found.preprocessing).arrays
     (expected,) = load_inputs(write("iso.csv", "day\n2024-04-03\n"), found.preprocessing).arrays
     assert np.array_equal(inputs, expected)
-    with pytest.raises(UserError, match=r"such as 01/31/2024, row 2 has '31/01/2024'"):
+    with pytest.raises(UserError, match=r"such as 01/31/2024. Received '31/01/2024' in row 2"):
         load_inputs(write("wrong.csv", "day\n31/01/2024\n"), found.preprocessing)

@@ -248,7 +248,7 @@ def test_nothing_is_overwritten_and_nothing_half_written(trained: Any, tmp_path:
         folder = tmp_path / name
         folder.mkdir()
         (folder / name).write_text("mine")
-        with pytest.raises(UserError, match=re.escape(f"{name} exists")):
+        with pytest.raises(UserError, match=re.escape(f"{name}, which exists")):
             export(run, out=folder / "model.onnx")
         assert [p.name for p in folder.iterdir()] == [name]
         assert (folder / name).read_text() == "mine"
@@ -318,7 +318,7 @@ def test_models_without_their_description_or_with_a_wrong_one_are_refused(traine
     beside = tmp_path / "model.json"
     right = beside.read_text()
     for wrong, said in (
-        ("{", "damaged"), ("[]", "damaged"), ("{}", "damaged"), (right.replace("export 1", "export 9"), "of the form"),
+        ("{", "damaged"), ("[]", "damaged"), ("{}", "damaged"), (right.replace("export 1", "export 9"), "must have the format"),
         (right.replace('"kind": "table"', '"kind": "chair"'), "saved preprocessing"),
         (right.replace('"architecture": "mlp"', '"architecture": "mpl"'), "Did you mean 'mlp'"),
         (other.with_suffix(".json").read_text(), "belong to different models"),
@@ -331,12 +331,12 @@ def test_models_without_their_description_or_with_a_wrong_one_are_refused(traine
     content = model.read_bytes()
     for broken in (b"", content[: len(content) // 2], b"\x00" * 99):
         model.write_bytes(broken)
-        with pytest.raises(UserError, match=r"damaged or no ONNX model|belong to different"):
+        with pytest.raises(UserError, match=r"damaged or not an ONNX model|belong to different"):
             nn.predict(model, source)
     beside.unlink()
     with pytest.raises(UserError, match=r"model\.json is absent"):
         nn.predict(model, source)
-    with pytest.raises(UserError, match="There is no file"):
+    with pytest.raises(UserError, match="The file must exist"):
         nn.predict(tmp_path / "no.onnx", source)
 
 

@@ -165,7 +165,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: optim.SGD([parameter()], lr=True), "Received True"),
     (lambda: optim.SGD([parameter()], momentum=-1), "momentum must be"),
     (lambda: optim.SGD([parameter()], nesterov=True), "Nesterov momentum needs momentum > 0"),
-    (lambda: optim.SGD([parameter()], weight_decay=-1), "weight_decay must be .* 0 switches it off"),
+    (lambda: optim.SGD([parameter()], weight_decay=-1), "weight_decay must be .* Use 0 to switch it off"),
     (lambda: optim.Adam([parameter()], betas=(0.9, 1.0)), r"betas\[1\] must be at least 0 and below 1. Received 1.0"),
     (lambda: optim.Adam([parameter()], betas=(-0.1, 0.9)), r"betas\[0\] must be"),
     (lambda: optim.Adam([parameter()], betas=0.9), "betas must be a pair"),  # type: ignore[arg-type]
@@ -183,7 +183,10 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: optim.Adam([parameter() * 2.0]), "Only floating-point leaves"),
     (lambda: optim.Adam([p := parameter(), p]), "'1' twice"),
     (lambda: optim.Adam([("w", parameter()), ("w", parameter())]), "'w' twice"),
-    (lambda: optim.Adam([{"params": [parameter()], "learning_rate": 0.1}]), "no Adam setting named 'learning_rate'"),
+    (
+        lambda: optim.Adam([{"params": [parameter()], "learning_rate": 0.1}]),
+        "No Adam setting has this name. Received 'learning_rate'",
+    ),
     (lambda: optim.Adam([{"params": [parameter()], "lr": -1.0}]), "lr must be"),
     (lambda: optim.Adam([{"parameters": [parameter()]}]), "A parameter group must be a dictionary"),
     (lambda: setattr(optim.Adam([parameter()]), "lr", -1.0), "lr must be"),

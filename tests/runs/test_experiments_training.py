@@ -302,8 +302,8 @@ def test_arguments_of_another_type_are_told_in_one_sentence(tmp_path: Path) -> N
         (lambda: evaluate(5), "named by a text or a path. Received int"),
         (lambda: nn.export(None), "named by a text or a path. Received NoneType"),
         (lambda: nn.compare(["mlp", "perceptron"], data="iris"), "one by one"),
-        (lambda: nn.tune(None, "iris"), "no architecture named None"),
-        (lambda: nn.use(None), "no backend named None"),
+        (lambda: nn.tune(None, "iris"), "No architecture has this name. Received None"),
+        (lambda: nn.use(None), "No backend has this name. Received None"),
     ):  # fmt: skip
         with pytest.raises(nn.UserError, match=sentence):
             call()  # type: ignore[no-untyped-call]

@@ -158,12 +158,12 @@ def test_stopping_one_host_stops_all_after_the_same_step(pair: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"backend": "numpy", "devices": 4}, "add --backend jax"),
+        ({"backend": "numpy", "devices": 4}, "Add --backend jax"),
         ({"backend": "jax", "devices": 0}, "--devices must be at least 1"),
         ({"backend": "jax", "devices": 2, "shard": "half"}, "shard"),
-        ({"backend": "jax", "devices": 2, "device": "cpu:1"}, "leave the number out"),
-        ({"backend": "jax", "devices": 99, "device": "tpu"}, "needs as many tpu devices, this host has 0"),
-        ({"backend": "jax", "host_index": 1}, "add --hosts"),
+        ({"backend": "jax", "devices": 2, "device": "cpu:1"}, "Leave the number out"),
+        ({"backend": "jax", "devices": 99, "device": "tpu"}, "needs as many tpu devices. Received 0 on this host"),
+        ({"backend": "jax", "host_index": 1}, "Add --hosts"),
         ({"backend": "jax", "hosts": "/nowhere/hosts"}, "one host[:port] a line"),
     ],
 )
@@ -181,7 +181,7 @@ def test_hosts_files(tmp_path: Path) -> None:
     path = tmp_path / "hosts"
     path.write_text("# two machines\nalpha:4000\n\nbeta  # the second\n")
     assert hosts.read_hosts(str(path)) == ["alpha:4000", "beta"]
-    for text, sentence in (("alpha\n", "at least two hosts"), ("alpha beta\ngamma\n", "received 'alpha beta'")):
+    for text, sentence in (("alpha\n", "at least two hosts"), ("alpha beta\ngamma\n", "Received 'alpha beta'")):
         path.write_text(text)
         with pytest.raises(UserError, match=sentence):
             hosts.read_hosts(str(path))
@@ -191,7 +191,7 @@ def test_a_host_finds_its_line() -> None:
     assert hosts.which_host(["203.0.113.1", "127.0.0.1:4000"]) == 1
     assert hosts.which_host(["203.0.113.1", "203.0.113.2"], 0) == 0
     for names, index, sentence in (
-        (["203.0.113.1", "203.0.113.2"], None, "no line did"),
+        (["203.0.113.1", "203.0.113.2"], None, "Received no line"),
         (["127.0.0.1", "localhost"], None, "2 lines did"),
         (["a", "b"], 2, "counts the 2 hosts from 0"),
     ):
@@ -203,7 +203,7 @@ def test_the_environment_of_a_cluster_is_needed_for_auto(monkeypatch: pytest.Mon
     for name in list(os.environ):
         if name.startswith(("SLURM", "OMPI", "KUBERNETES", "JAX_")):
             monkeypatch.delenv(name)
-    with pytest.raises(UserError, match="received none of them"):
+    with pytest.raises(UserError, match="Received none of them"):
         hosts.join("auto")
     for name, value in (("JAX_COORDINATOR_ADDRESS", "alpha"), ("JAX_NUM_PROCESSES", "two"), ("JAX_PROCESS_ID", "0")):
         monkeypatch.setenv(name, value)

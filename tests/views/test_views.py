@@ -78,7 +78,7 @@ def test_each_view_that_fits_is_drawn_and_the_others_are_refused(trained: tuple[
         if what not in fitting:
             with pytest.raises(nn.UserError) as refused:
                 views.view(what, prepared, run)
-            assert str(refused.value).endswith(f"choose one of {', '.join(fitting)}.")
+            assert str(refused.value).endswith(f"Choose one of {', '.join(fitting)}.")
             assert "\n" not in str(refused.value)
             continue
         figure = views.view(what, prepared, run)
@@ -246,7 +246,7 @@ def test_a_view_of_a_run_is_drawn_by_the_command(tmp_path: Path, capsys: pytest.
     assert main(["draw", str(run), "--what", "gradients", "--out", str(tmp_path / "b.png")]) == 2
     sentence = capsys.readouterr().err
     assert "needs the record of gradients" in sentence
-    assert "choose one of activations, architecture, confusion, embedding, errors, filters, saliency." in sentence
+    assert "Choose one of activations, architecture, confusion, embedding, errors, filters, saliency." in sentence
     assert not (tmp_path / "b.png").exists()
     assert main(["draw", str(run), "--tsne", "--out", str(tmp_path / "b.png")]) == 2
     assert "--tsne lays out the embedding" in capsys.readouterr().err
@@ -255,7 +255,9 @@ def test_a_view_of_a_run_is_drawn_by_the_command(tmp_path: Path, capsys: pytest.
 def test_an_architecture_is_not_trained_for_a_view_that_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["draw", "perceptron", "--what", "embedding"]) == 2
     sentence = capsys.readouterr().err
-    assert sentence.startswith("nnatomy: The view 'embedding' needs a hidden layer, which perceptron on breast_cancer has not;")
+    assert sentence.startswith(
+        "nnatomy: The view 'embedding' needs a hidden layer, which perceptron on breast_cancer does not have."
+    )
 
 
 def test_a_run_in_double_precision_is_drawn_in_its_own(tmp_path: Path) -> None:

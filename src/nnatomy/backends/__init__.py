@@ -104,7 +104,7 @@ def load_jax_devices() -> Any:
         if (missing.name or "").partition(".")[0] not in ("jax", "jaxlib"):
             raise
         raise UserError(
-            'The jax backend needs JAX, which this environment lacks; install it with: pip install "nnatomy[jax]"'
+            'The jax backend needs JAX, which this environment lacks. Install it with: pip install "nnatomy[jax]"'
         ) from None
 
 

@@ -58,7 +58,7 @@ def chosen(
     most = processors()
     if threads is not None and not 1 <= threads <= most:
         raise UserError(
-            f"--threads must be from 1 to {most}, the processors that there are. Received {threads}. Give one of these."
+            f"--threads must be from 1 to {most}, the processors that there are. Received {threads}. Leave it out to use all."
         )
     return Settings(
         tuple(find(name) for name in dict.fromkeys(only)) if only else WORKLOADS,

@@ -39,9 +39,12 @@ def places(out: Path | None, figures: Path | None) -> tuple[Path | None, Path | 
         if path is None:
             continue
         if path.is_dir():
-            raise UserError(f"{flag} must name a file, {path} is a folder; add a file's name.")
+            raise UserError(f"{flag} must name a file. Received {path}, which is a folder. Add a file's name.")
         if path.exists() and path.suffix != ".png" and MARK not in path.read_text(errors="replace"):
-            raise UserError(f"{flag} must name a new file or one of the benchmark's, {path} is neither; choose another name.")
+            raise UserError(
+                f"{flag} must name a new file or one of the benchmark's. Received {path}, which is neither. Choose another "
+                "name."
+            )
         folder = path.absolute().parent
         while not folder.exists():
             folder = folder.parent
@@ -49,9 +52,9 @@ def places(out: Path | None, figures: Path | None) -> tuple[Path | None, Path | 
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as problem:
-            raise UserError(f"{flag} cannot be written to {path} ({problem.strerror}); choose another place.") from None
+            raise UserError(f"{flag} cannot be written to {path} ({problem.strerror}). Choose another place.") from None
     if page is not None and page.with_suffix(".png").exists() and not page.exists():
-        raise UserError(f"--out would overwrite {page.with_suffix('.png')}, which is not the benchmark's; choose another name.")
+        raise UserError(f"--out would overwrite {page.with_suffix('.png')}, which is not the benchmark's. Choose another name.")
     return page, figures
 
 

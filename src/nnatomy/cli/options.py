@@ -81,4 +81,4 @@ def _numbers(known: Option, pairs: Mapping[str, str]) -> dict[str, float]:
     except ValueError:
         shown = " ".join(f"{name}={text}" for name, text in pairs.items())
         example = f"{known.flag} {known.example}"
-        raise UserError(f"{known.flag} takes name=number. Received {shown}. For example {example}.") from None
+        raise UserError(f"{known.flag} takes name=number. Received {shown}. Use, for example, {example}.") from None

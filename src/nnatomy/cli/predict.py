@@ -27,7 +27,7 @@ def predict(
     from nnatomy.runs import answers
 
     if out is not None and out.exists():
-        raise UserError(f"--out must name a new file, {out} exists; choose another name or remove it.")
+        raise UserError(f"--out must name a new file. Received {out}, which exists. Choose another name or remove it.")
     answer = nn.predict(run, data, backend=backend, device=device, progress=True)
     answers.check_out(answer, out)
     if as_json:

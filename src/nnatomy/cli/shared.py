@@ -22,7 +22,7 @@ def parse_pairs(texts: list[str] | None, flag: str, example: str) -> dict[str, s
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key or not value:
-            raise UserError(f"{flag} takes name=value. Received {text!r}. For example {flag} {example}.")
+            raise UserError(f"{flag} takes name=value. Received {text!r}. Use, for example, {flag} {example}.")
         pairs[key] = value
     return pairs
 

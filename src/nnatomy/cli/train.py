@@ -45,7 +45,8 @@ def train(
         return show(result, as_json, hosts)
     if name is None:
         raise UserError(
-            "train needs the name of an architecture. Received none. nnatomy list shows them, such as nnatomy train lenet5."
+            "train needs the name of an architecture. Received none. Run nnatomy list for the names, then, for example, "
+            "nnatomy train lenet5."
         )
     if recipe is not None:
         from nnatomy.studies.tuning.tune import read_recipe

@@ -39,7 +39,8 @@ def tune(
         found = resume_tuning(resume, jobs=jobs, progress=True)
     elif name is None:
         raise UserError(
-            "tune needs the name of an architecture. Received none. nnatomy list shows them, such as nnatomy tune mlp."
+            "tune needs the name of an architecture. Received none. Run nnatomy list for the names, then, for example, "
+            "nnatomy tune mlp."
         )
     else:
         found = nn.tune(name, given.pop("data", None), out=out, jobs=jobs, progress=True, **given)

@@ -61,7 +61,7 @@ def _changed(change: Change, named: tuple[Field, ...], batch: tuple[Array, ...],
         if move is None:
             name = getattr(function, "__name__", type(function).__name__)
             raise UserError(
-                f"A change of pictures must move their {field.name} as well. Received {name!r}, which is not known to. "
+                f"A change of pictures must move their {field.name} as well. Received {name!r}, which is not known to move it. "
                 f"Use one of {', '.join(sorted({f.__name__ for f, like in MOVES if like == field.like}))}."
             )
         again = np.random.Generator(type(rng.bit_generator)())

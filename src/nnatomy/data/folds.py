@@ -45,13 +45,17 @@ class Fold:
 
     def __post_init__(self) -> None:
         if self.of < 2 or self.inner_of < 2:
-            raise UserError(f"Cross-validation needs at least 2 folds. Received {min(self.of, self.inner_of)}. Give more.")
+            raise UserError(f"Cross-validation needs at least 2 folds. Received {min(self.of, self.inner_of)}. Use --cv 5.")
         if not (0 <= self.number < self.of and (self.inner is None or 0 <= self.inner < self.inner_of)):
-            raise UserError(f"Folds are counted from 0 to {self.of - 1}. Received {self.number}. Give one of these.")
+            raise UserError(f"Folds are counted from 0 to {self.of - 1}. Received {self.number}. Use 0 for the first.")
         if not 0 < self.share <= 1:
-            raise UserError(f"A share of the training rows lies above 0 and at most at 1. Received {self.share:g}.")
+            raise UserError(
+                f"A part of the training rows is above 0 and at most 1. Received {self.share:g}. Use 1 for all rows."
+            )
         if self.limit is not None and self.limit < 2 * self.of:
-            raise UserError(f"{self.of} folds need at least {2 * self.of} rows. Received the limit {self.limit}. Give more.")
+            raise UserError(
+                f"{self.of} folds need at least {2 * self.of} rows. Received the limit {self.limit}. Raise --limit."
+            )
 
     def rows(
         self, n: int, classes: Array | None = None, names: tuple[str, ...] = (), groups: Array | None = None
@@ -74,15 +78,18 @@ class Fold:
     def _check(self, classes: Array | None, names: tuple[str, ...], groups: Array | None) -> None:
         if groups is not None and len(np.unique(groups)) < max(3, self.of):
             found, need = len(np.unique(groups)), max(3, self.of)
-            raise UserError(f"{self.of} folds need at least {need} groups, {self.groups!r} has {found}; choose another column.")
+            raise UserError(
+                f"{self.of} folds need at least {need} groups. Received {self.groups!r}, which has {found}. Choose another "
+                "column."
+            )
         if classes is None:
             return
         for group, count in zip(*np.unique(classes, return_counts=True), strict=True):
             if count < self.of and groups is None:
                 label = names[int(group)] if names else str(group)
                 raise UserError(
-                    f"Each class needs a row in each of the {self.of} folds, class {label!r} has {count}; "
-                    "lower --cv, raise --limit or merge the class with another."
+                    f"Each class needs a row in each of the {self.of} folds. Received {count} of class {label!r}. "
+                    "Lower --cv, raise --limit or merge the class with another."
                 )
 
     def periods(self, n: int) -> Periods:

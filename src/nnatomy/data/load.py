@@ -128,7 +128,7 @@ def _read(source: Source, accepted: tuple[str, ...], reading: Reading) -> Datase
     if not source.path.exists():
         raise _absent(source.path)
     if source.path.is_dir() and not any(source.path.iterdir()):
-        raise UserError(f"{source} is an empty folder; put pictures in one sub-folder for each class, or the MNIST files.")
+        raise UserError(f"{source} is an empty folder. Put pictures in one sub-folder for each class, or the MNIST files.")
     scores = {found: _recognized(found, source, reading) for found in kinds.kinds()}
     able = [found for found, score in scores.items() if score >= BARELY and found.takes_form(accepted)]
     if not able:
@@ -169,12 +169,12 @@ def _checked(found: Dataset, reading: Reading) -> Dataset:
         target = found.preprocessing.to_json().get("target")
         by = f" by its target {target!r}" if target else ""
         raise UserError(
-            f"This architecture does {_listed(reading.tasks)}, {found.name} is a set for {found.task}{by}; "
-            "choose another target, another data set or another architecture."
+            f"This architecture does {_listed(reading.tasks)}. Received {found.name}, which is a set for {found.task}{by}. "
+            "Choose another target, another data set or another architecture."
         )
     unused = next((option for option in reading.given if option not in reading.used & owner.options), None)
     if unused is not None:
-        raise UserError(f"The option --{unused} does not apply to {found.name} ({owner.noun}); leave it out.")
+        raise UserError(f"The option --{unused} does not apply to {found.name} ({owner.noun}). Leave it out.")
     splits = (found.train, found.validation, found.test)
     train, validation, test = (limited(split, reading.limit, reading.seed) for split in splits)
     timeline = found.timeline
@@ -189,15 +189,15 @@ def _listed(words: Sequence[str]) -> str:
 
 def _not_accepted(source: str, possible: Sequence[Kind[Any]], accepted: Sequence[str]) -> UserError:
     return UserError(
-        f"This architecture takes {_listed([kinds.kind(name).noun for name in accepted])}, {source} holds "
-        f"{_listed([found.noun for found in possible])}; choose other data or another architecture."
+        f"This architecture takes {_listed([kinds.kind(name).noun for name in accepted])}. Received {source}, which holds "
+        f"{_listed([found.noun for found in possible])}. Choose other data or another architecture."
     )
 
 
 def _unreadable(source: Source) -> UserError:
     folders = _listed([found.folders for found in kinds.kinds() if found.folders])
     if source.path.is_dir():
-        return UserError(f"A folder of data holds {folders}, {source} holds none of these; name a file in it.")
+        return UserError(f"A folder of data holds {folders}. Received {source}, which holds none of these. Name a file in it.")
     endings = _listed(sorted({ending for found in kinds.kinds() for ending in found.endings}))
     return UserError(f"Files that can be read end in {endings}. Received {source.path.name}. Folders may hold {folders}.")
 
@@ -207,5 +207,5 @@ def _absent(path: Path) -> UserError:
     if len(path.parts) == 1 and not path.suffix:
         return unknown_name("data set or file", str(path), [*names(), *beside], shown=len(names()))
     near = nearest_name(path.name, beside)
-    hint = f"Did you mean {path.parent / near}?" if near else "check the name."
-    return UserError(f"There is no file or folder {path}; {hint}")
+    hint = f"Did you mean {path.parent / near}?" if near else "Check the name."
+    return UserError(f"The file or folder must exist. Received {path}, which does not. {hint}")

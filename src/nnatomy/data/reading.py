@@ -83,9 +83,9 @@ class Reading:
         offline: bool = False, **options: Any,
     ) -> None:  # fmt: skip
         if limit is not None and limit < 1:
-            raise UserError(f"The option limit is at least 1. Received {limit}. Give a larger number.")
+            raise UserError(f"The option limit is at least 1. Received {limit}. Use, for example, limit=1000.")
         if limit is not None and fold is not None:
-            raise UserError(f"A fold has a limit of its own. Received limit={limit} beside it. Give Fold(..., limit={limit}).")
+            raise UserError(f"A fold has its own limit. Received limit={limit} as well. Give Fold(..., limit={limit}).")
         self.any_task = tasks is None
         """Whether no tasks were named: all that have targets will do, a kind's own as well."""
         self.tasks = TASKS[:-1] if tasks is None else tuple(tasks)

@@ -60,9 +60,9 @@ class RequestReader(ABC):
         """Return the model's inputs, and what was noticed. Raises RequestError for all that does not fit."""
         kind = content_type.partition(";")[0].strip().lower()
         if kind not in self.accepts:
-            received = f"received {kind!r}" if kind else "received none"
+            received = f"Received {kind!r}" if kind else "Received none"
             raise RequestError(
-                "unsupported", f"The Content-Type must be {' or '.join(self.accepts)}, {received}; set that header."
+                "unsupported", f"The Content-Type must be {' or '.join(self.accepts)}. {received}. Set that header."
             )
         if not body:
             raise RequestError("malformed", "A request needs a body. Received none. GET /schema shows one.")
@@ -81,7 +81,7 @@ class RequestReader(ABC):
 
 def _object(body: bytes) -> Mapping[str, Any]:
     def constant(name: str) -> Any:
-        raise RequestError("malformed", f"JSON has no {name}; send null for a missing value.")
+        raise RequestError("malformed", f"JSON has no {name}. Send null for a missing value.")
 
     try:
         value = json.loads(body, parse_constant=constant)
@@ -90,10 +90,13 @@ def _object(body: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as problem:
         where = f"at byte {problem.pos}" if isinstance(problem, json.JSONDecodeError) else "in its encoding or depth"
         raise RequestError(
-            "malformed", f"The body must be JSON in UTF-8. Received something else ({where}). Mend it."
+            "malformed", f"The body must be JSON in UTF-8. Received something else ({where}). Compare GET /schema."
         ) from None
     if not isinstance(value, dict):
-        raise RequestError("unprocessable", f"The body must be a JSON object. Received {type_of(value)}. GET /schema shows one.")
+        raise RequestError(
+            "unprocessable",
+            f"The body must be a JSON object. Received {type_of(value)}. GET /schema shows one.",
+        )
     return value
 
 
@@ -107,14 +110,20 @@ def member(value: Mapping[str, Any], name: str) -> Any:
     """Return the one member that a body has."""
     if set(value) != {name}:
         received = ", ".join(repr(k[:40]) for k in list(value)[:5]) or "none"
-        raise RequestError("unprocessable", f"The JSON object has one member, {name!r}. Received {received}. GET /schema shows it.")
+        raise RequestError(
+            "unprocessable",
+            f"The JSON object has one member, {name!r}. Received {received}. GET /schema shows it.",
+        )
     return value[name]
 
 
 def items(value: Any, name: str, kind: type, what: str) -> list[Any]:
     """Return a list with at least one item, all of one type."""
     if not isinstance(value, list) or not value or not all(isinstance(item, kind) for item in value):
-        raise RequestError("unprocessable", f"{name!r} must be an array of at least one {what}. Received another value. Mend it.")
+        raise RequestError(
+            "unprocessable",
+            f"{name!r} must be an array of at least one {what}. Received {type_of(value)}. Compare GET /schema.",
+        )
     return value
 
 
@@ -124,7 +133,7 @@ def decoded(body: bytes) -> str:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise RequestError(
-            "malformed", f"Text must be UTF-8, the body is not (byte {problem.start}); encode it again."
+            "malformed", f"Text must be UTF-8. Received another encoding (at byte {problem.start}). Encode it as UTF-8."
         ) from None
 
 
@@ -157,7 +166,8 @@ def _cell(value: Any, name: str) -> str:
     if isinstance(value, str):
         return "" if value.strip().lower() in MISSING else value.strip()
     raise RequestError(
-        "unprocessable", f"{name!r} must be a number, text, true, false or null. Received {type_of(value)}. Send one of these."
+        "unprocessable",
+        f"{name!r} must be a number, text, true, false or null. Received {type_of(value)}. Send a number or a text."
     )
 
 
@@ -168,11 +178,15 @@ def table_of(value: Mapping[str, Any], needed: Sequence[str], allowed: Sequence[
         for name in needed:
             if name not in row:
                 raise RequestError(
-                    "unprocessable", f"Every row needs the member {name!r}, row {number_of} lacks it; send null if unknown."
+                    "unprocessable",
+                    f"Every row needs the member {name!r}. Received row {number_of} without it. Send null if unknown."
                 )
         for name in row:
             if name not in needed and name not in allowed:
                 near = nearest_name(name, needed)
-                remedy = f"Did you mean {near!r}?" if near else "leave it out."
-                raise RequestError("unprocessable", f"The model knows no {name[:60]!r}, row {number_of} has it; {remedy}")
+                remedy = f"Did you mean {near!r}?" if near else "Leave it out."
+                raise RequestError(
+                    "unprocessable",
+                    f"A row holds only what the model reads. Received {name[:60]!r} in row {number_of}. {remedy}",
+                )
     return RawTable({name: [_cell(row[name], name) for row in rows] for name in needed}, BODY)

@@ -53,7 +53,9 @@ def parse_times(cells: Sequence[str], column: str, layout: str = "") -> npt.NDAr
         row = next(n for n, cell in enumerate(cells) if not _reads(best, [cell]))
         moment = datetime(2024, 1, 31, 13)
         example = str(moment) if layout in ("", ISO) else moment.strftime(layout)
-        raise UserError(f"Column {column!r} must hold times such as {example}, row {row + 2} has {cells[row]!r}; mend it.")
+        raise UserError(
+            f"Column {column!r} must hold times such as {example}. Received {cells[row]!r} in row {row + 2}. Correct that cell."
+        )
     times = [_read(cell, found) for cell in cells]
     plain = [t.astimezone(UTC).replace(tzinfo=None) if t.tzinfo else t for t in times]
     return np.array(plain, dtype="datetime64[s]")

@@ -78,7 +78,9 @@ def export(
     files = (path, path.with_suffix(".json"), card) if to == "onnx" else (path, card)
     for file in files:
         if file.exists():
-            raise UserError(f"Nothing is overwritten, {file} exists; choose another --out, in a folder of its own.")
+            raise UserError(
+                f"Nothing is overwritten. Received {file}, which exists. Choose another --out, in a separate folder."
+            )
     known = "" if comparison is None else score_std(comparison, prepared)
     prepared = replace(prepared, model=copy.deepcopy(prepared.model))  # a run that was loaded keeps its precision
     taken = inputs_of(prepared) if to == "onnx" else None
@@ -171,7 +173,7 @@ def _reads_forwards(prepared: Prepared, raw: Arrays) -> None:
     whole, part = (forward(prepared.model, (t,)).data for t in (tokens, tokens[:, :half]))
     if not np.allclose(whole[:, :half], part, rtol=TOLERANCE, atol=TOLERANCE):
         raise UserError(
-            "A model that is to continue texts must read them from left to right, this one looks ahead; export it to "
+            "A model that is to continue texts must read them from left to right. Received one that looks ahead. Export it to "
             "safetensors instead."
         )
 
@@ -184,5 +186,5 @@ def _as_safetensors(prepared: Prepared, description: dict[str, Any]) -> bytes:
     made = packed(state, {key: value for key, value in description.items() if key not in ("inputs", "outputs")})
     again = load(made)
     if again.keys() != state.keys() or any(again[name].tobytes() != state[name].tobytes() for name in state):
-        raise UserError("Weights must be read back as they were written, these are not; please report it.")
+        raise UserError("Weights must be read back as they were written. Received others. Please report it.")
     return made

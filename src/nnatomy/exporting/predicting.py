@@ -46,21 +46,28 @@ def predict_exported(model: str | Path, source: str | Path, *, progress: bool = 
 def _task(path: Path) -> Task:
     """The task of the description beside a model."""
     if not path.is_file():
-        raise UserError(f"There is no file {path}; name a run, or a file that nnatomy export wrote.")
+        raise UserError(
+            f"The file must exist. Received {path}, which does not. Name a run, or a file that nnatomy export wrote."
+        )
     beside = path.with_suffix(".json")
     if not beside.is_file():
-        raise UserError(f"A model is used with the description that was exported with it, {beside} is absent; copy it there.")
+        raise UserError(
+            f"A model is used with the description that was exported with it. Received {beside}, which is absent. Copy it "
+            "there."
+        )
     try:
         saved = json.loads(beside.read_text(encoding="utf-8"))
         if saved["format"] != DESCRIPTION:
-            raise UserError(f"{beside} is of the form {saved['format']!r}, this version reads {DESCRIPTION!r}; export again.")
+            raise UserError(
+                f"{beside} must have the format {DESCRIPTION!r}. Received {saved['format']!r}. Export the run again."
+            )
         architecture = find_architecture(saved["architecture"])  # first: it may bring its kind of data
         dataset = described(beside, saved["dataset"], saved["preprocessing"])
         recipe: Recipe = fitting(architecture, dataset)
     except (OSError, ValueError, KeyError, TypeError) as problem:
         if isinstance(problem, UserError):
             raise
-        raise UserError(f"{beside} is damaged: it does not describe a model; export again.") from None
+        raise UserError(f"{beside} is damaged: it does not describe a model. Export again.") from None
     return task_for(replace(recipe, decide=lambda outputs: outputs), dataset)  # the exported model has decided
 
 
@@ -74,7 +81,7 @@ class _Opened:
         except UserError:
             raise
         except Exception:  # ONNX Runtime raises types of its own
-            raise UserError(f"{path} is damaged or no ONNX model; export the run again.") from None
+            raise UserError(f"{path} is damaged or not an ONNX model. Export the run again.") from None
         self._shapes = [given.shape for given in self._session.get_inputs()]
         if self._session.get_outputs()[0].name.rstrip("_") != task.gives[0][0]:
             raise _apart(path)
@@ -94,7 +101,7 @@ class _Opened:
 
 
 def _apart(path: Path) -> UserError:
-    return UserError(f"{path} and the description beside it belong to different models; export the run again.")
+    return UserError(f"{path} and the description next to it belong to different models. Export the run again.")
 
 
 def _filled(array: Array, shape: list[Any]) -> Array:

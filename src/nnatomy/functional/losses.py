@@ -83,7 +83,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     """
     input, target = _alike(input, target, "binary_cross_entropy")
     if _outside(input, 0, 1):
-        raise UserError("binary_cross_entropy() needs probabilities between 0 and 1; give scores to the form with logits.")
+        raise UserError("binary_cross_entropy() needs probabilities between 0 and 1. Give scores to the form with logits.")
     loss = _bce(input, target)
     return _reduce(loss if weight is None else loss * weight, reduction)
 

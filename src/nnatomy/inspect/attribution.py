@@ -55,8 +55,8 @@ def integrated_gradients(
             return found
         steps *= 2
     raise UserError(
-        f"Integrated gradients must add up to {ends[0] - ends[1]:.4g}, the change of the score; with {found.steps} points they "
-        f"miss it by {found.gap:.2g}; the score is too rugged between baseline and x: give another baseline or more steps."
+        f"Integrated gradients must add up to {ends[0] - ends[1]:.4g}, the change of the score. Received "
+        f"{found.gap:.2g} more or less with {found.steps} points. Give another baseline or more steps."
     )
 
 

@@ -32,11 +32,11 @@ class Archive:
         self._members = {member.filename: member for member in members}
         self.names = list(self._members)
         if len(members) != len(self._members):
-            raise refusal(path, "holds two members of one name", "write it again")
+            raise refusal(path, "holds two members of one name", "Write it again")
         if any(name.startswith("/") or "\\" in name or ".." in name.split("/") for name in self.names):
-            raise refusal(path, "has members that point outside it", "do not trust it")
+            raise refusal(path, "has members that point outside it", "Do not trust it")
         if sum(member.file_size for member in members) > MOST * self.size + FREE:
-            raise refusal(path, f"claims to unpack to more than {MOST} times its size", "do not trust it")
+            raise refusal(path, f"claims to unpack to more than {MOST} times its size", "Do not trust it")
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +47,7 @@ class Archive:
     def size_of(self, name: str) -> int:
         """How many bytes a member claims to have. Raises UserError where there is none of that name."""
         if name not in self._members:
-            raise refusal(self.path, f"lacks its member {name!r}", "download or write it again")
+            raise refusal(self.path, f"lacks its member {name!r}", "Download or write it again")
         return self._members[name].file_size
 
     def read(self, name: str) -> bytes:
@@ -63,4 +63,4 @@ class Archive:
 
     def damaged(self) -> Exception:
         """The refusal of a file that is not what its first bytes promise."""
-        return refusal(self.path, "is damaged or cut short", "download or write it again")
+        return refusal(self.path, "is damaged or cut short", "Download or write it again")

@@ -43,14 +43,14 @@ def contents(path: str | Path) -> Contents:
     if place.is_dir():
         place = _in_folder(place)
     if not place.is_file():
-        raise refusal(place, "does not exist", "check the path")
+        raise refusal(place, "does not exist", "Check the path")
     if place.name.endswith(".json"):
         return _sharded(place)
     try:
         with place.open("rb") as file:
             start = file.read(16)
     except OSError as problem:
-        raise refusal(place, f"cannot be read ({problem.strerror})", "check its permissions") from None
+        raise refusal(place, f"cannot be read ({problem.strerror})", "Check its permissions") from None
     reader = _reader(place, start)
     return reader(place)
 
@@ -69,7 +69,7 @@ def _reader(path: Path, start: bytes) -> Callable[[Path], Contents]:
             path, "is a bare pickle, as PyTorch wrote them before version 1.6, or no PyTorch file",
             "save it again with torch.save(model.state_dict(), path)",
         )  # fmt: skip
-    raise refusal(path, "has another format", "give safetensors, PyTorch, Keras or NumPy files")
+    raise refusal(path, "has another format", "Give safetensors, PyTorch, Keras or NumPy files")
 
 
 def _zip(path: Path) -> Contents:
@@ -80,13 +80,13 @@ def _zip(path: Path) -> Contents:
             return Contents(keras_files.read_archive(archive), keras=True)
         if archive.names and all(name.endswith(".npy") for name in archive.names):
             return Contents(numpy_files.read_archive(archive))
-    raise refusal(path, "is a zip archive of another kind", "give a file that PyTorch, Keras or NumPy wrote")
+    raise refusal(path, "is a zip archive of another kind", "Give a file that PyTorch, Keras or NumPy wrote")
 
 
 def _in_folder(folder: Path) -> Path:
     found = [folder / name for name in (*INDICES, *SINGLE_FILES) if (folder / name).is_file()]
     if not found:
-        raise refusal(folder, f"is a folder without {INDICES[0]} or {SINGLE_FILES[0]}", "name the file of weights in it")
+        raise refusal(folder, f"is a folder without {INDICES[0]} or {SINGLE_FILES[0]}", "Name the file of weights in it")
     return found[0]
 
 
@@ -100,13 +100,13 @@ def _sharded(path: Path) -> Contents:
         parts = list(dict.fromkeys(places.values()))
         fine = all(isinstance(part, str) and Path(part).name == part and "\\" not in part for part in parts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise refusal(path, "is no index of parts: it has no weight_map", "give model.safetensors.index.json") from None
+        raise refusal(path, "is no index of parts: it has no weight_map", "Give model.safetensors.index.json") from None
     if not fine or any(part.endswith(".json") for part in parts):
-        raise refusal(path, "names parts outside its own folder", "put the parts beside it and name them plainly")
+        raise refusal(path, "names parts outside its own folder", "Put the parts beside it and name them plainly")
     arrays: Arrays = {}
     for part in parts:
         arrays.update(contents(path.parent / part).arrays)
     lost = [name for name in places if name not in arrays]
     if lost:
-        raise refusal(path, f"promises {lost[0]!r}, which is in none of its parts", "download the parts again")
+        raise refusal(path, f"promises {lost[0]!r}, which is in none of its parts", "Download the parts again")
     return Contents(arrays)

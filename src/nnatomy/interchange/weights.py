@@ -86,8 +86,10 @@ def load(
     translated = _from_keras(model, arrays, names or {}, used) if keras else _renamed(arrays, names or {}, used)
     unused = [name for name in names or {} if name not in used]
     if unused:
-        raise UserError(f"Every foreign name must be in the file, {path} has none that begins with {unused[0]!r}; it has "
-                        f"{_few(tuple(arrays))}.")  # fmt: skip
+        raise UserError(
+            f"Every foreign name must be in the file. Received {unused[0]!r}, with which no name in {path} starts. "
+            f"Use one of {_few(tuple(arrays))}."
+        )
     return fill(model, Path(path), translated, keep=keep, strict=strict)
 
 
@@ -108,7 +110,9 @@ def fill(
         elif name not in own:
             unexpected.append(foreign)
         elif name in taken:
-            raise UserError(f"Each parameter is loaded once, {path} has two for {name!r}; mend the table of names.")
+            raise UserError(
+                f"Each parameter is loaded once. Received {path}, which has two for {name!r}. Correct the table of names."
+            )
         else:
             taken[name] = array
     shared = {id(own[name]) for name in taken}  # one of its names is enough for a parameter that has several
@@ -120,8 +124,8 @@ def fill(
     problems = [f"{what}: {_few(names)}" for what, names in lists.items() if names]
     if strict and problems:
         raise UserError(
-            f"The weights in {path} do not fit {type(model).__name__} ({'; '.join(problems)}); "
-            "give a table of names, or strict=False to take what fits."
+            f"The weights in {path} do not fit {type(model).__name__} ({'; '.join(problems)}). "
+            "Give a table of names, or strict=False to take what fits."
         )
     for name, array in fitting.items():
         own[name].data = B.array(np.ascontiguousarray(array).reshape(array.shape), dtype=own[name].dtype)
@@ -166,7 +170,9 @@ def _from_keras(model: Module, arrays: dict[str, Array], names: Names, used: set
             layer, targets[key] = key, names[key]
         variables = layers.setdefault(layer, {})
         if variable in variables:
-            raise UserError(f"A table of names takes Keras's layers one by one, {layer!r} stands for several; name each.")
+            raise UserError(
+                f"A table of names takes Keras's layers one by one. Received {layer!r}, which stands for several. Name each."
+            )
         variables[variable] = foreign
     modules = dict(model.named_modules())
     translated: list[Translated] = []

@@ -85,7 +85,7 @@ def conv_transpose(
     sizes = zip(x.shape[2:], strides, pads, dilations, weight.shape[2:], extra, strict=True)
     space = tuple((m - 1) * s - 2 * p + d * (k - 1) + e + 1 for m, s, p, d, k, e in sizes)
     if any(m < 1 for m in space):
-        raise UserError(f"This transposed convolution would give the space {space}; use less padding or a larger input.")
+        raise UserError(f"This transposed convolution would give the space {space}. Use less padding or a larger input.")
     beyond = [max(e - p, 0) for p, e in zip(pads, extra, strict=True)]  # output that no input reaches
     reached = tuple(m - b for m, b in zip(space, beyond, strict=True))
     pairs = tuple((p, max(p - e, 0)) for p, e in zip(pads, extra, strict=True))
@@ -136,7 +136,7 @@ def _pairs(padding: Padding, kernel: Sequence[int], stride: Sequence[int], dilat
 def _check_fit(space: Sequence[int], kernel: Sequence[int], stride: Any, padding: Any, dilation: Any) -> None:
     if any(n < 1 for n in B.conv_shape(space, kernel, stride, padding, dilation)):
         raise UserError(
-            f"A kernel of {tuple(kernel)} does not fit an input of {tuple(space)}; pad the input or use a smaller kernel."
+            f"A kernel of {tuple(kernel)} does not fit an input of {tuple(space)}. Pad the input or use a smaller kernel."
         )
 
 

@@ -89,7 +89,7 @@ class Primitive:
     def _changed(self, a: Tensor) -> RuntimeError:
         return RuntimeError(
             f"An input of {self.name} (shape {a.shape}) was changed in place after it was used, so its gradient "
-            "is lost; change it after backward(), or use a new Tensor."
+            "is lost. Change it after backward(), or use a new Tensor."
         )
 
 
@@ -121,8 +121,8 @@ def check_dtype(name: str, values: Sequence[Any], out: Any) -> Any:
     kinds = {v.dtype for v in values if hasattr(v, "dtype") and is_floating(v.dtype)}
     if len(kinds) > 1:
         raise TypeError(
-            f"{name} received arrays of {' and '.join(sorted(str(k) for k in kinds))}; "
-            "convert one of them with .astype(): types are not promoted silently."
+            f"{name} received arrays of {' and '.join(sorted(str(k) for k in kinds))}. "
+            "Convert one of them with .astype(): types are not promoted silently."
         )
     return out if kinds == {FLOAT64} else out.astype(FLOAT32)
 

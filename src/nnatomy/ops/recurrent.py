@@ -188,7 +188,7 @@ def _checked(
     for value in (*states, w_hh):
         if value.dtype != x_gates.dtype:
             raise TypeError(
-                f"{name} received arrays of {x_gates.dtype} and {value.dtype}; "
-                "convert one of them with .astype(): types are not promoted silently."
+                f"{name} received arrays of {x_gates.dtype} and {value.dtype}. "
+                "Convert one of them with .astype(): types are not promoted silently."
             )
     return states

@@ -15,7 +15,7 @@ from nnatomy.tensor import Axis
 def place(axis: int, n: int) -> int:
     """`axis` counted from the front. Raises UserError where an array of n axes has no such one."""
     if not -n <= axis < n:
-        raise UserError(f"There is no axis {axis} in an array of {n} axes; give one from {-n} to {n - 1}.")
+        raise UserError(f"An array of {n} axes has the axes {-n} to {n - 1}. Received {axis}. Give one of those.")
     return axis % n
 
 

@@ -47,7 +47,7 @@ class WeightAverage(ABC):
     def copy_to(self, model: Module) -> None:
         """Gives the averaged weights to a model with the same paths."""
         if not self.count:
-            raise UserError("There is no average before the first update(); call it after an optimizer step.")
+            raise UserError("There is no average before the first update(). Call it after an optimizer step.")
         with no_grad():
             own = dict(model.named_parameters()) | dict(model.named_buffers())
             for path, value in self.average.items():
@@ -75,7 +75,7 @@ class WeightAverage(ABC):
         if set(state) != {"count"} | {f"average.{path}" for path in own} or any(
             tuple(state[f"average.{path}"].shape) != tensor.shape for path, tensor in own.items()
         ):
-            raise UserError(f"This average does not fit {type(self.model).__name__}; build the model as it was when saved.")
+            raise UserError(f"This average does not fit {type(self.model).__name__}. Build the model as it was when saved.")
         self.average = {path: B.array(state[f"average.{path}"], dtype=tensor.dtype) for path, tensor in own.items()}
         self.count = int(state["count"])
 
@@ -96,7 +96,7 @@ class EMA(WeightAverage):
         if not 0 <= decay < 1:
             raise UserError(f"decay must be at least 0 and below 1. Received {decay!r}. The usual one is 0.999.")
         if warmup and debias:
-            raise UserError("warmup and debias are two remedies for the same bias. Received both. Choose one.")
+            raise UserError("warmup and debias are two remedies for the same bias. Received both. Leave warmup out.")
         super().__init__(model, buffers)
         self.decay, self.warmup, self.debias = decay, warmup, debias
 

@@ -36,7 +36,7 @@ class LBFGS(Optimizer):
         line_search_fn: Literal["strong_wolfe"] | None = None,
     ) -> None:
         if line_search_fn not in (None, "strong_wolfe"):
-            raise UserError(f"line_search_fn must be None or 'strong_wolfe'. Received {line_search_fn!r}. Give one of these.")
+            raise UserError(f"line_search_fn must be None or 'strong_wolfe'. Received {line_search_fn!r}. Use 'strong_wolfe'.")
         max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
         super().__init__(
             params, lr=lr, max_iter=max_iter, max_eval=max_eval, tolerance_grad=tolerance_grad,
@@ -55,10 +55,10 @@ class LBFGS(Optimizer):
         return {}
 
     def update(self, p: Array, g: Array, s: dict[str, Array], group: Group, t: Any) -> tuple[Array, dict[str, Array]]:
-        raise UserError("L-BFGS evaluates the loss several times in a step; call step(closure).")
+        raise UserError("L-BFGS evaluates the loss several times in a step. Call step(closure).")
 
     def state_tree(self) -> dict[str, Any]:
-        raise UserError("L-BFGS decides on the host how to go on, so it cannot be part of a pure step; call step(closure).")
+        raise UserError("L-BFGS decides on the host when to stop, so it cannot be part of a pure step. Call step(closure).")
 
     def bind(self, tree: Mapping[str, Any]) -> None:
         self.state_tree()

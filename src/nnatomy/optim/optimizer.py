@@ -128,7 +128,7 @@ class Optimizer(ABC):
                     "Give model.parameters() or model.named_parameters()."
                 )
             if not param.is_leaf or not is_floating(param.dtype):
-                raise UserError(f"Only floating-point leaves can be optimized; parameter {name!r} is a {param!r:.60}.")
+                raise UserError(f"Only floating-point leaves can be optimized. Parameter {name!r} is a {param!r:.60}.")
             if id(param) in owned or name in taken or name in names:
                 raise UserError(f"Each parameter belongs to one group, under one name. Received {name!r} twice. Give it once.")
             owned.add(id(param))
@@ -283,12 +283,12 @@ def _check(settings: Mapping[str, Any]) -> None:
 
 
 _REMEDIES = {
-    "lr": "try 0.001",
-    "betas[0]": "the usual one is 0.9",
-    "betas[1]": "the usual one is 0.999",
-    "momentum": "the usual ones are 0 and 0.9",
-    "weight_decay": "0 switches it off",
-    "eps": "the usual one is 1e-08",
+    "lr": "Try 0.001",
+    "betas[0]": "Try 0.9",
+    "betas[1]": "Try 0.999",
+    "momentum": "Try 0.9",
+    "weight_decay": "Use 0 to switch it off",
+    "eps": "Try 1e-08",
 }
 
 
@@ -296,4 +296,4 @@ def _require(key: str, value: Any, rule: str, holds: Callable[[float], bool]) ->
     plain = _plain(value)
     number = isinstance(plain, int | float) and not isinstance(plain, bool)
     if not number or not math.isfinite(plain) or not holds(plain):
-        raise UserError(f"{key} must be {rule}. Received {plain!r}. {_REMEDIES.get(key, 'leave it out for the default')}.")
+        raise UserError(f"{key} must be {rule}. Received {plain!r}. {_REMEDIES.get(key, 'Leave it out for the default')}.")

@@ -199,7 +199,7 @@ class OneCycle(Schedule):
         if self.pct_start > 1:
             raise UserError(f"pct_start of OneCycle must be between 0 and 1. Received {self.pct_start!r}. Try 0.3.")
         if self.anneal_strategy not in ("cos", "linear"):
-            raise UserError(f"anneal_strategy must be 'cos' or 'linear'. Received {self.anneal_strategy!r}. Give one of these.")
+            raise UserError(f"anneal_strategy must be 'cos' or 'linear'. Received {self.anneal_strategy!r}. Use 'cos'.")
 
     def __call__(self, step: int) -> float:
         low, rise = 1 / self.div_factor, self.pct_start * self.total
@@ -239,7 +239,7 @@ class Piecewise(Schedule):
         if len(self.schedules) != len(self.milestones) + 1 or list(self.milestones) != sorted(self.milestones):
             raise UserError(
                 "Piecewise needs one milestone between each two schedules, in rising order. "
-                f"Received {len(self.schedules)} schedules and milestones {list(self.milestones)}; add or sort them."
+                f"Received {len(self.schedules)} schedules and milestones {list(self.milestones)}. Add or sort them."
             )
 
     def __call__(self, step: int) -> float:
@@ -269,7 +269,7 @@ class ReduceOnPlateau(Schedule):
         if self.mode not in ("min", "max") or self.threshold_mode not in ("rel", "abs"):
             raise UserError(
                 "ReduceOnPlateau has modes 'min' and 'max', threshold modes 'rel' and 'abs'. "
-                f"Received {self.mode!r} and {self.threshold_mode!r}; choose of these."
+                f"Received {self.mode!r} and {self.threshold_mode!r}. Use the defaults 'min' and 'rel'."
             )
         if self.factor >= 1:
             raise UserError(f"factor of ReduceOnPlateau must be below 1. Received {self.factor}. The usual one is 0.1.")

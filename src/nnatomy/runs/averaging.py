@@ -113,7 +113,7 @@ def average(
     if how not in METHODS:
         raise unknown_name("average", how, METHODS)
     if len(runs) < 2:
-        raise UserError(f"An average needs two runs or more. Received {len(runs)}. Name further folders.")
+        raise UserError(f"An average needs two runs or more. Received {len(runs)}. Name more folders.")
     opened = [Run.open(folder) for folder in runs]
     members = [restore_with_data(run) for run in opened]
     for run, member in zip(opened[1:], members[1:]):
@@ -166,10 +166,13 @@ def mean_weights(members: Sequence[Prepared], names: Sequence[str]) -> dict[str,
             raise UserError(
                 f"Weights are averaged within one architecture and its options, {name} "
                 f"({member.architecture.name}) differs from {names[0]} "
-                f"({first.architecture.name}) in {differing}; average their predictions."
+                f"({first.architecture.name}) in {differing}. Average their predictions."
             )
         if member.dataset.preprocessing.to_json() != first.dataset.preprocessing.to_json():
-            raise UserError(f"Weights are averaged behind one preprocessing, that of {name} differs; average predictions.")
+            raise UserError(
+                f"Weights are averaged behind one preprocessing. Received {name}, whose preprocessing differs. Average "
+                "predictions."
+            )
     return {
         name: np.mean([state[name] for state in states], axis=0, dtype=np.float64).astype(a.dtype) if a.dtype.kind == "f" else a
         for name, a in states[0].items()
@@ -190,7 +193,7 @@ def check_alike(first: Prepared, other: Prepared, name: str) -> None:
     if not same or _split_of(first) != _split_of(other):
         raise UserError(
             f"Runs work together on one data set and one split of it, that of {name} differs, so that one may have learned "
-            "what another is tested on; train them with the same --data, --limit and --split-seed."
+            "what another is tested on. Train them with the same --data, --limit and --split-seed."
         )
 
 

@@ -41,7 +41,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         if name and os.path.exists(name):
             os.unlink(name)
         raise UserError(
-            f"{path} could not be written ({problem.strerror or problem}); free space or choose another --out."
+            f"{path} could not be written ({problem.strerror or problem}). Free space or choose another --out."
         ) from None
 
 
@@ -70,14 +70,14 @@ def load_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise UserError(f"There is no checkpoint {path}; name the folder of a run that has one.")
+        raise UserError(f"A checkpoint must exist. Received {path}, which does not. Name the folder of a run that has one.")
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
     except (SafetensorError, OSError, ValueError, UnicodeDecodeError):
         raise UserError(
-            f"A checkpoint must be a whole safetensors file, {path} is damaged or another format; use a backup."
+            f"A checkpoint must be a whole safetensors file. Received {path}, which is damaged or another format. Use a backup."
         ) from None
     return arrays, metadata
 
@@ -114,14 +114,16 @@ class Run:
         """The run in a folder. Raises UserError where it is none."""
         path = _path(folder)
         if path.is_file():
-            raise UserError(f"A run is a folder, {path} is a file; name the folder it lies in, {path.parent}.")
+            raise UserError(
+                f"A run is a folder. Received {path}, which is a file. Name the folder that contains it, {path.parent}."
+            )
         if not path.is_dir():
             beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
             near = nearest_name(path.name, beside)
-            remedy = f"Did you mean {path.parent / near}?" if near else "name the folder of a run."
-            raise UserError(f"There is no run in {path}; {remedy}")
+            remedy = f"Did you mean {path.parent / near}?" if near else "Name the folder of a run."
+            raise UserError(f"The folder of a run must exist. Received {path}, which does not. {remedy}")
         if not (path / "run.json").is_file():
-            raise UserError(f"{path} is not the folder of a run: it has no run.json; name a folder that nnatomy train made.")
+            raise UserError(f"{path} is not the folder of a run: it has no run.json. Name a folder that nnatomy train made.")
         return cls(path)
 
     @property
@@ -135,7 +137,7 @@ class Run:
         if self.members:
             raise UserError(
                 f"{self.folder} averages the predictions of {len(self.members)} runs and can be evaluated, asked and learned "
-                f"from; for all else name one of them, such as {self.members[0].folder}."
+                f"from. For all else name one of them, such as {self.members[0].folder}."
             )
         return self
 
@@ -149,7 +151,7 @@ class Run:
             return load_arrays(self.best)[0]
         if not self.last.exists():
             raise UserError(
-                f"The run in {self.folder} has no weights yet; continue it with nnatomy train --resume {self.folder}."
+                f"The run in {self.folder} has no weights yet. Continue it with nnatomy train --resume {self.folder}."
             )
         arrays, _ = load_arrays(self.last)
         return {name.removeprefix("model/"): a for name, a in arrays.items() if name.startswith("model/")}
@@ -164,11 +166,11 @@ class Run:
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"The run in {self.folder} lacks its {name}; it cannot be used.") from None
+            raise UserError(f"The run in {self.folder} lacks its {name}. It cannot be used.") from None
         except (OSError, ValueError):
-            raise UserError(f"{path} is damaged: it must hold JSON; restore it or train again.") from None
+            raise UserError(f"{path} is damaged: it must hold JSON. Restore it or train again.") from None
         if not isinstance(found, dict):
-            raise UserError(f"{path} is damaged: it must hold one JSON object; restore it or train again.")
+            raise UserError(f"{path} is damaged: it must hold one JSON object. Restore it or train again.")
         return found
 
     def history(self) -> list[dict[str, Any]]:
@@ -182,7 +184,7 @@ class Run:
             except ValueError:
                 break
             if not (isinstance(found, dict) and "epoch" in found):
-                raise UserError(f"{self.log} is damaged: line {len(lines) + 1} is no epoch; restore it or train again.")
+                raise UserError(f"{self.log} is damaged: line {len(lines) + 1} is no epoch. Restore it or train again.")
             lines.append(found)
         return lines
 
@@ -193,7 +195,7 @@ class Run:
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(finite(line)) + "\n")
         except OSError as problem:
-            raise UserError(f"{path} could not be written ({problem.strerror}); free space or choose another --out.") from None
+            raise UserError(f"{path} could not be written ({problem.strerror}). Free space or choose another --out.") from None
 
     def rewind(self, lines: list[dict[str, Any]]) -> None:
         """Makes metrics.jsonl hold exactly `lines`: what came after a checkpoint is run again."""
@@ -202,7 +204,9 @@ class Run:
 
 def _path(given: Any) -> Path:
     if not isinstance(given, str | os.PathLike):
-        raise UserError(f"A folder is named by a text or a path. Received {type(given).__name__}. Give one.")
+        raise UserError(
+            f"A folder is named by a text or a path. Received {type(given).__name__}. Give the path of a run's folder."
+        )
     return Path(given)
 
 
@@ -213,18 +217,18 @@ def new_folder(parent: str, name: str, out: str | Path | None, what: str) -> Pat
     """
     folder = Path(parent) / f"{datetime.now():%Y%m%d-%H%M%S}-{name}" if out is None else _path(out)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out names the folder of a {what}, {folder} is a file; choose another name.")
+        raise UserError(f"--out names the folder of a {what}. Received {folder}, which is a file. Choose another name.")
     try:
         if out is None:
             return _free_folder(folder)
         if folder.exists() and any(folder.iterdir()):
             raise UserError(
-                f"A new {what} needs a new folder, {folder} is not empty; choose another --out, "
+                f"A new {what} needs a new folder. Received {folder}, which is not empty. Choose another --out, "
                 f"or continue it with --resume {folder}."
             )
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise UserError(f"The folder {folder} could not be made ({problem.strerror}); choose another --out.") from None
+        raise UserError(f"The folder {folder} could not be made ({problem.strerror}). Choose another --out.") from None
     return folder
 
 

@@ -149,12 +149,15 @@ class Build:
         self._model, self._takes_data, options = model, False, list[inspect.Parameter]()
         if not isinstance(model, Module):
             if not callable(model):
-                raise UserError(f"A model is a name, a folder's path or a Module. Received {type(model).__name__}. Give one.")
+                raise UserError(
+                    f"A model is a name, a folder's path or a Module. Received {type(model).__name__}. "
+                    "Give, for example, 'mlp' or an nn.Module."
+                )
             parameters = [p for p in inspect.signature(model).parameters.values() if p.kind not in VARIABLE]
             needed = [p.name for p in parameters if p.default is p.empty]
             if len(needed) > 1:
                 raise UserError(
-                    f"A model's function takes nothing or the data set. {name_of(model)} needs {', '.join(needed)}; wrap it: "
+                    f"A model's function takes nothing or the data set. {name_of(model)} needs {', '.join(needed)}. Wrap it: "
                     f"lambda dataset: {name_of(model)}(...)."
                 )
             self._takes_data = bool(needed)

@@ -122,8 +122,8 @@ def fitting(architecture: Architecture, dataset: Dataset, recipes: Sequence[Reci
         if recipe.does(dataset) is not None:
             return recipe
     raise UserError(
-        f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; "
-        "choose other data or another architecture."
+        f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}. "
+        "Choose other data or another architecture."
     )
 
 

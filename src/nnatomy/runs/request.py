@@ -122,5 +122,5 @@ def request_of(run: Run) -> Request:
     try:
         found: Request = from_plain(Request, saved["request"])
     except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{run.folder / 'run.json'} is damaged: it does not say what was asked for; train again.") from None
+        raise UserError(f"{run.folder / 'run.json'} is damaged: it does not hold the request. Train again.") from None
     return found

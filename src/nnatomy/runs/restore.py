@@ -107,7 +107,7 @@ def described(path: Path, saved: Any, preprocessing: Any) -> Dataset:
         found = data.preprocessing_from_json(preprocessing)
         return Dataset(train=nothing, validation=nothing, test=nothing, preprocessing=found, notices=(), **fields)
     except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is damaged: it does not describe the data; train again.") from None
+        raise UserError(f"{path} is damaged: it does not describe the data. Train again.") from None
 
 
 def on_backend(request: Request, backend: str | None, device: str | None) -> Request:

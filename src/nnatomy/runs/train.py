@@ -71,7 +71,7 @@ def train(
     for name, value in (("model", model), ("out", out)):
         if (name == "model" and value is None) or (name == "out" and not isinstance(value, str | PathLike | None)):
             wanted = "a name, a path or a Module" if name == "model" else "a path"
-            raise UserError(f"train() takes {wanted} for {name}. Received {type(value).__name__}. Give one.")
+            raise UserError(f"train() takes {wanted} for {name}. Received {type(value).__name__}. Give a value of that type.")
     named, read = isinstance(model, str | PathLike), data is None or isinstance(data, str | PathLike)
     own = Own(None if named else model, None if read else data, task, loss, optimizer)
     request = Request(
@@ -110,7 +110,7 @@ def resume(
     run = Run.open(folder)
     saved = run.read_json("run.json")
     if "average" in saved:
-        raise UserError(f"{run.folder} is an average of runs, which has no steps to continue; continue one of the runs.")
+        raise UserError(f"{run.folder} is an average of runs, which has no steps to continue. Continue one of the runs.")
     given = {name: value for name, value in where.items() if value is not None}
     request = replace(request_of(run), **parse_options(Request, given, "resume"))
     own = again(saved.get("own", {}), _given(model, data, task, loss, optimizer), run.folder, trains=True)
@@ -227,8 +227,9 @@ def _check_hosts(hosts: Hosts, prepared: Prepared, checkpoint: Checkpoint | None
     for what, value in mine.items():
         if value != theirs[what]:
             raise UserError(
-                f"All hosts of a run need the same {what}, {hosts.names[hosts.index]} has {value} and the first one has "
-                f"{theirs[what]}; make them the same."
+                f"All hosts of a run need the same {what}. Received {hosts.names[hosts.index]}, which has {value} and the "
+                "first one has "
+                f"{theirs[what]}. Make them the same."
             )
 
 

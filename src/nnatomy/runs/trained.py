@@ -99,7 +99,7 @@ def evaluate(
     """
     folder = _folder(run)
     if split not in SPLITS:
-        raise UserError(f"--split is train, validation or test. Received {split!r}. Give one of these.")
+        raise UserError(f"--split is train, validation or test. Received {split!r}. Use --split test.")
     if folder.members:
         from nnatomy.runs.averaging import evaluate_members
 

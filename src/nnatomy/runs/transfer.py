@@ -43,7 +43,8 @@ def begin_from(model: Module, source: str | Path, keep: Iterable[str] = ()) -> L
     problems = [f"{what}: {', '.join(names[:6])}" for what, names in wrong.items() if names]
     if problems:
         raise UserError(
-            f"A run begins from weights that fit its model, those of {source} do not ({'; '.join(problems)}); begin from "
+            f"A run starts from weights that fit its model. Received those of {source}, which do not ({'. '.join(problems)}). "
+            "Start from "
             "the same architecture with the same options, or give --new-head where only the number of outputs differs."
         )
     return found
@@ -82,7 +83,9 @@ def head(recipe: Recipe, dataset: Dataset, model: Module) -> tuple[str, ...]:
     random.default.load_state_dict(kept)
     found = tuple(name for name, a in model.state_dict().items() if name not in other or other[name].shape != a.shape)
     if not found:
-        raise UserError(f"--new-head renews what depends on the outputs, {type(model).__name__} has no such layer; omit it.")
+        raise UserError(
+            f"--new-head renews what depends on the outputs. Received {type(model).__name__}, which has no such layer. Omit it."
+        )
     return found
 
 
@@ -112,7 +115,7 @@ class Freezing(Callback):
         for text in patterns:
             pattern, _, epochs = text.partition("=")
             if epochs and not (epochs.isdecimal() and int(epochs) > 0):
-                raise UserError(f"--freeze takes PATTERN or PATTERN=EPOCHS. Received {text!r}. For example 'c1*=2'.")
+                raise UserError(f"--freeze takes PATTERN or PATTERN=EPOCHS. Received {text!r}. Use, for example, 'c1*=2'.")
             for name in matching(pattern, names):
                 self.epochs[name] = max(self.epochs.get(name, 0), int(epochs) if epochs else math.inf)
         longest = {id(tensor): 0.0 for _, tensor in model._tensors()}
@@ -121,8 +124,8 @@ class Freezing(Callback):
         self.epochs = {name: longest[id(tensor)] for name, tensor in model._tensors()}  # what is shared has several names
         parameters = [name for name, _ in model.named_parameters()]
         if all(self.epochs[name] > 0 for name in parameters):
-            raise UserError(f"Something must learn from the first epoch on, --freeze holds all {len(parameters)} parameters; "
-                            "leave some out.")  # fmt: skip
+            raise UserError(f"A parameter must learn from the first epoch on. Received --freeze for all {len(parameters)}. "
+                            "Leave some out.")  # fmt: skip
 
     def held(self, name: str, epoch: float) -> bool:
         """Whether a parameter or buffer is held in an epoch, counted from 0; in epoch infinity only what is held for good."""
@@ -162,7 +165,7 @@ def optimizer_for(
     names = [name for name, _ in parameters]
     for pattern, factor in rates.items():
         if not 0 < factor < math.inf:
-            raise UserError(f"--rates takes a positive factor. Received {pattern}={factor:g}. --freeze stops learning.")
+            raise UserError(f"--rates takes a positive factor. Received {pattern}={factor:g}. Use --freeze to stop learning.")
         factors |= {name: factor for name in matching(pattern, names) if name in factors}
     if not rates:
         return rule([(name, p) for name, p in parameters if name in factors])  # type: ignore[no-any-return]
@@ -170,6 +173,8 @@ def optimizer_for(
     optimizer: Optimizer = rule([{"params": [(n, p) for n, p in parameters if factors.get(n) == factor]} for factor in ordered])
     for group, factor in zip(optimizer.param_groups, ordered, strict=True):
         if not isinstance(group.get("lr"), float):
-            raise UserError(f"--rates changes a learning rate, {type(optimizer).__name__} chooses its own; leave it out.")
+            raise UserError(
+                f"--rates changes a learning rate. Received {type(optimizer).__name__}, which chooses its own. Leave it out."
+            )
         group["lr"] *= factor
     return optimizer

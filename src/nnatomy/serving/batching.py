@@ -91,7 +91,7 @@ class Worker:
             raise Refusal(UNPROCESSABLE, said["refused"])
         if "failed" in said:
             print(f"nnatomy: a request failed: {said['failed']}", file=sys.stderr)
-            raise Refusal(BROKEN, "The model could not answer this request, an error of ours; the service's log names it.")
+            raise Refusal(BROKEN, "The model failed on this request. The service's log names the error.")
         return Found(said["columns"], said.get("lines_of"), said.get("files", {}))
 
     async def _read(self, seconds: float) -> dict[str, Any]:
@@ -153,7 +153,7 @@ class Batcher:
         try:
             await asyncio.gather(*(worker.start() for worker in self.workers))
         except Lost:
-            raise UserError("A worker ended before its model was loaded; the lines above say why.") from None
+            raise UserError("A worker ended before its model was loaded. The lines above say why.") from None
         self._tasks = [asyncio.create_task(self._serve(worker)) for worker in self.workers]
 
     async def stop(self) -> None:
@@ -162,14 +162,14 @@ class Batcher:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for job in self.waiting:
-            _fail(job, Refusal(BUSY, "The service is stopping; ask again when it runs."))
+            _fail(job, Refusal(BUSY, "The service is stopping. Send the request again when it runs."))
         self.waiting.clear()
         await asyncio.gather(*(worker.stop() for worker in self.workers))
 
     async def answer(self, arrays: tuple[Array, ...]) -> Found:
         """The answer to one request. Raises Refusal where too many wait, and where no worker could answer."""
         if len(self.waiting) >= self.most_waiting:
-            raise Refusal(BUSY, f"At most {self.most_waiting} requests wait at once, and so many do; ask again in a moment.")
+            raise Refusal(BUSY, f"At most {self.most_waiting} requests may wait. Received one more. Send it again in a moment.")
         job = Job(arrays, asyncio.get_running_loop().create_future())
         self.waiting.append(job)
         self._came.set()
@@ -186,11 +186,11 @@ class Batcher:
                 self._apart(jobs, refusal)
             except asyncio.CancelledError:
                 for job in jobs:
-                    _fail(job, Refusal(BUSY, "The service is stopping; ask again when it runs."))
+                    _fail(job, Refusal(BUSY, "The service is stopping. Send the request again when it runs."))
                 raise
             except Lost:
                 self.watch("lost", 1)
-                self._apart(jobs, Refusal(BROKEN, "The model's process ended twice over this request; send another one."))
+                self._apart(jobs, Refusal(BROKEN, "The model's process ended twice on this request. Send fewer rows."))
                 await self._again(worker)
             else:
                 start = 0

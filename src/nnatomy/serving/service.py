@@ -41,7 +41,7 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not 0 < value < float("inf"):
-                raise UserError(f"The limit of {name} must be a positive number. Received {value:g}. Give another.")
+                raise UserError(f"The limit of {name} must be a positive number. Received {value:g}. Use a number above 0.")
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,13 @@ class Served:
         architecture = architecture_of(run)
         saved = run.read_json("dataset.json")
         if not (run.best.exists() or run.last.exists()):
-            remedy = f"continue it with nnatomy train --resume {run.folder}"
-            raise UserError(f"The run in {run.folder} has no weights yet; {remedy}.")
+            remedy = f"Continue it with nnatomy train --resume {run.folder}"
+            raise UserError(f"The run in {run.folder} has no weights yet. {remedy}.")
         try:
             shape, classes = tuple(saved["input_shape"]), tuple(saved["classes"])
             task, description = str(saved["task"]), str(saved["description"])
         except (KeyError, TypeError):
-            raise UserError(f"{run.folder / 'dataset.json'} is damaged: it does not describe the data; train again.") from None
+            raise UserError(f"{run.folder / 'dataset.json'} is damaged: it does not describe the data. Train again.") from None
         preprocessing = data.preprocessing_from_json(run.read_json("preprocessing.json"))
         reader = kind_of(preprocessing).reader(preprocessing, shape)
         reader.most_rows = limits.rows
@@ -138,7 +138,7 @@ class Guard:
                     name = None
                 if name is None or name.lower() not in self.names:
                     title, known = header.decode().capitalize(), ", ".join(sorted(self.names))
-                    return f"{title} must name this service ({known}). Received {value[:80]!r}. Correct it."
+                    return f"{title} must name this service ({known}). Received {value[:80]!r}. Add it with --allow."
         return None
 
 
@@ -178,9 +178,9 @@ def application(
                         raise too_large
                     parts.append(part)
         except TimeoutError:
-            raise Refusal(408, f"A body must arrive within {limits.seconds:g} s, this one did not; send it again.") from None
+            raise Refusal(408, f"A body must arrive within {limits.seconds:g} s. Received a part. Send it again.") from None
         except ClientDisconnect:
-            raise Refusal(MALFORMED, "The request ended before its body did; send it again.") from None
+            raise Refusal(MALFORMED, "The request ended before its body did. Send it again.") from None
         return b"".join(parts)
 
     async def answered(request: Request) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def application(
             async with asyncio.timeout(limits.seconds):
                 found = await batcher.answer(arrays)
         except TimeoutError:
-            late = f"An answer must be found within {limits.seconds:g} s, this one was not; send fewer rows."
+            late = f"A response must be ready within {limits.seconds:g} s. Received more work than that. Send fewer rows."
             raise Refusal(TIMED_OUT, late) from None
         meters.rows.inc(len(arrays[0]))
         content: dict[str, Any] = {"predictions": found.predictions(len(arrays[0]))} if found.columns else {}
@@ -211,7 +211,7 @@ def application(
             headers = {"Retry-After": "1"} if status == BUSY else {}
         except Exception as problem:  # the caller learns that, the log what
             print(f"nnatomy: a request failed: {type(problem).__name__}: {problem}", file=sys.stderr)
-            content, status = {"error": "The service could not answer, an error of ours; its log names it."}, BROKEN
+            content, status = {"error": "The service failed on this request. Its log names the error."}, BROKEN
         meters.requests.labels(str(status)).inc()
         meters.seconds.observe(time.perf_counter() - start)
         return JSONResponse(content, status, headers)
@@ -232,7 +232,8 @@ def application(
         known = ", ".join(f"{next(iter(sorted((r.methods or set()) - {'HEAD'})))} {r.path}" for r in routes)
         status = problem.status_code if isinstance(problem, HTTPException) else MALFORMED
         received = f"{request.method} {request.url.path[:80]}"
-        return JSONResponse({"error": f"This service answers {known}. Received {received}. Ask for one of these."}, status)
+        rule = f"This service answers {known}. Received {received}. Request one of these paths."
+        return JSONResponse({"error": rule}, status)
 
     @contextlib.asynccontextmanager
     async def running(app: Starlette) -> AsyncIterator[None]:
@@ -273,11 +274,13 @@ def serve(
         import starlette  # noqa: F401
         import uvicorn
     except ImportError:
-        raise UserError('Serving needs the web extra, it is not installed; pip install "nnatomy[web]".') from None
+        raise UserError('Serving needs the extra web, which is not installed. Run pip install "nnatomy[web]".') from None
     if not 1 <= workers <= 64:
-        raise UserError(f"--workers must be from 1 to 64. Received {workers}. One is enough for most models.")
+        raise UserError(
+            f"--workers must be from 1 to 64. Received {workers}. Use --workers 1, which is enough for most models."
+        )
     if not 0 <= port <= 65535:
-        raise UserError(f"--port must be from 0 to 65535. Received {port}. 8000 is usual.")
+        raise UserError(f"--port must be from 0 to 65535. Received {port}. Use --port 8000.")
     app = application(folder, limits, workers, (*LOOPBACK, host, *allow))
     place = listen(host, port)
     address, number = place.getsockname()[:2]
@@ -299,7 +302,7 @@ def serve(
     finally:
         place.close()
     if not server.started:
-        raise UserError(f"The run in {folder} could not be loaded by a worker; nnatomy evaluate {folder} says why.")
+        raise UserError(f"The run in {folder} could not be loaded by a worker. Run nnatomy evaluate {folder} to see why.")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -312,7 +315,7 @@ def listen(host: str, port: int) -> socket.socket:
         place.listen(1024)
     except OSError as problem:
         named = port and not isinstance(problem, socket.gaierror)
-        remedy = "choose another --port" if named else "choose another --host"
-        raise UserError(f"The service needs an address of its own, {host}:{port} cannot be had "
-                        f"({problem.strerror or problem}); {remedy}.") from None  # fmt: skip
+        remedy = "Choose another --port" if named else "Choose another --host"
+        raise UserError(f"The service needs a free address. Received {host}:{port} "
+                        f"({problem.strerror or problem}). {remedy}.") from None  # fmt: skip
     return place

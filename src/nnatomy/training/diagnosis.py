@@ -21,7 +21,7 @@ def explain(learner: Learner, state: dict[str, Any], batch: tuple[Any, ...], los
     with learner.lowered():
         where = first_bad_layer(learner.model, [Tensor(a) for a in inputs])
     rate = learner.lr(state)
-    remedy = "choose other settings with --set" if rate is None else f"lower --lr (now {rate:g})"
+    remedy = "Choose other settings with --set" if rate is None else f"Lower --lr (now {rate:g})"
     clip = " or limit the gradients with --set clip=1" if rate is not None else ""
     return f"Training needs a finite loss. Received {loss} at epoch {epoch + 1}, step {step + 1} ({where}). {remedy}{clip}."
 

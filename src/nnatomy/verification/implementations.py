@@ -451,4 +451,4 @@ def tensorflow_and_keras() -> tuple[ModuleType, ModuleType]:
 
 
 def _missing(what: str) -> UserError:
-    return UserError(f'The twins need {what}, which this environment lacks; install it with: pip install "nnatomy[verify]"')
+    return UserError(f'The twins need {what}, which this environment lacks. Install it with: pip install "nnatomy[verify]"')

@@ -139,7 +139,7 @@ def fill_table(page_text: str, name: str, rows: Sequence[Sequence[str]]) -> str:
     block = re.compile(rf"(<!-- table: {re.escape(name)} -->).*?(<!-- /table -->)", re.DOTALL)
     if not block.search(page_text):
         raise UserError(
-            f"The page must have a place for the table {name!r}, it has none; add <!-- table: {name} --> and <!-- /table -->."
+            f"The page must have a place for the table {name!r}. Received none. Add <!-- table: {name} --> and <!-- /table -->."
         )
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = ["| " + " | ".join(row) + " |" for row in cells]

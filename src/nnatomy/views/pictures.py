@@ -37,9 +37,9 @@ def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: b
         raise UserError(f"--tsne lays out the embedding. Received it with {what or 'no --what'}. Add --what embedding.")
     path = out or _free(Path("drawings") / f"{name}{f'-{what}' if what else ''}.png")
     if path.suffix.lower() not in (".png", ".svg"):
-        raise UserError(f"--out must end in .png or .svg. Received {path.name}. Choose one of them.")
+        raise UserError(f"--out must end in .png or .svg. Received {path.name}. Use, for example, --out picture.png.")
     if path.exists():
-        raise UserError(f"--out must name a new file, {path} exists; choose another name or remove it.")
+        raise UserError(f"--out must name a new file. Received {path}, which exists. Choose another name or remove it.")
     if is_run:
         run = Run.open(subject)
         figure = _figure(restore_with_data(run), run, what, tsne)

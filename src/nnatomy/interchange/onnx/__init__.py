@@ -89,7 +89,7 @@ def _model(found: Program, inputs: list[str], outputs: list[str], title: str, me
         emit = FUNCTIONS.get(node.name)
         if emit is None:
             raise UserError(
-                f"A model is exported function by function, and {node.name}() has no form in ONNX here; keep it out of the "
+                f"A model is exported function by function, and {node.name}() has no form in ONNX here. Keep it out of the "
                 "model, or export to safetensors."
             )
         names = emit(g, node.outs[0], *node.args, **node.kwargs)
@@ -192,7 +192,7 @@ def _difference(a: Array, b: Array) -> float:
 
 
 def _failed(what: str) -> UserError:
-    return UserError(f"An exported model must answer as the original does, {what}; nothing was written, please report it.")
+    return UserError(f"An exported model must give the original's outputs, but {what}. Nothing was written. Please report it.")
 
 
 def _first_line(problem: Exception) -> str:
@@ -204,6 +204,6 @@ def _installed(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise UserError(
-            f"ONNX models need the package {name}, which is not installed; run pip install 'nnatomy[onnx]'."
+            f"ONNX models need the package {name}, which is not installed. Run pip install 'nnatomy[onnx]'."
         ) from None
 

@@ -109,7 +109,7 @@ def program(
     if names[0] != names[1] or len(first.outputs) != len(second.outputs):
         raise UserError(
             "An exported model does the same for every batch size, this one calls other functions for "
-            f"{SIZES[1]} examples than for {SIZES[0]}; make what it does depend on one example at a time."
+            f"{SIZES[1]} examples than for {SIZES[0]}. Make what it does depend on one example at a time."
         )
     nodes = [pairing.node(a, b) for a, b in zip(first.trace.calls, second.trace.calls)]
     outputs = [pairing.tree(a, b, "an output") for a, b in zip(first.outputs, second.outputs)]
@@ -121,7 +121,7 @@ def _check_examples(examples: Sequence[Array], axes: Sequence[int | None]) -> No
     for example, axis in zip(examples, axes, strict=True):
         if axis is not None and (example.ndim <= axis or not example.shape[axis]):
             raise UserError(
-                f"To export a model, give it at least one example on axis {axis}; received shape {example.shape}, give a batch."
+                f"To export a model, give it at least one example on axis {axis}. Received shape {example.shape}. Give a batch."
             )
 
 
@@ -166,8 +166,8 @@ class _Traced:
         except Unplannable as why:
             text = str(why)
             raise UserError(
-                f"An exported model computes from shapes alone what it does, this one asks for {text[0].lower() + text[1:]}; "
-                "use functions of nnatomy there, such as where()."
+                f"An exported model decides by shapes alone. Received one that needs {text[0].lower() + text[1:]}. "
+                "Use functions of nnatomy there, such as where()."
             ) from None
         self.outputs = [leaf.data if isinstance(leaf, Tensor) else leaf for leaf in flat(returned)]
         self.outputs = [leaf.var if isinstance(leaf, TracedArray | TracedNumber) else leaf for leaf in self.outputs]
@@ -272,5 +272,5 @@ def _places(a: Array, axis: int) -> Array:
 def _otherwise(what: str, a: Any, b: Any) -> UserError:
     return UserError(
         f"An exported model treats each example alike, here {what} changes with the batch: {a} for {SIZES[0]} examples, "
-        f"{b} for {SIZES[1]}; make it the same for every batch."
+        f"{b} for {SIZES[1]}. Make it the same for every batch."
     )

@@ -78,12 +78,14 @@ def resume_comparison(
     begun = time.perf_counter()
     path = Path(folder)
     if not (path / "comparison.json").is_file():
-        raise UserError(f"{path} is not the folder of a comparison: it has no comparison.json; name one that was begun.")
+        raise UserError(
+            f"{path} is not the folder of a comparison: it has no comparison.json. Name the folder of a started comparison."
+        )
     try:
         protocol = from_plain(Protocol, read_json(path / "comparison.json")["protocol"])
         plan = Plan.from_json(read_json(path / "plan.json")) if (path / "plan.json").is_file() else None
     except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is damaged: it does not say what was compared; start a new comparison.") from None
+        raise UserError(f"{path} is damaged: it does not say what was compared. Start a new comparison.") from None
     jobs, threads = processes(jobs)
     backends.use(protocol.backend)
     if plan is None:  # it ended before anything was done

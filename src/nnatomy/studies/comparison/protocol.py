@@ -30,7 +30,7 @@ class Protocol(WorkRequest):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.architectures:
-            raise UserError("A comparison needs the names of architectures. Received none. nnatomy list shows them.")
+            raise UserError("A comparison needs the names of architectures. Received none. Run nnatomy list to see them.")
         names = Counter(Path(key).name for key in self.architectures)
         twice = [name for name, count in names.items() if count > 1]
         if twice:

@@ -226,8 +226,8 @@ def _whole(
     }
     if len(done[0]) < 2:
         raise UserError(
-            f"A comparison needs two folds with a finite {plan.metric}, {len(done[0])} are finished or can be judged; "
-            "continue with --resume, or choose another --metric or more data."
+            f"A comparison needs two folds with a finite {plan.metric}. Received {len(done[0])}. "
+            "Continue with --resume, or choose another --metric or more data."
         )
     seeds = next(s for s in range(protocol.seeds, 0, -1) if s == 1 or all(done[k] == done[0] for k in range(s)))
     unjudged = sorted(set(range(protocol.cv)) - scored)

@@ -136,7 +136,8 @@ def unchanged(protocol: Protocol, plan: Plan) -> None:
     """Raises UserError where the data are not those that the comparison began with."""
     if fingerprint(load_for_baseline(protocol, plan.kind, plan.task, 0)) != plan.fingerprint:
         raise UserError(
-            f"A comparison continues on the data it began with, {protocol.data} has changed; start a new comparison."
+            f"A comparison continues on the data that it started with. Received {protocol.data}, which has changed. Start a "
+            "new comparison."
         )
 
 

@@ -47,7 +47,7 @@ class Worker:
             line = ""
         if not line:
             raise UserError(
-                f"A worker ended before it had answered ({self._why()}); there may be too little memory: "
+                f"A worker ended before it had answered ({self._why()}). There may be too little memory: "
                 "continue with --resume and a lower --jobs."
             )
         found: dict[str, Any] = json.loads(line)

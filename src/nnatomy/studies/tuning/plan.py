@@ -41,7 +41,7 @@ class Plan(WorkRequest):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.cv == 1:
-            raise UserError(f"--cv must be at least 2, or 0 for no outer folds. Received {self.cv}. 3 is usual.")
+            raise UserError(f"--cv must be at least 2, or 0 for no outer folds. Received {self.cv}. Use --cv 3.")
         if self.how not in METHODS:
             raise unknown_name("way to search", self.how, METHODS)
         fixed = set(self.settings) & set(self.space)
@@ -76,10 +76,12 @@ class Plan(WorkRequest):
     def of(cls, folder: Path) -> Plan:
         """The plan that a folder keeps. Raises UserError where it is none."""
         if not (folder / "tuning.json").is_file():
-            raise UserError(f"{folder} is not the folder of a tuning: it has no tuning.json; name one that was begun.")
+            raise UserError(
+                f"{folder} is not the folder of a tuning: it has no tuning.json. Name the folder of a started tuning."
+            )
         try:
             saved = read_json(folder / "tuning.json")["plan"]
             found: Plan = from_plain(cls, saved)
         except (KeyError, TypeError):
-            raise UserError(f"{folder / 'tuning.json'} is damaged: it does not say what was asked; tune again.") from None
+            raise UserError(f"{folder / 'tuning.json'} is damaged: it does not say what to tune. Tune again.") from None
         return found

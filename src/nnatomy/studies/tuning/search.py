@@ -37,7 +37,7 @@ def optuna() -> Any:
     try:
         import optuna as found
     except ImportError:
-        raise UserError('Tuning needs Optuna, it is not installed; pip install "nnatomy[tune]".') from None
+        raise UserError('Tuning needs Optuna, which is not installed. Run pip install "nnatomy[tune]".') from None
     found.logging.set_verbosity(found.logging.ERROR)
     return found
 
@@ -132,7 +132,7 @@ class Search:
         if found is None:
             reasons = [t.user_attrs[REFUSED] for t in self.finished() if REFUSED in t.user_attrs]
             why = f" ({reasons[0].rstrip('.')})" if reasons else ""
-            raise UserError(f"No trial on {self.title} came to a score{why}; change --space.")
+            raise UserError(f"No trial on {self.title} reached a score{why}. Change --space.")
         return dict(found.user_attrs["settings"])
 
 
@@ -163,7 +163,7 @@ def storage(folder: Path, plan: Plan) -> Any:
             if not any(sign in str(problem) for sign in MEANWHILE):
                 break
             time.sleep(0.1 * (attempt + 1))
-    raise UserError(f"Trials are kept in a database, {url} cannot be opened ({what}); correct --storage.")
+    raise UserError(f"Trials are kept in a database. Received {url}, which cannot be opened ({what}). Correct --storage.")
 
 
 def deadlines(plan: Plan, now: float) -> list[float]:

@@ -95,7 +95,7 @@ def read_space(pairs: Mapping[str, str]) -> Space:
 
 
 def _read(name: str, text: str) -> Range | Choices:
-    rule = f"--space {name} must be LOW..HIGH or CHOICE|CHOICE. Received {text!r}. For example lr=1e-4..1e-1."
+    rule = f"--space {name} must be LOW..HIGH or CHOICE|CHOICE. Received {text!r}. Use, for example, lr=1e-4..1e-1."
     if ".." in text:
         ends = text.split("..")
         try:
@@ -103,7 +103,7 @@ def _read(name: str, text: str) -> Range | Choices:
         except ValueError:
             raise UserError(rule) from None
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise UserError(f"--space {name} must go from a lower number to a higher one. Received {text!r}. Turn it round.")
+            raise UserError(f"--space {name} must go from a lower number to a higher one. Received {text!r}. Exchange the two.")
         return Range(low, high, name in INTEGER_OPTIONS or all(end.strip().lstrip("-").isdigit() for end in ends))
     values = tuple(dict.fromkeys(value.strip() for value in text.split("|")))
     if len(values) < 2 or "" in values:

@@ -148,7 +148,7 @@ def tune(
     backends.use(plan.backend)
     recipe, dataset = plan.load(0 if plan.cv else ALL_ROWS)
     if not plan.searched(recipe):
-        raise UserError(f"The recipe of {architecture} has no setting that is usually searched; name some with --space.")
+        raise UserError(f"The recipe of {architecture} has no setting that is usually searched. Name some with --space.")
     own = applied(recipe, plan.own(recipe))
     own.build(dataset, **own.options)
     unknown_settings(plan, recipe)
@@ -305,10 +305,10 @@ def read_recipe(path: str | Path, architecture: str) -> dict[str, Any]:
     """What `train` is asked for by a recipe's file: settings, lr, batch_size and epochs. Raises UserError where it is none."""
     place = Path(path)
     if not place.is_file():
-        raise UserError(f"--recipe names a file, there is none at {place}; nnatomy tune writes one.")
-    saved = read_json(place, "name a recipe that nnatomy tune wrote")
+        raise UserError(f"--recipe names a file. Received {place}, which does not exist. Write one with nnatomy tune.")
+    saved = read_json(place, "Name a recipe that nnatomy tune wrote")
     if not isinstance(saved, dict) or not isinstance(saved.get("settings"), dict) or "architecture" not in saved:
-        raise UserError(f"{place} is not a recipe: it must hold an architecture and its settings; nnatomy tune writes one.")
+        raise UserError(f"{place} is not a recipe: it must hold an architecture and its settings. Write one with nnatomy tune.")
     if saved["architecture"] != find_architecture(architecture).key:
         raise UserError(
             f"{place} is a recipe of {saved['architecture']}. Received it for {architecture}. Name that architecture."
@@ -322,5 +322,5 @@ def read_recipe(path: str | Path, architecture: str) -> dict[str, Any]:
             if name in settings:
                 asked[name] = int(settings.pop(name))
     except ValueError:
-        raise UserError(f"{place} is damaged: lr, batch_size and epochs must be numbers; tune again.") from None
+        raise UserError(f"{place} is damaged: lr, batch_size and epochs must be numbers. Tune again.") from None
     return asked | {"settings": settings}

@@ -86,7 +86,7 @@ class LearnerSpec(ABC):
     def with_loss(self, loss: Loss) -> LearnerSpec:
         """Return this description with another loss. Raises UserError for a learner that does not follow a single one."""
         raise UserError(f"A student follows one loss by gradients. Received a learner by {type(self).__name__}. "
-                        "Choose another one.")  # fmt: skip
+                        "Choose an architecture that learns by GradientDescent.")  # fmt: skip
 
     def check(self, setup: Setup, model: Module) -> None:
         """Raises UserError, which names the flag, where a run wants what this learner cannot do."""
@@ -272,4 +272,4 @@ def parameters_of(model: Module, parts: Iterable[str] | None = None) -> Named:
 def require_parameters(model: Module) -> None:
     """Raises UserError for a model that has nothing to learn by gradients."""
     if not any(True for _ in model.parameters()):
-        raise UserError("A model needs parameters to be trained, this one has none; choose other options.")
+        raise UserError("A model needs parameters to be trained. Received one without. Choose other options.")

@@ -153,7 +153,7 @@ def arrange(
     if shard not in SHARDS:
         raise unknown_name("--shard", shard, SHARDS)
     if devices is not None and devices < 1:
-        raise UserError(f"--devices must be at least 1. Received {devices}. Give a larger number.")
+        raise UserError(f"--devices must be at least 1. Received {devices}. Use --devices 1.")
     if host_index is not None and hosts is None:
         raise UserError(f"--host-index says which line of --hosts this machine is. Received {host_index} alone. Add --hosts.")
     if hosts is None and devices in (None, 1):
@@ -176,10 +176,10 @@ def arrange(
 
 
 def _too_few(wanted: int, there: int, kind: str, host: str) -> str:
-    remedy = f"give --devices {max(there, 1)}"
+    remedy = f"Give --devices {max(there, 1)}"
     if kind == "cpu":
-        remedy = f"they must be asked for before JAX starts: begin again, with JAX_NUM_CPU_DEVICES={wanted} in the environment"
-    return f"--devices {wanted} needs as many {kind} devices, {host} has {there}; {remedy}."
+        remedy = f"Start again with JAX_NUM_CPU_DEVICES={wanted} in the environment, which JAX reads when it starts"
+    return f"--devices {wanted} needs as many {kind} devices. Received {there} on {host}. {remedy}."
 
 
 def _mapped(function: Callable[[Any], Any], tree: Any) -> Any:

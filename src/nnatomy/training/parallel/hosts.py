@@ -193,8 +193,9 @@ def join(hosts: str, index: int | None = None) -> Joined:
         met._leave_at_exit(2)
         first = str(problem).strip().splitlines()[0]
         raise UserError(
-            f"The hosts of a run must all be started within {PATIENCE} s and reach the first one, which failed here ({first}); "
-            "check the hosts file, the port and the other hosts."
+            f"The hosts of a run must all be started within {PATIENCE} s and reach the first one. Received an error here "
+            f"({first}). "
+            "Check the hosts file, the port and the other hosts."
         ) from problem
     return met
 
@@ -213,7 +214,9 @@ def read_hosts(path: str) -> list[str]:
     if bad := next((name for name in names if not re.fullmatch(r"[\w.-]+(:\d{1,5})?", name)), None):
         raise UserError(f"A hosts file has one host[:port] a line. Received {bad!r} in {path}. Correct that line.")
     if len(names) < 2:
-        raise UserError(f"A hosts file lists at least two hosts, {path} has {len(names)}; add one, or leave --hosts out.")
+        raise UserError(
+            f"A hosts file lists at least two hosts. Received {path}, which has {len(names)}. Add one, or leave --hosts out."
+        )
     return names
 
 
@@ -227,7 +230,7 @@ def which_host(names: Sequence[str], index: int | None = None) -> int:
     if len(mine) != 1:
         found = f"{len(mine)} lines" if mine else "no line"
         raise UserError(
-            f"One line of the hosts file must name this machine, {socket.gethostname()}, {found} did; add --host-index."
+            f"One line of the hosts file must name this machine, {socket.gethostname()}. Received {found}. Add --host-index."
         )
     return mine[0]
 
@@ -238,7 +241,7 @@ def _from_environment(index: int | None) -> dict[str, Any]:
         if not (given[1].isdecimal() and given[2].isdecimal()):
             raise UserError(
                 f"{_VARIABLES[1]} and {_VARIABLES[2]} must be whole numbers. Received {given[1]!r} and {given[2]!r}. "
-                "Set them so."
+                "Set them to whole numbers."
             )
         numbers = {"num_processes": int(given[1]), "process_id": int(given[2]) if index is None else index}
         return {"coordinator_address": _with_port(given[0]), "cluster_detection_method": "deactivate"} | numbers

@@ -25,7 +25,7 @@ def fit_to(dataset: Dataset, form: str = "modern", activation: str = "relu") -> 
     """
     if dataset.input_shape[0] != 1:
         raise UserError(
-            f"LeNet-5 reads gray images. Those of {dataset.name} have {dataset.input_shape[0]} colors; choose other data."
+            f"LeNet-5 reads gray images. Received {dataset.name} with {dataset.input_shape[0]} colors. Choose other data."
         )
     if form == "modern":
         return LeNet5(dataset.outputs, activation)

@@ -253,7 +253,9 @@ def sample(
     Raises UserError for an empty prompt, a negative temperature, or a model that does not read tokens.
     """
     if model.embedding is None or model.readout != "each" or len(model.lstm.directions) > 1:
-        raise UserError('To write text, a model reads tokens in one direction and answers at "each" step; this one does not.')
+        raise UserError(
+            'To write text, a model needs tokens, one direction and readout="each". Received another model. Build it so.'
+        )
     if not len(prompt) or temperature < 0:
         raise UserError(f"sample() needs a prompt and a temperature >= 0. Received {len(prompt)} tokens and {temperature}.")
     generator = generator or random.default

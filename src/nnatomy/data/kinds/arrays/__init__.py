@@ -81,7 +81,7 @@ def _stored(source: Source) -> tuple[Array, Array | None]:
                 return stored, None
             found = {key: stored[key] for key in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
-        raise UserError(f"{source} is damaged, or holds Python objects ({problem}); save it again with np.savez.") from problem
+        raise UserError(f"{source} is damaged, or holds Python objects ({problem}). Save it again with np.savez.") from problem
     x, y = (next((found[key] for key in keys if key in found), None) for keys in NAMES.values())
     if x is None:
         raise UserError(f"An .npz file holds the array X. Received {source} with {', '.join(found)}. Save it with X=... in it.")

@@ -166,7 +166,7 @@ def _task(y: Array | None) -> tuple[str, Array | None, tuple[str, ...]]:
     if y.dtype.kind not in "biuU" or y.ndim != 1:
         raise UserError(
             f"y is one class for each row (integers, texts or truth values), or floats. Received {y.dtype} of shape {y.shape}. "
-            "Convert it."
+            "Convert it with y.astype()."
         )
     labels, ids = np.unique(y, return_inverse=True)
     if len(labels) < 2:

@@ -52,7 +52,8 @@ class ImageKind(Kind[ImagePreprocessing]):
             raise UserError(f"MNIST files are read four at a time: name their folder, {path.parent}, not {path.name}.")
         if path.is_file():
             raise UserError(
-                f"Pictures are read as a folder with one sub-folder for each class, {path} is one picture; name the folder."
+                f"Pictures are read as a folder with one sub-folder for each class. Received {path}, which is one picture. "
+                "Name the folder."
             )
         return _mnist(path, reading) if is_idx(path) else _folder(path, reading)
 
@@ -62,11 +63,13 @@ class ImageKind(Kind[ImagePreprocessing]):
         if path.is_file() and is_idx(path):
             images = read_idx(path)
             if images.ndim != 3:
-                raise UserError(f"Images have 3 axes (n, height, width), {path} has {images.ndim}; give the file of images.")
+                raise UserError(
+                    f"Images have 3 axes (n, height, width). Received {path}, which has {images.ndim}. Give the file of images."
+                )
             return Inputs(prepared(images[:, None]), tuple(str(n + 1) for n in range(len(images))))
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
         if not files:
-            raise UserError(f"{path} holds no pictures; give a picture or a folder of pictures.")
+            raise UserError(f"{path} holds no pictures. Give a picture or a folder of pictures.")
         scaled = read_images(files, preprocessing)
         return Inputs(prepared(scaled), tuple(str(p.relative_to(path)) if p != path else p.name for p in files))
 
@@ -81,8 +84,8 @@ class ImageKind(Kind[ImagePreprocessing]):
         files = [p for p in inside if p.parent != path]
         if not files:
             raise UserError(
-                f"To evaluate, {path} must be a folder with one sub-folder of pictures for each class; "
-                "use nnatomy predict for pictures without classes."
+                f"To evaluate, {path} must be a folder with one sub-folder of pictures for each class. "
+                "Use nnatomy predict for pictures without classes."
             )
         labels = class_ids([p.relative_to(path).parts[0] for p in files], preprocessing.classes, path)
         return ArraySplit((*preprocessing.transform(read_images(files, preprocessing)), labels), FIELDS), ()
@@ -139,7 +142,8 @@ def _folder(folder: Path, reading: Reading) -> Dataset:
         raise UserError(f"A folder of images has one sub-folder of pictures for each class, {folder} has none.")
     if len(groups) < 2:
         raise UserError(
-            f"Classes to tell apart must be two or more, {folder} has only {next(iter(groups))!r}; add another sub-folder."
+            f"Classes to tell apart must be two or more. Received {folder}, which has only {next(iter(groups))!r}. Add "
+            "another sub-folder."
         )
     paths = [path for files in groups.values() for path in files]
     labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])

@@ -78,7 +78,7 @@ class ImagePreprocessing(Preprocessing):
         std = np.sqrt(np.maximum(square - mean**2, 0.0))
         if not std.max() > 1e-6:
             raise UserError(
-                "Images to learn from must differ, every training image has the same single color; check the files."
+                "Images to learn from must differ. Received training images of one and the same color. Check the files."
             )
         return cls(size, tuple(mean.tolist()), tuple(np.maximum(std, 1e-3).tolist()), tuple(classes), float(largest), deepest)
 
@@ -162,7 +162,9 @@ def decode_image(
     with _opened(source, name) as picture:
         side = max(picture.size)
         if largest_side is not None and side > largest_side:
-            raise UserError(f"A picture's sides are at most {largest_side} pixels, {name} has {side}; make it smaller.")
+            raise UserError(
+                f"A picture's sides are at most {largest_side} pixels. Received {name}, which has {side}. Make it smaller."
+            )
         pixels = np.asarray(_opaque(picture, deepest).convert("L" if gray else "RGB"))
     return pixels[None] if gray else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
@@ -178,14 +180,16 @@ def _opened(source: Path | BinaryIO, name: str) -> Iterator[Any]:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error,
             zlib.error, image.DecompressionBombError) as error:  # fmt: skip
-        raise UserError(f"{name} is not a picture that can be read; remove it or save it again as PNG.") from error
+        raise UserError(
+            f"A picture must be readable. Received {name}, which is not. Remove it or save it again as PNG."
+        ) from error
 
 
 def _pillow() -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise UserError("Reading pictures needs Pillow; install it with `pip install pillow`.") from error
+        raise UserError("Reading pictures needs Pillow. Install it with `pip install pillow`.") from error
     return Image
 
 

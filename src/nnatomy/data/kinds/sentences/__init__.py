@@ -50,7 +50,7 @@ class SentencesKind(Kind[WordPreprocessing]):
 
     def inputs(self, source: Source, preprocessing: WordPreprocessing, raw: bool = False) -> Inputs:
         if not source.text.strip():
-            raise UserError(f"{source} is empty; it should hold text.")
+            raise UserError(f"{source} is empty. It should hold text.")
         if source.suffix in (".tsv", ".tab") and reads_as_sentences(source.text):
             sentences = read_sentences(source.path)[0]
         else:

@@ -106,7 +106,8 @@ def load_sentences(paths: tuple[Path, ...], reading: Reading) -> Dataset:
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise UserError(
-            f"Classes to tell apart must be two or more, {paths[0]} has {len(classes)}; add sentences of another class."
+            f"Classes to tell apart must be two or more. Received {paths[0]}, which has {len(classes)}. Add sentences of "
+            "another class."
         )
     place = {label: n for n, label in enumerate(classes)}
     ids = np.array([place[label] for label in labels], dtype=np.int64)
@@ -151,11 +152,16 @@ def _read_labeled(path: Path) -> tuple[list[str], list[str]]:
             continue
         sentence, tab, label = line.rpartition("\t")
         if not (tab and sentence.strip() and label.strip()):
-            raise UserError(f"Each line is a sentence, a tab and a label, line {number} of {path} is not; mend or remove it.")
+            raise UserError(
+                f"Each line is a sentence, a tab and a label. Received another form in line {number} of {path}. Correct or "
+                "remove it."
+            )
         sentences.append(sentence)
         labels.append(label.strip())
     if not sentences:
-        raise UserError(f"{path} is empty; it should hold lines of a sentence, a tab and a label.")
+        raise UserError(
+            f"A file of sentences has lines of a sentence, a tab and a label. Received {path}, which is empty. Add lines."
+        )
     if len(labels) > 2 and labels[0] not in labels[1:] and len(words(sentences[0])) == 1:  # a header line
         return sentences[1:], labels[1:]
     return sentences, labels
@@ -167,7 +173,7 @@ def _read_pair(paths: tuple[Path, ...]) -> tuple[list[str], list[str]]:
     for path, label in zip(paths, ("negative", "positive"), strict=True):
         lines = [line for line in read_text(path).splitlines() if line.strip()]
         if not lines:
-            raise UserError(f"{path} is empty; it should hold one {label} sentence a line.")
+            raise UserError(f"A file of sentences has one {label} sentence a line. Received {path}, which is empty. Add lines.")
         sentences += lines
         labels += [label] * len(lines)
     return sentences, labels

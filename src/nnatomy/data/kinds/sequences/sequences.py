@@ -83,7 +83,7 @@ def sequences(name: str, reading: Reading) -> Dataset:
         rows = list(reading.part(n, official=(train, validation, test)))
         text = "the sum of the two marked numbers of a sequence (Hochreiter and Schmidhuber 1997)"
     if min(map(len, rows)) < 2:
-        raise UserError(f"Sequences of {length} steps leave too little of {name}; give a smaller window or fewer folds.")
+        raise UserError(f"Sequences of {length} steps leave too little of {name}. Give a smaller window or fewer folds.")
     known = targets[rows[0]]
     preprocessing = SequencePreprocessing(x.shape[2], float(known.mean()), float(known.std()))
     scaled = ((targets - preprocessing.target_mean) / preprocessing.target_std).astype(np.float32)[:, None]

@@ -64,12 +64,13 @@ def anomaly_dataset(series: Series, path: Path, reading: Reading) -> Dataset:
     if len(train) < 10 or len(held) < 1 or len(test) < 2:
         raise UserError(
             f"Windows of {length} rows leave too little to train on: {series.name} has "
-            f"{len(series.values)} rows, {len(train)} windows for training; give a longer series or a smaller window."
+            f"{len(series.values)} rows, {len(train)} windows for training. Give a longer series or a smaller window."
         )
     rows = np.unique(starts[train][:, None] + np.arange(length))
     if not np.nanstd(series.values[rows], axis=0).max() > 0:
         raise UserError(
-            f"A series must vary, {', '.join(series.columns)} is the same in every training row; choose another column."
+            f"A series must vary. Received {', '.join(series.columns)}, which is the same in every training row. Choose "
+            "another column."
         )
     preprocessing = SeriesPreprocessing.fit("anomaly", series, rows, series.columns, length)
     preprocessing = replace(preprocessing, stride=stride, seconds=seconds)
@@ -140,7 +141,9 @@ def read_labels(path: Path, name: str, given: bool) -> list[Interval]:
     if isinstance(found, Mapping):
         keys = [key for key in found if key == name or key.endswith("/" + name)]
         if not keys:
-            raise UserError(f"Labels name the file they belong to, {path} has none for {name}; add a key {name!r}.")
+            raise UserError(
+                f"Labels name the file they belong to. Received {path}, which has none for {name}. Add a key {name!r}."
+            )
         found = found[keys[0]]
         found = found.get("windows") if isinstance(found, Mapping) else found
     elif not given:
@@ -149,5 +152,5 @@ def read_labels(path: Path, name: str, given: bool) -> list[Interval]:
         return [(np.datetime64(a.replace(" ", "T")[:19]), np.datetime64(b.replace(" ", "T")[:19])) for a, b in found]
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"Labels are pairs of times [start, end], {path} has other values for {name}; mend the file."
+            f"Labels are pairs of times [start, end]. Received {path}, which has other values for {name}. Correct the file."
         ) from error

@@ -80,7 +80,8 @@ def in_order(series: Series) -> Series:
     elif np.mean(steps < 0) > 0.01:
         row = int(np.flatnonzero(steps < 0)[0]) + 3
         raise UserError(
-            f"A series stands in order of time, row {row} of {series.name} goes back in time; sort the file by {series.time!r}."
+            f"A series is in order of time. Received row {row} of {series.name}, which goes back in time. Sort the file by "
+            f"{series.time!r}."
         )
     uneven = int((np.abs(steps) != np.median(np.abs(steps))).sum())
     if uneven:
@@ -169,7 +170,8 @@ class SeriesPreprocessing(Preprocessing):
         absent = [c for c in (self.time, *self.columns) if c not in raw.columns]
         if absent:
             raise UserError(
-                f"The model was trained with the column {absent[0]!r}, {raw.source} has no such column; add it or name it so."
+                f"The model was trained with the column {absent[0]!r}. Received {raw.source}, which has no such column. Add "
+                "it or name it so."
             )
         times = parse_times(raw.columns[self.time], self.time, self.layout)
         values = np.stack([numbers(raw.columns[c]) for c in self.columns], axis=1)
@@ -178,7 +180,8 @@ class SeriesPreprocessing(Preprocessing):
             series = averaged(series, self.seconds)
         if len(series.values) < self.window:
             raise UserError(
-                f"The model looks at {self.window} rows, {raw.source} has {len(series.values)}; give a longer series."
+                f"The model reads {self.window} rows. Received {raw.source}, which has {len(series.values)}. Give a longer "
+                "series."
             )
         return series
 
@@ -218,8 +221,9 @@ def forecast_dataset(series: Series, target: str | None, reading: Reading) -> Da
     train, *later = parts = _periods(series, reading)
     if min(train[1] - train[0] - past, *(b - a for a, b in later)) < future:
         raise UserError(
-            f"A series needs rows for its windows ({past} past and {future} future) in each of its three parts, "
-            f"{series.name} has {len(series.values)} rows; give a longer series, or a smaller window or horizon."
+            f"A series needs rows for its windows ({past} past and {future} future) in each of its three parts. "
+            f"Received {series.name}, which has {len(series.values)} rows. Give a longer series, or a smaller window or "
+            "horizon."
         )
     series = _without_sparse(series, target, slice(*train), notices)
     gaps = int((~np.isfinite(series.values)).sum())
@@ -265,5 +269,7 @@ def _without_sparse(series: Series, target: str, train: slice, notices: list[str
             reason = "is missing in most training rows" if absent[n] > 0.5 else "is the same in every training row"
             notices.append(f"Column {column!r} {reason}: left out.")
     if spread[series.columns.index(target)] == 0:
-        raise UserError(f"A target must vary, {target!r} is the same in every training row; choose another column.")
+        raise UserError(
+            f"A target must vary. Received {target!r}, which is the same in every training row. Choose another column."
+        )
     return replace(series, columns=tuple(series.columns[n] for n in kept), values=series.values[:, kept])

@@ -184,7 +184,8 @@ class TablePreprocessing(Preprocessing):
         absent = [field.name for field in self.fields if field.name not in table.columns]
         if absent:
             raise UserError(
-                f"The model was trained with the column {absent[0]!r}, {table.source} has no such column; add it or name it so."
+                f"The model was trained with the column {absent[0]!r}. Received {table.source}, which has no such column. Add "
+                "it or name it so."
             )
         notices, parts = [], []
         known = {field.name for field in self.fields} | {self.target}
@@ -210,7 +211,9 @@ class TablePreprocessing(Preprocessing):
             place = {name: n for n, name in enumerate(self.classes)}
             unknown = next((c for c in cells if c not in place), None)
             if unknown is not None:
-                raise UserError(f"Classes are {', '.join(self.classes)}; the target {self.target!r} has {unknown!r}.")
+                raise UserError(
+                    f"Classes are {', '.join(self.classes)}. Received {unknown!r} in {self.target!r}. Correct or remove it."
+                )
             return np.array([place[c] for c in cells], dtype=np.int64)
         return ((numbers(cells)[:, None] - self.target_mean) / self.target_std).astype(np.float32)
 

@@ -108,11 +108,14 @@ def _check_names(table: RawTable, target: str | None, keep: Sequence[str], recon
     names = list(table.columns)
     if len(names) < 2:
         raise UserError(
-            f"A table needs an input column and a target column, {table.source} has only {names[0]!r}; "
-            "check the delimiter (comma, semicolon, tab or bar)."
+            f"A table needs an input column and a target column. Received {table.source}, which has only {names[0]!r}. "
+            "Check the delimiter (comma, semicolon, tab or bar)."
         )
     if target is None and not reconstruction:
-        raise UserError(f"Which column is to be predicted? Name it with --target; {table.source} has {', '.join(names)}.")
+        raise UserError(
+            f"A table needs a target. Received {table.source} with {', '.join(names)}. Name the column to predict with "
+            "--target."
+        )
     if target is not None and target not in names:
         raise unknown_name("column", target, names)
     for column in keep:
@@ -124,9 +127,13 @@ def _check_groups(table: RawTable, groups: str, target: str | None) -> None:
     if groups not in table.columns:
         raise unknown_name("column", groups, table.columns)
     if groups == target:
-        raise UserError(f"--groups names a column beside the target. Received the target {groups!r}. Choose another column.")
+        raise UserError(
+            f"--groups names a column other than the target. Received the target {groups!r}. Choose another column."
+        )
     if "" in table.columns[groups]:
-        raise UserError(f"Every row needs its group, {groups!r} has missing cells; fill them or choose another column.")
+        raise UserError(
+            f"Every row needs its group. Received {groups!r}, which has missing cells. Fill them or choose another column."
+        )
 
 
 def _parts(
