@@ -192,7 +192,7 @@ def test_a_host_finds_its_line() -> None:
     assert hosts.which_host(["203.0.113.1", "203.0.113.2"], 0) == 0
     for names, index, sentence in (
         (["203.0.113.1", "203.0.113.2"], None, "Received no line"),
-        (["127.0.0.1", "localhost"], None, "2 lines did"),
+        (["127.0.0.1", "localhost"], None, "2 lines"),
         (["a", "b"], 2, "counts the 2 hosts from 0"),
     ):
         with pytest.raises(UserError, match=sentence):
