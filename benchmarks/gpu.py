@@ -1,4 +1,4 @@
-"""Our training steps beside PyTorch's, eager and compiled, on one CUDA device: rates, model-FLOPs utilization, memory.
+"""Our training steps next to PyTorch's, eager and compiled, on one CUDA device: rates, model-FLOPs utilization, memory.
 
     python benchmarks/gpu.py --out docs/gpu.md --figures gpu.json
     python benchmarks/gpu.py --only gpt2 --batch 32 --peers compile

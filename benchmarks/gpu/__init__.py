@@ -1,4 +1,4 @@
-"""`benchmarks/gpu.py`: our training steps beside PyTorch's, eager and compiled, on one CUDA device.
+"""`benchmarks/gpu.py`: our training steps next to PyTorch's, eager and compiled, on one CUDA device.
 
     workloads.py        the networks, their sizes, and what they are fed with
     operations.py       what a step of them computes

@@ -46,7 +46,7 @@ def timed(report: Report) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
 
 
 def peak(report: Report) -> float:
-    """Operations a second that a share is a share of: the published ones of the card, or what a product reached here."""
+    """Operations a second that a share is a fraction of: the published ones of the card, or what a product reached here."""
     return float(report["peak"]["published"] or report["peak"]["measured"])
 
 
@@ -64,7 +64,7 @@ def speeds(report: Report) -> Table:
 
 
 def uses(report: Report) -> Table:
-    """The share of the device's operations that a step's are, and the peak of its memory."""
+    """The fraction of the device's operations that a step's are, and the peak of its memory."""
     names = (OURS, *peers(report))
     header = (
         "workload", "TFLOP a step", *(f"{LABELS[name]}, MFU" for name in names), *(f"{LABELS[name]}, MiB" for name in names)
@@ -100,7 +100,7 @@ def markdown(report: Report, picture: str) -> str:
         *([f"![How many times as fast as each library ours is]({picture})"] if peers(report) else []),
         "Medians and, in brackets, quartiles of blocks in turn; ratios are taken pair by pair, above 1 ours is faster.",
         in_markdown(uses(report)),
-        f"""MFU is the share of the operations a second that the device could do: three times the operations of the forward
+        f"""MFU is the fraction of the operations a second that the device could do: three times the operations of the forward
         products (two a multiply-add) over the time of a step. Attention counts all pairs, masked or not, so that for
         GPT-2 this is 6 N + 12 L d T a token (Chowdhery et al. 2022, appendix B); counting the seen half only would give
         up to 7 % less. The device's dense bfloat16 rate as its maker publishes it: {published}; the product of two large
@@ -111,7 +111,7 @@ def markdown(report: Report, picture: str) -> str:
         "## The work",
         *listed([f"**{r['name']}**: {r['what']}; batch {r['size']}" for r in report["results"]]),
         "## How it was measured",
-        f"""Written on {m["date"]} by `python benchmarks/gpu.py` ({MARK}) on {report["device"]} beside {m["processor"]},
+        f"""Written on {m["date"]} by `python benchmarks/gpu.py` ({MARK}) on {report["device"]} next to {m["processor"]},
         {m["cores"]} cores, {m["system"]}, Python {m["python"]}, in {report["seconds"] / 60:.0f} minutes.""",
         *listed(list(dict.fromkeys(report["versions"].values()))),
         f"""Each library has processes of its own, of which one runs at a time. First answers are compared in exact float32 on

@@ -27,7 +27,7 @@ class Server(worker.Server):
         self._module = KINDS[name].load()
 
     def build(self, precision: str, size: int) -> str:
-        """Makes the network; returns what the implementation is in words."""
+        """Makes the network; returns what the implementation is as text."""
         self.network = self._module.Network(self._workload, size, precision, self._device, self._compiled)
         return self.network.describe()
 

@@ -23,7 +23,7 @@ BATCHES = 4
 
 @dataclass(frozen=True)
 class Workload:
-    """A model, its optimizer, what it is fed with, and what it is in words."""
+    """A model, its optimizer, what it is fed with, and what it is as text."""
 
     name: str
     what: str

@@ -1,4 +1,4 @@
-"""`benchmarks/results.py`: what architectures reach by their recipes, beside PyTorch twins and predictors without a network.
+"""`benchmarks/results.py`: what architectures reach by their recipes, next to PyTorch twins and predictors without a network.
 
     measure.py  trains both, and fits the baselines
     twin.py     trains a PyTorch twin by a recipe

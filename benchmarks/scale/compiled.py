@@ -1,7 +1,7 @@
 """What XLA makes of a training step on many devices: compiled with shapes in place of arrays, and never run.
 
 The target is the GPU that H100 describes where JAX's CUDA plugin is installed (no GPU is needed), else as many virtual CPU
-devices. Each number of devices has a process of its own, because JAX fixes its devices when it starts.
+devices. Each number of devices has its own process, because JAX fixes its devices when it starts.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """Of one device: bytes of its state, and of what a step needs beside it; its operations; bytes that collectives work on.
+    """Of one device: bytes of its state, and of what a step needs next to it; its operations; bytes that collectives work on.
 
     Those are of the whole arrays that are gathered, reduced or scattered, by the kind of collective.
     """

@@ -20,12 +20,12 @@ from nnatomy.training.recipe import Case, Recipe
 
 FOLDER = Path(__file__).parent / "architectures"
 OWN = "_nnatomy_"
-"""How the names of modules begin that are imported from a user's folder."""
+"""How the names of modules start that are imported from a user's folder."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """An architecture's folder; what is in it is imported when it is asked for."""
+    """An architecture's folder; what is in it is imported when it is requested."""
 
     name: str
     family: str
@@ -159,7 +159,7 @@ def _own(folder: Path) -> OwnArchitecture:
 
 
 def folders() -> list[Path]:
-    """All folders that hold an architecture, or the beginning of one."""
+    """All folders that hold an architecture, or the start of one."""
     return sorted({path.parent for path in FOLDER.glob("*/*/*") if path.suffix in (".py", ".md")})
 
 

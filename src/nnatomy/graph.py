@@ -27,7 +27,7 @@ SEALED = (
 
 _recording = ContextVar("recording", default=True)
 is_grad_enabled: Callable[[], bool] = _recording.get
-"""Whether operations on Tensors that require gradients are being recorded, in this thread or task."""
+"""True if operations on Tensors that require gradients are being recorded, in this thread or task."""
 
 _tensor: Any = None  # the class Tensor, which tensor.py puts here when it is imported, so that imports point downwards only
 _next_order = itertools.count(0, -1).__next__
@@ -95,7 +95,7 @@ class Node:
 
 
 class Sealed(Node):
-    """The history of what a compiled function returned: it was left inside, so that backward() cannot go on from there."""
+    """The history of what a compiled function returned: it was left inside, so that backward() cannot continue from there."""
 
     __slots__ = ()
     name = "compiled"
@@ -113,7 +113,7 @@ class Sealed(Node):
 
 
 def between(roots: Sequence[Tensor], inputs: Sequence[Tensor]) -> set[Node]:
-    """The nodes on a way from `inputs` to `roots`. Iterative: depth is no limit."""
+    """The nodes on a way from `inputs` to `roots`. Iterative: depth is not a limit."""
     seen = {t.node for t in roots if t.node is not None}
     stack = list(seen)
     while stack:
@@ -218,7 +218,7 @@ def _starting(roots: Sequence[Tensor], gradients: Sequence[Any], create_graph: b
 
 
 def _observe(node: Node, gs: list[Any], create_graph: bool) -> None:
-    """Runs the hooks of a result and keeps its gradient where `retain_grad` asked for it."""
+    """Runs the hooks of a result and keeps its gradient where `retain_grad` requested it."""
     for i, g in enumerate(gs):
         if g is None:
             continue

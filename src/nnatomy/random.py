@@ -93,7 +93,7 @@ class Generator:
         return np.argsort(np.asarray(self.bits(n)), kind="stable")
 
     def split(self, n: int) -> list[Generator]:
-        """`n` generators whose streams are independent of one another and of this one's later draws."""
+        """`n` generators whose streams are independent of each other and of this one's later draws."""
         words = [int(w) for w in np.asarray(self.bits(2 * n))]
         children = []
         for i in range(n):

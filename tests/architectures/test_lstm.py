@@ -360,7 +360,7 @@ def test_learns_the_order_of_characters(real_data: Path, tmp_path: Path) -> None
 
 
 def test_forecasts_move_with_the_level() -> None:
-    """A series lifted by a constant is foretold lifted by it; the options reach the model."""
+    """A series lifted by a constant is predicted lifted by it; the options reach the model."""
     dataset = data.load("mackey_glass", ("series",), tasks=("forecast",))
     model = forecasts.build(dataset, **{**forecasts.options, "hidden": 4})
     assert isinstance(model, FromLastValue)

@@ -145,7 +145,7 @@ def test_without_hidden_layer_or_bend_xor_is_not_learned() -> None:
 
 
 def test_equal_weights_stay_equal() -> None:
-    """Units that begin alike receive the same gradients: without random weights a layer is a single unit."""
+    """Units that start alike receive the same gradients: without random weights a layer is a single unit."""
     model = double(features=2, outputs=2, hidden=(5,), activation="tanh")
     model.load_state_dict({name: np.full(value.shape, 0.3) for name, value in model.state_dict().items()})
     fitted(model, CORNERS, np.array([0, 1, 1, 1]), 50)

@@ -152,7 +152,7 @@ def _bent(**moments: Any) -> tuple[list[float], dict[str, Any]]:
         (_bent(w=np.array([1.001, -2.0])), True),
         (_bent(w=np.array([1.01, -2.0])), False),
         (_bent(w=np.array([np.nan, -2.0])), False),
-        (_bent(b=np.array([2e-9])), True),  # rounding, beside gradients of 2
+        (_bent(b=np.array([2e-9])), True),  # rounding, next to gradients of 2
         (_bent(b=np.array([2e-3])), False),
         (_bent(c=np.array([1.0])), False),
     ],

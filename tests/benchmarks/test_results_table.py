@@ -84,7 +84,7 @@ def test_readme_has_its_table() -> None:
 
 
 def test_both_are_trained() -> None:
-    """Both begin with the same weights and see the same batches: after one epoch they are still close."""
+    """Both start with the same weights and see the same batches: after one epoch they are still close."""
     (row,) = results.measure.rows_of(architecture("lenet5"), [0], limit=120, epochs=1)
     assert row.twin is not None
     assert abs(row.ours.mean - row.twin.mean) < 0.1

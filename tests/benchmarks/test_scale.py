@@ -71,7 +71,7 @@ def test_a_tiny_step_is_compiled_for_two_devices() -> None:
     assert split.collectives["all-gather"] >= 2 * parameters
     assert whole.temporary > 0 < split.temporary
     rows, weights = 2 * 16, 12 * 32 * 32 + 64 * 32  # of a device; of its products
-    assert 1 < whole.operations / (6 * rows * weights) < 2.5  # beside products: attention, norms, the update
+    assert 1 < whole.operations / (6 * rows * weights) < 2.5  # next to products: attention, norms, the update
     assert whole.operations == pytest.approx(split.operations)
 
 

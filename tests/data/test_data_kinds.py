@@ -55,7 +55,7 @@ def read(tmp_path: Path) -> Callable[..., Dataset]:
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Array, ...]]:
-    """The rows of the three splits, each time that a reader asks for them."""
+    """The rows of the three splits, each time that a reader requests them."""
     seen: list[tuple[Array, ...]] = []
     part, periods = Reading.part, Reading.periods
 
@@ -142,7 +142,7 @@ def test_nothing_is_fitted_on_rows_that_are_held_out(
     assert json.dumps(tame.preprocessing.to_json()) == json.dumps(wild.preprocessing.to_json())
     for a, b in zip(tame.train.all(), wild.train.all(), strict=True):
         assert np.array_equal(a, b)
-    if name != "image" or fold is not None:  # the usual test part of MNIST is a file of its own
+    if name != "image" or fold is not None:  # the usual test part of MNIST is a separate file
         pairs = zip(tame.test.all(), wild.test.all(), strict=True)
         assert any(a.shape != b.shape or not np.array_equal(a, b) for a, b in pairs)
 

@@ -1,4 +1,4 @@
-"""Series: order of time, gaps, windows for foretelling, windows for anomalies, and generated sets."""
+"""Series: order of time, gaps, windows for forecasting, windows for anomalies, and generated sets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_forecast_is_parted_by_time(write: Write) -> None:
     undo = found.preprocessing.inverse_targets
     first_future = [undo(split.all()[1])[0, 0, 0] for split in (found.train, found.validation, found.test)]
     last_future = [undo(split.all()[1])[-1, -1, 0] for split in (found.train, found.validation, found.test)]
-    np.testing.assert_allclose(first_future, [10, 240, 320], atol=1e-3)  # each part is foretold, and no part twice
+    np.testing.assert_allclose(first_future, [10, 240, 320], atol=1e-3)  # each part is predicted, and no part twice
     np.testing.assert_allclose(last_future, [239, 319, 399], atol=1e-3)
 
 

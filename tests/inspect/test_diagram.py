@@ -1,4 +1,4 @@
-"""Diagrams can be read: boxes lie inside their frames and never on one another, words inside their boxes."""
+"""Diagrams can be read: boxes lie inside their frames and never on each other, words inside their boxes."""
 
 from __future__ import annotations
 

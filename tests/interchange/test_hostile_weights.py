@@ -22,7 +22,7 @@ pytestmark = pytest.mark.any_kernels
 
 MUTATED = 500
 ARCHITECTURE = 256 * 2**20
-"""Bytes that reading may take beside what the program takes by itself; the files are of a few kilobytes."""
+"""Bytes that reading may take next to what the program takes by itself; the files are of a few kilobytes."""
 
 
 # Good files, small

@@ -18,7 +18,7 @@ def x(*shape):
 
 
 class Call:
-    """A layer called with arguments beside the compared inputs; arrays among them as this framework has them."""
+    """A layer called with arguments next to the compared inputs; arrays among them as this framework has them."""
 
     def __init__(self, layer, make, call):
         self.layer, self.make, self.call = layer, make, call

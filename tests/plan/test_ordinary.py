@@ -278,7 +278,7 @@ LOG: list[Any] = []
 
 
 class Counted:
-    """A step with an attribute that is no state."""
+    """A step with an attribute that is not a state."""
 
     def __init__(self, training: Training) -> None:
         self.training, self.calls = training, 0

@@ -95,7 +95,7 @@ def test_the_command_of_a_request_asks_for_the_same(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("nnatomy.runs.train.train", fake)
     assert main(shlex.split(request.command())[1:]) == 2
     for name, value in vars(request).items():
-        found = asked.get(name, getattr(Request("mlp"), name))  # a teacher is asked for by distill
+        found = asked.get(name, getattr(Request("mlp"), name))  # a teacher is requested by distill
         read = {"budget": parse_seconds, "keep": tuple, "freeze": tuple}.get(name, lambda found: found)
         assert read(found) == value, name
 

@@ -179,7 +179,7 @@ def test_verify_holds_the_twins_against_jax(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.slow
 def test_the_second_process_starts_from_the_cache(tmp_path: Path) -> None:
-    """As two processes of a user would, and where the cache cannot be kept a run goes on without."""
+    """As two processes of a user would, and where the cache cannot be kept a run continues without."""
     code = """if True:
         import jax, sys
         hits = []

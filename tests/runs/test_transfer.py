@@ -1,4 +1,4 @@
-"""Transfer: what begins from where, what is frozen and how fast the rest learns; planned, continued, and worth it."""
+"""Transfer: what starts from where, what is frozen and how fast the rest learns; planned, continued, and worth it."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_file_of_pytorch_to_begin_from(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("planned", [False, True])
 def test_what_is_held_fast_stays_as_it_was(pretrained: Path, tmp_path: Path, planned: bool, monkeypatch: Any) -> None:
-    """Parameters, and the statistics of a normalization that is held; the other normalization's go on."""
+    """Parameters, and the statistics of a normalization that is held; the other normalization's continue."""
     monkeypatch.setattr(compilation, "WORTH_PLANNING", 0.0 if planned else 1e9)
     monkeypatch.setenv("NNATOMY_KERNELS", "auto" if planned else "reference")
     seen = Watch()

@@ -29,7 +29,7 @@ def kernels() -> str:
 
 @cache
 def _compiler() -> bool:
-    """Whether kernels can be compiled here."""
+    """Return True if kernels can be compiled here."""
     return importlib.util.find_spec("numba") is not None
 
 
@@ -87,12 +87,12 @@ def current() -> str:
 
 
 def device() -> str:
-    """Where the active backend computes, in words."""
+    """Where the active backend computes, as text."""
     return str(load_jax_devices().described()) if current() == "jax" else "cpu"
 
 
 def compiles_by_shape() -> bool:
-    """Whether the active backend compiles a program for each shape, which then runs while Python goes on: XLA does."""
+    """Return True if the active backend compiles a program for each shape, which then runs while Python continues: XLA does."""
     return current() == "jax"
 
 

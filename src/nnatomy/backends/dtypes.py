@@ -6,7 +6,7 @@ from typing import Any
 
 
 def is_floating(dtype: Any) -> bool:
-    """Whether values of this dtype are floating-point numbers, those of accelerators (bfloat16, ...) included."""
+    """Return True if values of this dtype are floating-point numbers, those of accelerators (bfloat16, ...) included."""
     kind = dtype.kind
     return bool(kind == "f" or (kind == "V" and dtype.name.startswith(("bfloat", "float"))))
 

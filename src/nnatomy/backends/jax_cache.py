@@ -26,7 +26,7 @@ _started = _reported = False
 def keep() -> None:
     """Has JAX keep programs in NNATOMY_CACHE or the platform's folder for caches, unless the user chose a folder for JAX.
 
-    Each kind of processor has a folder of its own. Where none can be used (a home that is read-only, or open to others),
+    Each kind of processor has its own folder. Where none can be used (a home that is read-only, or open to others),
     programs are compiled again in each process. Several processes may share it: what another one is just writing is not used.
     """
     global _started
@@ -64,7 +64,7 @@ def _report() -> None:
 
 
 def _machine() -> str:
-    """A name for processors that can run one another's code."""
+    """A name for processors that can run each other's code."""
     try:
         from nnatomy.kernels.processor import FEATURES
 

@@ -382,7 +382,7 @@ def _scores(q: Array, k: Array, causal: bool, scale: float) -> Array:
 
 
 def _has_a_kernel(q: Array, k: Array, v: Array) -> bool:
-    """Whether cuDNN has fused attention for these: 16-bit floats on a GPU since Ampere, heads of a multiple of 8 up to 128."""
+    """Return True if cuDNN fuses this attention: 16-bit floats, a GPU since Ampere, head sizes of a multiple of 8 up to 128."""
     fits = q.ndim == 4 and q.dtype.itemsize == 2 and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128
     return fits and q.shape[-1] == v.shape[-1] and q.size > 0 and _compute_capability() >= 8
 

@@ -75,8 +75,8 @@ def add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
 
 
 # Convolution and pooling. x is (batch, channels, *space), w is (channels out, channels in / groups, *kernel).
-# `padding` is a (before, after) pair for each axis of space. conv, conv_input and conv_weight are one another's adjoints.
-# Inside, the batch is the last axis, so that a window's elements lie next to one another for all examples; results are
+# `padding` is a (before, after) pair for each axis of space. conv, conv_input and conv_weight are each other's adjoints.
+# Inside, the batch is the last axis, so that a window's elements lie next to each other for all examples; results are
 # views that put it first again.
 
 Pairs = Sequence[tuple[int, int]]

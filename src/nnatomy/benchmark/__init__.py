@@ -1,4 +1,4 @@
-"""`nnatomy bench`: our training steps and answers beside those of PyTorch, torch.compile, JAX and Keras on this machine's CPU.
+"""`nnatomy bench`: our training steps and answers next to those of PyTorch, torch.compile, JAX and Keras on this machine's CPU.
 
 The harness, which any benchmark of several libraries can use:
 

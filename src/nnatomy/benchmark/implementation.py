@@ -1,4 +1,4 @@
-"""What a library must be able to do to be measured. Each runs in a process of its own, which alone imports it."""
+"""What a library must be able to do to be measured. Each runs in its own process, which alone imports it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Implementation(ABC):
         """The library with its version and what it uses."""
 
     def restart(self) -> None:
-        """Back to the first weights, before any step, where blocks begin there."""
+        """Back to the first weights, before any step, where blocks start there."""
 
     def synchronize(self) -> None:
         """Waits for what still runs in the background."""

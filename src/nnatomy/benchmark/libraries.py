@@ -19,7 +19,7 @@ IMPORTS = {
     "jax": "import jax, jax.numpy",
     "keras": "import keras",
 }
-"""What a script that trains a network begins with."""
+"""What a script that trains a network starts with."""
 PACKAGES = {"torch": ("torch",), "jax": ("jax",), "keras": ("keras", "tensorflow-cpu", "tensorflow")}
 """Distributions; of several names for one thing, those that are installed."""
 
@@ -83,7 +83,7 @@ def _own_requirements() -> list[str]:
 
 
 def _wanted(requirement: str) -> bool:
-    """Whether it is needed always, rather than for an extra."""
+    """Return True if it is needed always, rather than for an extra."""
     return "extra ==" not in requirement
 
 

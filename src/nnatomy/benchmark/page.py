@@ -58,7 +58,7 @@ def markdown(report: Report, picture: str) -> str:
         *_behind(report),
         "## Before the first step",
         in_markdown(libraries(report)),
-        """Import is what a script that trains a network begins with, in a fresh process. Size is the library with all that
+        """Import is what a script that trains a network starts with, in a fresh process. Size is the library with all that
         it needs, each package once, NumPy included.""",
         *_roofline(report),
         "## The work",
@@ -103,7 +103,7 @@ def _measured(report: Report) -> list[str]:
         f"""Written on {m["date"]} by `nnatomy bench` on {m["processor"]} ({", ".join(m["instruction_sets"])}), {m["cores"]}
         cores, {m["system"]}, Python {m["python"]}, in {report["seconds"] / 60:.0f} minutes.""",
         *listed(list(dict.fromkeys(report["versions"].values()))),
-        f"""Each library has a process of its own, which waits at a pipe while another runs; none may use more than
+        f"""Each library has its own process, which waits at a pipe while another runs; none may use more than
         {s["threads"]} processor(s). Before anything is timed, answers are compared: the losses of {COMPARED} steps (of one
         where Keras's LSTM has one bias for PyTorch's two), Adam's first moments after the first step, which are the
         gradients, and the outputs of inference. {closeness(report)} What differs by more than 0.1 % is not timed. Where

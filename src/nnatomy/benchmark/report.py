@@ -76,7 +76,7 @@ def write(
 
 
 def agreed(report: Report) -> bool:
-    """Whether all answers were the same."""
+    """Return True if all answers were the same."""
     return not any(r["differ"] for r in report["results"])
 
 
@@ -94,7 +94,7 @@ def kinds(report: Report) -> list[str]:
 
 
 def peers(report: Report) -> list[str]:
-    """The implementations beside ours that were timed."""
+    """The implementations next to ours that were timed."""
     timed = {name for _, _, t in comparisons(report) for name in t["implementations"]}
     return [name for name in LABELS if name in timed and name != OURS]
 
@@ -235,7 +235,7 @@ def drawn(report: Report, title: str) -> bytes:
 
 
 def _bars(axes: Any, bars: list[tuple[int, Quartiles]], i: int, of: int, peer: str) -> None:
-    """The bars of one peer, which is the i-th `of` so many beside one another."""
+    """The bars of one peer, which is the i-th `of` so many next to each other."""
     height = 0.84 / of
     at, middle = [y + 0.42 - (i + 0.5) * height for y, _ in bars], [ratio["median"] for _, ratio in bars]
     whiskers = [[abs(ratio[end] - ratio["median"]) for _, ratio in bars] for end in ("low", "high")]

@@ -28,7 +28,7 @@ class Server(worker.Server):
         return self._imported
 
     def build(self, weights: Arrays | None) -> str:
-        """Makes the network; returns what the implementation is in words."""
+        """Makes the network; returns what the implementation is as text."""
         self.network = self._module.Network(self._workload, weights, self._options)
         return self.network.describe()
 

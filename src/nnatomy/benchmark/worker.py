@@ -136,7 +136,7 @@ class Server:
 def resident(peak: bool) -> float:
     """MiB of memory that this process holds, or held at its peak.
 
-    On Linux from /proc: there `ru_maxrss` of a child begins with what its parent held.
+    On Linux from /proc: there `ru_maxrss` of a child starts with what its parent held.
     """
     status = Path("/proc/self/status")
     if status.exists():

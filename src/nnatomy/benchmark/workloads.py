@@ -23,7 +23,7 @@ BATCHES = 16  # different ones, taken in turn: a single batch would be learned b
 
 @dataclass(frozen=True)
 class Workload:
-    """A model, what it is fed with, and what it is in words."""
+    """A model, what it is fed with, and what it is as text."""
 
     name: str
     what: str

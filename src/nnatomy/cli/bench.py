@@ -27,7 +27,7 @@ def bench(
     figures: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all figures to this file.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Measure our speed beside PyTorch, JAX and Keras on this machine's CPU.
+    """Measure our speed next to PyTorch, JAX and Keras on this machine's CPU.
 
     Compares answers before it times anything.
     """

@@ -23,7 +23,7 @@ def export(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a trained model as one file for use elsewhere, checked, with a model card beside it."""
+    """Write a trained model as one file for use elsewhere, checked, with a model card next to it."""
     from nnatomy.exporting import export as exported
 
     found = exported(run, to, out, comparison)

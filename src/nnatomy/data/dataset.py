@@ -112,7 +112,7 @@ class SeriesSplit(Split):
     """Windows over a series: `take` gives (past[B, T, F], future[B, H, outputs]); window i starts at row i * stride."""
 
     values: Array  # [rows, F]
-    targets: tuple[int, ...]  # which columns are foretold
+    targets: tuple[int, ...]  # which columns are predicted
     past: int
     horizon: int
     stride: int = 1
@@ -246,10 +246,10 @@ class Dataset:
     notices: tuple[str, ...]
     input_shape: tuple[int, ...]  # of one example
     description: str
-    outputs: int  # classes, regression targets, vocabulary size, foretold columns
+    outputs: int  # classes, regression targets, vocabulary size, predicted columns
     columns: tuple[Column, ...] = ()
     timeline: Timeline | None = None
-    ordered: bool = False  # whether the parts follow one another in time
+    ordered: bool = False  # whether the parts follow each other in time
 
     @property
     def fields(self) -> tuple[Field, ...]:

@@ -39,7 +39,7 @@ class Fold:
     limit: int | None = None
     """At most so many rows take part at all: drawn in proportion to the classes, or the latest in time."""
     groups: str | None = None
-    """A column of a table: rows with the same value are never parted."""
+    """A column of a table: rows with the same value are never split."""
     share: float = 1.0
     """The part of the training rows that is used, for learning curves: smaller shares lie within larger ones."""
 

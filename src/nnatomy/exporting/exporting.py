@@ -1,4 +1,4 @@
-"""`export`: a trained run as one ONNX or safetensors file, with what is needed to use it and a model card beside it.
+"""`export`: a trained run as one ONNX or safetensors file, with what is needed to use it and a model card next to it.
 
 All of it is made and checked before the first byte is written.
 """
@@ -31,7 +31,7 @@ from nnatomy.tensor import Tensor
 Array = np.ndarray[Any, Any]
 FORMATS = ("onnx", "safetensors")
 DESCRIPTION = "nnatomy export 1"
-"""What the description of an exported model begins with; the number changes with its form."""
+"""What the description of an exported model starts with; the number changes with its form."""
 BATCHES = (1, 7)
 """Of how many examples the batches are that an exported model is checked on."""
 
@@ -167,7 +167,7 @@ def _as_onnx(prepared: Prepared, taken: ExportedInputs, description: dict[str, A
 
 
 def _reads_forwards(prepared: Prepared, raw: Arrays) -> None:
-    """Prompts shorter than the window are filled up at their ends, so what comes later must not change what came before."""
+    """Prompts shorter than the window are padded at their ends, so what comes later must not change what came before."""
     tokens = raw[0]
     half = tokens.shape[1] // 2
     whole, part = (forward(prepared.model, (t,)).data for t in (tokens, tokens[:, :half]))

@@ -1,4 +1,4 @@
-"""`predict` with an exported model: the file, its description beside it, and ONNX Runtime; the same answers as from the run."""
+"""`predict` with an exported model: the file, the description next to it and ONNX Runtime give the outputs of the run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ PIECE = 256  # examples that are answered at once
 def predict_exported(model: str | Path, source: str | Path, *, progress: bool = False) -> Answer:
     """Return the predictions of an exported .onnx file for a file of data; the first column names the rows.
 
-    Needs the description that was written beside the model. With `progress`, notices about the data are printed.
+    Needs the description that was written next to the model. With `progress`, notices about the data are printed.
     """
     path = Path(model).expanduser()
     task = _task(path)
@@ -44,7 +44,7 @@ def predict_exported(model: str | Path, source: str | Path, *, progress: bool = 
 
 
 def _task(path: Path) -> Task:
-    """The task of the description beside a model."""
+    """The task of the description next to a model."""
     if not path.is_file():
         raise UserError(
             f"The file must exist. Received {path}, which does not. Name a run, or a file that nnatomy export wrote."

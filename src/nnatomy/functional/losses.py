@@ -144,7 +144,7 @@ def _cross_entropy_of_labels(input: Any, target: Any, weight: Any, ignore_index:
 
 
 def _all_inside(labels: Any, classes: int, ignore_index: int) -> bool:
-    """Whether all labels are known to be classes and none is ignored; a compiled step's are not known."""
+    """Return True if all labels are known to be classes and none is ignored; a compiled step's are not known."""
     if not isinstance(labels, np.ndarray) or labels.size == 0:
         return False
     low, high = labels.min(), labels.max()
@@ -396,6 +396,6 @@ def _alike(input: Any, target: Any, name: str) -> tuple[Any, Any]:
 
 
 def _outside(values: Any, low: float, high: float) -> bool:
-    """Whether a value lies outside [low, high]; values that are not known yet (a compiled step's) pass."""
+    """Return True if a value lies outside [low, high]; values that are not known yet (a compiled step's) pass."""
     known = raw(values)
     return isinstance(known, np.ndarray) and known.size > 0 and bool((known < low).any() or (known > high).any())

@@ -88,7 +88,7 @@ PLUMBING = ("primitive.py", "tensor.py")
 
 
 class Run:
-    """The calls of one run, and at which times they begin and end."""
+    """The calls of one run, and at which times they start and end."""
 
     def __init__(self, model: Module) -> None:
         self.model = model

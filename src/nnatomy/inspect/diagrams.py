@@ -18,7 +18,7 @@ COLORS = {
     "convolution": "#cfe2f5", "linear": "#fde2c4", "attention": "#e7d6f0", "recurrent": "#f7d3de", "embedding": "#fbf1bd",
     "normalization": "#e2e5ea", "activation": "#d2efe1", "pooling": "#c6e8ea", "dropout": "#f4f5f7",
 }  # fmt: skip
-"""By the file of nnatomy.layers; every box says in words what it is, too."""
+"""By the file of nnatomy.layers; every box says as text what it is, too."""
 FUNCTIONS = {
     "activation": "relu tanh sigmoid gelu silu elu selu leaky_relu softmax log_softmax softplus softsign mish hardtanh",
     "attention": "scaled_dot_product_attention attention_weights", "linear": "linear matmul einsum bilinear",

@@ -62,13 +62,13 @@ class Part:
     inputs: tuple[tuple[int, ...], ...] = ()
     """Shapes of the Tensors among a module's positional arguments."""
     repeat: int = 1
-    """How many such parts follow one another, where `fold` has made them one; all numbers are those of one of them."""
+    """How many such parts follow each other, where `fold` has made them one; all numbers are those of one of them."""
     until: str = ""
     """The path of the last of them."""
 
     @property
     def is_operation(self) -> bool:
-        """Whether this is no module: an operation, or one of several inputs."""
+        """True if this is not a module: an operation, or one of several inputs."""
         return self.family in ("operation", "input")
 
     def walk(self) -> Iterator[Part]:
@@ -137,7 +137,7 @@ class _Flow:
                     self._connect(None if maker is None else self._chain(maker), None, key)
 
     def _opens(self, call: Call) -> bool:
-        """Whether what a call does is shown: the model's own, and others in which modules run; not where it is too much."""
+        """Return True if the inside of a call is shown: the model, and calls that run modules, unless they are too large."""
         return call not in self.closed and (call.parent is None or any(isinstance(item, Call) for item in call.items))
 
     # Which operations carry data
@@ -164,7 +164,7 @@ class _Flow:
             self.sources[node] = found
 
     def _is_given(self, array: Any) -> bool:
-        """Whether an array is an input, or whole numbers made of one, such as tokens turned round."""
+        """Return True if an array is an input, or whole numbers made of one, such as tokens turned round."""
         for x in self.given:
             if array is x.data:
                 return True
@@ -174,7 +174,7 @@ class _Flow:
         return False
 
     def _passed(self, node: graph.Node) -> bool:
-        """Whether an operation only hands on: not inside a module that is shown closed, whose operations are the module."""
+        """Return True if an operation only passes values on; operations inside a module that is shown closed are the module."""
         return self._opens(self.run.owner(node)) and self.run.functions[node].rearranges
 
     def _resolved(self, node: graph.Node) -> list[tuple[graph.Node | None, Any]]:
@@ -200,7 +200,7 @@ class _Flow:
     # Paths between parts
 
     def _chain(self, node: graph.Node) -> list[Any]:
-        """The calls around an operation from the model inwards, and the operation itself where it is a part of its own."""
+        """The calls around an operation from the model inwards, and the operation itself where it is a separate part."""
         call = self.run.owner(node)
         chain: list[Any] = []
         for at in call.chain():

@@ -55,7 +55,7 @@ def _own(a: Part, b: Part) -> set[str]:
 
 
 def _folded_at(part: Part, at: int) -> Part:
-    """The longest repetition that begins at this place, made one part where that is worth it."""
+    """The longest repetition that starts at this place, made one part where that is worth it."""
     best = (0, 0, 0)
     for period in range(1, (len(part.parts) - at) // 2 + 1):
         times = _repeats(part, at, period)
@@ -78,7 +78,7 @@ def _folded_at(part: Part, at: int) -> Part:
 
 
 def _repeats(part: Part, at: int, period: int) -> int:
-    """How often the `period` parts from `at` on follow one another, each time fed and feeding in the same way."""
+    """How often the `period` parts from `at` on follow each other, each time fed and feeding in the same way."""
     signs = [_sign(p) for p in part.parts]
     times = 1
     while at + (times + 1) * period <= len(part.parts):
@@ -109,7 +109,7 @@ def _fed(part: Part, start: int, period: int, at: int) -> set[tuple[int, int, in
 
 
 def _leaks(part: Part, at: int, period: int, times: int) -> bool:
-    """Whether a block other than the last feeds something beyond the one after it."""
+    """Return True if a block other than the last feeds something beyond the one after it."""
     end = at + period * times
     for e in part.edges:
         if at <= e.source < end - period:

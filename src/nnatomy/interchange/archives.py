@@ -14,7 +14,7 @@ from nnatomy.interchange.refusal import refusal
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
 """What zipfile raises for damaged, encrypted and unknown members (LookupError and OverflowError aside)."""
 MOST = 32
-"""How many times its size a file may unpack to, beside FREE: random numbers hardly compress, so weights stay far below."""
+"""How many times its size a file may unpack to, next to FREE: random numbers hardly compress, so weights stay far below."""
 FREE = 16 * 2**20
 
 

@@ -91,7 +91,7 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _sharded(path: Path) -> Contents:
-    """All parts that an index names, each read once; a part lies beside its index."""
+    """All parts that an index names, each read once; a part lies next to its index."""
     try:
         if path.stat().st_size > LARGEST_INDEX:
             raise ValueError

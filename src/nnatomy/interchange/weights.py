@@ -133,7 +133,7 @@ def fill(
 
 
 def _longest(foreign: str, names: Names) -> str | None:
-    """The longest entry of the table that is the name, or its beginning up to a "." or "/"."""
+    """The longest entry of the table that is the name, or its start up to a "." or "/"."""
     fitting = [
         key for key in names
         if foreign.startswith(key) and (key == "" or key[-1] in "./" or foreign[len(key) :][:1] in ("", ".", "/"))

@@ -56,7 +56,7 @@ def prepare(kernels: Iterable[tuple[str, str]]) -> None:
     if len(missing) >= WORTH_HELP and sys.executable:
         _warn_once()
         helpers = min(_processors() - 1, MOST_HELPERS)
-        for number in range(helpers):  # each begins elsewhere and goes the other way, until it meets what others have done
+        for number in range(helpers):  # each starts elsewhere and goes the other way, until it meets what others have done
             turn = len(missing) * number // helpers
             _spawn((missing[turn:] + missing[:turn])[::-1])
     try:
@@ -169,7 +169,7 @@ def usable_folder(kind: str = "kernels") -> Path | None:
 
 
 def _private(status: os.stat_result) -> bool:
-    """Whether nobody but this user and root can write: what is read is run."""
+    """Return True if only this user and root can write: what is read is run."""
     return os.name == "nt" or (status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022)
 
 
@@ -190,7 +190,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, code: bytes) -> None:
-    """Writes at once or not at all; a cache that cannot be written is no error, the kernel runs from memory."""
+    """Writes at once or not at all; a cache that cannot be written is not an error, the kernel runs from memory."""
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")  # for this user only

@@ -121,7 +121,7 @@ def _number(given: Any, name: str) -> int:
 
 
 def aligned(count: int, dtype: Any) -> np.ndarray[Any, Any]:
-    """Zeros that begin on a cache line."""
+    """Zeros that start on a cache line."""
     kind = np.dtype(dtype)
     raw = np.zeros(count * kind.itemsize + 64, np.uint8)
     start = -address(raw) % 64
@@ -163,7 +163,7 @@ class Program:
         self._code: np.ndarray[Any, Any] | None = None
 
     def add(self, module: str, name: str, arguments: Iterable[int], parallel: bool = False) -> int:
-        """Appends a kernel with its arguments; returns where these begin, so that they can be changed with `patch`."""
+        """Appends a kernel with its arguments; returns where these start, so that they can be changed with `patch`."""
         values = [int(v) for v in arguments]
         if self._code is not None:
             self.words = self._code[: len(self.words)].tolist()  # with what was patched

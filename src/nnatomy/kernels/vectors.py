@@ -381,7 +381,7 @@ is_less = _generic(2, lambda b, x, y: b.fcmp_ordered("<", x, y), truth=True)
 is_equal = _generic(2, lambda b, x, y: b.fcmp_ordered("==", x, y), truth=True)
 is_nan = _generic(1, lambda b, x: b.fcmp_unordered("uno", x, x), truth=True)
 is_same = _generic(2, lambda b, x, y: b.icmp_signed("==", _as_integers(b, x), _as_integers(b, y)), truth=True)
-"""Whether the bits are equal: for int32 that travel as float32."""
+"""True if the bits are equal: for int32 that travel as float32."""
 
 
 @intrinsic

@@ -1,4 +1,4 @@
-"""What constructors and forward passes say about arguments that cannot be meant: the rule, what came, how to mend it."""
+"""What constructors and forward passes say about arguments that cannot be meant: the rule, what came, how to fix it."""
 
 from __future__ import annotations
 

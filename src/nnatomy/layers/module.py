@@ -22,7 +22,7 @@ ForwardPreHook = Callable[["Module", tuple[Any, ...]], Any]
 class Module:
     """The base of layers and models: assign Parameters, Tensors (buffers) and Modules to attributes, define `forward`.
 
-    Lists, tuples and dictionaries of them count too. Attributes that begin with "_" or are None do not.
+    Lists, tuples and dictionaries of them count too. Attributes that start with "_" or are None do not.
     """
 
     training: bool = True

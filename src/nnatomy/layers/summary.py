@@ -1,6 +1,6 @@
 """What a model is made of and what it costs: one row a layer, from one forward pass that hooks watch.
 
-A multiply-add is counted where it happens, in the products and convolutions that the backend is asked for, so the count holds
+A multiply-add is counted where it happens, in the products and convolutions that the backend computes, so the count holds
 for any model. Elementwise arithmetic is left out, normalization layers apart: they cost one multiply-add an element to scale
 and shift, and one more where the moments come from the input itself.
 """
@@ -109,7 +109,7 @@ def summary(model: Module, *example: Any) -> Summary:
 
 
 def _owner(name: str, paths: dict[str, int]) -> str:
-    """The module that a parameter belongs to: the longest path that its name begins with."""
+    """The module that a parameter belongs to: the longest path that its name starts with."""
     while name not in paths:
         name = name.rpartition(".")[0]
     return name

@@ -16,7 +16,7 @@ from nnatomy.tensor import Tensor
 Size = int | Sequence[int]
 Padding = Size | str
 
-# conv is linear in x and in w. Its two adjoints are each linear in their two arguments, and the three derive into one another.
+# conv is linear in x and in w. Its two adjoints are each linear in their two arguments, and the three derive into each other.
 
 
 @primitive(

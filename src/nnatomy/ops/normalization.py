@@ -1,4 +1,4 @@
-"""Normalization and the softmax's cross-entropy as one operation each: their small-step forms stand beside them.
+"""Normalization and the softmax's cross-entropy as one operation each: their small-step forms stand next to them.
 
 A fused operation computes value and gradients in one call of the backend. Its `_by_steps` form is the same in small operations:
 what it is held to, and the way by which a gradient is itself differentiated.
@@ -142,6 +142,6 @@ def _softmax_cross_entropy(x: Any, *, labels: Any) -> Any:
 def softmax_cross_entropy(x: Any, labels: Any) -> Any:
     """-ln softmax(x_i)[labels_i] of each row of x (n, classes), labels (n) integers: shape (n).
 
-    A label that is no class gives NaN; its gradient counts only if it is multiplied by 0.
+    A label that is not a class gives NaN; its gradient counts only if it is multiplied by 0.
     """
     return _softmax_cross_entropy(x, labels=indexing.raw(labels))

@@ -418,17 +418,17 @@ def logical_not(a: Any) -> Any:
 
 @primitive()
 def isnan(a: Any) -> Any:
-    """Whether each element is not a number."""
+    """Return True where an element is NaN."""
     return B.isnan(a)
 
 
 @primitive()
 def isinf(a: Any) -> Any:
-    """Whether each element is infinite."""
+    """Return True where an element is infinite."""
     return B.isinf(a)
 
 
 @primitive()
 def isfinite(a: Any) -> Any:
-    """Whether each element is neither NaN nor infinite."""
+    """Return True where an element is neither NaN nor infinite."""
     return B.isfinite(a)

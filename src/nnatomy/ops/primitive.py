@@ -96,7 +96,7 @@ class Primitive:
 def unbroadcast(g: Any, value: Any, name: str) -> Any:
     """Sums a gradient back to the shape that was broadcast: the only place where broadcasting is undone.
 
-    Half precision counts as float32 beside float32 (a penalty on half weights joins a loss): its gradient is narrowed again.
+    Half precision counts as float32 next to float32 (a penalty on half weights joins a loss): its gradient is narrowed again.
     """
     shape, have = value.shape, g.shape
     if g.dtype == FLOAT32 and str(value.dtype) in ("float16", "bfloat16"):
@@ -150,7 +150,7 @@ def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callab
                     numbers = numbers or isinstance(a, generic)
                     values.append(a)
                     needs.append(False)
-            if tensors and numbers:  # beside a Tensor, a NumPy scalar counts as a Python number, which has no dtype
+            if tensors and numbers:  # next to a Tensor, a NumPy scalar counts as a Python number, which has no dtype
                 args = tuple([a.item() if isinstance(a, generic) else a for a in args])
                 values = [a.data if isinstance(a, Tensor) else a for a in args]
             try:
@@ -255,7 +255,7 @@ def through(composed: Callable[..., Any], needs: Sequence[bool], g: Any, inputs:
     """
     from nnatomy.ops.pointwise import clone
 
-    cut = [clone(a) if need else a for a, need in zip(inputs, needs, strict=True)]  # no way round by one another
+    cut = [clone(a) if need else a for a, need in zip(inputs, needs, strict=True)]  # no way round by each other
     y = composed(*cut, **kwargs)
     ys, gs = (y, g) if isinstance(y, tuple) else ((y,), (g,))
     wanted = [c for c, need in zip(cut, needs, strict=True) if need]

@@ -90,7 +90,7 @@ def _rnn_steps(x: Any, h0: Any, w_hh: Any, b_hh: Any, *, axis: int, reverse: boo
 
 
 def _differentiated(g: Sequence[Any], inputs: Sequence[Any]) -> bool:
-    """Whether the gradient is to be differentiated itself."""
+    """Return True if the gradient is to be differentiated itself."""
     return any(isinstance(v, Tensor) for v in (*g, *inputs))
 
 
@@ -167,7 +167,7 @@ def rnn_scan(
 
 
 def _recorded(*args: Any) -> bool:
-    """Whether a gradient may be asked for, so that gates must be kept."""
+    """Return True if a gradient may be requested, so that gates must be kept."""
     return graph.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
 
 

@@ -238,10 +238,10 @@ def argmin(a: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 
 def any(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Whether any element is true."""
+    """Return True if any element is true."""
     return _any(a, axis=axis, keepdims=keepdims)
 
 
 def all(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Whether every element is true."""
+    """Return True if every element is true."""
     return _all(a, axis=axis, keepdims=keepdims)

@@ -1,4 +1,4 @@
-"""L-BFGS: a quasi-Newton method for smooth losses on all of the data. It needs the loss function, so it is no pure rule."""
+"""L-BFGS: a quasi-Newton method for smooth losses on all of the data. It needs the loss function, so it is not a pure rule."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class LBFGS(Optimizer):
                 loss, g = found.f, found.g
                 evaluations += 1
             else:
-                self._set(x + h.t * d)  # the last iteration: nobody asks for the loss there
+                self._set(x + h.t * d)  # the last iteration: nobody requests the loss there
             if evaluations >= group["max_eval"] or _largest(g) <= group["tolerance_grad"]:
                 break
             if _largest(h.t * d) <= group["tolerance_change"] or abs(loss - h.loss) < group["tolerance_change"]:

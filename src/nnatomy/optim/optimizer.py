@@ -240,7 +240,7 @@ def _number(value: Any, kind: type) -> Any:
 
 
 def _single(value: Any, dtype: Any) -> Any:
-    """A traced scalar in float32 beside float32 parameters, where an accelerator would compute in float64 for each element."""
+    """A traced scalar in float32 next to float32 parameters, where an accelerator would compute in float64 for each element."""
     return value.astype(dtype) if dtype == "float32" else value
 
 

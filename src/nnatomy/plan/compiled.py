@@ -29,7 +29,7 @@ def compile(function: Callable[..., Any], *, warn: bool = True) -> Compiled:
     `function(*trees) -> tree`: nested dictionaries, lists and tuples of arrays and numbers; it must be pure. If it returns
     `(state, ...)` with a state that is a dictionary shaped like its first argument, as a training step does, the state is
     donated: what a call returns is updated in place by the next. Other arguments that are dictionaries (parameters) are read
-    where they lie. Where a function cannot be planned, because it asks for values, it runs as it is; `reason` and, with `warn`,
+    where they lie. Where a function cannot be planned, because it requests values, it runs as it is; `reason` and, with `warn`,
     a RuntimeWarning say why.
     """
     return function if isinstance(function, Compiled) else Compiled(function, warn)
@@ -95,7 +95,7 @@ class Compiled:
     # Functions that close over what they read and write
 
     def _is_pure(self, args: tuple[Tree, ...]) -> bool | None:
-        """Whether arrays and numbers among the arguments are all that it touches, and it returns a state; None: unknown."""
+        """Return True if it uses only arrays and numbers among its arguments and returns a state; None: unknown."""
         try:
             outcome = self._on_this_backend().touches_nothing(args)
         except Exception:  # an ordinary call says what it is
@@ -218,7 +218,7 @@ def _why(error: BaseException) -> Unplannable | None:
 
 
 def active() -> bool:
-    """Whether functions are compiled: on jax always, on NumPy unless NNATOMY_KERNELS=reference."""
+    """Return True if functions are compiled: on jax always, on NumPy unless NNATOMY_KERNELS=reference."""
     return bool(B.name == "jax") or kernels() != "reference"
 
 
@@ -276,7 +276,7 @@ class _Recorded(Recording):
 
 
 def _donates(args: tuple[Tree, ...], returned: Tree) -> bool:
-    """Whether the first argument is a state that comes back."""
+    """Return True if the first argument is a state that comes back."""
     return (
         bool(args) and isinstance(args[0], dict) and isinstance(returned, tuple) and len(returned) > 1
         and isinstance(returned[0], dict) and _paths(returned[0]) == _paths(args[0])
@@ -307,7 +307,7 @@ class _State:
         ]
 
     def holds(self, tree: Tree) -> bool:
-        """Whether this is the tree that the last call returned; arrays that were exchanged since are copied in."""
+        """Return True if this is the tree that the last call returned; arrays that were exchanged since are copied in."""
         if tree is not self.tree:
             return False
         for holder, key, array in self.slots:

@@ -15,7 +15,7 @@ VIEWS = frozenset(("reshape", "transpose", "broadcast_to", "moveaxis", "view"))
 
 
 def is_view(call: Call) -> bool:
-    """Whether a call's result lies in its first argument's memory (a reshape may turn out not to)."""
+    """Return True if a call's result lies in its first argument's memory (a reshape may turn out not to)."""
     if call.name == "getitem":
         parts = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
         return all(p is None or p is Ellipsis or isinstance(p, slice | int | np.integer) for p in parts)
@@ -185,7 +185,7 @@ BOOL, FLOAT32 = np.dtype(bool), np.dtype(np.float32)
 
 
 def pointwise(call: Call) -> bool:
-    """Whether the pointwise kernel computes this call."""
+    """Return True if the pointwise kernel computes this call."""
     if call.name not in POINTWISE or len(call.outs) != 1 or call.outs[0].number or call.outs[0].dtype not in (FLOAT32, BOOL):
         return False
     if call.kwargs and call.name != "astype":
@@ -211,7 +211,7 @@ def pointwise(call: Call) -> bool:
 
 
 def _exact(call: Call) -> bool:
-    """Whether float32 can stand for the integers of this call: where they are compared with a small constant or rounded."""
+    """Return True if float32 can hold the integers of this call: they are compared with a small constant or rounded."""
     if call.name == "astype":
         return bool(call.outs[0].dtype == FLOAT32)
     constants = [a for a in call.args if isinstance(a, int | float) and not isinstance(a, bool)]

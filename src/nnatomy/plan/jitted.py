@@ -31,7 +31,7 @@ _VALUE_ASKED_FOR = (
 
 
 class Jitted:
-    """`function` as XLA programs, one for each shape of its arguments. Raises Unplannable where it asks for values.
+    """`function` as XLA programs, one for each shape of its arguments. Raises Unplannable where it requests values.
 
     A first argument that is a dictionary and comes back as the first result is a state: its arrays are donated, and come back
     laid out as they went in, on one device or over several. Numbers are inputs as arrays are, so that another learning rate
@@ -83,7 +83,7 @@ class Jitted:
             bind(state)
 
     def programs(self) -> list[str]:
-        """What the function has been compiled for: the shapes of the arguments beside the state."""
+        """What the function has been compiled for: the shapes of the arguments next to the state."""
         return [shapes for program in self._programs.values() for shapes in program.traces]
 
     def memory(self) -> int:
@@ -243,7 +243,7 @@ def shown(leaf: Leaf) -> str:
 
 
 def unplannable(error: BaseException | None) -> Unplannable | None:
-    """What a trace cannot go on from, in words, if that is what the error comes from."""
+    """What a trace cannot continue from, as text, if that is what the error comes from."""
     while error is not None:
         if isinstance(error, Unplannable):
             return error

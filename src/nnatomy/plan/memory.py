@@ -11,7 +11,7 @@ import numpy as np
 from nnatomy.kernels.machine import aligned
 
 Array = np.ndarray[Any, Any]
-LINE = 64  # bytes; buffers begin on cache lines
+LINE = 64  # bytes; buffers start on cache lines
 
 
 @dataclass(eq=False)

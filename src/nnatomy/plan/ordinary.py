@@ -1,4 +1,4 @@
-"""Compiles ordinary functions: those that read and write a model, an optimizer or a generator beside their arguments.
+"""Compiles ordinary functions: those that read and write a model, an optimizer or a generator next to their arguments.
 
 The function is traced while a Watch notices what it touches. That becomes its state: inputs of the next trace and, where it was
 changed, results that are written back after each call. The function is traced until nothing new turns up, and then once more:
@@ -99,7 +99,7 @@ class Outcome:
 
     @property
     def acts(self) -> bool:
-        """Whether a call does more than to return something."""
+        """True if a call does more than to return something."""
         return bool(self.gradients or self.requirements or self.modes)
 
 
@@ -407,7 +407,7 @@ class _Same:
 
 
 def _is_given(leaf: Any) -> bool:
-    """Whether an argument is a Tensor whose values are inputs; a Parameter is state, as it is when closed over."""
+    """Return True if an argument is a Tensor whose values are inputs; a Parameter is state, as it is when closed over."""
     return isinstance(leaf, engine("tensor", "Tensor")) and not isinstance(leaf, engine("tensor", "Parameter"))
 
 

@@ -245,7 +245,7 @@ class Plan:
                     root.last = max(root.last, target.last)
 
     def _reads_whole(self, call: Call, buffer: Buffer) -> bool:
-        """Whether the call reads this memory in the layout in which it will write it."""
+        """Return True if the call reads this memory in the layout in which it will write it."""
         views = [self._views[v] for v in call.inputs() if not v.number]
         return all(v.outline.strides == buffer.outline.strides for v in views if v.buffer is buffer)
 
@@ -328,7 +328,7 @@ class Plan:
         return self._views[self._same.get(v, v)].array()
 
     def known(self, v: Var) -> bool:
-        """Whether anything reads or makes this array."""
+        """Return True if anything reads or makes this array."""
         return self._same.get(v, v) in self._views
 
     def run(self) -> None:
@@ -342,7 +342,7 @@ class Plan:
 
 
 def _view_of(call: Call, outline: Array) -> Array:
-    """What the call makes of an outline; of one element too a view, where NumPy would give a scalar of its own."""
+    """What the call makes of an outline; of one element too a view, where NumPy would give its own scalar."""
     if call.name == "getitem":
         parts = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
         view: Array = outline[parts if any(p is Ellipsis for p in parts) else (*parts, ...)]

@@ -13,7 +13,7 @@ from nnatomy.plan.trace import Trace, TracedArray, TracedNumber, Unplannable, Va
 
 
 class Recorded:
-    """A trace with the stand-ins that it began with."""
+    """A trace with the stand-ins that it started with."""
 
     def __init__(self, trace: Trace, inputs: list[Any], leaves: list[Any]) -> None:
         self.trace, self.inputs, self.leaves = trace, inputs, leaves
@@ -126,7 +126,7 @@ def _stand_in(trace: Trace, value: Any) -> Any:
 
 
 def alike(a: Any, b: Any) -> bool:
-    """Whether two recorded calls have the same arguments: the same values of the trace, equal constants."""
+    """Return True if two recorded calls have the same arguments: the same values of the trace, equal constants."""
     if a is b:
         return True
     if isinstance(a, Var) or isinstance(b, Var):

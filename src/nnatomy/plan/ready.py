@@ -100,7 +100,7 @@ class Ready:
             count += 1
 
     def stale(self) -> bool:
-        """Whether the number of threads has changed since."""
+        """Return True if the number of threads has changed since."""
         from nnatomy.kernels.machine import get_num_threads
 
         return self.plan.threads != get_num_threads()

@@ -1,4 +1,4 @@
-"""What an ordinary function reads and writes beside its arguments, found in a first trace: its state."""
+"""What an ordinary function reads and writes next to its arguments, found in a first trace: its state."""
 
 from __future__ import annotations
 
@@ -204,7 +204,7 @@ def settings(optimizer: Any) -> list[dict[str, Any]]:
 
 
 def refuse_new_settings(watch: Watch) -> None:
-    """Raises Unplannable where the function changed a setting of an optimizer that is no state."""
+    """Raises Unplannable where the function changed a setting of an optimizer that is not a state."""
     for kept in watch.objects.values():
         groups = kept.before.get("param_groups")
         for part, before in kept.inner:

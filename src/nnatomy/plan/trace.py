@@ -1,7 +1,7 @@
 """Records what a function of arrays computes: every call through the seam and every operator, once, without the values.
 
 While a trace runs, arrays are `TracedArray`s, which know their shape and dtype only, and numbers among the arguments are
-`TracedNumber`s. Who asks for a value gets Unplannable: a computation that depends on values cannot be replayed.
+`TracedNumber`s. Who requests a value gets Unplannable: a computation that depends on values cannot be replayed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 
 class Unplannable(TypeError):
-    """Raised inside a trace where a value is asked for, or where something cannot be recorded; says what."""
+    """Raised inside a trace where a value is requested, or where something cannot be recorded; says what."""
 
 
 @dataclass(eq=False)
@@ -241,7 +241,7 @@ ELEMENTWISE = frozenset(_ELEMENTWISE.split())
 
 
 def _raw(value: Any) -> bool:
-    """Whether a value is what arrays are computed with; a Tensor is not, and has the same operators itself."""
+    """Return True if a value is what arrays are computed with; a Tensor is not, and has the same operators itself."""
     return isinstance(value, _Traced | np.ndarray | np.generic | int | float)
 
 

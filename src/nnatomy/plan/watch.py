@@ -33,7 +33,7 @@ class _Nothing:
 
 @dataclass
 class Seen:
-    """A Tensor from before the function began, as it was then, and what became of it first."""
+    """A Tensor from before the function started, as it was then, and what became of it first."""
 
     tensor: Any
     data: Any
@@ -47,7 +47,7 @@ class Seen:
 
 
 def same(now: dict[Any, Any], before: dict[Any, Any]) -> bool:
-    """Whether two dictionaries hold the same objects."""
+    """Return True if two dictionaries hold the same objects."""
     return len(now) == len(before) and all(now.get(key, _MISSING) is value for key, value in before.items())
 
 

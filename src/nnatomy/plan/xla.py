@@ -19,7 +19,7 @@ from nnatomy.plan.trace import Unplannable
 
 
 class Recorded:
-    """A program as JAX writes it down, with the stand-ins that it began with."""
+    """A program as JAX writes it down, with the stand-ins that it started with."""
 
     def __init__(self) -> None:
         self.inputs: list[Any] = []

@@ -46,7 +46,7 @@ def check_out(answer: Answer, out: Path | None) -> None:
 
 
 def write_answer(answer: Answer, out: Path) -> list[Path]:
-    """Write an answer and return what was written: columns into the CSV file `out`, files into the folder beside it.
+    """Write an answer and return what was written: columns into the CSV file `out`, files into the folder next to it.
 
     That folder has the file's name without its ending; an `out` without an ending is the folder itself, and the columns are
     in predictions.csv. Raises UserError where something exists already.

@@ -104,11 +104,11 @@ def average(
     runs: Sequence[str | Path], *, how: str = "weights", out: str | Path | None = None, progress: bool = False,
     report: bool = True,
 ) -> Averaged:  # fmt: skip
-    """Averages trained runs on the same data and split, and measures the average and each of them on the test split.
+    """Average trained runs on the same data and split; measure the average and each of them on the test split.
 
-    "weights": the mean of the best epochs' weights (Wortsman et al. 2022), a run of its own like any other. It means something
-    for runs that began from the same weights. "predictions": the members' answers are averaged each time; the folder holds them
-    and can be evaluated and asked. Raises UserError for runs that do not fit together.
+    "weights": the mean of the best epochs' weights (Wortsman et al. 2022), a run like any other. It means something
+    for runs that started from the same weights. "predictions": the members' predictions are averaged each time; the folder
+    holds the members and can be evaluated and used to predict. Raises UserError for runs that do not fit together.
     """
     if how not in METHODS:
         raise unknown_name("average", how, METHODS)
@@ -247,7 +247,7 @@ def _evaluated(members: Sequence[Prepared], split: str) -> Evaluation:
 
 
 def _share(members: Sequence[Prepared]) -> bool:
-    """Whether all read the same arrays."""
+    """Return True if all read the same arrays."""
     kinds = [member.dataset.preprocessing.to_json() for member in members]
     return all(kind == kinds[0] for kind in kinds)
 

@@ -23,21 +23,21 @@ def save(figure: Figure, path: Path) -> None:
 
 
 def render(figure: Figure, kind: str) -> bytes:
-    """A figure as the bytes of a png or svg; dollars in users' names stay dollars and begin no formula."""
+    """A figure as the bytes of a png or svg; dollars in users' names stay dollars and start no formula."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
         if isinstance(text, Text) and r"\mathdefault" not in text.get_text():  # Matplotlib's own, on logarithmic axes
             text.set_parse_math("$" not in text.get_text())
     buffer = io.BytesIO()
-    with warnings.catch_warnings():  # characters that the font lacks and margins that long names overrun: nothing to mend
+    with warnings.catch_warnings():  # characters that the font lacks and margins that long names overrun: nothing to fix
         warnings.simplefilter("ignore")
         figure.savefig(buffer, format=kind, dpi=110, bbox_inches="tight", metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
 
 
 def curves(history: list[dict[str, Any]], metric: Metric, telling: Metric) -> Figure:
-    """Training and validation loss by epoch, the telling metric beside them, and the best epoch marked."""
+    """Training and validation loss by epoch, the telling metric next to them, and the best epoch marked."""
     from matplotlib.figure import Figure
 
     epochs = [line["epoch"] for line in history]

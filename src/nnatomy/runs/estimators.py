@@ -136,7 +136,7 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = fitted.position.epoch
 
     def _split(self, whole: ArraySplit, labels: Array | None) -> tuple[Split, Split]:
-        """The rows that are trained on, and those that choose the best epoch, where that was asked for."""
+        """The rows that are trained on, and those that choose the best epoch, where that was requested."""
         fraction = self.validation_fraction
         if fraction is None:
             fraction = 0.1 if {"patience", "plateau"} & set(self.settings or {}) else 0.0

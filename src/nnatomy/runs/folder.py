@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Writes a file whole or not at all: beside it first, then renamed over it.
+    """Writes a file whole or not at all: next to it first, then renamed over it.
 
     Raises UserError where the disk is full or the folder cannot be written.
     """
@@ -128,12 +128,12 @@ class Run:
 
     @property
     def members(self) -> list[Run]:
-        """The runs whose predictions this one averages; none for a run of its own."""
+        """The runs whose predictions this one averages; none for any other run."""
         average = self.read_json("run.json").get("average", {})
         return [Run(self.folder / name) for name in average.get("members", ())]
 
     def alone(self) -> Run:
-        """This run, if it has a model of its own. Raises UserError otherwise."""
+        """This run, if it has its own model. Raises UserError otherwise."""
         if self.members:
             raise UserError(
                 f"{self.folder} averages the predictions of {len(self.members)} runs and can be evaluated, asked and learned "
@@ -233,7 +233,7 @@ def new_folder(parent: str, name: str, out: str | Path | None, what: str) -> Pat
 
 
 def _free_folder(path: Path) -> Path:
-    """Makes the folder, or the first of its numbered kin that is not taken, also by a run begun at the same moment."""
+    """Makes the folder, or the first of its numbered kin that is not taken, also by a run started at the same moment."""
     number, free = 1, path
     while True:
         try:

@@ -36,7 +36,7 @@ class OptionType:
     empty: Callable[[], Any] = lambda: None
     """The value where nothing was given."""
     pairs: bool = False
-    """Whether each word is NAME=VALUE."""
+    """True if each word is NAME=VALUE."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Option:
     flag: str
     least: int | None = None
     positive: bool = False
-    """Whether a number is above 0 and finite."""
+    """True if a number is above 0 and finite."""
     metavar: str | None = None
     example: str = ""
     """A value that works, for errors."""
     where: bool = False
-    """Whether it says where a run computes, and may change when the run is continued."""
+    """True if it says where a run computes, and may change when the run is continued."""
 
     def words(self, value: Any) -> list[str]:
         """Return the words of a command line that give this value."""
@@ -178,7 +178,7 @@ def check_options(request: Any) -> None:
 
 
 def command_line(request: Any, verb: str, *arguments: str, without: tuple[str, ...] = ()) -> str:
-    """Return the command line that asks for the same as a request."""
+    """Return the command line that requests the same as a request."""
     words = ["nnatomy", verb, *arguments]
     for name, declared in options_of(request).items():
         value = getattr(request, name)

@@ -135,7 +135,7 @@ def _given(model: Any, data: Any, task: Any, loss: Any, optimizer: Any) -> Own:
 
 
 def _choose_devices(request: Request, hosts: str | None, host_index: int | None, shard: str | None) -> Devices:
-    """Return the devices of a run; `shard` is what was asked for now: a run of several devices may continue on one."""
+    """Return the devices of a run; `shard` is what was requested now: a run of several devices may continue on one."""
     if shard == "full" and hosts is None and request.devices in (None, 1):
         raise UserError("--shard full splits a run among several devices. Received it for one. Add --devices, or leave it out.")
     return arrange(request.backend, request.device, request.devices, request.shard, hosts, host_index)
@@ -154,7 +154,7 @@ def _describe(run: Run, prepared: Prepared) -> None:
 
 
 def _command(prepared: Prepared) -> str:
-    """Return the command line that asks for the same; of a user's own objects, the call in Python."""
+    """Return the command line that requests the same; of a user's own objects, the call in Python."""
     request, own = prepared.request, prepared.own.plain()
     if not own:
         return request.command()

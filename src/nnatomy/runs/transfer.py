@@ -1,4 +1,4 @@
-"""Transfer: runs that begin from other weights, with a new head, with parameters frozen or learning more slowly."""
+"""Transfer: runs that start from other weights, with a new head, with parameters frozen or learning more slowly."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def begin_from(model: Module, source: str | Path, keep: Iterable[str] = ()) -> L
 
 
 def begin(prepared: Prepared) -> list[str]:
-    """Puts the weights that a request names in their places, and tells what begins from where and what is frozen.
+    """Puts the weights that a request names in their places, and tells what starts from where and what is frozen.
 
     Raises UserError for weights, patterns and factors that do not fit.
     """
@@ -90,7 +90,7 @@ def head(recipe: Recipe, dataset: Dataset, model: Module) -> tuple[str, ...]:
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:
-    """The names that a pattern fits, alone or as the beginning of a path: c1* and c1 both fit c1.weight.
+    """The names that a pattern fits, alone or as the start of a path: c1* and c1 both fit c1.weight.
 
     Raises UserError where it fits none.
     """
@@ -102,10 +102,10 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
 
 
 class Freezing(Callback):
-    """Holds parameters fast: for good, or for the first epochs (gradual unfreezing).
+    """Freezes parameters, for the whole run or for the first epochs (gradual unfreezing).
 
-    `patterns`: "c1*" for good, "c3*=2" for two epochs. What is held has no gradient, no optimizer step and no weight decay, and
-    a normalization layer all of whose arrays are held normalizes by the statistics it came with, and keeps them.
+    `patterns`: "c1*" for the whole run, "c3*=2" for two epochs. What is frozen has no gradient, no optimizer step and no weight
+    decay. A normalization layer all of whose arrays are frozen normalizes by the statistics it came with, and keeps them.
     """
 
     def __init__(self, model: Module, patterns: Iterable[str]) -> None:
@@ -128,7 +128,7 @@ class Freezing(Callback):
                             "Leave some out.")  # fmt: skip
 
     def held(self, name: str, epoch: float) -> bool:
-        """Whether a parameter or buffer is held in an epoch, counted from 0; in epoch infinity only what is held for good."""
+        """Return True if a parameter or buffer is frozen in an epoch, counted from 0; infinity: in every epoch."""
         return self.epochs[name] > epoch or self.epochs[name] == math.inf
 
     def before_epoch(self, loop: Loop) -> None:

@@ -26,7 +26,7 @@ from nnatomy.serving.batching import Batcher, Worker
 from nnatomy.serving.refusals import BROKEN, BUSY, MALFORMED, TIMED_OUT, TOO_LARGE, Refusal
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-THREAD = 64 * 1024  # bytes from which a body is read beside the other requests, not between them
+THREAD = 64 * 1024  # bytes from which a body is read next to the other requests, not between them
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class Served:
 
     @classmethod
     def of(cls, folder: str | Path, limits: Limits) -> Served:
-        """Raises UserError where the folder is no finished run, or of a kind that is not served."""
+        """Raises UserError where the folder is not a finished run, or of a kind that is not served."""
         run = Run.open(folder)
         architecture = architecture_of(run)
         saved = run.read_json("dataset.json")
@@ -147,7 +147,7 @@ def application(
 ) -> Any:
     """The ASGI application that answers for a run; its workers run between its startup and its shutdown.
 
-    `names`: the host names by which it may be called. Raises UserError for a folder that is no run.
+    `names`: the host names by which it may be called. Raises UserError for a folder that is not a run.
     """
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
     from starlette.applications import Starlette
@@ -267,7 +267,7 @@ def serve(
 
     `host`: the address to listen on, the loopback one unless another is given; `port`: 0 for any that is free; `allow`: further
     host names by which callers may name it; `announce` is called once it listens, with its "url".
-    Raises UserError where the web extra is not installed, the address cannot be had, or the folder is no run.
+    Raises UserError where the web extra is not installed, the address cannot be had, or the folder is not a run.
     """
     try:
         import prometheus_client  # noqa: F401

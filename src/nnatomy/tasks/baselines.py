@@ -34,7 +34,7 @@ class FittedBaseline:
 
 
 Baseline = Callable[[Dataset, Sequence[Recipe]], FittedBaseline]
-"""baseline(dataset, recipes): fitted on the training part, beside the networks of these recipes.
+"""baseline(dataset, recipes): fitted on the training part, next to the networks of these recipes.
 
 Raises UserError where the data do not allow it.
 """

@@ -1,4 +1,4 @@
-"""What a task is: a streaming meter, reproducible evaluation, and what predictions mean to a user. The tasks are beside it."""
+"""What a task is: a streaming meter, reproducible evaluation, and what predictions mean to a user. The tasks are next to it."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Task(ABC):
     metrics: ClassVar[tuple[Metric, ...]]
     """What may measure a model; the first is what comparisons use unless another is named. A meter may report more."""
     needs_targets: ClassVar[bool] = True
-    """Whether the data must have targets of this task; without, any data of the recipe's kind will do."""
+    """True if the data must have targets of this task; without, any data of the recipe's kind will do."""
     gives: ClassVar[tuple[tuple[str, str], ...]] = (("prediction", "what the model predicts"),)
     """The outputs of an exported model, (name, what it is) each: what `interpret` returns, then what the network returns."""
     drawn_as: ClassVar[Literal["classes", "values", "future", "tokens", "inputs", ""]] = ""
@@ -52,7 +52,7 @@ class Task(ABC):
     explains: ClassVar[str] = ""
     """What `saliency_score` is, for captions: "the predicted value"."""
     by_row: ClassVar[bool] = True
-    """Whether an example's answer does not depend on those beside it, so that several requests may be answered together.
+    """True if an example's answer does not depend on those next to it, so that several requests may be answered together.
     False where answers have files, which belong to a whole request."""
     baselines: ClassVar[Mapping[str, Baseline]] = {}
     """Predictors without a network by the names that tables show."""
@@ -64,7 +64,7 @@ class Task(ABC):
     def __init__(self, recipe: Recipe, dataset: Dataset, precision: Precision = FLOAT32) -> None:
         self.recipe, self.dataset, self.precision = recipe, dataset, precision
         self.planned = False
-        """Whether the forward pass is worth a plan, as the training was."""
+        """True if the forward pass is worth a plan, as the training was."""
         self.feed = Feed()
         self._functions: dict[tuple[bool, bool, tuple[fields.Field, ...]], tuple[Forward, Any]] = {}
 
@@ -131,7 +131,7 @@ class Task(ABC):
     def evaluate(self, model: Module, split: Split, batch_size: int | None = None, part: str = "test") -> Evaluation:
         """Return the metrics of a model on a split; each loss is averaged over examples.
 
-        Noise comes from a stream of its own, seeded by the part: evaluated twice, a stochastic model has the same scores.
+        Noise comes from its own stream, seeded by the part: evaluated twice, a stochastic model has the same scores.
         """
         meter, totals, examples = self.meter(), dict[str, float](), 0
         for batch, (losses, outputs) in self.run(model, split, True, batch_size or self.batch_size, part):

@@ -43,7 +43,7 @@ def first_bad_layer(model: Module, inputs: list[Tensor]) -> str:
     try:
         with no_grad():
             model(*inputs)
-    except Exception:  # a model that is no function of its inputs alone: a pair of adversaries, an agent
+    except Exception:  # a model that is not a function of its inputs alone: a pair of adversaries, an agent
         return "its layers could not be examined" + (f"; the parameter {bad} is not finite" if bad else "")
     finally:
         for remove in removers:

@@ -187,7 +187,7 @@ class Loop:
         return self._swapped(weights)
 
     def agreed(self, save: bool) -> bool:
-        """Whether all hosts save now, as the first one wants; they also learn here whether to stop, and what time it is."""
+        """Return True if all hosts save now, as the first one decides; the hosts also agree on stopping and on the time."""
         self._agreed = self.devices.hosts.agreed(self.interrupted, save, self.elapsed())
         return self._agreed[1]
 

@@ -27,7 +27,7 @@ class Precision:
     master: str = "float32"
     half: str | None = None
     scaled: bool = False
-    """Whether gradients need loss scaling: float16 cannot hold small ones, bfloat16 has float32's range."""
+    """True if gradients need loss scaling: float16 cannot hold small ones, bfloat16 has float32's range."""
     matmul: str = "highest"
     """What JAX calls the precision of float32 products: "highest" is float32 itself."""
 

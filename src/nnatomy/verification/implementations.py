@@ -58,7 +58,7 @@ class Implementation(ABC):
 
     @abstractmethod
     def start(self, state: Arrays, steps: int) -> None:
-        """Take over parameters and buffers, and begin `steps` steps of the case's own learner.
+        """Take over parameters and buffers, and start `steps` steps of the case's own learner.
 
         Raises CannotLearn where this implementation does not have that learner.
         """

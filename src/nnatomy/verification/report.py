@@ -60,7 +60,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every difference is within its limit; nothing compared is nothing proven."""
+        """True if every difference is within its limit; nothing compared is nothing proven."""
         return bool(self.comparisons) and all(comparison.passed for comparison in self.comparisons)
 
     def to_json(self) -> dict[str, Any]:

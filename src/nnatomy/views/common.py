@@ -95,14 +95,14 @@ def input_names(seen: Look, count: int) -> list[str]:
 
 
 def name_lines(figure: Figure, axes: Axes) -> None:
-    """The names of the lines in `axes` beside the figure's panels, where there are several."""
+    """The names of the lines in `axes` next to the figure's panels, where there are several."""
     handles, names = axes.get_legend_handles_labels()
     if len(names) > 1:
         figure.legend(handles, names, loc="outside right upper", fontsize=9, frameon=False)
 
 
 def show_example(axes: Axes, prepared: Prepared, inputs: Sequence[Array], at: int) -> None:
-    """Draws one example's input as its kind is best seen; what the values are is written beside the first alone."""
+    """Draws one example's input as its kind is best seen; what the values are is written next to the first alone."""
     kind_of(prepared.dataset).show(axes, tuple(array[at : at + 1] for array in inputs), prepared.dataset)
     if at:
         axes.set_ylabel("")
@@ -129,7 +129,7 @@ def colored_text(
     axes: Axes, words: Sequence[str], colors: Sequence[Any], lines: list[list[tuple[int, float, float]]], top: float,
     size: float, joined: bool,
 ) -> float:  # fmt: skip
-    """Draws words on colored grounds into axes whose units are points, y downwards; returns where the next line begins."""
+    """Draws words on colored backgrounds into axes whose units are points, y downwards; returns where the next line starts."""
     from matplotlib.patches import Rectangle
 
     height = size * 1.75

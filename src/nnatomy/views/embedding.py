@@ -76,7 +76,7 @@ def hidden(prepared: Prepared, inputs: tuple[Array, ...]) -> tuple[str, Array] |
 
 
 def _weighted(module: Any) -> bool:
-    """Whether a module has weights of its own, rather than modules that have."""
+    """Return True if a module has weights of its own, rather than modules that have."""
     return any(True for _ in module.parameters()) and all(
         m is module or not any(True for _ in m.parameters()) for m in module.modules()
     )

@@ -123,7 +123,7 @@ def _baseline(prepared: Prepared, x: Array) -> Array:
 
 
 def complete(found: Attribution) -> str:
-    """Completeness in numbers: the sum of the attributions beside the change of the score."""
+    """Completeness in numbers: the sum of the attributions next to the change of the score."""
     before = f"{found.baseline_score:.3g}".replace("-", "−")
     told = f"sum {found.values.sum():.3g} = {found.score:.3g} − {f'({before})' if found.baseline_score < 0 else before}"
     return told.replace("-", "−")

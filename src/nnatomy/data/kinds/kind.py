@@ -48,7 +48,7 @@ class ExportedInputs:
     """
 
     pads_ends = False
-    """Whether examples shorter than the input are padded at their ends, so that a model may not look ahead."""
+    """True if examples shorter than the input are padded at their ends, so that a model may not look ahead."""
 
     def __init__(self, dataset: Dataset, *inputs: InputSpec) -> None:
         self.dataset = dataset
@@ -94,9 +94,9 @@ class Kind(ABC, Generic[P]):
     sets: ClassVar[Mapping[str, Named]] = {}
     """Sets that have names."""
     labels_optional: ClassVar[bool] = False
-    """Whether an architecture that gives its input back can take labeled data of this kind."""
+    """True if an architecture that gives its input back can take labeled data of this kind."""
     ragged: ClassVar[bool] = False
-    """Whether examples differ in length, so that batches of equally many have other shapes."""
+    """True if examples differ in length, so that batches of equally many have other shapes."""
 
     def fitted(self, dataset: Dataset) -> P:
         """Return a data set's preprocessing, which is one of this kind."""

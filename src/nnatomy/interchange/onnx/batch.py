@@ -1,7 +1,7 @@
 """What a function of arrays computes for a batch of any size: two traces of it, at two batch sizes, compared.
 
 A size that differs between the traces follows the batch: it is times * batch + plus. So do the shapes of constants, such as the
-zeros in which a recurrent layer begins. Whatever else differs cannot be exported.
+zeros in which a recurrent layer starts. Whatever else differs cannot be exported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nnatomy.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 SIZES = (3, 5)
-"""The two batch sizes; neither is a size that code treats in a way of its own, as it may treat 1 or 2."""
+"""The two batch sizes; neither is a size that code treats in its own way, as it may treat 1 or 2."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def program(
     """Traces `function(*tensors)`, which reads the tensors of `state`, for batches of any size.
 
     `examples`: one array for each argument, with at least one example; axes[i]: where the batch of argument i lies, None if it
-    has none. Raises UserError where the function asks for values, or depends on the batch otherwise than by sizes.
+    has none. Raises UserError where the function requests values, or depends on the batch otherwise than by sizes.
     """
     _check_examples(examples, axes)
     first, second = (_Traced(function, [_resized(e, axis, n) for e, axis in zip(examples, axes)], state) for n in SIZES)

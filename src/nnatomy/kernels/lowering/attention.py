@@ -40,7 +40,7 @@ def _fits(inputs: Sequence[Array], outs: Sequence[Array], lse: Array) -> bool:
 
 
 def _neighbors(array: Array) -> bool:
-    """Whether features are neighbors in memory."""
+    """Return True if features are neighbors in memory."""
     return array.shape[-1] == 1 or array.strides[-1] == array.itemsize
 
 
@@ -71,7 +71,7 @@ def _up(count: int, grain: int) -> int:
 
 
 def _memory(emitter: Emitter, *parts: int) -> list[int]:
-    """Scratch memory for each thread: its address, its size for a thread, and where its parts of these sizes begin."""
+    """Scratch memory for each thread: its address, its size for a thread, and where its parts of these sizes start."""
     starts = [0, *itertools.accumulate(_up(part, 16) for part in parts)]
     size = starts.pop()
     return [address(emitter.scratch(size * emitter.threads)), size, *starts]

@@ -18,7 +18,7 @@ from nnatomy.kernels.sources import convolution_tiles as tiles
 
 ACTIVATIONS = {None: tiles.NOTHING, "relu": tiles.RELU, "tanh": tiles.TANH}
 BLOCK = 160_000
-"""Floats of a block of input, at most: half of a large L2 cache, beside the weights and the results."""
+"""Floats of a block of input, at most: half of a large L2 cache, next to the weights and the results."""
 WINOGRAD_BLOCK = 160_000
 """Floats of the transformed inputs of a block that stays in the L2 cache."""
 DEPTH = 64
@@ -181,7 +181,7 @@ def _steps(x: Array) -> list[int]:
 
 
 def _images(emitter: Emitter, x: Array, whole_rows: bool = False) -> Array:
-    """x (batch, channels, *space) as (channels, rows, columns, batch) with examples next to one another (whole_rows: columns
+    """x (batch, channels, *space) as (channels, rows, columns, batch) with examples next to each other (whole_rows: columns
     too), a view or a copy."""
     if x.ndim == 3:
         x = x[:, :, None, :]
@@ -243,12 +243,12 @@ def _products(
 
 
 def _three_by_three(v: Axis, h: Axis) -> bool:
-    """Whether a kernel is 3 x 3, with stride and dilation 1."""
+    """Return True if a kernel is 3 x 3, with stride and dilation 1."""
     return all(a.stride == a.step == 1 and len(a.taps) == 3 and a.reach == 2 for a in (v, h))
 
 
 def pays_winograd(n: int, channels: int, outputs: int, v: Axis, h: Axis, groups: int) -> bool:
-    """Whether Winograd's algorithm is the faster, as measured: 3 x 3, stride 1, full vectors, and enough channels."""
+    """Return True if Winograd's algorithm is the faster, as measured: 3 x 3, stride 1, full vectors, and enough channels."""
     return _three_by_three(v, h) and groups == 1 and n >= LANES and min(channels, outputs) >= 16 and min(v.count, h.count) >= 4
 
 
@@ -400,8 +400,10 @@ def cut_weight(
 
 
 def pays_winograd_weight(n: int, channels: int, outputs: int, v: Axis, h: Axis, groups: int, threads: int) -> bool:
-    """Whether it is for the gradient of the weights, as measured: 3 x 3, stride 1, enough channels for the work between the
-    products, and not much more than half as many values again where tiles and vectors of channels are filled up."""
+    """Return True if Winograd's algorithm is the faster for the gradient of the weights, as measured.
+
+    It is for 3 x 3 and stride 1, with enough channels for the work between the products, and where padding of tiles and of
+    vectors of channels adds not much more than half as many values."""
     filled = math.prod(
         up(size, whole) * whole for size, whole in ((channels, LANES), (outputs, LANES), (v.count, 4), (h.count, 4))
     )

@@ -19,7 +19,7 @@ PARALLEL = 32_768
 
 
 def can_copy(source: Array, target: Array) -> bool:
-    """Whether `emit_copy` can."""
+    """Return True if `emit_copy` can."""
     if source.shape != target.shape or source.dtype != target.dtype or source.itemsize not in (1, 4, 8):
         return False
     if any(s % x.itemsize for x in (source, target) for s in x.strides) or overlap(source, target):

@@ -55,7 +55,7 @@ lowers("log_softmax_vjp", outputs=_same(1), work=work, order=_axis_last)(_rows("
 
 
 def _numbers(labels: Any) -> bool:
-    """Whether kernels can read them as class numbers."""
+    """Return True if kernels can read them as class numbers."""
     return isinstance(labels, np.ndarray) and labels.dtype in (np.int64, np.int32) and labels.strides[0] % labels.itemsize == 0
 
 

@@ -19,7 +19,7 @@ PARALLEL = 16_384
 
 
 def readable(*arrays: Any) -> bool:
-    """Whether kernels can read them, if need be by a copy: float32 that is not empty, strides in whole elements."""
+    """Return True if kernels can read them, if need be by a copy: float32 that is not empty, strides in whole elements."""
     return all(
         isinstance(x, np.ndarray) and x.dtype == np.float32 and x.size > 0 and all(s % 4 == 0 for s in x.strides)
         for x in arrays if x is not None
@@ -196,7 +196,7 @@ class _Channels:
 
     @property
     def columns(self) -> bool:
-        """Whether the channels of a place lie side by side."""
+        """True if the channels of a place lie side by side."""
         return self.inner == 1 and self.channels > 1
 
     def fits(self, x: Array) -> bool:

@@ -35,7 +35,7 @@ Line = tuple[str, tuple[Ref, ...]]
 
 
 def supported(name: str) -> bool:
-    """Whether a chain may contain this operation."""
+    """Return True if a chain may contain this operation."""
     return name in STEPS or name in FUNCTIONS or name == "astype"
 
 
@@ -92,7 +92,7 @@ def common_axes(shape: Shape, strides: Sequence[Sequence[int]]) -> tuple[list[in
 
 
 def overlap(x: Array, y: Array) -> bool:
-    """Whether two arrays share memory, or it is hard to tell."""
+    """Return True if two arrays share memory, or it is hard to tell."""
     if not np.may_share_memory(x, y):
         return False
     if (x.base if x.base is not None else x) is (y.base if y.base is not None else y):

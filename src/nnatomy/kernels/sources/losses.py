@@ -35,7 +35,7 @@ DEEP = float32(-87.0)
 
 @inner
 def exp_of(x):
-    """e^x for x <= 0, and 0 where it would be denormal: beside a sum of at least 1 that is nothing, but it takes its time."""
+    """e^x for x <= 0, and 0 where it would be denormal: next to a sum of at least 1 that is nothing, but it takes its time."""
     return select(is_less(x, DEEP), float32(0), vexp(vmax(x, DEEP)))
 
 

@@ -102,8 +102,8 @@ def layer_norm(a, thread, threads):
 def layer_norm_vjp(a, thread, threads):
     """a: rows, n, g, its step, x, its step, dx, its step, mean, rstd, weight, centered, sums, parts.
 
-    `sums` has for each of `parts` shares of the rows 4 lines of n numbers, n rounded up to whole vectors: the sums of g n and
-    of g of some rows, and of all; where it is 0, they are not wanted.
+    The rows are cut into `parts`. For each, `sums` has 4 lines of n numbers, n rounded up to whole vectors: the sums of g n
+    and of g of some rows, and of all. Where it is 0, they are not wanted.
     """
     rows, n, g_step, x_step, d_step = a[0], a[1], a[3], a[5], a[7]
     g, x, dx, means, rstds, weight = f32(a[2]), f32(a[4]), f32(a[6]), f32(a[8]), f32(a[9]), f32(a[10])

@@ -3,7 +3,7 @@
 What meets what is a table for each axis: to place p belong the pairs starts[p] to starts[p + 1] of (place in the source,
 position in the kernel), in the order of the kernel. Forward, places are outputs; backward, inputs: each is written once.
 
-All kernels begin with the same arguments:
+All kernels start with the same arguments:
 
     0-1 tables of rows, starts and pairs  2-3 of columns  4 columns of the kernel  5 channels
     6-7 rows and columns of the result  8 batch  9 result  10 source  11-13 its strides by channel, row and column

@@ -64,7 +64,7 @@ def random_bits(a, thread, threads):
 
 
 def below(a, thread, threads):
-    """Whether words are below a number. a: words, out, number of words, the number."""
+    """Return True where a word is below a number. a: words, out, number of words, the number."""
     words, out, bound = u32(a[0]), u8(a[1]), a[3]
     first, end = share(a[2], 64, thread, threads)
     for i in range(first, end):

@@ -248,7 +248,7 @@ def shrunk(h0, h1, h2, h3, h4, h5):
 
 @inner
 def gather(a, image, side, top, left, start, count, channel, channels, to):
-    """A square of an image for some examples, turned so that channels stand next to one another: (side, side, count, LANES).
+    """A square of an image for some examples, turned so that channels stand next to each other: (side, side, count, LANES).
     image: where in a its address stands, followed by the strides by channel, row and column, and by rows and columns."""
     source = a[image] + 4 * (channel * a[image + 1] + start)
     for i in range(side):

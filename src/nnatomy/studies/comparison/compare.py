@@ -42,13 +42,13 @@ def compare(
     report: bool = True,
     **asked: Any,
 ) -> Comparison:
-    """Compares architectures on the same folds of the same data, beside baselines that need no network; writes a folder.
+    """Compares architectures on the same folds of the same data, next to baselines that need no network; writes a folder.
 
     >>> found = nn.compare("mlp", "lenet5", data="digits", cv=3, seeds=2)  # doctest: +SKIP
     >>> found.candidates[0].name, found.verdicts()[0], found.report  # doctest: +SKIP
 
-    Architectures are named, or a user's folders. What can be asked for is in `Protocol`. `jobs`: worker processes, one a
-    processor if not given; each is limited to its share of the threads. Raises UserError where the data cannot be read or
+    Architectures are named, or a user's folders. What can be requested is in `Protocol`. `jobs`: worker processes, one a
+    processor if not given; each is limited to its part of the threads. Raises UserError where the data cannot be read or
     no architecture fits them.
     """
     begun = time.perf_counter()

@@ -81,7 +81,7 @@ def _level(wants: list[float], available: float) -> float:
 
 
 def _cut(entry: Entry, cost: StepCost, seconds: float) -> Entry:
-    """As many epochs as fit into the seconds of one fit; where not even one does, one over a share of the rows."""
+    """As many epochs as fit into the seconds of one fit; where not even one does, one over a fraction of the rows."""
     left = seconds - cost.start - cost.test
     epochs = min(entry.whole, int(left / cost.epoch()))
     if epochs >= 1:

@@ -40,7 +40,7 @@ class Progress:
                   file=sys.stderr, flush=True)  # fmt: skip
 
     def echo(self, text: str) -> None:
-        """A line beside the bar."""
+        """A line next to the bar."""
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         elif self._shown:

@@ -1,4 +1,4 @@
-"""What a comparison does, in plain values that its folder keeps: what was asked for, the plan, and each unit of work."""
+"""What a comparison does, in plain values that its folder keeps: what was requested, the plan, and each unit of work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nnatomy.training.evaluation import metric_named
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol(WorkRequest):
-    """What was asked for: the architectures, the data, and how often and how long each architecture is trained."""
+    """What was requested: the architectures, the data, and how often and how long each architecture is trained."""
 
     architectures: tuple[str, ...] = field(kw_only=False)
     cv: int = option(INTEGER, "Folds of the cross-validation.", 5, least=2)
@@ -52,7 +52,7 @@ class Protocol(WorkRequest):
         return self.load_options(number, self.cv, share)
 
     def command(self) -> str:
-        """Return the command line that asks for the same."""
+        """Return the command line that requests the same."""
         return command_line(self, "compare", *self.architectures)
 
 
@@ -62,7 +62,7 @@ class Entry:
 
     epochs: int
     whole: int
-    """The epochs of its recipe, or those asked for."""
+    """The epochs of its recipe, or those requested."""
     share: float = 1.0
     key: str = ""
     """Where the architecture is found: its name, or a user's folder."""
@@ -83,19 +83,19 @@ class Plan:
     refused: Mapping[str, str]
     """The reason why, by architecture."""
     shares: tuple[float, ...]
-    """Shares of the training rows for learning curves, below the whole."""
+    """Fractions of the training rows for learning curves, below the whole."""
     threads: int
     """Of each worker: results depend on it in their last bits, so a resumed comparison keeps it."""
     fingerprint: str
     name: str
     description: str
     ordered: bool = False
-    """Whether folds go forward in time."""
+    """True if folds go forward in time."""
     notices: tuple[str, ...] = ()
     stratified: bool = False
-    """Whether each fold has the classes in proportion."""
+    """True if each fold has the classes in proportion."""
     lengths_decided: bool = True
-    """Whether the lengths are decided; under a budget they are once the architectures' pace is known."""
+    """True if the lengths are decided; under a budget they are once the architectures' pace is known."""
 
     @property
     def does(self) -> type[Task]:

@@ -87,7 +87,7 @@ class Pair:
     """The one that is better, where that is shown."""
 
     def sentence(self, metric: str) -> str:
-        """The verdict in words."""
+        """The verdict as text."""
         if math.isnan(self.p):
             return f"{self.first} and {self.second} differ by the same {self.difference:+.4g} in every fold: no test applies."
         detail = f"p = {shown_p(self.p_holm)}, difference in {metric} {{:+.4g}}, 95 % interval {{:.4g}} to {{:.4g}}"
@@ -123,7 +123,7 @@ class Comparison:
 
     @property
     def higher(self) -> bool:
-        """Whether more of the metric is better."""
+        """True if more of the metric is better."""
         return self.plan.judged_by.better == "higher"
 
     @property
@@ -139,7 +139,7 @@ class Comparison:
         return next((pair for pair in self.pairs if {pair.first, pair.second} == {a, b}), None)
 
     def verdicts(self) -> list[str]:
-        """All tests in words, those that show a difference first."""
+        """All tests as text, those that show a difference first."""
         ordered = sorted(self.pairs, key=lambda pair: (pair.better is None, pair.p_holm if pair.p_holm == pair.p_holm else 2))
         return [pair.sentence(self.plan.metric) for pair in ordered]
 
@@ -294,7 +294,7 @@ def _point(answers: list[Mapping[str, Any]], folds: int, metric: str) -> tuple[f
 
 
 def _pairs(candidates: list[Candidate], test_over_train: float, sign: int) -> list[Pair]:
-    """Architectures against one another and against the best baseline, on the folds' scores averaged over seeds."""
+    """Architectures against each other and against the best baseline, on the folds' scores averaged over seeds."""
     architectures = [c for c in candidates if c.is_architecture]
     yardstick = [c for c in candidates if not c.is_architecture][:1]
     tested = [

@@ -26,7 +26,7 @@ from nnatomy.training.callbacks import Callback
 from nnatomy.training.loop import Loop
 from nnatomy.training.recipe import Recipe
 
-KEPT = 4  # data sets that a worker keeps: units that follow one another often share theirs
+KEPT = 4  # data sets that a worker keeps: units that follow each other often share theirs
 MANY = 256  # examples of the larger batch whose latency is measured
 WARM, LONG = 3, 3.0  # steps before the clock starts, and seconds until it stops
 
@@ -133,7 +133,7 @@ class Bench:
 
 
 def unchanged(protocol: Protocol, plan: Plan) -> None:
-    """Raises UserError where the data are not those that the comparison began with."""
+    """Raises UserError where the data are not those that the comparison started with."""
     if fingerprint(load_for_baseline(protocol, plan.kind, plan.task, 0)) != plan.fingerprint:
         raise UserError(
             f"A comparison continues on the data that it started with. Received {protocol.data}, which has changed. Start a "

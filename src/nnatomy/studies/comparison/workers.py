@@ -119,7 +119,7 @@ def serve(folder: Path) -> None:
     from nnatomy.studies.comparison.work import Bench
 
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # whatever a library prints is not an answer
     bench = Bench(folder)
     for line in sys.stdin:
         unit = Unit(**json.loads(line))
@@ -136,5 +136,5 @@ def serve(folder: Path) -> None:
 if __name__ == "__main__":
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever began the comparison ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever started the comparison ends it
     serve(Path(sys.argv[1]))

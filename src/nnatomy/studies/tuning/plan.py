@@ -1,4 +1,4 @@
-"""What a tuning does, in plain values that its folder keeps: what was asked for, and the data of each of its searches."""
+"""What a tuning does, in plain values that its folder keeps: what was requested, and the data of each of its searches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALL_ROWS = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(WorkRequest):
-    """What was asked for. Each search has `trials`; there is one in each of `cv` outer folds, and one on all data."""
+    """What was requested. Each search has `trials`; there is one in each of `cv` outer folds, and one on all data."""
 
     architecture: str = field(kw_only=False)
     trials: int = option(INTEGER, "Settings tried in each search.", 30, least=1)
@@ -55,7 +55,7 @@ class Plan(WorkRequest):
         return [*range(self.cv), ALL_ROWS]
 
     def command(self) -> str:
-        """Return the command line that asks for the same."""
+        """Return the command line that requests the same."""
         return command_line(self, "tune", self.architecture)
 
     def load(self, search: int) -> tuple[Recipe, Dataset]:

@@ -175,7 +175,7 @@ def deadlines(plan: Plan, now: float) -> list[float]:
 
 
 def search_all(folder: Path, plan: Plan, log: Callable[[Search, Any], None], begun: float, others: bool = True) -> None:
-    """Runs what is left of every search, in the time of a budget that runs since `begun`; see `Search.run`."""
+    """Runs what is left of every search, in the time of a budget that runs since `started`; see `Search.run`."""
     for number, deadline in zip(plan.searches, deadlines(plan, begun), strict=True):
         Search(folder, plan, number).run(deadline, log, others)
 
@@ -191,5 +191,5 @@ def _help(folder: Path) -> None:
 if __name__ == "__main__":
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever began the tuning ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever started the tuning ends it
     _help(Path(sys.argv[1]))

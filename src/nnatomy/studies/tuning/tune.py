@@ -136,7 +136,7 @@ def tune(
     >>> found = nn.tune("mlp", "wine", trials=20)  # doctest: +SKIP
     >>> found.best, found.verdict(), found.recipe  # doctest: +SKIP
 
-    What can be asked for is in `Plan`. `jobs`: processes that try settings at once, one a processor if not given; with one,
+    What can be requested is in `Plan`. `jobs`: processes that try settings at once, one a processor if not given; with one,
     equal seeds give equal results. Raises UserError where the data do not fit the architecture, or Optuna is not installed.
     """
     begun = time.monotonic()
@@ -288,7 +288,7 @@ def _concluded(folder: Path, plan: Plan, outer: list[Outer], seconds: float) -> 
 
 
 def importance(search: Search) -> dict[str, float]:
-    """The share of each setting in the spread of the trials' scores (fANOVA, Hutter et al. 2014); none with few trials."""
+    """The fraction of each setting in the spread of the trials' scores (fANOVA, Hutter et al. 2014); none with few trials."""
     found = optuna()
     done = [t for t in search.finished() if t.state.name == "COMPLETE"]
     if len(done) < 4 or len({t.value for t in done}) < 2:
@@ -302,7 +302,7 @@ def importance(search: Search) -> dict[str, float]:
 
 
 def read_recipe(path: str | Path, architecture: str) -> dict[str, Any]:
-    """What `train` is asked for by a recipe's file: settings, lr, batch_size and epochs. Raises UserError where it is none."""
+    """The request to `train` in a recipe's file: settings, lr, batch_size and epochs. Raises UserError where it is none."""
     place = Path(path)
     if not place.is_file():
         raise UserError(f"--recipe names a file. Received {place}, which does not exist. Write one with nnatomy tune.")

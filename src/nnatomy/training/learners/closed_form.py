@@ -24,7 +24,7 @@ Sums = dict[str, Tensor]
 class ClosedForm(LearnerSpec):
     """The exact minimum of an objective that depends on the data through sums: S <- S + s(batch), then W = solve(S).
 
-    The sums begin again each epoch, so that one epoch is enough and more change nothing.
+    The sums start again each epoch, so that one epoch is enough and more change nothing.
     """
 
     begin_sums: Callable[..., Mapping[str, Any]]

@@ -1,4 +1,4 @@
-"""What every learner promises: a frozen description, and one step as a pure function of arrays. The learners are beside it."""
+"""What every learner promises: a frozen description, and one step as a pure function of arrays. The learners are next to it."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class Setup:
     optimizer: Callable[[partial[Any], Named], Optimizer] = _optimizer
     """optimizer(rule, named parameters): makes the optimizer, with other learning rates or without frozen parameters."""
     freezes: bool = False
-    """Whether parameters are frozen, or learn at rates of their own, by `optimizer`."""
+    """True if parameters are frozen, or learn at rates of their own, by `optimizer`."""
 
 
 class LearnerSpec(ABC):
@@ -57,7 +57,7 @@ class LearnerSpec(ABC):
     can: ClassVar[frozenset[str]] = frozenset()
     """Of "accumulate", "half precision", "several devices", "freeze or rates", "distill": what the learner takes part in."""
     gradients_in_evaluation: bool = False
-    """Whether the losses take gradients themselves, so that they are evaluated with recording on."""
+    """True if the losses take gradients themselves; they are then evaluated with recording on."""
 
     @property
     def losses(self) -> Mapping[str, Loss]:
@@ -184,7 +184,7 @@ class Learner(ABC):
 
     @property
     def collects(self) -> bool:
-        """Whether `collect` does anything, so that it needs the model as the state has it."""
+        """True if `collect` does anything, so that it needs the model as the state has it."""
         return type(self).collect is not Learner.collect
 
     def state(self) -> Tree:

@@ -54,7 +54,7 @@ class Devices:
 
 
 class ShardedDevices(Devices):
-    """Several devices: each takes its share of every batch.
+    """Several devices: each takes its part of every batch.
 
     `shard`: with "data", all hold the whole state; with "full", each holds 1/n of every array of the state that has an axis
     divisible by n, and parameters are put together only while they are used (Rajbhandari et al. 2020, stage 3).

@@ -45,7 +45,7 @@ class Hosts:
 
     @property
     def first(self) -> bool:
-        """Whether this is the host that writes and speaks."""
+        """True if this is the host that writes and speaks."""
         return self.index == 0
 
     def broadcast(self, value: Any) -> Any:
@@ -57,7 +57,7 @@ class Hosts:
         return array
 
     def agreed(self, stop: bool, save: bool, seconds: float) -> tuple[bool, bool, float]:
-        """Whether any host wants to stop; whether the first wants to save, and its time."""
+        """Return True if any host wants to stop; whether the first wants to save, and its time."""
         return stop, save, seconds
 
     @contextmanager
@@ -258,7 +258,7 @@ def _with_port(name: str) -> str:
 
 
 def _is_here(name: str) -> bool:
-    """Whether a name is one of this machine's: only addresses of its own can be listened at."""
+    """Return True if a name is one of this machine's: only addresses of its own can be listened at."""
     try:
         addresses = {entry[4][0] for entry in socket.getaddrinfo(name, None, family=socket.AF_INET)}
     except OSError:

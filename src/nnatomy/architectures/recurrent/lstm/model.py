@@ -61,7 +61,7 @@ def cell(a: Tensor, c: Tensor, peepholes: Sequence[Tensor] = ()) -> Step:
 class LSTM(Module):
     """Layers of LSTM cells over a sequence, forwards or both ways; parameters are named and shaped as in torch.nn.LSTM.
 
-    All weights begin uniform in [-1/sqrt(hidden), 1/sqrt(hidden)], as PyTorch's do. `dropout` acts between layers only.
+    All weights start uniform in [-1/sqrt(hidden), 1/sqrt(hidden)], as PyTorch's do. `dropout` acts between layers only.
     Raises UserError for sizes below 1.
     """
 
@@ -97,8 +97,8 @@ class LSTM(Module):
     ) -> tuple[Float[Tensor, "batch time width"], State]:
         """The top layer's outputs, width = hidden times directions, and the state after the last step.
 
-        `lengths`: steps at and past a sequence's length leave its state as it is and give zeros; the backward direction begins
-        at each sequence's own end. `state`: where to begin (zeros if None), as an earlier call returned it.
+        `lengths`: steps at and past a sequence's length leave its state as it is and give zeros; the backward direction starts
+        at each sequence's own end. `state`: where to start (zeros if None), as an earlier call returned it.
         """
         if len(x.shape) != 3 or x.shape[2] != self.inputs:
             raise UserError(f"This LSTM reads sequences [batch, time, {self.inputs}]. Received shape {x.shape}.")
@@ -140,7 +140,7 @@ class LSTM(Module):
         return steps
 
     def _valid_mask(self, x: Tensor, lengths: Tensor | None) -> Any:
-        """Whether step t lies within sequence b: an array [time, batch, 1], or None where all have the same length."""
+        """Return True where step t is within sequence b: an array [time, batch, 1], or None where all have the same length."""
         if lengths is None:
             return None
         if lengths.shape != x.shape[:1]:

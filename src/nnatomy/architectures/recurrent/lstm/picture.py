@@ -23,7 +23,7 @@ UNITS = 10
 
 
 def draw(model: Module, dataset: Dataset) -> Figure:
-    """Gates, cells and reach of the first layer on one test example, beside what was read; forecasts beside the truth."""
+    """Gates, cells and reach of the first layer on one test example, next to what was read; forecasts next to the truth."""
     network: Any = getattr(model, "network", model)  # a forecaster has the network inside
     example = _example(dataset)
     inputs = Tensor(example[0])
@@ -94,7 +94,7 @@ def _labels(dataset: Dataset, tokens: Array) -> list[str] | None:
 
 
 def _inputs(axes: Any, model: Module, dataset: Dataset, example: tuple[Array, ...]) -> None:
-    """The numbers that are read; for a forecast the foretold values and the true ones as well."""
+    """The numbers that are read; for a forecast the predicted values and the true ones as well."""
     x, target = example[0][0], example[-1][0]
     with no_grad():
         answer = model(Tensor(example[0])).numpy()[0]
@@ -151,7 +151,7 @@ def _map(
 
 
 def _reach(axes: Any, network: LSTMNetwork, seen: Tensor) -> None:
-    """The norm of d(last answer)/d(what was seen at step t), as a share of the largest, against an untrained plain RNN."""
+    """The norm of d(last answer)/d(what was seen at step t), as a fraction of the largest, against an untrained plain RNN."""
     lstm = network.lstm
     x = Tensor(seen.data, requires_grad=True)
     scores = network.answer(x)[0]

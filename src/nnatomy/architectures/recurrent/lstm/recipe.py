@@ -28,9 +28,9 @@ def fit_to(
     dataset: Dataset, hidden: int = 128, layers: int = 1, bidirectional: bool = False, peepholes: bool = False,
     dropout: float = 0.0, embedding: int = 64, forget_bias: float = 1.0, input_bias: float = 0.0,
 ) -> LSTMNetwork:  # fmt: skip
-    """Text: scores of the next character at each step. Sentences: one answer for each. Series: all foretold values at the end.
+    """Text: scores of the next character at each step. Sentences: one answer for each. Series: all predicted values at the end.
 
-    `embedding`: width of the vectors that stand for tokens. `forget_bias`, `input_bias`: where these gates begin.
+    `embedding`: width of the vectors that stand for tokens. `forget_bias`, `input_bias`: where these gates start.
     """
     saved = dataset.preprocessing.to_json()
     tokens = dataset.fields[0].like == "tokens"
@@ -72,7 +72,7 @@ def forecaster(
     dataset: Dataset, hidden: int = 32, layers: int = 1, peepholes: bool = False, dropout: float = 0.0,
     forget_bias: float = 1.0, input_bias: float = 0.0, alone: bool = True,
 ) -> FromLastValue:  # fmt: skip
-    """All foretold values from the state after the last known one."""
+    """All predicted values from the state after the last known one."""
     saved = dataset.preprocessing.to_json()
     inputs = 1 if alone else dataset.input_shape[-1]
     network = build(inputs, hidden, dataset.outputs * saved["horizon"], layers, False, peepholes, dropout, readout="last")
@@ -86,14 +86,14 @@ def forecast_loss(model: FromLastValue, past: Tensor, future: Tensor) -> tuple[T
 
 
 def generate_text(model: LSTMNetwork, dataset: Dataset, length: int = 600, temperature: float = 0.8) -> str:
-    """Text that the model goes on to write after a line break; the same each time."""
+    """Text that the model continues to write after a line break; the same each time."""
     preprocessing: Any = dataset.preprocessing
     prompt = preprocessing.encode("\n").tolist()
     return str(preprocessing.decode(np.array(sample(model, prompt, length, temperature, Generator(0)))))
 
 
 def word_dropout(tokens: Array, rng: np.random.Generator, share: float = 0.3) -> Array:
-    """Makes a share of the words unknown (token 1), anew each time: so none can be learned by heart."""
+    """Makes a fraction of the words unknown (token 1), again each time: so none can be learned by heart."""
     return np.where((rng.uniform(size=tokens.shape) < share) & (tokens > 0), 1, tokens)
 
 

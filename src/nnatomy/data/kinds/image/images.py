@@ -28,7 +28,7 @@ FIELDS = (Field("images", like="image"), Field("labels", role="target"))
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
 PIECE = 4096  # images turned to float32 at once: copies of 60,000 are large
 DEEPEST = 65535.0  # the value of a pixel of more than 8 bits that becomes 255, where training pictures do not say another
-LARGEST = 128  # the side to which larger photographs are brought unless a size is asked for
+LARGEST = 128  # the side to which larger photographs are brought unless a size is requested
 
 
 def resize_images(images: Array, size: tuple[int, int]) -> Array:
@@ -146,7 +146,7 @@ def image_dataset(
 def read_image(path: Path, gray: bool, deepest: float = DEEPEST) -> Array:
     """Return one picture as uint8 [C, H, W], on white where it is transparent.
 
-    Raises UserError where Pillow is absent or the file is no picture.
+    Raises UserError where Pillow is absent or the file is not a picture.
     """
     return decode_image(path, gray, str(path), deepest=deepest)
 
@@ -214,7 +214,7 @@ def is_gray(paths: Sequence[Path]) -> bool:
 def deep_value(path: Path) -> int:
     """Return a picture's largest pixel where it has more than 8 bits a pixel, 0 where it has not.
 
-    Raises UserError where the file is no picture; of others only the header is read.
+    Raises UserError where the file is not a picture; of others only the header is read.
     """
     with _opened(path, str(path)) as picture:
         return int(np.asarray(picture).max()) if picture.mode.startswith("I") else 0

@@ -36,7 +36,7 @@ class WordPreprocessing(Preprocessing):
     """Numbers words by their frequency in the training sentences; 0 pads, 1 is any word seen too rarely."""
 
     kind: ClassVar[str] = "sentences"
-    vocabulary: tuple[str, ...]  # begins with PADDING, UNKNOWN
+    vocabulary: tuple[str, ...]  # starts with PADDING, UNKNOWN
     classes: tuple[str, ...]
 
     @classmethod
@@ -94,7 +94,7 @@ def reads_as_sentences(text: str) -> bool:
 def load_sentences(paths: tuple[Path, ...], reading: Reading) -> Dataset:
     """Return the data set of a (.neg, .pos) pair or of one file of `sentence TAB label` lines.
 
-    `x_train.tsv` takes x_dev.tsv and x_test.tsv beside it as validation and test; a fold splits the first two, and leaves
+    `x_train.tsv` takes x_dev.tsv and x_test.tsv next to it as validation and test; a fold splits the first two, and leaves
     the test file alone. Raises UserError where a file is empty, a line has no label, or one class is all there is.
     """
     official = _official_parts(paths[0]) if len(paths) == 1 else None

@@ -31,7 +31,7 @@ def anomaly_dataset(series: Series, path: Path, reading: Reading) -> Dataset:
 
     Training and validation windows lie in the first 60 % and touch no labeled interval; all others are the test, where a
     window is 1 when at least half of its rows are labeled. Fine series are averaged to means over an hour, ten minutes or
-    a minute as long as 1,000 rows remain, unless a window is given. Labels are NAB's JSON, given or found beside the file.
+    a minute as long as 1,000 rows remain, unless a window is given. Labels are NAB's JSON, given or found next to the file.
     A fold splits the windows by its stretches instead: training and validation by its windows without a label.
     Raises UserError where the labels do not fit or the series is too short.
     """
@@ -108,7 +108,7 @@ def _stretch(series: Series) -> int:
 
 
 def marked_windows(times: Array, starts: Array, length: int, intervals: Sequence[Interval]) -> Array:
-    """Return the share of labeled rows in each window of `length` rows, by the rows where windows start."""
+    """Return the fraction of labeled rows in each window of `length` rows, by the rows where windows start."""
     inside = np.zeros(len(times), dtype=bool)
     for first, last in intervals:
         inside |= (times >= first) & (times <= last)
@@ -116,7 +116,7 @@ def marked_windows(times: Array, starts: Array, length: int, intervals: Sequence
 
 
 def find_labels(path: Path, notices: list[str]) -> list[Interval]:
-    """Return the intervals in the first JSON beside a file that names the file; none where there is no such JSON."""
+    """Return the intervals in the first JSON next to a file that names the file; none where there is no such JSON."""
     for candidate in sorted(path.parent.glob("*.json")):
         if candidate.stat().st_size > 10_000_000:
             continue

@@ -90,7 +90,7 @@ def in_order(series: Series) -> Series:
 
 
 def fill_gaps(values: Array) -> Array:
-    """Return values with each gap filled by the last value before it; gaps at the beginning stay NaN."""
+    """Return values with each gap filled by the last value before it; gaps at the start stay NaN."""
     known = np.isfinite(values)
     last = np.maximum.accumulate(np.where(known, np.arange(len(values))[:, None], -1), axis=0)
     return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), axis=0), np.nan)
@@ -136,7 +136,7 @@ class SeriesPreprocessing(Preprocessing):
         return cls(task, series.time, series.columns, tuple(targets), *scale, window, horizon, layout=series.layout)
 
     def standardize(self, values: Array) -> Array:
-        """Return float32 values[rows, F] with gaps filled; gaps at the beginning become the training mean."""
+        """Return float32 values[rows, F] with gaps filled; gaps at the start become the training mean."""
         return self.prepare(fill_gaps(values))[0]
 
     def prepare(self, *raw: Array) -> Batch:
@@ -204,7 +204,7 @@ class SeriesPreprocessing(Preprocessing):
 
 
 def forecast_dataset(series: Series, target: str | None, reading: Reading) -> Dataset:
-    """Return windows (past[T, F], future[H, 1]) of a series, parted by time 60/20/20 (ETT sets: 12/4/4 months as usual).
+    """Return windows (past[T, F], future[H, 1]) of a series, split by time 60/20/20 (ETT sets: 12/4/4 months as usual).
 
     A fold splits it instead where there is one: rows from its training stretch to its test stretch, in order of time.
     Raises UserError where the target is absent or the series is too short for the windows.
@@ -232,7 +232,7 @@ def forecast_dataset(series: Series, target: str | None, reading: Reading) -> Da
     preprocessing = SeriesPreprocessing.fit("forecast", series, np.arange(*train), [target], past, horizon=future)
     values = preprocessing.standardize(series.values)
     column = (series.columns.index(target),)
-    bounds = (train, *((a - past, b) for a, b in parts[1:]))  # what lies before a part may be looked at, not foretold
+    bounds = (train, *((a - past, b) for a, b in parts[1:]))  # what lies before a part may be looked at, not predicted
     splits = [SeriesSplit(values[a:b], column, past, future) for a, b in bounds]
     text = f"{len(series.values)} rows of {len(series.columns)} columns; {past} rows forecast {future} of {target}"
     shape = (past, len(series.columns))

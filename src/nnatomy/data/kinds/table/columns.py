@@ -1,4 +1,4 @@
-"""What a table's columns are: their types, their outliers, and which of them give the target away or repeat one another."""
+"""What a table's columns are: their types, their outliers, and which of them give the target away or repeat each other."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def points(name: str, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
     xy = rng.uniform(-1, 1, (n, 2))
     if name == "xor":
         return xy, (xy[:, 0] * xy[:, 1] < 0).astype(np.int64)
-    xy[:, 1] += np.where(xy[:, 1] > xy[:, 0], 0.15, -0.15)  # halves: parted by the line y = x, with a gap
+    xy[:, 1] += np.where(xy[:, 1] > xy[:, 0], 0.15, -0.15)  # halves: split by the line y = x, with a gap
     return xy, (xy[:, 1] > xy[:, 0]).astype(np.int64)
 
 

@@ -25,7 +25,7 @@ class CharacterPreprocessing(Preprocessing):
     """Numbers characters by their place in the training text's sorted vocabulary; 0 is the unknown character."""
 
     kind: ClassVar[str] = "text"
-    vocabulary: tuple[str, ...]  # begins with UNKNOWN
+    vocabulary: tuple[str, ...]  # starts with UNKNOWN
     window: int = WINDOW
 
     @classmethod
