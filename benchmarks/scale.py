@@ -1,4 +1,4 @@
-"""How a run grows from one CPU to a cluster: writes docs/scale.md, from arithmetic and from steps compiled but never run.
+"""From one CPU to a cluster: writes docs/scale.md, from arithmetic and from steps compiled but never run.
 
     python benchmarks/scale.py --out docs/scale.md     # minutes; for H100 GPUs where "jax[cuda12]" is installed, a GPU or not
     python benchmarks/scale.py --target cpu            # for virtual CPU devices

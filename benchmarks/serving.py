@@ -1,4 +1,4 @@
-"""What an answer over HTTP costs next to the forward pass it wraps, one request at a time and many at once.
+"""The cost of a response over HTTP next to the forward pass in it, one request at a time and many together.
 
     python benchmarks/serving.py
     python benchmarks/serving.py --out docs/performance.md     # writes its section of that page

@@ -23,14 +23,14 @@ from nnatomy.errors import UserError
 COMPARED = 3
 """Steps."""
 CLOSE = 0.02
-"""How far losses in bfloat16 may be apart: its numbers have three digits."""
+"""The largest relative difference of losses in bfloat16, whose numbers have three digits."""
 REPEATS, SECONDS, LONGEST = 7, 3.0, 150.0
 """Blocks of each library, what one takes, and what all of a workload's may take."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to run, checked: `chosen` raises UserError for what cannot be."""
+    """The checked settings of a benchmark: `chosen` raises UserError for settings that cannot be."""
 
     workloads: tuple[Workload, ...]
     peers: tuple[str, ...]
@@ -96,7 +96,7 @@ def device_name(settings: Settings) -> str:
 
 
 def product_rate(settings: Settings) -> float:
-    """What a large product reaches on the device; raises WorkerError where nothing runs there."""
+    """Measure the rate of a large product on the device; raise WorkerError where nothing runs there."""
     with Team(functools.partial(start, settings.workloads[0].name, settings.tiny), [OURS], {}) as team:
         return float(team[OURS].ask("rate", 256 if settings.tiny else 8192))
 

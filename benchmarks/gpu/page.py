@@ -51,7 +51,7 @@ def peak(report: Report) -> float:
 
 
 def speeds(report: Report) -> Table:
-    """How much each library trains in a second, and how many times that of each other ours is."""
+    """The examples that each library trains on in a second, and the ratio of ours to each other library."""
     others = peers(report)
     names = (OURS, *others)
     header = ("workload", "unit", *(LABELS[name] for name in names), *(f"ours / {LABELS[name]}" for name in others))
@@ -129,6 +129,6 @@ def markdown(report: Report, picture: str) -> str:
 
 
 def _rounded(report: Report) -> str:
-    """How far the losses of those that were timed were apart in bfloat16."""
+    """Return the largest difference of losses in bfloat16 among the timed libraries."""
     found = [a["loss"] for r in report["results"] for a in r.get("agreement", {}).get("bfloat16", {}).values()]
     return f" In bfloat16 losses agreed to {max(found):.1e}." if found else ""

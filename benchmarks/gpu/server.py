@@ -1,4 +1,4 @@
-"""What a worker of the GPU benchmark can be asked, and how one is started."""
+"""The requests that a worker of the GPU benchmark takes, and how one is started."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What XLA makes of a training step on many devices: compiled with shapes in place of arrays, and never run.
+"""Training steps on many devices as XLA compiles them: with shapes in place of arrays, and never run.
 
 The target is the GPU that H100 describes where JAX's CUDA plugin is installed (no GPU is needed), else as many virtual CPU
 devices. Each number of devices has its own process, because JAX fixes its devices when it starts.
@@ -79,7 +79,7 @@ class Found:
 
 
 def extrapolated(found: tuple[Found, Found], depths: tuple[int, int], depth: int) -> Found:
-    """What follows for another depth, all being linear in it."""
+    """Return the figures for another depth; all are linear in it."""
     first, second = found
 
     def line(a: float, b: float) -> float:
@@ -114,7 +114,7 @@ def compiled(requests: list[Request]) -> list[Found]:
 
 
 class Server:
-    """What such a process is asked."""
+    """The request to such a process."""
 
     def start(self, requests: list[Request]) -> list[Found]:
         return [compile_here(request) for request in requests]

@@ -20,7 +20,7 @@ from nnatomy.training.recipe import Case, Recipe
 
 FOLDER = Path(__file__).parent / "architectures"
 OWN = "_nnatomy_"
-"""How the names of modules start that are imported from a user's folder."""
+"""The prefix of the modules that are imported from a user's folder."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Architecture:
 
     @property
     def key(self) -> str:
-        """What `architecture` finds it by, from anywhere."""
+        """The name by which `architecture` finds it, from anywhere."""
         return self.name
 
     def module(self, part: str) -> ModuleType:
@@ -48,7 +48,7 @@ class Architecture:
 
     @property
     def recipes(self) -> tuple[Recipe, ...]:
-        """How the architecture is trained, one recipe for each kind of data; the first is the default."""
+        """The recipes, one for each kind of data; the first is the default."""
         return tuple(self.module("recipe").recipes)
 
     @property

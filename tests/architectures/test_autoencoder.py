@@ -1,4 +1,4 @@
-"""The autoencoder: the linear one is PCA, tied weights are shared, codes are narrow, and strangers come back badly."""
+"""The autoencoder: the linear one is PCA, tied weights are shared, codes are narrow, and unlike examples have large errors."""
 
 from __future__ import annotations
 

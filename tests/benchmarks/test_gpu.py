@@ -59,7 +59,7 @@ def test_torch_has_the_same_network(name: str) -> None:
     with torch.device("meta"):
         theirs = workload.build(torch.nn)
     ours = tensors(outline(lambda: workload.build(nn)))
-    kept = {n: tuple(t.shape) for n, t in theirs.state_dict().items() if "num_batches" not in n}  # which nobody reads here
+    kept = {n: tuple(t.shape) for n, t in theirs.state_dict().items() if "num_batches" not in n}  # which is not read here
     assert kept == {n: t.shape for n, t in ours.items()}
 
 

@@ -16,7 +16,7 @@ from results.table import BEGIN, END, Row, Score, filled, markdown, measured, pr
 
 
 def rows_for(name: str) -> list[Row]:
-    """What there should be, at its goals."""
+    """The expected rows, at their goals."""
     found = architecture(name)
     return [
         Row(*key, Score(recipe.score[metric.name], 0.01), Score(recipe.score[metric.name], 0.02), recipe.score[metric.name],

@@ -1,4 +1,4 @@
-"""What is counted of a workload, by hand, and how a share follows from it."""
+"""The operations of a workload, counted by hand, and the fraction of the roofline that follows."""
 
 from __future__ import annotations
 

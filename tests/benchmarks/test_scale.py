@@ -1,4 +1,4 @@
-"""What docs/scale.md reckons with: bytes and operations by hand, collectives read from programs, a tiny step compiled unrun."""
+"""The arithmetic of docs/scale.md: bytes and operations by hand, collectives read from programs, a tiny step compiled unrun."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the contracts make of exceptions that a case declares, and of folders that are not finished."""
+"""Rules of the contracts: exceptions that a case declares, and folders that are not finished."""
 
 from __future__ import annotations
 

@@ -37,8 +37,8 @@ def test_front_matter(architecture: Architecture) -> None:
         assert architecture.front[key].strip(), f"{key} is empty"
     for key in LISTS:
         assert isinstance(architecture.front[key], list), f"{key} must be a list: [a, b]"
-    strangers = [name for name in architecture.front["builds_on"] if name not in architectures()]
-    assert not strangers, f"builds_on names {', '.join(strangers)}, which are no architectures"
+    unknown = [name for name in architecture.front["builds_on"] if name not in architectures()]
+    assert not unknown, f"builds_on names {', '.join(unknown)}, which are not architectures"
 
 
 def test_ten_lenses_in_order(architecture: Architecture) -> None:

@@ -141,7 +141,7 @@ def test_requests_keep_the_precision_of_large_numbers() -> None:
 
 @dataclass
 class Frame:
-    """What pandas and polars have in common."""
+    """The common interface of pandas and polars."""
 
     data: dict[str, list[Any]]
 

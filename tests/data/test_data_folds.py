@@ -184,7 +184,7 @@ def test_groups_name_a_column_which_is_no_input(write: Write) -> None:
     found = data.load(path, target="y", fold=Fold(0, 3, groups="person"))
     assert [c.name for c in found.columns if c.role == "input"] == ["x"]
     assert (len(found.train) + len(found.validation) + len(found.test), len(found.test) % 5) == (90, 0)
-    for wrong in ("y", "nobody"):
+    for wrong in ("y", "absent"):
         with pytest.raises(UserError):
             data.load(path, target="y", fold=Fold(0, 3, groups=wrong))
     with pytest.raises(UserError, match="--groups does not apply"):

@@ -1,4 +1,4 @@
-"""What every kind of data promises, whichever there are: true fields, honest splits, and answers wherever a model is used."""
+"""Promises of every kind of data: true fields, honest splits, and predictions wherever a model is used."""
 
 from __future__ import annotations
 

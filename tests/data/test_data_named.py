@@ -78,5 +78,5 @@ def test_an_unpacked_mnist_is_found_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_time_ordered_rows_in_a_table_are_noticed(real: Real) -> None:
     found = load(real("timeseries/ETTh1.csv"), ("table",), target="OT")
-    assert any("parted at random" in notice for notice in found.notices)
-    assert not any("parted at random" in notice for notice in load(real("tabular/titanic.csv"), target="survived").notices)
+    assert any("split at random" in notice for notice in found.notices)
+    assert not any("split at random" in notice for notice in load(real("tabular/titanic.csv"), target="survived").notices)

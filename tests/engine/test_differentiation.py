@@ -1,4 +1,4 @@
-"""What backward() and grad() do, as PyTorch does it."""
+"""backward() and grad(), as PyTorch does them."""
 
 from __future__ import annotations
 

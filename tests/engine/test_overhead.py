@@ -1,4 +1,4 @@
-"""What a small network's Python costs, counted in calls of our functions: times depend on the machine, counts do not.
+"""The cost of a small network's Python, counted in calls of our functions: times depend on the machine, counts do not.
 
 benchmarks/overhead.py measures the times.
 """
@@ -19,7 +19,7 @@ from nnatomy import graph
 
 
 def calls(work: Callable[[], Any]) -> Counter[str]:
-    """How often each Python function of nnatomy is called, by its name."""
+    """Return how often each Python function of nnatomy is called, by its name."""
     found: Counter[str] = Counter()
 
     def note(frame: Any, event: str, argument: Any) -> None:

@@ -1,4 +1,4 @@
-"""What users do with Tensors, models and optimizers next to training, on JAX arrays."""
+"""Uses of Tensors, models and optimizers next to training, on JAX arrays."""
 
 from __future__ import annotations
 

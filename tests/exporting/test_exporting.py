@@ -263,7 +263,7 @@ def test_nothing_is_overwritten_and_nothing_half_written(trained: Any, tmp_path:
 
 
 def test_preprocessing_that_differs_is_found_out(trained: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    """What the graph does to a raw table is compared with what data/ does, on cells that are missing or unseen too."""
+    """The graph treats a raw table as data/ does, on cells that are missing or unseen too."""
     run, _ = trained("classes of a table")
     right = TableInputs.encode
 

@@ -1,4 +1,4 @@
-"""What `record` sees is what the layers gave, and seeing changes nothing."""
+"""`record` returns the layers' outputs and changes nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an exported model is like: names, sizes and versions in it; and what is refused, in one sentence."""
+"""Exported models: names, sizes and versions in them; and the models that are refused."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a case of the table gives on the active backend, and the comparison of that with PyTorch."""
+"""The results of a case of the table on the active backend, and their comparison with PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all optimizers share: groups, state, resumption, and what they tell a user who gives them something wrong."""
+"""Common parts of all optimizers: groups, state, resumption, and errors for wrong arguments."""
 
 from __future__ import annotations
 

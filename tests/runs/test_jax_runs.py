@@ -37,7 +37,7 @@ def numpy_afterwards() -> Iterator[None]:
 
 
 class Programs(Callback):
-    """What the step has been compiled for."""
+    """Return the compiled cases of the step."""
 
     def end(self, loop: Loop) -> None:
         self.found = [name for name, _ in loop.step.function.parts()]  # type: ignore[union-attr]

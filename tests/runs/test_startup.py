@@ -1,4 +1,4 @@
-"""What starting costs: imports stay light, and listing imports no model."""
+"""The cost of starting: imports stay light, and listing imports no model."""
 
 from __future__ import annotations
 

@@ -221,8 +221,8 @@ def test_the_command_line(pretrained: Path, tmp_path: Path, capsys: pytest.Captu
     assert main([*words, *settings]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["metrics"]["accuracy"] > 0.1
-    assert "begins from" in err
-    assert "frozen for good: linears.0.weight, linears.0.bias" in err
+    assert "starts from" in err
+    assert "frozen for the whole run: linears.0.weight, linears.0.bias" in err
     command = json.loads((tmp_path / "run" / "run.json").read_text())["command"]
     assert f"--from {pretrained.resolve()} --new-head" in command
     assert "--freeze linears.0 --freeze norms=1 --rates linears.1=0.3" in command

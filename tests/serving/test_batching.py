@@ -1,4 +1,4 @@
-"""Batches: what waits is answered together, what kills workers goes alone, what nobody waits for is left out."""
+"""Batches: waiting requests run together, those that kill workers run alone, those without a client are left out."""
 
 from __future__ import annotations
 

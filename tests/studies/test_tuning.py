@@ -271,13 +271,13 @@ def test_wrong_input_is_told_in_one_sentence(
 def test_what_others_have_left_is_done_in_the_same_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nnatomy.studies.tuning import search
 
-    begun: list[float] = []
+    started: list[float] = []
 
     def recorded(plan: Plan, now: float) -> list[float]:
-        begun.append(now)
+        started.append(now)
         return deadlines(plan, now)
 
     monkeypatch.setattr(search, "deadlines", recorded)
     nn.tune("mlp", "iris", out=tmp_path / "t", report=False, **quick(trials=1, cv=0, epochs=1, budget=60.0))
-    assert len(begun) == 2
-    assert begun[0] == begun[1]
+    assert len(started) == 2
+    assert started[0] == started[1]

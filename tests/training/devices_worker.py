@@ -1,4 +1,4 @@
-"""What the tests of several devices and hosts run in processes of their own, since JAX starts once in each."""
+"""The parts of the tests of several devices and hosts that run in separate processes, since JAX starts once in each."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def start(*words: Any) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str], seconds: float = 180) -> tuple[str, str]:
-    """What a process printed, and on stderr; it is killed after so many seconds."""
+    """Return a process's output and its stderr; it is killed after so many seconds."""
     try:
         return process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -92,7 +92,7 @@ def test_two_hosts_give_the_curve_of_one_device(
     first, second = map(answer, processes)
     assert (first["first"], second["first"]) == (True, False)
     np.testing.assert_allclose(first["losses"], found[f"{architecture}-one"], rtol=1e-9)
-    if architecture == "mlp":  # a batch of 44 in two parts; nobody takes a whole one
+    if architecture == "mlp":  # a batch of 44 in two parts; no device takes a whole one
         assert set(second["taken"][:4]) == {22}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["hosts", "run"]
 

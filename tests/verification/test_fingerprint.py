@@ -18,7 +18,7 @@ class Unit:
     """It adds."""
 
     size: int = 3
-    """How many."""
+    """The number."""
 
     def forward(self, x, scale=2.0):
         """y = x + 1"""

@@ -1,4 +1,4 @@
-"""What `nnatomy draw --what` shows: of every architecture and recipe, each view that fits, from a small trained model."""
+"""`nnatomy draw --what`: of every architecture and recipe, each view that fits, from a small trained model."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ _MODES = ("auto", "fast", "reference")
 
 
 def kernels() -> str:
-    """What NNATOMY_KERNELS says: "auto" (kernels where they pay), "fast" (wherever there is one) or "reference" (none)."""
+    """Return NNATOMY_KERNELS: "auto" (kernels where they pay), "fast" (wherever there is one) or "reference" (none)."""
     mode = os.environ.get("NNATOMY_KERNELS") or "auto"
     if mode not in _MODES:
         raise UserError(f'NNATOMY_KERNELS must be "auto", "fast" or "reference". Received {mode!r}. Unset it for "auto".')
@@ -34,7 +34,7 @@ def _compiler() -> bool:
 
 
 class _Refused(SimpleNamespace):
-    """No functions, as NNATOMY_KERNELS is wrong: told when the first is wanted, so that an import fails nobody."""
+    """No functions, as NNATOMY_KERNELS is wrong: reported when the first is used, so that no import fails."""
 
     def __getattr__(self, name: str) -> Any:
         kernels()

@@ -1,4 +1,4 @@
-"""What a dtype is, asked in one place: bfloat16 and the 8-bit floats are of no kind that NumPy has a letter for."""
+"""Facts about dtypes, in one place: NumPy has no letter for bfloat16 and the 8-bit floats."""
 
 from __future__ import annotations
 

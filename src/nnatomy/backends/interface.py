@@ -1,4 +1,4 @@
-"""What a backend is: a module with a `name` and these functions. tests/backends hold every backend against this list.
+"""The interface of a backend: a module with a `name` and these functions. tests/backends compare every backend with this list.
 
 Names without a note mean what they mean in NumPy, on float32, float64, integer and boolean arrays. Functions are pure: they
 return new arrays (or views) and change none. What is noted is specified by numpy_reference.py, in code that reads as the rule.

@@ -82,6 +82,6 @@ def _tidy(place: Path) -> None:
             return
         excess += MOST // 2
         for path, status in sorted(files, key=lambda found: found[1].st_mtime):
-            if excess > 0 and time.time() - status.st_mtime > 60:  # nobody is writing it
+            if excess > 0 and time.time() - status.st_mtime > 60:  # no process is writing it
                 path.unlink(missing_ok=True)
                 excess -= status.st_size

@@ -28,7 +28,7 @@ def select(device: str | None, matmul: str) -> None:
 
 
 def settings() -> dict[str, Any]:
-    """What `select` changes, as it stands."""
+    """The settings that `select` changes, as they are now."""
     return {name: getattr(jax.config, name) for name in _SETTINGS}
 
 

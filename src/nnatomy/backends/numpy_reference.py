@@ -350,7 +350,7 @@ def _picked(x: Array, labels: Array) -> tuple[Array, tuple[Array, Array]]:
 # Attention: softmax(scale q k^T) v for q (..., T, d), k (..., S, d), v (..., S, e). `causal` hides key j from query i if j > i.
 
 _SCORES = 1 << 20
-"""How many scores attention holds at once: it goes block by block, so that (..., T, S) is never in memory as a whole."""
+"""The number of scores that attention holds: it goes block by block, so that (..., T, S) is never in memory as a whole."""
 
 
 def _score_blocks(q: Array, k: Array, causal: bool, scale: float) -> Iterator[tuple[slice, slice, Array, Array]]:

@@ -17,7 +17,7 @@ Answer = tuple[list[float], Arrays]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two answers are apart: losses relative to the loss, others relative to the largest of their array."""
+    """The differences of two outcomes: losses relative to the loss, others relative to the largest of their array."""
 
     first: float
     """Of the first step's loss."""

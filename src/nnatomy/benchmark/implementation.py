@@ -1,4 +1,4 @@
-"""What a library must be able to do to be measured. Each runs in its own process, which alone imports it."""
+"""The interface of a measured library. Each runs in its own process, which alone imports it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LABELS = {
 
 
 class Implementation(ABC):
-    """How one library trains a workload's network. Names and layouts of arrays are PyTorch's."""
+    """One library's training of a workload's network. Names and layouts of arrays are PyTorch's."""
 
     @abstractmethod
     def step(self) -> Any:
@@ -53,7 +53,7 @@ class Implementation(ABC):
         return None
 
     def notes(self) -> list[str]:
-        """What must be known about how it ran: nothing, as a rule."""
+        """Return remarks about the run; usually none."""
         return []
 
 
@@ -67,7 +67,7 @@ class Kind:
     needs: tuple[str, ...] = ()
     """Packages to import."""
     remedy: str = ""
-    """What installs them."""
+    """The command that installs them."""
 
     @property
     def label(self) -> str:

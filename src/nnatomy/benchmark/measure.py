@@ -29,7 +29,7 @@ WHAT = ("all", "train", "infer")
 
 @dataclass(frozen=True)
 class Settings:
-    """What to run, checked: `chosen` raises UserError for what cannot be."""
+    """The checked settings of a benchmark: `chosen` raises UserError for settings that cannot be."""
 
     workloads: tuple[Workload, ...]
     peers: tuple[str, ...]

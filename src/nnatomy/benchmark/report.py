@@ -1,4 +1,4 @@
-"""What the report of any benchmark says: figures by workload, kind of work and implementation, in tables, words and a picture.
+"""The report of any benchmark: figures by workload, kind of work and implementation, as tables, text and a picture.
 
 A report is what JSON holds: `results`, of which each has the figures of one workload as `team.Team` finds them.
 """
@@ -150,7 +150,7 @@ def _where(report: Report, holds: Callable[[Quartiles], bool], said: Callable[[Q
 
 
 def caveats(report: Report) -> list[str]:
-    """What was left out, and what must be known about the rest."""
+    """Return the omissions, and remarks about the rest."""
     lines = [f"{LABELS[name]} is left out: {why}." for name, why in report["absent"].items()]
     for r in report["results"]:
         for name, d in r["differ"].items():
@@ -164,7 +164,7 @@ def caveats(report: Report) -> list[str]:
 
 
 def closeness(report: Report, *but: str) -> str:
-    """How far answers were apart at most, among those that count as the same and are not of the kinds `but`."""
+    """Return the largest difference among outcomes that count as the same and are not of the kinds `but`."""
     kept = [of for r in report["results"] for kind, of in r.get("agreement", {}).items() if kind not in but]
     agreements = [a for of in kept for a in of.values()]
     if not agreements:

@@ -1,7 +1,7 @@
-"""What a workload needs at least, and what the machine can do at most: the fraction of the one in the time of the other.
+"""The least work of a workload, the most that the machine can do, and the ratio of their times.
 
 Counted are the products of a step, two operations for each multiply-add: forward, and the two products of backward, less the
-gradient of the network's inputs, which nobody requests. Convolutions count as their definition says; Winograd's way needs
+gradient of the network's inputs, which nothing needs. Convolutions count as their definition says; Winograd's way needs
 fewer, so that a share may exceed 100 %. Causal attention counts the half that is not masked. All other arithmetic counts as
 nothing.
 

@@ -1,4 +1,4 @@
-"""What a worker of the CPU benchmark can be asked: to train, and to answer."""
+"""The requests that a worker of the CPU benchmark takes: to train, and to predict."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class Team:
         self.workers = [w for w in self.workers if w.name != name]
 
     def notes(self, *but: str) -> dict[str, list[str]]:
-        """What implementations have to say about how they ran."""
+        """Return the implementations' remarks about their runs."""
         told = {name: [note for note in notes if note not in but] for name, notes in self.ask("notes").items()}
         return {name: notes for name, notes in told.items() if notes}
 

@@ -90,7 +90,7 @@ class Worker:
 
 
 class Server:
-    """What any worker can be asked: its public methods. A benchmark adds `start` and how its network is built."""
+    """The requests that any worker takes: its public methods. A benchmark adds `start` and the building of its network."""
 
     network: Implementation
 
@@ -129,7 +129,7 @@ class Server:
         return time.process_time()
 
     def notes(self) -> list[str]:
-        """What the implementation has to say about how it ran."""
+        """Return the implementation's remarks about the run."""
         return self.network.notes()
 
 
@@ -165,7 +165,7 @@ def serve(server: Any, questions: BinaryIO, answers: BinaryIO) -> None:
 
 
 def serve_pipes(make: Callable[[], Any]) -> None:
-    """Serves at the standard pipes: what libraries print must not mix with the answers, and nobody else may read questions."""
+    """Serves at the standard pipes: libraries must not print into the responses, and no other code may read requests."""
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)

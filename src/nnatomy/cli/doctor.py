@@ -104,7 +104,7 @@ def _writable() -> Check:
 
 
 def _kernels() -> list[Check]:
-    """How networks are computed: by which kernels, on how many threads, and where these are kept."""
+    """Return the facts about computing: the kernels, the threads, and the folder where kernels are kept."""
     from nnatomy.backends import kernels
     from nnatomy.kernels import library, machine
 

@@ -132,7 +132,7 @@ def _refuse(problem: BaseException, debug: bool, sentence: str) -> int:
 
 
 def entry() -> None:
-    """What the installed `nnatomy` command calls; a character that the terminal cannot show is not a reason to fail."""
+    """Run the installed `nnatomy` command; replace characters that the terminal cannot show."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

@@ -1,4 +1,4 @@
-"""What several commands need: common flags, and tables and JSON as they are printed."""
+"""Parts of several commands: common flags, and tables and JSON as they are printed."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ def parse_csv(text: str, path: Path | str) -> RawTable:
         if len(row) != len(header):
             raise UserError(
                 f"Each row needs as many cells as the header ({len(header)}), row {number} of {path} has {len(row)} "
-                f"(cells are parted by {DELIMITERS[delimiter]}s)."
+                f"(cells are separated by {DELIMITERS[delimiter]}s)."
             )
     if len(lines) < 2:
         raise UserError(f"A table has a header line and rows. Received {path}, which has no rows. Add rows.")

@@ -1,4 +1,4 @@
-"""What a data set is: three splits that yield arrays, the preprocessing that made them, and batches. No reading of files."""
+"""A data set: three splits that yield arrays, the preprocessing that made them, and batches. Files are read elsewhere."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Split(ABC):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """What each array of a batch is; inputs and targets unless a split says otherwise."""
+        """The meaning of each array of a batch; inputs and targets unless a split says otherwise."""
         return batch_fields.DEFAULT
 
     @property
     def ragged(self) -> bool:
-        """Return True if batches of equally many examples may differ in shape."""
+        """True if batches of equally many examples may differ in shape."""
         return batch_fields.ragged(self.fields)
 
     @abstractmethod
@@ -177,7 +177,7 @@ class SubsetSplit(Split):
 
 
 class Preprocessing(ABC):
-    """How raw input becomes arrays; fitted on the training split only, and saved with the model as JSON."""
+    """The conversion of raw input to arrays; fitted on the training split only, and saved with the model as JSON."""
 
     kind: ClassVar[str]
 
@@ -208,7 +208,7 @@ class Preprocessing(ABC):
 
 @dataclass(frozen=True)
 class Column:
-    """What was inferred of one column of a table, for showing to the user."""
+    """The inferred properties of one column of a table, to show to the user."""
 
     name: str
     type: str  # "numeric", "boolean", "categorical", "date", "text", "identifier", "constant", "empty"
@@ -253,12 +253,12 @@ class Dataset:
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """What the arrays of a batch are."""
+        """The fields of a batch."""
         return self.train.fields
 
     @property
     def input_fields(self) -> tuple[Field, ...]:
-        """What the arrays are that prediction has."""
+        """The fields that prediction has."""
         return tuple(field for field in self.train.fields if field.role == "input")
 
 

@@ -36,7 +36,7 @@ class Public:
     url: str | None = None
     sha256: str | None = None  # of the file at `url`
     read: Callable[[Source, Reading], Dataset] | None = None
-    """How it is read; as a user's own file if None."""
+    """The reading of the file; as a user's own file if None."""
     origin: Literal["public"] = "public"
 
 

@@ -65,7 +65,7 @@ def _scores(prepared: Prepared, run: Run, deviations: str) -> str:
 
 
 def _limits(prepared: Prepared) -> str:
-    """What the preprocessing does to inputs that are new to it, and the architecture's own limits."""
+    """Return the preprocessing's treatment of new inputs, and the architecture's own limits, as text."""
     found = re.search(r"^## 6 [^\n]*\n(.*?)(?=^## )", prepared.architecture.page, re.DOTALL | re.MULTILINE)
     known = kind_of(prepared.dataset).limits(prepared.dataset)
     return known + (f"\n\nOf the architecture, {prepared.architecture.name}:\n\n{found[1].strip()}" if found else "")

@@ -31,14 +31,14 @@ from nnatomy.tensor import Tensor
 Array = np.ndarray[Any, Any]
 FORMATS = ("onnx", "safetensors")
 DESCRIPTION = "nnatomy export 1"
-"""What the description of an exported model starts with; the number changes with its form."""
+"""The prefix of an exported model's description; the number changes with its form."""
 BATCHES = (1, 7)
 """Of how many examples the batches are that an exported model is checked on."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how well it was found to agree."""
+    """The written files, and the measured agreement."""
 
     model: Path
     files: tuple[Path, ...]
@@ -49,7 +49,7 @@ class Exported:
     """"test data", or "made-up examples" where the run's own data are away, or "every weight" for safetensors."""
 
     def to_json(self) -> dict[str, Any]:
-        """What `nnatomy export --json` prints."""
+        """Return the values that `nnatomy export --json` prints."""
         return {
             "model": str(self.model), "files": [str(path) for path in self.files],
             "difference": self.difference, "checked_on": self.checked_on,
@@ -102,7 +102,7 @@ def export(
 
 
 def inputs_of(prepared: Prepared) -> ExportedInputs:
-    """What the exported model takes: what the task says, else what users have of the data."""
+    """Return the inputs of the exported model: the task's, else the data as users have them."""
     return prepared.task.export_inputs() or kind_of(prepared.dataset).exported(prepared.dataset)
 
 

@@ -1,4 +1,4 @@
-"""What an answer rests on: how it changes when parts of the input are hidden, and how it adds up from its gradients."""
+"""Attribution of a score: its change when parts of the input are hidden, and its sum from integrated gradients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Score = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Attribution:
-    """How a score at x is made up, against that at the baseline: sum(values) + gap = score - baseline_score."""
+    """The parts of a score at x against that at the baseline: sum(values) + gap = score - baseline_score."""
 
     values: Array
     """One number for each element of x, in float64."""
@@ -30,7 +30,7 @@ class Attribution:
 
     @property
     def gap(self) -> float:
-        """What the attributions leave unexplained: 0 with the exact integral (completeness)."""
+        """The part that the attributions do not explain: 0 with the exact integral (completeness)."""
         return self.score - self.baseline_score - float(self.values.sum())
 
 

@@ -35,7 +35,7 @@ class Edge:
     source: int
     target: int
     count: int = 1
-    """How many different Tensors go this way."""
+    """The number of different Tensors on this path."""
 
 
 @dataclass(frozen=True)
@@ -57,12 +57,12 @@ class Part:
     detail: str = ""
     """The settings of a module, the parameters that an operation uses."""
     parts: tuple[Part, ...] = ()
-    """What happens inside, in order; of modules without modules inside nothing is shown."""
+    """The parts inside, in order; none for modules without modules inside."""
     edges: tuple[Edge, ...] = ()
     inputs: tuple[tuple[int, ...], ...] = ()
     """Shapes of the Tensors among a module's positional arguments."""
     repeat: int = 1
-    """How many such parts follow each other, where `fold` has made them one; all numbers are those of one of them."""
+    """The number of such parts in a row, where `fold` has made them one; all figures are those of one of them."""
     until: str = ""
     """The path of the last of them."""
 

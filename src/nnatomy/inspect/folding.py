@@ -33,7 +33,7 @@ def closed(part: Part, depth: int) -> Part:
 
 
 def _joined(part: Part) -> Part:
-    """Operations of which each takes what the one before gives, and nobody else does, as one part: multiply → tanh."""
+    """Operations each of which alone takes the result of the one before, as one part: multiply → tanh."""
     at = 0
     while at + 1 < len(part.parts):
         a, b = part.parts[at], part.parts[at + 1]
@@ -78,7 +78,7 @@ def _folded_at(part: Part, at: int) -> Part:
 
 
 def _repeats(part: Part, at: int, period: int) -> int:
-    """How often the `period` parts from `at` on follow each other, each time fed and feeding in the same way."""
+    """Return how often the `period` parts from `at` on repeat, each time fed and feeding in the same way."""
     signs = [_sign(p) for p in part.parts]
     times = 1
     while at + (times + 1) * period <= len(part.parts):
@@ -96,7 +96,7 @@ def _repeats(part: Part, at: int, period: int) -> int:
 
 
 def _fed(part: Part, start: int, period: int, at: int) -> set[tuple[int, int, int]]:
-    """What feeds the block at `start`: (place in the block, source, count).
+    """Return the sources of the block at `start`: (place in the block, source, count).
 
     The source is a place in this block (0 and more), in the one before (below 0), or outside the repetition (far below).
     """
@@ -146,7 +146,7 @@ def _replaced(part: Part, at: int, count: int, one: Part) -> Part:
 
 
 def _sign(part: Part) -> Any:
-    """What makes two parts alike: everything but their names."""
+    """Return the key by which two parts are alike: everything but their names."""
     inner = tuple(_sign(p) for p in part.parts)
     return (part.kind, part.shape, part.parameters, part.multiply_adds, part.detail, part.repeat, inner, frozenset(part.edges))
 

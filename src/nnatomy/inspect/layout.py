@@ -18,7 +18,7 @@ WIDE = 1.4  # the breadth that is sought for pictures of several columns, for ea
 
 
 class Canvas(Protocol):
-    """What blocks draw on."""
+    """The canvas that blocks draw on."""
 
     def leaf(self, part: Part, parent: Part, x: float, y: float, width: float, height: float) -> None: ...
 

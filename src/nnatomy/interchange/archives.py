@@ -1,4 +1,4 @@
-"""Zip archives from strangers: members are read into memory, never unpacked, and no more than the file can account for."""
+"""Zip archives from unknown sources: members are read into memory, never unpacked, and no more than the file can hold."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Self
 from nnatomy.interchange.refusal import refusal
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
-"""What zipfile raises for damaged, encrypted and unknown members (LookupError and OverflowError aside)."""
+"""The exceptions of zipfile for damaged, encrypted and unknown members (also LookupError and OverflowError)."""
 MOST = 32
-"""How many times its size a file may unpack to, next to FREE: random numbers hardly compress, so weights stay far below."""
+"""The largest ratio of unpacked to packed size, next to FREE: random numbers hardly compress, so weights stay far below."""
 FREE = 16 * 2**20
 
 
@@ -45,7 +45,7 @@ class Archive:
         self._zip.close()
 
     def size_of(self, name: str) -> int:
-        """How many bytes a member claims to have. Raises UserError where there is none of that name."""
+        """Return the size in bytes that a member claims. Raises UserError where there is none of that name."""
         if name not in self._members:
             raise refusal(self.path, f"lacks its member {name!r}", "Download or write it again")
         return self._members[name].file_size

@@ -21,7 +21,7 @@ LARGEST_INDEX = 64 * 2**20
 
 
 class Contents(NamedTuple):
-    """What a file holds: its arrays, and whether they are named and laid out as Keras does it."""
+    """The content of a file: its arrays, and whether they are named and stored as Keras does it."""
 
     arrays: Arrays
     keras: bool = False

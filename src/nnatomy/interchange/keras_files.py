@@ -21,7 +21,7 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 MEMBER = "model.weights.h5"
 OPTIMIZERS = ("optimizer", "optimizer_weights", "_optimizer")
 DEEPEST = 32
-"""How far groups may stand in each other."""
+"""The largest depth of nested groups."""
 
 
 def read_hdf5(path: Path) -> dict[str, Array]:

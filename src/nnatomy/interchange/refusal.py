@@ -1,4 +1,4 @@
-"""How a file of weights is refused: one sentence with the rule, what was found, and what to do."""
+"""The error for a file of weights that cannot be read: the rule, what was received, the remedy."""
 
 from __future__ import annotations
 

@@ -31,7 +31,7 @@ CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 NUMBERS_AND_TEXT = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE")
 TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 DEEPEST = 32
-"""How far dictionaries may stand in each other."""
+"""The largest depth of nested dictionaries."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class _Reader:
         self.storages: dict[tuple[str, str], Array] = {}
 
     def value(self, pickle: bytes) -> Any:
-        """What the pickle stands for: dictionaries, lists and tuples of arrays, numbers and text."""
+        """Return the content of the pickle: dictionaries, lists and tuples of arrays, numbers and text."""
         self.stack: list[Any] = []
         self.marks: list[int] = []
         memo: dict[int, Any] = {}
@@ -165,7 +165,7 @@ class _Reader:
         return Name(path)
 
     def _made(self, function: Any, arguments: Any) -> Any:
-        """What calling a known name with these arguments would give."""
+        """Return the result of calling a known name with these arguments."""
         path = function.path
         if path == "collections.OrderedDict" and arguments == ():
             return {}

@@ -32,7 +32,7 @@ class Buildable(Protocol):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What `load` did; print it for a report. Names are ours, but foreign in `unexpected` and `left_out`."""
+    """The result of `load`; print it for a report. Names are ours, but foreign in `unexpected` and `left_out`."""
 
     model: Module
     path: Path
@@ -40,7 +40,7 @@ class Loaded:
     missing: tuple[str, ...]
     """Our parameters and buffers of which the file has nothing."""
     unexpected: tuple[str, ...]
-    """What the file has and the model does not."""
+    """Names that the file has and the model does not."""
     misshapen: tuple[str, ...]
     """Each with both shapes."""
     left_out: tuple[str, ...] = ()
@@ -204,7 +204,7 @@ def _own_name(layer: str) -> str:
 
 
 def _row(module: Module, suffix: str, variable: str, count: int) -> Variable | None:
-    """What one of the `count` variables of a layer becomes in a module; they are named, or numbered in Keras's order."""
+    """Return the module's name for one of a layer's `count` variables, which are named, or numbered in Keras's order."""
     table = next((KERAS[c.__name__] for c in type(module).__mro__ if c.__name__ in KERAS), ())
     if not variable.isdecimal():
         return next((row for row in table if row.keras == variable.removesuffix(":0")), None)

@@ -33,7 +33,7 @@ WORTH_HELP, MOST_HELPERS = 4, 3
 
 SOURCES = Path(__file__).parent
 KEPT_FOR = 30 * 24 * 3600.0
-"""Seconds after which code of other versions, used by nobody since, is removed."""
+"""Seconds after which code of other versions, not used since, is removed."""
 
 
 def address(module: str, name: str) -> int:
@@ -83,7 +83,7 @@ def _spawn(kernels: list[tuple[str, str]]) -> None:
 
 
 def fill(kernels: Iterable[str]) -> None:
-    """What a helping process does: compiles "module.name" after "module.name", except what somebody has done meanwhile."""
+    """The work of a helping process: compile each "module.name" that no other process has compiled."""
     place = usable_folder()
     for module, _, name in (word.partition(".") for word in kernels):
         if place is not None and not _path(place, module, name).exists():
@@ -204,7 +204,7 @@ def _write(path: Path, code: bytes) -> None:
 
 
 def _tidy(place: Path) -> None:
-    """Removes what nobody has used for KEPT_FOR: code of other versions, and files that were never finished."""
+    """Removes what no process has used for KEPT_FOR: code of other versions, and files that were never finished."""
     global _tidied
     if _tidied:
         return
@@ -223,7 +223,7 @@ def _current(path: Path) -> bool:
 
 @functools.cache
 def fingerprint(module: str) -> str:
-    """What object code depends on: the sources, the compiler, the processor."""
+    """Return the key of object code: the sources, the compiler, the processor."""
     digest = hashlib.sha256(_toolchain())
     for name in ("vectors", "processor", "microkernels", "compiler"):
         digest.update((SOURCES / f"{name}.py").read_bytes())

@@ -170,7 +170,7 @@ def _activation(layer: str, given: str | Callable[[Any], Any]) -> Callable[[Any]
 
 
 class _Block(Module):
-    """What the two layers of a Transformer share: residual branches, normalized after (2017) or before (`norm_first`)."""
+    """The common part of a Transformer's two layers: residual branches, normalized after (2017) or before (`norm_first`)."""
 
     norm_first: bool
 

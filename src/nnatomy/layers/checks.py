@@ -1,4 +1,4 @@
-"""What constructors and forward passes say about arguments that cannot be meant: the rule, what came, how to fix it."""
+"""Checks of arguments of constructors and forward passes, with errors in one form: the rule, what was received, the remedy."""
 
 from __future__ import annotations
 

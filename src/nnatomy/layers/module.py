@@ -175,7 +175,7 @@ class Module:
                 value.data = B.array(given.data if isinstance(given, Tensor) else given, dtype=value.dtype)
 
     def count_parameters(self) -> int:
-        """How many numbers are learned."""
+        """Return the number of learned numbers."""
         return sum(parameter.size for parameter in self.parameters())
 
     def summary(self, *example: Any) -> Summary:
@@ -192,7 +192,7 @@ class Module:
         return f"{type(self).__name__}({inner}" + ("\n" + "\n".join(lines) + "\n)" if lines else ")")
 
     def extra_repr(self) -> str:
-        """What tells this layer from another of its class: by default its plain numbers."""
+        """Return the text that distinguishes this layer from another of its class: by default its plain numbers."""
         plain = (int, float, bool, str, tuple)
         skip = {"training"}
         return ", ".join(

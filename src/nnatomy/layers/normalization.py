@@ -20,7 +20,7 @@ __all__ = [
 
 
 class _BatchNorm(Module):
-    """What the three dimensions share. momentum=None averages all batches alike and counts them in `num_batches_tracked`."""
+    """The common part of the three dimensions. momentum=None averages all batches; `num_batches_tracked` counts them."""
 
     axes: tuple[int, ...]
 
@@ -74,7 +74,7 @@ class BatchNorm3d(_BatchNorm):
 
 
 class _InstanceNorm(Module):
-    """What the three dimensions share."""
+    """The common part of the three dimensions."""
 
     axes: int
 

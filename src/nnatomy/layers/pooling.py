@@ -19,7 +19,7 @@ Size = int | Sequence[int]
 
 
 class _Pool(Module):
-    """What windows share: their sizes, and whether the last one may reach beyond the end (`ceil_mode`)."""
+    """The common part of windows: their sizes, and whether the last one may reach beyond the end (`ceil_mode`)."""
 
     axes: int
 

@@ -1,4 +1,4 @@
-"""What a model is made of and what it costs: one row a layer, from one forward pass that hooks watch.
+"""The parts of a model and their cost: one row a layer, from one forward pass that hooks record.
 
 A multiply-add is counted where it happens, in the products and convolutions that the backend computes, so the count holds
 for any model. Elementwise arithmetic is left out, normalization layers apart: they cost one multiply-add an element to scale

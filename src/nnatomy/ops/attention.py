@@ -84,7 +84,7 @@ def _check(q: Any, k: Any, v: Any) -> None:
 
 
 def _lead(*arrays: Any) -> tuple[int, ...]:
-    """What the axes before the last two broadcast to."""
+    """Return the shape to which the axes before the last two broadcast."""
     leads = [tuple(a.shape[:-2]) for a in arrays]
     if len(set(leads)) == 1:
         return leads[0]

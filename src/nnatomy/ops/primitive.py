@@ -1,4 +1,4 @@
-"""What makes an array function a primitive: it takes arrays and Tensors alike and knows its vector-Jacobian product."""
+"""Primitives: array functions that take arrays and Tensors alike and know their vector-Jacobian product."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callab
 
 
 def _arguments(function: Callable[..., Any]) -> int:
-    """How many arguments a function takes, 0 if it has options."""
+    """Return the number of arguments of a function, 0 if it has options."""
     code = function.__code__
     starred = code.co_flags & 12  # *args or **kwargs
     return 0 if starred or function.__defaults__ or code.co_kwonlyargcount else code.co_argcount

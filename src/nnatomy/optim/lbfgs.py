@@ -107,7 +107,7 @@ class LBFGS(Optimizer):
                 loss, g = found.f, found.g
                 evaluations += 1
             else:
-                self._set(x + h.t * d)  # the last iteration: nobody requests the loss there
+                self._set(x + h.t * d)  # the last iteration: the loss there is not needed
             if evaluations >= group["max_eval"] or _largest(g) <= group["tolerance_grad"]:
                 break
             if _largest(h.t * d) <= group["tolerance_change"] or abs(loss - h.loss) < group["tolerance_change"]:

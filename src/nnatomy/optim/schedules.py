@@ -299,7 +299,7 @@ class ReduceOnPlateau(Schedule):
         return bool(metric < best - margin if self.mode == "min" else metric > best + margin)
 
     def state_dict(self) -> dict[str, Any]:
-        """What it remembers, in plain numbers."""
+        """Return its memory, in plain numbers."""
         return dict(self.memory)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -313,5 +313,5 @@ class ReduceOnPlateau(Schedule):
 
 
 def progress(step: int, start: int, total: int) -> float:
-    """How much of the way from `start` to `total` is done, between 0 and 1."""
+    """Return the fraction of the way from `start` to `total` that is done, between 0 and 1."""
     return min((step - start) / (total - start), 1.0) if total > start else 1.0

@@ -181,7 +181,7 @@ class Compiled:
         return int(sum(ready.plan.memory for ready in self._plans.values()) + sum(program.memory for program in programs))
 
     def _programs(self) -> list[Any]:
-        """What was made of an ordinary function on this backend, the newest last."""
+        """The programs of an ordinary function on this backend, the newest last."""
         return self._ordinary[B.name].programs() if B.name in self._ordinary else []
 
 

@@ -327,7 +327,7 @@ def _as_one(group: _Group, readers: dict[Var, list[Call]], outside: set[Var]) ->
 
 
 def _one_by_one(calls: Sequence[Call], inputs: Sequence[Any], outs: Sequence[Var]) -> Any:
-    """What a group computes, by its calls' own functions: for arrays that the kernel does not take."""
+    """Compute a group by its calls' own functions, for arrays that the kernel does not take."""
 
     def function(*values: Any, code: Any = None, results: Any = None) -> Any:
         known: dict[Any, Any] = {a if isinstance(a, Var) else id(a): v for a, v in zip(inputs, values, strict=True)}

@@ -83,7 +83,7 @@ class Jitted:
             bind(state)
 
     def programs(self) -> list[str]:
-        """What the function has been compiled for: the shapes of the arguments next to the state."""
+        """The compiled cases: the shapes of the arguments next to the state."""
         return [shapes for program in self._programs.values() for shapes in program.traces]
 
     def memory(self) -> int:
@@ -115,7 +115,7 @@ class _Program:
         self.run = jax.jit(traced, donate_argnums=(0,) if self.donates else ())
 
     def __call__(self, arrays: list[Leaf], given: list[Leaf]) -> tuple[Tree, list[Leaf]]:
-        """What the function returns, as a tree and as its leaves."""
+        """The results of the function, as a tree and as its leaves."""
         inputs = self._inputs(arrays, given)
         traces = len(self.traces)
         computed, answer = self.run(*inputs)
@@ -177,7 +177,7 @@ def _spreading(everywhere: Any) -> Callable[[Any], Any]:
 
 @tree_util.register_pytree_node_class
 class _Answer:
-    """How what a traced function returned is put together: of computed arrays, of given numbers, of constants."""
+    """The structure of a traced function's result: computed arrays, given numbers, constants."""
 
     def __init__(self, tree: Any, parts: list[tuple[str, Any]]) -> None:
         self.tree, self.parts = tree, parts
@@ -226,7 +226,7 @@ def _same(a: list[Leaf], b: list[Leaf]) -> bool:
 
 
 def _layout(leaf: Leaf) -> NamedSharding | None:
-    """How an array is spread over several devices; None on one."""
+    """Return the sharding of an array over several devices; None on one."""
     sharding = getattr(leaf, "sharding", None)
     return sharding if isinstance(sharding, NamedSharding) and sharding.num_devices > 1 else None
 
@@ -243,7 +243,7 @@ def shown(leaf: Leaf) -> str:
 
 
 def unplannable(error: BaseException | None) -> Unplannable | None:
-    """What a trace cannot continue from, as text, if that is what the error comes from."""
+    """Return the reason why a trace cannot continue, as text, if the error comes from one."""
     while error is not None:
         if isinstance(error, Unplannable):
             return error

@@ -31,7 +31,7 @@ MOST_CHANGES = 8
 
 
 class Program(Protocol):
-    """What a backend makes of traces: run(values of the places, leaves of the arguments) -> (new values, results)."""
+    """A backend's program of traces: run(values of the places, leaves of the arguments) -> (new values, results)."""
 
     memory: int
 
@@ -66,7 +66,7 @@ class Recorder(Protocol):
 
 
 class Outcome:
-    """What became of one trace: the new values of the places, results, and what else is to be done after a call."""
+    """The outcome of one trace: the new values of the places, results, and what else is to be done after a call."""
 
     def __init__(self) -> None:
         self.after: list[Any] = []  # of each place, a value of the trace
@@ -117,7 +117,7 @@ class Made:
         self.settings = [(optimizer, settings(optimizer)) for optimizer, _ in found.optimizers.values()]
 
     def values(self) -> list[Any] | None:
-        """What stands in the places, if the program may run on it."""
+        """Return the values of the places, if the program may run on them."""
         for tensor, required, absent in self.outcome.looked:
             if tensor.requires_grad is not required or (absent is not None and (tensor.grad is None) is not absent):
                 return None
@@ -191,7 +191,7 @@ class Ordinary:
         return found
 
     def touches_nothing(self, args: tuple[Tree, ...]) -> Outcome | None:
-        """What a trace gave, if the function is pure: arrays and numbers in and out, and nothing else."""
+        """Return a trace's result, if the function is pure: arrays and numbers in and out, and nothing else."""
         leaves: list[Any] = []
         self._flat((args, {}), leaves, [])
         _, outcome, grew, _ = self._trace((args, {}), leaves, [], [])
@@ -435,7 +435,7 @@ def _values(places: list[Place]) -> list[Any]:
 
 
 def _stepped(watch: Watch) -> set[int]:
-    """The Tensors that an optimizer has updated in this trace: nobody needs their gradients any more."""
+    """The Tensors that an optimizer has updated in this trace: their gradients are not needed any more."""
     found: set[int] = set()
     for kept in watch.objects.values():
         if isinstance(kept.owner, engine("optim.optimizer", "Optimizer")):

@@ -19,7 +19,7 @@ NUMBERS = {
     "add": 0, "subtract": 1, "multiply": 2, "divide": 3, "power": 4, "negative": 5, "exp": 6, "expm1": 7, "log": 8, "sqrt": 9,
     "floor_divide": 10, "minimum": 11, "maximum": 12,
 }  # fmt: skip
-"""What kernels/numbers.py computes."""
+"""The functions that kernels/numbers.py computes."""
 
 class Plan:
     """Runs one trace's calls on memory of its own.
@@ -342,7 +342,7 @@ class Plan:
 
 
 def _view_of(call: Call, outline: Array) -> Array:
-    """What the call makes of an outline; of one element too a view, where NumPy would give its own scalar."""
+    """Return the call's result for an outline; a view also for one element, where NumPy would give its own scalar."""
     if call.name == "getitem":
         parts = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
         view: Array = outline[parts if any(p is Ellipsis for p in parts) else (*parts, ...)]
@@ -360,7 +360,7 @@ def _masked(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _epilogue(call: Call, kwargs: dict[str, Any]) -> Callable[[Any], Any] | None:
-    """What a fused call does after the function that it is named for, which knows nothing of it."""
+    """Compute the rest of a fused call, after the function that it is named for, which does not know of it."""
     bias, activation = kwargs.pop("bias", None), kwargs.pop("activation", None)
     if bias is None and activation is None:
         return None

@@ -115,7 +115,7 @@ def _fits(value: Any, array: np.ndarray[Any, Any]) -> bool:
 
 
 def _used(recorded: Recorded, outcome: Outcome) -> set[Var]:
-    """What calls read, or what is left or returned as it is."""
+    """Return the values that calls read, that are left, or that are returned unchanged."""
     found = {v for call in recorded.trace.calls for v in call.inputs()}
     left = [new for old, new in zip(recorded.inputs, outcome.after) if new is not old]
     return found | {value.var for value in [*left, *outcome.results]}

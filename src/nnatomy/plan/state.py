@@ -1,4 +1,4 @@
-"""What an ordinary function reads and writes next to its arguments, found in a first trace: its state."""
+"""The state of an ordinary function: what it reads and writes next to its arguments, found in a first trace."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from nnatomy.plan.watch import Watch, engine
 class Place:
     """Where one array or number of a state stands. `put` and `take` are for use while a trace runs.
 
-    `number`: its type, None for an array. `shared`: nobody else holds the array, so that a program may update it in place.
+    `number`: its type, None for an array. `shared`: nothing else holds the array, so that a program may update it in place.
     """
 
     number: type | None = None
@@ -199,7 +199,7 @@ def stepped(kept: Any) -> list[str]:
 
 
 def settings(optimizer: Any) -> list[dict[str, Any]]:
-    """What an optimizer takes for granted: all of its groups' settings but the learning rate."""
+    """Return the settings on which an optimizer relies: all of its groups' settings but the learning rate."""
     return [{k: v for k, v in group.items() if k not in ("params", "names", "lr")} for group in optimizer.param_groups]
 
 

@@ -1,4 +1,4 @@
-"""What a function can reach: the variables that it closes over, the globals that it names, and what hangs on these.
+"""The objects that a function can reach: its closed-over variables, its named globals, and the objects inside these.
 
 They show two things: whether the function changed something that is not a state (a list that grew, an attribute, a
 counter), so that it cannot be replayed; and, before a replay, whether what a trace took for granted is still so.

@@ -104,7 +104,7 @@ class Trace:
         return TracedNumber(self, Var(None, kind, self.count))
 
     def record(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What the call returns, as traced values; nothing but shapes is computed where they are known."""
+        """Return the call's results as traced values; where shapes are known, nothing else is computed."""
         if name in ("zeros_like", "ones_like"):
             return np.broadcast_to(np.full((), name == "ones_like", kwargs.get("dtype") or args[0].dtype), args[0].shape)
         if name == "nonzero":
@@ -124,7 +124,7 @@ class Trace:
         return outs
 
     def _of_numbers(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What is computed from numbers alone is a number, unless it has axes (random bits, say)."""
+        """Return a number where a value is computed from numbers alone, unless it has axes (random bits, say)."""
         if name == "random_bits":
             return self.array((args[2],), np.uint32)
         out = _quiet(function, substitute(args, _sample), substitute(kwargs, _sample))

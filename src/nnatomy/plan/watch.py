@@ -123,7 +123,7 @@ class Watch:
             raise Unplannable("it draws random numbers that are not nnatomy's, which a replay would repeat; use nn.Generator")
 
     def note(self, tensor: Any) -> Seen | None:
-        """What is known of a Tensor; None of one that the function has made."""
+        """Return what is known of a Tensor; None for one that the function has made."""
         key = id(tensor)
         if key in self._inside or threading.get_ident() != self._thread:
             return None

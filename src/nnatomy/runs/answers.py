@@ -1,4 +1,4 @@
-"""What `predict` gives: an answer with its rows named, as text for a CSV file, and its files in a folder."""
+"""The result of `predict`: an answer with its rows named, as text for a CSV file, and its files in a folder."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ class JoinedSplit(Split):
 
 @dataclass(frozen=True)
 class Averaged:
-    """What `average` made: the folder, its scores on the test split, and those of each run alone."""
+    """The result of `average`: the folder, its scores on the test split, and those of each run alone."""
 
     run: Run
     how: str
@@ -95,7 +95,7 @@ class Averaged:
     members: dict[str, dict[str, float]]
 
     def to_json(self) -> dict[str, Any]:
-        """What `nnatomy average --json` prints."""
+        """Return the values that `nnatomy average --json` prints."""
         alone = {folder: finite(metrics) for folder, metrics in self.members.items()}
         return {"run": str(self.run.folder), "how": self.how, "metrics": finite(self.metrics), "members": alone}
 

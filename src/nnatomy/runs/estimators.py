@@ -49,7 +49,7 @@ class _AsGiven(Preprocessing):
 
 
 class _Neural(BaseEstimator):  # type: ignore[misc]
-    """What both estimators share: a recipe, fitted on arrays.
+    """The common part of both estimators: a recipe, fitted on arrays.
 
     `architecture`: a name, a folder's path, a Module, which every fit copies, or a function that makes one: model() or
     model(dataset). `loss`, `optimizer`: of a Module, as for `nn.train`. `backend`, `device`: where it learns, if not on the

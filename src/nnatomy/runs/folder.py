@@ -253,7 +253,7 @@ def _blas() -> str:
 
 
 def environment() -> dict[str, Any]:
-    """What a reader needs to know of the machine and the versions to judge a run."""
+    """Return the facts about the machine and the versions by which a reader judges a run."""
     from importlib.metadata import PackageNotFoundError, version
 
     from nnatomy import __version__, backends

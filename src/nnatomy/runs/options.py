@@ -30,7 +30,7 @@ class OptionType:
     read: Callable[[Any], Any]
     """From a value in Python to the plain value that a folder keeps. Raises TypeError or ValueError."""
     annotation: Any
-    """What Typer reads; lists for options that are repeated."""
+    """The type that Typer reads; lists for options that are repeated."""
     words: Callable[[Any], list[str]] = lambda value: [str(value)]
     """The words of a command line, one for each time that the flag is repeated."""
     empty: Callable[[], Any] = lambda: None

@@ -40,7 +40,7 @@ class Prepared:
     distillation: tuple[Dataset, LearnerSpec] | None = None
     """The data and the learner of a student, where there is a teacher."""
     own: Own = NOTHING
-    """What the user gave in place of names."""
+    """The user's objects in place of names."""
 
 
 def prepare(request: Request, own: Own = NOTHING) -> Prepared:

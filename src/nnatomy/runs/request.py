@@ -1,4 +1,4 @@
-"""What a user requests, in plain values from which the same can be started again. Flags, help and ranges are declared here."""
+"""The request of a user, in plain values from which the same can be started again. Flags, help and ranges are declared here."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from nnatomy.tasks import task_for
 from nnatomy.training.precision import PRECISIONS
 
 DESCRIBED = ("name", "kind", "task", "classes", "input_shape", "outputs", "description")
-"""What a run's folder keeps of the data set, besides fields and preprocessing, so that its model is built without the data."""
+"""The facts about the data set in a run's folder, next to fields and preprocessing: the model is built without the data."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Restored:
     prepared: Prepared
     run: Run
     own: Own = NOTHING
-    """What was given again, for its data."""
+    """The user's objects that were given again, for its data."""
 
 
 def restore(

@@ -38,17 +38,17 @@ class TrainedRun(Restored):
 
     @property
     def task(self) -> Task:
-        """What measures it."""
+        """The task that measures it."""
         return self.prepared.task
 
     @property
     def recipe(self) -> Recipe:
-        """How it was trained."""
+        """The recipe that trained it."""
         return self.prepared.recipe
 
     @property
     def dataset(self) -> Dataset:
-        """What it was trained on: preprocessing, classes and sizes, without examples."""
+        """The data that it was trained on: preprocessing, classes and sizes, without examples."""
         return self.prepared.dataset
 
     def evaluate(self, data: Any = None, split: str = "test") -> Evaluation:

@@ -51,18 +51,18 @@ def begin_from(model: Module, source: str | Path, keep: Iterable[str] = ()) -> L
 
 
 def begin(prepared: Prepared) -> list[str]:
-    """Puts the weights that a request names in their places, and tells what starts from where and what is frozen.
+    """Load the weights that a request names; return notices of what starts from where and what is frozen.
 
     Raises UserError for weights, patterns and factors that do not fit.
     """
-    request, model, told = prepared.request, prepared.model, []
+    request, model, notices = prepared.request, prepared.model, []
     if request.new_head and request.from_ is None:
         raise UserError("--new-head renews a layer of other weights. Received it without --from. Leave it out or name a run.")
     if request.from_ is not None:
         renewed = head(prepared.recipe, prepared.dataset, model) if request.new_head else ()
         found = begin_from(model, request.from_, renewed)
-        anew = f"; new are {', '.join(renewed)}" if renewed else ""
-        told.append(f"begins from {request.from_}: {', '.join(found.loaded)}{anew}")
+        new = f"; new are {', '.join(renewed)}" if renewed else ""
+        notices.append(f"starts from {request.from_}: {', '.join(found.loaded)}{new}")
     freezing = Freezing(model, request.freeze) if request.freeze else None
     kept = random.default.state_dict()
     prepared.recipe.learn.begin(model, prepared.dataset, setup(prepared, freezing))  # refuses before a folder is made
@@ -70,9 +70,9 @@ def begin(prepared: Prepared) -> list[str]:
     if freezing is not None:
         for epochs in sorted({freezing.epochs[name] for name, _ in model.named_parameters()} - {0}):
             names = [name for name, _ in model.named_parameters() if freezing.epochs[name] == epochs]
-            how_long = "for good" if epochs == math.inf else f"for {counted(int(epochs), 'epoch')}"
-            told.append(f"frozen {how_long}: {', '.join(names)}")
-    return told
+            how_long = "for the whole run" if epochs == math.inf else f"for {counted(int(epochs), 'epoch')}"
+            notices.append(f"frozen {how_long}: {', '.join(names)}")
+    return notices
 
 
 def head(recipe: Recipe, dataset: Dataset, model: Module) -> tuple[str, ...]:

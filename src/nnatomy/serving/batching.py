@@ -116,7 +116,7 @@ class Worker:
 
 @dataclass(eq=False)
 class Job:
-    """A request's inputs, the answer that somebody waits for, and whether a worker was lost over it."""
+    """A request's inputs, the response that a client waits for, and whether a worker was lost over it."""
 
     arrays: tuple[Array, ...]
     answer: asyncio.Future[Found]
@@ -128,13 +128,13 @@ class Job:
 
     @property
     def kind(self) -> list[tuple[Any, ...]]:
-        """What must be equal for two jobs to be one batch."""
+        """The key that must be equal for two jobs to be one batch."""
         return [(a.shape[1:], a.dtype) for a in self.arrays]
 
 
 @dataclass
 class Batcher:
-    """Hands waiting requests to free workers, as many at once as fit `most_rows`; nobody waits for others to come.
+    """Hands waiting requests to free workers, as many at once as fit `most_rows`; no request waits for others to come.
 
     A request over which a worker was lost is tried once more, alone: what kills workers takes no other request with it.
     """
@@ -157,7 +157,7 @@ class Batcher:
         self._tasks = [asyncio.create_task(self._serve(worker)) for worker in self.workers]
 
     async def stop(self) -> None:
-        """Ends all workers; whoever still waits is told."""
+        """Ends all workers; requests that still wait get an error."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -221,7 +221,7 @@ class Batcher:
     async def _next(self, together: bool) -> list[Job]:
         """The requests of the next batch: the one that has waited longest, and what fits to it."""
         while True:
-            while self.waiting and self.waiting[0].answer.done():  # nobody waits for it any longer
+            while self.waiting and self.waiting[0].answer.done():  # its client waits no longer
                 self.waiting.popleft()
             if self.waiting:
                 break

@@ -31,7 +31,7 @@ THREAD = 64 * 1024  # bytes from which a body is read next to the other requests
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may take, and how many may wait."""
+    """The limits of one request, and of the requests that wait."""
 
     bytes: int = 8 * 2**20
     rows: int = 4096
@@ -46,7 +46,7 @@ class Limits:
 
 @dataclass(frozen=True)
 class Served:
-    """What is known of a run without its model."""
+    """The facts about a run that need no model."""
 
     folder: Path
     architecture: Architecture
@@ -75,7 +75,7 @@ class Served:
         return cls(run.folder, architecture, task, classes, description, reader)
 
     def schema(self, limits: Limits) -> dict[str, Any]:
-        """What GET /schema answers."""
+        """Return the response to GET /schema."""
         return {
             "architecture": self.architecture.name,
             "title": self.architecture.front["title"],
@@ -89,7 +89,7 @@ class Served:
 
 
 class Meters:
-    """What GET /metrics shows, in Prometheus' text format."""
+    """Return the response to GET /metrics, in Prometheus' text format."""
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -105,7 +105,7 @@ class Meters:
             "nnatomy_batch_requests", "Requests answered together.", registry=registry, buckets=(1, 2, 4, 8, 16, 32, 64, 128)
         )
         self.lost = Counter("nnatomy_workers_lost", "Workers that ended before they answered.", registry=registry)
-        self.waiting = Gauge("nnatomy_requests_waiting", "Requests that no worker has begun.", registry=registry)
+        self.waiting = Gauge("nnatomy_requests_waiting", "Requests that no worker has started.", registry=registry)
 
     def watch(self, event: str, count: int) -> None:
         """Counts an event of the batcher."""

@@ -1,4 +1,4 @@
-"""What a worker process does: restores a run, then answers message after message until its input ends.
+"""A worker process: it restores a run, then answers message after message until its input ends.
 
     python -m nnatomy.serving.worker RUN
 """

@@ -1,4 +1,4 @@
-"""How many processes share a study's work, and the environment in which each starts."""
+"""The processes that share a study's work, and the environment in which each starts."""
 
 from __future__ import annotations
 

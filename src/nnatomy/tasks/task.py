@@ -1,4 +1,4 @@
-"""What a task is: a streaming meter, reproducible evaluation, and what predictions mean to a user. The tasks are next to it."""
+"""A task: a streaming meter, reproducible evaluation, and the meaning of predictions. The tasks are next to it."""
 
 from __future__ import annotations
 
@@ -37,27 +37,27 @@ Predictor = Callable[[Batch], Any]
 
 
 class Task(ABC):
-    """What is measured of a model on a data set, and what its outputs mean."""
+    """A task measures a model on a data set, and says what its outputs mean."""
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
-    """What may measure a model; the first is what comparisons use unless another is named. A meter may report more."""
+    """The metrics of a model; comparisons use the first unless another is named. A meter may report more."""
     needs_targets: ClassVar[bool] = True
     """True if the data must have targets of this task; without, any data of the recipe's kind will do."""
     gives: ClassVar[tuple[tuple[str, str], ...]] = (("prediction", "what the model predicts"),)
     """The outputs of an exported model, (name, what it is) each: what `interpret` returns, then what the network returns."""
     drawn_as: ClassVar[Literal["classes", "values", "future", "tokens", "inputs", ""]] = ""
-    """What pictures may take decided outputs for: scores of classes, values, the values that follow a window, scores of the
+    """The form of decided outputs for pictures: scores of classes, values, the values that follow a window, scores of the
     token after each one, the inputs again; "" for another form."""
     explains: ClassVar[str] = ""
-    """What `saliency_score` is, for captions: "the predicted value"."""
+    """The name of `saliency_score`, for captions: "the predicted value"."""
     by_row: ClassVar[bool] = True
     """True if an example's answer does not depend on those next to it, so that several requests may be answered together.
     False where answers have files, which belong to a whole request."""
     baselines: ClassVar[Mapping[str, Baseline]] = {}
     """Predictors without a network by the names that tables show."""
     outputs_are: ClassVar[Literal["class scores", "numbers", ""]] = ""
-    """How outputs of several models are averaged and learned from: as scores of classes, as numbers, or not at all."""
+    """The way to average and to distill the outputs of models: as scores of classes, as numbers, or not at all."""
     batch_size: ClassVar[int] = 256
     """Examples that are evaluated in one batch."""
 

@@ -29,7 +29,7 @@ class Precision:
     scaled: bool = False
     """True if gradients need loss scaling: float16 cannot hold small ones, bfloat16 has float32's range."""
     matmul: str = "highest"
-    """What JAX calls the precision of float32 products: "highest" is float32 itself."""
+    """JAX's name for the precision of float32 products: "highest" is float32 itself."""
 
     def inputs(self, fields: tuple[Field, ...], batch: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return a batch as the model takes it: inputs in the type of the forward pass, targets in the master's."""

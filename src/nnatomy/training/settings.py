@@ -20,7 +20,7 @@ FLAGS = (
     "epochs", "batch_size", "seed", "split_seed", "budget", "backend", "device", "precision", "accumulate", "devices",
     "shard", "limit", "window", "horizon", "target", "data",
 )  # fmt: skip
-"""What has its own flag."""
+"""Settings that have their own flag."""
 
 
 def override(

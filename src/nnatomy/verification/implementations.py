@@ -46,7 +46,7 @@ class Implementation(ABC):
 
     @abstractmethod
     def outputs(self, inputs: tuple[Array, ...]) -> list[Array]:
-        """What the model answers in evaluation mode."""
+        """Return the model's outputs in evaluation mode."""
 
     @abstractmethod
     def gradients(self, batch: tuple[Array, ...]) -> tuple[float, Arrays]:
@@ -69,7 +69,7 @@ class Implementation(ABC):
 
     @abstractmethod
     def stages(self, inputs: tuple[Array, ...], training: bool) -> tuple[Arrays, Exception | None]:
-        """What each part of the model gave, by its path and in the order of execution, up to an exception if there is one."""
+        """Return the output of each part of the model by path, in the order of execution, up to an exception."""
 
 
 class CannotLearn(Exception):
@@ -344,7 +344,7 @@ class Keras(Implementation):
 
 
 class Reference(Implementation):
-    """What reference.py gives where no twin can exist: build(**options), load and state by our names, outputs, learn."""
+    """The reference.py of architectures without a twin: build(**options), load and state by our names, outputs, learn."""
 
     name = "reference"
 

@@ -1,4 +1,4 @@
-"""What verifying found: differences and times, as tables, as JSON and on an architecture's page."""
+"""The report of a verification: differences and times, as tables, as JSON and on an architecture's page."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class Timing:
     seconds: dict[str, float]
 
     def ratio(self, twin: str = "torch") -> float:
-        """How many times as long ours takes."""
+        """The ratio of our time to the twin's."""
         return self.seconds["nnatomy"] / self.seconds[twin]
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What came of verifying one architecture."""
+    """The result of verifying one architecture."""
 
     architecture: str
     comparisons: tuple[Comparison, ...]

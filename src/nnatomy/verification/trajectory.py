@@ -15,7 +15,7 @@ from nnatomy.verification.implementations import Arrays, CannotLearn, Implementa
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What one side computed on the way."""
+    """The values that one implementation computed on the way."""
 
     outputs: list[np.ndarray[Any, Any]]
     loss: float | None

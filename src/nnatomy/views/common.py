@@ -1,4 +1,4 @@
-"""What views share: examples, their names and looks by kind of data, colors that all can tell apart, captions."""
+"""Common parts of views: examples, their names and looks by kind of data, colors that all can distinguish, captions."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def class_name(prepared: Prepared, k: int) -> str:
 
 
 def look(prepared: Prepared) -> Look:
-    """How examples of the run's data look."""
+    """Return the look of the run's examples."""
     return kind_of(prepared.dataset).look(prepared.dataset)
 
 
@@ -89,7 +89,7 @@ def words_of(prepared: Prepared, ids: Array) -> list[str]:
 
 
 def input_names(seen: Look, count: int) -> list[str]:
-    """What so many inputs of a network are called."""
+    """Return the name of so many inputs of a network."""
     names = seen.columns if isinstance(seen, Curves) else seen.features if isinstance(seen, Rows) else ()
     return [short(name) for name in (names if len(names) == count else numbered(count))]
 

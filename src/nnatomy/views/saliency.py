@@ -48,7 +48,7 @@ class Question:
     x: Array
     baseline: Array
     title: str
-    """What was answered, for people."""
+    """The prediction, for people."""
 
     def attributed(self) -> Attribution:
         """Integrated gradients, complete to 1 % of the change of the score."""
@@ -67,7 +67,7 @@ def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
 
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:
-    """What the answers for a few test examples rest on; how it is drawn depends on the kind of data."""
+    """Draw the attributions for a few test examples; the form depends on the kind of data."""
     with evaluating(prepared.model):
         match look(prepared):
             case Words() as seen:
@@ -81,7 +81,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
 
 
 def question(prepared: Prepared, batch: tuple[Array, ...]) -> Question:
-    """What is asked about one example, a batch of one: the score of its class, its value, its next token, its error."""
+    """The score that is explained for one example, a batch of one: its class, its value, its next token, its error."""
     inputs, model = inputs_of(prepared, batch), prepared.model
     vectors = _vectors(prepared, inputs) if inputs[0].dtype.kind in "iu" else None
 

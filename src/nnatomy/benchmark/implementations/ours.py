@@ -54,7 +54,7 @@ class Forward:
 
 
 def learner_of(model: Any, loss: Any, optimizer: partial[Any], setup: Setup | None = None) -> Learner:
-    """What the training loop makes of a model and loss(outputs, targets); its batches are inputs and targets."""
+    """Return the learner of a model and loss(outputs, targets); its batches are inputs and targets."""
 
     def both(model: Any, x: Any, y: Any) -> tuple[Any, Any]:
         outputs = model(x)

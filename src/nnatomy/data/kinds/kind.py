@@ -1,4 +1,4 @@
-"""What a kind of data is: everything about its data, in one object. Nothing else in the library asks which kind it is."""
+"""A kind of data: everything about its data, in one object. Nothing else in the library checks which kind it is."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ __all__ = ["BARELY", "NO", "PERHAPS", "SURELY", "ExportedInputs", "InputSpec", "
 Array = npt.NDArray[Any]
 P = TypeVar("P", bound=Preprocessing)
 NO, BARELY, PERHAPS, SURELY = range(4)
-"""How well a kind can read a source. BARELY: only where no other kind will do, so that its reader says what is wrong."""
+"""Confidence that a kind can read a source. BARELY: only where no other kind can, so that its reader reports the fault."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ class Kind(ABC, Generic[P]):
     """In the plural: "images"."""
     preprocessing: type[P]
     forms: ClassVar[tuple[str, ...]] = ()
-    """What `Dataset.kind` may be, by which recipes choose: the kind's own name unless its data take the form of other kinds."""
+    """Values of `Dataset.kind`, by which recipes choose: the kind's own name unless its data take the form of other kinds."""
     options: ClassVar[frozenset[str]] = frozenset()
     """Which options of `load` its readers take (see `reading.OPTIONS`), and "groups"."""
     endings: ClassVar[tuple[str, ...]] = ()

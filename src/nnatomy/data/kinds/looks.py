@@ -1,4 +1,4 @@
-"""How examples look: as pictures, words, curves or rows. A kind says which; views draw these four forms."""
+"""Looks of examples: pictures, words, curves or rows. A kind chooses one; views draw these four forms."""
 
 from __future__ import annotations
 
@@ -121,8 +121,8 @@ class Rows:
 
 
 Look = Pictures | Words | Curves | Rows
-"""How examples of a data set look. Each can `show` the inputs of one example, a batch of one, and names the `blank` input that
-shows nothing, where the mean training example need not serve."""
+"""The look of examples of a data set. Each can `show` the inputs of one example, a batch of one, and names the `blank`
+input that shows nothing, where the mean training example need not serve."""
 
 
 def numbered(count: int) -> tuple[str, ...]:

@@ -144,7 +144,7 @@ def session(model: Any) -> Any:
 
 
 def run(opened: Any, *arrays: Array) -> list[Array]:
-    """What a session answers for the inputs, in the order in which it names them."""
+    """Return a session's outputs for the inputs, in the order in which it names them."""
     feed = {given.name: array for given, array in zip(opened.get_inputs(), arrays)}
     return [np.asarray(found) for found in opened.run(None, feed)]
 

@@ -1,4 +1,4 @@
-"""What a function of arrays computes for a batch of any size: two traces of it, at two batch sizes, compared.
+"""A function of arrays for a batch of any size: two traces of it, at two batch sizes, compared.
 
 A size that differs between the traces follows the batch: it is times * batch + plus. So do the shapes of constants, such as the
 zeros in which a recurrent layer starts. Whatever else differs cannot be exported.
@@ -82,7 +82,7 @@ class Node:
 
 @dataclass
 class Program:
-    """What a function computes: calls in order from parameters and inputs to outputs."""
+    """The calls of a function, in order from parameters and inputs to outputs."""
 
     parameters: dict[str, Value]
     inputs: list[Value]

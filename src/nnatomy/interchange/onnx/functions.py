@@ -1,4 +1,4 @@
-"""How each function of the seam is written in ONNX: the table FUNCTIONS. An emitter takes what the function takes.
+"""The ONNX form of each function of the seam: the table FUNCTIONS. An emitter takes what the function takes.
 
 `g` is the graph, `out` what the call gives (shape and dtype); the emitter returns the name of the result, or several names.
 Functions that only gradients and training need are not in the table. For recurrent layers and indices see the files next to it.

@@ -13,7 +13,7 @@ from nnatomy.interchange.onnx.batch import Follows, Repeated, Shape, Size, Value
 
 Array = np.ndarray[Any, Any]
 Operand = Value | Array | Repeated | Follows | float
-"""What a function is called with: something computed, a constant, or a number."""
+"""An argument of a function: a computed value, a constant, or a number."""
 
 
 class Graph:

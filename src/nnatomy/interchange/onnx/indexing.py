@@ -21,7 +21,7 @@ def take_rows(g: Graph, out: Value, a: Value, rows: Value) -> str:
 
 @dataclass
 class _Part:
-    """What an index does with one axis of the array, or where it makes a new one (axis None)."""
+    """The effect of an index on one axis of the array, or where it makes a new one (axis None)."""
 
     axis: int | None
     index: Any  # a slice, a whole number, an array; None for a new axis
@@ -117,7 +117,7 @@ def index_put(g: Graph, out: Value, x: Any, index: Any, values: Operand) -> str:
 
 
 def _widths(part: Any, size: Size) -> tuple[int, int] | None:
-    """How much of an axis lies before and after a slice; None where the index is no such slice."""
+    """Return the lengths before and after a slice on an axis; None where the index is not such a slice."""
     if not isinstance(part, slice) or part.step not in (None, 1):
         return None
     start, stop = part.start or 0, size if part.stop is None else part.stop

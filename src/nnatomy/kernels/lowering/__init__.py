@@ -26,7 +26,7 @@ SUBJECTS = ("products", "convolution", "pointwise", "reductions", "copies", "ind
 
 @dataclass(frozen=True)
 class Lowering:
-    """How one function of the seam is run by kernels."""
+    """The lowering of one function of the seam to kernels."""
 
     emit: Callable[[Emitter, Sequence[Array], Sequence[Any], dict[str, Any]], bool]
     """(emitter, outputs, args, kwargs): appends the instructions that compute the outputs; False if it cannot."""

@@ -91,7 +91,7 @@ def backward_axes(size: int, out: int, kernel: int, stride: int, padding: tuple[
 
 @dataclass(frozen=True)
 class Blocks:
-    """How a convolution is cut into blocks, and where in a block its inputs stand."""
+    """The blocks of a convolution, and the place of its inputs in a block."""
 
     rows: int
     columns: int
@@ -106,7 +106,7 @@ class Blocks:
 
 
 def up(count: int, size: int) -> int:
-    """How many pieces of this size cover `count`."""
+    """Return the number of pieces of this size that cover `count`."""
     return -(-count // size)
 
 
@@ -254,8 +254,9 @@ def pays_winograd(n: int, channels: int, outputs: int, v: Axis, h: Axis, groups:
 
 @lru_cache(maxsize=1024)
 def cut_winograd(n: int, channels: int, outputs: int, count: int, threads: int) -> tuple[int, int, int]:
-    """How many of `count` tiles a block has, the rows of the products' tiles, and the panels that are put together at once, for
-    the least time counted in cycles. A block in the L2 cache is read again for each panel; a larger one only once, element by
+    """Return the tiles of a block, the rows of the products' tiles, and the panels made together, for the least time.
+
+    Time is counted in cycles. A block in the L2 cache is read again for each panel; a larger one only once, element by
     element of the 36, but then the products of all panels are written and read."""
     best, least = (1, 4, 1), math.inf
     for some in range(1, min(up(count, threads), 64) + 1):
@@ -277,7 +278,7 @@ def _winograd(
     emitter: Emitter, x: Array, w: Array, by: tuple[int, int, int], outputs: int, y: Array, axes: tuple[Axis, Axis],
     bias: Array | None, activation: str | None,
 ) -> None:  # fmt: skip
-    """What `_products` computes, where `pays_winograd`."""
+    """Emit what `_products` computes, where `pays_winograd`."""
     v, h = axes
     n, channels, threads = x.shape[3], x.shape[0], emitter.threads
     down, across = up(v.count, 4), up(h.count, 4)

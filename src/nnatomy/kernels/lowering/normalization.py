@@ -179,7 +179,7 @@ def _batch_norm_vjp_outputs(args: Sequence[Any], kwargs: dict[str, Any]) -> list
 
 
 class _Channels:
-    """How arrays that lie alike, or copies of them, are walked channel by channel."""
+    """A walk channel by channel over arrays of one layout, or copies of them."""
 
     def __init__(self, emitter: Emitter, like: Array) -> None:
         self.emitter, self.order = emitter, _memory_order(like)

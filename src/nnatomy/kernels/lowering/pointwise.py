@@ -222,7 +222,7 @@ def _block(rows: int, columns: int, steps: Sequence[Sequence[int]], arrays: int)
 
 
 def _way(s: Sequence[int], x: Array, is_input: bool, rows: int, columns: int, height: int, width: int) -> int:
-    """How an operand comes into a block."""
+    """The access to an operand in a block."""
     row, column = s[-2:]
     if is_input and not any(s):
         return SCALAR

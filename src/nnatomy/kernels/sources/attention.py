@@ -95,7 +95,7 @@ def _begin(target, rows, width, hidden, count, causal, first_query):
 
 @inner
 def _seen(causal, row, first_key, keys):
-    """How many keys of a block the query number `row` sees."""
+    """Return the number of keys of a block that the query number `row` sees."""
     return min(keys, row + 1 - first_key) if causal else keys
 
 

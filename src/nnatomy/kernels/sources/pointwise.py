@@ -33,7 +33,7 @@ from nnatomy.kernels.vectors import (
 )  # fmt: skip
 
 DIRECT, SCALAR, EVERY, ROWS, COPIED = 0, 1, 2, 3, 4
-"""How an operand comes into a block: read or written in place; one number for all blocks; one number for each block; the same
+"""The access to an operand in a block: read or written in place; one number for all blocks; one number for each block; the same
 rows for all blocks, copied once; copied for each block."""
 FLOAT, TRUTH, INT32, INT64, DOUBLE = 0, 1, 2, 3, 4
 HEAD, WORDS = 18, 6  # words before the operands, and of each operand

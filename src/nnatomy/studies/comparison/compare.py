@@ -51,7 +51,7 @@ def compare(
     processor if not given; each is limited to its part of the threads. Raises UserError where the data cannot be read or
     no architecture fits them.
     """
-    begun = time.perf_counter()
+    started = time.perf_counter()
     if any(isinstance(name, list | tuple) for name in architectures):
         raise UserError('compare() takes architectures one by one. Received a list. Write compare("mlp", "lenet5").')
     keys = tuple(named_only(name, "compare") for name in architectures)
@@ -65,7 +65,7 @@ def compare(
     write_json(folder / "comparison.json", {"protocol": to_plain(protocol), "command": protocol.command()})
     write_json(folder / "environment.json", environment())
     write_json(folder / "plan.json", plan.to_json())
-    return _carry_on(folder, protocol, plan, jobs, begun, progress, report)
+    return _carry_on(folder, protocol, plan, jobs, started, progress, report)
 
 
 def resume_comparison(
@@ -75,7 +75,7 @@ def resume_comparison(
 
     A budget that was turned into epochs is not counted again: the fits are as short as it made them, and all are done.
     """
-    begun = time.perf_counter()
+    started = time.perf_counter()
     path = Path(folder)
     if not (path / "comparison.json").is_file():
         raise UserError(
@@ -92,11 +92,11 @@ def resume_comparison(
         plan = survey(protocol, threads)
         write_json(path / "plan.json", plan.to_json())
     unchanged(protocol, plan)
-    return _carry_on(path, protocol, plan, jobs, begun, progress, report)
+    return _carry_on(path, protocol, plan, jobs, started, progress, report)
 
 
 def _carry_on(
-    folder: Path, protocol: Protocol, plan: Plan, jobs: int, begun: float, progress: bool, report: bool
+    folder: Path, protocol: Protocol, plan: Plan, jobs: int, started: float, progress: bool, report: bool
 ) -> Comparison:
     """Does what has not been done, in order: baselines, the plan's lengths, fits, costs, conclusions."""
     deadline = None
@@ -111,17 +111,17 @@ def _carry_on(
             if protocol.budget is not None and not plan.lengths_decided:
                 told = len(plan.notices)
                 step_costs = _step_costs(workers, jobs, protocol, plan)
-                left = protocol.budget - (time.perf_counter() - begun) - AFTER
+                left = protocol.budget - (time.perf_counter() - started) - AFTER
                 plan = work.plan = reduce_to_budget(plan, protocol, step_costs, MARGIN * left, jobs)
-                deadline = begun + protocol.budget - AFTER
+                deadline = started + protocol.budget - AFTER
                 write_json(folder / "plan.json", plan.to_json())
                 for notice in plan.notices[told:] if progress else ():
                     print(f"  note: {notice}", file=sys.stderr)
             units = [*architecture_units(protocol, plan), *baseline_units(protocol, plan.shares, baselines)]
             work.do(workers, jobs, units, deadline)
-        _remember(folder, time.perf_counter() - begun)
+        _remember(folder, time.perf_counter() - started)
         costs = [Unit("cost", name) for name in (*plan.architectures, *baselines) if name not in work.failed]
-        with Workers(folder, 1, jobs * plan.threads) as workers:  # alone, with all threads: as whoever predicts is
+        with Workers(folder, 1, jobs * plan.threads) as workers:  # alone, with all threads: as in prediction
             work.do(workers, 1, costs)
     except KeyboardInterrupt:
         print(f"\nStopped; what is finished is kept. Continue with: nnatomy compare --resume {folder}", file=sys.stderr)
@@ -177,7 +177,7 @@ class _Work:
 
 
 def _step_costs(workers: Workers, jobs: int, protocol: Protocol, plan: Plan) -> dict[str, StepCost]:
-    """How fast each architecture learns, measured with all workers busy, as they will be: the slowest of them counts."""
+    """Measure the step costs of each architecture with all workers busy, as they will be; the slowest worker counts."""
     step_costs: dict[str, StepCost] = {}
     units = [Unit("timing", name, protocol.cv - 1) for name in plan.architectures]
     for unit, timed in workers.run(units * -(-jobs // len(units))):
@@ -231,7 +231,7 @@ def _row(result: Comparison, c: Any) -> tuple[str, ...]:
 
 
 def legend(result: Comparison) -> str:
-    """What the columns of the table are."""
+    """Return the meaning of the table's columns."""
     baseline = f"against {result.best_baseline.name}, " if result.best_baseline else ""
     return (
         f"* needs no network. {result.plan.metric}: mean over folds and seeds. ± folds: standard deviation of the folds. "

@@ -19,7 +19,7 @@ LEAST_STEPS = 20
 
 @dataclass(frozen=True)
 class StepCost:
-    """What a fit of one architecture takes, from its first steps."""
+    """The time of a fit of one architecture, from its first steps."""
 
     step: float
     validation: float

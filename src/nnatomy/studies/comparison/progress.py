@@ -1,4 +1,4 @@
-"""How far a comparison is: a bar with the time left on a terminal or in a notebook, plain lines elsewhere."""
+"""The progress of a comparison: a bar with the time left on a terminal or in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a comparison does, in plain values that its folder keeps: what was requested, the plan, and each unit of work."""
+"""A comparison in plain values that its folder keeps: the request, the plan, and each unit of work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nnatomy.training.evaluation import metric_named
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol(WorkRequest):
-    """What was requested: the architectures, the data, and how often and how long each architecture is trained."""
+    """The request: the architectures, the data, and how often and how long each architecture is trained."""
 
     architectures: tuple[str, ...] = field(kw_only=False)
     cv: int = option(INTEGER, "Folds of the cross-validation.", 5, least=2)
@@ -74,7 +74,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done, decided once: which architectures fit, by which metric, and for how long each is trained."""
+    """The plan, decided once: which architectures fit, by which metric, and for how long each is trained."""
 
     kind: str
     task: str

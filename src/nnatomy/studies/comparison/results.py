@@ -144,7 +144,7 @@ class Comparison:
         return [pair.sentence(self.plan.metric) for pair in ordered]
 
     def to_json(self) -> dict[str, Any]:
-        """What `nnatomy compare --json` prints."""
+        """Return the values that `nnatomy compare --json` prints."""
         value = {
             "folder": str(self.folder), "data": self.plan.name, "kind": self.plan.kind, "task": self.plan.task,
             "metric": self.plan.metric, "higher_is_better": self.higher, "folds": self.folds, "seeds": self.seeds,
@@ -171,7 +171,7 @@ def shown_p(p: float) -> str:
 def concluded(
     folder: Path, protocol: Protocol, plan: Plan, found: Found, seconds: float, environment: Mapping[str, Any]
 ) -> Comparison:
-    """What the answers say together. Raises UserError where too few units were finished to say anything."""
+    """Return the conclusions from all units. Raises UserError where too few units were finished."""
     refused, notices = dict(plan.refused), list(plan.notices)
     for unit, answer in found.items():
         if "failed" in answer and unit.candidate not in refused and unit.what in ("fit", "baseline"):

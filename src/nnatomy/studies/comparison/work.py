@@ -1,4 +1,4 @@
-"""What a worker does with one unit: a fit, a baseline, what a candidate costs, or how fast an architecture learns."""
+"""The work of one unit: a fit, a baseline, the cost of a candidate, or the step cost of an architecture."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Bench:
         backends.use(self.protocol.backend)
 
     def run(self, unit: Unit) -> dict[str, Any]:
-        """What a unit found, as plain values; {"failed": reason} where a candidate cannot do it."""
+        """Return the result of a unit, as plain values; {"failed": reason} where a candidate cannot do it."""
         self.plan = Plan.from_json(read_json(self._folder / "plan.json"))  # a budget may have changed it
         try:
             found = {"fit": self.fit, "baseline": self.baseline, "cost": self.cost, "timing": self.timing}[unit.what](unit)

@@ -36,7 +36,7 @@ class Worker:
         )  # fmt: skip
 
     def ask(self, unit: Unit) -> dict[str, Any]:
-        """What the unit found. Raises UserError where the process ends instead of answering."""
+        """Return the result of the unit. Raises UserError where the process ends without one."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -69,7 +69,7 @@ class Worker:
 
 
 class Workers:
-    """So many processes; `run` deals units to whoever is free and yields answers as they come."""
+    """So many processes; `run` gives units to free workers and yields results as they come."""
 
     def __init__(self, folder: Path, jobs: int, threads: int) -> None:
         self._workers = [Worker(folder, threads) for _ in range(jobs)]
@@ -136,5 +136,5 @@ def serve(folder: Path) -> None:
 if __name__ == "__main__":
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever started the comparison ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process ends it
     serve(Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""What a tuning does, in plain values that its folder keeps: what was requested, and the data of each of its searches."""
+"""A tuning in plain values that its folder keeps: the request, and the data of each of its searches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALL_ROWS = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(WorkRequest):
-    """What was requested. Each search has `trials`; there is one in each of `cv` outer folds, and one on all data."""
+    """The request. Each search has `trials`; there is one in each of `cv` outer folds, and one on all data."""
 
     architecture: str = field(kw_only=False)
     trials: int = option(INTEGER, "Settings tried in each search.", 30, least=1)
@@ -65,7 +65,7 @@ class Plan(WorkRequest):
         return override(recipe, self.settings, epochs=self.epochs), dataset
 
     def searched(self, recipe: Recipe) -> Space:
-        """What is searched: what --space says, else what is usual for the recipe."""
+        """Return the searched settings: those of --space, else those that are usual for the recipe."""
         return read_space(self.space) or {k: v for k, v in usual_space(recipe).items() if k not in self.settings}
 
     def own(self, recipe: Recipe) -> dict[str, str]:

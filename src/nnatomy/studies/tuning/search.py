@@ -27,7 +27,7 @@ from nnatomy.training.loop import Loop
 
 EARLY = 2  # epochs before a trial may be given up
 TRIES, MEANWHILE = 10, ("already exists", "locked", "UNIQUE constraint", "no such table")
-"""How often a database is opened again where another process is making its tables, and what tells that."""
+"""Attempts to open a database while another process makes its tables, and the error that shows it."""
 REFUSED = "refused"
 """The attribute of a trial whose settings do not go together, or whose loss was not finite: why."""
 
@@ -55,11 +55,11 @@ class Search:
 
     @property
     def title(self) -> str:
-        """What people read."""
+        """The name for people."""
         return "all data" if self.number == ALL_ROWS else f"fold {self.number + 1} of {self.plan.cv}"
 
     def _opened(self, folder: Path) -> Any:
-        """The study, made by whoever comes first, with the recipe's own settings as its first trial."""
+        """The study, made by the first process that comes, with the recipe's own settings as its first trial."""
         found = optuna()
         direction = "maximize" if self.metric.better == "higher" else "minimize"
         pruner = found.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=EARLY)
@@ -174,9 +174,9 @@ def deadlines(plan: Plan, now: float) -> list[float]:
     return [now + share * (i + 1) for i in range(len(plan.searches))]
 
 
-def search_all(folder: Path, plan: Plan, log: Callable[[Search, Any], None], begun: float, others: bool = True) -> None:
+def search_all(folder: Path, plan: Plan, log: Callable[[Search, Any], None], started: float, others: bool = True) -> None:
     """Runs what is left of every search, in the time of a budget that runs since `started`; see `Search.run`."""
-    for number, deadline in zip(plan.searches, deadlines(plan, begun), strict=True):
+    for number, deadline in zip(plan.searches, deadlines(plan, started), strict=True):
         Search(folder, plan, number).run(deadline, log, others)
 
 
@@ -191,5 +191,5 @@ def _help(folder: Path) -> None:
 if __name__ == "__main__":
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever started the tuning ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process ends it
     _help(Path(sys.argv[1]))

@@ -1,4 +1,4 @@
-"""What a search may change of a recipe: ranges and choices, by the names that `--set` knows, and lr, batch_size and epochs."""
+"""The settings that a search may change: ranges and choices, by the names of `--set`, and lr, batch_size and epochs."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _read(name: str, text: str) -> Range | Choices:
 
 
 def usual_space(recipe: Recipe) -> Space:
-    """What is usually searched, about the recipe's own: learning rates, weight decay, batch size, the sizes of the model.
+    """Return the usual search around the recipe's values: learning rates, weight decay, batch size, sizes of the model.
 
     Of several optimizers that share a setting, that setting is searched; otherwise each one's own.
     """

@@ -45,7 +45,7 @@ class Outer:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What came of a tuning."""
+    """The result of a tuning."""
 
     folder: Path
     plan: Plan
@@ -58,7 +58,7 @@ class Tuning:
     """Of the best trial on all data: what was optimized, and so too good."""
     outer: list[Outer]
     trials: dict[str, int]
-    """How many trials of all searches "finished", were "given up", "refused", or "lost" with their process."""
+    """The numbers of trials of all searches that "finished", were "given up", "refused", or "lost" with their process."""
     seconds: float
     importance: dict[str, float] = field(default_factory=dict)
 
@@ -139,7 +139,7 @@ def tune(
     What can be requested is in `Plan`. `jobs`: processes that try settings at once, one a processor if not given; with one,
     equal seeds give equal results. Raises UserError where the data do not fit the architecture, or Optuna is not installed.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     optuna()
     found = find_architecture(named_only(architecture, "tune"))
     source = parse_option(SOURCE, "data", found.recipes[0].data if data is None else data, "tune")
@@ -157,17 +157,17 @@ def tune(
     folder = new_folder("tunings", f"{found.name}-{dataset.name}", out, "tuning")
     write_json(folder / "tuning.json", {"plan": to_plain(plan), "command": plan.command()})
     write_json(folder / "environment.json", environment())
-    return _carry_on(folder, plan, count, threads, begun, progress, report)
+    return _carry_on(folder, plan, count, threads, started, progress, report)
 
 
 def resume_tuning(folder: str | Path, *, jobs: int | None = None, progress: bool = False, report: bool = True) -> Tuning:
     """Continues a tuning, or joins one that runs: several processes share its trials, also on several machines."""
-    begun = time.monotonic()
+    started = time.monotonic()
     path = Path(folder)
     plan = Plan.of(path)
     count, threads = processes(jobs, "tune")
     backends.use(plan.backend)
-    return _carry_on(path, plan, count, threads, begun, progress, report)
+    return _carry_on(path, plan, count, threads, started, progress, report)
 
 
 def unknown_settings(plan: Plan, recipe: Any) -> None:
@@ -178,19 +178,19 @@ def unknown_settings(plan: Plan, recipe: Any) -> None:
 
 
 def _carry_on(
-    folder: Path, plan: Plan, jobs: int, threads: int, begun: float, progress: bool, report: bool
+    folder: Path, plan: Plan, jobs: int, threads: int, started: float, progress: bool, report: bool
 ) -> Tuning:  # fmt: skip
     line = ProgressLine(plan, progress)
     storage(folder, plan)  # its tables are made before others come
     try:
         with _helpers(folder, jobs - 1, threads):
-            search_all(folder, plan, line, begun)
-        search_all(folder, plan, line, begun, others=False)  # what processes that died have left
+            search_all(folder, plan, line, started)
+        search_all(folder, plan, line, started, others=False)  # what processes that died have left
         outer = [_judged(folder, plan, number, line) for number in range(plan.cv)]
     except KeyboardInterrupt:
         print(f"\nStopped; finished trials are kept. Continue with: nnatomy tune --resume {folder}", file=sys.stderr)
         raise
-    result = _concluded(folder, plan, outer, time.monotonic() - begun)
+    result = _concluded(folder, plan, outer, time.monotonic() - started)
     recipe, _ = plan.load(ALL_ROWS)
     saved = {"architecture": plan.architecture, "data": plan.data, "settings": {**plan.settings, **result.best}}
     write_json(result.recipe, saved | {"epochs": plan.epochs, "resolved": plain(applied(recipe, result.best))})
@@ -224,7 +224,7 @@ class ProgressLine:
     """Says how far the tuning is: a line for each trial."""
 
     def __init__(self, plan: Plan, progress: bool) -> None:
-        self.plan, self.progress, self.begun, self.mine = plan, progress, time.monotonic(), 0
+        self.plan, self.progress, self.started, self.mine = plan, progress, time.monotonic(), 0
 
     def __call__(self, search: Search, trial: Any) -> None:
         """After a trial of this process."""
@@ -233,7 +233,7 @@ class ProgressLine:
             return
         done, best = len(search.finished()), search.best()
         place = self.plan.searches.index(search.number)
-        spent = time.monotonic() - self.begun
+        spent = time.monotonic() - self.started
         left = (len(self.plan.searches) - place) * self.plan.trials - done
         pace = spent / max(1, place * self.plan.trials + done)
         value = "given up" if trial.value is None else f"{trial.value:.4g}"
@@ -247,7 +247,7 @@ class ProgressLine:
 
 
 def _judged(folder: Path, plan: Plan, number: int, line: ProgressLine) -> Outer:
-    """What the search of an outer fold found, on the fold's test part; kept in the folder."""
+    """Return the result of an outer fold's search on the fold's test part; it is kept in the folder."""
     path = folder / "outer" / f"fold{number}.json"
     search = Search(folder, plan, number)
     settings = search.best_settings()

@@ -1,4 +1,4 @@
-"""What every learner promises: a frozen description, and one step as a pure function of arrays. The learners are next to it."""
+"""The interface of every learner: a frozen description, and one step as a pure function of arrays. Learners are next to it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _optimizer(rule: partial[Any], parameters: Named) -> Optimizer:
 
 @dataclass(frozen=True)
 class Setup:
-    """How a learner computes: what is decided by a run, not by its recipe."""
+    """The setup of a learner: the decisions of a run, not of its recipe."""
 
     precision: Precision = FLOAT32
     accumulate: int = 1

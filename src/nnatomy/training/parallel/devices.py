@@ -1,4 +1,4 @@
-"""How a run lies on its devices: over which of them, how state and batches are split, and how arrays come back to the host.
+"""The devices of a run: which they are, how state and batches are split, and how arrays come back to the host.
 
 XLA moves what has to be moved between devices; nothing here sends or receives.
 """
@@ -84,7 +84,7 @@ class ShardedDevices(Devices):
         return found
 
     def layout(self, shape: tuple[int, ...]) -> Any:
-        """How an array of the state lies: split along its largest axis that divides evenly, if the state is to be split."""
+        """Return the layout of an array of the state; a split one is split along its largest axis that divides evenly."""
         from jax.sharding import NamedSharding, PartitionSpec
 
         axes = [axis for axis, size in enumerate(shape) if size and size % self.count == 0] if self.full else []

@@ -37,7 +37,7 @@ class Hosts:
     names: Sequence[str] = ("this host",)
     index = 0
     lost = ""
-    """What is said when another host dies."""
+    """The message when another host dies."""
 
     @property
     def count(self) -> int:

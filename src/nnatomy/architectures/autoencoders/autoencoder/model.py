@@ -77,7 +77,7 @@ class Autoencoder(Module):
         return self.encoder[-1](h)  # type: ignore[no-any-return]
 
     def decode(self, code: Float[Tensor, "batch code"]) -> Float[Tensor, "batch features"]:
-        """What the codes stand for, flat."""
+        """Return the reconstruction from codes, flat."""
         act = ACTIVATIONS[self.activation]
         h = code
         for layer in self.decoder[:-1]:

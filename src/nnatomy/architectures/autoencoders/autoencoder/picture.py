@@ -134,10 +134,10 @@ def _strangers(axes: Axes, model: Autoencoder, x: Array, errors: Array) -> None:
     low, high = max(min(errors.min(), strange.min()), 1e-6), max(errors.max(), strange.max())
     bins = np.geomspace(low, high, 40 if len(x) > 200 else 16).tolist()
     axes.hist(errors, bins=bins, color=BLUE, alpha=0.75, label="test examples")
-    label = "strangers: each number taken from\nanother, random test example"
+    label = "mixed examples: each number taken from\nanother, random test example"
     axes.hist(strange, bins=bins, color=RED, alpha=0.55, label=label)
     axes.set(xscale="log", xlabel="error of an example", ylabel="examples")
-    axes.set_title("What is unlike all that was practiced comes back badly:\nthe error tells strangers", fontsize=11.5)
+    axes.set_title("Examples unlike the training data are\nreconstructed badly: the error shows them", fontsize=11.5)
     axes.legend(fontsize=9.5, frameon=False, loc="upper left")
     axes.set_ylim(0, 1.25 * axes.get_ylim()[1])  # space for the legend
 

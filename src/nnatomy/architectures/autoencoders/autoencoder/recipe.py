@@ -1,4 +1,4 @@
-"""How the autoencoder is trained on images, tables and series, and the small instances that the contracts build."""
+"""The autoencoder's recipes for images, tables and series, and the small instances for the contracts."""
 
 from __future__ import annotations
 

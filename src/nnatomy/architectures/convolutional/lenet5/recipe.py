@@ -1,4 +1,4 @@
-"""How LeNet-5 is trained on images, and the small instances that the contracts build."""
+"""LeNet-5's recipes for images, and the small instances for the contracts."""
 
 from __future__ import annotations
 

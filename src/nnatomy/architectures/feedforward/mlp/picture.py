@@ -54,7 +54,7 @@ def draw(model: MLP, dataset: Dataset) -> Figure:
 
 
 def _activations(model: MLP, x: Array) -> list[Array]:
-    """What each hidden layer passes on, and the output, for a batch; the model stays as it was."""
+    """Return the output of each hidden layer and of the network for a batch; the model is not changed."""
     found: list[Array] = []
     remove = model.dropout.register_forward_hook(lambda module, args, out: found.append(np.array(out.data)))
     try:
@@ -167,7 +167,7 @@ def _groups(dataset: Dataset) -> list[tuple[str, list[int]]]:
 
 
 def _importance(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) -> None:
-    """How much worse the test score becomes when one column's values are shuffled among the rows (Breiman 2001)."""
+    """Return the drop of the test score when one column's values are shuffled among the rows (Breiman 2001)."""
     rng = np.random.default_rng(0)
 
     def score(inputs: Array) -> float:

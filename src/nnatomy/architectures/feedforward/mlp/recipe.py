@@ -1,4 +1,4 @@
-"""How the multi-layer perceptron is trained on images and on tables, and the small instances that the contracts build."""
+"""The multi-layer perceptron's recipes for images and tables, and the small instances for the contracts."""
 
 from __future__ import annotations
 

@@ -109,7 +109,7 @@ def _plane(axes: Axes, model: Perceptron, dataset: Dataset) -> None:
 
 
 def _scores(axes: Axes, model: Perceptron, dataset: Dataset) -> None:
-    """How far from the threshold the test examples lie."""
+    """Draw the distances of the test examples from the threshold."""
     x, y = dataset.test.all()
     s = x.reshape(len(x), -1) @ model.weight.numpy().T + model.bias.numpy()
     if s.shape[1] == 1:
@@ -142,9 +142,9 @@ def _how_it_learns(figure: SubFigure) -> None:
     x = rng.uniform(-1, 1, (300, 2))
     above = x[:, 1] - 0.5 * x[:, 0] - 0.3  # of a slanted line
     x, above = x[abs(above) > 0.08][:60], above[abs(above) > 0.08][:60]
-    parted, mistakes = _followed(x, above > 0, epochs=EPOCHS)
-    _moving_line(left, x, above > 0, parted)
-    left.set_title(f"A line can part these points: after {len(parted)}\ncorrections all are right, and it rests", fontsize=11)
+    separated, mistakes = _followed(x, above > 0, epochs=EPOCHS)
+    _moving_line(left, x, above > 0, separated)
+    left.set_title(f"A line can separate these points: after {len(separated)}\ncorrections all are right", fontsize=11)
     x = rng.uniform(-1, 1, (60, 2))
     exclusive = (x[:, 0] > 0) != (x[:, 1] > 0)
     cycling, never = _followed(x, exclusive, epochs=EPOCHS)

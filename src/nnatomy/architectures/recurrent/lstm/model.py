@@ -195,7 +195,7 @@ class LSTMNetwork(Module):
         return self.answer(self.read(x), lengths, state)
 
     def read(self, x: Shaped[Tensor, "batch time *inputs"]) -> Float[Tensor, "batch time inputs"]:
-        """What the LSTM sees: the embedded tokens, or the numbers as they are."""
+        """Return the LSTM's input: the embedded tokens, or the numbers themselves."""
         return x if self.embedding is None else self.embedding(x)
 
     def answer(

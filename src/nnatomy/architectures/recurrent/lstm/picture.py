@@ -107,9 +107,9 @@ def _inputs(axes: Any, model: Module, dataset: Dataset, example: tuple[Array, ..
         ahead = len(x) + np.arange(len(future))
         axes.plot(steps, past, color=GRAY, label="past, which it reads")
         axes.plot(ahead, future, color=GREEN, label="true future")
-        axes.plot(ahead, guess, color=ORANGE, label="foretold")
+        axes.plot(ahead, guess, color=ORANGE, label="predicted")
         axes.axvline(len(x) - 0.5, color=GRAY, ls="--", lw=1)
-        axes.set_title(f"{saved['targets'][0]}: what the network reads and foretells", loc="left", fontsize=12)
+        axes.set_title(f"{saved['targets'][0]}: what the network reads and predicts", loc="left", fontsize=12)
     else:
         marked = x.shape[1] == 2 and set(np.unique(x[:, 1])) <= {0.0, 1.0}
         for column in range(1 if marked else min(x.shape[1], 6)):

@@ -1,4 +1,4 @@
-"""How the LSTM is trained on sequences, forecasts, text and sentences, and the small instances that the contracts build."""
+"""The LSTM's recipes for sequences, forecasts, text and sentences, and the small instances for the contracts."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ def fit_to(
 
 
 class FromLastValue(Module):
-    """Foretells how far the target moves away from its last known value: y_h = x_T + network(x - x_T)_h.
+    """Predicts the change of the target from its last known value: y_h = x_T + network(x - x_T)_h.
 
-    A series drifts, and levels that training never showed are no obstacle to whoever looks at differences only: the same
+    A series drifts, and levels that training never showed do not matter to a model that reads differences only: the same
     subtraction is what the NLinear of Zeng et al. (2023) adds to a linear forecast. `column`: the target's place in x;
     `alone`: the network sees the target's own past only, not that of the other columns.
     """
@@ -63,7 +63,7 @@ class FromLastValue(Module):
         return x[:, -1, self.column : self.column + 1] + self.network(self.seen(x))  # type: ignore[no-any-return]
 
     def seen(self, x: Float[Tensor, "batch time columns"]) -> Float[Tensor, "batch time inputs"]:
-        """What the network is shown."""
+        """Return the network's input."""
         chosen = x[:, :, self.column : self.column + 1] if self.alone else x
         return chosen - chosen[:, -1:]
 

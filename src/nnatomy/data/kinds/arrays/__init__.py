@@ -17,7 +17,7 @@ from nnatomy.errors import UserError
 
 Array = npt.NDArray[Any]
 NAMES = {"X": ("X", "x", "inputs"), "y": ("y", "Y", "targets")}
-"""What the arrays of an .npz file may be called."""
+"""The allowed names of the arrays in an .npz file."""
 
 
 class ArraysKind(Kind[ArrayPreprocessing]):

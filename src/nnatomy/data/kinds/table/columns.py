@@ -1,4 +1,4 @@
-"""What a table's columns are: their types, their outliers, and which of them give the target away or repeat each other."""
+"""The columns of a table: their types and outliers, and which of them leak the target or repeat each other."""
 
 from __future__ import annotations
 

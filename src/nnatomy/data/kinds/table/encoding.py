@@ -24,7 +24,7 @@ MOST_LEVELS = 30  # one-hot columns a category may take; the rarer ones share "o
 
 @dataclass(frozen=True)
 class Field:
-    """How one column becomes features: a standardized number, a truth value, or a one-hot category; then "is missing"."""
+    """The features of one column: a standardized number, a truth value, or a one-hot category; then "is missing"."""
 
     name: str
     type: str  # "numeric", "date", "boolean" or "categorical"

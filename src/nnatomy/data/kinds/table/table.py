@@ -97,7 +97,7 @@ def table_dataset(
 def _about_time(reading: Reading) -> str:
     if reading.fold is None:
         return (
-            "Rows in order of time are parted at random here, so scores may flatter; an architecture for series parts them by "
+            "Rows in order of time are split at random here, so scores may flatter; an architecture for series splits them by "
             "time."
         )
     how = "groups are kept together, whenever they were" if reading.fold.groups else "every fold is later than its training"
