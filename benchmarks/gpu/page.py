@@ -105,7 +105,7 @@ def markdown(report: Report, picture: str) -> str:
         GPT-2 this is 6 N + 12 L d T a token (Chowdhery et al. 2022, appendix B); counting the seen half only would give
         up to 7 % less. The device's dense bfloat16 rate as its maker publishes it: {published}; the product of two large
         matrices reached {card["measured"] / 1e12:.3g} TFLOP/s in this run. Shares are of the {rate_of}. Memory is the
-        most that a library's allocator held at once{where}.""",
+        most that a library's allocator held{where}.""",
         "## Where we are behind",
         *listed([f"{line}." for line in behind(report)], "On nothing that was timed here."),
         "## The work",
@@ -114,7 +114,7 @@ def markdown(report: Report, picture: str) -> str:
         f"""Written on {m["date"]} by `python benchmarks/gpu.py` ({MARK}) on {report["device"]} next to {m["processor"]},
         {m["cores"]} cores, {m["system"]}, Python {m["python"]}, in {report["seconds"] / 60:.0f} minutes.""",
         *listed(list(dict.fromkeys(report["versions"].values()))),
-        f"""Each library has processes of its own, of which one runs at a time. First answers are compared in exact float32 on
+        f"""Each library has its own processes, of which one runs at a time. First answers are compared in exact float32 on
         smaller batches: the losses of {COMPARED} steps and the optimizer's momentum after the first, which is the
         gradient. {closeness(report, "bfloat16")}{_rounded(report)} What differs by more than 0.1 % (5 % where activations
         meet a ReLU by the million) is not timed, nor what differs by more than {100 * CLOSE:.0f} % (there 5 %) in the

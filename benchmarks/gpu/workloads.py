@@ -18,7 +18,7 @@ from nnatomy.benchmark.workloads import Batch, mlp, named
 Build = Callable[[Any], Any]
 """nn -> model."""
 BATCHES = 4
-"""Different ones, taken in turn; they lie on the device before anything is timed."""
+"""Different ones, taken in turn; they are on the device before anything is timed."""
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def compile_here(r: Request) -> Found:
 
 @contextmanager
 def _target(r: Request) -> Iterator[None]:
-    """A block in which attention, which asks what the GPU that it runs on can do, hears of the target's."""
+    """A block in which attention sees the abilities of the target's GPU in place of this machine's."""
     import jax
 
     jax_xla: Any = importlib.import_module("nnatomy.backends.jax_xla")

@@ -107,7 +107,7 @@ class Generator:
         return {"key": list(self.key), "counter": [self.counter]}
 
     def load_state_dict(self, state: dict[str, list[int]]) -> None:
-        """Continues where the generator that wrote `state` stood."""
+        """Continues from the position of the generator that wrote `state`."""
         self.key = (_whole(state["key"][0]), _whole(state["key"][1]))
         self.counter = _whole(state["counter"][0])
 

@@ -400,7 +400,7 @@ class Tensor:
         return _ops.astype(self, dtype=dtype)
 
     def clone(self) -> Tensor:
-        """The same values in memory of their own; gradients flow through."""
+        """The same values in their own memory; gradients flow through."""
         return _ops.clone(self)
 
     def masked_fill(self, mask: Any, value: float) -> Tensor:

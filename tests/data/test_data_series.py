@@ -45,7 +45,7 @@ def test_the_newest_row_may_stand_first(write: Write) -> None:
     plain = load(write("s.csv", text), ("series",), target="y", window=10, horizon=3)
     turned = load(write("t.csv", "\n".join([head, *rows[::-1]])), ("series",), target="y", window=10, horizon=3)
     np.testing.assert_array_equal(plain.test.all()[0], turned.test.all()[0])
-    assert any("turned round" in notice for notice in turned.notices)
+    assert any("reversed" in notice for notice in turned.notices)
 
 
 def test_gaps_are_filled_from_the_past_alone() -> None:

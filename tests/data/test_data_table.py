@@ -130,7 +130,7 @@ def test_numbers_that_give_a_numeric_target_away() -> None:
     ("a", "b", "same"),
     [
         (["1", "2"] * 20, ["x", "y"] * 20, True),
-        (["1", "2"] * 5, ["x", "y"] * 5, False),  # ten rows are no evidence
+        (["1", "2"] * 5, ["x", "y"] * 5, False),  # ten rows are not evidence
         (["1", "2"] * 20, ["x", "y"] * 19 + ["y", "x"], False),
         (["1", "2", "3"] * 20, ["x", "y", "y"] * 20, False),
         ([str(k) for k in range(40)], [str(-k) for k in range(40)], False),  # each value once
@@ -214,7 +214,7 @@ def test_long_tails_are_compressed() -> None:
 def test_infinite_values_count_as_missing(write: Write) -> None:
     column = ["inf", "-inf", *[k % 7 for k in range(N - 2)]]
     found = load(write("t.csv", table_text(N, extra=column, y=HALF)), ("table",), target="y")
-    assert any("no finite numbers" in notice for notice in found.notices)
+    assert any("without a finite number" in notice for notice in found.notices)
     assert all(np.isfinite(split.all()[0]).all() for split in (found.train, found.validation, found.test))
 
 

@@ -118,7 +118,7 @@ RUNS: dict[str, tuple[str, Any, Any, dict[str, Any]]] = {  # architecture, train
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """trained(name): the folder of a small run, trained once; and its place, where new data may lie."""
+    """trained(name): the folder of a small run, trained once; and its place, where new data may be."""
     made: dict[str, tuple[Path, Path]] = {}
 
     def make(name: str) -> tuple[Path, Path]:

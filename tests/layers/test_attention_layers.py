@@ -178,7 +178,7 @@ def test_decoder_layer(options, training):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("normed", [False, True])
 def test_stacks(normed):
-    """Three layers alike at first; then with weights of their own."""
+    """Three layers alike at first; then with their own weights."""
     how = {"dropout": 0.0, "norm_first": normed}
     ours = nn.TransformerEncoder(nn.TransformerEncoderLayer(E, HEADS, 12, **how), 3, nn.LayerNorm(E) if normed else None)
     layer = T.TransformerEncoderLayer(E, HEADS, 12, batch_first=True, **how)

@@ -63,7 +63,7 @@ def course(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_the_course_is_numpys_and_ragged_batches_compile_nothing(tmp_path: Path) -> None:
-    """203 examples in batches of 64: the last has 11, and batch statistics of its own."""
+    """203 examples in batches of 64: the last has 11, and its own batch statistics."""
     programs = Programs()
     options = {"limit": 203, "settings": BATCH_NORM, **EXACT}
     train("mlp", out=tmp_path / "numpy", **options)

@@ -32,7 +32,7 @@ def show_page(architecture: Architecture) -> None:
 
 
 def readable(page: str) -> str:
-    """Markdown with formulas in Unicode, display formulas in blocks of their own, and no comments."""
+    """Markdown with formulas in Unicode, display formulas in their own blocks, and no comments."""
     page = re.sub(r"<!--.*?-->\n?", "", page, flags=re.S)
     page = re.sub(r"\$\$(.+?)\$\$", lambda m: "\n```text\n" + to_unicode(m[1]) + "\n```\n", page, flags=re.S)
     return re.sub(r"\$([^$\n]+?)\$", lambda m: to_unicode(m[1]).replace("*", "\\*").replace("_", "\\_"), page)

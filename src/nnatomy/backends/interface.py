@@ -43,7 +43,7 @@ RECURRENT = (  # all steps of a recurrent layer, and the gradients of what goes 
 
 POOLING = (
     "conv_shape",  # plain numbers: the space that a convolution or a pooling leaves
-    "max_pool", "pool_gather", "pool_scatter",  # the largest and where it stands; reading and writing there
+    "max_pool", "pool_gather", "pool_scatter",  # the largest and where it is; reading and writing there
     "sum_pool", "sum_pool_input",
 )  # fmt: skip
 

@@ -17,7 +17,7 @@ import jax
 from nnatomy.kernels import library
 
 SLOW = 3.0
-"""Seconds of compiling after which the user is told."""
+"""Seconds of compiling after which a message is printed."""
 MOST = 2**30
 """Bytes that are kept; beyond, the half that was written first goes."""
 _started = _reported = False
@@ -45,7 +45,7 @@ def keep() -> None:
 
 @contextlib.contextmanager
 def reporting() -> Iterator[None]:
-    """A block that compiles: once in a process, if it takes long, the user is told why nothing happens."""
+    """A block that compiles: if it takes long, a message says so, once in a process."""
     timer = threading.Timer(SLOW, _report)
     timer.daemon = True
     timer.start()
@@ -69,7 +69,7 @@ def _machine() -> str:
         from nnatomy.kernels.processor import FEATURES
 
         features = json.dumps(dict(FEATURES), sort_keys=True)
-    except ImportError:  # no LLVM to ask: this machine alone
+    except ImportError:  # without LLVM: this machine alone
         features = platform.node()
     return hashlib.sha256(f"{platform.machine()} {features}".encode()).hexdigest()[:16]
 

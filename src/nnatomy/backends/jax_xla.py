@@ -131,7 +131,7 @@ def _cropped(x: Array, padding: Pairs, space: Sequence[int]) -> Array:
 def max_pool(
     x: Array, *, kernel: Sequence[int], stride: Sequence[int], padding: Pairs, dilation: Sequence[int]
 ) -> tuple[Array, Array]:
-    """The largest value of each window (NaN where there is one), and the flat kernel position where it stands first."""
+    """The largest value of each window (NaN where there is one), and the flat kernel position where it is first."""
     out = conv_shape(x.shape[2:], kernel, stride, padding, dilation)
     padded = _padded(x, padding, -math.inf)
     best = jnp.full((*x.shape[:2], *out), -math.inf, x.dtype)

@@ -76,7 +76,7 @@ def add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
 
 # Convolution and pooling. x is (batch, channels, *space), w is (channels out, channels in / groups, *kernel).
 # `padding` is a (before, after) pair for each axis of space. conv, conv_input and conv_weight are each other's adjoints.
-# Inside, the batch is the last axis, so that a window's elements lie next to each other for all examples; results are
+# Inside, the batch is the last axis, so that a window's elements are next to each other for all examples; results are
 # views that put it first again.
 
 Pairs = Sequence[tuple[int, int]]
@@ -167,7 +167,7 @@ def conv_weight(
 def max_pool(
     x: Array, *, kernel: Sequence[int], stride: Sequence[int], padding: Pairs, dilation: Sequence[int]
 ) -> tuple[Array, Array]:
-    """The largest value of each window (NaN where there is one), and the flat kernel position where it stands first."""
+    """The largest value of each window (NaN where there is one), and the flat kernel position where it is first."""
     out = conv_shape(x.shape[2:], kernel, stride, padding, dilation)
     padded = _padded(_batch_last(x), padding, -math.inf)
     best = np.full((len(padded), *out, len(x)), -math.inf, x.dtype)

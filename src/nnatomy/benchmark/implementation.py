@@ -29,7 +29,7 @@ class Implementation(ABC):
 
     @abstractmethod
     def step(self) -> Any:
-        """Forward, loss, backward and update on the next batch; returns the loss, which may still lie on a device."""
+        """Forward, loss, backward and update on the next batch; returns the loss, which may still be on a device."""
 
     @abstractmethod
     def moments(self) -> Arrays:
@@ -92,7 +92,7 @@ def check_peers(given: Sequence[str] | None, known: Sequence[str]) -> None:
 
 
 def available(kinds: Mapping[str, Kind], wanted: Sequence[str], log: Log) -> tuple[list[str], dict[str, str]]:
-    """Those of the wanted implementations that can be measured here, and why the others cannot, which is told."""
+    """Those of the wanted implementations that can be measured here, and why the others cannot, which is logged."""
     absent = {name: why for name in wanted if (why := kinds[name].missing())}
     for name, why in absent.items():
         log(f"{kinds[name].label} is left out: {why}.")

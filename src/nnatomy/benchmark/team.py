@@ -1,4 +1,4 @@
-"""The workers of one workload: they prepare at once and take turns while they are timed."""
+"""The workers of one workload: they prepare together and take turns while they are timed."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Team:
         self.workers = [new if w.name == name else w for w in self.workers]
 
     def ask(self, what: str, *args: Any, only: str | None = None, but: str | None = None) -> dict[str, Any]:
-        """All at once, as for what is not timed."""
+        """All together, as for what is not timed."""
         asked = [w for w in self.workers if only in (None, w.name) and w.name != but]
         for worker in asked:
             worker.send(what, *args)

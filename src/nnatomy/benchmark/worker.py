@@ -1,4 +1,4 @@
-"""A process that holds one implementation and runs what it is asked to, and the handle that asks it.
+"""A process that holds one implementation and runs its requests, and the handle that sends them.
 
 Every implementation has its own process, so that no two thread pools share one; it waits at a pipe while others run. Its peak
 memory is that of one library and one network.
@@ -27,13 +27,13 @@ REST = 0.03
 
 
 class WorkerError(RuntimeError):
-    """A worker that could not do what it was asked; says why in one line."""
+    """A worker that could not do a request; the message says why in one line."""
 
 
 class Worker:
-    """The handle: `ask` and wait, or `send` now and `receive` later, so that several workers can prepare at once.
+    """The handle: `ask` and wait, or `send` now and `receive` later, so that several workers can prepare together.
 
-    The process makes a `Server` of the module `server`, which is asked to `start` with these arguments at once. With `threads`
+    The process makes a `Server` of the module `server` and calls its `start` with these arguments. With `threads`
     it has so many processors, whatever its library's pools think.
     """
 
@@ -51,7 +51,7 @@ class Worker:
 
     def send(self, what: str, *args: Any) -> None:
         assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # if it has died, `receive` tells
+        with contextlib.suppress(BrokenPipeError):  # if it has died, `receive` reports it
             pickle.dump((what, args), self.process.stdin)
             self.process.stdin.flush()
 
@@ -121,7 +121,7 @@ class Server:
         return seconds
 
     def memory(self) -> dict[str, float]:
-        """Peak memory in MiB: of the device, or of the process where the device has none of its own."""
+        """Peak memory in MiB: of the device, or of the process where the device reports none."""
         peak = self.network.peak_mib()
         return {"peak_mib": resident(peak=True) if peak is None else peak}
 

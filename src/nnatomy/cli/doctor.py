@@ -29,7 +29,7 @@ EXTRAS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One finding; `needed` tells whether anything fails without it."""
+    """One finding; `needed` says whether anything fails without it."""
 
     name: str
     fine: bool
@@ -111,7 +111,7 @@ def _kernels() -> list[Check]:
     mode, threads = kernels(), machine.get_num_threads()
     if mode == "reference":
         missing = _version("numba") is None
-        why = "Numba is missing; pip install numba" if missing else "NNATOMY_KERNELS asks for plain NumPy; unset it for speed"
+        why = "Numba is missing; pip install numba" if missing else "NNATOMY_KERNELS requests plain NumPy; unset it for speed"
         return [Check("kernels", not missing, f"reference: {why}", needed=False)]
     from nnatomy.kernels import processor
 

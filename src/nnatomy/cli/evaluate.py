@@ -13,9 +13,9 @@ from nnatomy.errors import UserError
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    data: Annotated[str | None, typer.Option(help="Another file, with targets; the run's own test data if not given.")] = None,
+    data: Annotated[str | None, typer.Option(help="Evaluate on this file with targets; the test data if not given.")] = None,
     split: Annotated[
-        str | None, typer.Option(help="Which part of the run's own data: train, validation or test (if not given).")
+        str | None, typer.Option(help="Evaluate on train, validation or test; test if not given.")
     ] = None,
     backend: Backend = None,
     device: Device = None,

@@ -70,7 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = ["--debug", *(w for w in words if w != "--debug")] if debug else words
     library.announce = None if "--json" in words else _announce
     try:
-        kernels()  # a wrong NNATOMY_KERNELS is told before anything else
+        kernels()  # a wrong NNATOMY_KERNELS is reported before anything else
         found = app(args=words, prog_name="nnatomy", standalone_mode=False)
         print(end="", flush=True)
         return found if isinstance(found, int) else 0
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except typer.Exit as leave:
         return leave.exit_code
-    except (BrokenPipeError, SystemExit):  # the reader has left, as head does; Rich tells it by SystemExit
+    except (BrokenPipeError, SystemExit):  # the reader has left, as head does; Rich reports it by SystemExit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
         return 0
     except MemoryError:

@@ -12,8 +12,8 @@ import typer
 from nnatomy.errors import UserError
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
-Backend = Annotated[str | None, typer.Option(help="What computes, numpy or jax; that of the training if not given.")]
-Device = Annotated[str | None, typer.Option(help="Where jax computes: cpu, gpu, tpu, gpu:1 ...")]
+Backend = Annotated[str | None, typer.Option(help="Compute with numpy or jax; that of the training if not given.")]
+Device = Annotated[str | None, typer.Option(help="Compute on this device of jax: cpu, gpu, tpu, gpu:1, ...")]
 
 
 def parse_pairs(texts: list[str] | None, flag: str, example: str) -> dict[str, str]:

@@ -12,10 +12,10 @@ from nnatomy.errors import UserError
 
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARCHITECTURE]...", help="Architectures; all if none is named.")
+        list[str] | None, typer.Argument(metavar="[ARCHITECTURE]...", help="Names from nnatomy list; all if none is given.")
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="Fill the tables of the architectures' pages.")] = False,
-    backend: Annotated[str, typer.Option(help="What computes our side: numpy or jax.")] = "numpy",
+    backend: Annotated[str, typer.Option(help="Compute our side with numpy or jax.")] = "numpy",
     device: Device = None,
     as_json: Json = False,
 ) -> int:

@@ -69,7 +69,7 @@ def count(fields: tuple[Field, ...], batch: tuple[Any, ...]) -> int:
 
 
 def pad_rows(fields: tuple[Field, ...], batch: tuple[Array, ...], rows: int) -> tuple[tuple[Array, ...], Array]:
-    """Return a batch padded to `rows` examples with copies of its own, and booleans (rows,) that mark the real examples.
+    """Return a batch padded to `rows` examples with copies of its examples, and booleans (rows,) that mark the real examples.
 
     Raises UserError for a batch whose arrays do not all have one entry an example: copies of a graph's nodes are not examples.
     """

@@ -27,7 +27,7 @@ class Fold:
     """Fold `number` of `of` is the test part; of the other rows, one part of `inner_of` is for validation.
 
     Rows are dealt by scikit-learn's StratifiedKFold (classes), KFold (numbers), StratifiedGroupKFold or GroupKFold (groups) and
-    TimeSeriesSplit (order of time: every part lies before the next). The same values give the same rows on every machine.
+    TimeSeriesSplit (order of time: every part is before the next). The same values give the same rows on every machine.
     """
 
     number: int
@@ -41,7 +41,7 @@ class Fold:
     groups: str | None = None
     """A column of a table: rows with the same value are never split."""
     share: float = 1.0
-    """The part of the training rows that is used, for learning curves: smaller shares lie within larger ones."""
+    """The part of the training rows that is used, for learning curves: smaller shares are within larger ones."""
 
     def __post_init__(self) -> None:
         if self.of < 2 or self.inner_of < 2:
@@ -93,7 +93,7 @@ class Fold:
                 )
 
     def periods(self, n: int) -> Periods:
-        """Return the stretches (train, validation, test) of `n` rows in order of time; each lies before the next."""
+        """Return the stretches (train, validation, test) of `n` rows in order of time; each is before the next."""
         from sklearn.model_selection import TimeSeriesSplit
 
         begin = max(0, n - self.limit) if self.limit is not None else 0

@@ -153,7 +153,7 @@ def _place(able: Kind[Any], accepted: tuple[str, ...]) -> int:
 
 
 def _checked(found: Dataset, reading: Reading) -> Dataset:
-    """Return what was read with at most `limit` examples a split; raises UserError where it does not fit what was asked."""
+    """Return what was read with at most `limit` examples a split; raises UserError where it does not fit the request."""
     owner = kind_of(found)
     if reading.fold is not None and not reading.split:
         raise UserError(

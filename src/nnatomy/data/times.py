@@ -44,7 +44,7 @@ def parse_times(cells: Sequence[str], column: str, layout: str = "") -> npt.NDAr
     """Return datetime64[s] for each cell; raises UserError that names the first row that is no time.
 
     `layout` is the one that training found; without it the cells themselves decide. 02/01/2024 is read as training read it,
-    whatever stands next to it; ISO 8601, which cannot be mistaken, is always understood.
+    whatever is next to it; ISO 8601, which cannot be mistaken, is always understood.
     """
     known = (layout, ISO) if layout else LAYOUTS
     found = next((one for one in known if _reads(one, cells)), None)

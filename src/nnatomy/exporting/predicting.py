@@ -24,7 +24,7 @@ from nnatomy.training.recipe import Recipe
 
 Array = np.ndarray[Any, Any]
 Arrays = tuple[Array, ...]
-PIECE = 256  # examples that are answered at once
+PIECE = 256  # examples in one call
 
 
 def predict_exported(model: str | Path, source: str | Path, *, progress: bool = False) -> Answer:
@@ -80,7 +80,7 @@ class _Opened:
             self._session = session(path)
         except UserError:
             raise
-        except Exception:  # ONNX Runtime raises types of its own
+        except Exception:  # ONNX Runtime raises its own types
             raise UserError(f"{path} is damaged or not an ONNX model. Export the run again.") from None
         self._shapes = [given.shape for given in self._session.get_inputs()]
         if self._session.get_outputs()[0].name.rstrip("_") != task.gives[0][0]:
@@ -92,7 +92,7 @@ class _Opened:
             raise _apart(self._path)
         try:
             parts = [self._run(tuple(a[i : i + PIECE] for a in inputs)) for i in range(0, len(inputs[0]), PIECE)]
-        except Exception as problem:  # ONNX Runtime raises types of its own
+        except Exception as problem:  # ONNX Runtime raises its own types
             raise _apart(self._path) from problem
         return np.concatenate(parts).astype(np.float64)
 

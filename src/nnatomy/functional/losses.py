@@ -396,6 +396,6 @@ def _alike(input: Any, target: Any, name: str) -> tuple[Any, Any]:
 
 
 def _outside(values: Any, low: float, high: float) -> bool:
-    """Return True if a value lies outside [low, high]; values that are not known yet (a compiled step's) pass."""
+    """Return True if a value is outside [low, high]; values that are not known yet (a compiled step's) pass."""
     known = raw(values)
     return isinstance(known, np.ndarray) and known.size > 0 and bool((known < low).any() or (known > high).any())

@@ -70,7 +70,7 @@ def alpha_dropout(x: Any, p: float = 0.5, training: bool = True, generator: rand
 def stochastic_depth(
     x: Any, p: float, mode: str = "row", training: bool = True, generator: random.Generator | None = None
 ) -> Any:
-    """A whole residual branch is dropped for each example by itself ("row") or for the batch at once (Huang et al. 2016)."""
+    """A whole residual branch is dropped for each example by itself ("row") or for the whole batch (Huang et al. 2016)."""
     _check(p)
     if mode not in ("row", "batch"):
         raise UserError(f'stochastic_depth() needs mode "row" or "batch". Received {mode!r}.')

@@ -60,7 +60,7 @@ def integrated_gradients(
     )
 
 
-PIECE = 64  # points at which gradients are taken at once
+PIECE = 64  # points at which gradients are taken in one call
 
 
 def _integral(score: Score, x: Array, baseline: Array, steps: int) -> Array:

@@ -61,7 +61,7 @@ class Call:
 def watching_functions(found: dict[graph.Node, Function]) -> Iterator[None]:
     """A block in which each recorded operation is put with the outermost function of ours that was running: mean, gelu ..."""
     plain = graph.Node
-    calls: dict[Any, Function] = {}  # by the function's frame, which lives as long as it stands here
+    calls: dict[Any, Function] = {}  # by the function's frame, which lives as long as it is kept here
 
     def node(*args: Any) -> graph.Node:
         made = plain(*args)

@@ -22,7 +22,7 @@ from nnatomy.layers.summary import counting
 from nnatomy.tensor import Tensor
 
 INPUT, OUTPUT = -1, -2
-"""The ends of an edge that lie outside: what a part was given, and what it returns."""
+"""The ends of an edge that are outside: what a part was given, and what it returns."""
 
 MOST_OPERATIONS = 60
 """A module that does more of its own between its calls, such as a recurrent one at each step, is shown closed."""
@@ -43,7 +43,7 @@ class Part:
     """One call of a module, or one operation that a module's own code does between its calls."""
 
     path: str
-    """Where the module stands, as `named_modules` has it; for an operation that of the module that does it."""
+    """Where the module is, as `named_modules` has it; for an operation that of the module that does it."""
     kind: str
     """The module's class, or the operation's name."""
     family: str
@@ -81,7 +81,7 @@ class Part:
 def trace(model: Module, *inputs: Any) -> Part:
     """The model's call for `inputs` as a tree of parts with shapes, costs and the data's paths; the model is left as it was.
 
-    Runs it once, in eval mode. Modules go by their attribute paths; operations between them are parts of their own.
+    Runs it once, in eval mode. Modules go by their attribute paths; operations between them are their own parts.
     """
     run = Run(model)
     given = [Tensor(x.data if isinstance(x, Tensor) else np.asarray(x)) for x in inputs]
@@ -164,7 +164,7 @@ class _Flow:
             self.sources[node] = found
 
     def _is_given(self, array: Any) -> bool:
-        """Return True if an array is an input, or whole numbers made of one, such as tokens turned round."""
+        """Return True if an array is an input, or whole numbers made of one, such as tokens reversed."""
         for x in self.given:
             if array is x.data:
                 return True
@@ -182,7 +182,7 @@ class _Flow:
         return self._behind(self.sources[node])
 
     def _behind(self, stack: list[tuple[graph.Node | None, Any]]) -> list[tuple[graph.Node | None, Any]]:
-        """(maker, key), makers that only hand on replaced by those before them; pieces of a Tensor have keys of their own."""
+        """(maker, key), makers that only hand on replaced by those before them; pieces of a Tensor have their own keys."""
         found: list[tuple[graph.Node | None, Any]] = []
         seen, stack = set(), list(stack)
         while stack:
@@ -332,7 +332,7 @@ SETTINGS = {
     "kernel_size": "{}", "stride": "stride {}", "dilation": "dilation {}", "groups": "{} groups", "num_heads": "{} heads",
     "p": "p = {}", "layers": "{} layers", "num_layers": "{} layers", "bidirectional": "both ways",
 }  # fmt: skip
-"""The settings of modules that tell a reader most, and how they are put; those that change nothing are left out."""
+"""The most informative settings of modules, and how they are put; those that change nothing are left out."""
 
 
 def _settings(module: Module) -> str:

@@ -26,7 +26,7 @@ def fold(part: Part) -> Part:
 
 
 def closed(part: Part, depth: int) -> Part:
-    """The same tree without what lies deeper than `depth` modules below this one."""
+    """The same tree without what is deeper than `depth` modules below this one."""
     if depth == 0:
         return replace(part, parts=(), edges=())
     return replace(part, parts=tuple(closed(p, depth - (p.family != "group")) for p in part.parts))
@@ -50,7 +50,7 @@ def _joined(part: Part) -> Part:
 
 
 def _own(a: Part, b: Part) -> set[str]:
-    """Sums with a parameter are no meeting of paths."""
+    """Sums with a parameter are not a meeting of paths."""
     return {p.kind for p in (a, b) if p.detail}
 
 

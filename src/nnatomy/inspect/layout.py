@@ -1,6 +1,6 @@
 """Where the boxes of a diagram stand: blocks that know their size and draw themselves on a canvas, in points, y downwards.
 
-A module's parts are laid out from top to bottom. Where paths part and meet again they stand side by side; a path with nothing
+A module's parts are laid out from top to bottom. Where paths part and meet again they are side by side; a path with nothing
 on it goes round the others as a separate line, which is how residual connections show.
 """
 
@@ -96,7 +96,7 @@ class Nothing:
 
 @dataclass
 class Stack:
-    """Blocks one below the other; `joins[k]` Tensors go from what stands before block k (or the stack's entry) into it."""
+    """Blocks one below the other; `joins[k]` Tensors go from what is before block k (or the stack's entry) into it."""
 
     blocks: list[Block]
     joins: list[int]

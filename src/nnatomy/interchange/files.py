@@ -31,7 +31,7 @@ def read(path: str | Path) -> Arrays:
     """The arrays of a weight file by the names that the file gives them; nothing in it is executed.
 
     Safetensors, PyTorch (.pt, .pth, .bin in the zip format), Keras (.keras, .weights.h5, .h5) and NumPy (.npy, .npz), known by
-    their contents; an index (model.safetensors.index.json) or the folder it lies in stands for all its parts. bfloat16 comes
+    their contents; an index (model.safetensors.index.json) or the folder it is in stands for all its parts. bfloat16 comes
     back as float32. Sizes that a file claims are checked before memory is taken. Raises UserError for all else.
     """
     return contents(path).arrays
@@ -91,7 +91,7 @@ def _in_folder(folder: Path) -> Path:
 
 
 def _sharded(path: Path) -> Contents:
-    """All parts that an index names, each read once; a part lies next to its index."""
+    """All parts that an index names, each read once; a part is next to its index."""
     try:
         if path.stat().st_size > LARGEST_INDEX:
             raise ValueError

@@ -55,7 +55,7 @@ def _read(path: Path, source: Any, size: int) -> dict[str, Array]:
 
 
 def _datasets(path: Path, h5py: ModuleType, file: Any) -> Iterator[tuple[str, Any]]:
-    """Every dataset, once: what stands under several names counts where it is met first."""
+    """Every dataset, once: what is under several names counts where it is met first."""
     todo: list[tuple[str, Any, int]] = [("", file, 0)]
     seen = set()
     while todo:

@@ -138,7 +138,7 @@ class _Reader:
             if not (isinstance(state, dict) and isinstance(stack[-1], dict)):
                 raise ValueError
         elif opcode not in ("PROTO", "FRAME"):
-            raise refusal(self.archive.path, f"asks for {opcode}, which no state dict needs", RESAVE)
+            raise refusal(self.archive.path, f"needs {opcode}, which no state dict needs", RESAVE)
 
     def _pop(self, n: int) -> list[Any]:
         """The last n values, none of them below the last mark."""

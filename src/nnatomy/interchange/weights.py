@@ -1,4 +1,4 @@
-"""Published weights into a model: names are translated, layouts turned, and what came of it is told."""
+"""Published weights into a model: names are translated, layouts transposed, and the result is reported."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def load(
 
     `names`: foreign names, or beginnings of them that end at a "." or "/", and ours in their place; the longest that fits
     counts, and what is not named keeps its name. For Keras files it names layers and our modules, whose classes decide how
-    arrays are turned: {"layers/conv2d": "c1", "layers/dense": Flattened("c5", (16, 5, 5)), "layers/lstm": "lstm.*_l0"}, the
+    arrays are transposed: {"layers/conv2d": "c1", "layers/dense": Flattened("c5", (16, 5, 5)), "layers/lstm": "lstm.*_l0"}, the
     star being the parameter. `strict`: UserError, and an unchanged model, where anything is missing, unexpected or misshapen;
     else what fits is taken. `keep`: our names whose values stay as they are. Values are converted to the model's dtype.
     """
@@ -190,7 +190,7 @@ def _from_keras(model: Module, arrays: dict[str, Array], names: Names, used: set
                     array = layout(arrays[foreign])
                     if isinstance(target, Flattened) and name == "weight":
                         array = target.reordered(array)
-                except ValueError:  # it has too few axes, or a size that does not divide: its shape will be told
+                except ValueError:  # it has too few axes, or a size that does not divide: its shape will be reported
                     array = arrays[foreign]
                 translated.append((foreign, f"{path}.{name}{suffix}".lstrip("."), array))
     return translated

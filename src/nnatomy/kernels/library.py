@@ -49,7 +49,7 @@ def address(module: str, name: str) -> int:
 
 
 def prepare(kernels: Iterable[tuple[str, str]]) -> None:
-    """Has kernels (module, name) ready. What no cache holds is compiled by several processes at once, this one among them."""
+    """Has kernels (module, name) ready. What no cache holds is compiled by several processes, this one among them."""
     wanted = [k for k in dict.fromkeys(kernels) if f"{k[0]}.{k[1]}" not in _addresses]
     place = usable_folder()
     missing = [k for k in wanted if place is not None and not _path(place, *k).exists()]
@@ -174,7 +174,7 @@ def _private(status: os.stat_result) -> bool:
 
 
 def _read(path: Path) -> bytes | None:
-    """The object code in a file, None if there is none or it is damaged: its digest stands before it."""
+    """The object code in a file, None if there is none or it is damaged: its digest is before it."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
@@ -190,7 +190,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, code: bytes) -> None:
-    """Writes at once or not at all; a cache that cannot be written is not an error, the kernel runs from memory."""
+    """Writes the whole file or nothing; a cache that cannot be written is not an error, the kernel runs from memory."""
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")  # for this user only

@@ -32,7 +32,7 @@ class _Pool:
         self.address = address(self.shared)
         self.workers: list[threading.Thread] = []
         self.run = _Entry(library.address("control", "run"))
-        self.lock = threading.RLock()  # one program at a time; a signal's handler may run one of its own
+        self.lock = threading.RLock()  # one program at a time; a signal's handler may run another one
 
     def start(self, threads: int) -> None:
         """Starts what workers are missing."""
@@ -129,7 +129,7 @@ def aligned(count: int, dtype: Any) -> np.ndarray[Any, Any]:
 
 
 def address(array: np.ndarray[Any, Any]) -> int:
-    """Where an array's first element stands."""
+    """The address of an array's first element."""
     return int(array.__array_interface__["data"][0])
 
 

@@ -227,7 +227,7 @@ def splat(context, x):
 
 @intrinsic
 def transpose(context, source, source_step, target, target_step, rows, columns):
-    """target[j, i] = source[i, j] for i < rows, j < columns, both at most LANES. Rows stand `step` elements apart."""
+    """target[j, i] = source[i, j] for i < rows, j < columns, both at most LANES. Rows are `step` elements apart."""
     n = types.int64
 
     def code(ctx, b, sig, args):
@@ -296,7 +296,7 @@ def _transpose(b, source, source_step, target, target_step, rows, columns):
     b.ret_void()
 
 
-# Arithmetic on float32 numbers, on vectors, or on both mixed (a number then stands in every lane). The compiler neither
+# Arithmetic on float32 numbers, on vectors, or on both mixed (a number then is in every lane). The compiler neither
 # reorders nor fuses add, subtract, multiply and divide, unlike the operators + - * /: Numba gives the flags of fast mathematics
 # to whatever has no flag, so these carry one that means nothing for them.
 
@@ -464,7 +464,7 @@ def share(count, grain, thread, threads):
     return min(first, count), min(end, count)
 
 
-# Threads: what lies in memory that others write.
+# Threads: what is in memory that others write.
 
 
 def _ordered(value, ordering="seq_cst"):

@@ -187,7 +187,7 @@ class TransformerEncoderLayer(_Block):
     """x = norm1(x + attention(x)), y = norm2(x + W_2 f(W_1 x + b_1) + b_2) (Vaswani et al. 2017, sections 3.1 and 3.3).
 
     Each branch is dropped out before it is added, and so is f, which is "relu", "gelu" or a function. With `norm_first` norms
-    stand at the start of the branches instead: x + attention(norm1(x)) (Xiong et al. 2020). x (batch, steps, d_model).
+    are at the start of the branches instead: x + attention(norm1(x)) (Xiong et al. 2020). x (batch, steps, d_model).
     """
 
     def __init__(
@@ -221,7 +221,7 @@ class TransformerEncoderLayer(_Block):
 
 
 def _copies(layer: Module, count: int) -> list[Module]:
-    """Copies with weights of their own; they continue drawing from one generator, else all would drop the same places."""
+    """Copies with their own weights; they continue drawing from one generator, else all would drop the same places."""
     drawn_from = [getattr(module, "_generator", None) for module in layer.modules()]
     return [copy.deepcopy(layer, {id(g): g for g in drawn_from if g is not None}) for _ in range(count)]
 

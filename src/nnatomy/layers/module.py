@@ -149,7 +149,7 @@ class Module:
         return self
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
-        """A copy of every parameter and buffer by its path; one that is shared stands under each of its names."""
+        """A copy of every parameter and buffer by its path; one that is shared is under each of its names."""
         return {path: np.array(value.data) for path, value in self._tensors()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:

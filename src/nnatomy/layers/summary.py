@@ -1,7 +1,7 @@
 """The parts of a model and their cost: one row a layer, from one forward pass that hooks record.
 
 A multiply-add is counted where it happens, in the products and convolutions that the backend computes, so the count holds
-for any model. Elementwise arithmetic is left out, normalization layers apart: they cost one multiply-add an element to scale
+for any model. Elementwise arithmetic is left out, except normalization layers: they cost one multiply-add an element to scale
 and shift, and one more where the moments come from the input itself.
 """
 
@@ -181,7 +181,7 @@ PRODUCTS: dict[str, Callable[..., int]] = {
 
 @contextmanager
 def counting(spend: Callable[[int], None]) -> Iterator[None]:
-    """Has every product of the active backend tell its cost while the block runs."""
+    """Makes every product of the active backend report its cost while the block runs."""
     plain = {name: getattr(B, name) for name in PRODUCTS}
 
     def counted(name: str) -> Callable[..., Any]:

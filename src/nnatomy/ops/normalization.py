@@ -1,4 +1,4 @@
-"""Normalization and the softmax's cross-entropy as one operation each: their small-step forms stand next to them.
+"""Normalization and the softmax's cross-entropy as one operation each: their small-step forms are next to them.
 
 A fused operation computes value and gradients in one call of the backend. Its `_by_steps` form is the same in small operations:
 what it is held to, and the way by which a gradient is itself differentiated.

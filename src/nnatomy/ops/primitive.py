@@ -27,7 +27,7 @@ class Primitive:
     """The name and derivatives of a primitive.
 
     `vjps[i](g, y, *args, **kwargs)` is the gradient of argument i, given that of the output y; None where there is none.
-    `joint(needs, g, y, *args, **kwargs)` returns all of them at once, where they share work; `needs[i]` says which count.
+    `joint(needs, g, y, *args, **kwargs)` returns all of them in one call, where they share work; `needs[i]` says which count.
     The last `saved` outputs of the forward function are kept for the derivatives and not handed out.
     """
 
@@ -128,7 +128,7 @@ def check_dtype(name: str, values: Sequence[Any], out: Any) -> Any:
 
 
 def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Turns an array function into an operation on arrays and Tensors. `vjps` stand above the function they derive."""
+    """Turns an array function into an operation on arrays and Tensors. `vjps` are above the function they derive."""
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
         name = forward.__name__.strip("_")

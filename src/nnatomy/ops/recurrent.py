@@ -18,7 +18,7 @@ from nnatomy.ops.linear import linear
 from nnatomy.ops.primitive import primitive, through
 from nnatomy.tensor import Tensor
 
-# One step of each cell. x_gates is W_ih x + b_ih, computed for all steps at once; h (and c) are the state before.
+# One step of each cell. x_gates is W_ih x + b_ih, computed for all steps in one call; h (and c) are the state before.
 
 
 def rnn_step(x_gates: Any, h: Any, w_hh: Any, b_hh: Any, nonlinearity: str) -> Any:

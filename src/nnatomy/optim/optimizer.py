@@ -110,7 +110,7 @@ class Optimizer(ABC):
             group["lr"] = float(value)
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Adds parameters with settings of their own; what is not given is as in the constructor."""
+        """Adds parameters with their own settings; what is not given is as in the constructor."""
         if not isinstance(group, Mapping) or "params" not in group:
             raise UserError(f'A parameter group must be a dictionary {{"params": [...], "lr": ...}}. Received {_short(group)}.')
         given = group["params"]

@@ -29,7 +29,7 @@ def compile(function: Callable[..., Any], *, warn: bool = True) -> Compiled:
     `function(*trees) -> tree`: nested dictionaries, lists and tuples of arrays and numbers; it must be pure. If it returns
     `(state, ...)` with a state that is a dictionary shaped like its first argument, as a training step does, the state is
     donated: what a call returns is updated in place by the next. Other arguments that are dictionaries (parameters) are read
-    where they lie. Where a function cannot be planned, because it requests values, it runs as it is; `reason` and, with `warn`,
+    where they are. Where a function cannot be planned, because it requests values, it runs as it is; `reason` and, with `warn`,
     a RuntimeWarning say why.
     """
     return function if isinstance(function, Compiled) else Compiled(function, warn)
@@ -44,7 +44,7 @@ class Compiled:
         self._plans: dict[Any, Ready] = {}
         self._donates: bool | None = None  # whether the first argument is a state that comes back
         self._state: _State | None = None
-        self._by_reference = True  # parameters are read where they lie
+        self._by_reference = True  # parameters are read where they are
         self._jitted: Any = None  # on the jax backend
         self._pure: bool | None = True if hasattr(function, "bind") else None  # whether arguments are all that it reads
         self._ordinary: dict[str, Ordinary] = {}  # by backend

@@ -15,7 +15,7 @@ VIEWS = frozenset(("reshape", "transpose", "broadcast_to", "moveaxis", "view"))
 
 
 def is_view(call: Call) -> bool:
-    """Return True if a call's result lies in its first argument's memory (a reshape may turn out not to)."""
+    """Return True if a call's result is in its first argument's memory (a reshape may turn out not to)."""
     if call.name == "getitem":
         parts = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
         return all(p is None or p is Ellipsis or isinstance(p, slice | int | np.integer) for p in parts)
@@ -122,7 +122,7 @@ def with_epilogues(calls: Sequence[Call], wanted: Sequence[Var]) -> list[Call]:
         elif call.name == "batch_norm" and call.outs[0].dtype == np.float32:
             following = uses.only_reader(call.outs[0])
             if following is not None and _is_relu(following):
-                # Its moments may be read before the relu stands; so the fused call takes the batch norm's place.
+                # Its moments may be read before the relu is computed; so the fused call takes the batch norm's place.
                 gone.add(id(following))
                 moved[id(call)] = Call(
                     call.name, call.function, call.args, call.kwargs | {"activation": "relu"},

@@ -171,7 +171,7 @@ class _Program:
 
 
 def _spreading(everywhere: Any) -> Callable[[Any], Any]:
-    """Puts a number on all devices; other hosts' too, which device_put would first ask whether they have the same one."""
+    """Puts a number on all devices; other hosts' too, which device_put would first check to have the same one."""
     return lru_cache(64, typed=True)(jax.jit(lambda number: number, out_shardings=everywhere))
 
 
@@ -250,6 +250,6 @@ def unplannable(error: BaseException | None) -> Unplannable | None:
         if isinstance(error, _VALUE_ASKED_FOR):
             inside = [f for f in traceback.extract_tb(error.__traceback__) if "/jax/" not in f.filename]
             where = f"{Path(inside[-1].filename).name}, line {inside[-1].lineno}" if inside else "it"
-            return Unplannable(f"it asks for the values of an array while it is traced ({where})")
+            return Unplannable(f"it needs the values of an array while it is traced ({where})")
         error = error.__cause__ or error.__context__
     return None

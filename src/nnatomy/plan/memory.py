@@ -1,4 +1,4 @@
-"""Where a plan's arrays lie: each buffer has a place in one arena from its first write to its last reading."""
+"""Where a plan's arrays are: each buffer has a place in one arena from its first write to its last reading."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class _Memory:
 
 
 def address(array: Array) -> int:
-    """Where an array's first element stands."""
+    """The address of an array's first element."""
     return int(array.__array_interface__["data"][0])
 
 

@@ -46,7 +46,7 @@ class Recorder(Protocol):
     """A backend's way to trace and to compile."""
 
     arrays: tuple[type[Any], ...]
-    in_place: bool  # whether programs can read arguments where they lie
+    in_place: bool  # whether programs can read arguments where they are
 
     def record(self, run: Run, places: list[Place], values: list[Any], leaves: list[Any]) -> Any:
         """Calls run(stand-ins, stand-ins) once and returns what was recorded."""
@@ -181,7 +181,7 @@ class Ordinary:
         return leaves, tuple(key)
 
     def _in_place(self, args: tuple[Tree, ...]) -> list[int]:
-        """Which leaves are parameters, in dictionaries, that a program may read where they lie."""
+        """Which leaves are parameters, in dictionaries, that a program may read where they are."""
         found: list[int] = []
         leaves: list[Any] = []
         for tree in args if self._by_reference else ():

@@ -22,7 +22,7 @@ NUMBERS = {
 """The functions that kernels/numbers.py computes."""
 
 class Plan:
-    """Runs one trace's calls on memory of its own.
+    """Runs one trace's calls on its own memory.
 
     `inputs`: Vars that are written before each run (`input_arrays`, or `set_number`); `state`: Vars whose arrays are given and
     live outside; `updates`: (array, Var) pairs: what a run leaves in these arrays; `results`: Vars that are read after it.
@@ -83,7 +83,7 @@ class Plan:
         self._lines = lines
 
     def position(self, v: Var) -> int:
-        """Where in `bank` a number stands after a run."""
+        """Where in `bank` a number is after a run."""
         return self._place[self._same.get(v, v)]
 
     def place(self, v: Var) -> int | None:
@@ -130,7 +130,7 @@ class Plan:
         self.memory = self._arena.nbytes
 
     def _kept(self, updates: Sequence[tuple[Array, Var]], wanted: Sequence[Var]) -> list[Var]:
-        """Copies what is wanted of arrays that a run overwrites, as it stood before; returns all that is wanted."""
+        """Copies what is wanted of arrays that a run overwrites, as it was before; returns all that is wanted."""
         written = {id(array) for array, _ in updates}
         for v in dict.fromkeys(wanted):
             view = self._views[v]
@@ -157,7 +157,7 @@ class Plan:
         self._calls.append(call)
 
     def _view(self, call: Call) -> None:
-        """A call whose result lies in its argument's memory; where the layout does not allow that, after a copy."""
+        """A call whose result is in its argument's memory; where the layout does not allow that, after a copy."""
         out, source = call.outs[0], call.args[0]
         if not isinstance(source, Var):  # of a constant
             array = np.asarray(call.function(*call.args, **call.kwargs))
@@ -198,7 +198,7 @@ class Plan:
         return substitute(call.args, of), substitute(call.kwargs, of)
 
     def _write_in_place(self, updates: Sequence[tuple[Array, Var]]) -> None:
-        """Lets a call write a new state where the old one stands, if nothing reads the old one later."""
+        """Lets a call write a new state where the old one is, if nothing reads the old one later."""
         readers: dict[int, int] = {}  # of each outside array, the last call that reads it
         writer: dict[Var, int] = {}
         for i, call in enumerate(self._calls):
@@ -223,7 +223,7 @@ class Plan:
                 new.array = array
 
     def _write_over(self) -> None:
-        """Lets results lie where an argument lay that nothing reads later: less memory, and less of it to fetch."""
+        """Places results where an argument was that nothing reads later: less memory, and less of it to fetch."""
         for i, call in enumerate(self._calls):
             lowering = find(call.name)
             for out, argument in lowering.over.items() if lowering else ():

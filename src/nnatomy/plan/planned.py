@@ -60,7 +60,7 @@ class PlanRecorder:
 
 
 class PlanProgram:
-    """A plan with memory of its own for all places, so that arrays that were handed out keep their values."""
+    """A plan with its own memory for all places, so that arrays that were handed out keep their values."""
 
     def __init__(
         self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any],

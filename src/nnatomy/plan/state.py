@@ -9,7 +9,7 @@ from nnatomy.plan.watch import Watch, engine
 
 
 class Place:
-    """Where one array or number of a state stands. `put` and `take` are for use while a trace runs.
+    """Where one array or number of a state is. `put` and `take` are for use while a trace runs.
 
     `number`: its type, None for an array. `shared`: nothing else holds the array, so that a program may update it in place.
     """
@@ -166,7 +166,7 @@ class Found:
         return len(self.tensors), len(self.gradients), len(self.optimizers), updated, len(self.generators)
 
     def prepare(self) -> list[tuple[Any, str]]:
-        """Makes the state that optimizers would make at their first step, and tells of which parameters."""
+        """Makes the state that optimizers would make at their first step, and returns their parameters."""
         made = []
         for optimizer, names in self.optimizers.values():
             for group in optimizer.param_groups:
@@ -177,7 +177,7 @@ class Found:
         return made
 
     def places(self) -> list[Place]:
-        """Where everything stands, in a fixed order."""
+        """The places of everything, in a fixed order."""
         found: list[Place] = [Data(t) for t in self.tensors.values()]
         found += [Gradient(t) for t in self.gradients.values() if t.grad is not None]
         for optimizer, names in self.optimizers.values():

@@ -1,7 +1,7 @@
 """Notices which Tensors, modules, optimizers and generators a function touches, and puts all of them back as they were.
 
-While a Watch is entered, the engine's classes tell it of each first access. So nothing needs to be found by searching a
-function's closure, and nothing that was reached on a hidden way keeps a stand-in. This package lies below the engine, so it
+While a Watch is entered, the engine's classes report each first access to it. So nothing needs to be found by searching a
+function's closure, and nothing that was reached on a hidden way keeps a stand-in. This package is below the engine, so it
 finds the engine's classes among the modules that are loaded: of a class that is not, there are no objects.
 """
 

@@ -94,7 +94,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, Any], 
 
 
 def unflatten(arrays: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The nested dictionary that `flatten` took apart."""
+    """The nested dictionary that `flatten` flattened."""
     tree: dict[str, Any] = {}
     for path, value in [*arrays.items(), *plain.items()]:
         *parents, last = path.split("/")

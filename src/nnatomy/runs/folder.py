@@ -1,4 +1,4 @@
-"""A run's folder: what was asked, where it ran, how it went, and checkpoints from which it continues exactly."""
+"""A run's folder: the request, the environment, the metrics, and checkpoints from which it continues exactly."""
 
 from __future__ import annotations
 
@@ -136,7 +136,8 @@ class Run:
         """This run, if it has its own model. Raises UserError otherwise."""
         if self.members:
             raise UserError(
-                f"{self.folder} averages the predictions of {len(self.members)} runs and can be evaluated, asked and learned "
+                f"{self.folder} averages the predictions of {len(self.members)} runs and can be evaluated, used to predict "
+                "and learned "
                 f"from. For all else name one of them, such as {self.members[0].folder}."
             )
         return self

@@ -91,7 +91,7 @@ def _data_for_model(request: Request, own: Own) -> Dataset:
     if own.data is not None:
         return load_own(own.data, request, wanted)
     if request.data is None:
-        raise UserError('Your own model has no data of its own. Received no data. Give some: nn.train(model, "digits").')
+        raise UserError('Your own model has no own data. Received no data. Give some: nn.train(model, "digits").')
     options = request.load_options()
     return data.load(request.data, **(options if wanted is None else options | {"tasks": wanted}))
 

@@ -134,7 +134,7 @@ class Job:
 
 @dataclass
 class Batcher:
-    """Hands waiting requests to free workers, as many at once as fit `most_rows`; no request waits for others to come.
+    """Hands waiting requests to free workers, as many together as fit `most_rows`; no request waits for others to come.
 
     A request over which a worker was lost is tried once more, alone: what kills workers takes no other request with it.
     """
@@ -200,7 +200,7 @@ class Batcher:
                     start += job.rows
 
     def _apart(self, jobs: list[Job], refusal: Refusal) -> None:
-        """Has the jobs of a batch that went wrong tried again one by one; one that was alone is told why."""
+        """Has the jobs of a batch that went wrong tried again one by one; one that was alone gets the error."""
         for job in reversed(jobs):
             if job.suspect or (len(jobs) == 1 and refusal.status == UNPROCESSABLE):
                 _fail(job, refusal)

@@ -1,4 +1,4 @@
-"""The service: routes, limits, and who may ask. How a request is read, the kind of data says; answering is in batching.py."""
+"""The service: routes, limits, and allowed callers. The kind of data reads a request; batching.py computes the response."""
 
 from __future__ import annotations
 
@@ -289,7 +289,7 @@ def serve(
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             log = logging.getLogger("uvicorn.error")
-            log.disabled = True  # a run that cannot be used is told in one sentence, below
+            log.disabled = True  # a run that cannot be used is reported in one sentence, below
             await super().startup(sockets)
             log.disabled = False
             if self.started:
@@ -297,7 +297,7 @@ def serve(
 
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=10))
     try:
-        with contextlib.suppress(KeyboardInterrupt, SystemExit):  # by SystemExit uvicorn tells that it could not start
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):  # by SystemExit uvicorn reports that it could not start
             server.run(sockets=[place])
     finally:
         place.close()

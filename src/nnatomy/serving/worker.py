@@ -80,7 +80,7 @@ def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
                 respond(**message(answer, rows))
             except UserError as problem:
                 respond(refused=str(problem))
-            except Exception as problem:  # told to the service, which answers for it
+            except Exception as problem:  # reported to the service, which responds
                 respond(failed=f"{type(problem).__name__}: {problem}")
 
 

@@ -87,7 +87,7 @@ class Task(ABC):
         return Answer(self.columns(meant))
 
     def export_inputs(self) -> ExportedInputs | None:
-        """Return the inputs of an exported model where they are no data, such as a generator's noise; else None."""
+        """Return the inputs of an exported model where they are not data, such as a generator's noise; else None."""
         return None
 
     @classmethod
@@ -111,8 +111,8 @@ class Task(ABC):
         raise UserError(f"Saliency explains one number. Received outputs of {self.name}. Choose another view.")
 
     def coloring(self, model: Module, batch: Batch) -> Coloring:
-        """Return what tells the examples of a batch apart. Raises UserError where nothing does."""
-        raise UserError(f"Examples of {self.name} have no color of their own. Received a request for it. Choose another view.")
+        """Return the names of a batch's examples, such as their classes. Raises UserError where nothing does."""
+        raise UserError(f"Examples of {self.name} have no own color. Received a request for it. Choose another view.")
 
     def targets(self, batch: Batch) -> tuple[Array, ...]:
         """Return the targets of a batch; none where it has none."""

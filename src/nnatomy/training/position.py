@@ -8,7 +8,7 @@ from typing import Any
 from nnatomy.training.batches import PlacedBatch
 from nnatomy.training.learners import Learner
 
-CALIBRATION = 20  # steps after which a budget is turned into a number of steps again
+CALIBRATION = 20  # steps after which a budget is converted to a number of steps again
 
 
 @dataclass

@@ -20,7 +20,7 @@ class Precision:
     """`master`: the type of weights, optimizer state and evaluation. `half`: that of forward and backward, if narrower.
 
     In half precision, losses, softmax and the statistics of normalization are still computed in float32, and so are the running
-    statistics, which lie in buffers named running_*.
+    statistics, which are in buffers named running_*.
     """
 
     name: str
@@ -101,7 +101,7 @@ class Scaling:
         return {"scale": B.asarray(self.scale, dtype="float32"), "fine": B.asarray(self.fine, dtype="int32")}
 
     def bind(self, state: Mapping[str, Any]) -> None:
-        """Makes it stand where `state` says."""
+        """Sets it to `state`."""
         self.scale, self.fine = state["scale"], state["fine"]
 
     def select_finite(self, old: dict[str, Any], new: dict[str, Any], parameters: Iterable[Tensor]) -> dict[str, Any]:

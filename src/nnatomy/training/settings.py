@@ -72,7 +72,7 @@ def _set(recipe: Recipe, key: str, text: str) -> Recipe:
         return replace(recipe, learn=recipe.learn.changed(key, value))
     if key in FLAGS:
         raise UserError(
-            f"--set changes the recipe. Received {key}, which has a flag of its own. Give --{key.replace('_', '-')} {text}."
+            f"--set changes the recipe. Received {key}, which has its own flag. Give --{key.replace('_', '-')} {text}."
         )
     raise unknown_name("setting", key, [*options, *FIELDS, *learns])
 

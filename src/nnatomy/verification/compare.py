@@ -75,7 +75,7 @@ def compare(
     mine: Trajectory | Exception
     try:
         mine = travel(ours, case, start, batch, steps)
-    except Exception as problem:  # a broken model may raise anything; where, is told below
+    except Exception as problem:  # a broken model may raise anything; where, is reported below
         mine = problem
     return [_against(TWINS[twin](architecture, case, precision), ours, mine, start, batch, steps, precision) for twin in twins]
 
@@ -194,7 +194,7 @@ def _first_bad_stage(
 
 
 def _position(name: str, order: list[str]) -> int:
-    """Where in the order of execution the part stands that owns a parameter."""
+    """The place in the order of execution of the part that owns a parameter."""
     owner = name
     while "." in owner:
         owner = owner.rpartition(".")[0]
@@ -206,7 +206,7 @@ def _position(name: str, order: list[str]) -> int:
 def verify_architectures(
     architectures: Sequence[Architecture], *, write: bool = False, log: bool = True
 ) -> list[Verification]:
-    """Verifies several architectures; with `write` fills their pages' tables, with `tell` says on stderr what is being done."""
+    """Verifies several architectures; with `write` fills their pages' tables, with `log` reports progress on stderr."""
     results = []
     for architecture in architectures:
         if log:

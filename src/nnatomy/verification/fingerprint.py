@@ -27,7 +27,7 @@ def fingerprint(folder: Path) -> str:
 def tree(code: str) -> str:
     """Return the syntax tree of code as text: each node with those of its fields that are there.
 
-    Strings that stand alone say something to readers only, wherever they stand.
+    Strings that stand alone are for readers only.
     """
     return _written(ast.parse(code))
 

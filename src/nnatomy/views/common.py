@@ -109,7 +109,7 @@ def show_example(axes: Axes, prepared: Prepared, inputs: Sequence[Array], at: in
 
 
 def text_lines(words: Sequence[str], width: float, size: float, joined: bool) -> list[list[tuple[int, float, float]]]:
-    """Words, or characters that stand side by side where `joined`, broken into lines: (number, left, right) in points.
+    """Words, or characters that are side by side where `joined`, broken into lines: (number, left, right) in points.
 
     Lines of characters break after a space where they can.
     """

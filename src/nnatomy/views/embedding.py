@@ -26,7 +26,7 @@ MOST = 30  # names of one picture
 
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
     if not prepared.task.can("coloring"):
-        return "needs a task that tells examples apart"
+        return "needs a task that distinguishes examples"
     two = inputs_of(prepared, evenly_spaced(prepared, prepared.dataset.test, 2))
     return None if hidden(prepared, two) is not None else "needs a hidden layer"
 
@@ -58,7 +58,7 @@ def draw(prepared: Prepared, run: Run | None, tsne: bool = False) -> Figure:
 def hidden(prepared: Prepared, inputs: tuple[Array, ...]) -> tuple[str, Array] | None:
     """(name, activations [examples, units]): what the last layer is given; for reconstructions the narrowest layer's output.
 
-    Of sequences the last step. None where no layer stands before the last one.
+    Of sequences the last step. None where no layer is before the last one.
     """
     with record(prepared.model) as seen:
         forward(prepared.model, inputs)
@@ -76,7 +76,7 @@ def hidden(prepared: Prepared, inputs: tuple[Array, ...]) -> tuple[str, Array] |
 
 
 def _weighted(module: Any) -> bool:
-    """Return True if a module has weights of its own, rather than modules that have."""
+    """Return True if a module has its own weights, rather than modules that have."""
     return any(True for _ in module.parameters()) and all(
         m is module or not any(True for _ in m.parameters()) for m in module.modules()
     )

@@ -23,7 +23,7 @@ SHOWN = 40
 
 
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
-    return None if first_weights(prepared) is not None else "needs a first layer whose weights lie over the input"
+    return None if first_weights(prepared) is not None else "needs a first layer whose weights cover the input"
 
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from nnatomy.runs.prepare import Prepared
 
-NAMED = 10  # layers that have a line with a name; of more, the depth is told by color
+NAMED = 10  # layers that have a line with a name; of more, color shows the depth
 
 
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:

@@ -43,7 +43,7 @@ class Forward:
         self.tensors = dict(model.named_parameters()) | dict(model.named_buffers())
 
     def bind(self, weights: dict[str, Any]) -> None:
-        """Makes the model stand where `weights` says."""
+        """Sets the model to `weights`."""
         for name, tensor in self.tensors.items():
             tensor.data = weights[name]
 
@@ -60,7 +60,7 @@ def learner_of(model: Any, loss: Any, optimizer: partial[Any], setup: Setup | No
         outputs = model(x)
         return loss(outputs, y), outputs
 
-    examples: Any = ArraySplit(())  # all that a learner asks of its data is what the arrays of a batch are
+    examples: Any = ArraySplit(())  # a learner needs only the fields of its data
     return GradientDescent(both, optimizer).begin(model, examples, setup)
 
 

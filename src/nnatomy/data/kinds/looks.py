@@ -60,7 +60,7 @@ class Words:
     joined: bool
 
     def words(self, ids: Array) -> list[str]:
-        """Return token numbers as text; a line break and what is unknown have signs of their own."""
+        """Return token numbers as text; a line break and what is unknown have their own signs."""
         return [SIGNS.get(self.vocabulary[int(i)], self.vocabulary[int(i)]) for i in ids]
 
     def blank(self, x: Array) -> Array | None:

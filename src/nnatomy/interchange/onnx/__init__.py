@@ -41,7 +41,7 @@ def to_onnx(
     """The onnx.ModelProto (opset 20) of a model in evaluation mode, for batches of any size.
 
     `examples`: one array for each input, batches of one example or more. `function(*tensors)` is what is exported: `model` if
-    None, else a function that calls it. `axes`: where the batch lies in each input, None for an input without; the first axis
+    None, else a function that calls it. `axes`: where the batch is in each input, None for an input without; the first axis
     if not given. `inputs`, `outputs`: names; the arguments' and "output" if not given. Parameters become initializers named by
     their paths. Raises UserError where the model calls what ONNX cannot say.
     """
@@ -161,7 +161,7 @@ def check(made: Any, expected: Callable[..., Any], *batches: tuple[Array, ...], 
         opened = session(made)
     except UserError:
         raise
-    except Exception as problem:  # both libraries raise types of their own
+    except Exception as problem:  # both libraries raise their own types
         raise _failed(f"it is refused: {_first_line(problem)}") from problem
     worst = 0.0
     for batch in batches:

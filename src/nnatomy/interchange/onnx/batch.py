@@ -97,7 +97,7 @@ def program(
 ) -> Program:
     """Traces `function(*tensors)`, which reads the tensors of `state`, for batches of any size.
 
-    `examples`: one array for each argument, with at least one example; axes[i]: where the batch of argument i lies, None if it
+    `examples`: one array for each argument, with at least one example; axes[i]: where the batch of argument i is, None if it
     has none. Raises UserError where the function requests values, or depends on the batch otherwise than by sizes.
     """
     _check_examples(examples, axes)

@@ -29,7 +29,7 @@ class Graph:
         self._batch: tuple[str, int] | None = None if parent is None else parent._batch
 
     def batch_is(self, value: Value) -> None:
-        """Notes an input whose shape tells how many examples there are."""
+        """Notes an input whose shape says how many examples there are."""
         for axis, size in enumerate(value.shape):
             if self._batch is None and size == Follows(1, 0):
                 self._batch = value.name, axis

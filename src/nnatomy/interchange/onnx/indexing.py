@@ -28,7 +28,7 @@ class _Part:
 
 
 def _parts(index: Any, ndim: int) -> list[_Part]:
-    """The index written out for every axis, truth values turned into the places where they hold."""
+    """The index written out for every axis, truth values converted to the places where they hold."""
     given = list(index) if isinstance(index, tuple) else [index]
     expanded: list[Any] = []
     for part in given:

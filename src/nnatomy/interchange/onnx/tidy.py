@@ -44,10 +44,10 @@ def _products(nodes: list[Any], initializers: Mapping[str, Array], ranks: Mappin
 
     made = _made(nodes)
     for place, node in enumerate(nodes):
-        turned = made.get(node.input[1]) if node.op_type == "MatMul" else None
-        if turned is None or turned.op_type != "Transpose" or list(_attribute(turned, "perm").ints) != [1, 0]:
+        transposed = made.get(node.input[1]) if node.op_type == "MatMul" else None
+        if transposed is None or transposed.op_type != "Transpose" or list(_attribute(transposed, "perm").ints) != [1, 0]:
             continue
-        weight = turned.input[0]
+        weight = transposed.input[0]
         if ranks.get(node.input[0]) == 2 and weight in initializers and initializers[weight].dtype.kind == "f":
             nodes[place] = helper.make_node("Gemm", [node.input[0], weight], list(node.output), name=node.output[0], transB=1)
     return nodes

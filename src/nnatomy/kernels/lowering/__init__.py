@@ -37,7 +37,7 @@ class Lowering:
     order: Callable[[Sequence[Any], dict[str, Any]], list[tuple[int, ...] | None]] | None = None
     """(args, kwargs): for each output the order of its axes in memory, outermost first; None is C order."""
     over: Mapping[int, int] = field(default_factory=dict)
-    """By output, the argument in whose memory it may lie: each place of it is read before it is written, and not again."""
+    """By output, the argument in whose memory it may be: each place of it is read before it is written, and not again."""
 
 
 LOWERINGS: dict[str, Lowering] = {}
@@ -94,7 +94,7 @@ class Emitter:
 
 
 def allocate(shape: Shape, dtype: Any, order: tuple[int, ...] | None = None) -> Array:
-    """An aligned array of uninitialized values whose axes stand in memory in this order."""
+    """An aligned array of uninitialized values whose axes are stored in this order."""
     flat = aligned(math.prod(shape), dtype)
     if order is None:
         return flat.reshape(shape)
@@ -102,7 +102,7 @@ def allocate(shape: Shape, dtype: Any, order: tuple[int, ...] | None = None) -> 
 
 
 def address(array: Array) -> int:
-    """Where an array's first element stands."""
+    """The address of an array's first element."""
     return int(array.__array_interface__["data"][0])
 
 

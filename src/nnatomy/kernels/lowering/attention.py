@@ -28,7 +28,7 @@ def _work(q: Any, k: Any, v: Any, *, causal: bool, scale: float) -> int:
 
 
 def _order(array: Any) -> tuple[int, ...] | None:
-    """(batch, heads, steps, features) stands in memory as (batch, steps, heads, features), as products before and after it."""
+    """(batch, heads, steps, features) is stored as (batch, steps, heads, features), as products before and after it."""
     return (0, 2, 1, 3) if len(array.shape) == 4 else None
 
 

@@ -45,7 +45,7 @@ class Axis:
     """One axis of space of a convolution with stride 1 among the residues of its input.
 
     Output q meets, by tap (position in the kernel, residue, shift), the input stride (q + shift) + residues[residue] - padding.
-    It stands at start + step q.
+    It is at start + step q.
     """
 
     size: int

@@ -38,7 +38,7 @@ def emit_copy(emitter: Emitter, source: Array, target: Array) -> bool:
         lengths.insert(0, 1)
         to.insert(0, 0)
         at.insert(0, 0)
-    if 1 in at and at[-1] != 1:  # the source's rows stand across the target's: a transposition of these two axes
+    if 1 in at and at[-1] != 1:  # the source's rows are across the target's: a transposition of these two axes
         across = at.index(1)
         for values in (lengths, to, at):
             values[-1:-1] = [values.pop(across)]

@@ -21,7 +21,7 @@ def _same(which: int) -> Any:
 
 
 def _axis_last(args: Sequence[Any], kwargs: dict[str, Any]) -> list[tuple[int, ...] | None]:
-    """The softmax's axis lies innermost."""
+    """The softmax's axis is innermost."""
     ndim = args[0].ndim
     axis = _axis(kwargs, ndim)
     return [(*(i for i in range(ndim) if i != axis), axis)]

@@ -36,7 +36,7 @@ def merged(x: Array, axes: Sequence[int] | None = None) -> int | None:
 
 
 def rows_of(emitter: Emitter, x: Array) -> tuple[Array, int]:
-    """x, or a copy of it, such that its last axis lies in one piece, and the distance between such rows in elements."""
+    """x, or a copy of it, such that its last axis is in one piece, and the distance between such rows in elements."""
     step = merged(x, range(x.ndim - 1))
     if step is None or (x.strides[-1] != x.itemsize and x.shape[-1] > 1):
         x = copied(emitter, x, tuple(range(x.ndim)))
@@ -45,7 +45,7 @@ def rows_of(emitter: Emitter, x: Array) -> tuple[Array, int]:
 
 
 def copied(emitter: Emitter, x: Array, order: Sequence[int]) -> Array:
-    """A copy of x whose axes lie in memory in this order."""
+    """A copy of x whose axes are in memory in this order."""
     flat = emitter.scratch(x.size, x.dtype)
     copy = flat.reshape([x.shape[i] for i in order]).transpose([order.index(i) for i in range(x.ndim)])
     emit_copy(emitter, x, copy)
@@ -196,7 +196,7 @@ class _Channels:
 
     @property
     def columns(self) -> bool:
-        """True if the channels of a place lie side by side."""
+        """True if the channels of a place are side by side."""
         return self.inner == 1 and self.channels > 1
 
     def fits(self, x: Array) -> bool:

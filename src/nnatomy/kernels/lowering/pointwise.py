@@ -92,7 +92,7 @@ def common_axes(shape: Shape, strides: Sequence[Sequence[int]]) -> tuple[list[in
 
 
 def overlap(x: Array, y: Array) -> bool:
-    """Return True if two arrays share memory, or it is hard to tell."""
+    """Return True if two arrays share memory, or it is not known."""
     if not np.may_share_memory(x, y):
         return False
     if (x.base if x.base is not None else x) is (y.base if y.base is not None else y):
@@ -252,7 +252,7 @@ class _Code:
             last.update((ref, j) for ref in refs)
         uniform = {("in", i) for i in range(len(inputs)) if ways[i] == SCALAR}
         place: dict[Ref, tuple[str, int]] = {("in", i): ("table", i) for i in range(len(inputs))}
-        home: dict[Ref, int] = {}  # lines whose result is written to an out at once
+        home: dict[Ref, int] = {}  # lines whose result is written to an out immediately
         for o, ref in enumerate(results):
             j = ref[1]
             if ref[0] == "tmp" and ref not in home:

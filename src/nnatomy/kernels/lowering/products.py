@@ -15,7 +15,7 @@ from nnatomy.kernels.processor import LANES, REGISTERS
 ROWS, WIDTH = 6, (4 if REGISTERS == 32 else 2) * LANES
 """The kernels' tile of C."""
 ACTIVATIONS = {None: 0, "relu": 0, "tanh": 1, "sigmoid": 2}
-"""Those that are kernels of their own: the compiler takes a second for them."""
+"""Those that are their own kernels: the compiler takes a second for them."""
 DEPTH = 384
 """The most of K in one pass: ROWS rows of A and WIDTH columns of B of that depth."""
 BLOCK = 128 * 1024
@@ -100,7 +100,7 @@ def _offsets(array: Array) -> Any:
 def _blocks(
     emitter: Emitter, a: Array, b: Array, out: Array, bias: Array | None, by_row: bool, relu: bool, add: bool
 ) -> None:
-    """Instructions for out (+)= a b, whose rows have step 1: for blocks of items, columns, depth and rows of their own."""
+    """Instructions for out (+)= a b, whose rows have step 1: for blocks of items, columns, depth and rows."""
     (M, N), K = out.shape[-2:], a.shape[-1]
     (a_row, a_k), (b_k, b_column), row_step = steps(a)[-2:], steps(b)[-2:], steps(out)[-2]
     offsets = [_offsets(x) for x in (a, b, out)]

@@ -45,7 +45,7 @@ _double, _single = tile(ROWS, 2, packed=False), tile(ROWS, 1, packed=False)
 
 @inner
 def _pack_rows(source, row, count, columns, target, width, factor):
-    """target[i, j] = factor source[i, j], in rows of `width` that end in zeros; rows of the source stand `row` apart."""
+    """target[i, j] = factor source[i, j], in rows of `width` that end in zeros; rows of the source are `row` apart."""
     for i in range(count):
         p, t = f32(source + 4 * i * row), f32(target + 4 * i * width)
         for j in range(0, width, LANES):
@@ -64,7 +64,7 @@ def _pack_panels(source, row, count, features, target):
 
 @inner
 def _unpack_rows(source, width, factor, count, columns, target, row):
-    """target[i, j] = factor source[i, j]; rows of the target stand `row` apart."""
+    """target[i, j] = factor source[i, j]; rows of the target are `row` apart."""
     for i in range(count):
         p, t = f32(source + 4 * i * width), f32(target + 4 * i * row)
         for j in range(0, width, LANES):

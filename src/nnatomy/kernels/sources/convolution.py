@@ -1,4 +1,4 @@
-"""Convolution without im2col, and its two adjoints. Images stand in memory as (channels, rows, columns, batch).
+"""Convolution without im2col, and its two adjoints. Images are stored as (channels, rows, columns, batch).
 
 A thread takes a block of output positions, copies the inputs that these meet into scratch memory (zeros around the image, the
 residues of a stride apart from each other), and then runs the micro-kernel along (columns, batch): each channel and kernel
@@ -130,7 +130,7 @@ def _forward(rows, width):
         31 y  32-34 its strides by channel, row and column  35 bias or 0  36 activation  37 whether rows run on into the next
         38 where in a thread's scratch the sums stand  39 parts of the panels, which are shared as the blocks are
         40 rows of the kernel  41 table of the row of input that each meets from output row 0. The depth goes by rows of the
-        kernel first: rows that lie outside the image are left out."""
+        kernel first: rows that are outside the image are left out."""
         n, groups, depth, outputs, panels, flat = a[4], a[7], a[27], a[28], a[29], a[37]
         height, width_out, tall, wide = a[16], a[17], a[18], a[19]
         block = a[24] + 4 * thread * a[25]
@@ -204,7 +204,7 @@ def pack(a, thread, threads):
 
 
 def _weight(rows, columns):
-    """The kernel whose tiles take so many output channels and so many (channel, kernel position) at once."""
+    """The kernel whose tiles take so many output channels and so many (channel, kernel position) in one call."""
     product = dots(rows, columns)
 
     def weight(a, thread, threads):

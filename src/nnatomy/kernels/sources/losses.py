@@ -1,4 +1,4 @@
-"""Softmax, its logarithm and the cross-entropy of rows, with their gradients. What lies beyond a row's end counts as -inf."""
+"""Softmax, its logarithm and the cross-entropy of rows, with their gradients. What is beyond a row's end counts as -inf."""
 
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Layer, RMS and batch norm with their gradients.
 
-Rows (the last axis of layer and RMS norm) and runs (what lies in one piece of a batch norm's channel) are summed by vectors in
+Rows (the last axis of layer and RMS norm) and runs (what is in one piece of a batch norm's channel) are summed by vectors in
 float32, and many such sums are added in float64. Moments are taken in two passes over what is in the cache.
 """
 
@@ -182,7 +182,7 @@ def add_parts(a, thread, threads):
                 store_part(out, i, s, min(n - i, LANES))
 
 
-# Batch norm where a channel's values lie in runs: `outer` of them, each of `run` numbers.
+# Batch norm where a channel's values are in runs: `outer` of them, each of `run` numbers.
 
 
 def batch_norm(a, thread, threads):
@@ -302,7 +302,7 @@ def batch_norm_vjp(a, thread, threads):
                     i -= LANES
 
 
-# Batch norm where the channels of a row lie side by side: each lane has a channel, whose values stand `step` apart.
+# Batch norm where the channels of a row are side by side: each lane has a channel, whose values are `step` apart.
 
 
 def batch_norm_columns(a, thread, threads):

@@ -83,7 +83,7 @@ def chain(a, thread, threads):
     """All steps of a chain on all blocks.
 
     a: workspaces, bytes of each; tables, bytes of each; code, steps that come once, steps of a block; outer dimensions; rows,
-    columns; rows and columns of a block; operands, inputs; where a workspace keeps what lies beyond the last whole vector;
+    columns; rows and columns of a block; operands, inputs; where a workspace keeps what is beyond the last whole vector;
     the kernels `gather` and `scatter`, where needed; how many threads have a workspace;
     for each operand its address, way, type, steps from row to row and from column to column, and place in the workspace.
     A table holds (address, bytes from vector to vector) of whatever a step can name, operands first.

@@ -73,7 +73,7 @@ def resume_comparison(
 ) -> Comparison:
     """Continues an interrupted comparison: what was finished is kept, and what is left gives what it would have given.
 
-    A budget that was turned into epochs is not counted again: the fits are as short as it made them, and all are done.
+    A budget that was converted to epochs is not counted again: the fits are as short as it made them, and all are done.
     """
     started = time.perf_counter()
     path = Path(folder)
@@ -136,7 +136,7 @@ def _carry_on(
 
 
 class _Work:
-    """The units of a comparison: those that lie in its folder are taken from there, others are dealt to workers."""
+    """The units of a comparison: those that are in its folder are taken from there, others are dealt to workers."""
 
     def __init__(self, folder: Path, plan: Plan, found: dict[Unit, Any], progress: bool) -> None:
         self.folder, self.plan, self.found, self.progress = folder, plan, found, progress

@@ -94,7 +94,7 @@ def curves(result: Comparison) -> Figure | None:
 
 
 def costs(result: Comparison) -> Figure:
-    """Score against parameters, training time and latency; what has no parameters stands at the left edge."""
+    """Score against parameters, training time and latency; what has no parameters is at the left edge."""
     from matplotlib.figure import Figure
 
     panels: list[tuple[str, Any]] = [

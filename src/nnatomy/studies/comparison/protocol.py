@@ -135,7 +135,7 @@ class Unit:
 
     @property
     def file(self) -> str:
-        """Where the answer lies in the comparison's folder."""
+        """Where the answer is in the comparison's folder."""
         name = self.candidate.replace(" ", "-")
         if self.what in ("cost", "timing"):
             return f"{self.what}/{name}.json"

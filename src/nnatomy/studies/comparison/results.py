@@ -104,7 +104,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished comparison; candidates stand with the best first."""
+    """A finished comparison; candidates are sorted, the best first."""
 
     folder: Path
     protocol: Protocol

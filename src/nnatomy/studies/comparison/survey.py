@@ -69,7 +69,7 @@ def _shared(
         name, other = next(iter(others.items()))
         raise UserError(
             f"Architectures are compared where they share a task. Received {next(iter(found))} for {task} and {name} for "
-            f"{other}. Compare each with others of its own task."
+            f"{other}. Compare each with others of the same task."
         )
     return kind, task
 

@@ -89,7 +89,7 @@ def _method(result: Tuning) -> list[tuple[str, str]]:
         ("seed", str(plan.seed)),
     ]
     if plan.cv:
-        rows.append(("outer folds", f"{plan.cv}, each with a search of its own; {plan.seeds} seeds for each score"))
+        rows.append(("outer folds", f"{plan.cv}, each with its own search; {plan.seeds} seeds for each score"))
     return rows + flat({"fixed": dict(plan.settings)})
 
 

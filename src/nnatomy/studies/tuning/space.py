@@ -14,7 +14,7 @@ from nnatomy.training.settings import override
 Settings = dict[str, str]
 """Values as text, as `--set` takes them."""
 INTEGER_OPTIONS = ("epochs", "batch_size")
-"""Settings with a flag of their own that count something; lr is the third."""
+"""Settings with their own flag that count something; lr is the third."""
 STEPS = 3  # of a grid over a range
 ABOUT = {"lr": (10, 10), "weight_decay": (100, 10)}
 """Settings of learners that are usually searched, from their value over the first factor to their value times the second."""
@@ -48,7 +48,7 @@ class Range:
         return list(dict.fromkeys(round(v) for v in values)) if self.whole else values
 
     def holds(self, value: str) -> Any:
-        """The number that a text means, if it lies in the range; else None."""
+        """The number that a text means, if it is in the range; else None."""
         try:
             number = int(value) if self.whole else float(value)
         except ValueError:

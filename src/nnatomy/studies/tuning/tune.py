@@ -136,7 +136,7 @@ def tune(
     >>> found = nn.tune("mlp", "wine", trials=20)  # doctest: +SKIP
     >>> found.best, found.verdict(), found.recipe  # doctest: +SKIP
 
-    What can be requested is in `Plan`. `jobs`: processes that try settings at once, one a processor if not given; with one,
+    What can be requested is in `Plan`. `jobs`: processes that try settings in parallel, one a processor if not given; with one,
     equal seeds give equal results. Raises UserError where the data do not fit the architecture, or Optuna is not installed.
     """
     started = time.monotonic()

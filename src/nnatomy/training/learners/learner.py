@@ -48,7 +48,7 @@ class Setup:
     optimizer: Callable[[partial[Any], Named], Optimizer] = _optimizer
     """optimizer(rule, named parameters): makes the optimizer, with other learning rates or without frozen parameters."""
     freezes: bool = False
-    """True if parameters are frozen, or learn at rates of their own, by `optimizer`."""
+    """True if parameters are frozen, or learn at their own rates, by `optimizer`."""
 
 
 class LearnerSpec(ABC):
@@ -175,7 +175,7 @@ class Learner(ABC):
             )
         return self.fields
 
-    # What the loop asks
+    # For the loop
 
     @property
     def tensors(self) -> dict[str, Tensor]:

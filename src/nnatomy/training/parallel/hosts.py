@@ -86,7 +86,7 @@ class Joined(Hosts):
         return np.asarray(broadcast_one_to_all(array))
 
     def agreed(self, stop: bool, save: bool, seconds: float) -> tuple[bool, bool, float]:
-        """As they stood one call ago, so that no device waits for an answer."""
+        """As they were one call ago, so that no device waits for an answer."""
         before = self._ours
         self._ours = self._vote(np.array([stop, save and self.first, seconds if self.first else 0.0]))
         if before is None:
@@ -258,7 +258,7 @@ def _with_port(name: str) -> str:
 
 
 def _is_here(name: str) -> bool:
-    """Return True if a name is one of this machine's: only addresses of its own can be listened at."""
+    """Return True if a name is one of this machine's: only its own addresses can be listened at."""
     try:
         addresses = {entry[4][0] for entry in socket.getaddrinfo(name, None, family=socket.AF_INET)}
     except OSError:

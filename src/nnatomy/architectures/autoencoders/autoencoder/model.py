@@ -26,7 +26,7 @@ OUTPUTS: dict[str, Callable[[Any], Any]] = {"identity": lambda x: x, "sigmoid": 
 
 
 class TiedLinear(Module):
-    """y = x W + b, where W [outputs, inputs] is the weight of another layer: that layer turned round, with its own bias."""
+    """y = x W + b, where W [outputs, inputs] is the weight of another layer: that layer transposed, with its own bias."""
 
     def __init__(self, source: Linear) -> None:
         self._source = source  # not part of this layer's state: the weight is learned and saved once, with its owner

@@ -1,4 +1,4 @@
-"""LeNet-5 (LeCun, Bottou, Bengio and Haffner 1998): the form that the paper describes, and the one that is taught today.
+"""LeNet-5 (LeCun, Bottou, Bengio and Haffner 1998): the form that the paper describes, and the one that is common today.
 
 Training is in recipe.py, the theory in page.md.
 """
@@ -139,7 +139,7 @@ class LeNet5Paper(Module):
     """LeNet-5 as published: trainable sub-sampling, Table I, scaled tanh, and distances to fixed codes as outputs.
 
     `classes`: outputs; ten have the codes of the digits' bitmaps, other numbers random ones. `scores`: give the penalties with
-    their sign turned, so that the largest wins, as other classifiers have it. 60,000 parameters for any number of classes: the
+    their sign reversed, so that the largest wins, as in other classifiers. 60,000 parameters for any number of classes: the
     codes are not learned. Raises UserError for fewer than two classes.
     """
 
@@ -208,7 +208,7 @@ def build(form: str = "modern", classes: int = 10, activation: str = "tanh") -> 
 
 def _check_classes(classes: int) -> None:
     if classes < 2:
-        raise UserError(f"LeNet-5 tells two or more classes apart. Received {classes}. Give 2 or more.")
+        raise UserError(f"LeNet-5 needs two or more classes. Received {classes}. Give 2 or more.")
 
 
 def _small(shape: tuple[int, ...], fan_in: Any) -> Parameter:

@@ -61,7 +61,7 @@ class BatchNorm(keras.layers.Layer):
 
 
 class MLP(keras.Model):
-    """Per hidden layer: linear, normalization (if asked), activation, dropout; then a linear output layer."""
+    """Per hidden layer: linear, normalization (if requested), activation, dropout; then a linear output layer."""
 
     def __init__(
         self, outputs: int, hidden: Sequence[int], activation: str, dropout: float, batch_norm: bool, dtype: str

@@ -1,4 +1,4 @@
-"""The picture of the multi-layer perceptron: what its first layer looks at, and how its layers pull the examples apart."""
+"""The picture of the multi-layer perceptron: what its first layer looks at, and how its layers separate the examples."""
 
 from __future__ import annotations
 

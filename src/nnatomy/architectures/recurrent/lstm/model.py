@@ -103,7 +103,7 @@ class LSTM(Module):
         if len(x.shape) != 3 or x.shape[2] != self.inputs:
             raise UserError(f"This LSTM reads sequences [batch, time, {self.inputs}]. Received shape {x.shape}.")
         valid = self._valid_mask(x, lengths)
-        y = x.swapaxes(0, 1)  # [time, batch, ...]: the steps lie side by side in memory
+        y = x.swapaxes(0, 1)  # [time, batch, ...]: the steps are side by side in memory
         h, c = self._begin(x, state)
         hs: list[Tensor] = []
         cs: list[Tensor] = []
@@ -230,7 +230,7 @@ def loss(model: LSTMNetwork, *batch: Tensor) -> tuple[Float[Tensor, ""], Tensor]
 
 
 def start_gates(model: LSTMNetwork, forget: float = 1.0, write: float = 0.0) -> LSTMNetwork:
-    """Sets where gates stand before learning: bias_ih + bias_hh is `forget` in the forget gates, `write` in the input gates.
+    """Sets where gates are before learning: bias_ih + bias_hh is `forget` in the forget gates, `write` in the input gates.
 
     A positive `forget` keeps what a cell holds until the cell learns not to (Gers, Schmidhuber & Cummins 2000); 1 serves well
     (Jozefowicz, Zaremba & Sutskever 2015). A negative `write` keeps noise out of the cell until the gate learns what to let in

@@ -170,5 +170,5 @@ def _task(y: Array | None) -> tuple[str, Array | None, tuple[str, ...]]:
         )
     labels, ids = np.unique(y, return_inverse=True)
     if len(labels) < 2:
-        raise UserError(f"Classes to tell apart are two or more. Received only {labels.tolist()}. Give data with both.")
+        raise UserError(f"Classification needs two or more classes. Received only {labels.tolist()}. Give data with both.")
     return "classification", ids.astype(np.int64), tuple(str(label) for label in labels.tolist())

@@ -142,7 +142,7 @@ def _folder(folder: Path, reading: Reading) -> Dataset:
         raise UserError(f"A folder of images has one sub-folder of pictures for each class, {folder} has none.")
     if len(groups) < 2:
         raise UserError(
-            f"Classes to tell apart must be two or more. Received {folder}, which has only {next(iter(groups))!r}. Add "
+            f"Classification needs two or more classes. Received {folder}, which has only {next(iter(groups))!r}. Add "
             "another sub-folder."
         )
     paths = [path for files in groups.values() for path in files]

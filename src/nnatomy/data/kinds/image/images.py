@@ -26,7 +26,7 @@ __all__ = [
 Array = npt.NDArray[Any]
 FIELDS = (Field("images", like="image"), Field("labels", role="target"))
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-PIECE = 4096  # images turned to float32 at once: copies of 60,000 are large
+PIECE = 4096  # images converted to float32 in one call: copies of 60,000 are large
 DEEPEST = 65535.0  # the value of a pixel of more than 8 bits that becomes 255, where training pictures do not say another
 LARGEST = 128  # the side to which larger photographs are brought unless a size is requested
 

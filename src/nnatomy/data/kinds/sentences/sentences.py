@@ -106,7 +106,7 @@ def load_sentences(paths: tuple[Path, ...], reading: Reading) -> Dataset:
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise UserError(
-            f"Classes to tell apart must be two or more. Received {paths[0]}, which has {len(classes)}. Add sentences of "
+            f"Classification needs two or more classes. Received {paths[0]}, which has {len(classes)}. Add sentences of "
             "another class."
         )
     place = {label: n for n, label in enumerate(classes)}

@@ -29,7 +29,7 @@ EARLY = 0.6  # the part of the series from which training windows are taken
 def anomaly_dataset(series: Series, path: Path, reading: Reading) -> Dataset:
     """Return windows[T, F] with a label each, from the columns of a series (or from the target alone).
 
-    Training and validation windows lie in the first 60 % and touch no labeled interval; all others are the test, where a
+    Training and validation windows are in the first 60 % and touch no labeled interval; all others are the test, where a
     window is 1 when at least half of its rows are labeled. Fine series are averaged to means over an hour, ten minutes or
     a minute as long as 1,000 rows remain, unless a window is given. Labels are NAB's JSON, given or found next to the file.
     A fold splits the windows by its stretches instead: training and validation by its windows without a label.

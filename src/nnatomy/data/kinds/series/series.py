@@ -76,7 +76,7 @@ def in_order(series: Series) -> Series:
         return series
     if np.mean(steps < 0) >= 0.99:
         series = replace(series, times=series.times[::-1], values=series.values[::-1])
-        notices.append("The newest row stands first: the series was turned round.")
+        notices.append("The newest row was first: the series was reversed.")
     elif np.mean(steps < 0) > 0.01:
         row = int(np.flatnonzero(steps < 0)[0]) + 3
         raise UserError(
@@ -232,7 +232,7 @@ def forecast_dataset(series: Series, target: str | None, reading: Reading) -> Da
     preprocessing = SeriesPreprocessing.fit("forecast", series, np.arange(*train), [target], past, horizon=future)
     values = preprocessing.standardize(series.values)
     column = (series.columns.index(target),)
-    bounds = (train, *((a - past, b) for a, b in parts[1:]))  # what lies before a part may be looked at, not predicted
+    bounds = (train, *((a - past, b) for a, b in parts[1:]))  # what is before a part may be looked at, not predicted
     splits = [SeriesSplit(values[a:b], column, past, future) for a, b in bounds]
     text = f"{len(series.values)} rows of {len(series.columns)} columns; {past} rows forecast {future} of {target}"
     shape = (past, len(series.columns))

@@ -29,11 +29,11 @@ class Field:
     name: str
     type: str  # "numeric", "date", "boolean" or "categorical"
     fill: float | str  # for a missing cell: the training median, or the most frequent category
-    indicator: bool  # whether a feature tells that the cell was missing
+    indicator: bool  # whether a feature says that the cell was missing
     mean: float = 0.0
     std: float = 1.0
     levels: tuple[str, ...] = ()
-    other: bool = False  # whether rare and unseen categories have a feature of their own
+    other: bool = False  # whether rare and unseen categories have their own feature
     log: bool = False  # whether a long-tailed number is taken as sign(x) log(1 + |x|)
     layout: str = ""  # of dates, as the table for training has them
 
@@ -97,7 +97,7 @@ class Field:
         return np.stack(columns + [missing] * self.indicator, axis=1).astype(np.float32)
 
     def decode(self, features: Array) -> list[str]:
-        """Return the cells that features[n, k] were made of, as far as these tell: "" where one was missing."""
+        """Return the cells that features[n, k] were made of, as far as these show: "" where one was missing."""
         values = features[:, 0].astype(np.float64) * self.std + self.mean
         if self.type == "categorical":
             names = [*self.levels, *["other"] * self.other]
@@ -200,7 +200,7 @@ class TablePreprocessing(Preprocessing):
         return (np.concatenate(parts, axis=1),), notices
 
     def decode(self, inputs: Array) -> dict[str, list[str]]:
-        """Return the cells of each column that inputs[n, features] were made of, as far as these tell."""
+        """Return the cells of each column that inputs[n, features] were made of, as far as these show."""
         ends = np.cumsum([len(field.features()) for field in self.fields])
         parts = np.split(inputs, ends[:-1], axis=1)
         return {field.name: field.decode(part) for field, part in zip(self.fields, parts, strict=True)}

@@ -101,7 +101,7 @@ def _about_time(reading: Reading) -> str:
             "time."
         )
     how = "groups are kept together, whenever they were" if reading.fold.groups else "every fold is later than its training"
-    return f"Rows stand in order of time: {how}."
+    return f"Rows are in order of time: {how}."
 
 
 def _check_names(table: RawTable, target: str | None, keep: Sequence[str], reconstruction: bool) -> None:
@@ -224,14 +224,14 @@ def _tell(
     if missing:
         listed = ", ".join(f"{c} {n}" for c, n in missing.items())
         notices.append(
-            f"Missing cells were filled (median or most frequent value; features tell where training rows had them): {listed}."
+            f"Missing cells were filled (median or most frequent value; features mark where training rows had them): {listed}."
         )
     for column in inputs:
         present = [c for c in table.columns[column] if c]
         if kinds[column] == "numeric":
             bad = [c for c in present if not np.isfinite(number(c))]
             if bad:
-                notices.append(f"Column {column!r}: {len(bad)} cells that are no finite numbers ({bad[0]!r}) count as missing.")
+                notices.append(f"Column {column!r}: {len(bad)} cells without a finite number ({bad[0]!r}) count as missing.")
         elif kinds[column] == "categorical":
             numeric = np.isfinite(numbers(present)).mean()
             if 0.9 <= numeric < 1:
