@@ -58,7 +58,7 @@ def chosen(
 
 
 def bench(settings: Settings, log: Log = lambda line: None) -> Report:
-    """Measures all; returns what page.py shows and JSON holds. What is not there or fails is left out, with why."""
+    """Measure all; return what page.py shows and JSON holds. What is not there or fails is left out, with why."""
     began = time.perf_counter()
     if why := KINDS[OURS].missing():
         raise UserError(f"This benchmark needs JAX. Received a Python without: {why}.")

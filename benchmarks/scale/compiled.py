@@ -98,7 +98,7 @@ def default_target() -> str:
 
 
 def compiled(requests: list[Request]) -> list[Found]:
-    """Compiles requests for one number of devices, in a new process. Raises WorkerError with its last words if it fails."""
+    """Compile requests for one number of devices, in a new process. Raises WorkerError with its last words if it fails."""
     flags = "--xla_gpu_autotune_level=0"  # nothing can be timed
     if requests[0].target == "cpu":
         flags = f"--xla_force_host_platform_device_count={requests[0].devices}"
@@ -137,7 +137,7 @@ def collective_bytes(program: str, devices: int) -> dict[str, float]:
 
 
 def compile_here(r: Request) -> Found:
-    """Compiles in this process."""
+    """Compile in this process."""
     import jax
     from jax.sharding import NamedSharding, PartitionSpec
 

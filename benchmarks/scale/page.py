@@ -39,7 +39,7 @@ def request(model: Model, depth: int, devices: int, mode: str, target: str) -> R
 def simulate(
     target: str, models: Sequence[Model] = MODELS, devices: Iterable[int] = DEVICES, log: Log = lambda line: None
 ) -> dict[str, Any]:
-    """Compiles every model for every number of devices, in both ways, and the smallest in full depth to check what follows."""
+    """Compile every model for every number of devices, in both ways, and the smallest in full depth to check what follows."""
     groups = []
     for n in devices:
         cases = [(model, n, mode) for model in models for mode in (MODES if n > 1 else MODES[:1])]

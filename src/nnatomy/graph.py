@@ -39,14 +39,14 @@ def now() -> int:
 
 
 def bind(tensor: type[Tensor]) -> None:
-    """Tells the walk which class gradients are of."""
+    """Tell the walk which class gradients are of."""
     global _tensor
     _tensor = tensor
 
 
 @contextmanager
 def set_grad_enabled(enabled: bool) -> Iterator[None]:
-    """Records operations inside the block (or not), whatever held outside."""
+    """Record operations inside the block (or not), whatever held outside."""
     before = _recording.get()
     _recording.set(enabled)
     try:
@@ -137,7 +137,7 @@ def backward(
     create_graph: bool,
     inputs: Sequence[Tensor] | None = None,
 ) -> list[Any]:
-    """Walks from `roots` to the leaves, newest node first, and accumulates into `.grad`.
+    """Walk from `roots` to the leaves, newest node first, and accumulate into `.grad`.
 
     With `inputs`, returns their gradients instead. Gradients are plain arrays (nothing is recorded), or with `create_graph`
     Tensors that remember how they were made.
@@ -218,7 +218,7 @@ def _starting(roots: Sequence[Tensor], gradients: Sequence[Any], create_graph: b
 
 
 def _observe(node: Node, gs: list[Any], create_graph: bool) -> None:
-    """Runs the hooks of a result and keeps its gradient where `retain_grad` requested it."""
+    """Run the hooks of a result and keep its gradient where `retain_grad` requested it."""
     for i, g in enumerate(gs):
         if g is None:
             continue
@@ -235,7 +235,7 @@ def accumulate(t: Tensor, g: Any) -> None:
 
 
 def run_hooks(hooks: list[Hook], g: Any, create_graph: bool) -> Any:
-    """Passes a gradient through hooks: each sees a Tensor and may return its replacement."""
+    """Pass a gradient through hooks: each sees a Tensor and may return its replacement."""
     t = g if isinstance(g, _tensor) else _tensor(g)
     for hook in list(hooks):
         replacement = hook(t)

@@ -107,7 +107,7 @@ class Generator:
         return {"key": list(self.key), "counter": [self.counter]}
 
     def load_state_dict(self, state: dict[str, list[int]]) -> None:
-        """Continues from the position of the generator that wrote `state`."""
+        """Continue from the position of the generator that wrote `state`."""
         self.key = (_whole(state["key"][0]), _whole(state["key"][1]))
         self.counter = _whole(state["counter"][0])
 
@@ -137,7 +137,7 @@ def generators_of(model: Any) -> dict[str, Generator]:
 
 
 def seed(value: int) -> None:
-    """Restarts the default generator."""
+    """Restart the default generator."""
     default.key, default.counter = Generator(value).key, 0
 
 

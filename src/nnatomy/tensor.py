@@ -26,7 +26,7 @@ _OPERATORS = {
 
 
 def bind(table: Any) -> None:
-    """Tells Tensor where its operators are spelled out; methods without a word of their own take the operation's."""
+    """Tell Tensor where its operators are spelled out; methods without a word of their own take the operation's."""
     global _ops
     _ops = table
     for name, method in vars(Tensor).items():
@@ -144,7 +144,7 @@ class Tensor:
     # Differentiation
 
     def backward(self, gradient: Any = None, *, retain_graph: bool | None = None, create_graph: bool = False) -> None:
-        """Adds d(self)/d(leaf) to `.grad` of every leaf that requires a gradient.
+        """Add d(self)/d(leaf) to `.grad` of every leaf that requires a gradient.
 
         `gradient` weights the elements of a Tensor with more than one; `create_graph` makes the gradients differentiable.
         """
@@ -161,7 +161,7 @@ class Tensor:
         return Tensor(self.data)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Sets whether `backward()` should reach this leaf."""
+        """Set whether `backward()` should reach this leaf."""
         if self.node is not None and not requires_grad:
             raise RuntimeError("Only a leaf can stop requiring a gradient. Use .detach() on a result.")
         if requires_grad:
@@ -170,13 +170,13 @@ class Tensor:
         return self
 
     def retain_grad(self) -> None:
-        """Keeps `.grad` of a result as well, which is otherwise freed."""
+        """Keep `.grad` of a result as well, which is otherwise freed."""
         if self.node is not None:
             self.node.retained = self.node.retained or {}
             self.node.retained[self.index] = weakref.ref(self)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
-        """Calls `hook(gradient)` during backward; what it returns replaces the gradient. Returns a function that removes it."""
+        """Call `hook(gradient)` during backward; what it returns replaces the gradient. Returns a function that removes it."""
         if self.node is not None:
             self.node.hooks = self.node.hooks or {}
             hooks = self.node.hooks.setdefault(self.index, [])
@@ -188,7 +188,7 @@ class Tensor:
     # Changing a value in place: leaves only, and never while operations on it are being recorded
 
     def copy_(self, value: Any) -> Tensor:
-        """Replaces the values; a graph that used the old ones can no longer be differentiated, and says so."""
+        """Replace the values; a graph that used the old ones can no longer be differentiated, and says so."""
         if graph.is_grad_enabled() and self.requires_grad:
             raise RuntimeError(
                 "A Tensor that requires a gradient was changed in place while operations are recorded. "

@@ -31,7 +31,7 @@ class Call:
 
 
 def both(name, args, options, call, *inputs, dropout=0.0, training=True):
-    """Compares a call of both frameworks' layers; `call(layer, make, *inputs)` gives arrays through make()."""
+    """Compare a call of both frameworks' layers; `call(layer, make, *inputs)` gives arrays through make()."""
     theirs = getattr(T, name)(*args, dropout=dropout, **{"batch_first": True} | options)
     ours = getattr(nn, name)(*args, dropout=dropout, **options)
     load(ours, theirs)

@@ -47,7 +47,7 @@ def close(got: Any, expected: Any, dtype: str, what: str) -> None:
 
 
 def hold(case: Case, dtype: str, found: Results) -> None:
-    """Compares values, types and gradients with PyTorch's."""
+    """Compare values, types and gradients with PyTorch's."""
     theirs = [torch.tensor(a, requires_grad=a.dtype.kind == "f") for a in case.arrays(dtype)]
     zs = listed(case.theirs(*theirs))
     assert len(found.outputs) == len(zs)

@@ -56,14 +56,14 @@ MODULES = {"numpy": f"nnatomy.backends.{_numpy}", "jax": "nnatomy.backends.jax_x
 
 
 def activate(module: ModuleType | SimpleNamespace) -> None:
-    """Makes the functions of `module` the active backend; `use` does this by name."""
+    """Make the functions of `module` the active backend; `use` does this by name."""
     functions = {name: value for name, value in vars(module).items() if not name.startswith("_")}
     B.__dict__.clear()
     B.__dict__.update(functions)
 
 
 def use(name: str, device: str | None = None, matmul: str = "highest") -> None:
-    """Chooses the backend for all that follows: `nn.use("jax")`, `nn.use("jax", device="gpu:1")`.
+    """Choose the backend for all that follows: `nn.use("jax")`, `nn.use("jax", device="gpu:1")`.
 
     `device` is "cpu", or on the jax backend "cpu", "gpu" or "tpu" with a number after a colon; the backend's choice if None.
     `matmul` is what JAX calls the precision of float32 products: "highest" is float32 itself, "tensorfloat32" rounds factors.
@@ -110,7 +110,7 @@ def load_jax_devices() -> Any:
 
 @contextmanager
 def backend(name: str, device: str | None = None) -> Iterator[None]:
-    """Chooses the backend inside a `with` block and restores the former one, and its device, after it."""
+    """Choose the backend inside a `with` block and restore the former one, and its device, after it."""
     before = SimpleNamespace(**vars(B))
     kept = load_jax_devices().settings() if "jax" in (name, B.name) else None
     use(name, device)

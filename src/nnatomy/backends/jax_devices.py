@@ -33,7 +33,7 @@ def settings() -> dict[str, Any]:
 
 
 def restore(kept: dict[str, Any]) -> None:
-    """Puts back what `settings` returned."""
+    """Put back what `settings` returned."""
     for name, value in kept.items():
         jax.config.update(name, value)
 
@@ -61,7 +61,7 @@ def described() -> str:
 
 
 def divide_cpu(count: int) -> None:
-    """Makes the CPU count as so many devices. Without effect where JAX has started, or XLA_FLAGS says how many."""
+    """Make the CPU count as so many devices. Without effect where JAX has started, or XLA_FLAGS says how many."""
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", count)

@@ -43,10 +43,10 @@ class Implementation(ABC):
         """Back to the first weights, before any step, where blocks start there."""
 
     def synchronize(self) -> None:
-        """Waits for what still runs in the background."""
+        """Wait for what still runs in the background."""
 
     def release(self) -> None:
-        """Gives memory back that only the next steps need."""
+        """Give memory back that only the next steps need."""
 
     def peak_mib(self) -> float | None:
         """The most memory of a device that was in use, or None where that is the process's own."""
@@ -80,12 +80,12 @@ class Kind:
         return f"{' and '.join(absent)} not installed" + (f": {self.remedy}" if self.remedy else "") if absent else None
 
     def load(self) -> Any:
-        """Imports the library; returns the module of the implementation."""
+        """Import the library; return the module of the implementation."""
         return importlib.import_module(self.module)
 
 
 def check_peers(given: Sequence[str] | None, known: Sequence[str]) -> None:
-    """Raises UserError for a name that no peer has."""
+    """Raise UserError for a name that no peer has."""
     for name in given or ():
         if name not in known:
             raise unknown_name("peer", name, known)

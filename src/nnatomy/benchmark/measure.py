@@ -1,4 +1,4 @@
-"""Compares answers, then lets one worker after the other run: medians, ratios, memory, share of the roofline."""
+"""Compares answers, then lets one worker after the other run: medians, ratios, memory, fraction of the roofline."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def chosen(
 
 
 def bench(settings: Settings, log: Log = lambda line: None) -> Report:
-    """Measures all; returns what tables.py shows and JSON holds. What is not there or fails is left out, with why."""
+    """Measure all; return what tables.py shows and JSON holds. What is not there or fails is left out, with why."""
     began = time.perf_counter()
     names, absent = available(KINDS, settings.names, log)
     peak = _peak(settings.threads, log)
@@ -101,7 +101,7 @@ def _peak(threads: int, log: Log) -> roofline.Peak | None:
     try:
         return roofline.measure(threads)
     except ImportError as problem:
-        log(f"The share of the roofline is left out: its kernels need Numba ({problem}).")
+        log(f"The fraction of the roofline is left out: its kernels need Numba ({problem}).")
         return None
 
 

@@ -85,15 +85,15 @@ def _roofline(report: Report) -> list[str]:
     rates = ", ".join(f"{rate / 1e9:.0f} GB/s in {size / 2**20:.1f} MiB" for size, rate in report["peak"]["bandwidths"])
     return [
         "## The roofline",
-        f"""The share is the least time that this machine could take over the time that we take. The least time is the larger
+        f"""The fraction is the least time that this machine could take over the time that we take. The least time is the larger
         of the operations over {report["peak"]["flops"] / 1e9:.0f} GFLOP/s and of the bytes over the memory's rate ({rates});
         both were measured in the same run on as many threads.""",
         """Operations are the products of forward and backward, two for each multiply-add, without the gradient of the
-        network's inputs. Convolutions count as their definition says; Winograd's way needs fewer, so that a share may exceed
+        network's inputs. Convolutions count as their definition says; Winograd's way needs fewer, so that a fraction may exceed
         100 %. Of causal attention the half counts that is not masked. Bytes are a lower bound: every parameter and its two
         moments read and written once, the batch read once, what each product gives written and read once; in inference,
         parameters and inputs read once and outputs written once. All else counts as nothing: small networks, whose time is
-        overhead, have small shares.""",
+        overhead, have small fractions.""",
     ]
 
 

@@ -25,7 +25,7 @@ QUIET = 0.1
 def table(report: Report, kind: str) -> Table:
     """Of one kind of work: our time, how many times longer the others take, roofline, memory."""
     others = peers(report)
-    header = ("workload", "nnatomy, ms", *(f"{LABELS[p]} / ours" for p in others), "share of the roofline")
+    header = ("workload", "nnatomy, ms", *(f"{LABELS[p]} / ours" for p in others), "fraction of the roofline")
     memory = kind == "train"
     rows = []
     for r in report["results"]:

@@ -76,7 +76,7 @@ class Team:
         return found
 
     def hold(self, kind: str, answers: Mapping[str, Any], compare: Callable[[str, Any, Any], Agreement]) -> None:
-        """Sends home whose answers differ from ours, by compare(name, ours, theirs)."""
+        """Send home whose answers differ from ours, by compare(name, ours, theirs)."""
         for name, answer in answers.items():
             if name == OURS:
                 continue

@@ -148,7 +148,7 @@ def resident(peak: bool) -> float:
 
 
 def serve(server: Any, questions: BinaryIO, answers: BinaryIO) -> None:
-    """Answers with the server's public methods until the pipe is closed."""
+    """Answer with the server's public methods until the pipe is closed."""
     while True:
         try:
             what, args = pickle.load(questions)
@@ -165,7 +165,7 @@ def serve(server: Any, questions: BinaryIO, answers: BinaryIO) -> None:
 
 
 def serve_pipes(make: Callable[[], Any]) -> None:
-    """Serves at the standard pipes: libraries must not print into the responses, and no other code may read requests."""
+    """Serve at the standard pipes: libraries must not print into the responses, and no other code may read requests."""
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)

@@ -69,7 +69,7 @@ def _version(name: str) -> str | None:
 
 
 def _learning() -> Check:
-    """Trains four hidden units on XOR, from the first gradient to the last."""
+    """Train four hidden units on XOR, from the first gradient to the last."""
     import numpy as np
 
     import nnatomy as nn

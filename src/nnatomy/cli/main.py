@@ -63,7 +63,7 @@ for function in COMMANDS:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit code: 0, 2 for bad input (one sentence), 130 after Ctrl-C."""
+    """Run a command line and return its exit code: 0, 2 for bad input (one sentence), 130 after Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     words = words or ["--help"]
     debug = "--debug" in words

@@ -38,7 +38,7 @@ def with_options(request: type[Any], *, without: tuple[str, ...] = ()) -> Callab
 
 
 def refuse_beside_resume(request: type[Any], what: str, given: Mapping[str, Any], **others: Any) -> None:
-    """Raises UserError for a flag next to --resume, other than those that say where a run computes.
+    """Raise UserError for a flag next to --resume, other than those that say where a run computes.
 
     `others`: what a command takes besides the options of its request, by its flag's name, or in capitals for an argument.
     """

@@ -32,7 +32,7 @@ ROWS = 130  # boxes that one picture may have before deep modules are closed
 
 
 def diagram(part: Part, *, title: str = "", batch: int = 1) -> Figure:
-    """Draws a traced model (`trace`): boxes nested as modules are, from top to bottom, and lines for the data between them.
+    """Draw a traced model (`trace`): boxes nested as modules are, from top to bottom, and lines for the data between them.
 
     Repeated parts are folded ("× 12"); deep modules are drawn closed where the picture would have more than 130 boxes.
     `batch`: how many examples the trace was of; shapes and multiply-adds are shown for one.

@@ -143,7 +143,7 @@ class _Flow:
     # Which operations carry data
 
     def _examine(self, node: graph.Node) -> None:
-        """Finds where an operation's arguments come from: the input, other operations, parameters."""
+        """Find where an operation's arguments come from: the input, other operations, parameters."""
         found: list[tuple[graph.Node | None, Any]] = []
         names: list[str] = []
         for a in node.args or ():

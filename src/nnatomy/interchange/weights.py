@@ -96,7 +96,7 @@ def load(
 def fill(
     model: Module, path: Path, given: Iterable[Translated], *, keep: Iterable[str] = (), strict: bool = True
 ) -> Loaded:  # fmt: skip
-    """Puts arrays in their places, or raises before the first one where `strict` and something does not fit.
+    """Put arrays in their places, or raise before the first one where `strict` and something does not fit.
 
     `given`: (foreign name, ours or None to leave it out, array). `keep`: our names whose values stay as they are.
     """

@@ -126,7 +126,7 @@ def _compile(module: str, name: str, entry: str) -> bytes:
 
 
 def _link(code: bytes, entry: str) -> int:
-    """Loads object code into the process."""
+    """Load object code into the process."""
     global _engine
     from llvmlite import binding as llvm
 
@@ -190,7 +190,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, code: bytes) -> None:
-    """Writes the whole file or nothing; a cache that cannot be written is not an error, the kernel runs from memory."""
+    """Write the whole file or nothing; a cache that cannot be written is not an error, the kernel runs from memory."""
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")  # for this user only
@@ -204,7 +204,7 @@ def _write(path: Path, code: bytes) -> None:
 
 
 def _tidy(place: Path) -> None:
-    """Removes what no process has used for KEPT_FOR: code of other versions, and files that were never finished."""
+    """Remove what no process has used for KEPT_FOR: code of other versions, and files that were never finished."""
     global _tidied
     if _tidied:
         return

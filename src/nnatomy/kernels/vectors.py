@@ -157,7 +157,7 @@ def load_filled(context, pointer, offset, count, fill):
 
 @intrinsic
 def store_part(context, pointer, offset, value, count):
-    """Writes the first `count` lanes."""
+    """Write the first `count` lanes."""
 
     def code(ctx, b, sig, args):
         where = _place(b, args[0], args[1])
@@ -195,7 +195,7 @@ def store_truth(context, pointer, offset, value):
 
 @intrinsic
 def copy_memory(context, target, source, count):
-    """Copies `count` bytes from one address to another."""
+    """Copy `count` bytes from one address to another."""
 
     def code(ctx, b, sig, args):
         bytes_ = ir.IntType(8).as_pointer()
@@ -484,7 +484,7 @@ def atomic_read(context, address):
 
 @intrinsic
 def atomic_write(context, address, value):
-    """Writes an int64 for other threads to read, after all that was written before."""
+    """Write an int64 for other threads to read, after all that was written before."""
 
     def code(ctx, b, sig, args):
         b.store_atomic(args[1], b.inttoptr(args[0], _I64.as_pointer()), "release", 8)
@@ -496,7 +496,7 @@ def atomic_write(context, address, value):
 
 @intrinsic
 def pause(context):
-    """Tells the processor that this is a waiting loop."""
+    """Tell the processor that this is a waiting loop."""
 
     def code(ctx, b, sig, args):
         if "x86" in b.module.triple:
@@ -526,7 +526,7 @@ def foreign(name, arguments):
 
 @intrinsic
 def call_kernel(context, address, arguments, thread, threads):
-    """Calls the compiled kernel at an address."""
+    """Call the compiled kernel at an address."""
 
     def code(ctx, b, sig, args):
         kind = ir.FunctionType(ir.VoidType(), [_I64.as_pointer(), _I64, _I64])

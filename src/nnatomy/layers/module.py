@@ -46,14 +46,14 @@ class Module:
         return out
 
     def register_forward_hook(self, hook: ForwardHook) -> Callable[[], None]:
-        """Calls `hook(module, args, output)` after each forward; what it returns replaces the output. Returns its remover."""
+        """Call `hook(module, args, output)` after each forward; what it returns replaces the output. Returns its remover."""
         self._hooks = self._hooks or {}
         key = max(self._hooks, default=0) + 1
         self._hooks[key] = hook
         return lambda: (self._hooks or {}).pop(key, None) and None
 
     def register_forward_pre_hook(self, hook: ForwardPreHook) -> Callable[[], None]:
-        """Calls `hook(module, args)` before each forward; what it returns replaces the arguments. Returns its remover."""
+        """Call `hook(module, args)` before each forward; what it returns replaces the arguments. Returns its remover."""
         self._pre_hooks = self._pre_hooks or {}
         key = max(self._pre_hooks, default=0) + 1
         self._pre_hooks[key] = hook
@@ -105,7 +105,7 @@ class Module:
         return ((path, value) for path, value in self._tensors() if not isinstance(value, Parameter))
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
-        """Calls `function` on every module."""
+        """Call `function` on every module."""
         for module in list(self.modules()):
             function(module)
         return self
@@ -113,28 +113,28 @@ class Module:
     # State
 
     def train(self, training: bool = True) -> Self:
-        """Chooses the behavior during training (dropout, batch statistics) for this module and all below it."""
+        """Choose the behavior during training (dropout, batch statistics) for this module and all below it."""
         for module in self.modules():
             module.training = training
         return self
 
     def eval(self) -> Self:
-        """Chooses the behavior after training."""
+        """Choose the behavior after training."""
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Freezes (False) or thaws all parameters."""
+        """Freeze (False) or thaw all parameters."""
         for parameter in self.parameters():
             parameter.requires_grad = requires_grad
         return self
 
     def zero_grad(self) -> None:
-        """Forgets all gradients."""
+        """Forget all gradients."""
         for parameter in self.parameters():
             parameter.grad = None
 
     def astype(self, dtype: Any) -> Self:
-        """Converts all floating-point parameters and buffers."""
+        """Convert all floating-point parameters and buffers."""
         for _, value in self._tensors():
             if is_floating(value.data.dtype):
                 value.data = value.data.astype(dtype)
@@ -142,7 +142,7 @@ class Module:
         return self
 
     def to_backend(self) -> Self:
-        """Moves all parameters and buffers to the active backend and its device, where what was made before is not yet."""
+        """Move all parameters and buffers to the active backend and its device, where what was made before is not yet."""
         for _, value in self._tensors():
             value.data = B.array(value.data, dtype=value.dtype)
             value.grad = None
@@ -153,7 +153,7 @@ class Module:
         return {path: np.array(value.data) for path, value in self._tensors()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
-        """Takes the values of `state`; with `strict`, raises UserError naming what is missing, unexpected or misshapen."""
+        """Take the values of `state`; with `strict`, raise UserError naming what is missing, unexpected or misshapen."""
         own = dict(self._tensors())
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]

@@ -181,7 +181,7 @@ PRODUCTS: dict[str, Callable[..., int]] = {
 
 @contextmanager
 def counting(spend: Callable[[int], None]) -> Iterator[None]:
-    """Makes every product of the active backend report its cost while the block runs."""
+    """Make every product of the active backend report its cost while the block runs."""
     plain = {name: getattr(B, name) for name in PRODUCTS}
 
     def counted(name: str) -> Callable[..., Any]:

@@ -115,7 +115,7 @@ def unbroadcast(g: Any, value: Any, name: str) -> Any:
 
 
 def check_dtype(name: str, values: Sequence[Any], out: Any) -> Any:
-    """Keeps float64 out of what is not float64: integers become float32. Raises TypeError where floating types meet."""
+    """Keep float64 out of what is not float64: integers become float32. Raises TypeError where floating types meet."""
     if out.dtype != FLOAT64:
         return out
     kinds = {v.dtype for v in values if hasattr(v, "dtype") and is_floating(v.dtype)}
@@ -128,7 +128,7 @@ def check_dtype(name: str, values: Sequence[Any], out: Any) -> Any:
 
 
 def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Turns an array function into an operation on arrays and Tensors. `vjps` are above the function they derive."""
+    """Turn an array function into an operation on arrays and Tensors. `vjps` are above the function they derive."""
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
         name = forward.__name__.strip("_")

@@ -37,7 +37,7 @@ class WeightAverage(ABC):
         """The average after `count` earlier updates."""
 
     def update(self) -> None:
-        """Takes the model's present weights into the average; the first ones are copied."""
+        """Take the model's present weights into the average; the first ones are copied."""
         for path, tensor in self._averaged():
             floating = is_floating(tensor.dtype)
             first = self.count == 0 or not floating
@@ -45,7 +45,7 @@ class WeightAverage(ABC):
         self.count += 1
 
     def copy_to(self, model: Module) -> None:
-        """Gives the averaged weights to a model with the same paths."""
+        """Give the averaged weights to a model with the same paths."""
         if not self.count:
             raise UserError("There is no average before the first update(). Call it after an optimizer step.")
         with no_grad():
@@ -70,7 +70,7 @@ class WeightAverage(ABC):
         return {"count": self.count} | {f"average.{path}": np.array(value) for path, value in self.average.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict()`; raises UserError where it does not fit the model."""
+        """Continue from `state_dict()`; raises UserError where it does not fit the model."""
         own = dict(self._averaged()) if state.get("count") else {}
         if set(state) != {"count"} | {f"average.{path}" for path in own} or any(
             tuple(state[f"average.{path}"].shape) != tensor.shape for path, tensor in own.items()

@@ -64,7 +64,7 @@ class LBFGS(Optimizer):
         self.state_tree()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Runs up to `max_iter` iterations and returns the loss at the start."""
+        """Run up to `max_iter` iterations and return the loss at the start."""
         if closure is None:
             raise UserError("L-BFGS needs a closure that computes loss and gradients. Received none. Call step(closure).")
         with no_grad():
@@ -177,7 +177,7 @@ class History:
     y: list[Array] = field(default_factory=list)
 
     def learn(self, g: Array, size: int) -> None:
-        """Keeps the pair of the last step, at most `size` of them, where the curvature s y along it is positive."""
+        """Keep the pair of the last step, at most `size` of them, where the curvature s y along it is positive."""
         self.iterations += 1
         if self.iterations > 1:
             s, y = self.direction * self.t, g - self.gradient

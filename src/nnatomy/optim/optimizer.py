@@ -64,7 +64,7 @@ class Optimizer(ABC):
     # Applying it
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Updates every parameter that has a gradient; `closure` computes loss and gradients first and its loss is returned."""
+        """Update every parameter that has a gradient; `closure` computes loss and gradients first and its loss is returned."""
         loss = None
         if closure is not None:
             with enable_grad():
@@ -93,7 +93,7 @@ class Optimizer(ABC):
         return loss
 
     def zero_grad(self) -> None:
-        """Forgets the gradients of all parameters."""
+        """Forget the gradients of all parameters."""
         for group in self.param_groups:
             for param in group["params"]:
                 param.grad = None
@@ -110,7 +110,7 @@ class Optimizer(ABC):
             group["lr"] = float(value)
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Adds parameters with their own settings; what is not given is as in the constructor."""
+        """Add parameters with their own settings; what is not given is as in the constructor."""
         if not isinstance(group, Mapping) or "params" not in group:
             raise UserError(f'A parameter group must be a dictionary {{"params": [...], "lr": ...}}. Received {_short(group)}.')
         given = group["params"]
@@ -162,7 +162,7 @@ class Optimizer(ABC):
         }
 
     def bind(self, tree: Mapping[str, Any]) -> None:
-        """Puts a tree as `state_tree()` gives it in place; its scalars may be traced ones."""
+        """Put a tree as `state_tree()` gives it in place; its scalars may be traced ones."""
         self.state = {name: dict(arrays) for name, arrays in tree["state"].items()}
         self.steps = {name: _number(t, int) for name, t in tree["steps"].items()}
         self.factor = _number(tree["factor"], float)
@@ -183,7 +183,7 @@ class Optimizer(ABC):
         return flat
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes the values of `state_dict()`; raises UserError naming what is missing, unexpected or misshapen."""
+        """Take the values of `state_dict()`; raises UserError naming what is missing, unexpected or misshapen."""
         left = dict(state)
         groups = range(len(self.param_groups))
         settings = [{key: left.pop(f"group.{i}.{key}", _MISSING) for key in self.defaults} for i in groups]
@@ -257,7 +257,7 @@ def _short(value: Any) -> str:
 
 
 def _check(settings: Mapping[str, Any]) -> None:
-    """Raises UserError for the first setting that is out of its range; settings without a range are left to their rule."""
+    """Raise UserError for the first setting that is out of its range; settings without a range are left to their rule."""
     for key, value in settings.items():
         if value is None:
             continue

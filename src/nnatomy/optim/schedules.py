@@ -279,7 +279,7 @@ class ReduceOnPlateau(Schedule):
         return float(self.memory["current"])
 
     def observe(self, metric: float) -> float:
-        """Takes note of a metric and returns the factor from now on. NaN counts as no improvement."""
+        """Take note of a metric and return the factor from now on. NaN counts as no improvement."""
         m, metric = self.memory, float(metric)
         if self._better(metric):
             m.update(best=metric, bad=0)
@@ -303,7 +303,7 @@ class ReduceOnPlateau(Schedule):
         return dict(self.memory)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict()`; raises UserError where something is missing."""
+        """Continue from `state_dict()`; raises UserError where something is missing."""
         if set(state) != set(self.memory):
             raise UserError(
                 f"The state of ReduceOnPlateau has {sorted(self.memory)}. Received {sorted(state)}. "

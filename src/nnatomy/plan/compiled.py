@@ -223,7 +223,7 @@ def active() -> bool:
 
 
 def _signed(tree: Tree, by_reference: bool, given: list[Any], signature: list[Any]) -> None:
-    """Appends the leaves, and of each what a plan depends on: shape and type, of arrays that are read in place also which."""
+    """Append the leaves, and of each what a plan depends on: shape and type, of arrays that are read in place also which."""
     if isinstance(tree, np.ndarray):
         given.append(tree)
         signature.append((tree.shape, tree.dtype.char))

@@ -147,7 +147,7 @@ class _Program:
         return _Answer.of(leaves, tree, {id(inputs[i]): i for i in self.numbers})
 
     def _keep_layout(self, before: list[Leaf], after: list[Leaf], state: Tree) -> None:
-        """Puts every array of the new state where the old one's is, which must be of its shape and type."""
+        """Put every array of the new state where the old one's is, which must be of its shape and type."""
         for i, layout in zip(self.first, self.layouts):
             if getattr(after[i], "shape", None) != before[i].shape or after[i].dtype != before[i].dtype:
                 path, _ = tree_util.tree_flatten_with_path(state)[0][i]
@@ -171,7 +171,7 @@ class _Program:
 
 
 def _spreading(everywhere: Any) -> Callable[[Any], Any]:
-    """Puts a number on all devices; other hosts' too, which device_put would first check to have the same one."""
+    """Put a number on all devices; other hosts' too, which device_put would first check to have the same one."""
     return lru_cache(64, typed=True)(jax.jit(lambda number: number, out_shardings=everywhere))
 
 

@@ -72,7 +72,7 @@ def outline(shape: tuple[int, ...], dtype: Any, order: tuple[int, ...] | None = 
 
 
 def arranged(buffers: list[Buffer]) -> Array:
-    """Gives every buffer without memory its place in one new arena: the first gap that is free during its life."""
+    """Give every buffer without memory its place in one new arena: the first gap that is free during its life."""
     unplaced = [b for b in buffers if b.array is None]
     inside = [b for b in unplaced if b.over is None]
     placed: list[Buffer] = []

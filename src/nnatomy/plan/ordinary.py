@@ -49,7 +49,7 @@ class Recorder(Protocol):
     in_place: bool  # whether programs can read arguments where they are
 
     def record(self, run: Run, places: list[Place], values: list[Any], leaves: list[Any]) -> Any:
-        """Calls run(stand-ins, stand-ins) once and returns what was recorded."""
+        """Call run(stand-ins, stand-ins) once and return what was recorded."""
 
     def constant(self, recorded: Any, value: Any) -> Any:
         """A constant as a value of the trace that is on."""
@@ -57,7 +57,7 @@ class Recorder(Protocol):
     def traced(self, value: Any) -> bool: ...
 
     def refuse_differences(self, first: Any, second: Any) -> None:
-        """Raises Unplannable where two traces are not the same."""
+        """Raise Unplannable where two traces are not the same."""
 
     def program(
         self, recorded: Any, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any], updated: list[int],
@@ -81,7 +81,7 @@ class Outcome:
         self.looked: list[tuple[Any, bool, bool | None]] = []  # Tensors with what was taken for granted of them
 
     def finish(self, places: list[Place], leaves: list[Any], new: list[Any], results: list[Any], updated: list[int]) -> Tree:
-        """Writes back, and returns what the function returns."""
+        """Write back, and return what the function returns."""
         for i, value in zip(updated, new):
             places[i].set(value)
         for i, leaf in self.given:

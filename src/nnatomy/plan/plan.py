@@ -47,7 +47,7 @@ class Plan:
     # Numbers
 
     def _numbers(self, calls: Sequence[Call], inputs: Sequence[Var]) -> None:
-        """Gives each number its place in the bank, and the arithmetic among them its lines."""
+        """Give each number its place in the bank, and the arithmetic among them its lines."""
         self._place: dict[Var, int] = {}
         constants: dict[float, int] = {}
         values: list[float] = []
@@ -96,7 +96,7 @@ class Plan:
         self, calls: Sequence[Call], inputs: Sequence[Var], state: Sequence[tuple[Var, Array]],
         updates: Sequence[tuple[Array, Var]], wanted: Sequence[Var],
     ) -> None:  # fmt: skip
-        """Chooses the layout of every array, finds out which are views, and which results can be written where they belong."""
+        """Choose the layout of every array, find out which are views, and which results can be written where they belong."""
         self._views: dict[Var, View] = {}
         self._calls: list[Call] = []
         self._buffers: list[Buffer] = []
@@ -130,7 +130,7 @@ class Plan:
         self.memory = self._arena.nbytes
 
     def _kept(self, updates: Sequence[tuple[Array, Var]], wanted: Sequence[Var]) -> list[Var]:
-        """Copies what is wanted of arrays that a run overwrites, as it was before; returns all that is wanted."""
+        """Copy what is wanted of arrays that a run overwrites, as it was before; return all that is wanted."""
         written = {id(array) for array, _ in updates}
         for v in dict.fromkeys(wanted):
             view = self._views[v]
@@ -198,7 +198,7 @@ class Plan:
         return substitute(call.args, of), substitute(call.kwargs, of)
 
     def _write_in_place(self, updates: Sequence[tuple[Array, Var]]) -> None:
-        """Lets a call write a new state where the old one is, if nothing reads the old one later."""
+        """Let a call write a new state where the old one is, if nothing reads the old one later."""
         readers: dict[int, int] = {}  # of each outside array, the last call that reads it
         writer: dict[Var, int] = {}
         for i, call in enumerate(self._calls):
@@ -223,7 +223,7 @@ class Plan:
                 new.array = array
 
     def _write_over(self) -> None:
-        """Places results where an argument was that nothing reads later: less memory, and less of it to fetch."""
+        """Place results where an argument was that nothing reads later: less memory, and less of it to fetch."""
         for i, call in enumerate(self._calls):
             lowering = find(call.name)
             for out, argument in lowering.over.items() if lowering else ():
@@ -252,7 +252,7 @@ class Plan:
     # Instructions
 
     def _lower(self) -> None:
-        """Turns calls into instructions, with calls of Python between where there is no kernel."""
+        """Turn calls into instructions, with calls of Python between where there is no kernel."""
         scratch = _Scratch()
         outline = Outline()  # at first only to learn which kernels and how much scratch memory the calls need
         for call in self._calls:
@@ -332,7 +332,7 @@ class Plan:
         return self._same.get(v, v) in self._views
 
     def run(self) -> None:
-        """Computes the results from what stands in the inputs and the state."""
+        """Compute the results from what stands in the inputs and the state."""
         for part in self._parts:
             part()
 

@@ -142,7 +142,7 @@ class Found:
         self.read = False  # whether any value counts, or all are only written
 
     def grow(self, watch: Watch) -> bool:
-        """Takes in what a trace touched; whether that was anything new."""
+        """Take in what a trace touched; whether that was anything new."""
         before = self._size()
         theirs = {id(seen.grad) for seen in watch.tensors.values() if seen.grad is not None}
         for key, seen in watch.tensors.items():
@@ -166,7 +166,7 @@ class Found:
         return len(self.tensors), len(self.gradients), len(self.optimizers), updated, len(self.generators)
 
     def prepare(self) -> list[tuple[Any, str]]:
-        """Makes the state that optimizers would make at their first step, and returns their parameters."""
+        """Make the state that optimizers would make at their first step, and return their parameters."""
         made = []
         for optimizer, names in self.optimizers.values():
             for group in optimizer.param_groups:
@@ -204,7 +204,7 @@ def settings(optimizer: Any) -> list[dict[str, Any]]:
 
 
 def refuse_new_settings(watch: Watch) -> None:
-    """Raises Unplannable where the function changed a setting of an optimizer that is not a state."""
+    """Raise Unplannable where the function changed a setting of an optimizer that is not a state."""
     for kept in watch.objects.values():
         groups = kept.before.get("param_groups")
         for part, before in kept.inner:

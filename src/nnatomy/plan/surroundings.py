@@ -165,7 +165,7 @@ class Surroundings:
     # Comparing
 
     def add(self, watch: Watch) -> None:
-        """Takes in the modules that were touched on ways that cannot be seen from the function, as they were before."""
+        """Take in the modules that were touched on ways that cannot be seen from the function, as they were before."""
         module = engine("layers.module", "Module")
         for key, kept in watch.objects.items():
             if key not in self._known and isinstance(kept.owner, module):
@@ -183,7 +183,7 @@ class Surroundings:
                 self.places.append(place)
 
     def restore(self) -> tuple[str, list[tuple[Any, bool]]]:
-        """Puts all of it back; says what had been changed, as text, and which modules had been given another mode."""
+        """Put all of it back; says what had been changed, as text, and which modules had been given another mode."""
         changed = ""
         modes: list[tuple[Any, bool]] = []
         for place in self.places:

@@ -178,7 +178,7 @@ def _sample(value: Any) -> Any:
 def _refuse_other_shapes(
     name: str, function: Callable[..., Any], args: Any, kwargs: Any, sample: Callable[[Any], Any], outs: Any
 ) -> None:
-    """Raises Unplannable where the shape of a result depends on a number among the arguments that changes from call to call."""
+    """Raise Unplannable where the shape of a result depends on a number among the arguments that changes from call to call."""
     found: list[Var] = []
     collect((args, kwargs), found)
     if not any(v.number for v in found):

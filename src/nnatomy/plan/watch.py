@@ -118,7 +118,7 @@ class Watch:
         LOCK.release()
 
     def refuse_randomness(self) -> None:
-        """Raises Unplannable where the function has drawn numbers from NumPy's or Python's own generators."""
+        """Raise Unplannable where the function has drawn numbers from NumPy's or Python's own generators."""
         if not _alike(_others_randomness(), self._random):
             raise Unplannable("it draws random numbers that are not nnatomy's, which a replay would repeat; use nn.Generator")
 
@@ -139,7 +139,7 @@ class Watch:
         self._inside.add(id(tensor))
 
     def keep(self, owner: Any) -> None:
-        """Takes down an object's attributes, before the function changes any."""
+        """Take down an object's attributes, before the function changes any."""
         key = id(owner)
         if key in self.objects or key in self._inside or threading.get_ident() != self._thread:
             return

@@ -40,7 +40,7 @@ def as_csv(answer: Answer) -> str:
 
 
 def check_out(answer: Answer, out: Path | None) -> None:
-    """Raises UserError for an answer that has files and no place for them."""
+    """Raise UserError for an answer that has files and no place for them."""
     if answer.files and out is None:
         raise UserError(f"These predictions are files. Received no --out for {len(answer.files)} of them. Add --out FOLDER.")
 

@@ -180,7 +180,7 @@ def mean_weights(members: Sequence[Prepared], names: Sequence[str]) -> dict[str,
 
 
 def check_alike(first: Prepared, other: Prepared, name: str) -> None:
-    """Raises UserError unless two runs answer the same question about the same test examples, which neither learned from."""
+    """Raise UserError unless two runs answer the same question about the same test examples, which neither learned from."""
     ours, theirs = first.dataset, other.dataset
     same = (ours.task, ours.outputs, ours.classes) == (theirs.task, theirs.outputs, theirs.classes)
     if same and len(ours.train) == len(theirs.train) and len(ours.test) == len(theirs.test):

@@ -48,7 +48,7 @@ class Checkpoints(Callback):
             self._asked = due
 
     def save(self, loop: Loop) -> None:
-        """Writes both files, `best` first: a reader of `last` then finds what it refers to."""
+        """Write both files, `best` first: a reader of `last` then finds what it refers to."""
         loop.read_losses()
         at = loop.position
         at.seconds = loop.elapsed()

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure whole or not at all, as its name's ending says."""
+    """Write a figure whole or not at all, as its name's ending says."""
     from nnatomy.runs.folder import write_atomically
 
     write_atomically(path, render(figure, path.suffix.lower().lstrip(".")))

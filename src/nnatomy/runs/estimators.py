@@ -170,7 +170,7 @@ class NeuralClassifier(ClassifierMixin, _Neural):  # type: ignore[misc]
     _task = "classification"
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Trains on rows X (samples, features) and labels y (samples)."""
+        """Train on rows X (samples, features) and labels y (samples)."""
         X, y = validate_data(self, X, y)
         check_classification_targets(y)
         self._labels = LabelEncoder().fit(y)
@@ -205,7 +205,7 @@ class NeuralRegressor(RegressorMixin, _Neural):  # type: ignore[misc]
         return tags
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Trains on rows X (samples, features) and values y (samples) or (samples, outputs)."""
+        """Train on rows X (samples, features) and values y (samples) or (samples, outputs)."""
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
         self._flat = y.ndim == 1
         y = np.asarray(y, np.float64).reshape(len(y), -1)

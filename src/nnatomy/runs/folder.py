@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Writes a file whole or not at all: next to it first, then renamed over it.
+    """Write a file whole or not at all: next to it first, then renamed over it.
 
     Raises UserError where the disk is full or the folder cannot be written.
     """
@@ -53,7 +53,7 @@ def finite(value: Any) -> Any:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
-    """Writes named arrays and plain values as one safetensors file."""
+    """Write named arrays and plain values as one safetensors file."""
     write_atomically(path, packed(arrays, metadata))
 
 
@@ -66,7 +66,7 @@ def packed(arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> bytes:
 
 
 def load_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Reads what `save_arrays` wrote. Raises UserError where the file is missing, cut short or not safetensors."""
+    """Read what `save_arrays` wrote. Raises UserError where the file is missing, cut short or not safetensors."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
@@ -158,11 +158,11 @@ class Run:
         return {name.removeprefix("model/"): a for name, a in arrays.items() if name.startswith("model/")}
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes plain values, readable by people too."""
+        """Write plain values, readable by people too."""
         write_atomically(self.folder / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> Any:
-        """Reads plain values. Raises UserError where the file is missing or damaged."""
+        """Read plain values. Raises UserError where the file is missing or damaged."""
         path = self.folder / name
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
@@ -190,7 +190,7 @@ class Run:
         return lines
 
     def append(self, line: Mapping[str, Any], log: str = "metrics.jsonl") -> None:
-        """Adds one line to metrics.jsonl, or to another log."""
+        """Add one line to metrics.jsonl, or to another log."""
         path = self.folder / log
         try:
             with path.open("a", encoding="utf-8") as file:
@@ -199,7 +199,7 @@ class Run:
             raise UserError(f"{path} could not be written ({problem.strerror}). Free space or choose another --out.") from None
 
     def rewind(self, lines: list[dict[str, Any]]) -> None:
-        """Makes metrics.jsonl hold exactly `lines`: what came after a checkpoint is run again."""
+        """Make metrics.jsonl hold exactly `lines`: what came after a checkpoint is run again."""
         write_atomically(self.log, "".join(json.dumps(finite(line)) + "\n" for line in lines))
 
 
@@ -212,7 +212,7 @@ def _path(given: Any) -> Path:
 
 
 def new_folder(parent: str, name: str, out: str | Path | None, what: str) -> Path:
-    """Makes the folder of a new `what`: `out`, which must be new or empty, or <parent>/<time>-<name>.
+    """Make the folder of a new `what`: `out`, which must be new or empty, or <parent>/<time>-<name>.
 
     Raises UserError where it is a file, holds something or cannot be made.
     """
@@ -234,7 +234,7 @@ def new_folder(parent: str, name: str, out: str | Path | None, what: str) -> Pat
 
 
 def _free_folder(path: Path) -> Path:
-    """Makes the folder, or the first of its numbered kin that is not taken, also by a run started at the same moment."""
+    """Make the folder, or the first of its numbered kin that is not taken, also by a run started at the same moment."""
     number, free = 1, path
     while True:
         try:

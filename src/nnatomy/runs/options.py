@@ -62,7 +62,7 @@ class Option:
         return [word for text in self.type.words(value) for word in (self.flag, text)]
 
     def check(self, value: Any) -> None:
-        """Raises UserError for a value out of range."""
+        """Raise UserError for a value out of range."""
         if value is None:
             return
         if self.least is not None and value < self.least:
@@ -172,7 +172,7 @@ def parse_options(request: type[Any], given: Mapping[str, Any], caller: str) -> 
 
 
 def check_options(request: Any) -> None:
-    """Raises UserError for an option of a request that is out of range."""
+    """Raise UserError for an option of a request that is out of range."""
     for name, declared in options_of(request).items():
         declared.check(getattr(request, name))
 

@@ -215,7 +215,7 @@ def _as_it_is(outputs: Any) -> Any:
 
 
 def check_model(model: Module, recipe: Recipe, dataset: Dataset, precision: Precision, task: Task) -> None:
-    """Raises UserError for a model that cannot take its data: one batch goes through it, and nothing is changed."""
+    """Raise UserError for a model that cannot take its data: one batch goes through it, and nothing is changed."""
     batch = precision.evaluated(dataset.train.take(np.arange(min(2, len(dataset.train)))))
     shapes = ", ".join(f"{field.name} {np.shape(array)}" for field, array in zip(dataset.fields, batch))
     kept = random.default.state_dict()

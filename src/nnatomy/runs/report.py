@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def write_report(result: Result) -> None:
-    """Writes the run's report.html."""
+    """Write the run's report.html."""
     write_atomically(result.run.report, render(result))
 
 

@@ -81,7 +81,7 @@ def restore_with_data(run: Run, *, backend: str | None = None, device: str | Non
 
 
 def check_data(run: Run, prepared: Prepared) -> None:
-    """Raises UserError for data that are not those that a run started with."""
+    """Raise UserError for data that are not those that a run started with."""
     own = run.read_json("run.json").get("own", {})
     known = prepared.dataset.preprocessing.to_json() == run.read_json("preprocessing.json")
     if not known or own.get("fingerprint", digest := fingerprint(prepared.dataset)) != digest:

@@ -216,7 +216,7 @@ def _fit(
 
 
 def _check_hosts(hosts: Hosts, prepared: Prepared, checkpoint: Checkpoint | None) -> None:
-    """Raises UserError where this host was given another command, other data or another version than the first one."""
+    """Raise UserError where this host was given another command, other data or another version than the first one."""
     splits = (prepared.dataset.train, prepared.dataset.validation, prepared.dataset.test)
     position = Position() if checkpoint is None else checkpoint.position
     mine: dict[str, Any] = {

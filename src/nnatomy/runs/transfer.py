@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def begin_from(model: Module, source: str | Path, keep: Iterable[str] = ()) -> Loaded:
-    """Gives a model the weights of a run's best epoch, or of a file; `keep`: names whose values stay as they are.
+    """Give a model the weights of a run's best epoch, or of a file; `keep`: names whose values stay as they are.
 
     Raises UserError where anything is missing, unexpected or misshapen, with --new-head as the remedy where that helps.
     """

@@ -66,7 +66,7 @@ class Worker:
         return self.process is not None and self.process.returncode is None
 
     async def start(self) -> None:
-        """Returns when the model is loaded. Raises UserError where the run cannot be used, Lost where the process ends."""
+        """Return when the model is loaded. Raises UserError where the run cannot be used, Lost where the process ends."""
         pipe = asyncio.subprocess.PIPE
         words = (sys.executable, "-m", "nnatomy.serving.worker", self.folder)
         self.process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, start_new_session=True)
@@ -107,7 +107,7 @@ class Worker:
             raise Lost from None
 
     async def stop(self) -> None:
-        """Ends the process, if it has not ended."""
+        """End the process, if it has not ended."""
         if self.process is not None:
             if self.process.returncode is None:
                 self.process.kill()
@@ -149,7 +149,7 @@ class Batcher:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:
-        """Starts all workers. Raises UserError where the run cannot be used."""
+        """Start all workers. Raises UserError where the run cannot be used."""
         try:
             await asyncio.gather(*(worker.start() for worker in self.workers))
         except Lost:
@@ -157,7 +157,7 @@ class Batcher:
         self._tasks = [asyncio.create_task(self._serve(worker)) for worker in self.workers]
 
     async def stop(self) -> None:
-        """Ends all workers; requests that still wait get an error."""
+        """End all workers; requests that still wait get an error."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)

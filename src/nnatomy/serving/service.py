@@ -57,7 +57,7 @@ class Served:
 
     @classmethod
     def of(cls, folder: str | Path, limits: Limits) -> Served:
-        """Raises UserError where the folder is not a finished run, or of a kind that is not served."""
+        """Raise UserError where the folder is not a finished run, or of a kind that is not served."""
         run = Run.open(folder)
         architecture = architecture_of(run)
         saved = run.read_json("dataset.json")
@@ -108,7 +108,7 @@ class Meters:
         self.waiting = Gauge("nnatomy_requests_waiting", "Requests that no worker has started.", registry=registry)
 
     def watch(self, event: str, count: int) -> None:
-        """Counts an event of the batcher."""
+        """Count an event of the batcher."""
         if event == "batch":
             self.together.observe(count)
         else:

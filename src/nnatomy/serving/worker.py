@@ -51,7 +51,7 @@ def pad_rows(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
-    """Tells that it is ready, then answers; the end of `source` ends it."""
+    """Tell that it is ready, then answers; the end of `source` ends it."""
     from threadpoolctl import threadpool_limits
 
     from nnatomy.runs.restore import restore

@@ -101,7 +101,7 @@ class Scaling:
         return {"scale": B.asarray(self.scale, dtype="float32"), "fine": B.asarray(self.fine, dtype="int32")}
 
     def bind(self, state: Mapping[str, Any]) -> None:
-        """Sets it to `state`."""
+        """Set it to `state`."""
         self.scale, self.fine = state["scale"], state["fine"]
 
     def select_finite(self, old: dict[str, Any], new: dict[str, Any], parameters: Iterable[Tensor]) -> dict[str, Any]:

@@ -30,7 +30,7 @@ def verify(
     steps: int = 3,
     timing: bool = True,
 ) -> Verification:
-    """Holds an architecture's cases against its twins, from the same random weights and on the same batch.
+    """Hold an architecture's cases against its twins, from the same random weights and on the same batch.
 
     Compared are the outputs in evaluation mode; the loss in training mode; every parameter's gradient; and weights and buffers
     after `steps` steps of SGD with the case's learning rate and momentum 0.9; and against PyTorch in float64, and against a
@@ -206,7 +206,7 @@ def _position(name: str, order: list[str]) -> int:
 def verify_architectures(
     architectures: Sequence[Architecture], *, write: bool = False, log: bool = True
 ) -> list[Verification]:
-    """Verifies several architectures; with `write` fills their pages' tables, with `log` reports progress on stderr."""
+    """Verify several architectures; with `write` fills their pages' tables, with `log` reports progress on stderr."""
     results = []
     for architecture in architectures:
         if log:

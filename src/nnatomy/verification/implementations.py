@@ -38,7 +38,7 @@ class Implementation(ABC):
 
     @abstractmethod
     def load(self, state: Arrays) -> None:
-        """Takes over parameters and buffers, and forgets what the optimizer remembers."""
+        """Take over parameters and buffers, and forgets what the optimizer remembers."""
 
     @abstractmethod
     def state(self) -> Arrays:
@@ -404,7 +404,7 @@ def leaves(value: Any) -> list[Any]:
 
 
 def record(found: Arrays, path: str, out: Any) -> None:
-    """Notes the first Tensor of a part's answer; a part that runs again goes by its path and a number."""
+    """Note the first Tensor of a part's answer; a part that runs again goes by its path and a number."""
     first = next(iter(leaves(out)), None)
     if first is None:
         return

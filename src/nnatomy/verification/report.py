@@ -103,7 +103,7 @@ class Verification:
 
 
 def show(results: Sequence[Verification]) -> None:
-    """Prints what was found as tables."""
+    """Print what was found as tables."""
     from rich import box
     from rich.console import Console
     from rich.table import Table

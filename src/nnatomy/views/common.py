@@ -102,7 +102,7 @@ def name_lines(figure: Figure, axes: Axes) -> None:
 
 
 def show_example(axes: Axes, prepared: Prepared, inputs: Sequence[Array], at: int) -> None:
-    """Draws one example's input as its kind is best seen; what the values are is written next to the first alone."""
+    """Draw one example's input as its kind is best seen; what the values are is written next to the first alone."""
     kind_of(prepared.dataset).show(axes, tuple(array[at : at + 1] for array in inputs), prepared.dataset)
     if at:
         axes.set_ylabel("")
@@ -129,7 +129,7 @@ def colored_text(
     axes: Axes, words: Sequence[str], colors: Sequence[Any], lines: list[list[tuple[int, float, float]]], top: float,
     size: float, joined: bool,
 ) -> float:  # fmt: skip
-    """Draws words on colored backgrounds into axes whose units are points, y downwards; returns where the next line starts."""
+    """Draw words on colored backgrounds into axes whose units are points, y downwards; return where the next line starts."""
     from matplotlib.patches import Rectangle
 
     height = size * 1.75

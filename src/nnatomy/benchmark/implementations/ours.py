@@ -43,7 +43,7 @@ class Forward:
         self.tensors = dict(model.named_parameters()) | dict(model.named_buffers())
 
     def bind(self, weights: dict[str, Any]) -> None:
-        """Sets the model to `weights`."""
+        """Set the model to `weights`."""
         for name, tensor in self.tensors.items():
             tensor.data = weights[name]
 

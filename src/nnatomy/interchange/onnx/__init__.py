@@ -150,7 +150,7 @@ def run(opened: Any, *arrays: Array) -> list[Array]:
 
 
 def check(made: Any, expected: Callable[..., Any], *batches: tuple[Array, ...], tolerance: float = TOLERANCE) -> float:
-    """Holds an ONNX model against the function it was made of, on batches; returns the largest difference found.
+    """Hold an ONNX model against the function it was made of, on batches; return the largest difference found.
 
     The checker of ONNX goes through it with full checks; then ONNX Runtime computes each batch, and |a - b| must be at most
     `tolerance` (1 + |b|) everywhere. Raises UserError where one of both does not hold.

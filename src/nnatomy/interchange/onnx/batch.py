@@ -95,7 +95,7 @@ class Program:
 def program(
     function: Callable[..., Any], examples: Sequence[Array], axes: Sequence[int | None], state: Mapping[str, Tensor]
 ) -> Program:
-    """Traces `function(*tensors)`, which reads the tensors of `state`, for batches of any size.
+    """Trace `function(*tensors)`, which reads the tensors of `state`, for batches of any size.
 
     `examples`: one array for each argument, with at least one example; axes[i]: where the batch of argument i is, None if it
     has none. Raises UserError where the function requests values, or depends on the batch otherwise than by sizes.

@@ -29,13 +29,13 @@ class Graph:
         self._batch: tuple[str, int] | None = None if parent is None else parent._batch
 
     def batch_is(self, value: Value) -> None:
-        """Notes an input whose shape says how many examples there are."""
+        """Note an input whose shape says how many examples there are."""
         for axis, size in enumerate(value.shape):
             if self._batch is None and size == Follows(1, 0):
                 self._batch = value.name, axis
 
     def reserve(self, name: str) -> None:
-        """Keeps a name for an input, an output or a parameter."""
+        """Keep a name for an input, an output or a parameter."""
         self._taken.add(name)
 
     def fresh(self, word: str) -> str:

@@ -57,7 +57,7 @@ def find(name: str) -> Lowering | None:
 def lowers(
     name: str, *, outputs: Any, work: Any, order: Any = None, over: Mapping[int, int] | None = None
 ) -> Callable[[Any], Any]:
-    """Registers the decorated function as the lowering of `name`."""
+    """Register the decorated function as the lowering of `name`."""
 
     def decorate(emit: Any) -> Any:
         LOWERINGS[name] = Lowering(emit, outputs, work, order, over or {})

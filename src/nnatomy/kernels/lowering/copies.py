@@ -28,7 +28,7 @@ def can_copy(source: Array, target: Array) -> bool:
 
 
 def emit_copy(emitter: Emitter, source: Array, target: Array) -> bool:
-    """Copies `source` to `target`, of one shape and type, any strides; False where they share memory or have odd strides."""
+    """Copy `source` to `target`, of one shape and type, any strides; False where they share memory or have odd strides."""
     if not can_copy(source, target):
         return False
     if not source.size:

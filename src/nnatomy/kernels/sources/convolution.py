@@ -77,7 +77,7 @@ def fill_row(to, source, column, n, width, first, stride, count):
 
 @inner
 def fill(a, block, start, channels, top, left):
-    """Copies what the output positions from (top, left) meet of some channels: (channels, residues, rows, columns, batch)."""
+    """Copy what the output positions from (top, left) meet of some channels: (channels, residues, rows, columns, batch)."""
     n, height, width = a[4], a[5], a[6]
     residues = i64(a[11])
     rows, columns = a[20], a[21]

@@ -57,7 +57,7 @@ def _element(operand, at):
 
 @inner
 def _copy(function, operand, start, rows, columns, place, call):
-    """Calls `gather` or `scatter`."""
+    """Call `gather` or `scatter`."""
     arguments = i64(call)
     arguments[0], arguments[1], arguments[2], arguments[3], arguments[4] = operand, start, rows, columns, place
     call_kernel(function, call, 0, 1)
@@ -65,7 +65,7 @@ def _copy(function, operand, start, rows, columns, place, call):
 
 @inner
 def _run(code, first, end, table, call, vectors):
-    """Runs some of the steps on one block. A step: number, function or 0, target, operands."""
+    """Run some of the steps on one block. A step: number, function or 0, target, operands."""
     for j in range(first, end):
         at = 6 * j
         to, x, y, z = 2 * code[at + 2], 2 * code[at + 3], 2 * code[at + 4], 2 * code[at + 5]
@@ -170,7 +170,7 @@ def chain(a, thread, threads):
 
 
 def gather(a, thread, threads):
-    """Copies a block of an operand, converted, to (rows, columns) in one piece.
+    """Copy a block of an operand, converted, to (rows, columns) in one piece.
 
     a: operand, first element, rows, columns, target.
     """
@@ -191,7 +191,7 @@ def gather(a, thread, threads):
 
 
 def scatter(a, thread, threads):
-    """Copies (rows, columns) in one piece to a block of an operand, numbers or truth values.
+    """Copy (rows, columns) in one piece to a block of an operand, numbers or truth values.
 
     a: operand, first element, rows, columns, source.
     """

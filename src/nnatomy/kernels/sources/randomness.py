@@ -21,7 +21,7 @@ def _every(b, value, kind):
 
 @intrinsic
 def threefry(context, target, key0, key1, counter):
-    """Writes the 2 LANES words of the blocks `counter`, `counter` + 1, ... to an address."""
+    """Write the 2 LANES words of the blocks `counter`, `counter` + 1, ... to an address."""
 
     def code(ctx, b, sig, args):
         wide = ir.VectorType(_I64, LANES)

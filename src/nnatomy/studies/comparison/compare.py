@@ -42,7 +42,7 @@ def compare(
     report: bool = True,
     **asked: Any,
 ) -> Comparison:
-    """Compares architectures on the same folds of the same data, next to baselines that need no network; writes a folder.
+    """Compare architectures on the same folds of the same data, next to baselines that need no network; write a folder.
 
     >>> found = nn.compare("mlp", "lenet5", data="digits", cv=3, seeds=2)  # doctest: +SKIP
     >>> found.candidates[0].name, found.verdicts()[0], found.report  # doctest: +SKIP
@@ -71,7 +71,7 @@ def compare(
 def resume_comparison(
     folder: str | Path, *, jobs: int | None = None, progress: bool = False, report: bool = True
 ) -> Comparison:
-    """Continues an interrupted comparison: what was finished is kept, and what is left gives what it would have given.
+    """Continue an interrupted comparison: what was finished is kept, and what is left gives what it would have given.
 
     A budget that was converted to epochs is not counted again: the fits are as short as it made them, and all are done.
     """
@@ -98,7 +98,7 @@ def resume_comparison(
 def _carry_on(
     folder: Path, protocol: Protocol, plan: Plan, jobs: int, started: float, progress: bool, report: bool
 ) -> Comparison:
-    """Does what has not been done, in order: baselines, the plan's lengths, fits, costs, conclusions."""
+    """Do what has not been done, in order: baselines, the plan's lengths, fits, costs, conclusions."""
     deadline = None
     if progress:
         _announce(protocol, plan)
@@ -143,7 +143,7 @@ class _Work:
         self.failed: set[str] = set()
 
     def do(self, workers: Workers, jobs: int, units: Sequence[Unit], deadline: float | None = None) -> None:
-        """Answers all units into `found`; those of a candidate that has failed are passed over."""
+        """Answer all units into `found`; those of a candidate that has failed are passed over."""
         left = []
         for unit in units:
             path = self.folder / unit.file
@@ -198,7 +198,7 @@ def _announce(protocol: Protocol, plan: Plan) -> None:
 
 
 def _remember(folder: Path, seconds: float) -> None:
-    """Adds to the time that the comparison has taken, over all its resumptions."""
+    """Add to the time that the comparison has taken, over all its resumptions."""
     write_json(folder / "time.json", {"seconds": _spent(folder) + seconds})
 
 

@@ -21,7 +21,7 @@ SPLITTERS = {
 
 
 def write_report(result: Comparison) -> None:
-    """Writes the comparison's report.html."""
+    """Write the comparison's report.html."""
     write_atomically(result.report, render(result))
 
 

@@ -50,7 +50,7 @@ class Bench:
         return {key: finite(value) for key, value in found.items()}
 
     def fit(self, unit: Unit) -> dict[str, Any]:
-        """Trains an architecture on one fold from one seed, and measures it on the fold's test part."""
+        """Train an architecture on one fold from one seed, and measure it on the fold's test part."""
         recipe, dataset = self._architecture(unit.candidate, unit.fold, unit.share)
         fitted = fit_recipe(recipe, dataset, unit.seed)
         at = fitted.position
@@ -133,7 +133,7 @@ class Bench:
 
 
 def unchanged(protocol: Protocol, plan: Plan) -> None:
-    """Raises UserError where the data are not those that the comparison started with."""
+    """Raise UserError where the data are not those that the comparison started with."""
     if fingerprint(load_for_baseline(protocol, plan.kind, plan.task, 0)) != plan.fingerprint:
         raise UserError(
             f"A comparison continues on the data that it started with. Received {protocol.data}, which has changed. Start a "

@@ -60,7 +60,7 @@ class Worker:
         return f"signal {-code}" if code < 0 else told[-1][:200] if told else f"exit code {code}"
 
     def close(self) -> None:
-        """Ends the process, whatever it is doing."""
+        """End the process, whatever it is doing."""
         self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.errors):
@@ -75,7 +75,7 @@ class Workers:
         self._workers = [Worker(folder, threads) for _ in range(jobs)]
 
     def run(self, units: Sequence[Unit], wanted: Callable[[Unit], bool] = lambda unit: True) -> Iterator[tuple[Unit, Any]]:
-        """Yields (unit, what it found) for the units that are still `wanted` when their turn comes."""
+        """Yield (unit, what it found) for the units that are still `wanted` when their turn comes."""
         waiting: queue.SimpleQueue[Unit] = queue.SimpleQueue()
         for unit in units:
             waiting.put(unit)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def write_report(result: Tuning, whole: Search) -> None:
-    """Writes the tuning's report.html."""
+    """Write the tuning's report.html."""
     write_atomically(result.report, render(result, whole))
 
 

@@ -85,7 +85,7 @@ class Search:
         return list(self.study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)))
 
     def run(self, deadline: float, log: Callable[[Search, Any], None], others: bool = True) -> None:
-        """Runs trials until there are enough of them, or the time is over; at least one has a score then.
+        """Run trials until there are enough of them, or the time is over; at least one has a score then.
 
         `others`: what seems to run elsewhere counts as done. A process that died has left such a trial.
         """
@@ -175,7 +175,7 @@ def deadlines(plan: Plan, now: float) -> list[float]:
 
 
 def search_all(folder: Path, plan: Plan, log: Callable[[Search, Any], None], started: float, others: bool = True) -> None:
-    """Runs what is left of every search, in the time of a budget that runs since `started`; see `Search.run`."""
+    """Run what is left of every search, in the time of a budget that runs since `started`; see `Search.run`."""
     for number, deadline in zip(plan.searches, deadlines(plan, started), strict=True):
         Search(folder, plan, number).run(deadline, log, others)
 

@@ -131,7 +131,7 @@ def tune(
     report: bool = True,
     **asked: Any,
 ) -> Tuning:
-    """Searches an architecture's settings for some data, and measures what that gains; writes a folder with the best recipe.
+    """Search an architecture's settings for some data, and measure the gain; write a folder with the best recipe.
 
     >>> found = nn.tune("mlp", "wine", trials=20)  # doctest: +SKIP
     >>> found.best, found.verdict(), found.recipe  # doctest: +SKIP
@@ -161,7 +161,7 @@ def tune(
 
 
 def resume_tuning(folder: str | Path, *, jobs: int | None = None, progress: bool = False, report: bool = True) -> Tuning:
-    """Continues a tuning, or joins one that runs: several processes share its trials, also on several machines."""
+    """Continue a tuning, or join one that runs: several processes share its trials, also on several machines."""
     started = time.monotonic()
     path = Path(folder)
     plan = Plan.of(path)
@@ -171,7 +171,7 @@ def resume_tuning(folder: str | Path, *, jobs: int | None = None, progress: bool
 
 
 def unknown_settings(plan: Plan, recipe: Any) -> None:
-    """Raises UserError for a searched setting that the recipe does not have, before anything is tried."""
+    """Raise UserError for a searched setting that the recipe does not have, before anything is tried."""
     for name, part in plan.searched(recipe).items():
         value = part.grid()[0]
         applied(recipe, {name: value if isinstance(value, str) else f"{value:.4g}"})

@@ -89,7 +89,7 @@ class LearnerSpec(ABC):
                         "Choose an architecture that learns by GradientDescent.")  # fmt: skip
 
     def check(self, setup: Setup, model: Module) -> None:
-        """Raises UserError, which names the flag, where a run wants what this learner cannot do."""
+        """Raise UserError, which names the flag, where a run wants what this learner cannot do."""
         wants = {
             "accumulate": (setup.accumulate != 1, "--accumulate"),
             "half precision": (setup.precision.half is not None, "--precision"),
@@ -270,6 +270,6 @@ def parameters_of(model: Module, parts: Iterable[str] | None = None) -> Named:
 
 
 def require_parameters(model: Module) -> None:
-    """Raises UserError for a model that has nothing to learn by gradients."""
+    """Raise UserError for a model that has nothing to learn by gradients."""
     if not any(True for _ in model.parameters()):
         raise UserError("A model needs parameters to be trained. Received one without. Choose other options.")

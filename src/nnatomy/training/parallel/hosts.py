@@ -127,7 +127,7 @@ class Joined(Hosts):
             raise
 
     def _leave_at_exit(self, code: int) -> None:
-        """Ends the process when Python does, without waiting for the others, who would wait for this one."""
+        """End the process when Python does, without waiting for the others, who would wait for this one."""
 
         def leave() -> None:
             self.native.unlink(missing_ok=True)
@@ -138,7 +138,7 @@ class Joined(Hosts):
         atexit.register(leave)
 
     def give_up(self) -> NoReturn:
-        """Says in one sentence that another host is gone, and ends this process: nothing can be computed without it."""
+        """Say in one sentence that another host is gone, and end this process: nothing can be computed without it."""
         show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
         text = f"{show_cursor}\nnnatomy: {self._who()} has died or cannot be reached; {self.lost}.\n"
         os.write(_stderr(), text.encode())
@@ -157,7 +157,7 @@ class Joined(Hosts):
 
 
 def join(hosts: str, index: int | None = None) -> Joined:
-    """Meets the other hosts of a run. Must come before JAX computes anything.
+    """Meet the other hosts of a run. Must come before JAX computes anything.
 
     `hosts` is a file with one host[:port] a line, of which the first coordinates, or "auto": what the cluster's environment
     says (SLURM, Open MPI, Kubernetes, or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID). `index` is this host's
@@ -274,7 +274,7 @@ def _is_here(name: str) -> bool:
 
 
 def _set_native_output_aside() -> Path:
-    """Sends what C++ libraries print (connections, stack traces) to a file, which is returned; Python's output stays."""
+    """Send what C++ libraries print (connections, stack traces) to a file, which is returned; Python's output stays."""
     with tempfile.NamedTemporaryFile(prefix="nnatomy-native-", suffix=".log", delete=False) as file:
         path = Path(file.name)
         for number, stream in ((1, "stdout"), (2, "stderr")):

@@ -230,7 +230,7 @@ def loss(model: LSTMNetwork, *batch: Tensor) -> tuple[Float[Tensor, ""], Tensor]
 
 
 def start_gates(model: LSTMNetwork, forget: float = 1.0, write: float = 0.0) -> LSTMNetwork:
-    """Sets where gates are before learning: bias_ih + bias_hh is `forget` in the forget gates, `write` in the input gates.
+    """Set where gates are before learning: bias_ih + bias_hh is `forget` in the forget gates, `write` in the input gates.
 
     A positive `forget` keeps what a cell holds until the cell learns not to (Gers, Schmidhuber & Cummins 2000); 1 serves well
     (Jozefowicz, Zaremba & Sutskever 2015). A negative `write` keeps noise out of the cell until the gate learns what to let in

@@ -93,7 +93,7 @@ def generate_text(model: LSTMNetwork, dataset: Dataset, length: int = 600, tempe
 
 
 def word_dropout(tokens: Array, rng: np.random.Generator, share: float = 0.3) -> Array:
-    """Makes a fraction of the words unknown (token 1), again each time: so none can be learned by heart."""
+    """Make a fraction of the words unknown (token 1), again each time: so none can be learned by heart."""
     return np.where((rng.uniform(size=tokens.shape) < share) & (tokens > 0), 1, tokens)
 
 
