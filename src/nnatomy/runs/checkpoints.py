@@ -50,18 +50,19 @@ class Checkpoints(Callback):
     def save(self, loop: Loop) -> None:
         """Write both files, `best` first: a reader of `last` then finds what it refers to."""
         loop.read_losses()
-        at = loop.position
-        at.seconds = loop.elapsed()
+        position = loop.position
+        position.seconds = loop.elapsed()
         whole = loop.devices.to_host(loop.learner.plain(loop.state)) | {"external": loop.learner.external_state()}
         arrays, plain = flatten(whole)
         self._asked = False
         if not loop.devices.hosts.first:
             return
-        if at.best is not None and at.best != self._best:
-            save_arrays(self.run.best, loop.best, {"metric": loop.recipe.metric, "value": at.best, "epoch": at.best_epoch})
-            self._best = at.best
+        if position.best is not None and position.best != self._best:
+            saved = {"metric": loop.recipe.metric, "value": position.best, "epoch": position.best_epoch}
+            save_arrays(self.run.best, loop.best, saved)
+            self._best = position.best
         callbacks = [getattr(callback, "state", None) for callback in loop.callbacks]
-        save_arrays(self.run.last, arrays, {"plain": plain, "position": asdict(at), "callbacks": callbacks})
+        save_arrays(self.run.last, arrays, {"plain": plain, "position": asdict(position), "callbacks": callbacks})
         self._written = time.perf_counter()
 
 

@@ -53,10 +53,10 @@ class Bench:
         """Train an architecture on one fold from one seed, and measure it on the fold's test part."""
         recipe, dataset = self._architecture(unit.candidate, unit.fold, unit.share)
         fitted = fit_recipe(recipe, dataset, unit.seed)
-        at = fitted.position
+        position = fitted.position
         return {
-            "metrics": fitted.test().metrics, "epochs": at.epoch, "best_epoch": at.best_epoch, "stopped": at.stopped,
-            "seconds": round(at.seconds, 4), **_sizes(dataset),
+            "metrics": fitted.test().metrics, "epochs": position.epoch, "best_epoch": position.best_epoch,
+            "stopped": position.stopped, "seconds": round(position.seconds, 4), **_sizes(dataset),
         }  # fmt: skip
 
     def baseline(self, unit: Unit) -> dict[str, Any]:
