@@ -115,7 +115,7 @@ def test_a_host_that_dies_stops_the_others_and_the_run_continues(pair: Path, tmp
         assert time.monotonic() - died < 5 + 10
         assert survivor.returncode == hosts.LOST, error[-3000:]
         last = error.strip().splitlines()[-1]
-        assert "has died or cannot be reached; continue on all hosts with nnatomy train --resume" in last
+        assert "has died or cannot be reached. Continue on all hosts with nnatomy train --resume" in last
         assert "Traceback" not in error
         assert "***" not in error
     finally:

@@ -181,7 +181,7 @@ def _fit(
 ) -> Result:  # fmt: skip
     request, model, first = prepared.request, prepared.model, devices.hosts.first
     _check_hosts(devices.hosts, prepared, checkpoint)
-    devices.hosts.lost = f"continue on all hosts with nnatomy train --resume {run.folder} --hosts {hosts}"
+    devices.hosts.lost = f"Continue on all hosts with nnatomy train --resume {run.folder} --hosts {hosts}"
     freezing = transfer.Freezing(model, request.freeze) if request.freeze else None
     distillation, learn = prepared.distillation or (None, None)
     last = [

@@ -71,7 +71,7 @@ class Joined(Hosts):
 
     def __init__(self, names: Sequence[str], index: int, native: Path) -> None:
         self.names, self.index, self.native = names, index, native
-        self.lost = "start the command again on every host"
+        self.lost = "Start the command again on every host"
         self._ours: Any = None  # votes of the step before
         self._voted: Any = None
 
@@ -140,7 +140,7 @@ class Joined(Hosts):
     def give_up(self) -> NoReturn:
         """Say in one sentence that another host is gone, and end this process: nothing can be computed without it."""
         show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-        text = f"{show_cursor}\nnnatomy: {self._who()} has died or cannot be reached; {self.lost}.\n"
+        text = f"{show_cursor}\nnnatomy: {self._who()} has died or cannot be reached. {self.lost}.\n"
         os.write(_stderr(), text.encode())
         self.native.unlink(missing_ok=True)
         os._exit(LOST)
