@@ -18,7 +18,7 @@ pytestmark = pytest.mark.any_kernels
 
 def test_the_user_is_told_once_that_compiling_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(jax_cache, "_told", False)
+    monkeypatch.setattr(jax_cache, "_reported", False)
     monkeypatch.setattr(library, "announce", said.append)
     with jax_cache.reporting():
         pass

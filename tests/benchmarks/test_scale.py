@@ -91,7 +91,7 @@ def test_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     assert float(rows[4][9]) == pytest.approx(1e3 * 1.75e9 / page.NVLINK, rel=0.01)
     text = page.markdown(found)
     assert f"| {' | '.join(header)} |" in text
-    assert "GPT-2 124M, 8 devices, data parallel: beside the state 24.0 GB (linear: 24.0)" in text
+    assert "GPT-2 124M, 8 devices, data parallel: next to the state 24.0 GB (linear: 24.0)" in text
     assert "{" not in text
 
 

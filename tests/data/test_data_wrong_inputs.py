@@ -110,7 +110,7 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
     ("a text that is not UTF-8", "t.txt", b"\xff" * 9000, {}, "must be UTF-8"),
     ("a target for a text", "t.txt", "abc " * 9000, Y, "--target does not apply"),
     ("a sentence without label", "t.tsv", "a good film\t1\n\t0\n", {"accepts": ("sentences",)}, "line 2 of"),
-    ("sentences of one class", "t.tsv", "a good film\t1\n" * 9, {"accepts": ("sentences",)}, "must be two or more"),
+    ("sentences of one class", "t.tsv", "a good film\t1\n" * 9, {"accepts": ("sentences",)}, "needs two or more classes"),
     ("sentences without labels", "t.tsv", "a good film\n", {"accepts": ("sentences",)}, "line 1 of"),
     ("a series too short", "s.csv", series_text(50), {"target": "x"}, "has 50 rows. Give a longer series"),
     ("a series in no order", "s.csv", DISORDERED, {"accepts": ("series",)}, "goes back in time. Sort the file by 'time'"),

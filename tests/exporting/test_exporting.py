@@ -334,7 +334,7 @@ def test_models_without_their_description_or_with_a_wrong_one_are_refused(traine
         with pytest.raises(UserError, match=r"damaged or not an ONNX model|belong to different"):
             nn.predict(model, source)
     beside.unlink()
-    with pytest.raises(UserError, match=r"model\.json is absent"):
+    with pytest.raises(UserError, match=r"model\.json, which is absent"):
         nn.predict(model, source)
     with pytest.raises(UserError, match="The file must exist"):
         nn.predict(tmp_path / "no.onnx", source)

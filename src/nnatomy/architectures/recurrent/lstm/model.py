@@ -254,7 +254,8 @@ def sample(
     """
     if model.embedding is None or model.readout != "each" or len(model.lstm.directions) > 1:
         raise UserError(
-            'To write text, a model needs tokens, one direction and readout="each". Received another model. Build it so.'
+            'To write text, a model reads tokens in one direction, with readout="each". Received another model. '
+            'Give vocabulary=, bidirectional=False and readout="each" to build().'
         )
     if not len(prompt) or temperature < 0:
         raise UserError(f"sample() needs a prompt and a temperature >= 0. Received {len(prompt)} tokens and {temperature}.")
