@@ -41,7 +41,7 @@ def main(words: list[str] | None = None) -> int:
     torch.set_num_threads(1)  # a second one gains nothing in such small networks, and spins where others want the core
     try:
         if given.seeds < 1:
-            raise UserError(f"--seeds must be 1 or more. Received {given.seeds}; give another number.")
+            raise UserError(f"--seeds must be 1 or more. Received {given.seeds}. Use --seeds 3.")
         for wanted in [architecture(name) for name in given.names or architectures()]:
             rows = rows_of(wanted, range(given.seeds), given.limit, given.epochs, lambda line: print(line, file=sys.stderr))
             print(in_markdown((HEADER, [row.cells() for row in rows])))

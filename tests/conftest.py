@@ -1,4 +1,4 @@
-"""What all tests share: quiet frameworks, one thread each, shapes checked in the architectures, and where real data lie."""
+"""Common parts of all tests: quiet frameworks, one thread each, shapes checked in the architectures, and the real data."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Row:
-    """What a recipe of an architecture reaches in one metric."""
+    """The result of a recipe in one metric."""
 
     architecture: str
     recipe: str
@@ -105,7 +105,7 @@ def measured(architecture: Architecture) -> dict[tuple[str, str, str], tuple[Rec
 
 
 def problems(architecture: Architecture, rows: Sequence[Row]) -> list[str]:
-    """What is wrong with an architecture's rows: missing, left over, stale, below a goal, or other than the twin's."""
+    """Return the faults of an architecture's rows: missing, left over, stale, below a goal, or different from the twin's."""
     own = {row.key: row for row in rows if row.architecture == architecture.name}
     wanted, code, said = measured(architecture), fingerprint(architecture.folder), []
     for key in sorted(own.keys() - wanted.keys()):

@@ -1,4 +1,4 @@
-"""The autoencoder: the linear one is PCA, tied weights are shared, codes are narrow, and strangers come back badly."""
+"""The autoencoder: the linear one is PCA, tied weights are shared, codes are narrow, and unlike examples have large errors."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def errors(model: architecture.Autoencoder, x: Array) -> Array:
 def pca_errors(train: Array, test: Array, code: int) -> Array:
     """The same for a projection on the first principal components of `train`."""
     train, test = train.reshape(len(train), -1).astype(np.float64), test.reshape(len(test), -1).astype(np.float64)
-    centre = train.mean(axis=0)
-    axes = np.linalg.svd(train - centre, full_matrices=False)[2][:code]
-    back = (test - centre) @ axes.T @ axes + centre
+    center = train.mean(axis=0)
+    axes = np.linalg.svd(train - center, full_matrices=False)[2][:code]
+    back = (test - center) @ axes.T @ axes + center
     return np.asarray(((test - back) ** 2).mean(axis=1))
 
 
@@ -266,10 +266,10 @@ def test_a_linear_network_is_blind_in_its_plane_and_tanh_is_not(cloud: Array) ->
 
 def test_unseen_kinds_come_back_worse(digits: data.Dataset) -> None:
     x, y = digits.train.all()
-    practised = dataclasses.replace(digits, train=data.ArraySplit((x[y < 5], y[y < 5])), validation=digits.train)
+    practiced = dataclasses.replace(digits, train=data.ArraySplit((x[y < 5], y[y < 5])), validation=digits.train)
     held, labels = digits.validation.all()
-    practised = dataclasses.replace(practised, validation=data.ArraySplit((held[labels < 5], labels[labels < 5])))
-    model = fit(image, practised, epochs=30)
+    practiced = dataclasses.replace(practiced, validation=data.ArraySplit((held[labels < 5], labels[labels < 5])))
+    model = fit(image, practiced, epochs=30)
     test, labels = digits.test.all()
     assert roc_auc_score(labels >= 5, errors(model, test)) > 0.9
 
@@ -309,7 +309,7 @@ def test_machine_temperature_failures_stand_out(real_data: Path) -> None:
     assert alarms[labels == 1].mean() == pytest.approx(0.95, abs=0.05)
     figure = draw(model, dataset)
     shaded = [len(axes.patches) for axes in figure.axes[:2]]
-    assert shaded == [4, 4]  # the four labelled failures
+    assert shaded == [4, 4]  # the four labeled failures
 
 
 # Pictures
@@ -340,7 +340,7 @@ def test_picture_of_a_table(code: int) -> None:
 def test_wrong_inputs(digits: data.Dataset) -> None:
     with pytest.raises(UserError, match="width of at least 1"):
         architecture.build(8, (0,), 2)
-    with pytest.raises(UserError, match="did you mean 'sigmoid'"):
+    with pytest.raises(UserError, match="Did you mean 'sigmoid'"):
         architecture.build(8, activation="sigmoit")
     with pytest.raises(UserError, match="output activation"):
         architecture.build(8, output_activation="tanh")

@@ -290,7 +290,7 @@ def test_eight_thousand_images_of_mnist(real_data: Path, tmp_path: Path) -> None
 
 
 def test_wrong_inputs(digits: data.Dataset) -> None:
-    with pytest.raises(UserError, match="did you mean 'paper'"):
+    with pytest.raises(UserError, match="Did you mean 'paper'"):
         architecture.build("papers")
     with pytest.raises(UserError, match="activation"):
         architecture.build(activation="selu")
@@ -300,9 +300,9 @@ def test_wrong_inputs(digits: data.Dataset) -> None:
     with pytest.raises(UserError, match="28 x 28 or 32 x 32"):
         architecture.build("paper")(Tensor(np.zeros((1, 1, 30, 30), np.float32)))
     for shape in ((1, 1, 32, 32), (1, 3, 28, 28)):
-        with pytest.raises(UserError, match="grey images"):
+        with pytest.raises(UserError, match="gray images"):
             architecture.build()(Tensor(np.zeros(shape, np.float32)))
-    with pytest.raises(UserError, match="grey"):
+    with pytest.raises(UserError, match="gray"):
         fit_to(dataclasses.replace(digits, input_shape=(3, 28, 28)))
     with pytest.raises(UserError, match="form"):
         fit_to(digits, form="other")

@@ -379,7 +379,7 @@ def test_temperature_sharpens_as_the_softmax_says() -> None:
         (lambda: build(0, 4, 1), "at least 1 input"),
         (lambda: build(2, 4, 1, readout="both"), "readout"),
         (lambda: build(2, 4, 1)(numbers(5, 6, 3)), r"\[batch, time, 2\]. Received shape \(5, 6, 3\)"),
-        (lambda: double(2, 4)._alive(numbers(2, 3, 2), Tensor(np.array([3]))), "one length for each of 2"),
+        (lambda: double(2, 4)._valid_mask(numbers(2, 3, 2), Tensor(np.array([3]))), "one length for each of 2"),
         (lambda: double(2, 4)(numbers(2, 3, 2), state=(numbers(1, 1, 4), numbers(1, 2, 4))), "state is a pair"),
         (lambda: sample(build(2, 4, 3), [1], 2), "reads tokens"),
         (lambda: sample(build(2, 4, 3, vocabulary=3), [], 2), "needs a prompt"),
@@ -418,7 +418,7 @@ def test_learns_the_order_of_characters(real_data: Path, tmp_path: Path) -> None
 
 
 def test_forecasts_move_with_the_level() -> None:
-    """A series lifted by a constant is foretold lifted by it; the options reach the model."""
+    """A series lifted by a constant is predicted lifted by it; the options reach the model."""
     dataset = data.load("mackey_glass", ("series",), tasks=("forecast",))
     model = forecasts.build(dataset, **{**forecasts.options, "hidden": 4})
     assert isinstance(model, FromLastValue)

@@ -101,12 +101,12 @@ def test_back_propagation_by_hand() -> None:
 def test_losses_and_the_l1_penalty() -> None:
     rng = np.random.default_rng(4)
     x, numbers = rng.normal(size=(6, 3)), rng.normal(size=(6, 2))
-    plain, penalised = double(features=3, outputs=2, hidden=(4,)), double(features=3, outputs=2, hidden=(4,), l1=0.1)
-    penalised.load_state_dict(plain.state_dict())
+    plain, penalized = double(features=3, outputs=2, hidden=(4,)), double(features=3, outputs=2, hidden=(4,), l1=0.1)
+    penalized.load_state_dict(plain.state_dict())
     squared = ((plain(Tensor(x)).numpy() - numbers) ** 2).mean()
     assert loss(plain, Tensor(x), Tensor(numbers))[0].item() == pytest.approx(squared, rel=1e-12)
     weights = sum(abs(linear.weight.numpy()).sum() for linear in plain.linears)
-    assert loss(penalised, Tensor(x), Tensor(numbers))[0].item() == pytest.approx(squared + 0.1 * weights, rel=1e-12)
+    assert loss(penalized, Tensor(x), Tensor(numbers))[0].item() == pytest.approx(squared + 0.1 * weights, rel=1e-12)
 
     x = rng.normal(size=(200, 10))  # nine of ten inputs mean nothing: L1 closes them
     y = x[:, :1]
@@ -168,7 +168,7 @@ def test_without_hidden_layer_or_bend_xor_is_not_learned() -> None:
 
 
 def test_equal_weights_stay_equal() -> None:
-    """Units that begin alike receive the same gradients: without random weights a layer is a single unit."""
+    """Units that start alike receive the same gradients: without random weights a layer is a single unit."""
     model = double(features=2, outputs=2, hidden=(5,), activation="tanh")
     model.load_state_dict({name: np.full(value.shape, 0.3) for name, value in model.state_dict().items()})
     fitted(model, CORNERS, np.array([0, 1, 1, 1]), 50)
@@ -339,7 +339,7 @@ def test_the_picture_is_drawn(source: str, hidden: tuple[int, ...]) -> None:
 
 
 def test_wrong_options_are_explained() -> None:
-    with pytest.raises(UserError, match="did you mean 'relu'"):
+    with pytest.raises(UserError, match="Did you mean 'relu'"):
         build(features=2, outputs=2, activation="rleu")
     with pytest.raises(UserError, match="at least 1 unit"):
         build(features=2, outputs=2, hidden=(4, 0))

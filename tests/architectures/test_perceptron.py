@@ -30,7 +30,7 @@ def double(**options: Any) -> Perceptron:
 
 
 def clouds(seed: int, classes: int, n: int = 60, features: int = 5, spread: float = 1.5) -> tuple[Array, Array]:
-    """Points around one centre a class, which overlap."""
+    """Points around one center a class, which overlap."""
     rng = np.random.default_rng(seed)
     y = rng.integers(classes, size=n)
     return rng.normal(size=(classes, features))[y] * spread + rng.normal(size=(n, features)), y
@@ -345,5 +345,5 @@ def test_cases_build_what_they_say() -> None:
 def test_wrong_options_are_explained() -> None:
     with pytest.raises(UserError, match="at least 1 feature"):
         build(features=0)
-    with pytest.raises(UserError, match="did you mean 'delta'"):
+    with pytest.raises(UserError, match="Did you mean 'delta'"):
         build(features=2, rule="dleta")

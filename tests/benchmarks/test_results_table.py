@@ -17,7 +17,7 @@ from results.table import Row, Score, markdown, measured, problems, read, replac
 
 
 def rows_for(name: str) -> list[Row]:
-    """What there should be, at its goals."""
+    """The expected rows, at their goals."""
     found = architecture(name)
     return [
         Row(*key, Score(recipe.score[metric.name], 0.01), Score(recipe.score[metric.name], 0.02), recipe.score[metric.name],
@@ -88,7 +88,7 @@ def test_readme_has_its_tables() -> None:
         filled("no place", rows)
 
 def test_both_are_trained() -> None:
-    """Both begin with the same weights and see the same batches: after one epoch they are still close."""
+    """Both start with the same weights and see the same batches: after one epoch they are still close."""
     (row,) = results.measure.rows_of(architecture("lenet5"), [0], limit=120, epochs=1)
     assert row.twin is not None
     assert abs(row.ours.mean - row.twin.mean) < 0.1

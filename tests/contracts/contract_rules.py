@@ -1,4 +1,4 @@
-"""What the contracts make of exceptions that a case declares and of unfinished folders, and how models get to a backend."""
+"""Rules of the contracts: declared exceptions, unfinished folders, and how a model gets to a backend."""
 
 from __future__ import annotations
 

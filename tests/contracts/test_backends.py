@@ -24,7 +24,7 @@ STEPS = 10
 
 
 def course(architecture: Architecture, case: Case, backend: str, learn: LearnerSpec, compiled: bool = False) -> dict[str, Any]:
-    """What an architecture answers in evaluation, the first step's gradients, all losses, and the weights after ten steps."""
+    """Return outputs in evaluation, the first step's gradients, all losses, and the weights after ten steps."""
     rng = np.random.default_rng(8)
     start = draw_weights(Ours(architecture, case, "float64"), rng)
     batches = [cast(case.batch(rng), "float64") for _ in range(STEPS)]

@@ -9,7 +9,7 @@ from nnatomy.catalog import Architecture
 
 
 def show_page(architecture: Architecture) -> None:
-    """Prints the front matter and the ten lenses of an architecture."""
+    """Print the front matter and the ten lenses of an architecture."""
     from rich.console import Console
     from rich.markdown import Markdown
 

@@ -1,4 +1,4 @@
-"""What a dtype is, asked in one place: bfloat16 and the 8-bit floats are of no kind that NumPy has a letter for."""
+"""Facts about dtypes, in one place: NumPy has no letter for bfloat16 and the 8-bit floats."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 
 def is_floating(dtype: Any) -> bool:
-    """Whether values of this dtype are floating-point numbers, those of accelerators (bfloat16, ...) included."""
+    """Return True if values of this dtype are floating-point numbers, those of accelerators (bfloat16, ...) included."""
     kind = dtype.kind
     return bool(kind == "f" or (kind == "V" and dtype.name.startswith(("bfloat", "float"))))
 

@@ -174,7 +174,7 @@ def glu(x: Any, axis: int = -1) -> Any:
 
 
 def maxout(x: Any, pieces: int, axis: int = 1) -> Any:
-    """y_i = the largest of the `pieces` features that follow one another from pieces * i on `axis` (Goodfellow et al. 2013)."""
+    """y_i = the largest of the `pieces` features that follow each other from pieces * i on `axis` (Goodfellow et al. 2013)."""
     axis %= len(x.shape)
     if pieces < 1 or x.shape[axis] % pieces:
         raise UserError(

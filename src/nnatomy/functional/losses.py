@@ -12,10 +12,10 @@ from nnatomy.backends import B
 from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
 from nnatomy.functional.masking import batch_mean, rows_that_count, sum_and_count
-from nnatomy.functional.normalisation import normalize
+from nnatomy.functional.normalization import normalize
 from nnatomy.functional.widening import widened
 from nnatomy.ops.indexing import raw
-from nnatomy.ops.normalisation import softmax_cross_entropy
+from nnatomy.ops.normalization import softmax_cross_entropy
 from nnatomy.ops.primitive import primitive
 
 __all__ = [
@@ -86,7 +86,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     """
     input, target = _alike(input, target, "binary_cross_entropy")
     if _outside(input, 0, 1):
-        raise UserError("binary_cross_entropy() needs probabilities between 0 and 1; give scores to the form with logits.")
+        raise UserError("binary_cross_entropy() needs probabilities between 0 and 1. Give scores to the form with logits.")
     loss = _bce(input, target)
     return _reduce(loss if weight is None else loss * weight, reduction)
 
@@ -108,7 +108,7 @@ def cross_entropy(
     """-sum over classes c of w_c q_c ln softmax(input)_c.
 
     `input`: scores (classes), (batch, classes) or (batch, classes, ...). `target`: class numbers without the class axis, or
-    probabilities of input's shape. q is the target's class, moved by `label_smoothing` towards all classes alike.
+    probabilities of input's shape. q is the target's class, moved by `label_smoothing` toward all classes alike.
     The mean is weighted by `weight` of the target's class, and leaves out targets equal to `ignore_index`: NaN if none is left.
     """
     if not 0 <= label_smoothing <= 1:
@@ -147,7 +147,7 @@ def _cross_entropy_of_labels(input: Any, target: Any, weight: Any, ignore_index:
 
 
 def _all_inside(labels: Any, classes: int, ignore_index: int) -> bool:
-    """Whether all labels are known to be classes and none is ignored; a compiled step's are not known."""
+    """Return True if all labels are known to be classes and none is ignored; a compiled step's are not known."""
     if not isinstance(labels, np.ndarray) or labels.size == 0:
         return False
     low, high = labels.min(), labels.max()
@@ -159,8 +159,8 @@ def _cross_entropy_of_probabilities(
 ) -> Any:
     if target.shape != log_p.shape:
         raise UserError(
-            f"Targets that are probabilities need the scores' shape {tuple(log_p.shape)}. Received {tuple(target.shape)}; "
-            "class numbers must be integers."
+            f"Targets that are probabilities need the scores' shape {tuple(log_p.shape)}. Received {tuple(target.shape)}. "
+            "Class numbers must be integers."
         )
     classes = log_p.shape[axis]
     if label_smoothing > 0:
@@ -393,14 +393,14 @@ def _alike(input: Any, target: Any, name: str) -> tuple[Any, Any]:
     """
     if tuple(input.shape) != tuple(target.shape):
         raise UserError(
-            f"{name}() needs input and target of one shape. Received {tuple(input.shape)} and {tuple(target.shape)}; "
-            "reshape one."
+            f"{name}() needs input and target of one shape. Received {tuple(input.shape)} and {tuple(target.shape)}. "
+            "Reshape one."
         )
     input = widened(input)
     return input, widened(target) if is_floating(target.dtype) else ops.astype(target, dtype=input.dtype)
 
 
 def _outside(values: Any, low: float, high: float) -> bool:
-    """Whether a value lies outside [low, high]; values that are not known yet (a compiled step's) pass."""
+    """Return True if a value is outside [low, high]; values that are not known yet (a compiled step's) pass."""
     known = raw(values)
     return isinstance(known, np.ndarray) and known.size > 0 and bool((known < low).any() or (known > high).any())

@@ -8,7 +8,7 @@ from nnatomy import ops
 
 
 def is_half(dtype: Any) -> bool:
-    """Whether a type is float16 or bfloat16."""
+    """Return True if a type is float16 or bfloat16."""
     return str(dtype) in ("float16", "bfloat16")
 
 

@@ -17,7 +17,7 @@ from nnatomy.layers import checks
 from nnatomy.layers.dropout import Dropout
 from nnatomy.layers.linear import Linear
 from nnatomy.layers.module import Module
-from nnatomy.layers.normalisation import LayerNorm
+from nnatomy.layers.normalization import LayerNorm
 from nnatomy.random import Generator
 from nnatomy.tensor import Parameter
 
@@ -145,7 +145,7 @@ class SinusoidalPositionalEncoding(Module):
     def __init__(self, d_model: int) -> None:
         checks.sizes("SinusoidalPositionalEncoding", d_model=d_model)
         self.d_model = d_model
-        self._tables: dict[str, Any] = {}  # p for each dtype, as far as it has been asked for
+        self._tables: dict[str, Any] = {}  # p for each dtype, as far as it has been requested
 
     def forward(self, x: Any) -> Any:
         checks.last_axis("SinusoidalPositionalEncoding", x, self.d_model)
@@ -170,7 +170,7 @@ def _activation(layer: str, given: str | Callable[[Any], Any]) -> Callable[[Any]
 
 
 class _Block(Module):
-    """What the two layers of a Transformer share: residual branches, normalised after (2017) or before (`norm_first`)."""
+    """The common part of a Transformer's two layers: residual branches, normalized after (2017) or before (`norm_first`)."""
 
     norm_first: bool
 
@@ -187,7 +187,7 @@ class TransformerEncoderLayer(_Block):
     """x = norm1(x + attention(x)), y = norm2(x + f(x W_1^T + b_1) W_2^T + b_2) (Vaswani et al. 2017, sections 3.1 and 3.3).
 
     Each branch is dropped out before it is added, and so is f, which is "relu", "gelu" or a function. With `norm_first` norms
-    stand at the beginning of the branches instead: x + attention(norm1(x)) (Xiong et al. 2020). x (batch, steps, d_model).
+    are at the start of the branches instead: x + attention(norm1(x)) (Xiong et al. 2020). x (batch, steps, d_model).
     """
 
     def __init__(
@@ -221,13 +221,13 @@ class TransformerEncoderLayer(_Block):
 
 
 def _copies(layer: Module, count: int) -> list[Module]:
-    """Copies with weights of their own; they go on drawing from one generator, else all would drop the same places."""
+    """Copies with their own weights; they continue drawing from one generator, else all would drop the same places."""
     drawn_from = [getattr(module, "_generator", None) for module in layer.modules()]
     return [copy.deepcopy(layer, {id(g): g for g in drawn_from if g is not None}) for _ in range(count)]
 
 
 class TransformerEncoder(Module):
-    """`num_layers` copies of a layer on top of one another, which start alike, and then `norm` if it is given."""
+    """`num_layers` copies of a layer on top of each other, which start alike, and then `norm` if it is given."""
 
     def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         checks.sizes("TransformerEncoder", num_layers=num_layers)
@@ -290,7 +290,7 @@ class TransformerDecoderLayer(_Block):
 
 
 class TransformerDecoder(Module):
-    """`num_layers` copies of a layer on top of one another, which start alike, and then `norm` if it is given."""
+    """`num_layers` copies of a layer on top of each other, which start alike, and then `norm` if it is given."""
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         checks.sizes("TransformerDecoder", num_layers=num_layers)

@@ -16,7 +16,7 @@ from nnatomy.tensor import Tensor
 Size = int | Sequence[int]
 Padding = Size | str
 
-# conv is linear in x and in w. Its two adjoints are each linear in their two arguments, and the three derive into one another.
+# conv is linear in x and in w. Its two adjoints are each linear in their two arguments, and the three derive into each other.
 
 
 @primitive(
@@ -85,7 +85,7 @@ def conv_transpose(
     sizes = zip(x.shape[2:], strides, pads, dilations, weight.shape[2:], extra, strict=True)
     space = tuple((m - 1) * s - 2 * p + d * (k - 1) + e + 1 for m, s, p, d, k, e in sizes)
     if any(m < 1 for m in space):
-        raise UserError(f"This transposed convolution would give the space {space}; use less padding or a larger input.")
+        raise UserError(f"This transposed convolution would give the space {space}. Use less padding or a larger input.")
     beyond = [max(e - p, 0) for p, e in zip(pads, extra, strict=True)]  # output that no input reaches
     reached = tuple(m - b for m, b in zip(space, beyond, strict=True))
     pairs = tuple((p, max(p - e, 0)) for p, e in zip(pads, extra, strict=True))
@@ -125,7 +125,7 @@ def _pairs(padding: Padding, kernel: Sequence[int], stride: Sequence[int], dilat
         return ((0, 0),) * len(kernel)
     if padding == "same":
         if any(s != 1 for s in stride):
-            raise UserError(f'padding="same" needs stride 1. Received {tuple(stride)}; give the padding as a number.')
+            raise UserError(f'padding="same" needs stride 1. Received {tuple(stride)}. Give the padding as a number.')
         totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return tuple((t // 2, t - t // 2) for t in totals)
     if isinstance(padding, str):
@@ -136,7 +136,7 @@ def _pairs(padding: Padding, kernel: Sequence[int], stride: Sequence[int], dilat
 def _check_fit(space: Sequence[int], kernel: Sequence[int], stride: Any, padding: Any, dilation: Any) -> None:
     if any(n < 1 for n in B.conv_shape(space, kernel, stride, padding, dilation)):
         raise UserError(
-            f"A kernel of {tuple(kernel)} does not fit an input of {tuple(space)}; pad the input or use a smaller kernel."
+            f"A kernel of {tuple(kernel)} does not fit an input of {tuple(space)}. Pad the input or use a smaller kernel."
         )
 
 

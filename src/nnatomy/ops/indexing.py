@@ -33,7 +33,7 @@ def _getitem(a: Any, *, index: Index) -> Any:
 def getitem(a: Any, index: Index) -> Any:
     """a[index]: slices, integers, integer and boolean arrays, newaxis and ellipsis, as in NumPy."""
     if type(index) is int and a.shape and not -a.shape[0] <= index < a.shape[0]:  # which JAX does not mind
-        raise IndexError(f"There is no element {index} along an axis of {a.shape[0]}.")
+        raise IndexError(f"An index along an axis of {a.shape[0]} is from {-a.shape[0]} to {a.shape[0] - 1}. Received {index}.")
     return _getitem(a, index=raw(index))
 
 
@@ -63,7 +63,7 @@ def index_put(a: Any, index: Index, values: Any) -> Any:
 def _fitting(a: Any, values: Any) -> Any:
     """`values`, if they can be written into `a` without a silent change of their type."""
     if isinstance(values, Tensor) and is_floating(values.dtype) and values.dtype != a.dtype:
-        raise TypeError(f"Values of {values.dtype} cannot be written into {a.dtype}; convert one with .astype().")
+        raise TypeError(f"Values of {values.dtype} cannot be written into {a.dtype}. Convert one with .astype().")
     return values
 
 

@@ -1,4 +1,4 @@
-"""Element by element: each primitive's derivatives stand directly above its formula. g is the gradient of y."""
+"""Element by element: each primitive's derivatives are directly above its formula. g is the gradient of y."""
 
 from __future__ import annotations
 
@@ -228,7 +228,7 @@ def abs(a: Any) -> Any:
     return B.abs(a)
 
 
-@primitive(lambda g, y, a: where(greater(y, 0), g, 0.0))  # y tells as much as a, and is kept anyway
+@primitive(lambda g, y, a: where(greater(y, 0), g, 0.0))  # y says as much as a, and is kept anyway
 def relu(a: Any) -> Any:
     """y = max(a, 0)."""
     return B.maximum(a, 0)
@@ -312,7 +312,7 @@ def astype(a: Any, dtype: Any) -> Any:
 
 @primitive(lambda g, y, a: g)
 def clone(a: Any) -> Any:
-    """y = a, in memory of its own."""
+    """y = a, in its own memory."""
     return B.array(a)
 
 
@@ -418,17 +418,17 @@ def logical_not(a: Any) -> Any:
 
 @primitive()
 def isnan(a: Any) -> Any:
-    """Whether each element is not a number."""
+    """Return True where an element is NaN."""
     return B.isnan(a)
 
 
 @primitive()
 def isinf(a: Any) -> Any:
-    """Whether each element is infinite."""
+    """Return True where an element is infinite."""
     return B.isinf(a)
 
 
 @primitive()
 def isfinite(a: Any) -> Any:
-    """Whether each element is neither NaN nor infinite."""
+    """Return True where an element is neither NaN nor infinite."""
     return B.isfinite(a)

@@ -1,4 +1,4 @@
-"""What makes an array function a primitive: it takes arrays and Tensors alike and knows its vector-Jacobian product."""
+"""Primitives: array functions that take arrays and Tensors alike and know their vector-Jacobian product."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Primitive:
     """The name and derivatives of a primitive.
 
     `vjps[i](g, y, *args, **kwargs)` is the gradient of argument i, given that of the output y; None where there is none.
-    `joint(needs, g, y, *args, **kwargs)` returns all of them at once, where they share work; `needs[i]` says which count.
+    `joint(needs, g, y, *args, **kwargs)` returns all of them in one call, where they share work; `needs[i]` says which count.
     The last `saved` outputs of the forward function are kept for the derivatives and not handed out.
     """
 
@@ -37,7 +37,7 @@ class Primitive:
         self.name, self.vjps, self.joint, self.saved = name, vjps, joint, saved
         self.short = short  # whether it takes one argument or two and no options, and has a gradient for each
 
-    def pull_back(self, node: graph.Node, gs: list[Any], needs: Sequence[bool], create_graph: bool) -> Sequence[Any]:
+    def vjp(self, node: graph.Node, gs: list[Any], needs: Sequence[bool], create_graph: bool) -> Sequence[Any]:
         """The gradients of the node's arguments, each shaped as its argument is; None where none is needed."""
         args, values, y = node.args, node.values, node.out
         if args is None or values is None:
@@ -89,14 +89,14 @@ class Primitive:
     def _changed(self, a: Tensor) -> RuntimeError:
         return RuntimeError(
             f"An input of {self.name} (shape {a.shape}) was changed in place after it was used, so its gradient "
-            "is lost; change it after backward(), or use a new Tensor."
+            "is lost. Change it after backward(), or use a new Tensor."
         )
 
 
 def unbroadcast(g: Any, value: Any, name: str) -> Any:
     """Sums a gradient back to the shape that was broadcast: the only place where broadcasting is undone.
 
-    Half precision counts as float32 beside float32 (a penalty on half weights joins a loss): its gradient is narrowed again.
+    Half precision counts as float32 next to float32 (a penalty on half weights joins a loss): its gradient is narrowed again.
     """
     shape, have = value.shape, g.shape
     if g.dtype == FLOAT32 and str(value.dtype) in ("float16", "bfloat16"):
@@ -114,21 +114,21 @@ def unbroadcast(g: Any, value: Any, name: str) -> Any:
     return shapes.reshape(reductions.sum(g, axis=axes), shape)
 
 
-def settle(name: str, values: Sequence[Any], out: Any) -> Any:
-    """Keeps float64 out of what is not float64: integers become float32. Raises TypeError where floating types meet."""
+def check_dtype(name: str, values: Sequence[Any], out: Any) -> Any:
+    """Keep float64 out of what is not float64: integers become float32. Raises TypeError where floating types meet."""
     if out.dtype != FLOAT64:
         return out
     kinds = {v.dtype for v in values if hasattr(v, "dtype") and is_floating(v.dtype)}
     if len(kinds) > 1:
         raise TypeError(
-            f"{name} received arrays of {' and '.join(sorted(str(k) for k in kinds))}; "
-            "convert one of them with .astype(): types are not promoted silently."
+            f"{name} received arrays of {' and '.join(sorted(str(k) for k in kinds))}. "
+            "Convert one of them with .astype(): types are not promoted silently."
         )
     return out if kinds == {FLOAT64} else out.astype(FLOAT32)
 
 
 def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Turns an array function into an operation on arrays and Tensors. `vjps` stand above the function they derive."""
+    """Turn an array function into an operation on arrays and Tensors. `vjps` are above the function they derive."""
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
         name = forward.__name__.strip("_")
@@ -150,7 +150,7 @@ def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callab
                     numbers = numbers or isinstance(a, generic)
                     values.append(a)
                     needs.append(False)
-            if tensors and numbers:  # beside a Tensor, a NumPy scalar counts as a Python number, which has no dtype
+            if tensors and numbers:  # next to a Tensor, a NumPy scalar counts as a Python number, which has no dtype
                 args = tuple([a.item() if isinstance(a, generic) else a for a in args])
                 values = [a.data if isinstance(a, Tensor) else a for a in args]
             try:
@@ -168,7 +168,7 @@ def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callab
                     return _result(out[0], node, 0)
                 return tuple(_result(o, node, i) for i, o in enumerate(out[: len(out) - saved]))
             if out.dtype is not FLOAT32 and "dtype" not in kwargs:
-                out = settle(name, values, out)
+                out = check_dtype(name, values, out)
             return _result(out, graph.Node(spec, args, values, needs, kwargs, out), 0) if track else Tensor(out)
 
         found: Any = op if not spec.short else _unary(spec, forward, op) if count == 1 else _binary(spec, forward, op)
@@ -179,7 +179,7 @@ def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callab
 
 
 def _arguments(function: Callable[..., Any]) -> int:
-    """How many arguments a function takes, 0 if it has options."""
+    """Return the number of arguments of a function, 0 if it has options."""
     code = function.__code__
     starred = code.co_flags & 12  # *args or **kwargs
     return 0 if starred or function.__defaults__ or code.co_kwonlyargcount else code.co_argcount
@@ -198,7 +198,7 @@ def _unary(spec: Primitive, forward: Callable[..., Any], general: Callable[..., 
         except (ValueError, TypeError, IndexError) as error:
             raise explained(spec.name, (x,), error) from error
         if out.dtype is not FLOAT32:
-            out = settle(spec.name, (x,), out)
+            out = check_dtype(spec.name, (x,), out)
         t = Tensor(out)
         if a.requires_grad and is_grad_enabled():
             t.requires_grad = True
@@ -232,7 +232,7 @@ def _binary(spec: Primitive, forward: Callable[..., Any], general: Callable[...,
         except (ValueError, TypeError, IndexError) as error:
             raise explained(spec.name, (x, z), error) from error
         if out.dtype is not FLOAT32:
-            out = settle(spec.name, (x, z), out)
+            out = check_dtype(spec.name, (x, z), out)
         t = Tensor(out)
         if x is not a and a.requires_grad:
             needs = _BOTH if z is not b and b.requires_grad else _LEFT
@@ -255,7 +255,7 @@ def through(composed: Callable[..., Any], needs: Sequence[bool], g: Any, inputs:
     """
     from nnatomy.ops.pointwise import clone
 
-    cut = [clone(a) if need else a for a, need in zip(inputs, needs, strict=True)]  # no way round by one another
+    cut = [clone(a) if need else a for a, need in zip(inputs, needs, strict=True)]  # no way round by each other
     y = composed(*cut, **kwargs)
     ys, gs = (y, g) if isinstance(y, tuple) else ((y,), (g,))
     wanted = [c for c, need in zip(cut, needs, strict=True) if need]

@@ -18,7 +18,7 @@ from nnatomy.ops.linear import linear
 from nnatomy.ops.primitive import primitive, through
 from nnatomy.tensor import Tensor
 
-# One step of each cell. x_gates is x W_ih^T + b_ih, computed for all steps at once; h (and c) are the state before.
+# One step of each cell. x_gates is x W_ih^T + b_ih, computed for all steps in one call; h (and c) are the state before.
 
 
 def rnn_step(x_gates: Any, h: Any, w_hh: Any, b_hh: Any, nonlinearity: str) -> Any:
@@ -91,7 +91,7 @@ def _rnn_steps(x: Any, h0: Any, w_hh: Any, b_hh: Any, *, axis: int, reverse: boo
 
 
 def _differentiated(g: Sequence[Any], inputs: Sequence[Any]) -> bool:
-    """Whether the gradient is to be differentiated itself."""
+    """Return True if the gradient is to be differentiated itself."""
     return any(isinstance(v, Tensor) for v in (*g, *inputs))
 
 
@@ -168,7 +168,7 @@ def rnn_scan(
 
 
 def _recorded(*args: Any) -> bool:
-    """Whether a gradient may be asked for, so that gates must be kept."""
+    """Return True if a gradient may be requested, so that gates must be kept."""
     return graph.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
 
 
@@ -189,7 +189,7 @@ def _checked(
     for value in (*states, w_hh):
         if value.dtype != x_gates.dtype:
             raise TypeError(
-                f"{name} received arrays of {x_gates.dtype} and {value.dtype}; "
-                "convert one of them with .astype(): types are not promoted silently."
+                f"{name} received arrays of {x_gates.dtype} and {value.dtype}. "
+                "Convert one of them with .astype(): types are not promoted silently."
             )
     return states

@@ -45,14 +45,14 @@ def mean(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 def var(a: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Any:
     """The mean squared distance from the mean; divides by n - `correction`, as PyTorch does."""
-    centred = a - mean(a, axis, keepdims=True)
-    return sum(pw.square(centred), axis, keepdims) / (_count(a.shape, axis) - correction)
+    centered = a - mean(a, axis, keepdims=True)
+    return sum(pw.square(centered), axis, keepdims) / (_count(a.shape, axis) - correction)
 
 
 def std(a: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Any:
     """The square root of `var`; its slope is 0 where all elements are equal."""
-    centred = a - mean(a, axis, keepdims=True)
-    return norm(centred, axis, keepdims) / math.sqrt(_count(a.shape, axis) - correction)
+    centered = a - mean(a, axis, keepdims=True)
+    return norm(centered, axis, keepdims) / math.sqrt(_count(a.shape, axis) - correction)
 
 
 def _prod_vjp(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
@@ -238,10 +238,10 @@ def argmin(a: Any, axis: int | None = None, keepdims: bool = False) -> Any:
 
 
 def any(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Whether any element is true."""
+    """Return True if any element is true."""
     return _any(a, axis=axis, keepdims=keepdims)
 
 
 def all(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Whether every element is true."""
+    """Return True if every element is true."""
     return _all(a, axis=axis, keepdims=keepdims)

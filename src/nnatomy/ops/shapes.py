@@ -15,7 +15,7 @@ from nnatomy.tensor import Axis
 def place(axis: int, n: int) -> int:
     """`axis` counted from the front. Raises UserError where an array of n axes has no such one."""
     if not -n <= axis < n:
-        raise UserError(f"There is no axis {axis} in an array of {n} axes; give one from {-n} to {n - 1}.")
+        raise UserError(f"An array of {n} axes has the axes {-n} to {n - 1}. Received {axis}. Give one of those.")
     return axis % n
 
 
@@ -63,7 +63,7 @@ def _broadcast_to(a: Any, *, shape: tuple[int, ...]) -> Any:
 
 
 def broadcast_to(a: Any, shape: Sequence[int]) -> Any:
-    """Repeats along axes of length 1, without a copy."""
+    """Repeat along axes of length 1, without a copy."""
     return _broadcast_to(a, shape=tuple(shape))
 
 
@@ -188,7 +188,7 @@ def _pad(a: Any, *, widths: tuple[tuple[int, int], ...], value: float) -> Any:
 
 
 def pad(a: Any, widths: Sequence[tuple[int, int]], mode: str = "constant", value: float = 0.0) -> Any:
-    """Adds (before, after) elements for each axis: a constant, the "edge", or a "reflect"ed or "wrap"ped copy."""
+    """Add (before, after) elements for each axis: a constant, the "edge", or a "reflect"ed or "wrap"ped copy."""
     pairs = tuple((int(before), int(after)) for before, after in widths)
     if mode == "constant":
         return _pad(a, widths=pairs, value=value)

@@ -50,8 +50,8 @@ class SGD(Optimizer):
     ) -> None:
         if nesterov and (momentum <= 0 or dampening != 0):
             raise UserError(
-                f"Nesterov momentum needs momentum > 0 and dampening = 0. Received momentum={momentum}, dampening={dampening}; "
-                "give momentum=0.9."
+                f"Nesterov momentum needs momentum > 0 and dampening = 0. Received momentum={momentum}, dampening={dampening}. "
+                "Give momentum=0.9."
             )
         super().__init__(params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
                          maximize=maximize)  # fmt: skip

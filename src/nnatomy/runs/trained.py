@@ -38,17 +38,17 @@ class TrainedRun(Restored):
 
     @property
     def task(self) -> Task:
-        """What measures it."""
+        """The task that measures it."""
         return self.prepared.task
 
     @property
     def recipe(self) -> Recipe:
-        """How it was trained."""
+        """The recipe that trained it."""
         return self.prepared.recipe
 
     @property
     def dataset(self) -> Dataset:
-        """What it was trained on: preprocessing, classes and sizes, without examples."""
+        """The data that it was trained on: preprocessing, classes and sizes, without examples."""
         return self.prepared.dataset
 
     def evaluate(self, data: Any = None, split: str = "test") -> Evaluation:
@@ -99,7 +99,7 @@ def evaluate(
     """
     folder = _folder(run)
     if split not in SPLITS:
-        raise UserError(f"--split is train, validation or test. Received {split!r}; give one of these.")
+        raise UserError(f"--split is train, validation or test. Received {split!r}. Use --split test.")
     if folder.members:
         from nnatomy.runs.averaging import evaluate_members
 
@@ -150,7 +150,7 @@ def sample(run: str | Path | TrainedRun, *, backend: str | None = None, device: 
     if prepared.recipe.sample is None:
         raise UserError(
             f"A sample comes from a recipe with sample=. Received a run of {prepared.architecture.name} for "
-            f"{prepared.task.name}, which has none; use nnatomy predict."
+            f"{prepared.task.name}, which has none. Use nnatomy predict."
         )
     return prepared.recipe.sample(prepared.model, prepared.dataset)
 

@@ -29,7 +29,7 @@ class Perceptron(Module):
     Rosenblatt's perceptron (1958) has fixed random units in front of this layer, which alone is meant today.
 
     `features`: numbers in an example. `outputs`: 1 for two classes, otherwise one unit for each class, one against the rest.
-    `rule`: what `loss` minimises, "perceptron" (Rosenblatt) or "delta" (Widrow and Hoff). All weights begin at 0.
+    `rule`: what `loss` minimizes, "perceptron" (Rosenblatt) or "delta" (Widrow and Hoff). All weights start at 0.
     Raises UserError for sizes below 1 and for another rule.
     """
 
@@ -72,7 +72,7 @@ def perceptron_criterion(
     """Mean over examples of sum over units of max(0, -t s): how far wrong units are from firing rightly.
 
     Its gradient by w is -t x where t s <= 0 and 0 elsewhere, so that a step of SGD with lr = 1 on one example is
-    Rosenblatt's w <- w + t x. A score of exactly 0 counts as a mistake, or weights of 0 would never begin to learn.
+    Rosenblatt's w <- w + t x. A score of exactly 0 counts as a mistake, or weights of 0 would never start to learn.
     """
     s: Tensor = model(x)
     return _missed(s, signs(targets, s.shape[1], s.dtype))

@@ -1,4 +1,4 @@
-"""How the LSTM is trained on sequences, forecasts, text and sentences, and the small instances that the contracts build."""
+"""The LSTM's recipes for sequences, forecasts, text and sentences, and the small instances for the contracts."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fit_to(
 ) -> LSTMNetwork:  # fmt: skip
     """Text: scores of the next character at each step. Sentences: one answer for each. Series: all forecast values at the end.
 
-    `embedding`: width of the vectors that stand for tokens. `forget_bias`, `input_bias`: where these gates begin.
+    `embedding`: width of the vectors that stand for tokens. `forget_bias`, `input_bias`: where these gates start.
     """
     saved = dataset.preprocessing.to_json()
     tokens = dataset.fields[0].like == "tokens"
@@ -63,7 +63,7 @@ class FromLastValue(Module):
         return x[:, -1, self.column : self.column + 1] + self.network(self.seen(x))  # type: ignore[no-any-return]
 
     def seen(self, x: Float[Tensor, "batch time columns"]) -> Float[Tensor, "batch time inputs"]:
-        """What the network is shown."""
+        """Return the network's input."""
         chosen = x[:, :, self.column : self.column + 1] if self.alone else x
         return chosen - chosen[:, -1:]
 
@@ -85,15 +85,15 @@ def forecast_loss(model: FromLastValue, past: Tensor, future: Tensor) -> tuple[T
     return F.mse_loss(outputs, future.reshape(future.shape[0], -1)), outputs
 
 
-def write(model: LSTMNetwork, dataset: Dataset, length: int = 600, temperature: float = 0.8) -> str:
-    """Text that the model goes on to write after a line break; the same each time."""
+def generate_text(model: LSTMNetwork, dataset: Dataset, length: int = 600, temperature: float = 0.8) -> str:
+    """Text that the model continues to write after a line break; the same each time."""
     preprocessing: Any = dataset.preprocessing
     prompt = preprocessing.encode("\n").tolist()
     return str(preprocessing.decode(np.array(sample(model, prompt, length, temperature, Generator(0)))))
 
 
-def forget_words(tokens: Array, rng: np.random.Generator, share: float = 0.3) -> Array:
-    """Makes a share of the words unknown (token 1), anew each time: so none can be learned by heart."""
+def word_dropout(tokens: Array, rng: np.random.Generator, share: float = 0.3) -> Array:
+    """Make a fraction of the words unknown (token 1), again each time: so none can be learned by heart."""
     return np.where((rng.uniform(size=tokens.shape) < share) & (tokens > 0), 1, tokens)
 
 
@@ -122,7 +122,7 @@ text = Recipe(
     batch_size=32,
     metric="loss",
     load={"window": 64},
-    sample=write,
+    sample=generate_text,
 )
 sentences = Recipe(
     kind="sentences",
@@ -134,7 +134,7 @@ sentences = Recipe(
     epochs=8,
     batch_size=64,
     metric="accuracy",
-    augment=Augmentation((forget_words,)),
+    augment=Augmentation((word_dropout,)),
 )
 forecasts = Recipe(
     kind="series",

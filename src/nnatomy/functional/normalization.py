@@ -1,4 +1,4 @@
-"""Normalisation as functions of their input, and linear maps. The layers with their weights are in layers/normalisation.py."""
+"""Normalization as functions of their input, and linear maps. The layers with their weights are in layers/normalization.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from nnatomy.errors import UserError
 from nnatomy.functional.masking import rows_that_count
 from nnatomy.functional.widening import widened
 from nnatomy.ops import linear
-from nnatomy.ops import normalisation as fused
+from nnatomy.ops import normalization as fused
 
 __all__ = [
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "linear", "local_response_norm", "normalize", "rms_norm",
@@ -27,8 +27,8 @@ def normalize(x: Any, p: float = 2.0, axis: int = 1, eps: float = 1e-12) -> Any:
 def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
     """x minus its mean over `axes`, the mean, and the variance (divided by n), all with their axes kept."""
     mean = ops.mean(x, axis=axes, keepdims=True)
-    centred = x - mean
-    return centred, mean, ops.mean(ops.square(centred), axis=axes, keepdims=True)
+    centered = x - mean
+    return centered, mean, ops.mean(ops.square(centered), axis=axes, keepdims=True)
 
 
 def _as(y: Any, x: Any) -> Any:
@@ -79,7 +79,7 @@ def batch_norm(
 ) -> Any:  # fmt: skip
     """w (x - mean) / sqrt(variance + eps) + b for each channel of axis 1 (Ioffe and Szegedy 2015, algorithm 1).
 
-    In training the moments are the batch's, and the running ones (Tensors, or None) move towards them by `momentum`, the
+    In training the moments are the batch's, and the running ones (Tensors, or None) move toward them by `momentum`, the
     variance as n / (n - 1) times the batch's; otherwise the running ones are used. Inside `masked_examples` the moments are
     those of the examples that count, and one alone moves nothing.
     """
@@ -97,8 +97,8 @@ def batch_norm(
     count = math.prod(x.shape[a] for a in axes)
     if count < 2:
         raise UserError(
-            f"Batch statistics need more than one value for each channel. Received shape {tuple(x.shape)}; "
-            "use a larger batch, or eval()."
+            f"Batch statistics need more than one value for each channel. Received shape {tuple(x.shape)}. "
+            "Use a larger batch, or eval()."
         )
     kept = rows_that_count(x)
     if kept is not None:
@@ -121,13 +121,13 @@ def _masked_batch_norm(
     count = kept.sum().astype(wide.dtype) * math.prod(x.shape[2:])
     share = kept.astype(wide.dtype) / B.maximum(count, 1.0)
     mean = ops.sum(wide * share, axis=axes, keepdims=True)
-    centred = wide - mean
-    variance = ops.sum(ops.square(centred) * share, axis=axes, keepdims=True)
+    centered = wide - mean
+    variance = ops.sum(ops.square(centered) * share, axis=axes, keepdims=True)
     if running_mean is not None:
         momentum = B.where(count >= 2, momentum, 0.0).astype(wide.dtype)
         _follow(running_mean, _plain(mean), momentum)
         _follow(running_var, _plain(variance) * (count / B.maximum(count - 1, 1.0)), momentum)
-    return _affine(_as(centred / ops.sqrt(variance + eps), x), weight, bias, shape)
+    return _affine(_as(centered / ops.sqrt(variance + eps), x), weight, bias, shape)
 
 
 def instance_norm(
@@ -140,11 +140,11 @@ def instance_norm(
     count = math.prod(x.shape[2:])
     if count < 2:
         raise UserError(f"Instance statistics need more than one place in space. Received shape {tuple(x.shape)}.")
-    centred, mean, variance = _moments(widened(x), tuple(range(2, len(x.shape))))
+    centered, mean, variance = _moments(widened(x), tuple(range(2, len(x.shape))))
     if running_mean is not None:
         _follow(running_mean, _over_examples(mean), momentum)
         _follow(running_var, _over_examples(variance) * (count / (count - 1)), momentum)
-    return _affine(_as(centred / ops.sqrt(variance + eps), x), weight, bias, (1, x.shape[1]) + (1,) * (len(x.shape) - 2))
+    return _affine(_as(centered / ops.sqrt(variance + eps), x), weight, bias, (1, x.shape[1]) + (1,) * (len(x.shape) - 2))
 
 
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
@@ -154,13 +154,13 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
             f"group_norm() needs (batch, channels, ...) with channels in {num_groups} groups. Received shape {tuple(x.shape)}."
         )
     grouped = ops.reshape(widened(x), (x.shape[0], num_groups, -1))
-    centred, _, variance = _moments(grouped, (2,))
-    y = ops.reshape(centred / ops.sqrt(variance + eps), x.shape)
+    centered, _, variance = _moments(grouped, (2,))
+    y = ops.reshape(centered / ops.sqrt(variance + eps), x.shape)
     return _affine(_as(y, x), weight, bias, (1, x.shape[1]) + (1,) * (len(x.shape) - 2))
 
 
 def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
-    """x / (k + alpha mean of x^2 over `size` neighbouring channels)^beta (Krizhevsky et al. 2012, section 3.3).
+    """x / (k + alpha mean of x^2 over `size` neighboring channels)^beta (Krizhevsky et al. 2012, section 3.3).
 
     Channels beyond the ends are 0. As in PyTorch, alpha multiplies the mean; the paper's multiplies the sum.
     """
