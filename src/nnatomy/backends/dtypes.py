@@ -11,6 +11,11 @@ def is_floating(dtype: Any) -> bool:
     return bool(kind == "f" or (kind == "V" and dtype.name.startswith(("bfloat", "float"))))
 
 
+def is_half(dtype: Any) -> bool:
+    """Whether a type is float16 or bfloat16."""
+    return bool(dtype.itemsize == 2 and is_floating(dtype))
+
+
 def resolution(dtype: Any) -> float:
     """The distance from 1 to the next larger number of a floating-point dtype."""
     if dtype.kind == "f":
