@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnatomy import ops
-from nnatomy.backends import B
+from nnatomy.backends import B, known
 from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
 from nnatomy.functional.masking import batch_mean, rows_that_count, sum_and_count
@@ -408,5 +408,5 @@ def _alike(input: Any, target: Any, name: str) -> tuple[Any, Any]:
 
 def _outside(values: Any, low: float, high: float) -> bool:
     """Whether a value lies outside [low, high]; values that are not known yet (a compiled step's) pass."""
-    known = raw(values)
-    return isinstance(known, np.ndarray) and known.size > 0 and bool((known < low).any() or (known > high).any())
+    found = known(raw(values))
+    return found is not None and found.size > 0 and bool((found < low).any() or (found > high).any())

@@ -10,9 +10,10 @@ from nnatomy import ops
 from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.functional.masking import rows_that_count
-from nnatomy.functional.widening import real, widened
+from nnatomy.functional.widening import widened
 from nnatomy.ops import linear
 from nnatomy.ops import normalisation as fused
+from nnatomy.ops.pointwise import real
 
 __all__ = [
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "linear", "local_response_norm", "normalize", "rms_norm",

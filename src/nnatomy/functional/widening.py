@@ -5,12 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from nnatomy import ops
-from nnatomy.backends.dtypes import is_floating, is_half
-
-
-def real(x: Any) -> Any:
-    """x, integers and booleans as float32."""
-    return x if is_floating(x.dtype) else ops.astype(x, dtype="float32")
+from nnatomy.backends.dtypes import is_half
+from nnatomy.ops.pointwise import real
 
 
 def widened(x: Any) -> Any:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from nnatomy.backends import B
+import numpy as np
+
+from nnatomy.backends import B, known
 from nnatomy.backends.dtypes import is_floating
+from nnatomy.errors import UserError
 from nnatomy.ops.primitive import primitive
 from nnatomy.tensor import Tensor
 
@@ -88,6 +91,7 @@ def reciprocal(a: Any) -> Any:
 @primitive(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor(a / b))
 def remainder(a: Any, b: Any) -> Any:
     """y = a - b floor(a / b), with the sign of b."""
+    _divisible(a, b)
     return B.remainder(a, b)
 
 
@@ -328,6 +332,11 @@ def astype(a: Any, dtype: Any) -> Any:
     return _astype(a, dtype=dtype)
 
 
+def real(a: Any) -> Any:
+    """y = a, integers and booleans as float32."""
+    return a if is_floating(a.dtype) else astype(a, "float32")
+
+
 @primitive(lambda g, y, a: g)
 def clone(a: Any) -> Any:
     """y = a, in memory of its own."""
@@ -335,6 +344,15 @@ def clone(a: Any) -> Any:
 
 
 # Piecewise constant: the gradient is 0
+
+
+def _divisible(a: Any, b: Any) -> None:
+    """Raises UserError where integers are divided by 0; of floating-point numbers the result is infinite or NaN."""
+    kinds = [getattr(getattr(value, "dtype", None), "kind", "i" if isinstance(value, int) else "f") for value in (a, b)]
+    if all(kind in "biu" for kind in kinds):
+        found = b if isinstance(b, int) else known(b)
+        if found is not None and not np.all(found):
+            raise UserError("Integers cannot be divided by 0. Received a 0 as divisor; convert with .astype('float32').")
 
 
 def _flat(g: Any, y: Any, a: Any) -> Any:
@@ -371,6 +389,7 @@ def round(a: Any) -> Any:
 @primitive()
 def floor_divide(a: Any, b: Any) -> Any:
     """floor(a / b)."""
+    _divisible(a, b)
     return B.floor_divide(a, b)
 
 
@@ -432,6 +451,59 @@ def logical_xor(a: Any, b: Any) -> Any:
 def logical_not(a: Any) -> Any:
     """Not."""
     return B.logical_not(a)
+
+
+def _whole(name: str, *values: Any) -> None:
+    """Raises UserError unless all are integers or booleans."""
+    for value in values:
+        kind = getattr(getattr(value, "dtype", None), "kind", "i" if isinstance(value, int) else "f")
+        if kind not in "biu":
+            raise UserError(
+                f"{name}() takes integers or booleans. Received {getattr(value, 'dtype', value)}; compare first, "
+                "or convert with .astype()."
+            )
+
+
+@primitive()
+def bitwise_and(a: Any, b: Any) -> Any:
+    """The bits that both have; of booleans, both."""
+    _whole("bitwise_and", a, b)
+    return B.bitwise_and(a, b)
+
+
+@primitive()
+def bitwise_or(a: Any, b: Any) -> Any:
+    """The bits that either has; of booleans, either."""
+    _whole("bitwise_or", a, b)
+    return B.bitwise_or(a, b)
+
+
+@primitive()
+def bitwise_xor(a: Any, b: Any) -> Any:
+    """The bits that one but not the other has."""
+    _whole("bitwise_xor", a, b)
+    return B.bitwise_xor(a, b)
+
+
+@primitive()
+def bitwise_not(a: Any) -> Any:
+    """The bits that a does not have: -a - 1 of integers; of booleans, not a."""
+    _whole("bitwise_not", a)
+    return B.bitwise_not(a)
+
+
+@primitive()
+def bitwise_left_shift(a: Any, b: Any) -> Any:
+    """a 2^b."""
+    _whole("bitwise_left_shift", a, b)
+    return B.left_shift(a, b)
+
+
+@primitive()
+def bitwise_right_shift(a: Any, b: Any) -> Any:
+    """floor(a / 2^b)."""
+    _whole("bitwise_right_shift", a, b)
+    return B.right_shift(a, b)
 
 
 @primitive()

@@ -139,7 +139,9 @@ def _is_whole(value: Any) -> bool:
     return hasattr(value, "dtype") and not isinstance(value, generic) and not is_floating(value.dtype)
 
 
-def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0, real: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def primitive(
+    *vjps: Vjp, joint: Vjp = None, saved: int = 0, real: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Turns an array function into an operation on arrays and Tensors. `vjps` stand above the function they derive."""
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
@@ -160,6 +162,8 @@ def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0, real: bool = False)
                     values.append(a.data)
                     needs.append(a.requires_grad)
                 else:
+                    if type(a).__module__ == "torch":
+                        raise UserError(f"{name}() takes arrays and Tensors of ours. Received a torch.Tensor; use nn.tensor().")
                     numbers = numbers or isinstance(a, generic)
                     values.append(a)
                     needs.append(False)

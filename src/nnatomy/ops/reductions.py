@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -18,45 +17,23 @@ from nnatomy.tensor import Axis, Tensor
 
 
 def _careful(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What is done along axes, for arrays that need care.
-
-    Half precision is summed in float32, and the result narrowed again. An array without axes counts as one element along
-    an axis, so that axis 0 or -1 may be named, as in PyTorch.
-    """
+    """A reduction that computes in float32 where its input is of half precision, and narrows the result again."""
 
     @functools.wraps(function)
     def careful(a: Any, *args: Any, **kwargs: Any) -> Any:
-        if not a.shape:
-            return _each(function(shapes.reshape(a, (1,)), *args, **kwargs), lambda y: shapes.reshape(y, ()))
         if a.dtype is not FLOAT32 and is_half(a.dtype):
-            return _each(function(pw.astype(a, FLOAT32), *args, **kwargs), lambda y: _narrowed(y, a.dtype))
+            return _narrowed(function(pw.astype(a, FLOAT32), *args, **kwargs), a.dtype)
         return function(a, *args, **kwargs)
 
-    return careful
-
-
-def _each(found: Any, change: Callable[[Any], Any]) -> Any:
-    return tuple(map(change, found)) if isinstance(found, tuple) else change(found)
+    return shapes.with_an_axis(careful)
 
 
 def _narrowed(y: Any, dtype: Any) -> Any:
     return pw.astype(y, dtype) if y.dtype == FLOAT32 else y
 
 
-def _plain(axis: Any) -> Any:
-    """An axis, or several, as Python integers. Raises UserError for what is no integer."""
-    if axis is None or type(axis) is int:
-        return axis
-    if isinstance(axis, tuple | list):
-        return tuple(map(_plain, axis))
-    try:
-        return operator.index(axis)
-    except TypeError:
-        raise UserError(f"An axis is an integer, several are a tuple of integers. Received {axis!r}; correct it.") from None
-
-
 def _axes(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
-    axis = _plain(axis)
+    axis = shapes.plain(axis)
     axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
     return tuple(shapes.place(a, len(shape)) for a in axes)
 
@@ -79,7 +56,7 @@ def _sum(a: Any, *, axis: Axis, keepdims: bool) -> Any:
 @_careful
 def sum(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The sum over `axis` (all axes if None)."""
-    return _sum(a, axis=_plain(axis), keepdims=keepdims)
+    return _sum(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
 @_careful
@@ -134,7 +111,7 @@ def _prod(a: Any, *, axis: Axis, keepdims: bool) -> Any:
 @_careful
 def prod(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The product over `axis` (all axes if None); its gradient is exact where elements are zero."""
-    return _prod(a, axis=_plain(axis), keepdims=keepdims)
+    return _prod(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
 def _extreme_vjp(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
@@ -156,19 +133,21 @@ def _min(a: Any, *, axis: Axis, keepdims: bool) -> Any:
 @_careful
 def max(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The largest value over `axis` (torch.amax)."""
-    return _max(a, axis=_plain(axis), keepdims=keepdims)
+    return _max(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
 @_careful
 def min(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The smallest value over `axis` (torch.amin)."""
-    return _min(a, axis=_plain(axis), keepdims=keepdims)
+    return _min(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
 @_careful
 def logsumexp(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """ln of the sum of e^a over `axis`, without overflow."""
-    return _logsumexp(a, axis=_plain(axis), keepdims=keepdims)
+    """ln of the sum of e^a over `axis`, without overflow; -inf of no elements."""
+    if not _count(a.shape, axis):
+        return sum(a, axis, keepdims) - math.inf
+    return _logsumexp(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
 def _logsumexp_vjp(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
@@ -200,7 +179,9 @@ def _softmax(a: Any, *, axis: int) -> Any:
 @_careful
 def softmax(a: Any, axis: int = -1) -> Any:
     """e^a divided by its sum over `axis`."""
-    return _softmax(a, axis=_plain(axis))
+    if 0 in a.shape:
+        return a / 1.0
+    return _softmax(a, axis=shapes.plain(axis))
 
 
 def _log_softmax_vjp(g: Any, y: Any, a: Any, axis: int) -> Any:
@@ -215,7 +196,9 @@ def _log_softmax(a: Any, *, axis: int) -> Any:
 @_careful
 def log_softmax(a: Any, axis: int = -1) -> Any:
     """a minus its logsumexp over `axis`."""
-    return _log_softmax(a, axis=_plain(axis))
+    if 0 in a.shape:
+        return a / 1.0
+    return _log_softmax(a, axis=shapes.plain(axis))
 
 
 @primitive(lambda g, y, a, axis: shapes.flip(cumsum(shapes.flip(g, axis=axis), axis=axis), axis=axis))
@@ -226,7 +209,7 @@ def _cumsum(a: Any, *, axis: int) -> Any:
 @_careful
 def cumsum(a: Any, axis: int) -> Any:
     """y_i = a_0 + ... + a_i along `axis`."""
-    return _cumsum(a, axis=_plain(axis))
+    return _cumsum(a, axis=shapes.plain(axis))
 
 
 def _cumprod_vjp(g: Any, y: Any, a: Any, axis: int) -> Any:
@@ -248,7 +231,7 @@ def _cumprod(a: Any, *, axis: int) -> Any:
 @_careful
 def cumprod(a: Any, axis: int) -> Any:
     """y_i = a_0 ... a_i along `axis`."""
-    return _cumprod(a, axis=_plain(axis))
+    return _cumprod(a, axis=shapes.plain(axis))
 
 
 @primitive(lambda g, y, a, axis, keepdims: _spread(g, a.shape, axis) * a
@@ -263,7 +246,7 @@ def norm(a: Any, axis: Axis = None, keepdims: bool = False, p: float = 2.0) -> A
     if not p > 0:
         raise UserError(f"norm() needs p > 0. Received {p}.")
     if p == 2:
-        return _norm2(a, axis=_plain(axis), keepdims=keepdims)
+        return _norm2(a, axis=shapes.plain(axis), keepdims=keepdims)
     if p == math.inf:
         return max(pw.abs(a), axis, keepdims)
     if p == 1:
@@ -296,22 +279,22 @@ def _all(a: Any, *, axis: Axis, keepdims: bool) -> Any:
 @_careful
 def argmax(a: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The position of the largest value, the first of ties; into the flat array if `axis` is None."""
-    return _argmax(a, axis=_plain(axis), keepdims=keepdims)
+    return _argmax(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
 @_careful
 def argmin(a: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The position of the smallest value, the first of ties; into the flat array if `axis` is None."""
-    return _argmin(a, axis=_plain(axis), keepdims=keepdims)
+    return _argmin(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
 @_careful
 def any(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Whether any element is true."""
-    return _any(a, axis=_plain(axis), keepdims=keepdims)
+    return _any(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
 @_careful
 def all(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """Whether every element is true."""
-    return _all(a, axis=_plain(axis), keepdims=keepdims)
+    return _all(a, axis=shapes.plain(axis), keepdims=keepdims)
