@@ -47,6 +47,8 @@ class Tensor:
     __array_ufunc__ = None  # ndarray + Tensor is Tensor.__radd__, never an array of objects
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        if requires_grad:
+            _differentiable(data)
         self.data = data
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
@@ -317,13 +319,37 @@ class Tensor:
         return _ops.greater_equal(self, other)
 
     def __and__(self, other: Any) -> Tensor:
-        return _ops.logical_and(self, other)
+        return _ops.bitwise_and(self, other)
+
+    def __rand__(self, other: Any) -> Tensor:
+        return _ops.bitwise_and(other, self)
 
     def __or__(self, other: Any) -> Tensor:
-        return _ops.logical_or(self, other)
+        return _ops.bitwise_or(self, other)
+
+    def __ror__(self, other: Any) -> Tensor:
+        return _ops.bitwise_or(other, self)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return _ops.bitwise_xor(self, other)
+
+    def __rxor__(self, other: Any) -> Tensor:
+        return _ops.bitwise_xor(other, self)
+
+    def __lshift__(self, other: Any) -> Tensor:
+        return _ops.bitwise_left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> Tensor:
+        return _ops.bitwise_left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> Tensor:
+        return _ops.bitwise_right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> Tensor:
+        return _ops.bitwise_right_shift(other, self)
 
     def __invert__(self) -> Tensor:
-        return _ops.logical_not(self)
+        return _ops.bitwise_not(self)
 
     def __getitem__(self, index: Any) -> Tensor:
         return _ops.getitem(self, index)
@@ -566,6 +592,8 @@ def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tenso
         if found.kind not in "biuf":
             raise UserError("tensor() needs numbers in rows of equal length. Received something else. Pad or encode it first.")
         dtype = np.float32 if found.kind == "f" else None
+    elif getattr(getattr(raw, "dtype", None), "kind", "f") in "OUSMmc":
+        raise UserError(f"tensor() needs real numbers. Received an array of {raw.dtype}; convert it with .astype('float32').")
     array = B.array(raw, dtype=dtype)
     if requires_grad:
         _differentiable(array)

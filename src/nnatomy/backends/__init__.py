@@ -14,6 +14,8 @@ from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from nnatomy.errors import UserError, unknown_name
 
 _MODES = ("auto", "fast", "reference")
@@ -94,6 +96,13 @@ def device() -> str:
 def compiles_by_shape() -> bool:
     """Return True if the active backend compiles a program for each shape, which then runs while Python continues: XLA does."""
     return current() == "jax"
+
+
+def known(array: Any) -> Any:
+    """Return the values of an array as NumPy's; None where a compiled step does not know them yet."""
+    if isinstance(array, np.ndarray):
+        return array
+    return importlib.import_module(MODULES["jax"]).known(array) if current() == "jax" else None
 
 
 def load_jax_devices() -> Any:

@@ -12,6 +12,7 @@ from __future__ import annotations
 CREATION = ("arange", "array", "asarray", "full", "ones", "ones_like", "zeros", "zeros_like")
 
 ELEMENTWISE = (
+    "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "left_shift", "right_shift",  # of integers and booleans
     "abs", "arccos", "arcsin", "arctan", "arctan2", "arctanh", "ceil", "clip", "cos", "cosh", "divide", "equal", "exp", "expm1",
     "floor", "floor_divide", "greater", "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p",
     "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "not_equal", "remainder",

@@ -16,10 +16,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.numpy import (  # noqa: F401  (these names are the backend; interface.py lists them)
-    abs, all, any, arange, arccos, arcsin, arctan, arctan2, arctanh, argmax, argmin, argsort, array, asarray, broadcast_to,
-    ceil, clip, concatenate, cos, cosh, cumprod, cumsum, divide, einsum, equal, exp, expm1, flip, floor, floor_divide, full,
+    abs, all, any, arange, arccos, arcsin, arctan, arctan2, arctanh, argmax, argmin, argsort, array, asarray, bitwise_and,
+    bitwise_not, bitwise_or, bitwise_xor, broadcast_to, left_shift, right_shift,
+    ceil, clip, concatenate, cos, cosh, divide, einsum, equal, exp, expm1, flip, floor, floor_divide, full,
     greater, greater_equal, isfinite, isinf, isnan, less, less_equal, log, log1p, logaddexp, logical_and, logical_not,
     logical_or, logical_xor, matmul, maximum, minimum, moveaxis, nonzero, not_equal, ones, ones_like, remainder, round, sign,
     sin, sinh, sqrt, square, stack, tan, tanh, tril, triu, where, zeros, zeros_like,
@@ -37,6 +39,21 @@ from nnatomy.kernels.shapes import conv_shape
 Array = Any
 Pairs = Sequence[tuple[int, int]]
 name = "jax"
+
+
+def known(x: Any) -> Any:
+    """The values of a concrete array, None of a traced one."""
+    return None if isinstance(x, jax.core.Tracer) or not isinstance(x, jax.Array) else np.asarray(x)
+
+
+def cumsum(x: Array, *, axis: int) -> Array:
+    """Sums up to each element; small integers are added as NumPy adds them, in the widest type."""
+    return jnp.cumsum(x, axis=axis, dtype=jnp.sum(x[:0]).dtype)
+
+
+def cumprod(x: Array, *, axis: int) -> Array:
+    """Products up to each element, in the type of `cumsum`."""
+    return jnp.cumprod(x, axis=axis, dtype=jnp.sum(x[:0]).dtype)
 
 
 # Writing

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy import (  # noqa: F401  (these names are the backend; interface.py lists them)
-    abs, all, any, arange, arccos, arcsin, arctan, arctan2, arctanh, argmax, argmin, argsort, array, asarray, broadcast_to,
+    abs, all, any, arange, arccos, arcsin, arctan, arctan2, arctanh, argmax, argmin, argsort, array, asarray, bitwise_and,
+    bitwise_not, bitwise_or, bitwise_xor, broadcast_to, left_shift, right_shift,
     ceil, clip, concatenate, cos, cosh, cumprod, cumsum, divide, einsum, equal, exp, expm1, flip, floor, floor_divide, full,
     greater, greater_equal, isfinite, isinf, isnan, less, less_equal, log, log1p, logaddexp, logical_and, logical_not,
     logical_or, logical_xor, matmul, maximum, minimum, moveaxis, nonzero, not_equal, ones, ones_like, remainder, round, sign,

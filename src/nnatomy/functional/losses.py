@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnatomy import ops
-from nnatomy.backends import B
+from nnatomy.backends import B, known
 from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
 from nnatomy.functional.masking import batch_mean, rows_that_count, sum_and_count
@@ -45,7 +45,8 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     if delta <= 0:
         raise UserError(f"huber_loss() needs delta > 0. Received {delta}.")
     d = ops.abs(input - target)
-    return _reduce(ops.where(ops.less_equal(d, delta), 0.5 * ops.square(d), delta * (d - 0.5 * delta)), reduction)
+    near = ops.less_equal(d, delta)
+    return _reduce(ops.where(near, 0.5 * _square_where(near, d), delta * (d - 0.5 * delta)), reduction)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
@@ -59,7 +60,13 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     if beta == 0:
         return l1_loss(input, target, reduction)
     d = ops.abs(input - target)
-    return _reduce(ops.where(ops.less(d, beta), 0.5 * ops.square(d) / beta, d - 0.5 * beta), reduction)
+    near = ops.less(d, beta)
+    return _reduce(ops.where(near, 0.5 * _square_where(near, d) / beta, d - 0.5 * beta), reduction)
+
+
+def _square_where(near: Any, d: Any) -> Any:
+    """d^2 where it counts: elsewhere d may be infinite, and 0 times its slope would be NaN."""
+    return ops.square(ops.where(near, d, 0.0))
 
 
 # Classification
@@ -272,9 +279,11 @@ def sigmoid_focal_loss(
     p_t is sigmoid(input) for target 1 and its complement for 0; so is alpha_t from alpha, unless alpha is negative (none).
     """
     input, target = _alike(input, target, "sigmoid_focal_loss")
-    p = ops.sigmoid(input)
-    wrong = p * (1 - target) + (1 - p) * target  # 1 - p_t
-    loss = binary_cross_entropy_with_logits(input, target, reduction="none") * ops.power(wrong, gamma)
+    wrong = ops.sigmoid(input) * (1 - target) + ops.sigmoid(-input) * target  # 1 - p_t, exact near 0
+    loss = binary_cross_entropy_with_logits(input, target, reduction="none")
+    if gamma != 0:
+        right = ops.equal(wrong, 0)  # where a power below 1 has no slope
+        loss = ops.where(right, 0.0, loss * ops.power(ops.where(right, 1.0, wrong), gamma))
     if alpha >= 0:
         loss = (alpha * target + (1 - alpha) * (1 - target)) * loss
     return _reduce(loss, reduction)
@@ -314,7 +323,9 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
 
 
 def cosine_similarity(x1: Any, x2: Any, axis: int = 1, eps: float = 1e-8) -> Any:
-    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) over `axis`."""
+    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) over `axis`, both broadcast to one shape."""
+    shape = np.broadcast_shapes(tuple(x1.shape), tuple(x2.shape))
+    x1, x2 = ops.broadcast_to(x1, shape), ops.broadcast_to(x2, shape)
     return ops.sum(normalize(x1, axis=axis, eps=eps) * normalize(x2, axis=axis, eps=eps), axis=axis)
 
 
@@ -402,5 +413,5 @@ def _alike(input: Any, target: Any, name: str) -> tuple[Any, Any]:
 
 def _outside(values: Any, low: float, high: float) -> bool:
     """Return True if a value is outside [low, high]; values that are not known yet (a compiled step's) pass."""
-    known = raw(values)
-    return isinstance(known, np.ndarray) and known.size > 0 and bool((known < low).any() or (known > high).any())
+    found = known(raw(values))
+    return found is not None and found.size > 0 and bool((found < low).any() or (found > high).any())

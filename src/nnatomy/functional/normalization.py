@@ -13,6 +13,7 @@ from nnatomy.functional.masking import rows_that_count
 from nnatomy.functional.widening import widened
 from nnatomy.ops import linear
 from nnatomy.ops import normalization as fused
+from nnatomy.ops.pointwise import real
 
 __all__ = [
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "linear", "local_response_norm", "normalize", "rms_norm",
@@ -21,6 +22,7 @@ __all__ = [
 
 def normalize(x: Any, p: float = 2.0, axis: int = 1, eps: float = 1e-12) -> Any:
     """x / max(|x|_p, eps), the norm taken over `axis`."""
+    x = real(x)
     return x / ops.clip(ops.norm(x, axis=axis, keepdims=True, p=p), eps)
 
 
@@ -58,6 +60,7 @@ def _flat(x: Any, normalized_shape: Sequence[int], *weights: Any) -> list[Any]:
 def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """w (x - mean) / sqrt(variance + eps) + b over the last axes, which have `normalized_shape` (Ba et al. 2016, eq. 4)."""
     _check_trailing(x, normalized_shape, "layer_norm()")
+    x = real(x)
     if len(normalized_shape) == 1:
         return fused.layer_norm(x, weight, bias, eps=eps)
     return ops.reshape(fused.layer_norm(*_flat(x, normalized_shape, weight, bias), eps=eps), x.shape)
@@ -66,6 +69,7 @@ def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias
 def rms_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """w x / sqrt(mean(x^2) + eps) over the last axes (Zhang and Sennrich 2019, eq. 4); eps None is the dtype's epsilon."""
     _check_trailing(x, normalized_shape, "rms_norm()")
+    x = real(x)
     if eps is None:
         eps = {2: 2.0**-10, 4: 2.0**-23, 8: 2.0**-52}[x.dtype.itemsize]
     if len(normalized_shape) == 1:
@@ -85,6 +89,7 @@ def batch_norm(
     """
     axes = (0, *range(2, len(x.shape)))
     shape = (1, x.shape[1]) + (1,) * (len(x.shape) - 2)
+    x = real(x)
     if not training:
         if running_mean is None or running_var is None:
             raise UserError("batch_norm() needs the running moments when it does not train. Received None.")
@@ -137,6 +142,7 @@ def instance_norm(
     """As `batch_norm`, the moments taken over space for each example and channel by itself (Ulyanov et al. 2016)."""
     if not use_input_stats:
         return batch_norm(x, running_mean, running_var, weight, bias, training=False, eps=eps)
+    x = real(x)
     count = math.prod(x.shape[2:])
     if count < 2:
         raise UserError(f"Instance statistics need more than one place in space. Received shape {tuple(x.shape)}.")
@@ -153,7 +159,9 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
         raise UserError(
             f"group_norm() needs (batch, channels, ...) with channels in {num_groups} groups. Received shape {tuple(x.shape)}."
         )
-    grouped = ops.reshape(widened(x), (x.shape[0], num_groups, -1))
+    x = real(x)
+    members = x.shape[1] // num_groups * math.prod(x.shape[2:])  # counted: -1 is undefined for an empty batch
+    grouped = ops.reshape(widened(x), (x.shape[0], num_groups, members))
     centered, _, variance = _moments(grouped, (2,))
     y = ops.reshape(centered / ops.sqrt(variance + eps), x.shape)
     return _affine(_as(y, x), weight, bias, (1, x.shape[1]) + (1,) * (len(x.shape) - 2))
@@ -166,10 +174,11 @@ def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.
     """
     if len(x.shape) < 3:
         raise UserError(f"local_response_norm() needs (batch, channels, *space). Received shape {tuple(x.shape)}.")
-    squares = ops.reshape(ops.square(x), (x.shape[0], 1, x.shape[1], -1))
+    x = real(x)
+    squares = ops.reshape(ops.square(widened(x)), (x.shape[0], 1, x.shape[1], math.prod(x.shape[2:])))
     squares = ops.pad(squares, [(0, 0), (0, 0), (size // 2, (size - 1) // 2), (0, 0)])
     mean = ops.reshape(ops.avg_pool(squares, (size, 1), 1), x.shape)
-    return x / ops.power(k + alpha * mean, beta)
+    return _as(widened(x) / ops.power(k + alpha * mean, beta), x)
 
 
 def _plain(t: Any) -> Any:

@@ -96,7 +96,7 @@ class MultiheadAttention(Module):
 
     def _heads(self, x: Any) -> Any:
         """(batch, steps, embed_dim) as (batch, heads, steps, features)."""
-        return ops.transpose(ops.reshape(x, (*x.shape[:2], self.num_heads, -1)), (0, 2, 1, 3))
+        return ops.transpose(ops.reshape(x, (*x.shape[:2], self.num_heads, x.shape[2] // self.num_heads)), (0, 2, 1, 3))
 
     def _check(self, query: Any, key: Any, value: Any) -> None:
         order = "(batch, steps" if self.batch_first else "(steps, batch"

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from nnatomy.errors import UserError
 
 
+def is_whole(value: Any) -> bool:
+    """Return True if a value is an integer of Python's or NumPy's, and no boolean."""
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def sizes(layer: str, **values: int) -> None:
     """Raise UserError unless every value is a whole number above 0."""
     for name, value in values.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if not is_whole(value) or value < 1:
             raise UserError(f"{layer} needs {name} to be a whole number above 0. Received {value!r}.")
 
 
 def each(layer: str, name: str, value: int | Sequence[int], axes: int, least: int = 1) -> tuple[int, ...]:
     """One number for each of `axes` axes, from one number for all or from as many as there are axes."""
-    many = (value,) * axes if isinstance(value, int) else tuple(value)
-    if len(many) != axes or any(isinstance(v, bool) or not isinstance(v, int) or v < least for v in many):
+    many = tuple(value) if isinstance(value, Sequence) else (value,) * axes
+    if len(many) != axes or not all(is_whole(v) and v >= least for v in many):
         raise UserError(f"{layer} needs {name} to be one whole number, or {axes}, of at least {least}. Received {value!r}.")
-    return many
+    return tuple(map(int, many))
 
 
 def probability(layer: str, p: float) -> None:

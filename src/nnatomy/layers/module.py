@@ -167,6 +167,9 @@ class Module:
             for what, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
             if names and (strict or what == "misshapen")
         ]
+        problems += [
+            f"{name} {why}" for name, value in own.items() if name in state and (why := unusable(state[name], value.dtype))
+        ]
         if problems:
             raise UserError(f"These weights do not fit {type(self).__name__}: {'; '.join(problems)}.")
         for name, value in own.items():
@@ -193,12 +196,24 @@ class Module:
 
     def extra_repr(self) -> str:
         """Return the text that distinguishes this layer from another of its class: by default its plain numbers."""
-        plain = (int, float, bool, str, tuple)
+        plain = (int, float, bool, str, tuple, np.integer)
         skip = {"training"}
         return ", ".join(
             f"{k}={v}" for k, v in vars(self).items() if isinstance(v, plain) and k not in skip and not k.startswith("_")
             and not (isinstance(v, tuple) and any(isinstance(e, Module | Tensor) for e in v))
         )  # fmt: skip
+
+
+def unusable(given: Any, dtype: Any) -> str:
+    """Return why values cannot become values of `dtype` without a loss that nobody asked for; "" where they can."""
+    kind = given.dtype.kind
+    if kind == "c" or kind in "OUS" or (kind == "b" and dtype.kind != "b"):
+        return f"holds {given.dtype}, expected {dtype}"
+    if kind == "f" and dtype.kind == "f" and dtype.itemsize < given.dtype.itemsize:
+        values = np.abs(np.asarray(given))
+        if (np.isfinite(values) & (values > np.finfo(dtype).max)).any():
+            return f"holds values beyond {np.finfo(dtype).max:.3g}, the largest of {dtype}"
+    return ""
 
 
 class Sequential(Module):

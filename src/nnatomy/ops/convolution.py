@@ -7,9 +7,11 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from nnatomy.backends import B
 from nnatomy.errors import UserError
-from nnatomy.ops import indexing, reductions, shapes
+from nnatomy.ops import indexing, pointwise, reductions, shapes
 from nnatomy.ops.primitive import primitive
 from nnatomy.tensor import Tensor
 
@@ -202,6 +204,7 @@ def avg_pool(
     x: Any, kernel: Size, stride: Size | None = None, padding: Size = 0, count_include_pad: bool = True, ceil_mode: bool = False
 ) -> Any:
     """The mean of each window; zeros of the padding count unless `count_include_pad` is False."""
+    x = pointwise.real(x)
     how = _pooling(x, kernel, stride, padding, 1, ceil_mode)
     del how["dilation"]
     total = _sum_pool(x, **how)
@@ -251,7 +254,7 @@ def unfold(x: Any, kernel: Size, stride: Size = 1, padding: Size = 0, dilation: 
         shapes.reshape(x, (x.shape[0] * channels, 1, *x.shape[2:])), one_hot,
         stride=stride, padding=padding, dilation=dilation,
     )  # fmt: skip
-    return shapes.reshape(picked, (x.shape[0], channels * size, -1))
+    return shapes.reshape(picked, (x.shape[0], channels * size, math.prod(picked.shape[2:])))
 
 
 def interpolate(
@@ -265,6 +268,8 @@ def interpolate(
     scales = (scale,) * n if isinstance(scale, int | float) else tuple(scale or ())
     if scales:
         sizes = tuple(int(m * s) for m, s in zip(x.shape[2:], scales, strict=True))
+        if min(sizes) < 1:
+            raise UserError(f"interpolate() must leave one place an axis. Received scale {scale} for {tuple(x.shape[2:])}.")
     else:
         sizes = _positive("size", size or 0, n)
     if mode == "area":
@@ -274,8 +279,10 @@ def interpolate(
     for axis, (old, new) in enumerate(zip(x.shape[2:], sizes, strict=True), start=2):
         step = 1 / scales[axis - 2] if scales else old / new
         if mode == "nearest":
-            x = indexing.take(x, B.asarray([min(int(i * step), old - 1) for i in range(new)]), axis)
+            sources = np.arange(new, dtype="float32") * np.float32(step)  # in float32, as PyTorch rounds them
+            x = indexing.take(x, B.asarray(np.minimum(sources.astype("int64"), old - 1)), axis)
             continue
+        x = pointwise.real(x)
         # in Python's numbers: a compiler that rounds `at` in two ways would take a share that does not belong to `low`
         corners = (old - 1) / max(new - 1, 1)
         at = [i * corners if align_corners else max((i + 0.5) * step - 0.5, 0.0) for i in range(new)]

@@ -29,12 +29,13 @@ class Primitive:
     `vjps[i](g, y, *args, **kwargs)` is the gradient of argument i, given that of the output y; None where there is none.
     `joint(needs, g, y, *args, **kwargs)` returns all of them in one call, where they share work; `needs[i]` says which count.
     The last `saved` outputs of the forward function are kept for the derivatives and not handed out.
+    `real`: its outputs are no integers, so integers and booleans are taken as floating-point numbers.
     """
 
-    __slots__ = ("joint", "name", "saved", "short", "vjps")
+    __slots__ = ("joint", "name", "real", "saved", "short", "vjps")
 
-    def __init__(self, name: str, vjps: tuple[Any, ...], joint: Vjp, saved: int, short: bool) -> None:
-        self.name, self.vjps, self.joint, self.saved = name, vjps, joint, saved
+    def __init__(self, name: str, vjps: tuple[Any, ...], joint: Vjp, saved: int, short: bool, real: bool) -> None:
+        self.name, self.vjps, self.joint, self.saved, self.real = name, vjps, joint, saved, real
         self.short = short  # whether it takes one argument or two and no options, and has a gradient for each
 
     def vjp(self, node: graph.Node, gs: list[Any], needs: Sequence[bool], create_graph: bool) -> Sequence[Any]:
@@ -127,13 +128,27 @@ def check_dtype(name: str, values: Sequence[Any], out: Any) -> Any:
     return out if kinds == {FLOAT64} else out.astype(FLOAT32)
 
 
-def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _in_real_numbers(args: Sequence[Any], values: Sequence[Any]) -> tuple[Any, Any]:
+    """Arguments and values, arrays of integers and booleans in the floating type of the others, or in float32."""
+    kinds = [v.dtype for v in values if hasattr(v, "dtype") and is_floating(v.dtype)]
+    made = [v.astype(kinds[0] if kinds else FLOAT32) if _is_whole(v) else v for v in values]
+    return [a if v is m else m for a, v, m in zip(args, values, made)], made
+
+
+def _is_whole(value: Any) -> bool:
+    return hasattr(value, "dtype") and not isinstance(value, generic) and not is_floating(value.dtype)
+
+
+def primitive(
+    *vjps: Vjp, joint: Vjp = None, saved: int = 0, real: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Turn an array function into an operation on arrays and Tensors. `vjps` are above the function they derive."""
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
         name = forward.__name__.strip("_")
         count = _arguments(forward) if joint is None and not saved else 0
-        spec = Primitive(name, vjps, joint, saved, short=count in (1, 2) and len(vjps) == count and None not in vjps)
+        short = count in (1, 2) and len(vjps) == count and None not in vjps
+        spec = Primitive(name, vjps, joint, saved, short, real)
         differentiable = bool(vjps) or joint is not None
 
         @functools.wraps(forward)
@@ -147,12 +162,16 @@ def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callab
                     values.append(a.data)
                     needs.append(a.requires_grad)
                 else:
+                    if type(a).__module__ == "torch":
+                        raise UserError(f"{name}() takes arrays and Tensors of ours. Received a torch.Tensor; use nn.tensor().")
                     numbers = numbers or isinstance(a, generic)
                     values.append(a)
                     needs.append(False)
             if tensors and numbers:  # next to a Tensor, a NumPy scalar counts as a Python number, which has no dtype
                 args = tuple([a.item() if isinstance(a, generic) else a for a in args])
                 values = [a.data if isinstance(a, Tensor) else a for a in args]
+            if real and True in map(_is_whole, values):
+                args, values = _in_real_numbers(args, values)
             try:
                 out = forward(*values, **kwargs) if kwargs else forward(*values)
             except (ValueError, TypeError, IndexError) as error:
@@ -187,12 +206,15 @@ def _arguments(function: Callable[..., Any]) -> int:
 
 def _unary(spec: Primitive, forward: Callable[..., Any], general: Callable[..., Any]) -> Callable[..., Any]:
     """`general`, written out for one argument: see `Primitive.short`."""
+    real = spec.real
 
     @functools.wraps(forward)
     def op(a: Any) -> Any:
         if not isinstance(a, Tensor):
             return general(a)
         x = a.data
+        if real and x.dtype is not FLOAT32 and not is_floating(x.dtype):
+            return general(a)
         try:
             out = forward(x)
         except (ValueError, TypeError, IndexError) as error:
@@ -210,6 +232,8 @@ def _unary(spec: Primitive, forward: Callable[..., Any], general: Callable[..., 
 
 def _binary(spec: Primitive, forward: Callable[..., Any], general: Callable[..., Any]) -> Callable[..., Any]:
     """`general`, written out for two arguments: see `Primitive.short`."""
+    if spec.real:
+        return general
 
     @functools.wraps(forward)
     def op(a: Any, b: Any) -> Any:

@@ -77,6 +77,10 @@ class Optimizer(ABC):
                 for name, param in zip(group["names"], group["params"]):
                     if param.grad is None:
                         continue
+                    if not isinstance(param.grad, Tensor):
+                        raise UserError(
+                            f"The gradient of {name} must be a Tensor. Received {type(param.grad).__name__}; use nn.tensor()."
+                        )
                     if name not in self.state:
                         self._prepare(name, param, group)
                     t = self.steps[name] + 1
