@@ -205,7 +205,7 @@ class Module:
 
 
 def unusable(given: Any, dtype: Any) -> str:
-    """Return why values cannot become values of `dtype` without a loss that nobody asked for; "" where they can."""
+    """Return why values cannot become values of `dtype` without a loss that was not requested; "" where they can."""
     kind = given.dtype.kind
     if kind == "c" or kind in "OUS" or (kind == "b" and dtype.kind != "b"):
         return f"holds {given.dtype}, expected {dtype}"
