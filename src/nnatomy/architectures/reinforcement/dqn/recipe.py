@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -33,19 +34,22 @@ grid = Recipe(
     tasks=(Control,),
     data="grid",
     build=fit_to,
-    options={"hidden": (64, 64), "dueling": True, "double": True},
+    options={"hidden": (128, 128), "dueling": True, "double": True},
     learn=Interaction(
-        DQNAgent, loss, partial(Adam, lr=1e-3), parts=("online",), clip=10.0,
+        DQNAgent, loss, partial(Adam, lr=2.5e-4), parts=("online",), clip=10.0,
         options={
-            "gamma": 0.99, "epsilon": 0.05, "explore": 5000, "memory": 10_000, "warmup": 500, "acts": 2, "tau": 1.0,
-            "every": 100,
+            "gamma": 0.99, "epsilon": 0.05, "explore": 8000, "memory": 50_000, "warmup": 1000, "acts": 2, "tau": 1.0,
+            "every": 200,
         },
     ),
-    epochs=50,
+    epochs=60,
     batch_size=64,
     metric="return",
+    score={"return": 0.8},
+    patience=15,
 )
-recipes = (grid,)
+cartpole = replace(grid, data="cartpole", score={"return": 450.0})
+recipes = (grid, cartpole)
 
 STEPS = (
     Field("state"), Field("action", role="target"), Field("reward", role="target"), Field("following", role="target"),
