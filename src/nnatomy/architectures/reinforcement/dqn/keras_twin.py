@@ -74,7 +74,7 @@ def build(
     """Both networks with Keras' own initial weights, the target network's equal to the online one's."""
     dtype = keras.config.floatx()
     model = DQN(actions, hidden, dueling, double, dtype)
-    for network in (model, model.target):
+    for network in (model.online, model.target):
         network(np.zeros((1, inputs), dtype))
     model.target.set_weights(model.online.get_weights())
     return model

@@ -1,170 +1,110 @@
-"""The LSTM at work on one test example: what it reads, when its gates open, what its cells hold, how far errors reach back."""
+"""What makes a deep Q-network what it is: every action of every state has a value, and the greedy policy follows the largest."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.figure import Figure
-from numpy.typing import NDArray
 
-from nnatomy.architectures.recurrent.lstm.model import LSTMNetwork
+from nnatomy.architectures.reinforcement.dqn.model import DQN
 from nnatomy.data.dataset import Dataset
-from nnatomy.graph import no_grad
-from nnatomy.layers import RNN
-from nnatomy.layers.module import Module
-from nnatomy.random import Generator
-from nnatomy.tensor import Tensor
+from nnatomy.data.kinds.environment.environment import EPISODES, TRAIN, EnvironmentPreprocessing
+from nnatomy.data.kinds.environment.grid import MOVES, GridWorld, value_iteration
+from nnatomy.data.kinds.environment.scenes import maze, scene
+from nnatomy.data.kinds.looks import COLOURS, INK
+from nnatomy.tasks import forward
+from nnatomy.tasks.control import GAMMA, play
 
-Array = NDArray[Any]
-BLUE, ORANGE, GREEN, GREY = "#2563a8", "#d1662a", "#2e8b57", "#6b7280"
-LONGEST = 60  # steps up to which each has a label
-UNITS = 10
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+Array = npt.NDArray[Any]
 
 
-def draw(model: Module, dataset: Dataset) -> Figure:
-    """Gates, cells and reach of the first layer on one test example, beside what was read; forecasts beside the truth."""
-    network: Any = getattr(model, "network", model)  # a forecaster has the network inside
-    example = _example(dataset)
-    inputs = Tensor(example[0])
-    with no_grad():
-        seen = network.read(getattr(model, "seen", lambda x: x)(inputs))
-        moments = network.lstm.trace(seen)
-    gates = {name: part.numpy()[:, 0] for name, part in moments._asdict().items()}  # [time, hidden]
-    T = len(gates["c"])
-    labels = _labels(dataset, example[0][0])
+def draw(model: DQN, dataset: Dataset) -> Figure:
+    """Of a grid: values and greedy policy in each cell next to the exact ones. Of other worlds: an episode with its values."""
+    known: Any = dataset.preprocessing
+    preprocessing: EnvironmentPreprocessing = known
+    environment = preprocessing.world().environment
 
-    figure = Figure(figsize=(12.5, 11), layout="constrained")
-    figure.suptitle(_title(model, dataset, example), fontsize=14)
-    heights = [1.2] * (labels is None) + [1.3, 1.7, 1.7, 1.3]
-    grid = figure.subplots(len(heights), 2, height_ratios=heights, width_ratios=(60, 1), squeeze=False)
-    panels, bars = list(grid[:, 0]), list(grid[:, 1])
-    for empty in bars[:-3] + bars[-1:]:
-        empty.axis("off")
-    if labels is None:
-        _inputs(panels.pop(0), model, dataset, example)
-    _averages(panels[0], gates)
-    cells = np.tanh(gates["c"])
-    units = np.sort(np.argsort(-cells.std(axis=0))[:UNITS])
-    kept = "Forget gates of the units whose cells change most: 1 keeps the cell, 0 clears it"
-    _map(figure, panels[1], bars[-3], gates["f"][:, units], units, kept, "viridis", 0.0)
-    held = "What those cells hold, tanh(c): a long band is something remembered"
-    _map(figure, panels[2], bars[-2], cells[:, units], units, held, "RdBu_r", -1.0)
-    _reach(panels[3], network, seen)
-    for axes in panels:
-        axes.set_xlim(-0.5, T - 0.5)
-        if labels is None:
-            axes.set_xlabel("step" if axes is panels[-1] else "")
-        else:
-            words = dataset.fields[0].ragged is not None
-            axes.set_xticks(range(T), labels, rotation=35 if words else 0, ha="right" if words else "center", fontsize=10)
-            axes.tick_params(axis="x", length=0)
+    def values(inputs: Array) -> Array:
+        return np.asarray(forward(model, (inputs,)).data, np.float64)
+
+    if isinstance(environment, GridWorld):
+        return _grid(environment, values(np.eye(preprocessing.states, dtype=np.float32)))
+    return _episode(preprocessing, values)
+
+
+def _grid(world: GridWorld, learned: Array) -> Figure:
+    exact = value_iteration(world, GAMMA)
+    free = np.array(world.layout.cells(".", "S"))
+    height, width = world.layout.shape
+    low, high = exact[free].max(axis=1).min(), exact[free].max(axis=1).max()
+    figure = Figure(figsize=(12.5, 0.5 + 3.9 * max(height / width, 0.75) + 1.2), layout="constrained")
+    figure.suptitle("Each cell: the value of its best action (color and number) and that action (arrow)", fontsize=12)
+    left, middle, right = figure.subplots(1, 3)
+    for axes, q, title in ((left, learned, "Learned from remembered steps"), (middle, exact, "Exact: value iteration")):
+        _cells(axes, world, q, free, low, high)
+        axes.set_title(title, fontsize=11)
+    right.scatter(exact[free].ravel(), learned[free].ravel(), s=14, color=COLOURS[0], alpha=0.6, label="an action in a cell")
+    best = exact[free].argmax(axis=1)
+    rows = np.arange(len(free))
+    right.scatter(exact[free][rows, best], learned[free][rows, best], s=26, color=COLOURS[1], label="the best action of a cell")
+    ends = [min(exact[free].min(), learned[free].min()), max(exact[free].max(), learned[free].max())]
+    right.plot(ends, ends, color=INK, lw=1, ls="--", label="equal")
+    same = np.mean([exact[s, learned[s].argmax()] >= exact[s].max() - 1e-6 for s in free])
+    right.set_title(f"All action values: learned against exact\n({same:.0%} of the cells have a best action)", fontsize=11)
+    right.set(xlabel="exact Q(s, a)", ylabel="learned Q(s, a)")
+    right.legend(fontsize=8, frameon=False)
+    right.grid(alpha=0.25)
     return figure
 
 
-def _example(dataset: Dataset) -> tuple[Array, ...]:
-    """One test example, short enough to be read; its sequence is cut where it ends."""
-    lengths = dataset.test.lengths()
-    if lengths is not None:
-        long_enough = np.flatnonzero((lengths >= 12) & (lengths <= 28))
-        chosen = long_enough[:1] if len(long_enough) else np.array([int(lengths.argmax())])
-        return dataset.test.take(chosen)
-    example = dataset.test.take(np.array([len(dataset.test) // 3]))
-    return (example[0][:, :LONGEST], example[1][:, :LONGEST]) if dataset.fields[-1].like == "tokens" else example
+def _cells(axes: Axes, world: GridWorld, q: Array, free: Array, low: float, high: float) -> None:
+    height, width = world.layout.shape
+    shown = np.full(height * width, np.nan)
+    shown[free] = q[free].max(axis=1)
+    axes.imshow(shown.reshape(height, width), cmap="YlGnBu", vmin=low - 0.25 * (high - low), vmax=high + 0.35 * (high - low))
+    maze(axes, world.layout)
+    for cell in free:
+        row, column = divmod(int(cell), width)
+        down, across = MOVES[int(q[cell].argmax())]
+        axes.annotate(
+            "", (column + 0.34 * across, row + 0.12 + 0.26 * down), (column - 0.3 * across, row + 0.12 - 0.22 * down),
+            arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1.4},
+        )  # fmt: skip
+        axes.text(column, row - 0.36, f"{shown[cell]:.2f}", ha="center", va="center", fontsize=7, color=INK)
 
 
-def _title(model: Module, dataset: Dataset, example: tuple[Array, ...]) -> str:
-    if dataset.fields[-1].like == "tokens":
-        return f"An LSTM reads {example[0].shape[1]} characters of held-out text"
-    if dataset.fields[0].like != "tokens":
-        return "An LSTM reads a held-out series"
-    with no_grad():
-        answer = int(model(*[Tensor(a) for a in example[:-1]]).numpy()[0].argmax())
-    found, truth = dataset.classes[answer], dataset.classes[int(example[-1][0])]
-    return f"An LSTM reads a held-out sentence, here from left to right, and answers “{found}” (true: “{truth}”)"
-
-
-def _labels(dataset: Dataset, tokens: Array) -> list[str] | None:
-    """The words or characters at the steps; None for numbers."""
-    vocabulary = dataset.preprocessing.to_json().get("vocabulary")
-    if vocabulary is None:
-        return None
-    shown = {"\n": "⏎", " ": "␣"}
-    return [shown.get(vocabulary[t], vocabulary[t]) for t in tokens]
-
-
-def _inputs(axes: Any, model: Module, dataset: Dataset, example: tuple[Array, ...]) -> None:
-    """The numbers that are read; for a forecast the foretold values and the true ones as well."""
-    x, target = example[0][0], example[-1][0]
-    with no_grad():
-        answer = model(Tensor(example[0])).numpy()[0]
-    steps = np.arange(len(x))
-    saved = dataset.preprocessing.to_json()
-    if saved.get("horizon"):
-        column = saved["columns"].index(saved["targets"][0])
-        in_units = dataset.preprocessing.inverse_targets
-        past, future, guess = (in_units(a.reshape(-1, 1))[:, 0] for a in (x[:, column], target, answer))
-        ahead = len(x) + np.arange(len(future))
-        axes.plot(steps, past, color=GREY, label="past, which it reads")
-        axes.plot(ahead, future, color=GREEN, label="true future")
-        axes.plot(ahead, guess, color=ORANGE, label="foretold")
-        axes.axvline(len(x) - 0.5, color=GREY, ls="--", lw=1)
-        axes.set_title(f"{saved['targets'][0]}: what the network reads and foretells", loc="left", fontsize=12)
-    else:
-        marked = x.shape[1] == 2 and set(np.unique(x[:, 1])) <= {0.0, 1.0}
-        for column in range(1 if marked else min(x.shape[1], 6)):
-            axes.plot(steps, x[:, column], marker=".", lw=1, color=None if x.shape[1] > 2 else BLUE)
-        true, found = (float(dataset.preprocessing.inverse_targets(a.reshape(1, -1))[0, 0]) for a in (target, answer))
-        title = f"What the network reads; after the last step it answers {found:.2f} (true: {true:.2f})"
-        if marked:
-            at = np.flatnonzero(x[:, 1])
-            axes.plot(at, x[at, 0], "o", ms=10, color=ORANGE, label="marked: the answer is their sum")
-        axes.set_title(title, loc="left", fontsize=12)
-        axes.set_xlim(-0.5, len(x) - 0.5)
-    if axes.get_legend_handles_labels()[0]:
-        _legend(axes)
-    axes.grid(alpha=0.25)
-
-
-def _legend(axes: Any) -> None:
-    """Above the panel, to the right of its title, where it hides nothing."""
-    axes.legend(loc="lower right", bbox_to_anchor=(1.01, 0.95), ncols=4, frameon=False, fontsize=10)
-
-
-def _averages(axes: Any, gates: dict[str, Array]) -> None:
-    names = {"f": ("forget gate: keeps", BLUE), "i": ("input gate: writes", ORANGE), "o": ("output gate: shows", GREEN)}
-    for gate, (label, colour) in names.items():
-        axes.plot(gates[gate].mean(axis=1), color=colour, label=label, marker=".")
-    axes.set(ylim=(0, 1.02), ylabel="mean over units")
-    axes.set_title("The gates: how far they stand open", loc="left", fontsize=12)
-    _legend(axes)
-    axes.grid(alpha=0.25)
-
-
-def _map(
-    figure: Figure, axes: Any, bar: Any, values: Array, units: Array, title: str, colours: str, low: float
-) -> None:  # fmt: skip
-    image = axes.imshow(values.T, aspect="auto", cmap=colours, vmin=low, vmax=1, interpolation="nearest")
-    axes.set_yticks(range(len(units)), [f"unit {u}" for u in units], fontsize=9)
-    axes.set_title(title, loc="left", fontsize=12)
-    figure.colorbar(image, cax=bar)
-
-
-def _reach(axes: Any, network: LSTMNetwork, seen: Tensor) -> None:
-    """The norm of d(last answer)/d(what was seen at step t), as a share of the largest, against an untrained plain RNN."""
-    lstm = network.lstm
-    x = Tensor(seen.data, requires_grad=True)
-    scores = network.answer(x)[0]
-    last = scores[0, -1] if network.readout == "each" else scores[0]
-    (last.max() if network.embedding is not None else last.sum()).backward()
-    plain = RNN(lstm.inputs, lstm.hidden, batch_first=True, bidirectional=len(lstm.directions) > 1, generator=Generator(0))
-    z = Tensor(seen.data, requires_grad=True)
-    plain(z)[1].sum().backward()
-    for t, label, colour in ((x, "this LSTM", BLUE), (z, "plain RNN of its size, untrained", GREY)):
-        assert t.grad is not None
-        norms = np.sqrt((t.grad.numpy()[0].astype(np.float64) ** 2).sum(axis=-1))
-        axes.plot(np.maximum(norms / max(norms.max(), 1e-300), 1e-12), color=colour, label=label, marker=".")
-    axes.set(yscale="log", ylim=(1e-6, 2), ylabel="gradient norm")
-    axes.set_title("How far back errors reach: gradient of the last answer by the input of each step", loc="left", fontsize=12)
-    _legend(axes)
-    axes.grid(alpha=0.25)
+def _episode(preprocessing: EnvironmentPreprocessing, values: Any) -> Figure:
+    (episode,) = play(values, preprocessing, [TRAIN + EPISODES])
+    q = values(preprocessing.prepare(episode.observations)[0])
+    scenes = scene(preprocessing.source, preprocessing.columns)
+    figure = Figure(figsize=(12.5, 7), layout="constrained")
+    gained = episode.rewards.sum()
+    figure.suptitle(f"One episode of the greedy policy: {len(episode.rewards)} steps, return {gained:.4g}", fontsize=12)
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.4))
+    shown = np.unique(np.linspace(0, len(q) - 1, 5).round().astype(int))
+    for axes, step in zip(above.subplots(1, len(shown), squeeze=False)[0], shown):
+        scenes(axes, episode.observations[step])
+        axes.set_title(f"step {step}", fontsize=10)
+    left, right = below.subplots(1, 2)
+    for n, name in enumerate(preprocessing.columns[:6]):
+        left.plot(episode.observations[:, n], lw=1.3, color=COLOURS[n], label=name)
+    left.set_title("What the network sees", fontsize=11)
+    advantage = q - q.mean(axis=1, keepdims=True)
+    right.plot(q.max(axis=1), color=INK, lw=1.5, label="value of the best action")
+    right.set(xlabel="step", ylabel="max Q(s, a)")
+    right.set_title("What it expects, and which action it prefers (color)", fontsize=11)
+    bottom, top = q.max(axis=1).min(), q.max(axis=1).max()
+    floor, room = bottom - 0.12 * max(top - bottom, 1e-9), 0.06 * max(top - bottom, 1e-9)
+    for n, name in enumerate(preprocessing.actions):
+        where = np.flatnonzero(advantage.argmax(axis=1) == n)
+        right.vlines(where, floor - room, floor + room, color=COLOURS[n], lw=1.2, label=name)
+    left.set(xlabel="step")
+    for axes in (left, right):
+        axes.legend(fontsize=8, frameon=False, ncols=2)
+        axes.grid(alpha=0.25)
+    return figure
