@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline
 from nnatomy.tasks.figures import BLUE, GREY, ORANGE
-from nnatomy.tasks.parts import Array, Batch, Coloring, Meter, Mistakes, Score
+from nnatomy.tasks.parts import Answer, Array, Batch, Coloring, Meter, Mistakes, Score
 from nnatomy.tasks.task import Task, stream
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.recipe import Recipe
@@ -156,6 +157,31 @@ class Control(Task):
     def columns(self, meant: Array) -> dict[str, Array]:
         names = np.array(_preprocessing(self.dataset).actions)
         return {"action": names[meant.argmax(axis=1)]} | {f"value_{name}": meant[:, n] for n, name in enumerate(names)}
+
+    def sample(self, model: Module, count: int, seed: int) -> Answer:
+        """Return `count` episodes, the first one started by `seed`: a line each, and the first as animation and as picture."""
+        from nnatomy.data.kinds.environment.rollouts import write_animation, write_trajectory
+
+        preprocessing, policy = _preprocessing(self.dataset), self.policy(model, "sample")
+        seeds = np.arange(seed, seed + count)
+        episodes = play(policy, preprocessing, seeds)
+        first = episodes[0]
+        values = policy(preprocessing.prepare(first.observations)[0])
+        columns = {
+            "seed": seeds,
+            "return": np.array([episode.rewards.sum() for episode in episodes]),
+            "steps": np.array([len(episode.rewards) for episode in episodes]),
+            "ended": np.array(["terminated" if episode.terminated else "truncated" for episode in episodes]),
+        }
+        return Answer(columns, files={
+            "samples.gif": partial(
+                write_animation, preprocessing=preprocessing, observations=first.observations, rewards=first.rewards
+            ),
+            "samples.png": partial(
+                write_trajectory, preprocessing=preprocessing, observations=first.observations, values=values,
+                actions=first.actions,
+            ),
+        })  # fmt: skip
 
     def figure(self, evaluation: Evaluation) -> Figure:
         preprocessing = _preprocessing(self.dataset)

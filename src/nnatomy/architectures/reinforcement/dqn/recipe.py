@@ -74,8 +74,8 @@ def _case(name: str, inputs: int, actions: int, **options: Any) -> Case:
 
 
 cases = (
-    _case("double and dueling", 4, 3, hidden=(12, 10)),
+    _case("double and dueling", 4, 3, hidden=(10,)),
     _case("as in 2015", 5, 2, hidden=(12, 8), dueling=False, double=False),
-    _case("dueling, one layer", 3, 3, hidden=(14,), double=False),
+    _case("dueling on a common layer", 3, 3, hidden=(12, 10), double=False),
     _case("a table", 6, 4, hidden=(), dueling=False),
 )
