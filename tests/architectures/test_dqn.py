@@ -17,7 +17,7 @@ from nnatomy.architectures.reinforcement.dqn.learner import DQNAgent, Memory
 from nnatomy.architectures.reinforcement.dqn.model import tensors
 from nnatomy.architectures.reinforcement.dqn.recipe import recipes
 from nnatomy.data.kinds.environment.grid import GRIDS, GridWorld, Layout, value_iteration
-from nnatomy.optim import SGD, Adam
+from nnatomy.optim import SGD
 from nnatomy.runs.checkpoints import flatten, unflatten
 from nnatomy.runs.fitting import fit_recipe
 from nnatomy.tensor import Tensor
@@ -85,12 +85,12 @@ def test_a_table_converges_to_value_iteration() -> None:
 
 
 def test_an_agent_with_a_table_finds_the_exact_values_from_random_play() -> None:
-    """Q-learning is off-policy: the steps are those of a policy that never looks at the values, the values are the best ones."""
+    """Q-learning is off-policy: steps of a policy that never looks at the values teach the best ones."""
     world = GridWorld(Layout(("...G", ".#.P", "....")))
     dataset = data.from_value(world)
     assert dataset is not None
     options = {"gamma": GAMMA, "epsilon": 1.0, "explore": 1, "memory": 20_000, "warmup": 2000, "acts": 2, "every": 25}
-    learn = replace(recipes[0].learn, optimizer=partial(Adam, lr=0.02), options=options)
+    learn = replace(recipes[0].learn, optimizer=partial(SGD, lr=1.0), options=options)
     table = {"hidden": (), "dueling": False, "double": True}
     recipe = replace(recipes[0], learn=learn, options=table, epochs=20, patience=None, metric="return_sd")
     fitted = fit_recipe(recipe, dataset, 0)
@@ -98,7 +98,7 @@ def test_an_agent_with_a_table_finds_the_exact_values_from_random_play() -> None
     state.load_state_dict({name: t.data for name, t in fitted.learner.tensors.items()})
     learned = nn.tasks.forward(state, (np.eye(12, dtype=np.float32),)).numpy()
     free, exact = world.layout.cells("."), value_iteration(world, GAMMA)
-    np.testing.assert_allclose(learned[free], exact[free], atol=0.03)
+    np.testing.assert_allclose(learned[free], exact[free], atol=0.01)
     best = fitted.task.score(fitted.task.baselines["value iteration"](dataset, [recipe]).outputs, dataset.test)
     assert fitted.test().metrics["return"] == pytest.approx(best.metrics["return"])
 
@@ -144,7 +144,8 @@ def test_dueling_splits_a_value_and_advantages_whose_mean_is_zero() -> None:
     h = nn.relu(network.common(s))
     np.testing.assert_allclose(before.mean(axis=1), network.value(h).numpy()[:, 0], rtol=1e-5, atol=1e-6)
     advantage: Any = network.advantage[2]
-    advantage.bias.copy_(advantage.bias + 5.0)  # without the mean taken off, V and A could trade such a constant
+    with nn.no_grad():
+        advantage.bias.copy_(advantage.bias + 5.0)  # without the mean taken off, V and A could trade such a constant
     np.testing.assert_allclose(network(s).numpy(), before, atol=1e-5)
 
 
@@ -179,8 +180,9 @@ def test_the_target_network_moves_only_when_it_is_due(tau: float, every: int) ->
     rng = np.random.default_rng(0)
     old = [t.numpy().copy() for t in tensors(model.target)]
     for step in range(1, 8):
-        for t in tensors(model.online):
-            t.copy_(Tensor(noise(rng, *t.shape)))
+        with nn.no_grad():
+            for t in tensors(model.online):
+                t.copy_(Tensor(noise(rng, *t.shape)))
         model.move_target(tau, every)
         new = [t.numpy() for t in tensors(model.target)]
         if step % every:

@@ -142,7 +142,11 @@ def test_any_environment_of_gymnasium_by_its_id() -> None:
     pytest.importorskip("gymnasium")
     found = load("gymnasium:FrozenLake-v1")
     assert (found.input_shape, found.outputs, found.task) == ((16,), 4, "control")
-    for name, says in (("Nonsense-v0", "Received 'Nonsense-v0'"), ("Pendulum-v1", "action_space"), ("Blackjack-v1", "flat|Box")):
+    for name, says in (
+        ("Nonsense-v0", "Received 'Nonsense-v0'"),
+        ("Pendulum-v1", "action_space"),
+        ("Blackjack-v1", "flat|Box"),
+    ):
         with pytest.raises(UserError, match=says):
             load(f"gymnasium:{name}")
 

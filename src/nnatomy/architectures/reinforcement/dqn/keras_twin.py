@@ -68,9 +68,7 @@ class DQN(keras.Model):
         return self.online(s)
 
 
-def build(
-    inputs: int, actions: int, hidden: Sequence[int] = (64, 64), dueling: bool = True, double: bool = True
-) -> DQN:
+def build(inputs: int, actions: int, hidden: Sequence[int] = (64, 64), dueling: bool = True, double: bool = True) -> DQN:
     """Both networks with Keras' own initial weights, the target network's equal to the online one's."""
     dtype = keras.config.floatx()
     model = DQN(actions, hidden, dueling, double, dtype)
@@ -80,9 +78,7 @@ def build(
     return model
 
 
-def loss(
-    model: DQN, state: Any, action: Any, reward: Any, following: Any, discount: Any, training: bool = True
-) -> Any:
+def loss(model: DQN, state: Any, action: Any, reward: Any, following: Any, discount: Any, training: bool = True) -> Any:
     """Batch mean of the Huber loss, with threshold 1, of r + discount Q'(s', a') - Q(s, a)."""
     ahead = model.target(following)
     chooser = model.online(following) if model.double else ahead
@@ -94,9 +90,7 @@ def loss(
     return ops.mean(0.5 * ops.square(clipped) + (size - clipped))
 
 
-def learn(
-    model: DQN, progress: float, state: Any, action: Any, reward: Any, following: Any, discount: Any
-) -> None:
+def learn(model: DQN, progress: float, state: Any, action: Any, reward: Any, following: Any, discount: Any) -> None:
     """One step of Adam, written out, on the online network; at every second step the target network becomes a copy of it."""
     import tensorflow as tf
 

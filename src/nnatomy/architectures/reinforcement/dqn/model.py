@@ -6,6 +6,7 @@ The agent that acts, remembers and moves the target network is in learner.py.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from nnatomy import ops
@@ -20,7 +21,7 @@ from nnatomy.tensor import Parameter, Tensor
 def layers(sizes: Sequence[int]) -> Sequential:
     """Return linear layers of these sizes with a ReLU between each two: one layer alone is linear."""
     parts: list[Module] = []
-    for inputs, outputs in zip(sizes, sizes[1:]):
+    for inputs, outputs in pairwise(sizes):
         parts += [ReLU()] * bool(parts) + [Linear(inputs, outputs)]
     return Sequential(*parts)
 
@@ -131,9 +132,7 @@ def loss(
     return huber_loss(taken(values, action), y.astype(values.dtype)), values
 
 
-def build(
-    inputs: int, actions: int, hidden: Sequence[int] = (64, 64), dueling: bool = True, double: bool = True
-) -> DQN:
+def build(inputs: int, actions: int, hidden: Sequence[int] = (64, 64), dueling: bool = True, double: bool = True) -> DQN:
     """Return an agent's networks, the target network equal to the online one."""
     return DQN(inputs, actions, hidden, dueling, double)
 

@@ -1,4 +1,4 @@
-"""What makes a deep Q-network what it is: every action of every state has a value, and the greedy policy follows the largest."""
+"""The values that a deep Q-network gives the actions of each state, and the greedy policy that follows the largest."""
 
 from __future__ import annotations
 

@@ -22,9 +22,7 @@ from nnatomy.training.recipe import Case, Recipe
 Array = npt.NDArray[Any]
 
 
-def fit_to(
-    dataset: Dataset, hidden: Sequence[int] = (64, 64), dueling: bool = True, double: bool = True
-) -> DQN:
+def fit_to(dataset: Dataset, hidden: Sequence[int] = (64, 64), dueling: bool = True, double: bool = True) -> DQN:
     """As many inputs as an observation has numbers (or states), and one output an action."""
     return build(dataset.input_shape[0], dataset.outputs, hidden, dueling, double)
 
@@ -36,9 +34,19 @@ grid = Recipe(
     build=fit_to,
     options={"hidden": (128, 128), "dueling": True, "double": True},
     learn=Interaction(
-        DQNAgent, loss, partial(Adam, lr=2.5e-4), parts=("online",), clip=10.0,
+        DQNAgent,
+        loss,
+        partial(Adam, lr=2.5e-4),
+        parts=("online",),
+        clip=10.0,
         options={
-            "gamma": 0.99, "epsilon": 0.05, "explore": 8000, "memory": 50_000, "warmup": 1000, "acts": 2, "tau": 1.0,
+            "gamma": 0.99,
+            "epsilon": 0.05,
+            "explore": 8000,
+            "memory": 50_000,
+            "warmup": 1000,
+            "acts": 2,
+            "tau": 1.0,
             "every": 200,
         },
     ),
@@ -70,7 +78,9 @@ def _steps(inputs: int, actions: int, rows: int = 9) -> Any:
 
 def _case(name: str, inputs: int, actions: int, **options: Any) -> Case:
     learn = Interaction(DQNAgent, loss, partial(Adam, lr=1e-3), parts=("online",), options={"tau": 1.0, "every": 2})
-    return Case(name, {"inputs": inputs, "actions": actions} | options, _steps(inputs, actions), loss, learn=learn, fields=STEPS)
+    return Case(
+        name, {"inputs": inputs, "actions": actions} | options, _steps(inputs, actions), loss, learn=learn, fields=STEPS
+    )
 
 
 cases = (

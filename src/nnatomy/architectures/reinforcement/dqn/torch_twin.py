@@ -1,5 +1,5 @@
-"""The deep Q-network in PyTorch: an independent twin, written from Mnih et al. (2015), van Hasselt et al. (2016) and Wang et al.
-(2016). It shares nothing with the architecture's model but the names and shapes of its state."""
+"""The deep Q-network in PyTorch: an independent twin, written from Mnih et al. (2015), van Hasselt et al. (2016) and
+Wang et al. (2016). It shares nothing with the architecture's model but the names and shapes of its state."""
 
 from collections.abc import Sequence
 
@@ -64,9 +64,7 @@ class DQN(nn.Module):
         return out
 
 
-def build(
-    inputs: int, actions: int, hidden: Sequence[int] = (64, 64), dueling: bool = True, double: bool = True
-) -> DQN:
+def build(inputs: int, actions: int, hidden: Sequence[int] = (64, 64), dueling: bool = True, double: bool = True) -> DQN:
     """Both networks, the target network a copy of the online one."""
     return DQN(inputs, actions, hidden, dueling, double)
 

@@ -27,7 +27,7 @@ EXPLORED = 1000
 
 @dataclass(frozen=True)
 class EnvironmentPreprocessing(Preprocessing):
-    """States become one-hot rows; numbers with bounds are scaled to [-1, 1] by them, others by random play on training seeds."""
+    """States become one-hot rows; numbers are scaled by their bounds to [-1, 1], or else by random play on training seeds."""
 
     kind: ClassVar[str] = "environment"
     source: str
@@ -77,7 +77,9 @@ class EnvironmentPreprocessing(Preprocessing):
             raise UserError(f"Observations are finite numbers. Received NaN or infinity in row {row + 1}; remove it.")
         if self.states and not np.isin(found, np.arange(self.states)).all():
             wrong = found[~np.isin(found, np.arange(self.states))][0]
-            raise UserError(f"A {self.columns[0]} is a whole number from 0 to {self.states - 1}. Received {wrong:g}; correct it.")
+            raise UserError(
+                f"A {self.columns[0]} is a whole number from 0 to {self.states - 1}. Received {wrong:g}; correct it."
+            )
         return (found,)
 
     def prepare(self, *raw: Array) -> Batch:

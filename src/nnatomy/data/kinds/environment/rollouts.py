@@ -40,7 +40,9 @@ def write_animation(path: Path, preprocessing: EnvironmentPreprocessing, observa
             writer.grab_frame()
 
 
-def write_trajectory(path: Path, preprocessing: EnvironmentPreprocessing, observations: Array, values: Array, actions: Array) -> None:
+def write_trajectory(
+    path: Path, preprocessing: EnvironmentPreprocessing, observations: Array, values: Array, actions: Array
+) -> None:
     """Write how an episode went as a PNG: a few scenes, and over the steps what was seen, the action values and the actions.
 
     Args:

@@ -163,7 +163,10 @@ def _observations(environment: Any, name: str) -> tuple[int, Array, Array]:
             "The observation_space of an environment is Discrete(n) from 0, or a Box with one axis. "
             f"Received {space!r} of {name}; wrap the environment."
         )
-    low, high = (np.broadcast_to(np.asarray(getattr(space, end, v), np.float64), shape) for end, v in (("low", -np.inf), ("high", np.inf)))
+    low, high = (
+        np.broadcast_to(np.asarray(getattr(space, end, v), np.float64), shape)
+        for end, v in (("low", -np.inf), ("high", np.inf))
+    )
     return 0, low, high
 
 
