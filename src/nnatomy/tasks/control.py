@@ -166,7 +166,7 @@ class Control(Task):
         seeds = np.arange(seed, seed + count)
         episodes = play(policy, preprocessing, seeds)
         first = episodes[0]
-        values = policy(preprocessing.prepare(first.observations)[0])
+        values = policy(preprocessing.prepare(first.observations[:-1])[0])
         columns = {
             "seed": seeds,
             "return": np.array([episode.rewards.sum() for episode in episodes]),

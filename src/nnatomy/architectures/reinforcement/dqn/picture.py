@@ -12,10 +12,11 @@ from nnatomy.architectures.reinforcement.dqn.model import DQN
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.kinds.environment.environment import EPISODES, TRAIN, EnvironmentPreprocessing
 from nnatomy.data.kinds.environment.grid import MOVES, GridWorld, value_iteration
-from nnatomy.data.kinds.environment.scenes import maze, scene
+from nnatomy.data.kinds.environment.rollouts import trajectory
+from nnatomy.data.kinds.environment.scenes import maze
 from nnatomy.data.kinds.looks import COLOURS, INK
 from nnatomy.tasks import forward
-from nnatomy.tasks.control import GAMMA, play
+from nnatomy.tasks.control import GAMMA, Policy, play
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,33 +79,11 @@ def _cells(axes: Axes, world: GridWorld, q: Array, free: Array, low: float, high
         axes.text(column, row - 0.36, f"{shown[cell]:.2f}", ha="center", va="center", fontsize=7, color=INK)
 
 
-def _episode(preprocessing: EnvironmentPreprocessing, values: Any) -> Figure:
+def _episode(preprocessing: EnvironmentPreprocessing, values: Policy) -> Figure:
     (episode,) = play(values, preprocessing, [TRAIN + EPISODES])
-    q = values(preprocessing.prepare(episode.observations)[0])
-    scenes = scene(preprocessing.source, preprocessing.columns)
-    figure = Figure(figsize=(12.5, 7), layout="constrained")
-    gained = episode.rewards.sum()
-    figure.suptitle(f"One episode of the greedy policy: {len(episode.rewards)} steps, return {gained:.4g}", fontsize=12)
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.4))
-    shown = np.unique(np.linspace(0, len(q) - 1, 5).round().astype(int))
-    for axes, step in zip(above.subplots(1, len(shown), squeeze=False)[0], shown):
-        scenes(axes, episode.observations[step])
-        axes.set_title(f"step {step}", fontsize=10)
-    left, right = below.subplots(1, 2)
-    for n, name in enumerate(preprocessing.columns[:6]):
-        left.plot(episode.observations[:, n], lw=1.3, color=COLOURS[n], label=name)
-    left.set_title("What the network sees", fontsize=11)
-    advantage = q - q.mean(axis=1, keepdims=True)
-    right.plot(q.max(axis=1), color=INK, lw=1.5, label="value of the best action")
-    right.set(xlabel="step", ylabel="max Q(s, a)")
-    right.set_title("What it expects, and which action it prefers (color)", fontsize=11)
-    bottom, top = q.max(axis=1).min(), q.max(axis=1).max()
-    floor, room = bottom - 0.12 * max(top - bottom, 1e-9), 0.06 * max(top - bottom, 1e-9)
-    for n, name in enumerate(preprocessing.actions):
-        where = np.flatnonzero(advantage.argmax(axis=1) == n)
-        right.vlines(where, floor - room, floor + room, color=COLOURS[n], lw=1.2, label=name)
-    left.set(xlabel="step")
-    for axes in (left, right):
-        axes.legend(fontsize=8, frameon=False, ncols=2)
-        axes.grid(alpha=0.25)
+    q = values(preprocessing.prepare(episode.observations[:-1])[0])
+    figure = trajectory(preprocessing, episode.observations, q, episode.actions)
+    end = "ended" if episode.terminated else "cut"
+    steps, gained = len(episode.rewards), episode.rewards.sum()
+    figure.suptitle(f"An episode of the greedy policy: {end} after {steps} steps, return {gained:.4g}", fontsize=12)
     return figure

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,10 @@ from nnatomy.data.kinds.environment.environment import EnvironmentPreprocessing
 from nnatomy.data.kinds.environment.scenes import scene
 from nnatomy.data.kinds.looks import COLOURS
 
-__all__ = ["write_animation", "write_trajectory"]
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+__all__ = ["trajectory", "write_animation", "write_trajectory"]
 
 Array = npt.NDArray[Any]
 FRAMES, RATE = 120, 20
@@ -43,32 +46,38 @@ def write_animation(path: Path, preprocessing: EnvironmentPreprocessing, observa
 def write_trajectory(
     path: Path, preprocessing: EnvironmentPreprocessing, observations: Array, values: Array, actions: Array
 ) -> None:
-    """Write how an episode went as a PNG: a few scenes, and over the steps what was seen, the action values and the actions.
+    """Write the picture of `trajectory` as a PNG."""
+    trajectory(preprocessing, observations, values, actions).savefig(path, dpi=110)
+
+
+def trajectory(preprocessing: EnvironmentPreprocessing, observations: Array, values: Array, actions: Array) -> Figure:
+    """Return how an episode went: a few scenes, and over the steps what was seen, the action values and the actions.
 
     Args:
         observations: (steps + 1, numbers)
-        values: the agent's action values of each observation, (steps + 1, actions)
+        values: the agent's action values before each step, (steps, actions)
         actions: those that were taken, (steps,)
     """
     from matplotlib.figure import Figure
 
     draw = scene(preprocessing.source, preprocessing.columns)
-    figure = Figure(figsize=(11, 6.5), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.25))
-    shown = np.unique(np.linspace(0, len(observations) - 1, min(5, len(observations))).round().astype(int))
-    for axes, step in zip(np.atleast_1d(above.subplots(1, len(shown))), shown):
+    figure = Figure(figsize=(11.5, 6), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.5))
+    shown = np.unique(np.linspace(0, len(observations) - 1, 5).round().astype(int))
+    for axes, step in zip(above.subplots(1, len(shown), squeeze=False)[0], shown):
         draw(axes, observations[step])
         axes.set_title(f"step {step}", fontsize=10)
     left, right = below.subplots(1, 2)
-    for n, name in enumerate(preprocessing.columns[:6]):
+    for n, name in enumerate(preprocessing.columns[: len(COLOURS)]):
         left.plot(observations[:, n], label=name, lw=1.3, color=COLOURS[n])
-    left.set(title="What the agent saw", xlabel="step")
-    for n, name in enumerate(preprocessing.actions):
+    left.set_title("What the agent sees", fontsize=11)
+    floor = values.min() - 0.06 * max(np.ptp(values), 1e-9)
+    for n, name in enumerate(preprocessing.actions[: len(COLOURS)]):
         right.plot(values[:, n], label=name, lw=1.3, color=COLOURS[n])
-        where = np.flatnonzero(actions == n)
-        right.scatter(where, np.full(len(where), values.min() - 0.04 * np.ptp(values)), s=8, color=COLOURS[n])
-    right.set(title="The value of each action (dots: the action taken)", xlabel="step")
+        right.scatter(np.flatnonzero(actions == n), np.full((actions == n).sum(), floor), s=9, color=COLOURS[n], lw=0)
+    right.set_title("The value of each action (dots below: the action taken)", fontsize=11)
     for axes in (left, right):
+        axes.set_xlabel("step")
         axes.legend(fontsize=8, frameon=False, ncols=2)
         axes.grid(alpha=0.25)
-    figure.savefig(path, dpi=110)
+    return figure
