@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,6 +24,7 @@ from nnatomy.data.kinds.environment.grid import GRIDS, GridWorld, Layout, value_
 from nnatomy.optim import SGD
 from nnatomy.runs.checkpoints import flatten, unflatten
 from nnatomy.runs.fitting import fit_recipe
+from nnatomy.runs.folder import load_arrays
 from nnatomy.tensor import Tensor
 from nnatomy.training.loop import Callback, Loop
 
@@ -291,3 +296,38 @@ def test_a_world_that_its_seed_does_not_decide_is_not_continued() -> None:
 def test_wrong_settings_of_the_agent_are_refused(name: str, value: float) -> None:
     with pytest.raises(nn.UserError, match=f"--set {name}"):
         agent_of(Line, **{name: value})
+
+
+# In use
+
+
+def test_a_world_of_your_own_trains_predicts_and_is_evaluated_again(tmp_path: Path) -> None:
+    result = nn.train("dqn", Line, out=tmp_path / "run", epochs=2, limit=200, report=False, settings={"warmup": 50})
+    run = nn.load_run(result.run.folder, data=Line)
+    assert run.evaluate().metrics == result.metrics
+    answer = run.predict([[0.0, 0.5], [3.0, 0.5]])
+    assert set(answer.columns) == {"row", "action", "value_action_1", "value_action_2"}
+    with pytest.raises(nn.UserError, match="an environment or a Dataset. Received int"):
+        nn.train("dqn", 3)
+
+
+def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(tmp_path: Path) -> None:
+    """SIGKILL in the middle of an epoch, and of an episode; memory, world and random streams are in the checkpoint."""
+    code = (
+        "import sys, nnatomy as nn; from nnatomy.runs import checkpoints; checkpoints.EVERY = 0.02\n"
+        "nn.train('dqn', 'grid', out=sys.argv[1], epochs=4, seed=5, report=False, settings={'warmup': 100})"
+    )
+    broken = tmp_path / "broken"
+    process = subprocess.Popen([sys.executable, "-c", code, str(broken)])
+    deadline = time.monotonic() + 60
+    while not (broken / "last.safetensors").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (broken / "result.json").exists(), "the run was over before it was killed"
+    again = nn.resume(broken, report=False)
+    calm = nn.train("dqn", "grid", out=tmp_path / "calm", epochs=4, seed=5, report=False, settings={"warmup": 100})
+    assert again.metrics == calm.metrics
+    expected, found = (load_arrays(folder / "last.safetensors")[0] for folder in (tmp_path / "calm", broken))
+    assert expected.keys() == found.keys()
+    assert not [name for name, a in expected.items() if a.tobytes() != found[name].tobytes()]
