@@ -97,6 +97,23 @@ def test_a_table_converges_to_value_iteration() -> None:
     assert np.abs(exact[free]).max() > 0.5
 
 
+def test_each_copy_looks_one_step_further_ahead() -> None:
+    """With reward 1 in every step and no end, k copies give 1 + gamma + ... + gamma^k, long before it is 1 / (1 - gamma)."""
+    model = DQN(1, 2, (), dueling=False)
+    model.load_state_dict({name: np.zeros_like(a) for name, a in model.state_dict().items()})
+    one = np.ones((2, 1), np.float32)
+    batch = tuple(map(Tensor, (one, np.arange(2), one[:, 0], one, np.full(2, 0.9, np.float32))))
+    optimizer = SGD([model.online.values[0].weight], lr=2)  # type: ignore[attr-defined]
+    for copies in range(4):
+        for _ in range(3):
+            optimizer.zero_grad()
+            value, _ = loss(model, *batch)
+            value.backward()
+            optimizer.step()
+        np.testing.assert_allclose(model(batch[0]).numpy(), sum(0.9**k for k in range(copies + 1)), rtol=1e-6)
+        model.move_target(tau=1.0, every=1)
+
+
 def test_an_agent_with_a_table_finds_the_exact_values_from_random_play() -> None:
     """Q-learning is off-policy: steps of a policy that never looks at the values teach the best ones."""
     world = GridWorld(Layout(("...G", ".#.P", "....")))
@@ -307,7 +324,7 @@ def test_a_world_of_your_own_trains_predicts_and_is_evaluated_again(tmp_path: Pa
     assert run.evaluate().metrics == result.metrics
     answer = run.predict([[0.0, 0.5], [3.0, 0.5]])
     assert set(answer.columns) == {"row", "action", "value_action_1", "value_action_2"}
-    with pytest.raises(nn.UserError, match="an environment or a Dataset. Received int"):
+    with pytest.raises(nn.UserError, match=r"an environment or a Dataset\. Received int"):
         nn.train("dqn", 3)
 
 

@@ -122,7 +122,7 @@ class DQNAgent(Agent):
         self.state = None if terminated or truncated else following
 
     def _seen(self, observation: Array) -> Array:
-        return self.preprocessing.prepare(observation[None])[0][0]
+        return np.asarray(self.preprocessing.prepare(observation[None])[0][0])
 
     def after_update(self, model: Module) -> None:
         assert isinstance(model, DQN)

@@ -55,10 +55,12 @@ class QNetwork(Module):
     def forward(self, s: Tensor) -> Tensor:
         """Return the values of all actions, (batch, actions), of states (batch, inputs)."""
         if not self.dueling:
-            return self.values(s)
+            values: Tensor = self.values(s)
+            return values
         h = ops.relu(self.common(s)) if len(self.common) else s
         value, advantage = self.value(h), self.advantage(h)  # (batch, 1), (batch, actions)
-        return value + advantage - advantage.mean(axis=1, keepdims=True)
+        values = value + advantage - advantage.mean(axis=1, keepdims=True)
+        return values
 
 
 class DQN(Module):
@@ -85,7 +87,8 @@ class DQN(Module):
 
     def forward(self, s: Tensor) -> Tensor:
         """Return the online network's action values, (batch, actions)."""
-        return self.online(s)
+        values: Tensor = self.online(s)
+        return values
 
     def targets(self, reward: Tensor, following: Tensor, discount: Tensor) -> Tensor:
         """Return what Q(s, a) should be, (batch,): r + discount Q'(s', a'), without a gradient.
@@ -139,7 +142,8 @@ def build(inputs: int, actions: int, hidden: Sequence[int] = (64, 64), dueling: 
 
 def taken(values: Tensor, action: Any) -> Tensor:
     """Return the value of one action a row: (batch, actions) and ids (batch,) to (batch,)."""
-    return (values * one_hot(action, values.shape[1], dtype=values.dtype)).sum(axis=1)
+    chosen: Tensor = (values * one_hot(action, values.shape[1], dtype=values.dtype)).sum(axis=1)
+    return chosen
 
 
 def as_buffers(network: QNetwork) -> QNetwork:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from nnatomy.data.kinds.environment.rollouts import trajectory
 from nnatomy.data.kinds.environment.scenes import maze
 from nnatomy.data.kinds.looks import COLOURS, INK
 from nnatomy.tasks import forward
-from nnatomy.tasks.control import GAMMA, Policy, play
+from nnatomy.tasks.control import GAMMA, Episode, Policy, play
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -82,8 +83,28 @@ def _cells(axes: Axes, world: GridWorld, q: Array, free: Array, low: float, high
 def _episode(preprocessing: EnvironmentPreprocessing, values: Policy) -> Figure:
     (episode,) = play(values, preprocessing, [TRAIN + EPISODES])
     q = values(preprocessing.prepare(episode.observations[:-1])[0])
-    figure = trajectory(preprocessing, episode.observations, q, episode.actions)
+    beside = None if preprocessing.states or len(preprocessing.columns) < 2 else partial(_plane, preprocessing, values, episode)
+    figure = trajectory(preprocessing, episode.observations, q, episode.actions, beside)
     end = "ended" if episode.terminated else "cut"
     steps, gained = len(episode.rewards), episode.rewards.sum()
     figure.suptitle(f"An episode of the greedy policy: {end} after {steps} steps, return {gained:.4g}", fontsize=12)
     return figure
+
+
+def _plane(preprocessing: EnvironmentPreprocessing, values: Policy, episode: Episode, axes: Axes) -> None:
+    """The best action over the last two numbers of an observation, the others at their median, and where the episode went."""
+    seen = episode.observations[:-1]
+    low, high = seen[:, -2:].min(axis=0), seen[:, -2:].max(axis=0)
+    margin = 0.6 * np.maximum(high - low, 1e-6)
+    sides = [np.linspace(*ends, 120) for ends in zip(low - margin, high + margin)]
+    across, up = np.meshgrid(*sides)
+    points = np.tile(np.median(seen, axis=0), (across.size, 1))
+    points[:, -2], points[:, -1] = across.ravel(), up.ravel()
+    best = values(preprocessing.prepare(points)[0]).argmax(axis=1).reshape(across.shape)
+    count = len(preprocessing.actions)
+    axes.contourf(across, up, best, levels=np.arange(count + 1) - 0.5, colors=COLOURS[:count], alpha=0.3)
+    for n, name in enumerate(preprocessing.actions):
+        axes.scatter(*seen[episode.actions == n, -2:].T, s=9, color=COLOURS[n], lw=0, label=name)
+    axes.set(xlabel=preprocessing.columns[-2], ylabel=preprocessing.columns[-1])
+    axes.set_title("The best action where the other numbers\nare at their median (dots: the episode)", fontsize=10)
+    axes.legend(fontsize=8, loc="upper right")

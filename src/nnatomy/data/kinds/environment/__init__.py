@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.dataset import Batch, Dataset
+from nnatomy.data.dataset import Batch, Dataset, Split
 from nnatomy.data.kinds.environment.environment import EnvironmentPreprocessing, environment_dataset
 from nnatomy.data.kinds.environment.grid import GRIDS
 from nnatomy.data.kinds.environment.worlds import GYMNASIUM, class_in, is_class, keep
 from nnatomy.data.kinds.kind import NO, SURELY, ExportedInputs, Kind
+from nnatomy.data.kinds.looks import Look, look_at
 from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.requests import RequestReader
 from nnatomy.data.sets import Made
@@ -75,6 +76,14 @@ class EnvironmentKind(Kind[EnvironmentPreprocessing]):
         arrays = preprocessing.raw(value) if raw else preprocessing.transform(value)
         return Inputs(arrays, tuple(str(n + 1) for n in range(len(arrays[0]))))
 
+    def examples(self, source: Source, preprocessing: EnvironmentPreprocessing) -> tuple[Split, tuple[str, ...]]:
+        return self.given_examples(source, preprocessing)
+
+    def given_examples(self, value: Any, preprocessing: EnvironmentPreprocessing) -> tuple[Split, tuple[str, ...]]:
+        raise UserError(
+            f"An agent is evaluated by playing episodes of its own environment. Received {value}; leave out the data."
+        )
+
     def reader(self, preprocessing: EnvironmentPreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
         from nnatomy.data.kinds.environment.request import ObservationReader
 
@@ -90,6 +99,9 @@ class EnvironmentKind(Kind[EnvironmentPreprocessing]):
             f"It acts in {dataset.name} alone, on observations of {', '.join(self.fitted(dataset).columns)}; where training "
             "never was, its values are guesses."
         )
+
+    def look(self, dataset: Dataset) -> Look:
+        return look_at(dataset, self.fitted(dataset).features)
 
     def show(self, axes: Axes, example: Batch, dataset: Dataset) -> None:
         from nnatomy.data.kinds.environment.scenes import scene

@@ -91,10 +91,15 @@ class EnvironmentPreprocessing(Preprocessing):
         """Return (inputs (n, features) as float32,)."""
         return self.prepare(*self.raw(raw))
 
+    @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the network's inputs."""
+        return tuple(f"{self.columns[0]} {n}" for n in range(self.states)) if self.states else self.columns
+
     def inverse(self, inputs: Array) -> Array:
         """Return the observations (n, columns) that become these inputs."""
         if self.states:
-            return inputs.argmax(axis=1, keepdims=True).astype(np.float64)
+            return np.asarray(inputs.argmax(axis=1, keepdims=True), np.float64)
         return np.asarray(inputs * np.array(self.scale) + np.array(self.shift))
 
     def to_json(self) -> dict[str, Any]:
@@ -132,7 +137,7 @@ def _random_play(world: World, seeds: Array) -> Array:
             seen.append(world.reset(seeds[number % len(seeds)]))
             number, ended = number + 1, False
             continue
-        observation, _, terminated, truncated = world.step(rng.integers(len(world.actions)))
+        observation, _, terminated, truncated = world.step(int(rng.integers(len(world.actions))))
         seen.append(observation)
         ended = terminated or truncated
     return np.stack(seen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from nnatomy.data.kinds.environment.scenes import scene
 from nnatomy.data.kinds.looks import COLOURS
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__ = ["trajectory", "write_animation", "write_trajectory"]
@@ -20,6 +22,8 @@ __all__ = ["trajectory", "write_animation", "write_trajectory"]
 Array = npt.NDArray[Any]
 FRAMES, RATE = 120, 20
 """The most frames of an animation, and how many are shown in a second."""
+SHOWN = 100
+"""Steps of an episode that curves show."""
 
 
 def write_animation(path: Path, preprocessing: EnvironmentPreprocessing, observations: Array, rewards: Array) -> None:
@@ -50,34 +54,42 @@ def write_trajectory(
     trajectory(preprocessing, observations, values, actions).savefig(path, dpi=110)
 
 
-def trajectory(preprocessing: EnvironmentPreprocessing, observations: Array, values: Array, actions: Array) -> Figure:
-    """Return how an episode went: a few scenes, and over the steps what was seen, the action values and the actions.
+def trajectory(
+    preprocessing: EnvironmentPreprocessing, observations: Array, values: Array, actions: Array,
+    beside: Callable[[Axes], None] | None = None,
+) -> Figure:  # fmt: skip
+    """Return how an episode went: a few scenes, and over its first steps what was seen, the action values and the actions.
 
     Args:
         observations: (steps + 1, numbers)
         values: the agent's action values before each step, (steps, actions)
         actions: those that were taken, (steps,)
+        beside: draws one more panel
     """
     from matplotlib.figure import Figure
 
     draw = scene(preprocessing.source, preprocessing.columns)
-    figure = Figure(figsize=(11.5, 6), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.5))
-    shown = np.unique(np.linspace(0, len(observations) - 1, 5).round().astype(int))
-    for axes, step in zip(above.subplots(1, len(shown), squeeze=False)[0], shown):
+    figure = Figure(figsize=(12.5, 6.4), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.7))
+    frames = np.unique(np.linspace(0, len(observations) - 1, 5).round().astype(int))
+    for axes, step in zip(above.subplots(1, len(frames), squeeze=False)[0], frames):
         draw(axes, observations[step])
         axes.set_title(f"step {step}", fontsize=10)
-    left, right = below.subplots(1, 2)
+    panels = below.subplots(1, 2 if beside is None else 3, squeeze=False)[0]
+    steps = min(len(actions), SHOWN)
     for n, name in enumerate(preprocessing.columns[: len(COLOURS)]):
-        left.plot(observations[:, n], label=name, lw=1.3, color=COLOURS[n])
-    left.set_title("What the agent sees", fontsize=11)
-    floor = values.min() - 0.06 * max(np.ptp(values), 1e-9)
+        panels[0].plot(observations[: steps + 1, n], label=name, lw=1.3, color=COLOURS[n])
+    panels[0].set_title("What the agent sees", fontsize=11)
+    shown, taken = values[:steps], actions[:steps]
+    floor = shown.min() - 0.06 * max(np.ptp(shown), 1e-9)
     for n, name in enumerate(preprocessing.actions[: len(COLOURS)]):
-        right.plot(values[:, n], label=name, lw=1.3, color=COLOURS[n])
-        right.scatter(np.flatnonzero(actions == n), np.full((actions == n).sum(), floor), s=9, color=COLOURS[n], lw=0)
-    right.set_title("The value of each action (dots below: the action taken)", fontsize=11)
-    for axes in (left, right):
-        axes.set_xlabel("step")
+        panels[1].plot(shown[:, n], label=name, lw=1.3, color=COLOURS[n])
+        panels[1].scatter(np.flatnonzero(taken == n), np.full((taken == n).sum(), floor), s=12, color=COLOURS[n], lw=0)
+    panels[1].set_title("The value of each action (dots: the one taken)", fontsize=11)
+    for axes in panels[:2]:
+        axes.set_xlabel("step" if steps == len(actions) else f"step (the first {steps} of {len(actions)})")
         axes.legend(fontsize=8, frameon=False, ncols=2)
         axes.grid(alpha=0.25)
+    if beside is not None:
+        beside(panels[2])
     return figure

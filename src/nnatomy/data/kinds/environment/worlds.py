@@ -154,7 +154,7 @@ def _of_gymnasium(name: str) -> Any:
 
 def _observations(environment: Any, name: str) -> tuple[int, Array, Array]:
     """The number of states (0 where an observation is numbers), and the bounds of each number."""
-    space = getattr(environment, "observation_space", None)
+    space: Any = getattr(environment, "observation_space", None)
     if isinstance(getattr(space, "n", None), int | np.integer) and not getattr(space, "start", 0):
         return int(space.n), np.zeros(1), np.full(1, float(space.n - 1))
     shape = getattr(space, "shape", None)
@@ -171,8 +171,8 @@ def _observations(environment: Any, name: str) -> tuple[int, Array, Array]:
 
 
 def _actions(environment: Any, name: str) -> int:
-    space = getattr(environment, "action_space", None)
-    n = getattr(space, "n", None)
+    space: Any = getattr(environment, "action_space", None)
+    n: Any = getattr(space, "n", None)
     if not isinstance(n, int | np.integer) or n < 2 or getattr(space, "start", 0):
         raise UserError(
             f"The action_space of an environment is Discrete(n) from 0, n at least 2. Received {space!r} of {name}; wrap the "
