@@ -104,7 +104,8 @@ def _plane(preprocessing: EnvironmentPreprocessing, values: Policy, episode: Epi
     count = len(preprocessing.actions)
     axes.contourf(across, up, best, levels=np.arange(count + 1) - 0.5, colors=COLOURS[:count], alpha=0.3)
     for n, name in enumerate(preprocessing.actions):
-        axes.scatter(*seen[episode.actions == n, -2:].T, s=9, color=COLOURS[n], lw=0, label=name)
+        x, y = seen[episode.actions == n, -2:].T
+        axes.scatter(x, y, s=9, color=COLOURS[n], lw=0, label=name)
     axes.set(xlabel=preprocessing.columns[-2], ylabel=preprocessing.columns[-1])
     axes.set_title("The best action where the other numbers\nare at their median (dots: the episode)", fontsize=10)
     axes.legend(fontsize=8, loc="upper right")

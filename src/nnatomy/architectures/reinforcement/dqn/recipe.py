@@ -36,7 +36,7 @@ grid = Recipe(
     learn=Interaction(
         DQNAgent,
         loss,
-        partial(Adam, lr=2.5e-4),
+        partial(Adam, lr=5e-4),
         parts=("online",),
         clip=10.0,
         options={
@@ -47,14 +47,14 @@ grid = Recipe(
             "warmup": 1000,
             "acts": 2,
             "tau": 1.0,
-            "every": 200,
+            "every": 100,
         },
     ),
-    epochs=60,
-    batch_size=64,
+    epochs=40,
+    batch_size=32,
     metric="return",
     score={"return": 0.8},
-    patience=15,
+    patience=8,
 )
 cartpole = replace(grid, data="cartpole", score={"return": 450.0})
 recipes = (grid, cartpole)

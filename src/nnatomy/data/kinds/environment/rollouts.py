@@ -70,7 +70,8 @@ def trajectory(
 
     draw = scene(preprocessing.source, preprocessing.columns)
     figure = Figure(figsize=(12.5, 6.4), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=(1, 1.7))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1, 1.7))
+    above, below = parts
     frames = np.unique(np.linspace(0, len(observations) - 1, 5).round().astype(int))
     for axes, step in zip(above.subplots(1, len(frames), squeeze=False)[0], frames):
         draw(axes, observations[step])

@@ -172,8 +172,8 @@ def _observations(environment: Any, name: str) -> tuple[int, Array, Array]:
 
 def _actions(environment: Any, name: str) -> int:
     space: Any = getattr(environment, "action_space", None)
-    n: Any = getattr(space, "n", None)
-    if not isinstance(n, int | np.integer) or n < 2 or getattr(space, "start", 0):
+    n = getattr(space, "n", None)
+    if not isinstance(n, int | np.integer) or int(n) < 2 or int(getattr(space, "start", 0)):
         raise UserError(
             f"The action_space of an environment is Discrete(n) from 0, n at least 2. Received {space!r} of {name}; wrap the "
             "environment."
