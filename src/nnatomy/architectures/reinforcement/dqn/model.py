@@ -18,11 +18,13 @@ from nnatomy.ops.indexing import one_hot
 from nnatomy.tensor import Parameter, Tensor
 
 
-def layers(sizes: Sequence[int]) -> Sequential:
+def chain(sizes: Sequence[int]) -> Sequential:
     """Return linear layers of these sizes with a ReLU between each two: one layer alone is linear."""
     parts: list[Module] = []
     for inputs, outputs in pairwise(sizes):
-        parts += [ReLU()] * bool(parts) + [Linear(inputs, outputs)]
+        if parts:
+            parts.append(ReLU())
+        parts.append(Linear(inputs, outputs))
     return Sequential(*parts)
 
 
@@ -44,16 +46,15 @@ class QNetwork(Module):
     def __init__(self, inputs: int, actions: int, hidden: Sequence[int] = (64, 64), dueling: bool = True) -> None:
         self.dueling = dueling
         if dueling:
-            *common, own = hidden or (0,)
-            self.common = layers((inputs, *common))
-            width = (inputs, *common)[-1]
-            self.value = layers((width, own, 1) if own else (width, 1))
-            self.advantage = layers((width, own, actions) if own else (width, actions))
+            common, own = (inputs, *hidden[:-1]), hidden[-1:]
+            self.common = chain(common)
+            self.value = chain((common[-1], *own, 1))
+            self.advantage = chain((common[-1], *own, actions))
         else:
-            self.values = layers((inputs, *hidden, actions))
+            self.values = chain((inputs, *hidden, actions))
 
     def forward(self, s: Tensor) -> Tensor:
-        """Return the values of all actions, (batch, actions), of states (batch, inputs)."""
+        """Return the values of all actions, (batch, actions), for states (batch, inputs)."""
         if not self.dueling:
             values: Tensor = self.values(s)
             return values
