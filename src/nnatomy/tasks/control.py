@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 EPISODES = 20
 """Episodes that are played to evaluate: the first ones of a split."""
+SHOWN = 100
+"""Steps of an episode that the report's figure shows."""
 GAMMA = 0.99
 """The discount of value iteration where no recipe has one."""
 Policy = Callable[[Array], Array]
@@ -210,19 +212,22 @@ def episodes_figure(arrays: dict[str, Array], columns: tuple[str, ...], actions:
     from matplotlib.figure import Figure
 
     returns, seen, taken = arrays["returns"], arrays["observations"], arrays["actions"]
+    steps = min(len(taken), SHOWN)
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     left, middle, right = figure.subplots(1, 3)
     left.bar(np.arange(1, len(returns) + 1), returns, color=BLUE)
-    left.axhline(returns.mean(), color=ORANGE, lw=1.5, label=f"mean {returns.mean():.3g}")
-    left.set(title="Return of each test episode", xlabel="episode", ylabel="return")
-    left.legend(frameon=False, fontsize=9)
+    left.axhline(returns.mean(), color=ORANGE, lw=1.5)
+    left.set(title=f"Return of each test episode (mean {returns.mean():.4g})", xlabel="episode", ylabel="return")
     for n, name in enumerate(columns[:6]):
-        middle.plot(seen[:, n], label=name, lw=1.2)
-    middle.set(title="What it saw in the first episode", xlabel="step")
+        middle.plot(seen[: steps + 1, n], label=name, lw=1.2)
+    middle.set(title="First episode: observations")
     middle.legend(frameon=False, fontsize=8)
-    right.scatter(np.arange(len(taken)), taken, s=6, color=GREY)
-    right.set(title="What it did in the first episode", xlabel="step", ylim=(-0.5, len(actions) - 0.5))
+    right.step(np.arange(steps), taken[:steps], where="mid", color=GREY, lw=0.8)
+    right.scatter(np.arange(steps), taken[:steps], s=8, color=BLUE)
+    right.set(title="First episode: actions", ylim=(-0.5, len(actions) - 0.5))
     right.set_yticks(range(len(actions)), actions)
+    for axes in (middle, right):
+        axes.set_xlabel("step" if steps == len(taken) else f"step (the first {steps} of {len(taken)})")
     for axes in (left, middle, right):
         axes.grid(alpha=0.25)
     return figure
