@@ -12,7 +12,6 @@ import numpy as np
 from nnatomy.backends import B
 from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset, Split, generator
-from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline
 from nnatomy.tasks.figures import BLUE, GREY, ORANGE
@@ -135,23 +134,16 @@ class Control(Task):
 
     def measure(self, policy: Policy, split: Split) -> Evaluation:
         """Return the metrics of a policy on the first EPISODES episodes of a split, and how the first one went."""
-        (seeds,) = fields.select(split.fields, split.take(np.arange(min(EPISODES, len(split)))), "target")
-        episodes = play(policy, _preprocessing(self.dataset), seeds)
-        returns = np.array([episode.rewards.sum() for episode in episodes])
-        lengths = np.array([len(episode.rewards) for episode in episodes])
-        metrics = {
-            "return": float(returns.mean()), "return_sd": float(returns.std()), "episode_length": float(lengths.mean()),
-        }  # fmt: skip
-        first = episodes[0]
-        return Evaluation(
-            metrics,
-            {"returns": returns, "lengths": lengths, "observations": first.observations, "actions": first.actions},
-        )
+        batch = split.take(np.arange(min(EPISODES, len(split))))
+        episodes = play(policy, _preprocessing(self.dataset), fields.select(split.fields, batch, "target")[0])
+        meter = self.meter()
+        meter.add(np.array([[episode.rewards.sum(), len(episode.rewards)] for episode in episodes]), batch)
+        found, first = meter.result(), episodes[0]
+        return Evaluation(found.metrics, found.arrays | {"observations": first.observations, "actions": first.actions})
 
     def meter(self) -> Meter:
-        raise UserError(
-            "An agent is measured by playing episodes. Received a request for a meter of batches; use evaluate or score."
-        )
+        """Return a meter of played episodes: outputs are (episodes, 2), the return and the number of steps of each."""
+        return _Outcomes()
 
     def interpret(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
         return outputs
@@ -193,7 +185,7 @@ class Control(Task):
         """Return the episodes by their return, the lowest first."""
         returns, lengths = evaluation.arrays["returns"], evaluation.arrays["lengths"]
         order = np.argsort(returns, kind="stable")
-        says = {int(n): f"return {returns[n]:.3g} in {lengths[n]} steps" for n in order}
+        says = {int(n): f"return {returns[n]:.3g} in {lengths[n]:g} steps" for n in order}
         title = f"How episodes with the lowest return start, of {len(returns)} (mean return {returns.mean():.3g})"
         return Mistakes(order, says, title, "the return of the episode that starts so")
 
@@ -205,6 +197,23 @@ class Control(Task):
     def coloring(self, model: Module, batch: Batch) -> Coloring:
         taken = self.policy(model)(batch[0]).argmax(axis=1)
         return Coloring("the action that is taken", taken, _preprocessing(self.dataset).actions)
+
+
+class _Outcomes:
+    """Returns and lengths of episodes."""
+
+    def __init__(self) -> None:
+        self._outcomes: list[Array] = []
+
+    def add(self, outputs: Array, batch: Batch) -> None:
+        self._outcomes.append(outputs)
+
+    def result(self) -> Evaluation:
+        returns, lengths = np.concatenate(self._outcomes).T
+        metrics = {
+            "return": float(returns.mean()), "return_sd": float(returns.std()), "episode_length": float(lengths.mean()),
+        }  # fmt: skip
+        return Evaluation(metrics, {"returns": returns, "lengths": lengths})
 
 
 def episodes_figure(arrays: dict[str, Array], columns: tuple[str, ...], actions: tuple[str, ...]) -> Figure:
