@@ -38,7 +38,7 @@ def gradient(ours: Ours, case: Case, batch: tuple[Any, ...], precision: Precisio
 
     def output(*batch: Any) -> Any:
         with step.lowered(), no_grad():
-            return ours.model(*[Tensor(a) for a in precision.inputs(step.named(batch), batch)[:-1]]).data
+            return ours.model(*map(Tensor, case.inputs(precision.inputs(step.named(batch), batch)))).data
 
     kind = jax.eval_shape(output, *map(B.asarray, batch)).dtype  # of shapes alone: nothing is compiled or computed
     return float(metrics["loss"]), np.concatenate([(start[n] - a).ravel() for n, a in after.items()]), {str(kind)}

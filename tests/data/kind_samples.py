@@ -94,5 +94,6 @@ SAMPLES = {
     "series": Sample(series, {"window": 8, "horizon": 4}, dealt=False),
     "sequences": Sample(lambda folder, wild: "narma10", {"window": 12}, dealt=False, made=True),
     "arrays": Sample(arrays),
+    "environment": Sample(lambda folder, wild: "grid", made=True),
     "points": Sample(points),
 }

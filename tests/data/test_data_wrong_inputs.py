@@ -101,7 +101,7 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
         "takes images or plain text. .* holds tables",
     ),
     ("labels for a table", "t.csv", GOOD, {**Y, "labels": "x.json"}, "--labels does not apply"),
-    ("an unknown ending", "t.xlsx", b"PK", Y, r"end in \.csv, \.npz, \.tsv or \.txt"),
+    ("an unknown ending", "t.xlsx", b"PK", Y, r"end in \.csv, \.npz, \.py, \.tsv or \.txt"),
     ("one picture", "t.png", b"\x89PNG", {}, "is one picture. Name the folder"),
     ("one idx file", "train-images-idx3-ubyte", b"", {}, "four at a time: name their folder"),
     ("a limit of nothing", "t.csv", GOOD, {**Y, "limit": 0}, "limit is at least 1"),

@@ -16,7 +16,7 @@ from nnatomy.data.dataset import (
 )
 from nnatomy.data.folds import Fold
 from nnatomy.data.inputs import Inputs, load_examples, load_inputs, preprocessing_from_json
-from nnatomy.data.load import from_arrays, from_frame, load, names
+from nnatomy.data.load import from_arrays, from_frame, from_value, load, names
 from nnatomy.data.reading import TASKS, Parts, Reading, Source
 
 __all__ = [
@@ -41,6 +41,7 @@ __all__ = [
     "batches",
     "from_arrays",
     "from_frame",
+    "from_value",
     "load",
     "load_examples",
     "load_inputs",

@@ -16,7 +16,7 @@ from nnatomy.data.sets import Made, Public, locate
 from nnatomy.data.splits import limited
 from nnatomy.errors import UserError, nearest_name, unknown_name
 
-__all__ = ["from_arrays", "from_frame", "load", "names"]
+__all__ = ["from_arrays", "from_frame", "from_value", "load", "names"]
 
 
 def names() -> tuple[str, ...]:
@@ -64,8 +64,10 @@ def load(
     )  # fmt: skip
     accepted = kinds.names() if accepts is None else tuple(accepts)
     known = kinds.sets()
-    if str(source) in known:
-        found = _named(str(source), *known[str(source)], accepted, reading)
+    unlisted = ((owner, owner.named(str(source))) for owner in kinds.kinds())
+    named = known.get(str(source)) or next(((owner, made) for owner, made in unlisted if made is not None), None)
+    if named is not None:
+        found = _named(str(source), *named, accepted, reading)
     else:
         found = _read(Source(source), accepted, reading)
     return _checked(found, reading)
@@ -110,6 +112,13 @@ def from_frame(
         wanted, seed=seed, fold=fold, limit=limit, target=target, keep=tuple(keep), types=dict(types or {}), groups=groups
     )
     return _checked(KIND.read_table(name, table_of_frame(frame, name), reading), reading)
+
+
+def from_value(value: Any, *, seed: int = 0, limit: int | None = None) -> Dataset | None:
+    """Return a Python value that is data of some kind, such as an environment, as a data set; None for other values."""
+    reading = Reading(seed=seed, limit=limit)
+    found = next((made for owner in kinds.kinds() if (made := owner.value(value, reading)) is not None), None)
+    return None if found is None else _checked(found, reading)
 
 
 def _named(name: str, owner: Kind[Any], known: Made | Public, accepted: tuple[str, ...], reading: Reading) -> Dataset:

@@ -27,7 +27,9 @@ def data_name(given: Any) -> str:
     """Return what a run's folder calls a user's data."""
     if isinstance(given, Dataset | Absent):
         return given.name
-    return "arrays" if _is_arrays(given) else "frame"
+    if _is_arrays(given):
+        return "arrays"
+    return "frame" if hasattr(given, "columns") else (given if isinstance(given, type) else type(given)).__name__
 
 
 def load_own(given: Any, request: DataRequest, wanted: tuple[str, ...] | None = None) -> Dataset:
@@ -47,8 +49,13 @@ def load_own(given: Any, request: DataRequest, wanted: tuple[str, ...] | None = 
             given, request.target, tasks=wanted, keep=request.keep, types=request.types, groups=request.groups,
             seed=request.splits_by, limit=request.limit,
         )  # fmt: skip
+    found = data.from_value(given, seed=request.splits_by, limit=request.limit)
+    if found is not None:
+        _refuse(request, f"an object of {data_name(given)}", ("limit",))
+        return found
     raise UserError(
-        f"Data are a name, a path, arrays (X, y), a data frame or a Dataset. Received {type(given).__name__}. Convert it."
+        f"Data are a name, a path, arrays (X, y), a data frame, an environment or a Dataset. Received "
+        f"{type(given).__name__}. Convert it."
     )
 
 

@@ -57,7 +57,8 @@ def train(
     Args:
         model: an architecture's name, the path of a folder with model.py and recipe.py, a Module, which is trained in place, or
             a function that makes one: model() or model(dataset)
-        data: a name, a path, arrays (X, y), a pandas or polars frame, or a Dataset; the architecture's own if None
+        data: a name, a path, arrays (X, y), a pandas or polars frame, an environment (a class with gymnasium's reset and step),
+            or a Dataset; the architecture's own if None
         task: of a Module: a class of nn.tasks or its name; that of the data if None
         loss: of a Module: loss(model, *batch) -> (loss, outputs), or a criterion(outputs, targets) such as
             nn.functional.cross_entropy; the task's usual loss if None

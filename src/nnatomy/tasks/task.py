@@ -86,6 +86,13 @@ class Task(ABC):
         """Return what `interpret` returned as a user wants it; overridden where that is more than one line an example."""
         return Answer(self.columns(meant))
 
+    def sample(self, model: Any, count: int, seed: int) -> Answer:
+        """Return `count` new examples that a model makes; the same ones for the same seed.
+
+        Raises UserError where the task makes none.
+        """
+        raise UserError(f"New examples come from models of generation. Received a model of {self.name}; use nnatomy predict.")
+
     def export_inputs(self) -> ExportedInputs | None:
         """Return the inputs of an exported model where they are not data, such as a generator's noise; else None."""
         return None

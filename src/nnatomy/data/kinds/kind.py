@@ -98,6 +98,14 @@ class Kind(ABC, Generic[P]):
     ragged: ClassVar[bool] = False
     """True if examples differ in length, so that batches of equally many have other shapes."""
 
+    def named(self, source: str) -> Named | None:
+        """Return the set that a name stands for though `sets` does not list it, such as "gymnasium:Acrobot-v1"; else None."""
+        return None
+
+    def value(self, value: Any, reading: Reading) -> Dataset | None:
+        """Return a Python value that is data of this kind as a data set, such as an environment; None for other values."""
+        return None
+
     def fitted(self, dataset: Dataset) -> P:
         """Return a data set's preprocessing, which is one of this kind."""
         assert isinstance(dataset.preprocessing, self.preprocessing)
