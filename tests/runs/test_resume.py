@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nnatomy.runs.folder import load_arrays
+from nnatomy.runs.folder import load_arrays, save_arrays
 
 SETTINGS = ("dropout=0.2", "hidden=48,32", "plateau=1", "patience=none")
 OPTIONS = ["mlp", "--epochs", "60", "--seed", "3", "--batch-size", "16", *(w for s in SETTINGS for w in ("--set", s))]
@@ -117,3 +117,12 @@ def test_changed_data_are_refused(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("6,", "60,"))
     with pytest.raises(UserError, match="changed"):
         nn.resume(tmp_path / "run")
+
+
+def test_arrays_without_axes_and_of_any_order_come_back_as_they_were(tmp_path: Path) -> None:
+    """A learner's count of examples is an array without axes; a transposed array is not in C's order."""
+    kept = {"count": np.array(3.0), "turned": np.arange(6.0).reshape(2, 3).T, "empty": np.zeros((0, 2))}
+    save_arrays(tmp_path / "kept.safetensors", kept, {})
+    found, _ = load_arrays(tmp_path / "kept.safetensors")
+    assert {name: a.shape for name, a in found.items()} == {"count": (), "turned": (3, 2), "empty": (0, 2)}
+    assert all(np.array_equal(found[name], kept[name]) for name in kept)

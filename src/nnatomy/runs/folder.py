@@ -61,7 +61,7 @@ def packed(arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> bytes:
     """The safetensors file of named arrays and plain values."""
     from safetensors.numpy import save
 
-    tidy = {name: np.ascontiguousarray(a) for name, a in arrays.items()}
+    tidy = {name: np.asarray(a, order="C") for name, a in arrays.items()}
     return bytes(save(tidy, {key: json.dumps(value) for key, value in metadata.items()}))
 
 
