@@ -140,7 +140,7 @@ def test_single_precision_products_are_off_by_a_percent_on_digits() -> None:
     nn.seed(0)
     model = fit(build(64, 1000, 10, "tanh").astype("float64"), x, y, ridge=0.1)
     found = weights(model)
-    H, T, ridge = hidden_outputs(model, x.reshape(len(x), -1)), np.eye(10)[y], 0.1 * np.eye(1000)
+    H, T, ridge = hidden_outputs(model, x.reshape(len(x), -1).astype("float64")), np.eye(10)[y], 0.1 * np.eye(1000)
     products = {
         dtype: np.linalg.solve(h.T @ h + ridge.astype(dtype), h.T @ T.astype(dtype))
         for dtype, h in (("float32", H.astype(np.float32)), ("float64", H))
@@ -187,7 +187,7 @@ def test_a_wrong_ridge_is_refused(ridge: float) -> None:
 def test_wrong_options_are_refused(options: dict[str, Any]) -> None:
     with pytest.raises(UserError):
         machine(**options)
-    with pytest.raises(UserError, match="The scale of random weights is a positive number. Received 0"):
+    with pytest.raises(UserError, match=r"The scale of random weights is a positive number\. Received 0"):
         build(4, 3, 2, scale=0.0)
 
 

@@ -148,8 +148,9 @@ class Loop:
                 at.best, at.best_epoch = value, at.epoch + 1
                 self.best = self.devices.to_host(weights)
         line = {
-            "epoch": at.epoch + 1, "step": at.step, "lr": self.lr(), "train_loss": self.learner.epoch_loss(at.loss_sum / max(at.examples, 1)),
-            "validation": metrics, "seconds": round(self.elapsed(), 3), "best_epoch": at.best_epoch,
+            "epoch": at.epoch + 1, "step": at.step, "lr": self.lr(), "seconds": round(self.elapsed(), 3),
+            "train_loss": self.learner.epoch_loss(at.loss_sum / max(at.examples, 1)), "validation": metrics,
+            "best_epoch": at.best_epoch,
         }  # fmt: skip
         at.epoch += 1
         at.batch, at.loss_sum, at.examples = 0, 0.0, 0

@@ -45,7 +45,9 @@ class ELM(keras.Model):
         super().__init__(dtype=dtype)
         self.nodes = RandomNodes(features, hidden, activation, dtype=dtype, name="hidden")
         self.readout = keras.layers.Dense(outputs, use_bias=bias, dtype=dtype, name="output")
-        self.outputs_wanted, self.seen_h, self.seen_t = outputs, [], []
+        self.outputs_wanted = outputs
+        self.seen_h: list[np.ndarray] = []
+        self.seen_t: list[np.ndarray] = []
 
     def call(self, x: Any) -> Any:
         return self.readout(self.nodes(x))

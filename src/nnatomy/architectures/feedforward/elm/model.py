@@ -155,8 +155,8 @@ def _rows(model: ELM, x: Tensor, targets: Tensor) -> Tensor:
 def solve(model: ELM, sums: dict[str, Array], ridge: float = 0.0) -> float:
     """Set beta and c to the minimum of |H beta + c - T|^2 + ridge |beta|^2, given R of [H, 1, T]; c is not penalized.
 
-    R = [[A, D], [0, E]] splits into what belongs to [H, 1] and to T, and the minimum is that of |A beta - D|^2 + ridge |beta|^2:
-    least squares with rows sqrt(ridge) I below A, by singular values. Where ridge is 0 and several solutions exist, the one of
+    The columns of R split into A, of [H, 1], and D, of T, and the minimum is that of |A [beta; c] - D|^2 + ridge |beta|^2: least
+    squares with rows sqrt(ridge) I below A, by singular values. Where ridge is 0 and several solutions exist, the one of
     smallest norm is taken, as the paper's Moore-Penrose inverse does.
 
     Returns:
@@ -171,7 +171,8 @@ def solve(model: ELM, sums: dict[str, Array], ridge: float = 0.0) -> float:
 
 def _least_squares(model: ELM, A: Array, D: Array, ridge: float) -> Array:
     penalty = _penalty(model, ridge)
-    found = np.linalg.lstsq(np.vstack([A, penalty]), np.vstack([D, np.zeros((len(penalty), D.shape[1]))]), rcond=None)
+    known = float(np.finfo(model.hidden.weight.dtype).eps) * max(A.shape)  # H has its digits; below is rounding, not data
+    found = np.linalg.lstsq(np.vstack([A, penalty]), np.vstack([D, np.zeros((len(penalty), D.shape[1]))]), rcond=known)
     return np.asarray(found[0])
 
 

@@ -38,7 +38,7 @@ class ELM(nn.Module):
         self.seen: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.output(self.hidden(x))  # type: ignore[no-any-return]
+        return self.output(self.hidden(x))
 
 
 def build(
