@@ -5,6 +5,7 @@ from nnatomy.errors import UserError
 from nnatomy.tasks.anomaly import Anomaly
 from nnatomy.tasks.baselines import Baseline, FittedBaseline
 from nnatomy.tasks.classification import Classification
+from nnatomy.tasks.clustering import Clustering
 from nnatomy.tasks.forecast import Forecast
 from nnatomy.tasks.forward import forward
 from nnatomy.tasks.language import Language
@@ -17,7 +18,7 @@ from nnatomy.training.precision import FLOAT32, Precision
 from nnatomy.training.recipe import Recipe
 
 __all__ = [
-    "Anomaly", "Answer", "Baseline", "Classification", "Coloring", "Evaluation", "FittedBaseline", "Forecast",
+    "Anomaly", "Answer", "Baseline", "Classification", "Clustering", "Coloring", "Evaluation", "FittedBaseline", "Forecast",
     "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Task", "forward", "task_for",
 ]  # fmt: skip
 

@@ -153,9 +153,9 @@ def _rows(model: ELM, x: Tensor, targets: Tensor) -> Tensor:
 
 
 def solve(model: ELM, sums: dict[str, Array], ridge: float = 0.0) -> float:
-    """Set beta and c to the minimum of |H beta + c - T|^2 + ridge |beta|^2, given R of [H, 1, T]; c is not penalized.
+    """Set beta and c to the minimum of |H beta + c - T|^2 + ridge |beta|^2, given R of [H, 1, T]; c is free.
 
-    The columns of R split into A, of [H, 1], and D, of T, and the minimum is that of |A [beta; c] - D|^2 + ridge |beta|^2: least
+    The columns of R split into A, of [H, 1], and D, of T, and what is minimized is |A [beta; c] - D|^2 + ridge |beta|^2: least
     squares with rows sqrt(ridge) I below A, by singular values. Where ridge is 0 and several solutions exist, the one of
     smallest norm is taken, as the paper's Moore-Penrose inverse does.
 

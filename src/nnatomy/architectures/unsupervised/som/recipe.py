@@ -1,0 +1,92 @@
+"""How the self-organizing map is trained on images and on tables, and the small instances that the contracts build."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.architectures.unsupervised.som.model import SOM, build, label_units, learn, loss, principal_plane
+from nnatomy.data.dataset import Dataset
+from nnatomy.data.fields import select
+from nnatomy.errors import unknown_name
+from nnatomy.tasks import Clustering
+from nnatomy.training.learners import LocalRule
+from nnatomy.training.recipe import Case, Contract, Recipe
+
+Array = npt.NDArray[Any]
+
+STARTS = ("pca", "random")
+SAMPLE = 5_000  # training examples whose principal components are taken
+
+
+def build_for(dataset: Dataset, rows: int = 10, columns: int = 10, grid: str = "hexagonal", start: str = "pca") -> SOM:
+    """A map that starts on the plane of the two principal components ("pca"), or anywhere ("random")."""
+    if start not in STARTS:
+        raise unknown_name("start", start, STARTS)
+    model = build(math.prod(dataset.input_shape), rows, columns, grid)
+    if start == "pca":
+        train = dataset.train
+        some = np.unique(np.linspace(0, len(train) - 1, min(SAMPLE, len(train))).astype(int))
+        principal_plane(model, select(train.fields, train.take(some), "input")[0])
+    return model
+
+
+# The batch map wants all examples in a batch, or many. Kohonen's rule takes them one by one:
+# --set method=online --batch-size 1
+image = Recipe(
+    kind="image",
+    tasks=(Clustering,),
+    data="digits",
+    build=build_for,
+    options={"rows": 12, "columns": 12, "grid": "hexagonal", "start": "pca"},
+    learn=LocalRule(partial(learn, sigma=6.0), loss=loss, after_epoch=label_units),
+    epochs=40,
+    batch_size=2048,
+    metric="quantization_error",
+    score={"explained": 0.5, "purity": 0.85},
+)
+table = Recipe(
+    kind="table",
+    tasks=(Clustering,),
+    data="iris",
+    build=build_for,
+    options={"rows": 8, "columns": 8, "grid": "hexagonal", "start": "pca"},
+    learn=LocalRule(partial(learn, sigma=4.0), loss=loss, after_epoch=label_units),
+    epochs=40,
+    batch_size=2048,
+    metric="quantization_error",
+    score={"quantization_error": 0.6, "purity": 0.9},
+)
+recipes = (table, image)
+
+
+def _heaps(features: int, rows: int = 8) -> Any:
+    """A batch of `rows` examples in two narrow heaps."""
+
+    def batch(rng: np.random.Generator) -> tuple[Array, ...]:
+        targets = np.arange(rows, dtype=np.int64) % 2
+        return rng.normal(size=(2, features))[targets] + 0.05 * rng.normal(size=(rows, features)), targets
+
+    return batch
+
+
+def _online(**settings: Any) -> LocalRule:
+    """Kohonen's rule with the sizes and schedules that minisom has unless told otherwise."""
+    rule = partial(learn, method="online", sigma=1.5, sigma_end=1.0, rate=0.5, rate_end=0.5 / 3, decay="asymptotic", **settings)
+    return LocalRule(rule, loss=loss)
+
+
+BATCH = LocalRule(partial(learn, method="batch", sigma=1.5, sigma_end=1.0, decay="asymptotic"), loss=loss)
+
+cases = (
+    Case("hexagonal, batch map", {"features": 3, "rows": 4, "columns": 5}, _heaps(3), loss, learn=BATCH),
+    Case("hexagonal, online", {"features": 3, "rows": 5, "columns": 4}, _heaps(3), loss, learn=_online()),
+    Case("rectangular, online", {"features": 4, "rows": 3, "columns": 5, "grid": "rectangular"}, _heaps(4), loss,
+         learn=_online()),
+    Case("rectangular, batch map", {"features": 2, "rows": 4, "columns": 4, "grid": "rectangular"}, _heaps(2), loss,
+         learn=BATCH),
+)  # fmt: skip
