@@ -7,21 +7,22 @@ the project's loop is in recipe.py, the theory in page.md.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from nnatomy import init, ops
 from nnatomy.backends import B
-from nnatomy.data.dataset import Split
-from nnatomy.data.fields import select
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.functional import batch_mean, rows_that_count
 from nnatomy.layers.module import Module
 from nnatomy.ops.indexing import one_hot
 from nnatomy.tensor import Parameter, Tensor
 from nnatomy.typing import Float
+
+if TYPE_CHECKING:
+    from nnatomy.data.dataset import Split
 
 Array = npt.NDArray[Any]
 
@@ -38,12 +39,15 @@ class SOM(Module):
         rows, columns: of the grid
         grid: "hexagonal", where an inner unit has 6 neighbors at distance 1, or "rectangular", where it has 8 of which the
             diagonal ones are farther
+        method: how `learn` changes the map: "batch" by `batch_map`, "online" by `kohonen`
 
     Raises:
-        UserError: for fewer than 2 units or no feature, and for another grid
+        UserError: for fewer than 2 units or no feature, and for another grid or method
     """
 
-    def __init__(self, features: int, rows: int = 10, columns: int = 10, grid: str = "hexagonal") -> None:
+    def __init__(
+        self, features: int, rows: int = 10, columns: int = 10, grid: str = "hexagonal", method: str = "batch"
+    ) -> None:
         if features < 1 or min(rows, columns) < 1 or rows * columns < 2:
             raise UserError(
                 f"A map needs at least 1 feature and 2 units. Received {features} features and {rows} x {columns} units. "
@@ -51,7 +55,9 @@ class SOM(Module):
             )
         if grid not in GRIDS:
             raise unknown_name("grid", grid, GRIDS)
-        self.grid = grid
+        if method not in METHODS:
+            raise unknown_name("method", method, METHODS)
+        self.grid, self.method = grid, method
         self.weights = Parameter(init.normal((rows, columns, features)))
         self.labels = Tensor(B.full((rows * columns, 1), -1.0, dtype="float32"))
 
@@ -64,10 +70,15 @@ class SOM(Module):
     def places(self) -> Array:
         """Where the units are on the grid, (rows * columns, 2), with neighbors at distance 1; rows of hexagons are shifted."""
         rows, columns, _ = self.weights.shape
-        row, column = np.divmod(np.arange(rows * columns), columns)
+        return np.stack(self._place(np.arange(rows * columns, dtype=np.float64))[2:], axis=1)
+
+    def _place(self, unit: Any) -> tuple[Any, Any, Any, Any]:
+        """Row and column of units by number, and where these are on the grid; in floating-point numbers."""
+        rows, columns, _ = self.weights.shape
+        row, column = unit // columns, unit % columns
         if self.grid == "rectangular":
-            return np.stack([row, column], axis=1).astype(np.float64)
-        return np.stack([row * math.sqrt(3) / 2, column + 0.5 * ((rows - 1 - row) % 2)], axis=1)
+            return row, column, row, column
+        return row, column, row * (math.sqrt(3) / 2), column + 0.5 * ((rows - 1 - row) % 2)
 
     @property
     def adjacent(self) -> Array:
@@ -84,27 +95,18 @@ class SOM(Module):
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch 5"]:
         """Row and column of the best-matching unit, its distance, 1 if the second best is its neighbor else 0, its label."""
         distances = self.squared_distances(x)
-        best, second = _two_nearest(distances)
-        columns = self.weights.shape[1]
-        facts = np.concatenate([np.stack(np.divmod(np.arange(len(self.adjacent)), columns), axis=1), self.places], axis=1)
-        known = Tensor(B.asarray(facts, dtype=self.weights.dtype))  # row, column, place: (units, 4)
-        at, next_at = ops.embedding(known, best), ops.embedding(known, second)
-        gap = (at[:, 2:] - next_at[:, 2:]).square().sum(axis=1, keepdims=True)
-        touching = (gap < (2.01 if self.grid == "rectangular" else 1.02)).astype(at.dtype)
-        distance = ops.gather(distances, best.reshape(-1, 1), 1).sqrt()
-        parts = [at[:, :2], distance, touching, ops.embedding(self.labels, best).astype(at.dtype)]
-        return ops.concatenate(parts, axis=1)  # type: ignore[no-any-return]
+        order = ops.argsort(distances, axis=1)[:, :2]
+        row, column, up, across = self._place(order.astype(distances.dtype))  # each (batch, 2): of the best and the second best
+        gap = (up[:, :1] - up[:, 1:]).square() + (across[:, :1] - across[:, 1:]).square()
+        touching = (gap < (2.5 if self.grid == "rectangular" else 1.5)).astype(distances.dtype)
+        distance = ops.gather(distances, order[:, :1], 1).sqrt()
+        label = ops.embedding(self.labels, order[:, 0]).astype(distances.dtype)
+        return ops.concatenate([row[:, :1], column[:, :1], distance, touching, label], axis=1)  # type: ignore[no-any-return]
 
 
-def _two_nearest(distances: Tensor) -> tuple[Tensor, Tensor]:
-    """The numbers of the nearest and the second nearest unit; the first of ties."""
-    order = ops.argsort(distances, axis=1)
-    return order[:, 0], order[:, 1]
-
-
-def build(features: int, rows: int = 10, columns: int = 10, grid: str = "hexagonal") -> SOM:
+def build(features: int, rows: int = 10, columns: int = 10, grid: str = "hexagonal", method: str = "batch") -> SOM:
     """Return a map from plain values."""
-    return SOM(features, rows, columns, grid)
+    return SOM(features, rows, columns, grid, method)
 
 
 def loss(model: SOM, x: Tensor, *targets: Tensor) -> tuple[Tensor, Tensor]:
@@ -186,31 +188,29 @@ def batch_map(model: SOM, x: Tensor, sigma: Any) -> None:
 
 
 def learn(
-    model: SOM, progress: Any, x: Tensor, *targets: Tensor, method: str = "batch", sigma: float = 5.0, sigma_end: float = 1.0,
-    rate: float = 0.5, rate_end: float = 0.01, decay: str = "exponential",
+    model: SOM, progress: Any, x: Tensor, *targets: Tensor, sigma: float = 5.0, sigma_end: float = 1.0, rate: float = 0.5,
+    rate_end: float = 0.01, decay: str = "exponential",
 ) -> Tensor:  # fmt: skip
-    """Change the map by a batch, and return the mean of min_j |x - w_j|^2 before.
+    """Change the map by a batch and its own method, and return the mean of min_j |x - w_j|^2 before.
 
     Args:
         progress: fraction of all steps that are done
         x: examples (batch, ...); targets are not looked at
-        method: "batch" for `batch_map`, "online" for `kohonen`
         sigma, sigma_end: width of the neighborhood at first and at last, in distances of neighboring units
-        rate, rate_end: learning rate at first and at last, of "online" alone
+        rate, rate_end: learning rate at first and at last, of the method "online" alone
         decay: "linear", "exponential" or "asymptotic"
 
     Raises:
-        UserError: for numbers that are not positive, and unknown names
+        UserError: for numbers that are not positive, and another decay
     """
-    for name, value, known in (("method", method, METHODS), ("decay", decay, DECAYS)):
-        if value not in known:
-            raise unknown_name(name, value, known)
+    if decay not in DECAYS:
+        raise unknown_name("decay", decay, DECAYS)
     for name, number in (("sigma", sigma), ("sigma_end", sigma_end), ("rate", rate), ("rate_end", rate_end)):
         if not (number > 0 and math.isfinite(number)):
             raise UserError(f"The setting {name} is a positive number. Received {number!r}. Use {name}=1.0.")
     before, _ = loss(model, x)
     width = decayed(sigma, sigma_end, progress, decay)
-    if method == "batch":
+    if model.method == "batch":
         batch_map(model, x, width)
     else:
         kohonen(model, x, decayed(rate, rate_end, progress, decay), width)
@@ -225,6 +225,8 @@ def label_units(model: SOM, split: Split) -> None:
 
     Labels stay -1 where the examples have no classes.
     """
+    from nnatomy.data.fields import select
+
     units, votes = len(model.adjacent), np.zeros((0, 0))
     for start in range(0, len(split), 256):
         batch = split.take(np.arange(start, min(start + 256, len(split))))

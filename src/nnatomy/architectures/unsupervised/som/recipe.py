@@ -15,7 +15,7 @@ from nnatomy.data.fields import select
 from nnatomy.errors import unknown_name
 from nnatomy.tasks import Clustering
 from nnatomy.training.learners import LocalRule
-from nnatomy.training.recipe import Case, Contract, Recipe
+from nnatomy.training.recipe import Case, Recipe
 
 Array = npt.NDArray[Any]
 
@@ -23,11 +23,13 @@ STARTS = ("pca", "random")
 SAMPLE = 5_000  # training examples whose principal components are taken
 
 
-def build_for(dataset: Dataset, rows: int = 10, columns: int = 10, grid: str = "hexagonal", start: str = "pca") -> SOM:
+def build_for(
+    dataset: Dataset, rows: int = 10, columns: int = 10, grid: str = "hexagonal", method: str = "batch", start: str = "pca"
+) -> SOM:
     """A map that starts on the plane of the two principal components ("pca"), or anywhere ("random")."""
     if start not in STARTS:
         raise unknown_name("start", start, STARTS)
-    model = build(math.prod(dataset.input_shape), rows, columns, grid)
+    model = build(math.prod(dataset.input_shape), rows, columns, grid, method)
     if start == "pca":
         train = dataset.train
         some = np.unique(np.linspace(0, len(train) - 1, min(SAMPLE, len(train))).astype(int))
@@ -42,7 +44,7 @@ image = Recipe(
     tasks=(Clustering,),
     data="digits",
     build=build_for,
-    options={"rows": 12, "columns": 12, "grid": "hexagonal", "start": "pca"},
+    options={"rows": 12, "columns": 12, "grid": "hexagonal", "method": "batch", "start": "pca"},
     learn=LocalRule(partial(learn, sigma=6.0), loss=loss, after_epoch=label_units),
     epochs=40,
     batch_size=2048,
@@ -54,7 +56,7 @@ table = Recipe(
     tasks=(Clustering,),
     data="iris",
     build=build_for,
-    options={"rows": 8, "columns": 8, "grid": "hexagonal", "start": "pca"},
+    options={"rows": 8, "columns": 8, "grid": "hexagonal", "method": "batch", "start": "pca"},
     learn=LocalRule(partial(learn, sigma=4.0), loss=loss, after_epoch=label_units),
     epochs=40,
     batch_size=2048,
@@ -74,19 +76,14 @@ def _heaps(features: int, rows: int = 8) -> Any:
     return batch
 
 
-def _online(**settings: Any) -> LocalRule:
-    """Kohonen's rule with the sizes and schedules that minisom has unless told otherwise."""
-    rule = partial(learn, method="online", sigma=1.5, sigma_end=1.0, rate=0.5, rate_end=0.5 / 3, decay="asymptotic", **settings)
-    return LocalRule(rule, loss=loss)
-
-
-BATCH = LocalRule(partial(learn, method="batch", sigma=1.5, sigma_end=1.0, decay="asymptotic"), loss=loss)
+# The sizes and schedules that minisom has unless told otherwise.
+MINISOM = LocalRule(partial(learn, sigma=1.5, sigma_end=0.5, rate=0.5, rate_end=0.5 / 3, decay="asymptotic"), loss=loss)
 
 cases = (
-    Case("hexagonal, batch map", {"features": 3, "rows": 4, "columns": 5}, _heaps(3), loss, learn=BATCH),
-    Case("hexagonal, online", {"features": 3, "rows": 5, "columns": 4}, _heaps(3), loss, learn=_online()),
-    Case("rectangular, online", {"features": 4, "rows": 3, "columns": 5, "grid": "rectangular"}, _heaps(4), loss,
-         learn=_online()),
+    Case("hexagonal, batch map", {"features": 3, "rows": 4, "columns": 5}, _heaps(3), loss, learn=MINISOM),
+    Case("hexagonal, online", {"features": 3, "rows": 5, "columns": 4, "method": "online"}, _heaps(3), loss, learn=MINISOM),
+    Case("rectangular, online", {"features": 4, "rows": 3, "columns": 5, "grid": "rectangular", "method": "online"}, _heaps(4),
+         loss, learn=MINISOM),
     Case("rectangular, batch map", {"features": 2, "rows": 4, "columns": 4, "grid": "rectangular"}, _heaps(2), loss,
-         learn=BATCH),
+         learn=MINISOM),
 )  # fmt: skip
