@@ -15,7 +15,7 @@ from nnatomy.data.fields import select
 from nnatomy.errors import unknown_name
 from nnatomy.tasks import Clustering
 from nnatomy.training.learners import LocalRule
-from nnatomy.training.recipe import Case, Recipe
+from nnatomy.training.recipe import Case, Contract, Recipe
 
 Array = npt.NDArray[Any]
 
@@ -66,12 +66,11 @@ table = Recipe(
 recipes = (table, image)
 
 
-def _heaps(features: int, rows: int = 8) -> Any:
-    """A batch of `rows` examples in two narrow heaps."""
+def _scattered(features: int, rows: int = 12) -> Any:
+    """A batch of `rows` examples: enough for several winners, or units that mirror each other on the grid would tie."""
 
     def batch(rng: np.random.Generator) -> tuple[Array, ...]:
-        targets = np.arange(rows, dtype=np.int64) % 2
-        return rng.normal(size=(2, features))[targets] + 0.05 * rng.normal(size=(rows, features)), targets
+        return 2 * rng.normal(size=(rows, features)), np.arange(rows, dtype=np.int64) % 4
 
     return batch
 
@@ -80,10 +79,11 @@ def _heaps(features: int, rows: int = 8) -> Any:
 MINISOM = LocalRule(partial(learn, sigma=1.5, sigma_end=0.5, rate=0.5, rate_end=0.5 / 3, decay="asymptotic"), loss=loss)
 
 cases = (
-    Case("hexagonal, batch map", {"features": 3, "rows": 4, "columns": 5}, _heaps(3), loss, learn=MINISOM),
-    Case("hexagonal, online", {"features": 3, "rows": 5, "columns": 4, "method": "online"}, _heaps(3), loss, learn=MINISOM),
-    Case("rectangular, online", {"features": 4, "rows": 3, "columns": 5, "grid": "rectangular", "method": "online"}, _heaps(4),
-         loss, learn=MINISOM),
-    Case("rectangular, batch map", {"features": 2, "rows": 4, "columns": 4, "grid": "rectangular"}, _heaps(2), loss,
-         learn=MINISOM),
+    Case("hexagonal, online", {"features": 3, "rows": 5, "columns": 4, "method": "online"}, _scattered(3), loss, overfit=0.3,
+         learn=MINISOM, without={Contract.HALF: "in bfloat16, rounding decides which of several near units is nearest"}),
+    Case("rectangular, online", {"features": 4, "rows": 3, "columns": 5, "grid": "rectangular", "method": "online"},
+         _scattered(4), loss, overfit=0.3, learn=MINISOM),
+    Case("hexagonal, batch map", {"features": 3, "rows": 4, "columns": 5}, _scattered(3), loss, overfit=0.3, learn=MINISOM),
+    Case("rectangular, batch map", {"features": 3, "rows": 3, "columns": 5, "grid": "rectangular"}, _scattered(3), loss,
+         overfit=0.3, learn=MINISOM),
 )  # fmt: skip
