@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 from nnatomy.catalog import Architecture, architectures
+from nnatomy.verification.implementations import twins_of
+from nnatomy.verification.report import TITLES
 
 FRONT = {"name", "title", "family", "year", "paper", "url", "idea", "predecessors", "successors", "builds_on"}
 LISTS = ("predecessors", "successors", "builds_on")
@@ -56,8 +58,9 @@ def test_length_and_no_empty_lens(architecture: Architecture) -> None:
 def test_table_of_verification_is_of_these_cases(architecture: Architecture) -> None:
     """A new case, or a page copied from another architecture, needs `nnatomy verify --write`."""
     table = sections(architecture)["8 Evaluation focus"].partition("<!-- table: verify -->")[2].partition("<!-- /table -->")[0]
+    twins = [TITLES[twin] for twin in twins_of(architecture)]
     rows = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in table.strip().splitlines()[2:]]
-    assert rows == [(case.name, twin) for case in architecture.cases for twin in ("PyTorch", "Keras")]
+    assert rows == [(case.name, twin) for case in architecture.cases for twin in twins]
 
 
 def test_references(architecture: Architecture) -> None:

@@ -122,7 +122,7 @@ class Clustering(Task):
         return outputs * 1.0
 
     def columns(self, meant: Array) -> dict[str, Array]:
-        columns = {"row": meant[:, ROW].astype(int), "column": meant[:, COLUMN].astype(int), "distance": meant[:, DISTANCE]}
+        columns = {"map_row": meant[:, ROW].astype(int), "map_column": meant[:, COLUMN].astype(int), "distance": meant[:, DISTANCE]}
         label = meant[:, LABEL].astype(int)
         if self.dataset.classes and label.min(initial=0) >= 0:
             return {"prediction": np.array(self.dataset.classes)[label]} | columns

@@ -30,8 +30,8 @@ def build_for(
     if start not in STARTS:
         raise unknown_name("start", start, STARTS)
     model = build(math.prod(dataset.input_shape), rows, columns, grid, method)
-    if start == "pca":
-        train = dataset.train
+    train = dataset.train
+    if start == "pca" and len(train):  # a restored run is built without examples, and its weights are loaded
         some = np.unique(np.linspace(0, len(train) - 1, min(SAMPLE, len(train))).astype(int))
         principal_plane(model, select(train.fields, train.take(some), "input")[0])
     return model
