@@ -111,7 +111,7 @@ class Clustering(Task):
     explains = "the distance from the best-matching unit"
     baselines: ClassVar[Mapping[str, Baseline]] = {"mean": mean, "k-means": k_means, "plane": plane}
     gives = (
-        ("unit", "row and column of the best-matching unit, its distance, 1 if the second best is its neighbor, its class or -1"),
+        ("unit", "row and column of the best-matching unit, its distance, 1 if the second best is beside it, its class or -1"),
         ("map", "the same, as the network gives it"),
     )
 
@@ -122,8 +122,8 @@ class Clustering(Task):
         return outputs * 1.0
 
     def columns(self, meant: Array) -> dict[str, Array]:
-        columns = {"map_row": meant[:, ROW].astype(int), "map_column": meant[:, COLUMN].astype(int), "distance": meant[:, DISTANCE]}
-        label = meant[:, LABEL].astype(int)
+        row, column, label = (meant[:, k].astype(int) for k in (ROW, COLUMN, LABEL))
+        columns = {"map_row": row, "map_column": column, "distance": meant[:, DISTANCE]}
         if self.dataset.classes and label.min(initial=0) >= 0:
             return {"prediction": np.array(self.dataset.classes)[label]} | columns
         return columns

@@ -159,6 +159,5 @@ def _unfolding(figure: Any) -> None:
             turn += 1
         with no_grad():
             batch_map(small, Tensor(x), width)
-    figure.suptitle(
-        "A map of 12 × 12 units unfolds over points of a ring: lines join neighbors on the grid, colors are its rows", fontsize=11
-    )
+    title = "A map of 12 × 12 units unfolds over points of a ring: lines join neighbors on the grid, colors are its rows"
+    figure.suptitle(title, fontsize=11)
