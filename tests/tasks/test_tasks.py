@@ -78,6 +78,11 @@ CASES: dict[type[Task], Case] = {
         _anomalies, lambda x, y: np.where(y[0][:, None, None] == 1, 0.0, x[0]), lambda x, y: np.zeros_like(x[0]),
         {"auc": 1, "average_precision": 1},
     ),
+    tasks.Clustering: Case(
+        lambda folder: data.load("iris"), lambda x, y: np.stack([0.0 * y[0], 0 * y[0], 0 * y[0], 0 * y[0] + 1, y[0]], axis=1),
+        lambda x, y: np.tile([0.0, 0.0, 5.0, 0.0, 0.0], (len(y[0]), 1)),
+        {"quantization_error": 0, "topographic_error": 0, "explained": 1, "purity": 1},
+    ),
     Counting: Case(
         lambda folder: dots(), lambda x, y: y[0][:, None].astype(float), lambda x, y: np.full((len(y[0]), 1), 3.0),
         {"off": 0, "exact": 1},
