@@ -19,7 +19,8 @@ NAMES = {*kinds.names(), *(made.name for made in TASKS.values() if hasattr(made,
 OTHER_MEANINGS = {
     ("kernels/lowering/pointwise.py", "table"),  # of numbers, in a compiled kernel
     ("atlas/formulas.py", "text"),  # LaTeX's command
-    ("data/reading.py", "reconstruction"),  # the task without targets: what every reader asks is answered here, once
+    ("data/reading.py", "reconstruction"),  # the tasks without targets: what every reader asks is answered here, once
+    ("data/reading.py", "clustering"),
 }
 """Where such a word means something else, or its question is answered for all: file and word."""
 

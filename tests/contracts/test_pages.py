@@ -8,6 +8,8 @@ import page_rules
 import pytest
 
 from nnatomy.catalog import Architecture, architectures
+from nnatomy.verification.implementations import twins_of
+from nnatomy.verification.report import TITLES
 
 FRONT = {"name", "title", "family", "year", "paper", "url", "idea", "predecessors", "successors", "builds_on"}
 LISTS = ("predecessors", "successors", "builds_on")
@@ -61,7 +63,7 @@ def test_table_of_verification_is_of_these_cases(architecture: Architecture) -> 
     text = page_rules.sections(architecture.page)["8 Evaluation focus"]
     table = text.partition("<!-- table: verify -->")[2].partition("<!-- /table -->")[0]
     rows = [tuple(cell.strip() for cell in line.split("|")[1:3]) for line in table.strip().splitlines()[2:]]
-    twins = ("reference",) if architecture.has("reference") else ("PyTorch", "Keras")
+    twins = [TITLES[twin] for twin in twins_of(architecture)]
     assert rows == [(case.name, twin) for case in architecture.cases for twin in twins]
     assert architecture.page.count("<!-- table:") == architecture.page.count("<!-- /table -->")
 

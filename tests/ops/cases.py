@@ -252,6 +252,15 @@ for formula, shapes in (
 ):  # fmt: skip
     case(lambda *x, f=formula: nn.einsum(f, *x), lambda *x, f=formula: t.einsum(f, *x), *shapes, name=f"einsum {formula}")
 
+
+def qr_r(x: t.Tensor) -> t.Tensor:
+    r = t.linalg.qr(x, mode="r").R
+    return r * t.where(r.diagonal() < 0, -1, 1).to(r.dtype)[:, None]
+
+
+for shape in ((5, 3), (3, 3), (2, 4), (1, 1)):
+    case(nn.qr_r, qr_r, shape, order=0, smooth=False, name="qr_r")
+
 # Reading and writing elements
 rows = np.array([[2, 0, 0], [1, 2, 1]])
 keys = (

@@ -83,6 +83,11 @@ CASES: dict[type[Task], Case] = {
         lambda folder: data.load("grid"), lambda x, y: np.tile([1.0, 5.0], (len(y[0]), 1)),
         lambda x, y: np.stack([y[0] % 2 - 1.0, np.full(len(y[0]), 50.0)], axis=1), {"return": 1, "return_sd": 0},
     ),
+    tasks.Clustering: Case(
+        lambda folder: data.load("iris"), lambda x, y: np.stack([0.0 * y[0], 0 * y[0], 0 * y[0], 0 * y[0] + 1, y[0]], axis=1),
+        lambda x, y: np.tile([0.0, 0.0, 5.0, 0.0, 0.0], (len(y[0]), 1)),
+        {"quantization_error": 0, "topographic_error": 0, "explained": 1, "purity": 1},
+    ),
     Counting: Case(
         lambda folder: dots(), lambda x, y: y[0][:, None].astype(float), lambda x, y: np.full((len(y[0]), 1), 3.0),
         {"off": 0, "exact": 1},

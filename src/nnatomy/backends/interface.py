@@ -30,6 +30,7 @@ REARRANGING = ("broadcast_to", "concatenate", "flip", "moveaxis", "stack", "tril
 
 PRODUCTS = (
     "matmul", "einsum",
+    "qr_r",  # (a): R of a = Q R, with a diagonal of no negative numbers
     "conv", "conv_input", "conv_weight",  # cross-correlation and its two adjoints
 )  # fmt: skip
 

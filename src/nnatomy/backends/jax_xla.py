@@ -76,6 +76,13 @@ def add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
     return jnp.zeros(shape, values.dtype).at[rows.reshape(-1)].add(flat)
 
 
+@_compiled()
+def qr_r(a: Array) -> Array:
+    """R (min(m, n), n) of a = Q R for a (m, n); rows are negated where R_ii < 0."""
+    r = jnp.linalg.qr(a, mode="r")
+    return r * jnp.where(jnp.diagonal(r) < 0, -1, 1).astype(a.dtype)[:, None]
+
+
 # Convolution. x is (batch, channels, *space), w is (channels out, channels in / groups, *kernel).
 
 

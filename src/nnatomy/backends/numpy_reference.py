@@ -58,6 +58,12 @@ def index_put(x: Array, index: Any, values: Array) -> Array:
     return out
 
 
+def qr_r(a: Array) -> Array:
+    """R (min(m, n), n) of a = Q R for a (m, n), by Householder's reflections; rows are negated where R_ii < 0."""
+    r = np.linalg.qr(a, mode="r")
+    return r * np.where(np.diagonal(r) < 0, -1, 1).astype(a.dtype)[:, None]
+
+
 def _is_basic(index: Any) -> bool:
     parts = index if isinstance(index, tuple) else (index,)
     return not np.any([isinstance(p, list | np.ndarray) for p in parts])

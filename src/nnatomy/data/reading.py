@@ -103,8 +103,18 @@ class Reading:
 
     @property
     def reconstruction(self) -> bool:
-        """True if the architecture gives its input back, so that a source without targets will do."""
+        """True if the architecture gives its input back, and takes no targets."""
         return "reconstruction" in self.tasks
+
+    @property
+    def targets_welcome(self) -> bool:
+        """True if the architecture learns from inputs alone, and looks at targets only to say what it has found."""
+        return "clustering" in self.tasks
+
+    @property
+    def targets_optional(self) -> bool:
+        """True if a source without targets will do."""
+        return self.reconstruction or self.targets_welcome
 
     @property
     def given(self) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from nnatomy.ops.indexing import (
     argsort, embedding, gather, getitem, index_put, median, nonzero, one_hot, scatter, scatter_add, scatter_add_at,
     sort, take, topk,
 )  # fmt: skip
-from nnatomy.ops.linear import dot, einsum, linear, matmul, outer, tensordot
+from nnatomy.ops.linear import dot, einsum, linear, matmul, outer, qr_r, tensordot
 from nnatomy.ops.pointwise import (
     abs, add, arccos, arcsin, arctan, arctan2, arctanh, astype, bitwise_and, bitwise_left_shift, bitwise_not,
     bitwise_or, bitwise_right_shift, bitwise_xor, ceil, clip, clone, cos, cosh, divide, equal, erf, exp,
@@ -44,7 +44,7 @@ __all__ = [
     "isfinite", "isinf", "isnan", "less", "less_equal", "linear", "linspace", "log", "log1p", "log2", "log_softmax",
     "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "logsumexp", "masked_fill", "matmul", "max",
     "max_pool", "maximum", "mean", "median", "min", "minimum", "moveaxis", "multiply", "negative", "nonzero", "norm",
-    "not_equal", "one_hot", "ones", "ones_like", "outer", "pad", "power", "prod", "reciprocal", "relu", "remainder",
+    "not_equal", "one_hot", "ones", "ones_like", "outer", "pad", "power", "prod", "qr_r", "reciprocal", "relu", "remainder",
     "repeat", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "scaled_dot_product_attention",
     "scatter", "scatter_add", "scatter_add_at",
     "sigmoid", "sign", "sin", "sinh", "softmax", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack",

@@ -160,6 +160,16 @@ def dot(a: Any, b: Any) -> Any:
     return reductions.sum(a * b)
 
 
+@primitive()
+def qr_r(a: Any) -> Any:
+    """R of a = Q R: a (m, n), R (min(m, n), n) upper triangular with R_ii >= 0; no gradient is known.
+
+    R^T R = a^T a, without the squares in which a^T a loses half of its digits. With more rows b below a, R is that of
+    concatenate([R, b]), so that least squares over many batches needs one R alone.
+    """
+    return B.qr_r(a)
+
+
 def outer(a: Any, b: Any) -> Any:
     """y_ij = a_i b_j."""
     return shapes.expand_dims(a, -1) * b

@@ -5,6 +5,7 @@ from nnatomy.errors import UserError
 from nnatomy.tasks.anomaly import Anomaly
 from nnatomy.tasks.baselines import Baseline, FittedBaseline
 from nnatomy.tasks.classification import Classification
+from nnatomy.tasks.clustering import Clustering
 from nnatomy.tasks.control import Control
 from nnatomy.tasks.forecast import Forecast
 from nnatomy.tasks.forward import forward
@@ -18,7 +19,8 @@ from nnatomy.training.precision import FLOAT32, Precision
 from nnatomy.training.recipe import Recipe
 
 __all__ = [
-    "Anomaly", "Answer", "Baseline", "Classification", "Coloring", "Control", "Evaluation", "FittedBaseline", "Forecast",
+    "Anomaly", "Answer", "Baseline", "Classification", "Clustering", "Coloring", "Control", "Evaluation", "FittedBaseline",
+    "Forecast",
     "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Task", "forward", "task_for",
 ]  # fmt: skip
 

@@ -149,8 +149,8 @@ class Loop:
                 self.best = self.devices.to_host(weights)
         loss = position.loss_sum / max(position.examples, 1)
         line = {
-            "epoch": position.epoch + 1, "step": position.step, "lr": self.lr(), "train_loss": loss, "validation": metrics,
-            "seconds": round(self.elapsed(), 3), "best_epoch": position.best_epoch,
+            "epoch": position.epoch + 1, "step": position.step, "lr": self.lr(), "seconds": round(self.elapsed(), 3),
+            "train_loss": self.learner.epoch_loss(loss), "validation": metrics, "best_epoch": position.best_epoch,
         }  # fmt: skip
         position.epoch, position.batch, position.loss_sum, position.examples = position.epoch + 1, 0, 0.0, 0
         for callback in self.callbacks:

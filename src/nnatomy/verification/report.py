@@ -12,6 +12,8 @@ from nnatomy.errors import UserError
 
 LIMITS = {"float64": 1e-9, "float32": 1e-4}
 """The largest relative difference that passes."""
+TITLES = {"torch": "PyTorch", "keras": "Keras", "reference": "reference"}
+"""What tables call the twins."""
 MEASURES = ("outputs", "loss", "gradients", "weights", "buffers", "own steps")
 
 
@@ -92,13 +94,14 @@ class Verification:
 
     def page_rows(self) -> list[tuple[str, ...]]:
         """A heading and one row for each case and twin, for the architecture's page."""
-        shown = ("outputs", "gradients", "weights")
+        gradients = any("gradients" in c.differences for c in self.comparisons)  # which a reference does not have
+        shown = ("outputs", "gradients", "weights") if gradients else ("outputs", "own steps")
         rows: list[tuple[str, ...]] = [("Case", "Twin", *(f"{measure}, {' / '.join(LIMITS)}" for measure in shown))]
         by = {(c.case, c.twin, c.precision): c for c in self.comparisons}
         for case, twin in dict.fromkeys((c.case, c.twin) for c in self.comparisons):
             found = [by.get((case, twin, precision)) for precision in LIMITS]
             cells = [" / ".join(_short(c.differences[m]) if c and m in c.differences else "-" for c in found) for m in shown]
-            rows.append((case, {"torch": "PyTorch", "keras": "Keras"}.get(twin, twin), *cells))
+            rows.append((case, TITLES[twin], *cells))
         return rows
 
 

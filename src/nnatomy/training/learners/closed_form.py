@@ -31,8 +31,11 @@ class ClosedForm(LearnerSpec):
     """begin_sums(model, **settings) -> arrays by name, usually zeros in float64."""
     absorb: Callable[..., Mapping[str, Tensor]]
     """absorb(model, sums, *batch, mask) -> sums with a batch added; `mask` (batch,) is 0 where a row is padding, or None."""
-    solve: Callable[..., None]
-    """solve(model, sums, **settings): sets the model's weights; eager, on NumPy arrays."""
+    solve: Callable[..., float | None]
+    """solve(model, sums, **settings): sets the model's weights; eager, on NumPy arrays.
+
+    Returns the mean loss over the examples, which the log shows of the epoch, or None.
+    """
     loss: Loss | None = None
     """loss(model, *batch) -> (loss, outputs): the objective, which evaluation reports."""
     options: Mapping[str, Any] | None = None
@@ -69,6 +72,7 @@ class ClosedFormLearner(Learner):
         if not self._zeros:
             raise UserError("A closed form is solved from sums. Received none from begin_sums. Return at least one array.")
         self.sums: Sums = {name: Tensor(a.copy()) for name, a in self._zeros.items()}
+        self._loss: float | None = None  # of the last solution
 
     def own_state(self) -> Tree:
         return {name: t.data for name, t in self.sums.items()}
@@ -88,6 +92,9 @@ class ClosedFormLearner(Learner):
 
     def end_epoch(self) -> None:
         sums = {name: np.asarray(t.data) for name, t in self.sums.items()}
-        self.spec.solve(self.model, sums, **self.spec.settings())
+        self._loss = self.spec.solve(self.model, sums, **self.spec.settings())
         for name, t in self.sums.items():
             t.data = Tensor(self._zeros[name].copy()).data
+
+    def epoch_loss(self, mean: float) -> float:
+        return mean if self._loss is None else self._loss

@@ -147,6 +147,10 @@ class Learner(ABC):
     def end_epoch(self) -> None:
         """After the last batch of an epoch, on the bound model: a closed form is solved here."""
 
+    def epoch_loss(self, mean: float) -> float:
+        """Return what the log shows as the training loss of the epoch that has ended, given the mean over its steps."""
+        return mean
+
     def own_state(self) -> Tree:
         """Return the arrays and numbers that the learner remembers from step to step, besides model and optimizers."""
         return {}

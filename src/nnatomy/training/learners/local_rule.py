@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from nnatomy.data.dataset import Dataset
+from nnatomy.data.dataset import Dataset, Split
 from nnatomy.functional import masked_examples
 from nnatomy.graph import no_grad
 from nnatomy.layers.module import Module
@@ -33,6 +33,8 @@ class LocalRule(LearnerSpec):
     average: float | None = None
     loss: Loss | None = None
     """loss(model, *batch) -> (loss, outputs): what evaluation reports of the rule's progress."""
+    after_epoch: Callable[[Any, Split], None] | None = None
+    """after_epoch(model, training split): what is looked up in all examples once an epoch, such as the labels of units."""
 
     @property
     def losses(self) -> Mapping[str, Loss]:
@@ -69,7 +71,8 @@ class LocalRuleLearner(Learner):
 
     def __init__(self, spec: LocalRule, model: Module, dataset: Dataset | None, setup: Setup) -> None:
         super().__init__(model, dataset, setup)
-        self.rule, self.average = spec.rule, spec.average
+        self.rule, self.average, self.after_epoch = spec.rule, spec.average, spec.after_epoch
+        self.train = None if dataset is None else dataset.train
         self.progress: Any = 0.0
         self.total = 1
 
@@ -89,3 +92,8 @@ class LocalRuleLearner(Learner):
         with no_grad(), masked_examples(mask):
             shown = self.rule(self.model, self.progress, *self.precision.inputs(self.named(batch), batch))
         return {"loss": shown if isinstance(shown, Tensor) else Tensor(np.float32(shown))}
+
+    def end_epoch(self) -> None:
+        if self.after_epoch is not None and self.train is not None:
+            with no_grad():
+                self.after_epoch(self.model, self.train)

@@ -100,6 +100,9 @@ class StagesLearner(Learner):
     def end_epoch(self) -> None:
         self.current.end_epoch()
 
+    def epoch_loss(self, mean: float) -> float:
+        return self.current.epoch_loss(mean)
+
     def own_state(self) -> Tree:
         return {f"stage{i}": learner.own_state() for i, learner in enumerate(self.learners, 1)}
 

@@ -34,7 +34,7 @@ class ArraysKind(Kind[ArrayPreprocessing]):
 
     def read(self, source: Source, reading: Reading) -> Dataset:
         x, y = _stored(source)
-        if y is None and not reading.reconstruction:
+        if y is None and not reading.targets_optional:
             raise UserError(f"Training needs the targets y. Received {source} without them. Use np.savez(file, X=X, y=y).")
         labeled = not reading.reconstruction or {"classification", "regression"} & set(reading.tasks)
         return array_dataset(source.path.stem, x, y if labeled else None, reading)

@@ -47,7 +47,7 @@ def table_dataset(
     types = types or {}
     groups, timed = reading.use("groups"), time_column(table, types)
     ordered = timed is not None and is_ordered(table, timed)
-    _check_names(table, target, keep, reading.reconstruction)
+    _check_names(table, target, keep, reading.targets_optional)
     if groups is not None:
         _check_groups(table, groups, target)
     kinds = column_types(table, types)
@@ -104,14 +104,14 @@ def _about_time(reading: Reading) -> str:
     return f"Rows are in order of time: {how}."
 
 
-def _check_names(table: RawTable, target: str | None, keep: Sequence[str], reconstruction: bool) -> None:
+def _check_names(table: RawTable, target: str | None, keep: Sequence[str], optional: bool) -> None:
     names = list(table.columns)
     if len(names) < 2:
         raise UserError(
             f"A table needs an input column and a target column. Received {table.source}, which has only {names[0]!r}. "
             "Check the delimiter (comma, semicolon, tab or bar)."
         )
-    if target is None and not reconstruction:
+    if target is None and not optional:
         raise UserError(
             f"A table needs a target. Received {table.source} with {', '.join(names)}. Name the column to predict with "
             "--target."

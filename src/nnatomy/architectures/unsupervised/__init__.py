@@ -1,0 +1,1 @@
+"""Networks that find order in examples without targets."""
