@@ -17,7 +17,7 @@ def predict(
         Path, typer.Argument(metavar="RUN|FILE", help="The folder of a run, or a .onnx file that nnatomy export wrote.")
     ],
     data: Annotated[str, typer.Option(help="A file of the kind the run was trained on; targets are not needed.")],
-    out: Annotated[Path | None, typer.Option(help="Write the predictions to this CSV file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the predictions to this new CSV file or folder.")] = None,
     backend: Backend = None,
     device: Device = None,
     as_json: Json = False,

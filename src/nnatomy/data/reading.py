@@ -55,6 +55,7 @@ class Inputs:
     """Inputs of the model, a name for each example, and what was noticed."""
 
     arrays: Batch
+    """Those of the model, in order; what follows them, such as the sizes that pictures had, is for `Task.present` alone."""
     rows: tuple[str, ...]
     notices: tuple[str, ...] = ()
 
