@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from nnatomy import functional as F
 from nnatomy import init, ops
+from nnatomy.data.fields import IGNORE
 from nnatomy.errors import UserError
 from nnatomy.layers import BatchNorm2d, Conv2d, ConvTranspose2d, MaxPool2d, ReLU
 from nnatomy.layers.module import Module, Sequential
@@ -20,8 +21,6 @@ from nnatomy.tensor import Parameter, Tensor
 from nnatomy.typing import Float, Int
 
 Array = NDArray[Any]
-IGNORE = 255
-"""The class number of pixels that have none: no loss and no score counts them."""
 
 
 class DoubleConv(Module):
@@ -209,15 +208,15 @@ def overlap_tile(model: Callable[[Any], Any], image: Array, depth: int, tile: in
     border = shrinkage(depth) // 2
     _, height, width = image.shape
     if min(height, width) <= border:
-        raise UserError(f"Mirroring needs sides of more than {border} pixels. Received {height} x {width}; use a smaller depth.")
+        raise UserError(f"Mirrored borders need sides above {border} pixels. Received {height} x {width}; use a smaller depth.")
     rows, columns = (-(-side // made) for side in (height, width))
     spare = [(0, 0), (border, border + rows * made - height), (border, border + columns * made - width)]
     framed = np.pad(image, spare, mode="reflect")
-    bands = [
-        [np.asarray(model(Tensor(framed[None, :, r : r + given, c : c + given])).data)[0] for c in range(0, columns * made, made)]
-        for r in range(0, rows * made, made)
-    ]
-    return np.concatenate([np.concatenate(band, axis=2) for band in bands], axis=1)[:, :height, :width]
+    bands = []
+    for top in range(0, rows * made, made):
+        tiles = [framed[None, :, top : top + given, left : left + given] for left in range(0, columns * made, made)]
+        bands.append(np.concatenate([np.asarray(model(Tensor(one)).data)[0] for one in tiles], axis=2))
+    return np.concatenate(bands, axis=1)[:, :height, :width]
 
 
 # The loss
