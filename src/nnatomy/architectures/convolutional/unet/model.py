@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 
 from nnatomy import functional as F
 from nnatomy import init, ops
-from nnatomy.data.fields import IGNORE
 from nnatomy.errors import UserError
 from nnatomy.layers import BatchNorm2d, Conv2d, ConvTranspose2d, MaxPool2d, ReLU
 from nnatomy.layers.module import Module, Sequential
@@ -21,6 +20,8 @@ from nnatomy.tensor import Parameter, Tensor
 from nnatomy.typing import Float, Int
 
 Array = NDArray[Any]
+IGNORE = 255
+"""The number of a mask's pixels that belong to no class, as data.fields has it: the loss does not count them."""
 
 
 class DoubleConv(Module):

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnatomy.architectures.convolutional.unet.model import UNet, loss
+from nnatomy.architectures.convolutional.unet.model import IGNORE, UNet, loss
 from nnatomy.data.augment import Augmentation, crop, flip, jitter
 from nnatomy.data.dataset import Dataset
-from nnatomy.data.fields import IGNORE, Field
+from nnatomy.data.fields import Field
 from nnatomy.optim import Adam, OneCycle
 from nnatomy.tasks import Segmentation
 from nnatomy.training.learners import GradientDescent
@@ -31,11 +31,34 @@ shapes = Recipe(
     build=build_for,
     options={"width": 8, "depth": 3, "batch_norm": True},
     learn=learn,
-    epochs=30,
+    epochs=60,
     batch_size=8,
     metric="miou",
     score={"miou": 0.8},
     augment=Augmentation((flip, partial(crop, padding=4))),
 )
 recipes = (shapes,)
-cases: tuple[Case, ...] = ()
+
+
+def _images(
+    side: tuple[int, int], channels: int = 1, classes: int = 2, rows: int = 3, weighted: bool = False, ignored: bool = False
+) -> Any:
+    """A batch of noise with masks of noise; every fifth pixel has no class if `ignored`."""
+
+    def batch(rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+        images, masks = rng.normal(size=(rows, channels, *side)), rng.integers(0, classes, (rows, *side))
+        if ignored:
+            masks[:, ::5] = IGNORE
+        return (images, masks, rng.uniform(0.2, 3.0, masks.shape)) if weighted else (images, masks)
+
+    return batch
+
+
+_weighted = (Field("image"), Field("mask", role="target"), Field("weights", role="target"))
+_small = {"width": 2, "depth": 1}
+cases = (
+    Case("paper", _small, _images((18, 18)), loss),
+    Case("paper, weighted", {"width": 2, "depth": 2}, _images((44, 48), weighted=True), loss, fields=_weighted, overfit=0.2),
+    Case("padded", {"n_channels": 2, "n_classes": 3, "width": 3, "depth": 2, "padded": True, "batch_norm": True},
+         _images((7, 10), 2, 3, ignored=True), loss, overfit=0.2),
+)  # fmt: skip

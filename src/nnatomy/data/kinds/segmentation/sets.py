@@ -16,7 +16,7 @@ __all__ = ["SETS"]
 
 Array = npt.NDArray[Any]
 SIDE = 40
-COUNT = 300
+COUNT = 400
 SHAPES = ("background", "disc", "square", "ring")
 CAMVID_PALETTE: tuple[Color, ...] = (
     (128, 128, 128), (128, 0, 0), (192, 192, 128), (128, 64, 128), (60, 40, 222), (128, 128, 0), (192, 128, 128),
@@ -42,16 +42,13 @@ def _scene(rng: np.random.Generator) -> tuple[Array, Array]:
     image = rng.uniform(60, 195, (3, 1)) + 50 * slope
     image, mask = image.reshape(3, SIDE, SIDE), np.zeros((SIDE, SIDE), np.uint8)
     for _ in range(rng.integers(2, 5)):
-        kind, radius = int(rng.integers(1, len(SHAPES))), rng.uniform(5, 10)
+        kind, radius = int(rng.integers(1, len(SHAPES))), rng.uniform(6, 11)
         top, left = rng.uniform(4, SIDE - 4, 2)
-        angle = rng.uniform(0, np.pi / 2)
         away = np.hypot(rows - top, columns - left)
-        if kind == 2:
-            across = (rows - top) * np.cos(angle) + (columns - left) * np.sin(angle)
-            along = (columns - left) * np.cos(angle) - (rows - top) * np.sin(angle)
-            inside = np.maximum(np.abs(across), np.abs(along)) <= 0.9 * radius
+        if SHAPES[kind] == "square":
+            inside = np.maximum(np.abs(rows - top), np.abs(columns - left)) <= 0.9 * radius
         else:
-            inside = (away <= radius) & (away >= (0.55 * radius if kind == 3 else 0))
+            inside = (away <= radius) & (away >= (0.55 * radius if SHAPES[kind] == "ring" else 0))
         image[:, inside] = rng.uniform(0, 255, (3, 1))
         mask[inside] = kind
     return np.clip(image + rng.normal(0, 12, image.shape), 0, 255).round().astype(np.uint8), mask

@@ -1,0 +1,3 @@
+from matplotlib.figure import Figure
+def draw(model, dataset):
+    return Figure()
