@@ -64,7 +64,7 @@ def near_borders(truth: Array, reach: int = REACH) -> Array:
         wider[:, :, 1:] |= border[:, :, :-1]
         wider[:, :, :-1] |= border[:, :, 1:]
         border = wider
-    return border & (truth != IGNORE)
+    return np.asarray(border & (truth != IGNORE))
 
 
 class Confusion:
@@ -280,7 +280,8 @@ def shown(task: Segmentation, evaluation: Evaluation) -> Figure:
     count, (height, width) = len(arrays["images"]), arrays["targets"].shape[1:]
     tall = min(max(height / width, 0.4), 1.6) * 12.5 / SHOWN
     figure = Figure(figsize=(13, 3 * tall + 3.2), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(3 * tall + 0.4, 2.8))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(3 * tall + 0.4, 2.8))
+    upper, lower = parts
     grid: Any = upper.subplots(3, SHOWN, squeeze=False)
     kind = kind_of(dataset)
     for row, name in zip(grid, ("image", "truth", "prediction"), strict=True):

@@ -173,7 +173,7 @@ def start_weights(model: Module) -> None:
 
 def shrinkage(depth: int) -> int:
     """Return by how many pixels a side shrinks without padding: 12 2^depth - 8, which is 184 for the paper's depth of 4."""
-    return 12 * 2**depth - 8
+    return 12 * (1 << depth) - 8
 
 
 def valid_size(output: int, depth: int = 4) -> tuple[int, int]:
@@ -269,7 +269,7 @@ def border_weights(cells: Array, w0: float = 10.0, sigma: float = 5.0) -> Array:
     if len(numbers) > 1:
         distances = np.sort([distance_transform_edt(cells != n) for n in numbers], axis=0)
         weights += np.where(background, w0 * np.exp(-((distances[0] + distances[1]) ** 2) / (2 * sigma**2)), 0.0)
-    return weights.astype(np.float32)
+    return np.asarray(weights, np.float32)
 
 
 def build(

@@ -12,7 +12,7 @@ from matplotlib.patches import FancyArrowPatch, Patch
 
 from nnatomy.architectures.convolutional.unet.model import IGNORE, UNet
 from nnatomy.data.dataset import Dataset
-from nnatomy.data.fields import select
+from nnatomy.data.fields import Role, select
 from nnatomy.data.kinds import kind_of
 from nnatomy.graph import no_grad
 from nnatomy.tasks.segmentation import counted, iou, near_borders
@@ -21,6 +21,7 @@ from nnatomy.tensor import Tensor
 Array = npt.NDArray[Any]
 INK, QUIET, WRONG = "#1f2937", "#6b7280", (209, 102, 42)
 SKIPS = ("#2563a8", "#2e8b57", "#b0498f", "#b8860b", "#7a4f2a", "#4b5563")
+ROLES: tuple[Role, ...] = ("input", "target")
 EXAMINED = 48  # test images on which the scores are measured
 LEGEND = 12  # classes up to which their colors are named
 STACK = 4  # maps that are shown of each level
@@ -38,9 +39,9 @@ def draw(model: UNet, dataset: Dataset) -> Figure:
     figure.suptitle(
         f"U-Net on {dataset.name}: mean IoU {whole:.3f}, near borders {near:.3f} ({len(truth)} test images)", fontsize=15
     )
-    upper, lower = figure.subfigures(2, 1, height_ratios=(1.62, 1))
-    _journey(upper, model, dataset, images[example], _colors(dataset)[masks[0][example]], min(max(ratio, 0.6), 1.3))
-    _ablations(lower, dataset, images[example], truth[example], names, [mask[example] for mask in masks], scores)
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.62, 1))
+    _journey(parts[0], model, dataset, images[example], _colors(dataset)[masks[0][example]], min(max(ratio, 0.6), 1.3))
+    _ablations(parts[1], dataset, images[example], truth[example], names, [mask[example] for mask in masks], scores)
     return figure
 
 
@@ -48,7 +49,7 @@ def _examined(dataset: Dataset) -> tuple[Array, Array]:
     """Evenly spaced test images and their masks."""
     rows = np.unique(np.linspace(0, len(dataset.test) - 1, min(EXAMINED, len(dataset.test))).round().astype(int))
     batch = dataset.test.take(rows)
-    (images,), (truth,) = (select(dataset.test.fields, batch, role) for role in ("input", "target"))  # type: ignore[arg-type]
+    (images,), (truth,) = (select(dataset.test.fields, batch, role) for role in ROLES)
     return images, truth
 
 
@@ -120,7 +121,7 @@ def _journey(figure: SubFigure, model: UNet, dataset: Dataset, image: Array, ans
     top, bottom = 0.0, 0.0
     rows: list[float] = []
     for level in range(model.depth + 1):
-        tall = wide * ratio * SHRINK**level
+        tall = float(wide * ratio * SHRINK**level)
         rows.append(top - tall / 2)
         bottom = top - tall
         top = bottom - 0.62
@@ -183,8 +184,8 @@ def _stack(
         axes.imshow(one, extent=box, interpolation="nearest", zorder=3 + place, aspect="auto")
         axes.plot([box[0], box[1], box[1], box[0], box[0]], [box[2], box[2], box[3], box[3], box[2]], color="white", lw=1.2,
                   zorder=3 + place)  # fmt: skip
-    place = x + {"center": 0.0, "right": 0.22 * wide, "left": -0.22 * wide}[side]
-    axes.text(place, y - tall / 2 - 0.06 - (1.5 * shift if len(shown) > 1 else 0), name, ha=side, va="top", fontsize=9.5,
+    aside = {"center": 0.0, "right": 0.22 * wide, "left": -0.22 * wide}[side]
+    axes.text(x + aside, y - tall / 2 - 0.06 - (1.5 * shift if len(shown) > 1 else 0), name, ha=side, va="top", fontsize=9.5,
               color=INK)  # fmt: skip
 
 

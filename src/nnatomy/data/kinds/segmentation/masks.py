@@ -131,7 +131,7 @@ def resize_mask(mask: Array, size: tuple[int, int]) -> Array:
         np.minimum(((np.arange(new) + 0.5) * old / new).astype(int), old - 1)
         for old, new in zip(mask.shape, size, strict=True)
     )  # fmt: skip
-    return mask[rows[:, None], columns]
+    return np.asarray(mask[rows[:, None], columns])
 
 
 def resize_batch(images: Sequence[Array], size: tuple[int, int]) -> Array:
