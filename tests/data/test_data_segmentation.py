@@ -65,7 +65,7 @@ def test_names_of_classes_are_read(tmp_path: Path) -> None:
     (folder / "classes.txt").write_text("sky\nroad\ncar\n")
     assert load(folder).classes == ("sky", "road", "car")
     (folder / "classes.txt").write_text("sky\nroad\n")
-    with pytest.raises(UserError, match="names 2 classes, from 0 on. Received masks with 2"):
+    with pytest.raises(UserError, match=r"names 2 classes, from 0 on\. Received masks with 2"):
         load(folder)
 
 
@@ -94,7 +94,7 @@ def test_numbers_that_training_does_not_have_belong_to_no_class(tmp_path: Path) 
     again = load(folder)
     if "6" not in again.classes:  # the picture is not in the training part
         assert any("Pixels of 6" in notice for notice in again.notices)
-    with pytest.raises(UserError, match="knows the numbers 0, 1 of masks. Received 6 in .*p00.png"):
+    with pytest.raises(UserError, match=r"knows the numbers 0, 1 of masks\. Received 6 in .*p00.png"):
         load_examples(folder, found.preprocessing)
 
 

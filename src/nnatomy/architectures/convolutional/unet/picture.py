@@ -82,7 +82,7 @@ def _mean_iou(confusion: Array) -> float:
 
 
 def _telling(truth: Array, chosen: Array, classes: int) -> int:
-    """The image with the most classes, of those that are predicted no worse than most; then the one with the longest borders."""
+    """Of the images that are predicted no worse than most, the one with the most classes, then with the longest borders."""
     labeled = truth != IGNORE
     right = ((chosen == truth) & labeled).sum(axis=(1, 2)) / np.maximum(labeled.sum(axis=(1, 2)), 1)
     shown = np.array([len(np.unique(mask[mask != IGNORE])) for mask in truth])
@@ -110,8 +110,8 @@ def _journey(figure: SubFigure, model: UNet, dataset: Dataset, image: Array, ans
     with no_grad():
         maps = model.encode(Tensor(image[None]))
         up = [maps[-1]]
-        for step in range(1, model.depth + 1):
-            up.append(getattr(model, f"up{step}")(up[-1], maps[-step - 1]))
+        for number in range(1, model.depth + 1):
+            up.append(getattr(model, f"up{number}")(up[-1], maps[-number - 1]))
     down = [np.asarray(one.data)[0] for one in maps]
     back = [np.asarray(one.data)[0] for one in up[::-1]]  # by level, as `down`
     axes = figure.subplots()
@@ -123,7 +123,7 @@ def _journey(figure: SubFigure, model: UNet, dataset: Dataset, image: Array, ans
     for level in range(model.depth + 1):
         tall = float(wide * ratio * SHRINK**level)
         rows.append(top - tall / 2)
-        bottom = top - tall
+        bottom = float(top - tall)
         top = bottom - 0.62
     _stack(axes, [_picture(dataset, image)], 0.7, rows[0], wide, ratio, "image")
     _stack(axes, [answer], 2 * middle - 0.7, rows[0], wide, ratio, "prediction")
@@ -133,7 +133,8 @@ def _journey(figure: SubFigure, model: UNet, dataset: Dataset, image: Array, ans
         size = wide * SHRINK**level
         left, right = 3.15 + step * level, 2 * middle - 3.15 - step * level
         last = level == model.depth
-        _stack(axes, _strongest(down[level]), left, rows[level], size, ratio, _named(down[level]), "center" if last else "right")
+        side = "center" if last else "right"
+        _stack(axes, _strongest(down[level]), left, rows[level], size, ratio, _named(down[level]), side)
         if last:
             axes.text(left + size * 0.66, rows[level], "bottleneck: it sees the most\nand knows the place the least",
                       va="center", fontsize=9.5, color=QUIET, style="italic")  # fmt: skip
@@ -202,7 +203,7 @@ def _ablations(
 ) -> None:  # fmt: skip
     colors, picture = _colors(dataset), _picture(dataset, image)
     grid: Any = figure.subplots(2, len(masks) + 1, squeeze=False)
-    figure.suptitle("What the skips carry: the same network with zeros in their place; below, wrong pixels in orange", fontsize=12)
+    figure.suptitle("What the skips carry: the same network with zeros in their place; wrong pixels in orange", fontsize=12)
     if dataset.outputs <= LEGEND:
         shown = [Patch(facecolor=colors[k] / 255, edgecolor=INK, lw=0.5, label=name) for k, name in enumerate(dataset.classes)]
         figure.legend(handles=shown, loc="outside lower center", ncols=LEGEND, frameon=False, fontsize=9.5, handlelength=1.2,

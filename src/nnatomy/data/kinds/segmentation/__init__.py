@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Split
+from nnatomy.data.dataset import ArraySplit, Dataset, Split
 from nnatomy.data.fields import IGNORE
 from nnatomy.data.kinds.kind import NO, SURELY, ExportedInputs, Kind
 from nnatomy.data.kinds.looks import Look, Pictures
@@ -118,7 +118,7 @@ def _pictures(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Pat
 def _pairs(folder: Path) -> list[tuple[Path, Path]]:
     """Return each picture of images/ with its mask of masks/. Raises UserError where one has no mask."""
     if not ((folder / "images").is_dir() and (folder / "masks").is_dir()):
-        raise UserError(f"Images with masks are a folder with images/ and masks/. Received {folder} without them; arrange it so.")
+        raise UserError(f"Images with masks are a folder with images/ and masks/. Received {folder} without them; add them.")
     pictures, masks = _pictures(folder / "images"), _pictures(folder / "masks", (*MASK_SUFFIXES, ".jpg", ".jpeg"))
     alone = next((path for stem, path in pictures.items() if stem not in masks), None)
     if alone is not None:
@@ -151,7 +151,7 @@ def _folder(folder: Path, reading: Reading) -> Dataset:
     notices = []
     unseen = sorted({int(v) for mask in masks for v in np.unique(mask)} - {*values, IGNORE})
     if unseen and (folder / NAMES).is_file():
-        raise UserError(f"{folder / NAMES} names {len(names)} classes, from 0 on. Received masks with {unseen[0]}; name it, too.")
+        raise UserError(f"{folder / NAMES} names {len(names)} classes, from 0 on. Received masks with {unseen[0]}; name it.")
     if unseen:
         notices.append(f"Pixels of {', '.join(map(str, unseen))}, which no training mask has, belong to no class.")
     sizes = [mask.shape for mask in masks]
@@ -161,7 +161,7 @@ def _folder(folder: Path, reading: Reading) -> Dataset:
     images, small = resize_batch(pictures, size), np.stack([resize_mask(mask, size) for mask in masks])
     for row, mask in enumerate(small):
         if not np.isin(mask, values).any():
-            raise UserError(f"A mask gives a class to at least one pixel. Received {pairs[row][1]} without any; remove the pair.")
+            raise UserError(f"A mask gives a class to at least one pixel. Received {pairs[row][1]} without any; remove it.")
     return segmentation_dataset(
         folder.name, [(images[rows], small[rows]) for rows in parts], names, values=values,
         palette=_palette([colors for row in parts.train if (colors := read[row][1])], values), deepest=deepest,
@@ -175,7 +175,7 @@ def _classes(folder: Path, trained: set[int]) -> tuple[tuple[int, ...], tuple[st
         lines = (folder / NAMES).read_text(encoding="utf-8").split("\n")
         names = tuple(line.strip() for line in lines if line.strip())
         if not 2 <= len(names) <= IGNORE or len(set(names)) < len(names):
-            raise UserError(f"{folder / NAMES} has a different name in each of 2 to 255 lines. Received {len(names)}; correct it.")
+            raise UserError(f"{folder / NAMES} has 2 to 255 lines, each with another name. Received {len(names)}; correct it.")
         return tuple(range(len(names))), names
     if trained == {0, 255}:
         return (0, 255), ("background", "foreground")
