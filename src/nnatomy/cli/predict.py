@@ -11,6 +11,9 @@ import typer
 from nnatomy.cli.shared import Backend, Device, Json, print_json
 from nnatomy.errors import UserError
 
+SHOWN = 3
+"""Files that are named of those that were written."""
+
 
 def predict(
     run: Annotated[
@@ -33,6 +36,8 @@ def predict(
     if as_json:
         print_json({"run": str(run), "predictions": answers.lines(answer)})
     if out is not None:
-        print(f"Predictions written: {', '.join(map(str, answers.write_answer(answer, out)))}.", file=sys.stderr)
+        written = answers.write_answer(answer, out)
+        more = f" and {len(written) - SHOWN} more beside it" if len(written) > SHOWN else ""
+        print(f"Predictions written: {', '.join(map(str, written[:SHOWN]))}{more}.", file=sys.stderr)
     elif not as_json:
         print(answers.as_csv(answer), end="")

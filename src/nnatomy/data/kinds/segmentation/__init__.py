@@ -76,7 +76,9 @@ class SegmentationKind(Kind[SegmentationPreprocessing]):
                 known = ", ".join(map(str, preprocessing.values))
                 raise UserError(f"The model knows the numbers {known} of masks. Received {unknown[0]} in {path}; change it.")
         ids = preprocessing.ids(np.stack([resize_mask(mask, pixels.size) for mask in masks]))
-        return ArraySplit((*preprocessing.transform(resize_batch(pictures, pixels.size)), ids), FIELDS), ()
+        nowhere = float((ids == IGNORE).mean())
+        notices = (f"{nowhere:.0%} of the pixels belong to no class and do not count.",) if nowhere > 0.005 else ()
+        return ArraySplit((*preprocessing.transform(resize_batch(pictures, pixels.size)), ids), FIELDS), notices
 
     def reader(self, preprocessing: SegmentationPreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
         from nnatomy.data.kinds.pixels import PixelReader
