@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 import nnatomy as nn
-from nnatomy import data
+from nnatomy import data, views
 from nnatomy.architectures.convolutional.unet import model as architecture
 from nnatomy.architectures.convolutional.unet.model import (
     UNet,
@@ -21,13 +22,16 @@ from nnatomy.architectures.convolutional.unet.model import (
     weighted_cross_entropy,
 )
 from nnatomy.architectures.convolutional.unet.picture import draw
-from nnatomy.architectures.convolutional.unet.recipe import recipes, shapes
+from nnatomy.architectures.convolutional.unet.recipe import build_for, recipes, shapes
 from nnatomy.data.augment import augmented, crop, flip, rotate
 from nnatomy.data.fields import IGNORE
-from nnatomy.data.kinds.segmentation.masks import FIELDS
+from nnatomy.data.kinds.segmentation.masks import FIELDS, read_mask
 from nnatomy.errors import UserError
 from nnatomy.graph import no_grad
+from nnatomy.runs.answers import write_answer
 from nnatomy.runs.fitting import fit_recipe
+from nnatomy.runs.folder import Run
+from nnatomy.runs.restore import restore_with_data
 from nnatomy.tasks.segmentation import Confusion, near_borders
 from nnatomy.tensor import Tensor
 
@@ -227,17 +231,75 @@ def boundary_iou(fitted: Any, without: tuple[int, ...]) -> float:
     return meter.result().metrics["miou"]
 
 
+@pytest.mark.slow
 def test_without_skips_borders_are_worse(fitted: Any) -> None:
     whole = boundary_iou(fitted, ())
     assert boundary_iou(fitted, (0,)) < whole
     assert boundary_iou(fitted, (0, 1, 2)) < whole - 0.1
 
 
+@pytest.mark.slow
 def test_the_picture_says_what_the_network_scores(fitted: Any) -> None:
     figure = draw(fitted.model.eval(), fitted.dataset)
     titles = [axes.get_title() for part in figure.subfigs for axes in part.axes]
     assert {f"without skip {k}" for k in (1, 2, 3)} <= set(titles)
     assert "mean IoU" in str(figure.get_suptitle())
+
+
+# From a folder to masks
+
+
+def folder_of_squares(folder: Path) -> Path:
+    """Bright squares on noise in pictures of two sizes; masks of 0 and 255."""
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    rng = np.random.default_rng(0)
+    for part in ("images", "masks"):
+        (folder / part).mkdir(parents=True)
+    for n in range(24):
+        side = 24 if n % 4 == 0 else 16
+        mask = np.zeros((side, side), np.uint8)
+        top, left = rng.integers(1, side // 2, 2)
+        mask[top : top + side // 2, left : left + side // 2] = 255
+        pixels = np.clip(60 + 0.5 * mask + rng.normal(0, 20, mask.shape), 0, 255).astype(np.uint8)
+        image.fromarray(pixels).save(folder / "images" / f"{n:02}.png")
+        image.fromarray(mask).save(folder / "masks" / f"{n:02}.png")
+    return folder
+
+
+def test_a_folder_of_images_and_masks_goes_through_every_command(tmp_path: Path) -> None:
+    folder = folder_of_squares(tmp_path / "squares")
+    result = nn.train("unet", folder, out=tmp_path / "run", epochs=8, batch_size=4)
+    assert result.metrics["miou"] > 0.7
+    assert nn.evaluate(result.run.folder, folder).metrics["miou"] > 0.7
+    answer = nn.predict(result.run.folder, folder / "images")
+    written = write_answer(answer, tmp_path / "masks")
+    assert [path.name for path in written] == ["predictions.csv", *(f"{n:02}.png" for n in range(24))]
+    right = []
+    for n in range(24):
+        truth, found = (read_mask(place / f"{n:02}.png")[0] for place in (folder / "masks", tmp_path / "masks"))
+        assert found.shape == truth.shape
+        assert set(np.unique(found)) <= {0, 255}
+        right.append((found == truth).mean())
+    assert np.mean(right) > 0.85
+    prepared = restore_with_data(Run.open(result.run.folder))
+    for what in views.names():
+        if views.why_unsupported(what, prepared, None) is None:
+            assert views.view(what, prepared, None).axes or what == "architecture", what
+    with pytest.raises(UserError, match="Predictions are averaged of class scores or numbers"):
+        nn.average([result.run.folder, result.run.folder], how="predictions")
+
+
+def test_an_exported_model_gives_the_same_masks(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    pytest.importorskip("onnxruntime")
+    folder = folder_of_squares(tmp_path / "squares")
+    result = nn.train("unet", folder, out=tmp_path / "run", epochs=1, batch_size=4, report=False)
+    exported = nn.export(result.run.folder)
+    own, same = (nn.predict(source, folder / "images") for source in (result.run.folder, exported.model))
+    assert own.files.keys() == same.files.keys()
+    for column, values in own.columns.items():
+        if values.dtype.kind == "f":
+            np.testing.assert_allclose(same.columns[column], values, atol=0.01)
 
 
 # Wrong inputs
@@ -252,3 +314,5 @@ def test_wrong_inputs() -> None:
         model(noise(1, 3, 7, 20))
     with pytest.raises(UserError, match=r"takes images \(batch, 3"):
         model(noise(1, 1, 16, 16))
+    with pytest.raises(UserError, match=r"Received 40 in shape_masks; use --set depth=5"):
+        build_for(data.load("shape_masks"), depth=6)

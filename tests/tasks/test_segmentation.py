@@ -11,6 +11,7 @@ import pytest
 from nnatomy import data
 from nnatomy.data.fields import IGNORE
 from nnatomy.data.kinds.segmentation.masks import FIELDS, read_mask, segmentation_dataset
+from nnatomy.errors import UserError
 from nnatomy.runs import answers
 from nnatomy.tasks import Segmentation
 from nnatomy.tasks.segmentation import Confusion, best_class, iou, near_borders
@@ -125,6 +126,13 @@ def test_masks_are_written_with_the_numbers_and_colors_of_the_training_masks(dat
         assert (picture.mode, picture.size) == ("P", (3, 5))
     assert answer.columns["largest"].tolist()[1] == "bright"
     assert answer.columns["fraction(right)"].tolist() == [0.5, 0.0]
+
+
+def test_files_of_inputs_with_one_name_are_refused(dataset: data.Dataset) -> None:
+    p = np.full((2, 3, 8, 10), 1 / 3)
+    answer = task_of(dataset).answer_from(lambda inputs: p, (np.zeros((2, 1, 8, 10), np.float32),))
+    with pytest.raises(UserError, match=r"Received two for a.png"):
+        answers.named(answer, ("a.jpg", "a.png"))
 
 
 def test_probabilities_are_resized_before_the_class_is_chosen() -> None:

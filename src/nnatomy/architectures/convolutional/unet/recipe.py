@@ -13,6 +13,7 @@ from nnatomy.architectures.convolutional.unet.model import IGNORE, UNet, build, 
 from nnatomy.data.augment import Augmentation, crop, flip
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.fields import Field
+from nnatomy.errors import UserError
 from nnatomy.optim import Adam, OneCycle
 from nnatomy.tasks import Segmentation
 from nnatomy.training.learners import GradientDescent
@@ -20,7 +21,16 @@ from nnatomy.training.recipe import Case, Recipe
 
 
 def build_for(dataset: Dataset, width: int = 8, depth: int = 3, batch_norm: bool = True) -> UNet:
-    """Return a U-Net with padding for images of any size: the images' channels in, a score for each class out."""
+    """Return a U-Net with padding for images of any size: the images' channels in, a score for each class out.
+
+    Raises UserError for images with fewer than 2^depth pixels a side.
+    """
+    side = min(dataset.input_shape[1:])
+    if depth > 0 and side < 2**depth:
+        raise UserError(
+            f"A U-Net of depth {depth} takes sides of at least {2**depth} pixels. Received {side} in {dataset.name}; "
+            f"use --set depth={max(1, side.bit_length() - 1)}."
+        )
     return build(dataset.input_shape[0], dataset.outputs, width, depth, padded=True, batch_norm=batch_norm)
 
 
