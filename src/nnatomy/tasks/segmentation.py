@@ -254,10 +254,11 @@ class Segmentation(Task):
         return Score(score, f"{name}: {area.mean():.0%} of the pixels")
 
     def coloring(self, model: Module, batch: Batch) -> Coloring:
-        """Return the class with the most labeled pixels in each mask."""
+        """Return the class that has more pixels than in the other masks: a background would be the largest in all."""
         (masks,) = self.targets(batch)
-        counts = np.stack([(masks == k).sum(axis=(1, 2)) for k in range(self.dataset.outputs)])
-        return Coloring("the class with the most pixels", counts.argmax(axis=0), self.dataset.classes)
+        parts = np.stack([(masks == k).mean(axis=(1, 2)) for k in range(self.dataset.outputs)])
+        above = parts - parts.mean(axis=1, keepdims=True)
+        return Coloring("the class whose part is most above its mean", above.argmax(axis=0), self.dataset.classes)
 
 
 def best_class(p: Array, size: tuple[int, int]) -> Array:
