@@ -17,7 +17,7 @@ import pytest
 
 import nnatomy as nn
 from nnatomy.cli import main
-from nnatomy.data.kinds.image.images import read_image
+from nnatomy.data.pictures import read_image
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import Run
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 from small_files import hours, mnist_folder
 
 from nnatomy.data.kinds.image.idx import read_idx, write_idx
@@ -45,6 +46,20 @@ def image(folder: Path, wild: Array) -> Path:
     images[wild] = 255
     write_idx(made / "train-images-idx3-ubyte", images)
     return made
+
+
+def segmentation(folder: Path, wild: Array) -> Path:
+    """Gray pictures, of class 4 where they are bright; wild ones have numbers in their masks that no other has."""
+    image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 200, (N, 6, 5)).astype(np.uint8)
+    masks = np.where(pixels > 100, 4, 1).astype(np.uint8)
+    pixels[wild], masks[wild, :3] = 255, 9
+    for part, arrays in (("images", pixels), ("masks", masks)):
+        (folder / "cells" / part).mkdir(parents=True, exist_ok=True)
+        for n, one in enumerate(arrays):
+            image.fromarray(one).save(folder / "cells" / part / f"{n:02}.png")
+    return folder / "cells"
 
 
 def sentences(folder: Path, wild: Array) -> Path:
@@ -89,6 +104,7 @@ def _written(path: Path, lines: list[str]) -> Path:
 SAMPLES = {
     "table": Sample(table, {"target": "y"}),
     "image": Sample(image),
+    "segmentation": Sample(segmentation),
     "sentences": Sample(sentences),
     "text": Sample(text, {"window": 8}, dealt=False),
     "series": Sample(series, {"window": 8, "horizon": 4}, dealt=False),

@@ -17,7 +17,7 @@ from small_files import mnist_folder, picture_folder
 from nnatomy.data import augmentation, load, load_inputs, preprocessing_from_json
 from nnatomy.data.augment import AUGMENTATIONS, crop, cutout, flip, rotate
 from nnatomy.data.kinds.image.idx import read_idx, write_idx
-from nnatomy.data.kinds.image.images import ImagePreprocessing, resize_images
+from nnatomy.data.pictures import ImagePreprocessing, resize_images
 from nnatomy.errors import UserError
 
 Write = Callable[..., Path]

@@ -11,13 +11,16 @@ import typer
 from nnatomy.cli.shared import Backend, Device, Json, print_json
 from nnatomy.errors import UserError
 
+SHOWN = 3
+"""Files that are named of those that were written."""
+
 
 def predict(
     run: Annotated[
         Path, typer.Argument(metavar="RUN|FILE", help="The folder of a run, or a .onnx file that nnatomy export wrote.")
     ],
     data: Annotated[str, typer.Option(help="Read a file like the training data; targets are not needed.")],
-    out: Annotated[Path | None, typer.Option(help="Write the predictions to this CSV file.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write the predictions to this new CSV file or folder.")] = None,
     backend: Backend = None,
     device: Device = None,
     as_json: Json = False,
@@ -33,6 +36,8 @@ def predict(
     if as_json:
         print_json({"run": str(run), "predictions": answers.lines(answer)})
     if out is not None:
-        print(f"Predictions written: {', '.join(map(str, answers.write_answer(answer, out)))}.", file=sys.stderr)
+        written = answers.write_answer(answer, out)
+        more = f" and {len(written) - SHOWN} more beside it" if len(written) > SHOWN else ""
+        print(f"Predictions written: {', '.join(map(str, written[:SHOWN]))}{more}.", file=sys.stderr)
     elif not as_json:
         print(answers.as_csv(answer), end="")

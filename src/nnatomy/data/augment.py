@@ -136,7 +136,7 @@ def _mask(change: Callable[..., Array], **own: Any) -> Callable[..., Array]:
     """A mask moves by the same function, as an image of one channel."""
 
     def move(masks: Array, rng: np.random.Generator, size: tuple[int, int], fill: Any, **settings: Any) -> Array:
-        return change(masks[:, None], rng, **settings, **own)[:, 0]
+        return change(masks[:, None], rng, **(settings | own))[:, 0]
 
     return move
 

@@ -11,10 +11,15 @@ import numpy.typing as npt
 
 from nnatomy.errors import UserError
 
-__all__ = ["DEFAULT", "Field", "count", "named", "pad_rows", "parts", "per_row", "ragged", "round_lengths", "select", "where"]
+__all__ = [
+    "DEFAULT", "IGNORE", "Field", "count", "named", "pad_rows", "parts", "per_row", "ragged", "round_lengths", "select",
+    "where",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 Role = Literal["input", "given", "target"]
+IGNORE = 255
+"""The number of a mask's pixels that belong to no class: no loss and no metric counts them."""
 
 
 @dataclass(frozen=True)

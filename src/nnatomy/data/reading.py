@@ -20,7 +20,7 @@ from nnatomy.errors import UserError
 __all__ = ["OPTIONS", "TASKS", "Inputs", "Parts", "Reading", "Source"]
 
 Array = npt.NDArray[Any]
-TASKS = ("classification", "regression", "language", "forecast", "anomaly", "control", "reconstruction")
+TASKS = ("classification", "regression", "language", "forecast", "anomaly", "control", "segmentation", "reconstruction")
 OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "window", "horizon")
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""
 
@@ -55,6 +55,7 @@ class Inputs:
     """Inputs of the model, a name for each example, and what was noticed."""
 
     arrays: Batch
+    """Those of the model, in order; what follows them, such as the sizes that pictures had, is for `Task.present` alone."""
     rows: tuple[str, ...]
     notices: tuple[str, ...] = ()
 

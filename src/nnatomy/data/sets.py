@@ -34,7 +34,7 @@ class Public:
     target: str | None = None
     files: tuple[str, ...] = ()  # of a folder
     url: str | None = None
-    sha256: str | None = None  # of the file at `url`
+    sha256: str | None = None  # of the file
     read: Callable[[Source, Reading], Dataset] | None = None
     """The reading of the file; as a user's own file if None."""
     origin: Literal["public"] = "public"

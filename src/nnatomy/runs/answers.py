@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,17 @@ from nnatomy.tasks import Answer
 
 
 def named(answer: Answer, rows: Sequence[str]) -> Answer:
-    """Return an answer with a first column "row" that names the input of each line."""
+    """Return an answer with a first column "row" that names the input of each line, and files that bear their input's name.
+
+    Raises UserError where two files would have one name.
+    """
+    files: dict[str, Callable[[Path], None]] = {}
+    for own, write in answer.files.items():
+        name = Path(rows[answer.file_rows[own]]).stem + Path(own).suffix if own in answer.file_rows else own
+        if name in files:
+            raise UserError(f"Inputs need names that differ before their endings. Received two for {name}; rename one of them.")
+        files[name] = write
+    answer = replace(answer, files=files, file_rows={})
     if not answer.columns:
         return answer
     names = np.array(rows, dtype=object)

@@ -13,6 +13,7 @@ from nnatomy.tasks.language import Language
 from nnatomy.tasks.parts import Answer, Coloring, Meter, Mistakes, Score
 from nnatomy.tasks.reconstruction import Reconstruction
 from nnatomy.tasks.regression import Regression
+from nnatomy.tasks.segmentation import Segmentation
 from nnatomy.tasks.task import Task
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.precision import FLOAT32, Precision
@@ -20,8 +21,8 @@ from nnatomy.training.recipe import Recipe
 
 __all__ = [
     "Anomaly", "Answer", "Baseline", "Classification", "Clustering", "Coloring", "Control", "Evaluation", "FittedBaseline",
-    "Forecast",
-    "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Task", "forward", "task_for",
+    "Forecast", "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Segmentation", "Task",
+    "forward", "task_for",
 ]  # fmt: skip
 
 

@@ -85,7 +85,7 @@ def k_means(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
 
 
 def plane(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
-    """A flat grid over the first two principal components: order, and no bending towards the data."""
+    """A flat grid over the first two principal components: order, and no bending toward the data."""
     rows, columns = _sides(recipes)
     x = _flat(arrays_of(dataset.train, "input", most=20_000)[0])
     average = x.mean(axis=0)

@@ -14,7 +14,7 @@ from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset, Split, generator
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline
-from nnatomy.tasks.figures import BLUE, GREY, ORANGE
+from nnatomy.tasks.figures import BLUE, GRAY, ORANGE
 from nnatomy.tasks.parts import Answer, Array, Batch, Coloring, Meter, Mistakes, Score
 from nnatomy.tasks.task import Task, stream
 from nnatomy.training.evaluation import Evaluation, Metric
@@ -231,7 +231,7 @@ def episodes_figure(arrays: dict[str, Array], columns: tuple[str, ...], actions:
         middle.plot(seen[: steps + 1, n], label=name, lw=1.2)
     middle.set(title="First episode: observations")
     middle.legend(frameon=False, fontsize=8)
-    right.step(np.arange(steps), taken[:steps], where="mid", color=GREY, lw=0.8)
+    right.step(np.arange(steps), taken[:steps], where="mid", color=GRAY, lw=0.8)
     right.scatter(np.arange(steps), taken[:steps], s=8, color=BLUE)
     right.set(title="First episode: actions", ylim=(-0.5, len(actions) - 0.5))
     right.set_yticks(range(len(actions)), actions)

@@ -83,7 +83,7 @@ class Language(Task):
             tokens = np.concatenate([tokens, drawn[:, None]], axis=1)
         return Answer(self.columns(tokens[:, -WRITTEN:]))
 
-    def predictor(self, model: Module, batch_size: int = 256) -> Predictor:
+    def predictor(self, model: Module, batch_size: int | None = None) -> Predictor:
         """Return a function from tokens (batch, time) to scores; compiled backends get whole windows, and one compilation."""
         if not compiles_by_shape():
             return lambda inputs: np.asarray(self.recipe.decide(forward(model, inputs)).data)

@@ -56,6 +56,8 @@ class Answer:
     """Which input each line belongs to, counted from 0, where an input has several lines or none; None: one line each."""
     files: dict[str, Callable[[Path], None]] = field(default_factory=dict)
     """Functions that write a file, by the file's name: a mask as PNG, a sound as WAV."""
+    file_rows: Mapping[str, int] = field(default_factory=dict)
+    """Which input a file is about, by the file's name, counted from 0: `runs.answers.named` names the file after it."""
 
 
 @dataclass(frozen=True)

@@ -192,24 +192,25 @@ class Task(ABC):
             meter.add(outputs(*fields.select(split.fields, batch, "input")), batch)
         return meter.result()
 
-    def predict(self, model: Module, inputs: Batch, batch_size: int = 256) -> dict[str, Array]:
+    def predict(self, model: Module, inputs: Batch, batch_size: int | None = None) -> dict[str, Array]:
         """Return predictions for model-ready inputs as columns, one value an example each."""
         return self.answer(model, inputs, batch_size).columns
 
-    def answer(self, model: Module, inputs: Batch, batch_size: int = 256) -> Answer:
-        """Return predictions for model-ready inputs."""
+    def answer(self, model: Module, inputs: Batch, batch_size: int | None = None) -> Answer:
+        """Return predictions for model-ready inputs; arrays after the model's own go to `present` alone."""
         return self.answer_from(self.predictor(model, batch_size), inputs)
 
     def answer_from(self, predictor: Predictor, inputs: Batch) -> Answer:
         """Return predictions for inputs of whatever predicts: a model, or a file that it was exported to."""
         return self.present(predictor(inputs), inputs)
 
-    def predictor(self, model: Module, batch_size: int = 256) -> Predictor:
+    def predictor(self, model: Module, batch_size: int | None = None) -> Predictor:
         """Return a function from model-ready inputs to what the model's outputs mean."""
 
         def predict(inputs: Batch) -> Any:
-            split = ArraySplit(inputs, self.dataset.input_fields)
-            found = [outputs for _, (_, outputs) in self.run(model, split, False, batch_size, "predict")]
+            inputs = inputs[: len(self.dataset.input_fields)]
+            split, rows = ArraySplit(inputs, self.dataset.input_fields), batch_size or self.batch_size
+            found = [outputs for _, (_, outputs) in self.run(model, split, False, rows, "predict")]
             return in_double(self.interpret(in_double(joined(found)), inputs))
 
         return predict

@@ -45,12 +45,14 @@ def evenly_spaced(prepared: Prepared, split: Split, count: int) -> tuple[Array, 
 
 
 def of_each_class(prepared: Prepared, count: int, look: int = 500) -> tuple[Array, ...]:
-    """Up to `count` test examples, of as many classes as there are; evenly spaced ones where there are no classes."""
+    """Up to `count` test examples, of as many classes as there are; evenly spaced ones where an example has not one class."""
     split = prepared.dataset.test
     if not prepared.dataset.classes:
         return evenly_spaced(prepared, split, count)
     seen = np.unique(np.linspace(0, len(split) - 1, min(look, len(split))).round().astype(int))
     (labels,) = fields.select(split.fields, split.take(seen), "target")
+    if labels.ndim > 1:
+        return evenly_spaced(prepared, split, count)
     firsts = [seen[labels == k] for k in range(len(prepared.dataset.classes))]
     turns = [rows[turn] for turn in range(count) for rows in firsts if len(rows) > turn]
     return examples(prepared, split, np.array(turns[:count]))

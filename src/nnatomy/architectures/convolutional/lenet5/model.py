@@ -191,7 +191,7 @@ def map_criterion(
 ) -> Float[Tensor, ""]:
     """Mean over examples of y_target + log(e^-j + sum_i e^-y_i) (eq. 9).
 
-    The first term pulls F6 towards the right code, the second pushes it from the wrong ones, the nearest most; penalties far
+    The first term pulls F6 toward the right code, the second pushes it from the wrong ones, the nearest most; penalties far
     above j are left alone. The paper asks only for j > 0; 1 is this implementation's choice.
     """
     right = ops.gather(penalties, targets[:, None], axis=1)[:, 0]

@@ -15,7 +15,7 @@ from nnatomy.data.kinds.environment.environment import EPISODES, TRAIN, Environm
 from nnatomy.data.kinds.environment.grid import MOVES, GridWorld, value_iteration
 from nnatomy.data.kinds.environment.rollouts import trajectory
 from nnatomy.data.kinds.environment.scenes import maze
-from nnatomy.data.kinds.looks import COLOURS, INK
+from nnatomy.data.kinds.looks import COLORS, INK
 from nnatomy.tasks import forward
 from nnatomy.tasks.control import GAMMA, Episode, Policy, play
 
@@ -50,10 +50,10 @@ def _grid(world: GridWorld, learned: Array) -> Figure:
     for axes, q, title in ((left, learned, "Learned from remembered steps"), (middle, exact, "Exact: value iteration")):
         _cells(axes, world, q, free, low, high)
         axes.set_title(title, fontsize=11)
-    right.scatter(exact[free].ravel(), learned[free].ravel(), s=14, color=COLOURS[0], alpha=0.6, label="an action in a cell")
+    right.scatter(exact[free].ravel(), learned[free].ravel(), s=14, color=COLORS[0], alpha=0.6, label="an action in a cell")
     best = exact[free].argmax(axis=1)
     rows = np.arange(len(free))
-    right.scatter(exact[free][rows, best], learned[free][rows, best], s=26, color=COLOURS[1], label="the best action of a cell")
+    right.scatter(exact[free][rows, best], learned[free][rows, best], s=26, color=COLORS[1], label="the best action of a cell")
     ends = [min(exact[free].min(), learned[free].min()), max(exact[free].max(), learned[free].max())]
     right.plot(ends, ends, color=INK, lw=1, ls="--", label="equal")
     same = np.mean([exact[s, learned[s].argmax()] >= exact[s].max() - 1e-6 for s in free])
@@ -102,10 +102,10 @@ def _plane(preprocessing: EnvironmentPreprocessing, values: Policy, episode: Epi
     points[:, -2], points[:, -1] = across.ravel(), up.ravel()
     best = values(preprocessing.prepare(points)[0]).argmax(axis=1).reshape(across.shape)
     count = len(preprocessing.actions)
-    axes.contourf(across, up, best, levels=np.arange(count + 1) - 0.5, colors=COLOURS[:count], alpha=0.3)
+    axes.contourf(across, up, best, levels=np.arange(count + 1) - 0.5, colors=COLORS[:count], alpha=0.3)
     for n, name in enumerate(preprocessing.actions):
         x, y = seen[episode.actions == n, -2:].T
-        axes.scatter(x, y, s=9, color=COLOURS[n], lw=0, label=name)
+        axes.scatter(x, y, s=9, color=COLORS[n], lw=0, label=name)
     axes.set(xlabel=preprocessing.columns[-2], ylabel=preprocessing.columns[-1])
     axes.set_title("The best action where the other numbers\nare at their median (dots: the episode)", fontsize=10)
     axes.legend(fontsize=8, loc="upper right")

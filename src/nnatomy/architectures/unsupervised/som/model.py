@@ -64,7 +64,7 @@ class SOM(Module):
     @property
     def codebook(self) -> Tensor:
         """The weights as one row a unit, (rows * columns, features)."""
-        return self.weights.reshape(-1, self.weights.shape[2])  # type: ignore[no-any-return]
+        return self.weights.reshape(-1, self.weights.shape[2])
 
     @property
     def places(self) -> Array:
@@ -84,7 +84,7 @@ class SOM(Module):
     def adjacent(self) -> Array:
         """1 where two units are neighbors: 6 around an inner hexagon, 8 around an inner square; (units, units) booleans."""
         apart = np.linalg.norm(self.places[:, None] - self.places[None], axis=2)
-        return (apart > 0) & (apart < (1.42 if self.grid == "rectangular" else 1.01))
+        return np.asarray((apart > 0) & (apart < (1.42 if self.grid == "rectangular" else 1.01)))
 
     def squared_distances(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch units"]:
         """|x - w_j|^2 for all units j."""
@@ -173,7 +173,7 @@ def kohonen(model: SOM, x: Tensor, rate: Any, sigma: Any) -> None:
 def batch_map(model: SOM, x: Tensor, sigma: Any) -> None:
     """All examples together: w_j <- sum_n h_c(n)j x_n / sum_n h_c(n)j. Source: Kohonen (2013), equation 8.
 
-    A unit with no example in its neighborhood stays where it is. With sigma towards 0 this is a step of k-means.
+    A unit with no example in its neighborhood stays where it is. With sigma toward 0 this is a step of k-means.
     """
     x = x.flatten(1)
     distances = model.squared_distances(x)

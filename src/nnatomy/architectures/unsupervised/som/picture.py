@@ -21,7 +21,7 @@ from nnatomy.tensor import Tensor
 Array = npt.NDArray[Any]
 
 COLORS = ("#2563a8", "#d1662a", "#2e8b57", "#8b5fbf", "#b8860b", "#c2356b", "#1f9aa8", "#7a5230", "#111827", "#8aa80c")
-PLANES = 4  # component planes that are shown, those of largest spread
+PLANES = 4  # component planes that are shown, those of largest evenly_spaced
 EXAMPLES = 2_000  # of the training split, whose hits are counted
 EPOCHS = 40  # of the small map that unfolds
 SHOWN = (0, 4, 16, 40)
@@ -69,7 +69,7 @@ def _grid(axes: Axes, model: SOM, values: Array, cmap: str, edge: str = "white")
 
 def _distances(axes: Axes, model: SOM, dataset: Dataset) -> None:
     """The U-matrix; a dot on each unit is as large as its examples are many, and has the color of its class."""
-    shown = _grid(axes, model, u_matrix(model), "Greys")
+    shown = _grid(axes, model, u_matrix(model), "Grays")
     axes.figure.colorbar(shown, ax=axes, shrink=0.75, label="mean distance to the weights of neighbors", location="bottom")
     train = dataset.train
     batch = train.take(np.unique(np.linspace(0, len(train) - 1, min(EXAMPLES, len(train))).astype(int)))

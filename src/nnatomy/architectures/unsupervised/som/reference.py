@@ -6,7 +6,7 @@ MiniSom's grid is (x, y) with rows of hexagons along x shifted by y; so its x is
 from typing import Any
 
 import numpy as np
-from minisom import MiniSom  # type: ignore[import-untyped]
+from minisom import MiniSom
 
 STEPS = 3
 SIGMA, RATE = 1.5, 0.5

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nnatomy.data.kinds.environment.environment import EnvironmentPreprocessing
 from nnatomy.data.kinds.environment.scenes import scene
-from nnatomy.data.kinds.looks import COLOURS
+from nnatomy.data.kinds.looks import COLORS
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -78,14 +78,14 @@ def trajectory(
         axes.set_title(f"step {step}", fontsize=10)
     panels = below.subplots(1, 2 if beside is None else 3, squeeze=False)[0]
     steps = min(len(actions), SHOWN)
-    for n, name in enumerate(preprocessing.columns[: len(COLOURS)]):
-        panels[0].plot(observations[: steps + 1, n], label=name, lw=1.3, color=COLOURS[n])
+    for n, name in enumerate(preprocessing.columns[: len(COLORS)]):
+        panels[0].plot(observations[: steps + 1, n], label=name, lw=1.3, color=COLORS[n])
     panels[0].set_title("What the agent sees", fontsize=11)
     shown, taken = values[:steps], actions[:steps]
     floor = shown.min() - 0.06 * max(np.ptp(shown), 1e-9)
-    for n, name in enumerate(preprocessing.actions[: len(COLOURS)]):
-        panels[1].plot(shown[:, n], label=name, lw=1.3, color=COLOURS[n])
-        panels[1].scatter(np.flatnonzero(taken == n), np.full((taken == n).sum(), floor), s=12, color=COLOURS[n], lw=0)
+    for n, name in enumerate(preprocessing.actions[: len(COLORS)]):
+        panels[1].plot(shown[:, n], label=name, lw=1.3, color=COLORS[n])
+        panels[1].scatter(np.flatnonzero(taken == n), np.full((taken == n).sum(), floor), s=12, color=COLORS[n], lw=0)
     panels[1].set_title("The value of each action (dots: the one taken)", fontsize=11)
     for axes in panels[:2]:
         axes.set_xlabel("step" if steps == len(actions) else f"step (the first {steps} of {len(actions)})")

@@ -8,22 +8,21 @@ import numpy as np
 
 from nnatomy.data.dataset import ArraySplit, Dataset, Split
 from nnatomy.data.kinds.image.idx import idx_files, is_idx, read_idx
-from nnatomy.data.kinds.image.images import (
-    FIELDS,
+from nnatomy.data.kinds.image.images import FIELDS, image_dataset
+from nnatomy.data.kinds.image.sets import SETS
+from nnatomy.data.kinds.kind import NO, PERHAPS, SURELY, ExportedInputs, Kind
+from nnatomy.data.kinds.looks import Look, Pictures
+from nnatomy.data.pictures import (
     SUFFIXES,
     ImagePreprocessing,
     deep_value,
     deepest_of,
-    image_dataset,
     is_gray,
     read_image,
     read_images,
     resize_images,
     usual_size,
 )
-from nnatomy.data.kinds.image.sets import SETS
-from nnatomy.data.kinds.kind import NO, PERHAPS, SURELY, ExportedInputs, Kind
-from nnatomy.data.kinds.looks import Look, Pictures
 from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.requests import RequestReader
 from nnatomy.data.splits import class_ids
@@ -91,14 +90,14 @@ class ImageKind(Kind[ImagePreprocessing]):
         return ArraySplit((*preprocessing.transform(read_images(files, preprocessing)), labels), FIELDS), ()
 
     def reader(self, preprocessing: ImagePreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
-        from nnatomy.data.kinds.image.request import ImageReader
+        from nnatomy.data.kinds.pixels import PixelReader
 
-        return ImageReader(preprocessing)
+        return PixelReader(preprocessing)
 
     def exported(self, dataset: Dataset) -> ExportedInputs:
-        from nnatomy.data.kinds.image.export import ImageInputs
+        from nnatomy.data.kinds.pixels import PixelInputs
 
-        return ImageInputs(dataset, self.fitted(dataset))
+        return PixelInputs(dataset, self.fitted(dataset))
 
     def limits(self, dataset: Dataset) -> str:
         shape = " × ".join(map(str, dataset.input_shape))

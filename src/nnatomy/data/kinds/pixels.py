@@ -1,26 +1,34 @@
-"""Requests to a model of images: a picture's file, or pixels as JSON."""
+"""Pixels as they reach a model from outside, for the kinds that hold pictures: in a request, and in an exported model."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from nnatomy.data.dataset import Batch
-from nnatomy.data.kinds.image.images import ImagePreprocessing, decode_image
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.data.dataset import Batch, Dataset
+from nnatomy.data.kinds.kind import ExportedInputs, InputSpec
+from nnatomy.data.pictures import ImagePreprocessing, decode_image
 from nnatomy.data.requests import BODY, JSON, RequestError, RequestReader, member, numbers_of
+from nnatomy.tensor import Tensor
+
+Array = npt.NDArray[Any]
 
 PICTURES = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "image/tiff")
 LARGEST_SIDE = 4096  # of a picture, in pixels
 
 
-class ImageReader(RequestReader):
-    """A picture's file, or pixels as JSON."""
+class PixelReader(RequestReader):
+    """A picture's file, or pixels as JSON; `transform` makes the arrays of a batch of them, the preprocessing if None."""
 
     accepts = (JSON, *PICTURES)
 
-    def __init__(self, preprocessing: ImagePreprocessing) -> None:
+    def __init__(self, preprocessing: ImagePreprocessing, transform: Callable[[Array], Batch] | None = None) -> None:
         self.preprocessing = preprocessing
+        self.transform = transform or preprocessing.transform
 
     def describe(self) -> dict[str, Any]:
         p = self.preprocessing
@@ -52,9 +60,25 @@ class ImageReader(RequestReader):
                 "unprocessable",
                 f"Pixels lie between 0 and {p.largest:g}. Received {images.min():g} to {images.max():g}. Scale them so.",
             )
-        return p.transform(images), []
+        return self.transform(images), []
 
     def from_other(self, kind: str, body: bytes) -> tuple[Batch, list[str]]:
         p = self.preprocessing
         pixels = decode_image(io.BytesIO(body), len(p.mean) == 1, BODY, LARGEST_SIDE, p.deepest)
-        return p.transform(pixels[None] * (p.largest / 255.0)), []
+        return self.transform(pixels[None] * (p.largest / 255.0)), []
+
+
+class PixelInputs(ExportedInputs):
+    """Pixels, which are scaled inside the model; resizing stays outside."""
+
+    def __init__(self, dataset: Dataset, preprocessing: ImagePreprocessing) -> None:
+        holds = f"channels, height, width; values from 0 to {preprocessing.largest:g}"
+        super().__init__(dataset, InputSpec("pixels", dataset.input_shape, "float32", holds))
+        self.largest = preprocessing.largest
+        self.scale, self.shift = preprocessing.scale_and_shift()
+
+    def encode(self, *raw: Tensor) -> tuple[Tensor, ...]:
+        return (raw[0] * self.scale.astype(np.float32) - self.shift.astype(np.float32),)
+
+    def decode(self, *inputs: Array) -> Batch:
+        return (np.clip((inputs[0] + self.shift) / self.scale, 0, self.largest).round().astype(np.float32),)
