@@ -20,7 +20,7 @@ from nnatomy.errors import UserError
 __all__ = ["OPTIONS", "TASKS", "Inputs", "Parts", "Reading", "Source"]
 
 Array = npt.NDArray[Any]
-TASKS = ("classification", "regression", "language", "forecast", "anomaly", "reconstruction")
+TASKS = ("classification", "regression", "language", "forecast", "anomaly", "translation", "reconstruction")
 OPTIONS = ("target", "keep", "types", "labels", "resize", "grey", "window", "horizon")
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""
 
