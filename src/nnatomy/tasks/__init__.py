@@ -12,13 +12,14 @@ from nnatomy.tasks.parts import Answer, Coloring, Meter, Mistakes, Score
 from nnatomy.tasks.reconstruction import Reconstruction
 from nnatomy.tasks.regression import Regression
 from nnatomy.tasks.task import Task
+from nnatomy.tasks.translation import Translation
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.precision import FLOAT32, Precision
 from nnatomy.training.recipe import Recipe
 
 __all__ = [
     "Anomaly", "Answer", "Baseline", "Classification", "Coloring", "Evaluation", "FittedBaseline", "Forecast",
-    "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Task", "forward", "task_for",
+    "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Task", "Translation", "forward", "task_for",
 ]  # fmt: skip
 
 

@@ -38,6 +38,8 @@ class PairSplit(Split):
 
     sources: tuple[Array, ...]
     targets: tuple[Array, ...]
+    references: tuple[str, ...]
+    """The targets as they are written, by which translations are measured."""
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -92,7 +94,7 @@ class PairPreprocessing(Preprocessing):
 
     def encode(self, sources: Sequence[str], targets: Sequence[str]) -> PairSplit:
         """Return pairs of texts as a split."""
-        return PairSplit(self.source.encode(sources), self.target.encode(targets))
+        return PairSplit(self.source.encode(sources), self.target.encode(targets), tuple(targets))
 
     def transform(self, raw: Sequence[str]) -> Batch:
         """Return (source[n, S], lengths[n]) for texts."""
