@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from nnatomy.data.dataset import Dataset, Split
-from nnatomy.data.kinds.kind import NO, PERHAPS, SURELY, ExportedInputs, Kind
+from nnatomy.data.kinds.kind import NO, SURELY, ExportedInputs, Kind
 from nnatomy.data.kinds.looks import Look, Words
 from nnatomy.data.kinds.pairs.pairs import PairPreprocessing, lines_of, pair_dataset, pairs_of, parallel, reads_as_pairs
 from nnatomy.data.kinds.pairs.sets import SETS
@@ -32,7 +32,7 @@ class PairsKind(Kind[PairPreprocessing]):
             return SURELY if parallel(source.path) else NO
         if source.suffix not in TABBED or "target" in reading.options:
             return NO
-        return (NO, PERHAPS, SURELY)[reads_as_pairs(source.text)]
+        return reads_as_pairs(source.text)
 
     def read(self, source: Source, reading: Reading) -> Dataset:
         if not source.path.is_dir():

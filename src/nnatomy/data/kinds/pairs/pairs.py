@@ -163,23 +163,19 @@ def _encoded(name: str, pairs: Texts, parts: Parts, notices: tuple[str, ...], la
 
 
 def reads_as_pairs(text: str) -> int:
-    """Return how much the first lines of a tab-separated file look like two texts each: 0 no, 1 perhaps, 2 surely.
+    """Return how well the first lines of a tab-separated file are two texts each: NO, BARELY, PERHAPS or SURELY, as numbers.
 
-    What follows the tab is not one of a few labels, and not all numbers.
+    Surely where most targets have several words and are not the same few; perhaps where they are single words.
     """
     lines = [line.split("\t") for line in text.splitlines()[:200] if line.strip()]
     if not lines or any(len(cells) != 2 or not all(cell.strip() for cell in cells) for cells in lines):
         return 0
-    seconds = [cells[1].strip() for cells in lines]
-    if sum(_is_number(cell) for cells in lines for cell in cells) > len(lines) / 2:
-        return 0
+    if 2 * sum(re.fullmatch(r"[-+]?[\d.,]+(?:[eE][-+]?\d+)?", first.strip()) is not None for first, _ in lines) > len(lines):
+        return 0  # two columns of numbers are a table
+    seconds = [second.strip() for _, second in lines]
     if 2 * len(set(seconds)) <= len(seconds):
-        return 0
-    return 2 if 2 * sum(len(cell.split()) > 1 for cell in seconds) > len(lines) else 1
-
-
-def _is_number(cell: str) -> bool:
-    return re.fullmatch(r"[-+]?[\d.,]+(?:[eE][-+]?\d+)?", cell.strip()) is not None
+        return 1
+    return 3 if 2 * sum(len(second.split()) > 1 for second in seconds) > len(lines) else 2
 
 
 def pairs_of(path: Path, text: str) -> Texts:

@@ -11,7 +11,7 @@ from nnatomy.data.sets import Made, Named, Public
 
 __all__ = ["SETS"]
 
-LETTERS, STRINGS, LONGEST = "abcdefgh", 6000, 8
+LETTERS, STRINGS, LONGEST = "abcdefgh", 16_000, 5
 COPY, REVERSE = "=", "<"
 PARTS = ("train", "val", "test_2016_flickr")
 

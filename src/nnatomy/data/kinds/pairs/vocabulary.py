@@ -62,15 +62,16 @@ class Vocabulary:
                     seen[word] += 1
                     left[word] += start > 0 and not text[start - 1].isspace()
                     right[word] += end < len(text) and not text[end].isspace()
+        starts = [text.strip()[:1] for text in texts]
+        capital = 2 * sum(start.isupper() for start in starts) > len(starts)
         written: dict[str, str] = {}
         for found in (first, inside):  # how a word is written inside a sentence wins over its first place
             for word, _ in sorted(found.items(), key=lambda item: (item[1], item[0])):
-                written[word.lower()] = word
+                written[word.lower()] = word[0].lower() + word[1:] if capital and found is first else word
         common = sorted((w for w, n in counts.items() if n >= minimum), key=lambda w: (-counts[w], w))
-        starts = [text.strip()[:1] for text in texts]
         return cls(
             (*SPECIAL, *(written[w] for w in common)),
-            capital=2 * sum(s.isupper() for s in starts) > len(starts),
+            capital=capital,
             joined_left=tuple(sorted(m for m in seen if 2 * left[m] > seen[m] and m.lower() in written)),
             joined_right=tuple(sorted(m for m in seen if 2 * right[m] > seen[m] and m.lower() in written)),
         )  # fmt: skip
