@@ -181,7 +181,7 @@ def test_greedy_search_is_that_of_the_page(model: Seq2Seq) -> None:
     source, lengths, _, _ = batch()
     found = search(model.step, model.begin(nn.tensor(source), nn.tensor(lengths)), 3, start=BOS, end=EOS, longest=7).tokens
     expected = translate(model, source, lengths, BOS, EOS, 7)
-    assert [[t for t in row[: [*row, EOS].index(EOS)]] for row in found.tolist()] == expected
+    assert [list(row[: [*row, EOS].index(EOS)]) for row in found.tolist()] == expected
 
 
 def test_the_size_of_the_papers_network() -> None:

@@ -59,7 +59,8 @@ def pairs(folder: Path, wild: Array) -> Path:
     rng = np.random.default_rng(0)
     german, english = ["der", "Hund", "die", "Katze", "läuft"], ["the", "dog", "the", "cat", "runs"]
     chosen = [rng.integers(0, 5, 2 + n % 4) for n in range(N)]
-    lines = [f"{' '.join(german[i] for i in row)} {n}.\t{' '.join(english[i] for i in row)}, {n}." for n, row in enumerate(chosen)]
+    texts = [tuple(" ".join(words[i] for i in row) for words in (german, english)) for row in chosen]
+    lines = [f"{source} {n}.\t{target}, {n}." for n, (source, target) in enumerate(texts)]
     for row in wild:
         lines[row] = f"nie gesehen {row}\tnever seen ({row})!"
     return _written(folder / "p.tsv", lines)

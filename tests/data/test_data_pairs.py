@@ -59,7 +59,7 @@ def test_a_tsv_file_is_what_it_holds(tmp_path: Path, second: Callable[[int], str
 
 def test_two_columns_of_numbers_are_no_pairs(tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_text("\n".join(f"{n}\t{n * n}" for n in range(40)), encoding="utf-8")
-    with pytest.raises(UserError, match="pairs of texts, .* holds tables"):
+    with pytest.raises(UserError, match=r"pairs of texts, .* holds tables"):
         load(tmp_path / "x.tsv", ("pairs",))
 
 
@@ -116,7 +116,7 @@ def test_files_of_a_pair_that_differ_in_length_are_refused(folder: Path) -> None
 def test_lines_that_are_no_pairs_are_refused(text: str, tmp_path: Path) -> None:
     preprocessing = PairPreprocessing.fit(["a b"], ["c d"])
     (tmp_path / "p.tsv").write_text(text, encoding="utf-8")
-    with pytest.raises(UserError, match="pairs|source, a tab and a target"):
+    with pytest.raises(UserError, match=r"pairs|source, a tab and a target"):
         load_examples(tmp_path / "p.tsv", preprocessing)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -183,7 +184,9 @@ class Translation(Task):
     def mistakes(self, evaluation: Evaluation) -> Mistakes:
         found = evaluation.arrays
         order = np.argsort(-found["nats"] / found["tokens"], kind="stable")
-        says = {int(i): f"“{short(found['translations'][i], 90)}” (true: “{short(found['references'][i], 90)}”)" for i in order[:24]}
+        says = {
+            int(i): f"“{short(found['translations'][i], 90)}” (true: “{short(found['references'][i], 90)}”)" for i in order[:24]
+        }
         title = f"The least expected translations, of {len(order):,} test examples"
         return Mistakes(order, says, title, "translation and reference, by the reference's mean surprise for each token")
 
@@ -247,7 +250,7 @@ def by_length(found: dict[str, Array], words: bool, groups: int = 6) -> Figure:
     lengths, exact = found["lengths"], found["exact"]
     edges = np.unique(np.quantile(lengths, np.linspace(0, 1, groups + 1)).round().astype(int))
     edges[-1] += 1
-    places = [np.flatnonzero((lengths >= a) & (lengths < b)) for a, b in zip(edges, edges[1:])] or [np.arange(len(lengths))]
+    places = [np.flatnonzero((lengths >= a) & (lengths < b)) for a, b in itertools.pairwise(edges)] or [np.arange(len(lengths))]
     places = [rows for rows in places if len(rows)]
     names = [f"{lengths[rows].min()}-{lengths[rows].max()}" for rows in places]
     scores = [

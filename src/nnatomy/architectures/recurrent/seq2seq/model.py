@@ -149,7 +149,11 @@ def translate(model: Seq2Seq, source: Any, lengths: Any, start: int, end: int, l
     model.eval()
     with no_grad():
         for n, row in zip(lengths, source):
-            state, token, tokens = model.begin(Tensor(B.asarray([list(row[:n])])), Tensor(B.asarray([int(n)]))), start, list[int]()
+            state, token, tokens = (
+                model.begin(Tensor(B.asarray([list(row[:n])])), Tensor(B.asarray([int(n)]))),
+                start,
+                list[int](),
+            )
             while len(tokens) < longest:
                 scores, state = model.step(state, Tensor(B.asarray([token])))
                 token = int(scores.numpy()[0].argmax())

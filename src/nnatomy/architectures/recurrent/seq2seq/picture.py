@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -128,7 +129,7 @@ def _quality(axes: Any, lengths: Array, texts: list[str], true: list[str], words
     edges = np.unique(np.quantile(lengths, np.linspace(0, 1, 7)).round().astype(int))
     edges = np.append(edges[:-1], edges[-1] + 1) if len(edges) > 1 else np.array([edges[0], edges[0] + 1])
     names, scores = [], []
-    for low, high in zip(edges, edges[1:]):
+    for low, high in itertools.pairwise(edges):
         rows = np.flatnonzero((lengths >= low) & (lengths < high))
         names.append(f"{low}" if high == low + 1 else f"{low}-{high - 1}")
         chosen = [(texts[i], true[i]) for i in rows]

@@ -51,7 +51,6 @@ captions = Recipe(
     epochs=5,
     batch_size=128,
     metric="bleu",
-    score={"bleu": 8.0},
 )
 recipes: tuple[Recipe, ...] = (letters, captions)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -239,7 +240,7 @@ class Parallel:
             ends.append(len(sources))
         if not sources:
             raise UserError(f"Files of a pair hold a text on each line. Received {', '.join(stems)} without any.")
-        rows = [np.arange(a, b) for a, b in zip(ends, ends[1:])]
+        rows = [np.arange(a, b) for a, b in itertools.pairwise(ends)]
         return (sources, targets), (rows[0], rows[1], rows[2]) if official else None
 
     def _named(self, *names: str) -> str | None:

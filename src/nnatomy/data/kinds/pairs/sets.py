@@ -6,7 +6,7 @@ from pathlib import Path
 
 from nnatomy.data.dataset import Dataset, generator
 from nnatomy.data.kinds.pairs.pairs import Parallel, pair_dataset
-from nnatomy.data.reading import Reading, Source
+from nnatomy.data.reading import Reading
 from nnatomy.data.sets import Made, Named, Public
 
 __all__ = ["SETS"]
