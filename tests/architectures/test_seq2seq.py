@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -242,3 +243,20 @@ def test_evaluation_is_by_the_raw_references() -> None:
     assert again.metrics == found.metrics
     wide = partial(task.evaluate, batch_size=7)(model, dataset.test)
     assert wide.metrics == pytest.approx(found.metrics, rel=1e-5)
+
+
+@pytest.mark.slow
+def test_captions_are_translated(tmp_path: Path) -> None:
+    """The recipe for Multi30k: BLEU of at least 8 on the whole official test part; word by word it is more."""
+    try:
+        nn.data.load("multi30k", offline=True, limit=10)
+    except UserError as problem:
+        pytest.skip(str(problem))
+    found = nn.train("seq2seq", "multi30k", out=tmp_path / "run", report=False)
+    assert len(found.dataset.test) == 1000
+    assert found.metrics["bleu"] >= 8
+    task = found.prepared.task
+    fitted = {name: baseline(found.dataset, (task.recipe,)) for name, baseline in task.baselines.items()}
+    scores = {name: task.score(one.outputs, found.dataset.test).metrics["bleu"] for name, one in fitted.items()}
+    assert max(scores["copied source"], scores["most frequent target"]) < 1
+    assert scores["word by word"] > 20

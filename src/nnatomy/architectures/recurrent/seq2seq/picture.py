@@ -37,7 +37,7 @@ def draw(model: Seq2Seq, dataset: Dataset) -> Figure:
 
     figure = Figure(figsize=(12.5, 10), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1))
-    chosen = _example(lengths, [a == b for a, b in zip(texts, true, strict=True)])
+    chosen = _example(source, lengths, texts, true, preprocessing.target.spaced)
     _course(top, model, dataset, source[chosen, : lengths[chosen]], texts[chosen], true[chosen])
     left, right = bottom.subplots(1, 2)
     _plane(bottom, left, vectors, lengths, [preprocessing.source.decode(row) for row in source])
@@ -57,10 +57,14 @@ def _translated(model: Seq2Seq, dataset: Dataset, source: Array, lengths: Array)
     return np.concatenate([part.numpy().reshape(len(source), -1) for part in state[1]], axis=1), found.tokens
 
 
-def _example(lengths: Array, right: list[bool]) -> int:
-    """A long source that is translated as the reference, where there is one, but none of more than 14 tokens."""
-    short = np.where(lengths <= 14, lengths, 0)
-    return int(np.argmax(short + 100 * np.array(right) * (short > 0)))
+def _example(source: Array, lengths: Array, texts: list[str], true: list[str], words: bool) -> int:
+    """A source of 12 tokens at most, all known, whose translation is close to the reference; the longest of these."""
+    scores = []
+    for row, n, text, reference in zip(source, lengths, texts, true, strict=True):
+        a, b = (side.lower().split() if words else [side] for side in (text, reference))
+        close = len(set(a) & set(b)) / max(len(set(a) | set(b)), 1)
+        scores.append(close * (n <= 12) * (UNK not in row) + n * (n <= 12) / 100)
+    return int(np.argmax(scores))
 
 
 def _course(figure: Any, model: Seq2Seq, dataset: Dataset, source: Array, text: str, true: str) -> None:
@@ -100,8 +104,9 @@ def _course(figure: Any, model: Seq2Seq, dataset: Dataset, source: Array, text: 
     axes.text(0, 1.02, f"the encoder reads {order}", color=BLUE, fontsize=11, transform=axes.transAxes)
     axes.text(1, 1.02, "the decoder writes", color=ORANGE, fontsize=11, ha="right", transform=axes.transAxes)
     axes.set_xlabel("The framed column is the vector v: all that the decoder knows of the source", fontsize=11)
-    verdict = "the reference" if text == true else f"reference: “{_cut(true)}”"
-    figure.suptitle(f"“{_cut(preprocessing.source.decode(source))}” is translated as “{_cut(text)}” ({verdict})", fontsize=13)
+    verdict = "as the reference" if text == true else f"reference: “{_cut(true)}”"
+    lines = f"“{_cut(preprocessing.source.decode(source), 90)}” is translated as", f"“{_cut(text)}” ({verdict})"
+    figure.suptitle((" " if len("".join(lines)) < 90 else "\n").join(lines), fontsize=13)
 
 
 def _plane(figure: Any, axes: Any, vectors: Array, lengths: Array, sources: list[str]) -> None:
@@ -117,7 +122,7 @@ def _plane(figure: Any, axes: Any, vectors: Array, lengths: Array, sources: list
         far.append(int(np.argmax(gaps)))
     for i in far:
         side = "right" if x[i] > np.median(x) else "left"
-        axes.annotate(_cut(sources[i], 26), (x[i], y[i]), xytext=(-5 if side == "right" else 5, 4), textcoords="offset points",
+        axes.annotate(_cut(sources[i], 20), (x[i], y[i]), xytext=(-5 if side == "right" else 5, 4), textcoords="offset points",
                       fontsize=9, ha=side)  # fmt: skip
     axes.set_title("The vectors v of test sources, in the plane of their two main directions", loc="left", fontsize=11)
     axes.set_xticks([])
