@@ -38,7 +38,8 @@ def draw(model: Seq2Seq, dataset: Dataset) -> Figure:
     figure = Figure(figsize=(12.5, 10), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1))
     chosen = _example(source, lengths, texts, true, preprocessing.target.spaced)
-    _course(top, model, dataset, source[chosen, : lengths[chosen]], texts[chosen], true[chosen])
+    figure.suptitle(_title(preprocessing.source.decode(source[chosen]), texts[chosen], true[chosen]), fontsize=13)
+    _course(top, model, dataset, source[chosen, : lengths[chosen]], texts[chosen])
     left, right = bottom.subplots(1, 2)
     _plane(bottom, left, vectors, lengths, [preprocessing.source.decode(row) for row in source])
     _quality(right, lengths, texts, true, preprocessing.target.spaced)
@@ -67,7 +68,7 @@ def _example(source: Array, lengths: Array, texts: list[str], true: list[str], w
     return int(np.argmax(scores))
 
 
-def _course(figure: Any, model: Seq2Seq, dataset: Dataset, source: Array, text: str, true: str) -> None:
+def _course(figure: Any, model: Seq2Seq, dataset: Dataset, source: Array, text: str) -> None:
     """The top layer's hidden state after each token: the encoder reads, hands over one column, and the decoder writes."""
     preprocessing: Any = dataset.preprocessing
     read = source[::-1] if model.reverse else source
@@ -104,9 +105,13 @@ def _course(figure: Any, model: Seq2Seq, dataset: Dataset, source: Array, text: 
     axes.text(0, 1.02, f"the encoder reads {order}", color=BLUE, fontsize=11, transform=axes.transAxes)
     axes.text(1, 1.02, "the decoder writes", color=ORANGE, fontsize=11, ha="right", transform=axes.transAxes)
     axes.set_xlabel("The framed column is the vector v: all that the decoder knows of the source", fontsize=11)
+
+
+def _title(source: str, text: str, true: str) -> str:
+    """What is translated, and how it should be."""
     verdict = "as the reference" if text == true else f"reference: “{_cut(true)}”"
-    lines = f"“{_cut(preprocessing.source.decode(source), 90)}” is translated as", f"“{_cut(text)}” ({verdict})"
-    figure.suptitle((" " if len("".join(lines)) < 90 else "\n").join(lines), fontsize=13)
+    lines = f"“{_cut(source, 90)}” is translated as", f"“{_cut(text)}” ({verdict})"
+    return (" " if len("".join(lines)) < 90 else "\n").join(lines)
 
 
 def _plane(figure: Any, axes: Any, vectors: Array, lengths: Array, sources: list[str]) -> None:

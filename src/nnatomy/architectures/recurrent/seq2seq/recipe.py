@@ -71,10 +71,8 @@ def _pairs(rng: np.random.Generator) -> tuple[Array, ...]:
     return source, lengths, given, following
 
 
+SIZES = {"source": 9, "target": 8, "embedding": 4, "hidden": 6}
 cases: tuple[Case, ...] = (
-    Case("lstm", {"source": 9, "target": 8, "embedding": 5, "hidden": 6, "layers": 2}, _pairs, loss, fields=FIELDS),
-    Case(
-        "gru", {"source": 9, "target": 8, "embedding": 4, "hidden": 6, "cell": "gru", "reverse": False}, _pairs, loss,
-        fields=FIELDS,
-    ),
-)  # fmt: skip
+    Case("lstm", SIZES, _pairs, loss, fields=FIELDS),
+    Case("gru", SIZES | {"layers": 2, "cell": "gru", "reverse": False}, _pairs, loss, fields=FIELDS),
+)
