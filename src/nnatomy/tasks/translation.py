@@ -20,7 +20,7 @@ from nnatomy.tasks.baselines import Baseline, FittedBaseline
 from nnatomy.tasks.bleu import bleu
 from nnatomy.tasks.figures import BLUE, GREY, ORANGE, short
 from nnatomy.tasks.forward import evaluating
-from nnatomy.tasks.parts import Array, Batch, Coloring, Meter, Mistakes
+from nnatomy.tasks.parts import Array, Batch, Meter, Mistakes
 from nnatomy.tasks.search import log_softmax, search
 from nnatomy.tasks.task import Predictor, Task
 from nnatomy.tensor import Tensor
@@ -189,9 +189,6 @@ class Translation(Task):
         }
         title = f"The least expected translations, of {len(order):,} test examples"
         return Mistakes(order, says, title, "translation and reference, by the reference's mean surprise for each token")
-
-    def coloring(self, model: Module, batch: Batch) -> Coloring:
-        return Coloring("tokens of the source", batch[1])
 
 
 class _Written:
