@@ -245,6 +245,15 @@ def test_evaluation_is_by_the_raw_references() -> None:
     assert wide.metrics == pytest.approx(found.metrics, rel=1e-5)
 
 
+def test_training_and_evaluation_on_jax_are_those_on_numpy(tmp_path: Path) -> None:
+    """Where shapes are compiled, batches have more rows and steps than the host's: neither may count."""
+    pytest.importorskip("jax")
+    settings = {"epochs": 1, "limit": 70, "settings": {"hidden": 8, "embedding": 4}, "report": False}
+    found = [nn.train("seq2seq", "letters", out=tmp_path / b, backend=b, **settings).metrics for b in ("numpy", "jax")]
+    nn.use("numpy")
+    assert found[1] == pytest.approx(found[0], rel=1e-4)
+
+
 @pytest.mark.slow
 def test_captions_are_translated(tmp_path: Path) -> None:
     """The recipe for Multi30k: BLEU of at least 8 on the whole official test part; word by word it is more."""

@@ -222,7 +222,7 @@ class _Written:
         self._lengths += np.asarray(batch[1]).tolist()
         if "scores" in given:
             with np.errstate(all="ignore"):
-                log_p = log_softmax(np.asarray(given["scores"]))
+                log_p = log_softmax(np.asarray(given["scores"])[:, : following.shape[1]])  # compiled batches are longer
             picked = np.take_along_axis(log_p, np.where(kept, following, 0)[..., None], -1)[..., 0]
             self._nats += (-np.where(kept, picked, 0.0).sum(1, dtype=np.float64)).tolist()
 
