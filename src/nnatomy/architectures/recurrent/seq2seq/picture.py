@@ -36,7 +36,7 @@ def draw(model: Seq2Seq, dataset: Dataset) -> Figure:
     texts = [preprocessing.target.decode(row) for row in written]
 
     figure = Figure(figsize=(12.5, 10), layout="constrained")
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1))
+    top, bottom = np.ravel(np.array(figure.subfigures(2, 1)))
     chosen = _example(source, lengths, texts, true, preprocessing.target.spaced)
     figure.suptitle(_title(preprocessing.source.decode(source[chosen]), texts[chosen], true[chosen]), fontsize=13)
     _course(top, model, dataset, source[chosen, : lengths[chosen]], texts[chosen])
@@ -142,9 +142,9 @@ def _quality(axes: Any, lengths: Array, texts: list[str], true: list[str], words
     for low, high in itertools.pairwise(edges):
         rows = np.flatnonzero((lengths >= low) & (lengths < high))
         names.append(f"{low}" if high == low + 1 else f"{low}-{high - 1}")
-        chosen = [(texts[i], true[i]) for i in rows]
-        exact = 100 * float(np.mean([a == b for a, b in chosen]))
-        scores.append(bleu(*(list(side) for side in zip(*chosen))) if words else exact)
+        made, wanted = ([side[i] for i in rows] for side in (texts, true))
+        exact = 100 * float(np.mean([a == b for a, b in zip(made, wanted, strict=True)]))
+        scores.append(bleu(made, wanted) if words else exact)
     axes.bar(names, scores, color=BLUE)
     axes.set(xlabel="tokens of the source", ylabel="BLEU" if words else "translations that equal the reference, %")
     axes.set_ylim(0, max(100 if not words else 1, *scores) * 1.05)

@@ -25,8 +25,8 @@ def fit_to(
 ) -> Seq2Seq:  # fmt: skip
     """Return the model whose vocabularies are those of the data."""
     saved = dataset.preprocessing.to_json()
-    sizes = (len(saved[side]["tokens"]) for side in ("source", "target"))
-    return build(*sizes, embedding, hidden, layers, cell, reverse, dropout, beam, length_penalty)
+    source, target = (len(saved[side]["tokens"]) for side in ("source", "target"))
+    return build(source, target, embedding, hidden, layers, cell, reverse, dropout, beam, length_penalty)
 
 
 letters = Recipe(
