@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from nnatomy.architectures.recurrent.seq2seq.model import Seq2Seq
@@ -93,7 +94,7 @@ def _course(figure: Any, model: Seq2Seq, dataset: Dataset, source: Array, text: 
     axes.axvline(border, color="black", lw=2)
     axes.axvspan(border - 1, border, fill=False, ec="black", lw=2)
     names = [preprocessing.source.tokens[t] for t in read]
-    answers = [preprocessing.target.tokens[t] for t in [*target[1:], EOS]]
+    answers = [*(preprocessing.target.tokens[t] for t in target[1:]), "end"]
     turned = max(map(len, [*names, *answers])) > 4
     axes.set_xticks(range(len(names) + len(answers)), names + answers, fontsize=11, rotation=35 if turned else 0,
                     ha="right" if turned else "center")  # fmt: skip
@@ -120,7 +121,7 @@ def _plane(figure: Any, axes: Any, vectors: Array, lengths: Array, sources: list
     _, _, directions = np.linalg.svd(centered.astype(np.float64), full_matrices=False)
     x, y = (centered @ directions[:2].T).T if len(directions) > 1 else (centered[:, 0], centered[:, 0])
     points = axes.scatter(x, y, c=lengths, cmap="viridis", s=18)
-    figure.colorbar(points, ax=axes, label="tokens of the source", fraction=0.04)
+    figure.colorbar(points, ax=axes, label="tokens of the source", fraction=0.04, ticks=MaxNLocator(integer=True))
     far = [int(np.argmax(np.hypot(x - x.mean(), y - y.mean())))]
     while len(far) < min(LABELED, len(sources)):  # labels that are far from each other
         gaps = np.min([np.hypot((x - x[i]) / (np.ptp(x) or 1), (y - y[i]) / (np.ptp(y) or 1)) for i in far], axis=0)
@@ -136,8 +137,10 @@ def _plane(figure: Any, axes: Any, vectors: Array, lengths: Array, sources: list
 
 def _quality(axes: Any, lengths: Array, texts: list[str], true: list[str], words: bool) -> None:
     """How well sources of each length are translated: one vector of fixed size must hold them all."""
-    edges = np.unique(np.quantile(lengths, np.linspace(0, 1, 7)).round().astype(int))
-    edges = np.append(edges[:-1], edges[-1] + 1) if len(edges) > 1 else np.array([edges[0], edges[0] + 1])
+    edges = np.unique(lengths)
+    if len(edges) > LABELED:
+        edges = np.unique(np.quantile(lengths, np.linspace(0, 1, 7)).round().astype(int))[:-1]
+    edges = np.append(edges, lengths.max() + 1)
     names, scores = [], []
     for low, high in itertools.pairwise(edges):
         rows = np.flatnonzero((lengths >= low) & (lengths < high))
