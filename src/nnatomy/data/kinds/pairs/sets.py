@@ -11,7 +11,7 @@ from nnatomy.data.sets import Made, Named, Public
 
 __all__ = ["SETS"]
 
-LETTERS, STRINGS, LONGEST = "abcdefgh", 16_000, 5
+LETTERS, STRINGS, LONGEST = "abcdefgh", 8000, 4
 COPY, REVERSE = "=", "<"
 PARTS = ("train", "val", "test_2016_flickr")
 
