@@ -5,8 +5,6 @@ Training by the project's loop is in recipe.py, beam search in tasks/search.py, 
 
 from __future__ import annotations
 
-from typing import Any
-
 from nnatomy import functional as F
 from nnatomy import ops, random
 from nnatomy.backends import B
@@ -137,29 +135,3 @@ def loss(model: Seq2Seq, source: Tensor, lengths: Tensor, given: Tensor, followi
     rows = scores.reshape(-1, scores.shape[-1])
     nats = F.cross_entropy(rows, following.reshape(-1), ignore_index=IGNORED, reduction="none")
     return F.batch_mean(nats.reshape(following.shape).sum(axis=1)), scores
-
-
-def translate(model: Seq2Seq, source: Any, lengths: Any, start: int, end: int, longest: int) -> list[list[int]]:
-    """Return the likeliest token at each step (greedy search) for each source, without the end token.
-
-    The shortest form of what tasks/search.py does for a beam of any width.
-    """
-    written: list[list[int]] = []
-    training = model.training
-    model.eval()
-    with no_grad():
-        for n, row in zip(lengths, source):
-            state, token, tokens = (
-                model.begin(Tensor(B.asarray([list(row[:n])])), Tensor(B.asarray([int(n)]))),
-                start,
-                list[int](),
-            )
-            while len(tokens) < longest:
-                scores, state = model.step(state, Tensor(B.asarray([token])))
-                token = int(scores.numpy()[0].argmax())
-                if token == end:
-                    break
-                tokens.append(token)
-            written.append(tokens)
-    model.train(training)
-    return written
