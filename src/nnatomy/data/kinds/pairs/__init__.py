@@ -42,7 +42,7 @@ class PairsKind(Kind[PairPreprocessing]):
         found = found.turned(reading.use("target"))
         texts, official = found.read()
         first, second = found.languages
-        notice = f"Translates .{first} into .{second}; --target {first} turns this round."
+        notice = f"Translates .{first} into .{second}; --target {first} reverses the direction."
         return pair_dataset(source.path.name, texts, reading, official, (notice,), second)
 
     def inputs(self, source: Source, preprocessing: PairPreprocessing, raw: bool = False) -> Inputs:

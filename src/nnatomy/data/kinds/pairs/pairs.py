@@ -25,6 +25,7 @@ __all__ = ["PairPreprocessing", "PairSplit", "lines_of", "pair_dataset", "pairs_
 Array = npt.NDArray[Any]
 IGNORED = -100  # a target that no loss and no metric counts
 MINIMUM = 3  # how often a word is seen in large sets to have a number of its own
+FEWEST = 20  # different sources that can be split where some occur several times
 LARGE = 10_000  # pairs from which a set is large
 VALIDATION, TEST = ("validation", "valid", "val", "dev"), ("test",)
 
@@ -135,7 +136,13 @@ def pair_dataset(
     sources, _ = pairs
     if official is None:
         _, groups = np.unique(sources, return_inverse=True)
-        distinct = len(set(sources)) == len(sources)
+        different = len(set(sources))
+        distinct = different == len(sources)
+        if not distinct and different < FEWEST:
+            raise UserError(
+                f"Pairs with the same source stay in one split. Received {different} different sources in {name}; give at "
+                f"least {FEWEST}."
+            )
         parts = reading.part(len(sources), fractions=(0.1, 0.1), groups=None if distinct else groups)
     else:
         n = len(sources) if reading.fold is None else len(official[0]) + len(official[1])
