@@ -70,6 +70,17 @@ def sentences(folder: Path, wild: Array) -> Path:
     return _written(folder / "s.tsv", [" ".join(w) + f"\tclass{c}" for w, c in zip(words, CLASSES, strict=True)])
 
 
+def pairs(folder: Path, wild: Array) -> Path:
+    rng = np.random.default_rng(0)
+    german, english = ["der", "Hund", "die", "Katze", "läuft"], ["the", "dog", "the", "cat", "runs"]
+    chosen = [rng.integers(0, 5, 2 + n % 4) for n in range(N)]
+    texts = [tuple(" ".join(words[i] for i in row) for words in (german, english)) for row in chosen]
+    lines = [f"{source} {n}.\t{target}, {n}." for n, (source, target) in enumerate(texts)]
+    for row in wild:
+        lines[row] = f"nie gesehen {row}\tnever seen ({row})!"
+    return _written(folder / "p.tsv", lines)
+
+
 def text(folder: Path, wild: Array) -> Path:
     letters = np.array(list("to be or not to be " * 40))
     letters[wild] = "Z"
@@ -106,6 +117,7 @@ SAMPLES = {
     "image": Sample(image),
     "segmentation": Sample(segmentation),
     "sentences": Sample(sentences),
+    "pairs": Sample(pairs),
     "text": Sample(text, {"window": 8}, dealt=False),
     "series": Sample(series, {"window": 8, "horizon": 4}, dealt=False),
     "sequences": Sample(lambda folder, wild: "narma10", {"window": 12}, dealt=False, made=True),

@@ -87,6 +87,22 @@ def test_ragged_batches(name, options, layers, both_ways, lengths):
     compare(ours, Packed(theirs, lengths), X, lengths=lengths)
 
 
+@each_kind
+def test_ragged_sequences_are_the_same_by_scan_and_step_by_step(name, options):
+    """From no state they go through the scans, from a state step by step; zeros are no state."""
+    layer = getattr(nn, name)(IN, HIDDEN, num_layers=2, bidirectional=True, **options).astype("float64")
+    zeros = nn.tensor(np.zeros((4, N, HIDDEN)))
+    found = []
+    for start in (None, (zeros, zeros) if name == "LSTM" else zeros):
+        layer.zero_grad()
+        y, state = layer(nn.tensor(X), start, lengths=[4, 5, 1])
+        last = state[-1] if isinstance(state, tuple) else state
+        (y.square().sum() + last.sum()).backward()
+        found.append([y.data, last.data, *(p.grad.data for p in layer.parameters())])
+    for scanned, stepped in zip(*found):
+        np.testing.assert_allclose(scanned, stepped, rtol=1e-10, atol=1e-13)
+
+
 def test_lengths_of_any_kind_and_what_stands_in_the_padding():
     layer = nn.LSTM(IN, HIDDEN, bidirectional=True, generator=nn.Generator(1)).astype("float64")
     lengths = np.array([2, 5, 1])

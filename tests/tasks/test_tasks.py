@@ -54,6 +54,23 @@ def _anomalies(folder: Path) -> Dataset:
     return replace(dataset, task="anomaly", test=ArraySplit((windows, (np.arange(40) % 4 == 0).astype(np.int64))))
 
 
+def _pairs(folder: Path) -> Dataset:
+    texts = [f"the {a} {b} runs to the {a}" for a in ("cat", "dog", "man", "boy") for b in ("fast", "slowly", "home", "now")]
+    (folder / "p.tsv").write_text("\n".join(f"{t} again\t{t}" for t in texts), encoding="utf-8")
+    found = data.load(folder / "p.tsv")
+    _VOCABULARY[:] = [getattr(found.preprocessing, "target")]  # noqa: B009
+    return found
+
+
+def _pair_words(following: Array) -> list[str]:
+    """The texts of tokens that follow, by the vocabulary of `_pairs`."""
+    vocabulary = _VOCABULARY[0]
+    return [vocabulary.decode(np.where(row < 0, 0, row)) for row in following]
+
+
+_VOCABULARY: list[Any] = []
+
+
 CASES: dict[type[Task], Case] = {
     tasks.Classification: Case(
         lambda folder: data.load("iris"), lambda x, y: _one_hot(y[0], 3), lambda x, y: np.zeros((len(y[0]), 3)),
@@ -87,6 +104,11 @@ CASES: dict[type[Task], Case] = {
         lambda folder: data.load("iris"), lambda x, y: np.stack([0.0 * y[0], 0 * y[0], 0 * y[0], 0 * y[0] + 1, y[0]], axis=1),
         lambda x, y: np.tile([0.0, 0.0, 5.0, 0.0, 0.0], (len(y[0]), 1)),
         {"quantization_error": 0, "topographic_error": 0, "explained": 1, "purity": 1},
+    ),
+    tasks.Translation: Case(
+        _pairs, lambda x, y: {"texts": _pair_words(y[0]), "scores": _one_hot(np.maximum(y[0], 0), len(_VOCABULARY[0]))},
+        lambda x, y: {"texts": ["the"] * len(y[0]), "scores": np.zeros((*y[0].shape, len(_VOCABULARY[0])))},
+        {"bleu": 100, "exact": 1, "perplexity": 1},
     ),
     Counting: Case(
         lambda folder: dots(), lambda x, y: y[0][:, None].astype(float), lambda x, y: np.full((len(y[0]), 1), 3.0),

@@ -11,7 +11,7 @@ import pytest
 
 from nnatomy.data import fields
 from nnatomy.data.fields import Field
-from nnatomy.training.batches import power_of_two, prefetch
+from nnatomy.training.batches import few_lengths, prefetch
 
 pytestmark = pytest.mark.any_kernels
 
@@ -24,11 +24,11 @@ def test_padded_repeats_rows_and_marks_them() -> None:
     np.testing.assert_array_equal(mask, [True] * 3 + [False] * 5)
 
 
-@pytest.mark.parametrize(("steps", "expected"), [(1, 16), (16, 16), (17, 32), (59, 64), (64, 64), (65, 128)])
+@pytest.mark.parametrize(("steps", "expected"), [(1, 16), (16, 16), (17, 24), (25, 32), (33, 48), (59, 64), (65, 96)])
 def test_sequences_have_few_lengths(steps: int, expected: int) -> None:
     tokens, lengths = np.arange(2 * steps).reshape(2, steps), np.array([steps, 1])
     named = Field("tokens", ragged=1), Field("lengths")
-    wide, same = fields.round_lengths(named, (tokens, lengths), power_of_two)
+    wide, same = fields.round_lengths(named, (tokens, lengths), few_lengths)
     assert wide.shape == (2, expected)
     np.testing.assert_array_equal(wide[:, :steps], tokens)
     assert same is lengths

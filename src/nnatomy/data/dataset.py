@@ -236,8 +236,8 @@ class Dataset:
     """A data set ready for training; floats are float32, class ids and tokens int64."""
 
     name: str
-    kind: str  # "table", "image", "text", "sentences" or "series"
-    task: str  # "classification", "regression", "language", "forecast", "anomaly" or "reconstruction"
+    kind: str  # "table", "image", "text", "sentences", "series" or "pairs"
+    task: str  # "classification", "regression", "language", "forecast", "anomaly", "translation" or "reconstruction"
     train: Split
     validation: Split
     test: Split

@@ -20,7 +20,10 @@ from nnatomy.errors import UserError
 __all__ = ["OPTIONS", "TASKS", "Inputs", "Parts", "Reading", "Source"]
 
 Array = npt.NDArray[Any]
-TASKS = ("classification", "regression", "language", "forecast", "anomaly", "control", "segmentation", "reconstruction")
+TASKS = (
+    "classification", "regression", "language", "translation", "forecast", "anomaly", "control", "segmentation",
+    "reconstruction",
+)  # fmt: skip
 OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "window", "horizon")
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""
 

@@ -113,6 +113,7 @@ class _Recurrent(Module):
     gates: int
     states: int  # how many arrays make a state
     biases_add = True  # whether bias_ih and bias_hh are only ever added to each other
+    resting: tuple[float, ...]  # the sums of the gates at which a cell at zero stays there
 
     def _make(
         self, input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool, dropout: float,
@@ -151,7 +152,7 @@ class _Recurrent(Module):
     def _steps(
         self, x_gates: Any, state: tuple[Any, ...], w_hh: Any, b_hh: Any, axis: int, reverse: bool, live: Any = None
     ) -> tuple[Any, ...]:
-        """The same, step by step: for ragged sequences, and for cells without a scan."""
+        """The same, step by step: for ragged sequences that continue others, and for cells without a scan."""
         return scans.run_steps(lambda x_t, s: self._step(x_t, s, w_hh, b_hh), x_gates, state, axis, reverse, live)
 
     def _run(self, x: Any, start: tuple[Any, ...] | None, lengths: Any) -> tuple[Any, tuple[Any, ...]]:
@@ -165,14 +166,14 @@ class _Recurrent(Module):
         steps, batch = x.shape[axis], x.shape[1 - axis]
         if steps == 0:
             raise UserError(f"{name} needs sequences of at least one step. Received shape {tuple(x.shape)}.")
-        live = None if lengths is None else _valid_masks(name, lengths, steps, batch)
+        counts = None if lengths is None else _counts(name, lengths, steps, batch)
         suffixes = self._suffixes()
         first = self._first_states(start, len(suffixes), batch, x.dtype)
         last: list[tuple[Any, ...]] = []
         for layer in range(self.num_layers):
             outputs: list[Any] = []
             for suffix in [s for s in suffixes if s.removesuffix("_reverse") == f"_l{layer}"]:
-                y, state = self._direction(x, suffix, first[len(last)], live, axis)
+                y, state = self._direction(x, suffix, first[len(last)], counts, start is None, axis)
                 outputs.append(y)
                 last.append(state)
             x = outputs[0] if len(outputs) == 1 else ops.concatenate(outputs, axis=2)
@@ -181,19 +182,36 @@ class _Recurrent(Module):
         return x, tuple(ops.stack(parts) for parts in zip(*last))
 
     def _direction(
-        self, x: Any, suffix: str, state: tuple[Any, ...], live: Any, axis: int
+        self, x: Any, suffix: str, state: tuple[Any, ...], counts: Any, at_rest: bool, axis: int
     ) -> tuple[Any, tuple[Any, ...]]:
-        """One layer in one direction. Where a sequence has ended, its state stays and its output is 0."""
+        """One layer in one direction. Where a sequence has ended, its state stays and its output is 0.
+
+        A scan takes all steps of all sequences. Sequences that start at rest therefore have their padding first, where the cell
+        stays at rest: the backward direction meets it first anyway, for the forward one they are moved to the end.
+        """
         w_ih, w_hh = getattr(self, "weight_ih" + suffix), getattr(self, "weight_hh" + suffix)
         b_ih, b_hh = (getattr(self, kind + suffix, None) for kind in ("bias_ih", "bias_hh"))
         if b_ih is not None and b_hh is not None and self.biases_add:
             b_ih, b_hh = None, b_ih + b_hh  # the same gradient: it is summed over all steps once
-        x_gates, reverse = ops.linear(x, w_ih, b_ih), suffix.endswith("_reverse")
-        if live is None:
-            y, *last = self._scan(x_gates, state, w_hh, b_hh, axis, reverse)
-        else:
-            y, *last = self._steps(x_gates, state, w_hh, b_hh, axis, reverse, live)
-        return y, tuple(last)
+        reverse = suffix.endswith("_reverse")
+        if counts is None:
+            y, *last = self._scan(ops.linear(x, w_ih, b_ih), state, w_hh, b_hh, axis, reverse)
+            return y, tuple(last)
+        steps = x.shape[axis]
+        if not at_rest:
+            live = [(counts > t)[:, None] for t in range(steps)]
+            y, *last = self._steps(ops.linear(x, w_ih, b_ih), state, w_hh, b_hh, axis, reverse, live)
+            return y, tuple(last)
+        padding = steps - counts
+        time = B.arange(steps)
+        held = time[None, :] >= counts[:, None] if reverse else time[None, :] < padding[:, None]
+        held = (held if axis == 1 else B.swapaxes(held, 0, 1))[:, :, None]
+        if self.biases_add:
+            b_ih, b_hh = b_hh, None  # so that the cell at rest sees no bias
+        x_gates = ops.linear(x if reverse else _later(x, padding, axis), w_ih, b_ih)
+        rest = B.asarray(np.repeat(self.resting, self.hidden_size), dtype=x_gates.dtype)
+        y, *last = self._scan(ops.where(held, rest, x_gates), state, w_hh, b_hh, axis, reverse)
+        return (y if reverse else _later(y, counts, axis)), tuple(last)
 
     def _first_states(self, start: tuple[Any, ...] | None, rows: int, batch: int, dtype: Any) -> list[tuple[Any, ...]]:
         """The state before the first step, for each layer and direction; zeros if none is given."""
@@ -210,8 +228,8 @@ class _Recurrent(Module):
         return list(zip(*(ops.unstack(part) for part in start)))
 
 
-def _valid_masks(name: str, lengths: Any, steps: int, batch: int) -> list[Any]:
-    """For each step, a column (batch, 1) that says which sequences are still running."""
+def _counts(name: str, lengths: Any, steps: int, batch: int) -> Any:
+    """The lengths of the sequences as an array (batch)."""
     counts = lengths.data if isinstance(lengths, Tensor) else B.asarray(lengths)
     if tuple(counts.shape) != (batch,) or counts.dtype.kind not in "iu":
         raise UserError(
@@ -220,7 +238,15 @@ def _valid_masks(name: str, lengths: Any, steps: int, batch: int) -> list[Any]:
         )
     if isinstance(counts, np.ndarray) and batch and not (counts.min() >= 1 and counts.max() <= steps):
         raise UserError(f"{name} needs lengths from 1 to {steps}. Received {counts.min()} to {counts.max()}.")
-    return [(counts > t)[:, None] for t in range(steps)]
+    return counts
+
+
+def _later(x: Any, by: Any, axis: int) -> Any:
+    """Each sequence `by` steps later along the time `axis`; what leaves at the end comes in at the start."""
+    steps, batch = x.shape[axis], x.shape[1 - axis]
+    origin, row = (B.arange(steps)[None, :] - by[:, None]) % steps, B.arange(batch)[:, None]
+    places = row * steps + origin if axis == 1 else B.swapaxes(origin * batch + row, 0, 1)
+    return ops.embedding(ops.reshape(x, (steps * batch, x.shape[2])), places)
 
 
 class RNN(_Recurrent):
@@ -231,6 +257,7 @@ class RNN(_Recurrent):
     """
 
     gates, states = 1, 1
+    resting = (0.0,)
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
@@ -263,6 +290,7 @@ class LSTM(_Recurrent):
     """
 
     gates, states = 4, 2
+    resting = (0.0, 0.0, 0.0, 0.0)  # the candidate tanh(0) is 0
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = True,
@@ -294,6 +322,7 @@ class GRU(_Recurrent):
     """
 
     gates, states, biases_add = 3, 1, False
+    resting = (0.0, 1e4, 0.0)  # the update gate is 1
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = True,

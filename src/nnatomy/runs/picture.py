@@ -33,4 +33,4 @@ def diagram_of(prepared: Prepared) -> Figure:
     split = prepared.dataset.train
     batch = prepared.task.precision.evaluated(split.take(np.arange(1)))
     title = f"{prepared.architecture.front['title']} for {prepared.dataset.name}"
-    return diagram(trace(prepared.model, *select(split.fields, batch, "input")), title=title)
+    return diagram(trace(prepared.model, *select(split.fields, batch, "input", "given")), title=title)

@@ -99,7 +99,7 @@ def _data_for_model(request: Request, own: Own) -> Dataset:
 def choose(
     architecture: Architecture, source: str | Path, recipes: Sequence[Recipe] | None = None, **options: Any
 ) -> tuple[Recipe, Dataset]:
-    """Return the first of an architecture's recipes for the kind and task of the data, and the data as that recipe wants them.
+    """Return an architecture's recipe for the data, and the data as that recipe wants them.
 
     `options` are those of `data.load`, such as fold=Fold(0, 5) for data split for cross-validation.
     Raises UserError where no recipe fits.
@@ -117,10 +117,13 @@ def choose(
 
 
 def fitting(architecture: Architecture, dataset: Dataset, recipes: Sequence[Recipe] | None = None) -> Recipe:
-    """Return the first of an architecture's recipes for the kind and task of a data set. Raises UserError where it has none."""
-    for recipe in architecture.recipes if recipes is None else recipes:
-        if recipe.does(dataset) is not None:
-            return recipe
+    """Return the recipe for a data set: of those for its kind and task the one that names it, else the first.
+
+    Raises UserError where the architecture has none.
+    """
+    able = [recipe for recipe in (architecture.recipes if recipes is None else recipes) if recipe.does(dataset) is not None]
+    if able:
+        return next((recipe for recipe in able if recipe.data == dataset.name), able[0])
     raise UserError(
         f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}. "
         "Choose other data or another architecture."

@@ -81,7 +81,7 @@ def _summary(result: Result) -> str:
     """One row a layer: its place, its output's shape, its parameters and multiply-adds, for one example."""
     from nnatomy.layers.summary import summary
 
-    inputs = fields.select(result.dataset.fields, result.dataset.test.take(np.arange(1)), "input")
+    inputs = fields.select(result.dataset.fields, result.dataset.test.take(np.arange(1)), "input", "given")
     example = result.prepared.task.precision.evaluated(inputs)
     found = summary(result.model, *example)
     head = "<tr><th>layer</th><th>what</th><th>output</th><th class=n>parameters</th><th class=n>multiply-adds</th></tr>"

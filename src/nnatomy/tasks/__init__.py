@@ -15,6 +15,7 @@ from nnatomy.tasks.reconstruction import Reconstruction
 from nnatomy.tasks.regression import Regression
 from nnatomy.tasks.segmentation import Segmentation
 from nnatomy.tasks.task import Task
+from nnatomy.tasks.translation import Translation
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.precision import FLOAT32, Precision
 from nnatomy.training.recipe import Recipe
@@ -22,7 +23,7 @@ from nnatomy.training.recipe import Recipe
 __all__ = [
     "Anomaly", "Answer", "Baseline", "Classification", "Clustering", "Coloring", "Control", "Evaluation", "FittedBaseline",
     "Forecast", "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Segmentation", "Task",
-    "forward", "task_for",
+    "Translation", "forward", "task_for",
 ]  # fmt: skip
 
 

@@ -74,6 +74,13 @@ class Task(ABC):
     def meter(self) -> Meter:
         """Return a meter for one split."""
 
+    def meter_for(self, model: Module | None, split: Split) -> Meter:
+        """Return a meter for this split, whose batches it gets in order; overridden where outputs and batches do not say all.
+
+        `model` is None where a predictor without a network is measured.
+        """
+        return self.meter()
+
     @abstractmethod
     def interpret(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
         """Return what decided outputs mean: of arrays, and of the Tensors of a model that is exported."""
@@ -140,7 +147,7 @@ class Task(ABC):
 
         Noise comes from its own stream, seeded by the part: evaluated twice, a stochastic model has the same scores.
         """
-        meter, totals, examples = self.meter(), dict[str, float](), 0
+        meter, totals, examples = self.meter_for(model, split), dict[str, float](), 0
         for batch, (losses, outputs) in self.run(model, split, True, batch_size or self.batch_size, part):
             for name, value in losses.items():
                 totals[name] = totals.get(name, 0.0) + float(value) * batch.examples
@@ -187,7 +194,7 @@ class Task(ABC):
 
     def score(self, outputs: Callable[..., Any], split: Split) -> Evaluation:
         """Return the metrics on a split of decided outputs that no network gave: outputs(*inputs), such as a baseline's."""
-        meter = self.meter()
+        meter = self.meter_for(None, split)
         for batch in batches(split, self.batch_size):
             meter.add(outputs(*fields.select(split.fields, batch, "input")), batch)
         return meter.result()

@@ -59,7 +59,7 @@ class Feed:
         if not compiles_by_shape() or not fields.per_row(named):
             made = batches(split, rows, shuffle, augment=augment, start=start)
             if split.ragged and fields.per_row(named) and kernels() != "reference":  # so that a plan serves many batches
-                made = (fields.round_lengths(named, batch, power_of_two) for batch in made)
+                made = (fields.round_lengths(named, batch, few_lengths) for batch in made)
             return (PlacedBatch(self.devices.batch(batch, rows), None, batch, fields.count(named, batch)) for batch in made)
         whole = -(-rows // self.devices.count) * self.devices.count
         uneven = len(split) % whole > 0 or whole > rows
@@ -70,7 +70,7 @@ class Feed:
         def prepare(numbered: tuple[int, Batch]) -> PlacedBatch:
             number, batch = numbered
             examples = min(rows, len(split) - number * rows)
-            padded = fields.round_lengths(named, batch, power_of_two)
+            padded = fields.round_lengths(named, batch, few_lengths)
             if not share:
                 padded = tuple(a[mine] for a in fields.pad_rows(named, padded, whole)[0])
             mask = (np.arange(whole) < examples)[mine]
@@ -107,9 +107,10 @@ class Pending(Generic[T]):
             yield self._waiting.popleft()
 
 
-def power_of_two(length: int) -> int:
-    """Return the next power of two, at least SHORTEST: few shapes remain, and lengths still end the sequences."""
-    return max(SHORTEST, 1 << (max(length, 1) - 1).bit_length())
+def few_lengths(length: int) -> int:
+    """Return the next of 16, 24, 32, 48, 64, 96 ...: few shapes remain, and at most a third of a long sequence is padding."""
+    power = max(SHORTEST, 1 << (max(length, 1) - 1).bit_length())
+    return power * 3 // 4 if power > SHORTEST and length <= power * 3 // 4 else power
 
 
 def prefetch(items: Iterable[T], prepare: Callable[[T], R], most: int = 2) -> Generator[R]:

@@ -52,8 +52,8 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
     found = worst(prepared)
     order, told, title, note = found.order, dict(found.says), found.title, found.note
     match look(prepared):
-        case Words():
-            return _sentences(prepared, order[:10], told, title, note)
+        case Words() as seen:
+            return _sentences(prepared, seen, order[:10], told, title, note)
         case Pictures() as seen:
             return _images(prepared, seen, order[:24], told, title, note)
         case Curves() as seen:
@@ -179,13 +179,13 @@ def _rows(prepared: Prepared, seen: Rows, order: Array, told: dict[int, str], ti
     return figure
 
 
-def _sentences(prepared: Prepared, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
+def _sentences(prepared: Prepared, seen: Words, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
     width, size = 900.0, 9.5
     blocks = []
     for at in order:
-        ids, lengths, _ = examples(prepared, prepared.dataset.test, np.array([at]))
-        words = words_of(prepared, ids[0][: int(lengths[0])])
-        blocks.append((told[int(at)], words, text_lines(words, width - 34, size, False)))
+        ids, lengths, *_ = examples(prepared, prepared.dataset.test, np.array([at]))
+        words = seen.words(ids[0][: int(lengths[0])])
+        blocks.append((told[int(at)], words, text_lines(words, width - 34, size, seen.joined)))
     height = 44 + sum(32 + len(lines) * size * 1.75 for _, _, lines in blocks) + 36
     figure, axes = text_figure(height, width)
     axes.text(14, 22, _heading(prepared, title), fontsize=13)
@@ -193,7 +193,7 @@ def _sentences(prepared: Prepared, order: Array, told: dict[int, str], title: st
     for answer, words, lines in blocks:
         axes.text(14, at + 8, answer, fontsize=10, fontweight="bold", color=COLORS[1] if "→" in answer else INK)
         moved = [[(n, a + 20, b + 20) for n, a, b in one] for one in lines]
-        at = colored_text(axes, words, [(1.0, 1.0, 1.0)] * len(words), moved, at + 18, size, False) + 14
+        at = colored_text(axes, words, [(1.0, 1.0, 1.0)] * len(words), moved, at + 18, size, seen.joined) + 14
     text_below(axes, f"Each block is a test sentence as the model reads it (□: a word that it does not know); above it {note}.",
                at + 6, width)  # fmt: skip
     return figure

@@ -81,9 +81,9 @@ class Bench:
 
         recipe, dataset = self._architecture(unit.candidate, 0, 1.0)
         model = recipe.build(dataset, **recipe.options).eval()
-        found = summary(model, *fields.select(dataset.fields, dataset.test.take(np.arange(1)), "input"))
+        found = summary(model, *fields.select(dataset.fields, dataset.test.take(np.arange(1)), "input", "given"))
         sizes = {"parameters": found.parameters, "multiply_adds": found.multiply_adds}
-        return sizes | _latencies(lambda *x: forward(model, x), dataset)
+        return sizes | _latencies(lambda *x: forward(model, x), dataset, "given")
 
     def timing(self, unit: Unit) -> dict[str, Any]:
         """Seconds a step, for judging the validation part and for getting under way, from the first steps of a fit."""
@@ -159,10 +159,10 @@ def _sizes(dataset: Dataset) -> dict[str, int]:
     return {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)}
 
 
-def _latencies(answer: Callable[..., Any], dataset: Dataset) -> dict[str, Any]:
+def _latencies(answer: Callable[..., Any], dataset: Dataset, *more: fields.Role) -> dict[str, Any]:
     many = min(MANY, len(dataset.test))
     batches = {"latency_one": dataset.test.take(np.arange(1)), "latency_many": dataset.test.take(np.arange(many))}
-    inputs = {name: fields.select(dataset.fields, batch, "input") for name, batch in batches.items()}
+    inputs = {name: fields.select(dataset.fields, batch, "input", *more) for name, batch in batches.items()}
     return {name: _median_seconds(answer, arrays) for name, arrays in inputs.items()} | {"many": many}
 
 

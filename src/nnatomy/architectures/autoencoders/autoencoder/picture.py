@@ -145,9 +145,7 @@ def _strangers(axes: Axes, model: Autoencoder, x: Array, errors: Array) -> None:
 # A series
 
 
-def _series(
-    figure: Figure, model: Autoencoder, dataset: Dataset, x: Array, back: Array, errors: Array, labels: Array
-) -> None:
+def _series(figure: Figure, model: Autoencoder, dataset: Dataset, x: Array, back: Array, errors: Array, labels: Array) -> None:
     line = dataset.timeline
     parts: Any = figure.subfigures(2, 1, height_ratios=(1.7, 1), hspace=0.04)
     held = dataset.validation.all()[0]

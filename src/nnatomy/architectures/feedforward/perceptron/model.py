@@ -66,9 +66,7 @@ def signs(targets: Int[Tensor, " batch"], outputs: int, dtype: Any = "float32") 
     return 2 * (own[:, 1:] if outputs == 1 else own) - 1
 
 
-def perceptron_criterion(
-    model: Perceptron, x: Float[Tensor, "batch ..."], targets: Int[Tensor, " batch"]
-) -> Float[Tensor, ""]:
+def perceptron_criterion(model: Perceptron, x: Float[Tensor, "batch ..."], targets: Int[Tensor, " batch"]) -> Float[Tensor, ""]:
     """Mean over examples of sum over units of max(0, -t s): how far wrong units are from firing rightly.
 
     Its gradient by w is -t x where t s <= 0 and 0 elsewhere, so that a step of SGD with lr = 1 on one example is

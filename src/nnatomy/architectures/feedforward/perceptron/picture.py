@@ -149,7 +149,7 @@ def _how_it_learns(figure: SubFigure) -> None:
     exclusive = (x[:, 0] > 0) != (x[:, 1] > 0)
     cycling, never = _followed(x, exclusive, epochs=EPOCHS)
     _moving_line(middle, x, exclusive, cycling)
-    middle.set_title("No line can part XOR: the last 24 of\n" f"{len(cycling)} corrections, and no end", fontsize=11)
+    middle.set_title(f"No line can part XOR: the last 24 of\n{len(cycling)} corrections, and no end", fontsize=11)
     epochs = range(1, EPOCHS + 1)
     right.plot(epochs, mistakes, marker="o", ms=4, color=COLORS[2], label="left: a line exists")
     right.plot(epochs, never, marker="s", ms=4, color=COLORS[5], label="middle: XOR")

@@ -82,13 +82,17 @@ def polarity_pair(path: Path) -> tuple[Path, Path] | None:
 
 
 def reads_as_sentences(text: str) -> bool:
-    """Tell whether the first lines of a tab-separated file are a sentence of several words, a tab and a label of one."""
+    """Tell whether the first lines of a tab-separated file are a sentence of several words, a tab and a label.
+
+    Labels are one word each, or the same few: what follows the tab in pairs of texts is a text of its own.
+    """
     lines = [line.split("\t") for line in text.splitlines()[:50] if line.strip()]
-    return (
-        bool(lines)
-        and all(len(cells) == 2 for cells in lines)
-        and sum(len(cells[0].split()) for cells in lines) >= 3 * len(lines)
-    )
+    if not lines or any(len(cells) != 2 for cells in lines):
+        return False
+    labels = [cells[1].strip() for cells in lines]
+    one_word = 2 * sum(len(label.split()) <= 1 for label in labels) >= len(lines)
+    several = sum(len(cells[0].split()) for cells in lines) >= 3 * len(lines)
+    return several and (one_word or 2 * len(set(labels)) <= len(labels))
 
 
 def load_sentences(paths: tuple[Path, ...], reading: Reading) -> Dataset:
