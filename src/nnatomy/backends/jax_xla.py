@@ -59,6 +59,13 @@ def add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
     return jnp.zeros(shape, values.dtype).at[rows.reshape(-1)].add(flat)
 
 
+@_compiled("shape")
+def max_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
+    """The largest of the `values[i]` with row `rows[i]`, in each row of `shape`; 0 in a row that has none."""
+    used = jnp.zeros(shape[:1], bool).at[rows].set(True).reshape(-1, *(1,) * (len(shape) - 1))
+    return jnp.where(used, jnp.full(shape, -jnp.inf, values.dtype).at[rows].max(values), 0).astype(values.dtype)
+
+
 # Convolution. x is (batch, channels, *space), w is (channels out, channels in / groups, *kernel).
 
 
