@@ -55,13 +55,16 @@ class Feed:
 
         With `share`, a host makes only the examples that its own devices take, where these do not depend on the others.
         """
-        named = split.fields
-        if not compiles_by_shape() or not fields.per_row(named):
+        named, by_row = split.fields, fields.per_row(split.fields)
+        rows = min(rows, max(len(split), 1))
+        if self.devices.count > 1:
+            fields.require_rows(named, "divided among devices")
+        if not compiles_by_shape() or all(field.per != "example" for field in named):
             made = batches(split, rows, shuffle, augment=augment, start=start)
-            if split.ragged and fields.per_row(named) and kernels() != "reference":  # so that a plan serves many batches
+            if split.ragged and by_row and kernels() != "reference":  # so that a plan serves many batches
                 made = (fields.round_lengths(named, batch, power_of_two) for batch in made)
             return (PlacedBatch(self.devices.batch(batch, rows), None, batch, fields.count(named, batch)) for batch in made)
-        whole = -(-rows // self.devices.count) * self.devices.count
+        whole = -(-rows // self.devices.count) * self.devices.count + fields.spare(named)
         uneven = len(split) % whole > 0 or whole > rows
         mine = self.devices.part(whole)
         share = share and augment is None and not split.ragged
@@ -72,7 +75,8 @@ class Feed:
             examples = min(rows, len(split) - number * rows)
             padded = fields.round_lengths(named, batch, power_of_two)
             if not share:
-                padded = tuple(a[mine] for a in fields.pad_rows(named, padded, whole)[0])
+                padded = fields.pad_rows(named, padded, whole)[0]
+                padded = tuple(a[mine] for a in padded) if by_row else padded
             mask = (np.arange(whole) < examples)[mine]
             placed = self.devices.batch(padded, whole)
             return PlacedBatch(placed, self.devices.batch((mask,), whole)[0] if uneven else None, batch, examples)
