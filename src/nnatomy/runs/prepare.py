@@ -15,7 +15,7 @@ from nnatomy import backends, data, random
 from nnatomy.catalog import Architecture
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import Dataset
-from nnatomy.errors import UserError
+from nnatomy.errors import UserError, unknown_name
 from nnatomy.layers.module import Module
 from nnatomy.runs.own import NOTHING, Own, check_model, own_model, task_of
 from nnatomy.runs.own_data import load_own
@@ -78,11 +78,26 @@ def _chosen(request: Request, own: Own) -> tuple[Architecture, Recipe, Dataset]:
     if own.data is not None:
         wanted = tuple(name for recipe in found.recipes for name in recipe.task_names)
         dataset = load_own(own.data, request, wanted)
-        return found, fitting(found, dataset), dataset
-    options = request.load_options()
+        return found, fitting(found, dataset, recipes_of(found, request)), dataset
+    options, recipes = request.load_options(), recipes_of(found, request)
     if request.data is None:
-        return found, *choose(found, found.recipes[0].data, found.recipes[:1], **options)
-    return found, *choose(found, request.data, **options)
+        return found, *choose(found, recipes[0].data, recipes[:1], **options)
+    return found, *choose(found, request.data, recipes, **options)
+
+
+def recipes_of(architecture: Architecture, request: Request) -> tuple[Recipe, ...]:
+    """Return the recipes that a request may take: all, or the one that it names. Raises UserError for an unknown name."""
+    if request.recipe is None:
+        return architecture.recipes
+    named = {recipe.name: recipe for recipe in architecture.recipes if recipe.name}
+    if not named:
+        raise UserError(
+            f"--recipe names one of an architecture's recipes. Received {request.recipe!r}, and those of {architecture.name} have "
+            "no names; leave it out."
+        )
+    if request.recipe not in named:
+        raise unknown_name(f"recipe of {architecture.name}", request.recipe, named)
+    return (named[request.recipe],)
 
 
 def _data_for_model(request: Request, own: Own) -> Dataset:
@@ -117,10 +132,13 @@ def choose(
 
 
 def fitting(architecture: Architecture, dataset: Dataset, recipes: Sequence[Recipe] | None = None) -> Recipe:
-    """Return the first of an architecture's recipes for the kind and task of a data set. Raises UserError where it has none."""
-    for recipe in architecture.recipes if recipes is None else recipes:
-        if recipe.does(dataset) is not None:
-            return recipe
+    """Return an architecture's recipe for a data set: the one that was made for it, or the first for its kind and task.
+
+    Raises UserError where it has none.
+    """
+    able = [r for r in (architecture.recipes if recipes is None else recipes) if r.does(dataset) is not None]
+    if able:
+        return next((recipe for recipe in able if recipe.data == dataset.name), able[0])
     raise UserError(
         f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; "
         "choose other data or another architecture."

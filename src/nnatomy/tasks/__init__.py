@@ -7,7 +7,9 @@ from nnatomy.tasks.baselines import Baseline, FittedBaseline
 from nnatomy.tasks.classification import Classification
 from nnatomy.tasks.forecast import Forecast
 from nnatomy.tasks.forward import forward
+from nnatomy.tasks.graph_classification import GraphClassification
 from nnatomy.tasks.language import Language
+from nnatomy.tasks.node_classification import NodeClassification
 from nnatomy.tasks.parts import Answer, Coloring, Meter, Mistakes, Score
 from nnatomy.tasks.reconstruction import Reconstruction
 from nnatomy.tasks.regression import Regression
@@ -18,7 +20,7 @@ from nnatomy.training.recipe import Recipe
 
 __all__ = [
     "Anomaly", "Answer", "Baseline", "Classification", "Coloring", "Evaluation", "FittedBaseline", "Forecast",
-    "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Task", "forward", "task_for",
+    "GraphClassification", "Language", "Meter", "Metric", "Mistakes", "NodeClassification", "Reconstruction", "Regression", "Score", "Task", "forward", "task_for",
 ]  # fmt: skip
 
 
