@@ -1,5 +1,5 @@
 """Graph neural networks in Keras: an independent twin, written from Kipf and Welling (2017), Velickovic et al. (2018),
-Hamilton et al. (2017), Xu et al. (2019) and Gilmer et al. (2017), with sums over edges by keras.ops.segment_sum."""
+Hamilton et al. (2017), Xu et al. (2019) and Gilmer et al. (2017), with sums over edges by one-hot matrices."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -56,13 +56,19 @@ class Graph(NamedTuple):
         )  # fmt: skip
 
 
+def graph_of(x: Any, edges: Any) -> Graph:
+    edges = ops.cast(edges, "int32")
+    return Graph(edges[:, 0], edges[:, 1], ops.shape(x)[0])
+
+
 class GCN(keras.layers.Layer):
     def __init__(self, outputs: int, dtype: str) -> None:
         super().__init__(dtype=dtype)
         self.lin = dense(outputs, dtype, bias=False)
         self.bias = self.add_weight(shape=(outputs,), initializer="zeros", name="bias")
 
-    def call(self, x: Any, graph: Graph, described: Any = None, training: bool = False) -> Any:
+    def call(self, x: Any, edges: Any, described: Any = None, training: bool = False) -> Any:
+        graph = graph_of(x, edges)
         source, target, counts = graph.with_loops(x.dtype)
         degree = scatter(counts[:, None], target, graph.n)[:, 0]
         weight = counts * ops.rsqrt(gather(degree, source)) * ops.rsqrt(gather(degree, target))
@@ -82,7 +88,8 @@ class GAT(keras.layers.Layer):
         self.bias = self.add_weight(shape=(outputs if average else heads * outputs,), initializer="zeros", name="bias")
         self.drop = keras.layers.Dropout(dropout, dtype=dtype)
 
-    def call(self, x: Any, graph: Graph, described: Any = None, training: bool = False) -> Any:
+    def call(self, x: Any, edges: Any, described: Any = None, training: bool = False) -> Any:
+        graph = graph_of(x, edges)
         source, target, counts = graph.with_loops(x.dtype)
         h = ops.reshape(self.lin(x), (-1, self.heads, self.outputs))
         scores = gather(ops.sum(h * self.att_src, axis=-1), source) + gather(ops.sum(h * self.att_dst, axis=-1), target)
@@ -104,7 +111,8 @@ class SAGE(keras.layers.Layer):
         super().__init__(dtype=dtype)
         self.lin_l, self.lin_r = dense(outputs, dtype), dense(outputs, dtype, bias=False)
 
-    def call(self, x: Any, graph: Graph, described: Any = None, training: bool = False) -> Any:
+    def call(self, x: Any, edges: Any, described: Any = None, training: bool = False) -> Any:
+        graph = graph_of(x, edges)
         one = ops.ones((ops.shape(graph.source)[0], 1), x.dtype)
         count = ops.maximum(scatter(one, graph.target, graph.n), 1)
         return self.lin_l(scatter(gather(x, graph.source), graph.target, graph.n) / count) + self.lin_r(x)
@@ -135,7 +143,8 @@ class GIN(keras.layers.Layer):
         self.net = Perceptron(hidden, outputs, dtype)
         self.eps = self.add_weight(shape=(1,), initializer="zeros", name="eps")
 
-    def call(self, x: Any, graph: Graph, described: Any = None, training: bool = False) -> Any:
+    def call(self, x: Any, edges: Any, described: Any = None, training: bool = False) -> Any:
+        graph = graph_of(x, edges)
         return self.net((1 + self.eps) * x + scatter(gather(x, graph.source), graph.target, graph.n))
 
     def named(self) -> dict[str, Weight]:
@@ -147,7 +156,8 @@ class MPNN(keras.layers.Layer):
         super().__init__(dtype=dtype)
         self.message, self.last = Perceptron(hidden, hidden, dtype), dense(outputs, dtype)
 
-    def call(self, x: Any, graph: Graph, described: Any = None, training: bool = False) -> Any:
+    def call(self, x: Any, edges: Any, described: Any = None, training: bool = False) -> Any:
+        graph = graph_of(x, edges)
         seen = [gather(x, graph.target), gather(x, graph.source)] + ([] if described is None else [described])
         messages = self.message(ops.concatenate(seen, axis=-1))
         return self.last(ops.concatenate([x, scatter(messages, graph.target, graph.n)], axis=-1))
@@ -170,19 +180,17 @@ class Network(keras.Model):
         self.drops = [keras.layers.Dropout(dropout, dtype=dtype) for _ in layers]
         self.last = dense(outputs, dtype) if readout is not None else None
 
-    def call(self, x: Any, edges: Any, first: Any, *rest: Any, training: bool = False) -> Any:
-        edges = ops.cast(edges, "int32")
-        graph = Graph(edges[:, 0], edges[:, 1], ops.shape(x)[0])
-        described = rest[-1] if self.edge_features else None
+    def call(self, x: Any, edges: Any, first: Any, second: Any = None, third: Any = None, training: bool = False) -> Any:
+        described = (second if third is None else third) if self.edge_features else None
         seen = [x]
         for k, (conv, drop) in enumerate(zip(self.convs, self.drops, strict=True)):
-            x = conv(drop(x, training=training), graph, described, training=training)
+            x = conv(drop(x, training=training), edges, described, training=training)
             if self.readout is not None or k < len(self.convs) - 1:
                 x = ops.elu(x) if self.kind == "gat" else ops.relu(x)
             seen.append(x)
         if self.readout is None or self.last is None:
             return gather(x, first)
-        h, graphs = ops.concatenate(seen, axis=-1), ops.shape(rest[0])[0]
+        h, graphs = ops.concatenate(seen, axis=-1), ops.shape(second)[0]
         total = scatter(h, first, graphs)
         if self.readout == "mean":
             total = total / ops.maximum(scatter(ops.ones((ops.shape(h)[0], 1), h.dtype), first, graphs), 1)

@@ -1,15 +1,20 @@
 """Graph neural networks in PyTorch: an independent twin, written from Kipf and Welling (2017), Velickovic et al. (2018),
-Hamilton et al. (2017), Xu et al. (2019) and Gilmer et al. (2017), with dense matrices. It shares names and shapes alone."""
+Hamilton et al. (2017), Xu et al. (2019) and Gilmer et al. (2017). With the model it shares names and shapes alone."""
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-def adjacency(edges: Tensor, n: int, like: Tensor) -> Tensor:
-    """A[i, j] = how many edges flow from j to i."""
-    found = torch.zeros(n, n, dtype=like.dtype)
-    return found.index_put((edges[:, 1], edges[:, 0]), torch.ones(len(edges), dtype=like.dtype), accumulate=True)
+def gathered(values: Tensor, edges: Tensor, n: int) -> Tensor:
+    """For each of n nodes, the sum of the values (edges, ...) of the edges that end there."""
+    return torch.zeros(n, *values.shape[1:], dtype=values.dtype).index_add(0, edges[:, 1], values)
+
+
+def looped(edges: Tensor, n: int) -> Tensor:
+    """The edges between different nodes, and a loop for each node."""
+    loops = torch.arange(n)
+    return torch.cat([edges[edges[:, 0] != edges[:, 1]], torch.stack([loops, loops], dim=1)])
 
 
 class GCN(nn.Module):
@@ -19,10 +24,10 @@ class GCN(nn.Module):
         self.lin = nn.Linear(inputs, outputs, bias=False)
 
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
-        a = adjacency(edges, len(x), x)
-        a = a - torch.diag(torch.diag(a)) + torch.eye(len(x), dtype=x.dtype)
-        d = torch.diag(a.sum(1) ** -0.5)
-        return d @ a @ d @ self.lin(x) + self.bias
+        edges = looped(edges, len(x))
+        d = gathered(torch.ones(len(edges), dtype=x.dtype), edges, len(x))[:, None] ** -0.5
+        h = d * self.lin(x)
+        return d * gathered(h[edges[:, 0]], edges, len(x)) + self.bias
 
 
 class GAT(nn.Module):
@@ -35,15 +40,15 @@ class GAT(nn.Module):
         self.lin = nn.Linear(inputs, heads * outputs, bias=False)
 
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
-        n = len(x)
-        seen = (adjacency(edges, n, x) + torch.eye(n, dtype=x.dtype)) > 0
+        n, edges = len(x), looped(edges, len(x))
         h = self.lin(x).view(n, self.heads, self.outputs)
         results = []
         for k in range(self.heads):
-            scores = (h[:, k] @ self.att_dst[0, k])[:, None] + (h[:, k] @ self.att_src[0, k])[None, :]
-            scores = F.leaky_relu(scores, 0.2).masked_fill(~seen, -torch.inf)
-            weights = F.dropout(torch.softmax(scores, dim=1), self.dropout, self.training)
-            results.append(weights @ h[:, k])
+            ends = (h[:, k] @ self.att_src[0, k])[edges[:, 0]] + (h[:, k] @ self.att_dst[0, k])[edges[:, 1]]
+            scores = F.leaky_relu(ends, 0.2)
+            e = torch.exp(scores - scores.max().detach())
+            weights = F.dropout(e / gathered(e, edges, n)[edges[:, 1]], self.dropout, self.training)
+            results.append(gathered(weights[:, None] * h[edges[:, 0], k], edges, n))
         y = torch.stack(results).mean(0) if self.average else torch.cat(results, dim=1)
         return y + self.bias
 
@@ -55,9 +60,8 @@ class SAGE(nn.Module):
         self.lin_r = nn.Linear(inputs, outputs, bias=False)
 
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
-        a = adjacency(edges, len(x), x)
-        mean = a @ x / a.sum(1, keepdim=True).clamp(min=1)
-        return self.lin_l(mean) + self.lin_r(x)
+        count = gathered(torch.ones(len(edges), 1, dtype=x.dtype), edges, len(x)).clamp(min=1)
+        return self.lin_l(gathered(x[edges[:, 0]], edges, len(x)) / count) + self.lin_r(x)
 
 
 def perceptron(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
@@ -71,22 +75,19 @@ class GIN(nn.Module):
         self.nn = perceptron(inputs, hidden, outputs)
 
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
-        y: Tensor = self.nn(x + self.eps * x + adjacency(edges, len(x), x) @ x)
+        y: Tensor = self.nn(x + self.eps * x + gathered(x[edges[:, 0]], edges, len(x)))
         return y
 
 
 class MPNN(nn.Module):
     def __init__(self, inputs: int, hidden: int, outputs: int, edge_features: int) -> None:
         super().__init__()
-        self.hidden = hidden
         self.message = perceptron(2 * inputs + edge_features, hidden, hidden)
         self.update = nn.Linear(inputs + hidden, outputs)
 
     def forward(self, x: Tensor, edges: Tensor, described: Tensor | None = None) -> Tensor:
-        messages = torch.zeros(len(x), self.hidden, dtype=x.dtype)
-        for e, (s, t) in enumerate(edges.tolist()):
-            seen = torch.cat([x[t], x[s]] if described is None else [x[t], x[s], described[e]])
-            messages = messages.index_add(0, torch.tensor([t]), self.message(seen)[None])
+        parts = [x[edges[:, 1]], x[edges[:, 0]]] + ([] if described is None else [described])
+        messages = gathered(self.message(torch.cat(parts, dim=1)), edges, len(x))
         y: Tensor = self.update(torch.cat([x, messages], dim=1))
         return y
 

@@ -46,31 +46,30 @@ MOTIFS = {
     "house": ((0, 1), (1, 2), (2, 3), (3, 0), (0, 4), (4, 1)),
     "K2,3": ((0, 2), (0, 3), (0, 4), (1, 2), (1, 3), (1, 4)),
 }
-TREE = (8, 16)  # nodes of the tree that a motif is tied to
+RING = (6, 14)  # nodes of the ring that a motif is tied to
 GRAPHS = 900
 
 
 def _motifs(reading: Reading) -> Dataset:
-    """Return random trees with one of three motifs tied to each: nodes and edges are equally many, only their order differs."""
+    """Return rings with one of three motifs tied to each: nodes and edges are equally many, only the wiring differs."""
     rng = generator(reading.seed)
-    labels, edges, graph_of, start = [], [np.zeros((0, 2), np.int64)], [], 0
+    labels, edges, graph_of, start = [], [], [], 0
     for number in range(GRAPHS):
         motif = list(MOTIFS)[number % len(MOTIFS)]
-        tree = int(rng.integers(TREE[0], TREE[1] + 1))
-        joins = [(int(rng.integers(node)), node) for node in range(1, tree)]
-        joins += [(a + tree, b + tree) for a, b in MOTIFS[motif]]
-        joins.append((int(rng.integers(tree)), tree + int(rng.integers(5))))
-        order = rng.permutation(tree + 5)  # so that a node's number says nothing
+        ring = int(rng.integers(RING[0], RING[1] + 1))
+        joins = [(node, (node + 1) % ring) for node in range(ring)] + [(a + ring, b + ring) for a, b in MOTIFS[motif]]
+        joins.append((int(rng.integers(ring)), ring + int(rng.integers(5))))
+        order = rng.permutation(ring + 5)  # so that a node's number says nothing
         edges.append(order[np.array(joins)] + start)
-        graph_of += [number] * (tree + 5)
+        graph_of += [number] * (ring + 5)
         labels.append(motif)
-        start += tree + 5
+        start += ring + 5
     raw = RawGraph(
         tuple(map(str, range(start))), {}, np.concatenate(edges), {}, np.array(graph_of), tuple(map(str, range(GRAPHS)))
     )
     return graph_dataset(
         "motifs", raw, labels, reading, target="motif",
-        description=f"{GRAPHS} random trees with a bow tie, a house or K2,3 tied to each, which differ in their wiring alone",
+        description=f"{GRAPHS} rings with a bow tie, a house or K2,3 tied to each, which differ in their wiring alone",
     )  # fmt: skip
 
 
