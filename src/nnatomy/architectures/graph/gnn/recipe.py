@@ -33,7 +33,7 @@ def fit_nodes(
 
 def fit_graphs(
     dataset: Dataset, layer: str = "gin", hidden: int = 32, layers: int = 3, heads: int = 4, dropout: float = 0.0,
-    attention_dropout: float = 0.0, readout: str = "max",
+    attention_dropout: float = 0.0, readout: str = "sum",
 ) -> NodeNetwork | GraphNetwork:  # fmt: skip
     """Return a network with a score for each class of a graph."""
     sizes = dataset.input_shape[0], dataset.outputs, layer, hidden, layers
@@ -64,7 +64,7 @@ motifs = Recipe(
     tasks=(GraphClassification,),
     data="motifs",
     build=fit_graphs,
-    options={"layer": "gin", "hidden": 32, "layers": 3, "readout": "max"},
+    options={"layer": "gin", "hidden": 32, "layers": 3, "readout": "sum"},
     learn=GradientDescent(loss, partial(Adam, lr=5e-3), schedule=partial(Cosine, warmup=0.05)),
     epochs=20,
     batch_size=32,

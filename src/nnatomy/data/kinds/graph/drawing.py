@@ -38,7 +38,8 @@ def places(edges: Array, nodes: int) -> Array:
         size = np.maximum(np.sqrt((move**2).sum(axis=-1, keepdims=True)), 1e-9)
         found = found + move / size * np.minimum(size, 0.1 * (1 - step / STEPS))
     centered = found - found.mean(axis=0)
-    return np.asarray(centered / max(float(np.abs(centered).max()), 1e-9))
+    turned = centered @ np.linalg.eigh(centered.T @ centered)[1][:, ::-1]  # the longest way lies across
+    return np.asarray(turned / max(float(np.abs(turned).max()), 1e-9))
 
 
 def around(edges: Array, node: int, nodes: int, most: int = 60, steps: int = 2) -> Array:
@@ -59,7 +60,8 @@ def draw_graph(axes: Axes, at: Array, edges: Array, colors: Any, size: float = 6
     axes.scatter(*at.T, s=size, c=colors, edgecolors="white", linewidths=0.6, zorder=2)
     if marked is not None:
         axes.scatter(*at[marked].T, s=2.6 * size, facecolors="none", edgecolors="black", linewidths=1.6, zorder=3)
-    axes.set(xlim=(-1.12, 1.12), ylim=(-1.12, 1.12), aspect="equal")
+    axes.margins(0.08)
+    axes.set_aspect("equal")
     axes.set_axis_off()
 
 

@@ -19,6 +19,7 @@ __all__ = ["Columns", "GraphPreprocessing", "RawGraph", "fields_of", "graph_data
 
 Array = npt.NDArray[Any]
 NODES, GRAPHS = "node classification", "graph classification"
+DEGREES = 8  # features of nodes without columns, where there are many graphs; the last one stands for all higher degrees
 MOST_VALUES = 64  # different words of a column that become features of their own
 
 NODE_FIELDS = (Field("nodes", per="node", ragged=0), Field("edges", per="edge", ragged=0, points_to="nodes"))
@@ -115,7 +116,8 @@ class Columns:
         return np.concatenate(parts, axis=1)
 
     def to_json(self) -> dict[str, Any]:
-        return {"names": self.names, "means": self.means, "deviations": self.deviations, "words": self.words}
+        numbers = {"means": list(self.means), "deviations": list(self.deviations)}
+        return {"names": list(self.names), **numbers, "words": [list(words) for words in self.words]}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Columns:
@@ -128,7 +130,10 @@ NO_COLUMNS = Columns((), (), (), ())
 
 @dataclass(frozen=True)
 class GraphPreprocessing(Preprocessing):
-    """Columns of nodes and edges as numbers; nodes of one graph that have no columns are told apart by their ids."""
+    """Columns of nodes and edges as numbers.
+
+    Nodes without columns are told apart by their ids in one graph, and by their degrees in many (Xu et al. 2019, section 7).
+    """
 
     kind: ClassVar[str] = "graph"
     task: str
@@ -141,7 +146,7 @@ class GraphPreprocessing(Preprocessing):
     @property
     def feature_names(self) -> tuple[str, ...]:
         """Of the nodes."""
-        return self.ids or self.columns.features or ("one",)
+        return self.ids or self.columns.features or tuple(f"degree {n}" for n in range(DEGREES))
 
     @property
     def fields(self) -> tuple[Field, ...]:
@@ -154,6 +159,7 @@ class GraphPreprocessing(Preprocessing):
 
     def encode(self, raw: RawGraph, source: object = "the graph") -> tuple[Array, Array, tuple[Array, ...]]:
         """Return nodes, edges and what follows what points to examples: the features of edges, where there are any."""
+        edges, rows = undirected(raw.edges)
         if self.ids:
             place = {name: n for n, name in enumerate(self.ids)}
             known = np.array([place.get(name, -1) for name in raw.ids], np.int64)
@@ -161,8 +167,7 @@ class GraphPreprocessing(Preprocessing):
         elif self.columns.names:
             nodes = self.columns.encode(raw.columns, len(raw.ids), source)
         else:
-            nodes = np.ones((len(raw.ids), 1), np.float32)
-        edges, rows = undirected(raw.edges)
+            nodes = np.eye(DEGREES, dtype=np.float32)[np.minimum(np.bincount(edges[:, 1], minlength=len(raw.ids)), DEGREES - 1)]
         if not self.edge_columns.names:
             return nodes, edges, ()
         return nodes, edges, (self.edge_columns.encode(raw.edge_columns, len(raw.edges), source)[rows],)
