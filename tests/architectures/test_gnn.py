@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from nnatomy.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(0)
+PAGE = nn.architecture("gnn").page
 LAYERS = ("gcn", "gat", "sage", "gin", "mpnn")
 each_layer = pytest.mark.parametrize("layer", LAYERS)
 
@@ -375,3 +377,25 @@ def test_a_sampled_batch_is_part_of_an_epoch() -> None:
     seen = np.concatenate([nodes[chosen].argmax(axis=1) for nodes, _, chosen, _ in first])
     assert np.array_equal(np.sort(seen), np.sort(dataset.train.all()[2]))
     assert [len(edges) for _, edges, *_ in first] != [len(edges) for _, edges, *_ in second]
+
+
+# The page
+
+
+def test_the_pages_code_gives_its_output(capsys: pytest.CaptureFixture[str]) -> None:
+    blocks = re.findall(r"```python\n(.*?)```\s+```output\n(.*?)```", PAGE, re.DOTALL)
+    assert blocks
+    for code, output in blocks:
+        exec(compile(code, "page.md", "exec"), {})
+        assert capsys.readouterr().out == output
+
+
+def test_the_pages_anchors_are_there() -> None:
+    model = nn.architecture("gnn").module("model")
+    for path in re.findall(r"<!-- code: (\S+) -->", PAGE):
+        found: Any = model
+        for name in path.split("."):
+            found = getattr(found, name)
+    tests = re.findall(r"<!-- test: (\S+) -->", PAGE)
+    assert tests
+    assert set(tests) <= globals().keys()
