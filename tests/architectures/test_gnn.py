@@ -293,7 +293,7 @@ def test_a_fold_of_cora_is_refused() -> None:
     x, edges, *_ = cora.train.all()
     assert (x.shape, len(edges)) == ((2708, 1433), 2 * 5278)
     np.testing.assert_allclose(x.sum(axis=1), 1, atol=1e-5)
-    with pytest.raises(UserError, match="published parts. Received a fold"):
+    with pytest.raises(UserError, match=r"published parts\. Received a fold"):
         data.load("cora", fold=data.Fold(0, 3))
 
 
@@ -359,13 +359,14 @@ def test_published_parts_of_a_folder_hold(tmp_path: Path) -> None:
 
 def test_wrong_options_get_one_sentence() -> None:
     for options, words in (
-        ({"layer": "gnc"}, "no layer named .gnc."), ({"layers": 0}, "at least 1 layer"), ({"layer": "gat", "hidden": 9}, "divide the hidden"),
+        ({"layer": "gnc"}, "no layer named .gnc."), ({"layers": 0}, "at least 1 layer"),
+        ({"layer": "gat", "hidden": 9}, "divide the hidden"),
         ({"edge_features": 2}, "layer=mpnn"), ({"readout": "median"}, "readout"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=words):
             build(3, 4, **options)
     with pytest.raises(UserError, match="recipe of gnn"):
-        nn.train("gnn", recipe="cora-gnc")
+        nn.train("gnn", variant="cora-gnc")
 
 
 def test_a_sampled_batch_is_part_of_an_epoch() -> None:

@@ -204,7 +204,7 @@ def test_labeled_examples_of_a_file_are_as_those_of_training(name: str, tmp_path
 def test_the_example_of_a_request_is_answered_and_garbage_is_refused(name: str, read: Callable[..., Dataset]) -> None:
     found = read(name)
     if left_out(name, "reader"):
-        with pytest.raises(UserError, match="are not served. Use nnatomy predict"):
+        with pytest.raises(UserError, match=r"are not served\. Use nnatomy predict"):
             kind_of(found).reader(found.preprocessing, found.input_shape)
         return
     reader = kind_of(found).reader(found.preprocessing, found.input_shape)
@@ -230,7 +230,7 @@ def test_the_example_of_a_request_is_answered_and_garbage_is_refused(name: str, 
 def test_what_is_exported_equals_the_preprocessing(name: str, read: Callable[..., Dataset]) -> None:
     found = read(name)
     if left_out(name, "exported"):
-        with pytest.raises(UserError, match="are not exported to ONNX. Use --to safetensors"):
+        with pytest.raises(UserError, match=r"are not exported to ONNX\. Use --to safetensors"):
             kind_of(found).exported(found)
         return
     exported = kind_of(found).exported(found)

@@ -286,7 +286,7 @@ def torch_max(x: Any, n: int = 5) -> Any:
 
 
 def torch_softmax(x: Any) -> Any:
-    return t.cat([F.softmax(x[S == s], 0) for s in (0, 2, 4)])[t.tensor([2, 0, 3, 5, 1, 4])]
+    return t.cat([F.softmax(x[s == S], 0) for s in (0, 2, 4)])[t.tensor([2, 0, 3, 5, 1, 4])]
 
 
 case(lambda x: nn.segment_sum(x, segments, 5), lambda x: t.zeros(5, 3, dtype=x.dtype).index_add(0, S, x), (6, 3), name="segment_sum")

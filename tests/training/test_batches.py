@@ -127,7 +127,7 @@ def test_a_graph_is_never_cut() -> None:
             (placed,) = Feed()(ArraySplit(batch, one), 4)
         assert [a.shape for a in placed.batch] == [(9, 2), (18, 2)]
     for refused in (lambda: fields.pad_rows(one, batch, 4), lambda: list(fields.parts(GRAPHS, batch, 2))):
-        with pytest.raises(UserError, match="by examples. Received the field 'nodes', which has one entry for each node"):
+        with pytest.raises(UserError, match=r"by examples\. Received the field 'nodes', which has one entry for each node"):
             refused()
     feed = Feed()
     feed.devices.count = 2  # of this instance

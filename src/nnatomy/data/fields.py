@@ -121,7 +121,7 @@ def _lengthened(field: Field, array: Array, to: Callable[[int], int], rows: dict
 def take(fields: tuple[Field, ...], batch: tuple[Array, ...], indices: Array) -> tuple[Array, ...]:
     """Return some examples of a batch, in the order of `indices`; one may come several times.
 
-    Nodes that belong to examples come with them, and edges with their nodes, renumbered; other nodes and edges stay as they are.
+    Nodes that belong to examples come with them, and edges with their nodes, renumbered; other nodes and edges stay.
     """
     arrays = dict(zip((field.name for field in fields), batch))
     examples = [field.name for field in fields if field.per == "example"]

@@ -77,10 +77,11 @@ class GCNConv(Module):
 
 
 class GATConv(Module):
-    """x'_i = sum over j of a_ij W x_j, with a_ij = softmax over j of LeakyReLU(att_src . W x_j + att_dst . W x_i), in each head.
+    """x'_i = sum over j of a_ij W x_j, with a_ij = softmax over j of LeakyReLU(att_src . W x_j + att_dst . W x_i).
 
     lin.weight (heads out, in), att_src and att_dst (1, heads, out) by Glorot's law; bias 0. j runs over the neighbors of i and
-    i itself. Heads are concatenated, or averaged without `concat`. The weights a_ij are dropped with probability `dropout`.
+    i itself. Each head has its own W and attention; heads are concatenated, or averaged without `concat`. The weights a_ij are
+    dropped with probability `dropout`.
     Source: Velickovic et al. (2018), equations 3 to 6.
     """
 

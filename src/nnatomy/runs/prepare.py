@@ -87,17 +87,17 @@ def _chosen(request: Request, own: Own) -> tuple[Architecture, Recipe, Dataset]:
 
 def recipes_of(architecture: Architecture, request: Request) -> tuple[Recipe, ...]:
     """Return the recipes that a request may take: all, or the one that it names. Raises UserError for an unknown name."""
-    if request.recipe is None:
+    if request.variant is None:
         return architecture.recipes
     named = {recipe.name: recipe for recipe in architecture.recipes if recipe.name}
     if not named:
         raise UserError(
-            f"--recipe names one of an architecture's recipes. Received {request.recipe!r}, and those of {architecture.name} have "
-            "no names; leave it out."
+            f"--variant names one of an architecture's recipes. Received {request.variant!r}, and {architecture.name} names "
+            "none; leave it out."
         )
-    if request.recipe not in named:
-        raise unknown_name(f"recipe of {architecture.name}", request.recipe, named)
-    return (named[request.recipe],)
+    if request.variant not in named:
+        raise unknown_name(f"recipe of {architecture.name}", request.variant, named)
+    return (named[request.variant],)
 
 
 def _data_for_model(request: Request, own: Own) -> Dataset:

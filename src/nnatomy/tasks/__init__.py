@@ -20,7 +20,8 @@ from nnatomy.training.recipe import Recipe
 
 __all__ = [
     "Anomaly", "Answer", "Baseline", "Classification", "Coloring", "Evaluation", "FittedBaseline", "Forecast",
-    "GraphClassification", "Language", "Meter", "Metric", "Mistakes", "NodeClassification", "Reconstruction", "Regression", "Score", "Task", "forward", "task_for",
+    "GraphClassification", "Language", "Meter", "Metric", "Mistakes", "NodeClassification", "Reconstruction", "Regression",
+    "Score", "Task", "forward", "task_for",
 ]  # fmt: skip
 
 

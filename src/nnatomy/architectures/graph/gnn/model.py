@@ -6,6 +6,7 @@ The layers themselves, which other architectures share, are in layers/graph.py; 
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from nnatomy import functional as F
@@ -92,7 +93,7 @@ class GNN(Module):
             raise UserError("A graph neural network has at least 1 layer. Received 0; use layers=2.")
         if edge_features and layer != "mpnn":
             raise UserError(f"Edges with features need messages that read them. Received layer={layer!r}; use layer=mpnn.")
-        pairs = list(zip(widths, widths[1:]))
+        pairs = list(pairwise(widths))
         self.layer, self.open_end, self.edge_features = layer, open_end, edge_features
         self.decay, self.decayed = decay, decayed
         self.dropout = Dropout(dropout)

@@ -31,7 +31,8 @@ def draw(model: Any, dataset: Dataset) -> Figure:
     figure = Figure(figsize=(12.4, 9.6), layout="constrained")
     whole = isinstance(model, GraphNetwork)
     what = "graphs" if whole else "nodes"
-    figure.suptitle(f"Graph neural network ({model.layer.upper()}, {len(model.convs)} layers) on {dataset.name}: {what}", fontsize=14)
+    title = f"Graph neural network ({model.layer.upper()}, {len(model.convs)} layers) on {dataset.name}: {what}"
+    figure.suptitle(title, fontsize=14)
     rows: Any = figure.subfigures(2, 1, height_ratios=(1.12, 1), hspace=0.03)
     if whole:
         edges = _graphs(rows[0], model, dataset)
@@ -138,7 +139,8 @@ def _graphs(figure: Any, model: GraphNetwork, dataset: Dataset) -> Array:
         size = np.sqrt((last**2).sum(axis=1))
         at = drawing.places(batch[1], len(batch[0]))
         drawing.draw_graph(axes, at, batch[1], QUIET, 10)
-        axes.scatter(*at.T, c=size, cmap="YlOrBr", vmin=size.min() - 0.3 * np.ptp(size), s=70, edgecolors=INK, linewidths=0.6, zorder=3)
+        low = float(size.min() - 0.3 * np.ptp(size))
+        axes.scatter(*at.T, c=size, cmap="YlOrBr", vmin=low, s=70, edgecolors=INK, linewidths=0.6, zorder=3)
         best, true = int(scores.argmax()), int(batch[-1][0])
         told = "right" if best == true else f"truly {dataset.classes[true]}"
         axes.set_title(f"{dataset.classes[best]} ({told})", fontsize=10)

@@ -1,6 +1,8 @@
 """Graph neural networks in PyTorch: an independent twin, written from Kipf and Welling (2017), Velickovic et al. (2018),
 Hamilton et al. (2017), Xu et al. (2019) and Gilmer et al. (2017). With the model it shares names and shapes alone."""
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -106,7 +108,7 @@ class Network(nn.Module):
         if readout is None:
             widths[-1] = outputs
         self.convs = nn.ModuleList()
-        for k, (a, b) in enumerate(zip(widths[:-1], widths[1:])):
+        for k, (a, b) in enumerate(pairwise(widths)):
             last = readout is None and k == layers - 1
             if layer == "gcn":
                 self.convs.append(GCN(a, b))

@@ -64,10 +64,9 @@ def read_files(path: Path, target: str | None = None, needed: bool = True) -> Gr
     in_graph = edges.columns.get(owner) if owner else None
     if owner and in_graph is None and len(set(nodes.columns[ids])) == len(names):  # ids are enough
         names = tuple(nodes.columns[ids])
-    ends = [
-        _places(names, zip(in_graph, edges.columns[name], strict=True) if in_graph else edges.columns[name], "nodes.csv", "edges.csv")
-        for name in (source, end)
-    ]  # fmt: skip
+    ends = []
+    for cells in (edges.columns[source], edges.columns[end]):
+        ends.append(_places(names, zip(in_graph, cells, strict=True) if in_graph else cells, "nodes.csv", "edges.csv"))
     if of_graph is not None and (apart := np.flatnonzero(of_graph[ends[0]] != of_graph[ends[1]])).size:
         raise UserError(f"An edge joins nodes of one graph. Received another in row {apart[0] + 2} of edges.csv; correct it.")
     left = {ids, owner, *(() if many else (chosen, split))}
@@ -88,7 +87,7 @@ def read_folder(path: Path, reading: Reading) -> Dataset:
         labeled = [part for part, label in zip(found.parts, found.labels, strict=True) if label]
         wrong = next((part for part in labeled if part and part.lower() not in PARTS), None)
         if wrong is not None:
-            raise UserError(f"A split is train, validation or test. Received {wrong!r} in {path}; correct it or leave it empty.")
+            raise UserError(f"A split is train, validation or test. Received {wrong!r} in {path}; correct it.")
         numbered = np.array([PARTS.get(part.lower(), -1) for part in labeled])
         official = (np.flatnonzero(numbered == 0), np.flatnonzero(numbered == 1), np.flatnonzero(numbered == 2))
         if not all(map(len, official)):
@@ -142,6 +141,6 @@ def _places(known: Sequence[object], wanted: object, file: str, where: str) -> A
     unknown = next((n for n, name in enumerate(names) if name not in place), None)
     if unknown is not None:
         raise UserError(
-            f"What {where} names is in {file}. Received {names[unknown]!r} in row {unknown + 2} of {where}; correct it or add it."
+            f"What {where} names is in {file}. Received {names[unknown]!r} in row {unknown + 2} of {where}; correct it."
         )
     return np.array([place[name] for name in names], np.int64)

@@ -213,7 +213,7 @@ def graph_dataset(
     classes = tuple(sorted(set(labels) - {""}))
     if len(classes) < 2:
         raise UserError(
-            f"Classes to tell apart must be two or more. Received {len(classes)} in {target!r} of {name}; choose another --target."
+            f"Classes to tell apart must be two or more. Received {len(classes)} in {target!r} of {name}; choose a --target."
         )
     place = {label: n for n, label in enumerate(classes)}
     labeled = np.array([n for n, label in enumerate(labels) if label], np.int64)

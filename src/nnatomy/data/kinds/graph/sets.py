@@ -35,7 +35,8 @@ def _karate(reading: Reading) -> Dataset:
     others = np.array([member for member in range(MEMBERS) if member not in (INSTRUCTOR, OFFICER)])
     held = np.arange(len(others)) % 3 == 0
     return graph_dataset(
-        "karate", raw, labels, reading, target="faction", official=(np.array([INSTRUCTOR, OFFICER]), others[held], others[~held]),
+        "karate", raw, labels, reading, target="faction",
+        official=(np.array([INSTRUCTOR, OFFICER]), others[held], others[~held]),
         description="34 members of a karate club and their 78 friendships, before it split in two (Zachary 1977)",
     )  # fmt: skip
 
