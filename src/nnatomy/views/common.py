@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 __all__ = [
     "ACTIVE", "COLOURS", "INK", "MARKERS", "QUIET", "SIGNED", "caption", "class_name", "coloured_text", "examples", "heading",
     "input_names", "look", "name_lines", "of_each_class", "short", "show_example", "spread", "text_below", "text_figure",
-    "text_lines", "words_of",
+    "text_lines", "why_not_by_row", "words_of",
 ]  # fmt: skip
 MARKERS = "os^vDPX<>h"
 SIGNED, ACTIVE = "RdBu_r", "cividis"
@@ -59,6 +59,11 @@ def of_each_class(prepared: Prepared, count: int, look: int = 500) -> tuple[Arra
 def inputs_of(prepared: Prepared, batch: tuple[Array, ...]) -> tuple[Array, ...]:
     """The arrays of a batch that a model predicts from."""
     return fields.select(prepared.dataset.fields, batch, "input")
+
+
+def why_not_by_row(prepared: Prepared) -> str | None:
+    """Return why a view that shows examples row by row does not fit data whose examples lie in arrays together; else None."""
+    return None if fields.per_row(prepared.dataset.fields) else "needs examples that are rows of arrays, one each"
 
 
 def heading(figure: Figure, words: str) -> None:
