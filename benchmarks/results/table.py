@@ -46,7 +46,7 @@ class Row:
 
     architecture: str
     recipe: str
-    """The kind of its data and their name: "table/breast_cancer"."""
+    """The kind of its data and their name, "table/breast_cancer"; of another recipe for the same data its own name as well."""
     metric: str
     ours: Score
     twin: Score | None
@@ -97,12 +97,14 @@ class Row:
 
 def measured(architecture: Architecture) -> dict[tuple[str, str, str], tuple[Recipe, Metric]]:
     """{key of a row: (recipe, metric)}: of the default recipe, and of each that has a score to reach."""
-    found = {}
+    found: dict[tuple[str, str, str], tuple[Recipe, Metric]] = {}
     for recipe in architecture.recipes:
         if recipe.score or recipe is architecture.recipes[0]:
+            data = f"{recipe.kind}/{recipe.data}"
+            label = f"{data} {recipe.name}" if any(key[1] == data for key in found) else data
             for name in recipe.score or (recipe.metric,):
                 metric = metric_named(name, recipe.tasks[0].metrics, recipe.learn.losses, recipe.tasks[0].name)
-                found[architecture.name, f"{recipe.kind}/{recipe.data}", name] = recipe, metric
+                found[architecture.name, label, name] = recipe, metric
     return found
 
 
@@ -169,7 +171,8 @@ def for_readme(rows: Sequence[Row]) -> str:
     header = ("command", "metric", "test score", "its PyTorch twin", "best without a network", "seconds")
     table: list[tuple[str, ...]] = []
     for row in rows:
-        data = "" if row.recipe == defaults[row.architecture] else f" --data {row.recipe.partition('/')[2]}"
+        source, _, variant = row.recipe.partition("/")[2].partition(" ")
+        data = "" if row.recipe == defaults[row.architecture] else f" --variant {variant}" if variant else f" --data {source}"
         cells = row.cells()
         table.append((f"`nnatomy train {row.architecture}{data}`", row.metric, cells[3], cells[4], cells[6], cells[7]))
     return in_markdown((header, table))
