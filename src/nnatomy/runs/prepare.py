@@ -14,6 +14,7 @@ import numpy as np
 from nnatomy import backends, data, random
 from nnatomy.catalog import Architecture
 from nnatomy.catalog import architecture as find_architecture
+from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.layers.module import Module
@@ -54,6 +55,10 @@ def prepare(request: Request, own: Own = NOTHING) -> Prepared:
             f"--accumulate takes the batch in parts of at least one example, received {request.accumulate} for batches of "
             f"{recipe.batch_size}; give a number from 1 to {recipe.batch_size}."
         )
+    if request.accumulate > 1:
+        fields.require_rows(dataset.fields, "cut into parts")
+    if (request.devices or 1) > 1:
+        fields.require_rows(dataset.fields, "divided among devices")
     random.seed(request.seed)
     model = recipe.build(dataset, **recipe.options).astype(precision.master)
     task = task_for(recipe, dataset, precision)

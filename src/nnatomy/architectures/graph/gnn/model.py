@@ -132,7 +132,7 @@ class NodeNetwork(GNN):
         self, x: Float[Tensor, "nodes features"], edges: Int[Tensor, "edges 2"], chosen: Int[Tensor, " examples"],
         edge_features: Float[Tensor, "edges edge_features"] | None = None,
     ) -> Float[Tensor, "examples outputs"]:  # fmt: skip
-        return ops.embedding(self.embed(x, edges, edge_features)[-1], chosen)
+        return ops.embedding(self.embed(x, edges, edge_features)[-1], chosen)  # type: ignore[no-any-return]
 
 
 class GraphNetwork(GNN):
