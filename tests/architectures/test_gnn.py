@@ -15,7 +15,7 @@ from nnatomy.architectures.graph.gnn import build, dirichlet_energy, loss
 from nnatomy.architectures.graph.gnn import recipe as recipes
 from nnatomy.data import fields
 from nnatomy.data.dataset import batches
-from nnatomy.data.kinds.graph import NeighborSampling, fields_of, undirected
+from nnatomy.data.kinds.graph import NeighborSampling, drawing, fields_of, undirected
 from nnatomy.errors import UserError
 from nnatomy.optim import Adam
 from nnatomy.tasks import task_for
@@ -378,6 +378,46 @@ def test_a_sampled_batch_is_part_of_an_epoch() -> None:
     seen = np.concatenate([nodes[chosen].argmax(axis=1) for nodes, _, chosen, _ in first])
     assert np.array_equal(np.sort(seen), np.sort(dataset.train.all()[2]))
     assert [len(edges) for _, edges, *_ in first] != [len(edges) for _, edges, *_ in second]
+
+
+def test_a_named_recipe_is_trained_and_restored(tmp_path: Path) -> None:
+    """GraphSAGE in sampled batches, on other data than its own; the run's folder says so, and the run comes back."""
+    result = nn.train("gnn", "karate", variant="cora-sage", epochs=3, out=tmp_path / "run", report=False)
+    assert result.prepared.recipe.name == "cora-sage"
+    saved = result.run.read_json("run.json")["recipe"]
+    assert saved["augment"] == [{"name": "NeighborSampling", "counts": [10, 10]}]
+    run = nn.load_run(tmp_path / "run")
+    assert run.recipe.name == "cora-sage"
+    assert run.model.layer == "sage"
+    assert nn.evaluate(run).metrics == pytest.approx(result.metrics)
+
+
+def test_views_show_graphs_or_say_why_not() -> None:
+    from matplotlib.collections import PathCollection
+
+    from nnatomy import views
+    from nnatomy.runs.prepare import prepare
+    from nnatomy.runs.request import Request
+
+    for variant in ("karate", "motifs"):
+        prepared = prepare(Request("gnn", variant=variant, limit=30))
+        prepared.model.eval()
+        for name in ("activations", "embedding", "saliency"):
+            with pytest.raises(UserError, match="needs examples that are rows"):
+                views.view(name, prepared)
+        shown = views.view("errors", prepared).axes
+        worst = prepared.task.mistakes(prepared.task.evaluate(prepared.model, prepared.dataset.test)).order[:8]
+        for axes, number in zip(shown, worst, strict=False):
+            batch = prepared.dataset.test.take(np.array([number]))
+            points = next(c for c in axes.collections if isinstance(c, PathCollection))
+            expected = len(batch[0]) if variant == "motifs" else len(drawing.around(batch[1], int(batch[2][0]), 34))
+            assert len(points.get_offsets()) == expected
+
+
+def test_graphs_are_neither_cut_nor_divided() -> None:
+    for options in ({"accumulate": 2}, {"devices": 2, "backend": "jax"}):
+        with pytest.raises(UserError, match=r"by examples\. Received the field 'nodes'"):
+            nn.train("gnn", epochs=1, report=False, **options)
 
 
 # The page
