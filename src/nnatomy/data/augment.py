@@ -19,8 +19,8 @@ from nnatomy.data.fields import Field, where
 from nnatomy.errors import UserError, unknown_name
 
 __all__ = [
-    "AUGMENTATIONS", "Augmentation", "BatchChange", "augmentation", "augmented", "crop", "cutout", "flip", "jitter", "noise",
-    "rotate",
+    "AUGMENTATIONS", "Augmentation", "BatchChange", "augmentation", "augmented", "crop", "cutout", "fields_after", "flip",
+    "jitter", "noise", "rotate",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
@@ -31,6 +31,10 @@ class BatchChange(ABC):
 
     @abstractmethod
     def __call__(self, named: tuple[Field, ...], batch: tuple[Array, ...], rng: np.random.Generator) -> tuple[Array, ...]: ...
+
+    def fields(self, named: tuple[Field, ...]) -> tuple[Field, ...]:
+        """Return what the arrays of a changed batch are, given those before the change."""
+        return named
 
 
 Change = Callable[[Array, np.random.Generator], Array] | BatchChange
@@ -48,6 +52,13 @@ class Augmentation:
                 raise UserError(f"{type(change).__name__} changes whole batches. Received an array; use data.batches.")
             images = change(images, rng)
         return images
+
+
+def fields_after(change: Change | None, named: tuple[Field, ...]) -> tuple[Field, ...]:
+    """Return what the arrays of a batch are after a change, given those before."""
+    for one in change.changes if isinstance(change, Augmentation) else (change,):
+        named = one.fields(named) if isinstance(one, BatchChange) else named
+    return named
 
 
 def augmented(

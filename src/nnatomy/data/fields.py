@@ -30,7 +30,7 @@ class Field:
     per: Literal["example", "node", "edge", "whole"] = "example"
     """What one entry of the first axis is; "whole": the array belongs to the batch as a whole."""
     ragged: int | None = None
-    """The axis along which examples differ in length; None where all are alike."""
+    """The axis along which examples differ in length; None where all are alike. 0 for the nodes and edges of many graphs."""
     fill: float | int | None = 0
     """The value that pads the ragged axis; None repeats the last entry."""
     points_to: str | None = None
@@ -65,7 +65,7 @@ def per_row(fields: tuple[Field, ...]) -> bool:
 
 def ragged(fields: tuple[Field, ...]) -> bool:
     """Return True if batches of equally many examples may differ in shape."""
-    return any(field.ragged is not None for field in fields) or not per_row(fields)
+    return any(field.ragged is not None for field in fields)
 
 
 def count(fields: tuple[Field, ...], batch: tuple[Any, ...]) -> int:

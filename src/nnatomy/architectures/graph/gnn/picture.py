@@ -187,7 +187,7 @@ def _depth(axes: Axes, edges: Array, nodes: int) -> None:
             energy = [dirichlet_energy(h, edges) / max(float((h**2).sum()), 1e-300) for h in found]
             axes.plot(energy, color=tone, ls="--", lw=1, label="GCN: energy E(H) / |H|²")
     default.load_state_dict(kept)
-    axes.set(yscale="log", xlabel="layers", ylabel="mean of 1 - cos(neighbors)")
+    axes.set(yscale="log", xlabel="layers", ylabel="mean of 1 - cos(neighbors)", ylim=(1e-7, 2))
     axes.set_title("Over-smoothing: with depth, neighbors become alike\n(untrained networks on these edges, random features)",
                    loc="left", fontsize=11)  # fmt: skip
     axes.grid(alpha=0.25)

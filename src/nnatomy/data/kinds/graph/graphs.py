@@ -22,11 +22,7 @@ NODES, GRAPHS = "node classification", "graph classification"
 DEGREES = 8  # features of nodes without columns, where there are many graphs; the last one stands for all higher degrees
 MOST_VALUES = 64  # different words of a column that become features of their own
 
-NODE_FIELDS = (Field("nodes", per="node", ragged=0), Field("edges", per="edge", ragged=0, points_to="nodes"))
-CHOSEN = Field("chosen", points_to="nodes")
-GRAPH_OF, SIZES = Field("graph_of", per="node", ragged=0, points_to="sizes"), Field("sizes")
-EDGE_FEATURES = Field("edge_features", per="edge", ragged=0)
-TARGETS = Field("targets", role="target")
+CHOSEN, SIZES, TARGETS = Field("chosen", points_to="nodes"), Field("sizes"), Field("targets", role="target")
 
 
 def fields_of(many: bool, edge_features: bool = False) -> tuple[Field, ...]:
@@ -35,8 +31,11 @@ def fields_of(many: bool, edge_features: bool = False) -> tuple[Field, ...]:
     nodes (nodes, features); edges (edges, 2), source and target; chosen (examples,), or graph_of (nodes,) and sizes (graphs,),
     how many nodes a graph has; edge_features (edges, features) where edges have any; targets (examples,).
     """
-    of_examples = (GRAPH_OF, SIZES) if many else (CHOSEN,)
-    return (*NODE_FIELDS, *of_examples, *((EDGE_FEATURES,) if edge_features else ()), TARGETS)
+    ragged = 0 if many else None  # one graph is the same in every batch
+    nodes, edges = Field("nodes", per="node", ragged=ragged), Field("edges", per="edge", ragged=ragged, points_to="nodes")
+    graph_of = Field("graph_of", per="node", ragged=ragged, points_to="sizes")
+    described = (Field("edge_features", per="edge", ragged=ragged),) if edge_features else ()
+    return (nodes, edges, *((graph_of, SIZES) if many else (CHOSEN,)), *described, TARGETS)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -24,6 +24,10 @@ class NeighborSampling(BatchChange):
     """
 
     counts: tuple[int, ...] = (10, 10)
+
+    def fields(self, named: tuple[Field, ...]) -> tuple[Field, ...]:
+        """Return the fields with nodes and edges that differ in number from batch to batch."""
+        return tuple(field if field.per == "example" else replace(field, ragged=0) for field in named)
 
     def __call__(self, named: tuple[Field, ...], batch: Batch, rng: np.random.Generator) -> Batch:
         """Return the batch with a part of its graph, renumbered."""
