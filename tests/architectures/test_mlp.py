@@ -12,7 +12,7 @@ from nnatomy import data, random
 from nnatomy.architectures.feedforward.mlp import ACTIVATIONS, MLP, build, loss
 from nnatomy.architectures.feedforward.mlp.recipe import image, recipes
 from nnatomy.errors import UserError
-from nnatomy.optim import SGD, Adam, AdamW
+from nnatomy.optim import SGD, Adam
 from nnatomy.runs.train import train
 from nnatomy.tensor import Tensor
 
@@ -118,28 +118,6 @@ def test_losses_and_the_l1_penalty() -> None:
     assert small[0.0] < 0.7
 
 
-def test_weight_decay_is_an_l2_penalty_for_sgd_and_not_for_adamw() -> None:
-    """Least squares with the penalty weight_decay / 2 |w|^2: where each optimizer ends."""
-    rng = np.random.default_rng(0)
-    x, decay = rng.normal(size=(40, 3)), 0.5
-    y = x @ np.array([[1.0], [-2.0], [0.2]])
-    gram = 2 * x.T @ x / 40
-    ridge = np.linalg.solve(gram + decay * np.eye(3), 2 * x.T @ y / 40)[:, 0]
-    ends = {}
-    for optimizer, lr in ((SGD, 0.05), (Adam, 0.02), (AdamW, 0.02)):
-        model = double(features=3, outputs=1, hidden=())
-        model.linears[0].bias.copy_(0 * model.linears[0].bias)
-        steps: Any = optimizer([model.linears[0].weight], lr=lr, weight_decay=decay)
-        for _ in range(1500):
-            model.zero_grad()
-            loss(model, Tensor(x), Tensor(y))[0].backward()
-            steps.step()
-        ends[optimizer] = model.linears[0].weight.numpy()[0]
-    np.testing.assert_allclose(ends[SGD], ridge, atol=1e-6)
-    np.testing.assert_allclose(ends[Adam], ridge, atol=1e-4)
-    assert abs(ends[AdamW] - ridge).max() > 0.1
-
-
 # What depth and bends are for
 
 
@@ -176,28 +154,6 @@ def test_equal_weights_stay_equal() -> None:
     assert abs(units - 0.3).max() > 0.05
 
 
-def test_initial_variance_decides_the_size_of_the_signal() -> None:
-    """Linear's 1 / (3 m) leaves a sixth of the second moment after a ReLU layer, He's 2 / m all of it."""
-    x = Tensor(np.random.default_rng(0).normal(size=(200, 256)))
-    for gain, ratio in ((None, 1 / 6), (2.0, 1.0), (1.0, 1 / 2)):
-        model = double(features=256, outputs=1, hidden=(256,) * 4)
-        seen: list[float] = []
-        for linear in model.linears[:-1]:
-            linear.bias.copy_(0 * linear.bias)
-            if gain is not None:
-                linear.weight.copy_(linear.weight * np.sqrt(3 * gain))
-            linear.register_forward_hook(lambda module, args, out: seen.append(float((out.numpy() ** 2).mean())))
-        model(x)
-        assert seen[3] / seen[0] == pytest.approx(ratio**3, rel=0.3)
-
-
-def test_parameters_are_those_of_the_formula() -> None:
-    for sizes in ((64, 256, 128, 10), (5, 3), (2, 2, 1)):
-        model = build(features=sizes[0], outputs=sizes[-1], hidden=sizes[1:-1])
-        assert model.count_parameters() == sum(n * (m + 1) for m, n in zip(sizes, sizes[1:]))
-    assert build(features=64, outputs=10, hidden=(256, 128)).count_parameters() == 50_826
-
-
 @pytest.mark.parametrize("width", [4, 16, 64, 256])
 def test_universal_approximation_by_construction(width: int) -> None:
     """`width` units that fold at equal distances interpolate f, so that the error is at most max |f''| / (8 width^2)."""
@@ -216,20 +172,6 @@ def test_universal_approximation_by_construction(width: int) -> None:
     error = abs(model(Tensor(x[:, None])).numpy()[:, 0] - f(x)).max()
     assert error <= 81 / (8 * width**2)
     assert error > 81 / (100 * width**2)  # and it is no better than interpolation: the bound bites
-
-
-@pytest.mark.parametrize("width", [4, 16, 64])
-def test_interpolation_is_slower_where_the_second_derivative_is_not_bounded(width: int) -> None:
-    """The error for sqrt is 1 / (4 sqrt(width)), in the first interval."""
-    knots = np.sqrt(np.arange(width + 1) / width)
-    model = double(features=1, outputs=1, hidden=(width,))
-    model.load_state_dict({
-        "linears.0.weight": np.ones((width, 1)), "linears.0.bias": -np.arange(width) / width,
-        "linears.1.weight": np.diff(np.diff(knots) * width, prepend=0.0)[None], "linears.1.bias": np.zeros(1),
-    })  # fmt: skip
-    x = np.linspace(0, 1, 40001)
-    error = abs(model(Tensor(x[:, None])).numpy()[:, 0] - np.sqrt(x)).max()
-    assert error == pytest.approx(1 / (4 * np.sqrt(width)), rel=1e-3)
 
 
 def test_universal_approximation_is_learned_in_one_dimension() -> None:
