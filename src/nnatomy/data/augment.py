@@ -49,7 +49,7 @@ class Augmentation:
     def __call__(self, images: Array, rng: np.random.Generator) -> Array:
         for change in self.changes:
             if isinstance(change, BatchChange):
-                raise UserError(f"{type(change).__name__} changes whole batches. Received an array; use data.batches.")
+                raise UserError(f"{type(change).__name__} changes whole batches. Received an array. Use data.batches.")
             images = change(images, rng)
         return images
 

@@ -28,8 +28,8 @@ def sources_and_targets(x: Any, edge_index: Any) -> tuple[Any, Any]:
     edges = raw(edge_index)
     if len(edges.shape) != 2 or edges.shape[0] != 2 or edges.dtype.kind not in "iu":
         raise UserError(
-            f"edge_index holds whole numbers of shape (2, edges). Received {edges.dtype} of shape {tuple(edges.shape)}; "
-            "transpose pairs (edges, 2)."
+            f"edge_index holds whole numbers of shape (2, edges). Received {edges.dtype} of shape {tuple(edges.shape)}. "
+            "Transpose pairs (edges, 2)."
         )
     if len(x.shape) != 2:
         raise UserError(f"A graph's features have the shape (nodes, features). Received {tuple(x.shape)}.")
@@ -135,7 +135,7 @@ class SAGEConv(Module):
     ) -> None:
         checks.sizes("SAGEConv", in_channels=in_channels, out_channels=out_channels)
         if aggr not in AGGREGATIONS:
-            raise UserError(f"SAGEConv aggregates by {' or '.join(AGGREGATIONS)}. Received {aggr!r}; choose one of these.")
+            raise UserError(f"SAGEConv aggregates by {' or '.join(AGGREGATIONS)}. Received {aggr!r}. Choose one of these.")
         self.in_channels, self.out_channels, self.aggr = in_channels, out_channels, aggr
         self.lin_l = Linear(in_channels, out_channels, bias, generator=generator)
         self.lin_r = Linear(in_channels, out_channels, bias=False, generator=generator)

@@ -67,7 +67,7 @@ def _rows(name: str, values: Any, segments: Any) -> Any:
     found = indexing.raw(segments)
     if tuple(found.shape) != tuple(values.shape[:1]):
         raise UserError(
-            f"{name}() needs one segment for each row. Received rows {tuple(values.shape)} and segments {tuple(found.shape)}; "
-            "give segments of shape (rows,)."
+            f"{name}() needs one segment for each row. Received rows {tuple(values.shape)} and segments {tuple(found.shape)}. "
+            "Give segments of shape (rows,)."
         )
     return found

@@ -98,7 +98,7 @@ def recipes_of(architecture: Architecture, request: Request) -> tuple[Recipe, ..
     if not named:
         raise UserError(
             f"--variant names one of an architecture's recipes. Received {request.variant!r}, and {architecture.name} names "
-            "none; leave it out."
+            "none. Leave it out."
         )
     if request.variant not in named:
         raise unknown_name(f"recipe of {architecture.name}", request.variant, named)

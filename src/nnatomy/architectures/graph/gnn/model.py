@@ -43,7 +43,7 @@ def gat(inputs: int, outputs: int, *, heads: int, attention_dropout: float, last
     if last:
         return GATConv(inputs, outputs, heads=1, concat=False, dropout=attention_dropout)
     if outputs % heads:
-        raise UserError(f"Heads divide the hidden units evenly. Received {heads} heads for hidden={outputs}; use heads=1.")
+        raise UserError(f"Heads divide the hidden units evenly. Received {heads} heads for hidden={outputs}. Use heads=1.")
     return GATConv(inputs, outputs // heads, heads=heads, dropout=attention_dropout)
 
 
@@ -90,9 +90,9 @@ class GNN(Module):
         if layer not in LAYERS:
             raise unknown_name("layer", layer, LAYERS)
         if len(widths) < 2:
-            raise UserError("A graph neural network has at least 1 layer. Received 0; use layers=2.")
+            raise UserError("A graph neural network has at least 1 layer. Received 0. Use layers=2.")
         if edge_features and layer != "mpnn":
-            raise UserError(f"Edges with features need messages that read them. Received layer={layer!r}; use layer=mpnn.")
+            raise UserError(f"Edges with features need messages that read them. Received layer={layer!r}. Use layer=mpnn.")
         pairs = list(pairwise(widths))
         self.layer, self.open_end, self.edge_features = layer, open_end, edge_features
         self.decay, self.decayed = decay, decayed

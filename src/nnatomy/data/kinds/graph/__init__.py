@@ -69,12 +69,12 @@ class GraphKind(Kind[GraphPreprocessing]):
 def _files(source: Source, preprocessing: GraphPreprocessing, needed: bool = True) -> GraphFiles:
     """What a folder holds, for a model of one graph or of many."""
     if not is_graph_folder(source.path):
-        raise UserError(f"A model of graphs takes a folder with nodes.csv and edges.csv. Received {source}; name a folder.")
+        raise UserError(f"A model of graphs takes a folder with nodes.csv and edges.csv. Received {source}. Name a folder.")
     found = read_files(source.path, preprocessing.target, needed)
     if not preprocessing.takes(found.raw):
         one, many = "one graph, without graphs.csv", "many graphs, with graphs.csv"
         wanted, came = (one, many) if found.raw.graphs else (many, one)
-        raise UserError(f"This model was trained on {wanted}. Received {source}, which is {came}; name another folder.")
+        raise UserError(f"This model was trained on {wanted}. Received {source}, which is {came}. Name another folder.")
     return found
 
 

@@ -68,7 +68,7 @@ def read_files(path: Path, target: str | None = None, needed: bool = True) -> Gr
     for cells in (edges.columns[source], edges.columns[end]):
         ends.append(_places(names, zip(in_graph, cells, strict=True) if in_graph else cells, "nodes.csv", "edges.csv"))
     if of_graph is not None and (apart := np.flatnonzero(of_graph[ends[0]] != of_graph[ends[1]])).size:
-        raise UserError(f"An edge joins nodes of one graph. Received another in row {apart[0] + 2} of edges.csv; correct it.")
+        raise UserError(f"An edge joins nodes of one graph. Received another in row {apart[0] + 2} of edges.csv. Correct it.")
     left = {ids, owner, *(() if many else (chosen, split))}
     raw = RawGraph(
         tuple(nodes.columns[ids]), {name: cells for name, cells in nodes.columns.items() if name not in left},
@@ -87,11 +87,11 @@ def read_folder(path: Path, reading: Reading) -> Dataset:
         labeled = [part for part, label in zip(found.parts, found.labels, strict=True) if label]
         wrong = next((part for part in labeled if part and part.lower() not in PARTS), None)
         if wrong is not None:
-            raise UserError(f"A split is train, validation or test. Received {wrong!r} in {path}; correct it.")
+            raise UserError(f"A split is train, validation or test. Received {wrong!r} in {path}. Correct it.")
         numbered = np.array([PARTS.get(part.lower(), -1) for part in labeled])
         official = (np.flatnonzero(numbered == 0), np.flatnonzero(numbered == 1), np.flatnonzero(numbered == 2))
         if not all(map(len, official)):
-            raise UserError(f"Published splits are train, validation and test. Received {path} without one of them; add it.")
+            raise UserError(f"Published splits are train, validation and test. Received {path} without one of them. Add it.")
         notices = ("The splits are those of its split column.",)
     return graph_dataset(
         path.name, found.raw, found.labels, reading, target=found.target, official=official, notices=notices
@@ -102,7 +102,7 @@ def _column(table: RawTable, usual: Sequence[str], what: str = "", but: set[str]
     """The column with one of the usual names; without one, the first, or an error where `what` says why it is needed."""
     found = next((name for name in usual if name in table.columns), None)
     if found is None and what:
-        raise UserError(f"The column {usual[0]!r} says {what}. Received {table.source} without it; add it.")
+        raise UserError(f"The column {usual[0]!r} says {what}. Received {table.source} without it. Add it.")
     return found or next(name for name in table.columns if name not in (but or set()))
 
 
@@ -111,7 +111,7 @@ def _ends(edges: RawTable) -> tuple[str, str]:
         return "source", "target"
     names = [name for name in edges.columns if name not in ("graph", "graph_id")]
     if len(names) < 2:
-        raise UserError(f"An edge has two ends. Received {edges.source} with the column {names[0]!r} alone; add another.")
+        raise UserError(f"An edge has two ends. Received {edges.source} with the column {names[0]!r} alone. Add another.")
     return names[0], names[1]
 
 
@@ -123,7 +123,7 @@ def _target(table: RawTable, asked: str | None, but: set[str], path: Path, neede
         return asked
     found = next((name for name in able if name.lower() in TARGETS), able[-1] if able else None)
     if found is None and needed:
-        raise UserError(f"Training needs a target. Received {path} with ids alone; add a column of classes.")
+        raise UserError(f"Training needs a target. Received {path} with ids alone. Add a column of classes.")
     return found if found is not None and needed else ""
 
 
@@ -131,7 +131,7 @@ def _unique(names: Sequence[object], file: str) -> None:
     if len(set(names)) < len(names):
         seen: set[object] = set()
         twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
-        raise UserError(f"Ids are unique. Received {twice!r} more than once in {file}; rename one.")
+        raise UserError(f"Ids are unique. Received {twice!r} more than once in {file}. Rename one.")
 
 
 def _places(known: Sequence[object], wanted: object, file: str, where: str) -> Array:
@@ -141,6 +141,6 @@ def _places(known: Sequence[object], wanted: object, file: str, where: str) -> A
     unknown = next((n for n, name in enumerate(names) if name not in place), None)
     if unknown is not None:
         raise UserError(
-            f"What {where} names is in {file}. Received {names[unknown]!r} in row {unknown + 2} of {where}; correct it."
+            f"What {where} names is in {file}. Received {names[unknown]!r} in row {unknown + 2} of {where}. Correct it."
         )
     return np.array([place[name] for name in names], np.int64)

@@ -77,8 +77,8 @@ class Columns:
             values = values[np.isfinite(values)]
             if len(distinct) > MOST_VALUES:
                 raise UserError(
-                    f"A column of words has at most {MOST_VALUES} different ones. Received {len(distinct)} in {name!r}; "
-                    "remove the column or merge its words."
+                    f"A column of words has at most {MOST_VALUES} different ones. Received {len(distinct)} in {name!r}. "
+                    "Remove the column or merge its words."
                 )
             words.append(distinct)
             means.append(float(values.mean()) if len(values) else 0.0)
@@ -100,7 +100,7 @@ class Columns:
         for name, mean, deviation, words in zip(self.names, self.means, self.deviations, self.words, strict=True):
             if name not in columns:
                 raise UserError(
-                    f"The model knows the columns {', '.join(self.names)}. Received {source} without {name!r}; add the column."
+                    f"The model knows the columns {', '.join(self.names)}. Received {source} without {name!r}. Add the column."
                 )
             cells = columns[name]
             if words:
@@ -109,7 +109,7 @@ class Columns:
             values = numbers(cells)
             wrong = next((cell for cell, value in zip(cells, values, strict=True) if cell and not np.isfinite(value)), None)
             if wrong is not None:
-                raise UserError(f"The column {name!r} holds numbers. Received {wrong!r} in {source}; correct the cell.")
+                raise UserError(f"The column {name!r} holds numbers. Received {wrong!r} in {source}. Correct the cell.")
             values = np.where(np.isnan(values), mean, values)
             parts.append(((values - mean) / deviation).astype(np.float32)[:, None])
         return np.concatenate(parts, axis=1)
@@ -212,7 +212,7 @@ def graph_dataset(
     classes = tuple(sorted(set(labels) - {""}))
     if len(classes) < 2:
         raise UserError(
-            f"Classes to tell apart must be two or more. Received {len(classes)} in {target!r} of {name}; choose a --target."
+            f"Classes to tell apart must be two or more. Received {len(classes)} in {target!r} of {name}. Choose a --target."
         )
     place = {label: n for n, label in enumerate(classes)}
     labeled = np.array([n for n, label in enumerate(labels) if label], np.int64)

@@ -92,7 +92,7 @@ def _cora(source: Source, reading: Reading) -> Dataset:
     edges, _ = undirected(found["edge_index"].T.astype(np.int64))
     parts = reading.only(
         *(np.flatnonzero(found[f"{part}_mask"]) for part in ("train", "val", "test")),
-        "Scores on Cora are those of its published parts. Received a fold; leave out --cv, or choose other data.",
+        "Scores on Cora are those of its published parts. Received a fold. Leave out --cv, or choose other data.",
     )
     names = tuple(f"word {n}" for n in range(words))
     plain = Columns(names, (0.0,) * words, (1.0,) * words, ((),) * words)
