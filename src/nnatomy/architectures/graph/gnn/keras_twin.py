@@ -93,7 +93,8 @@ class GAT(keras.layers.Layer):
         source, target, counts = graph.with_loops(x.dtype)
         h = ops.reshape(self.lin(x), (-1, self.heads, self.outputs))
         scores = gather(ops.sum(h * self.att_src, axis=-1), source) + gather(ops.sum(h * self.att_dst, axis=-1), target)
-        e = ops.exp(ops.leaky_relu(scores, 0.2)) * counts[:, None]
+        scores = ops.maximum(scores, 0.2 * scores)  # LeakyReLU; TensorFlow's own rounds its slope to float32
+        e = ops.exp(scores) * counts[:, None]
         weights = self.drop(e / gather(scatter(e, target, graph.n), target), training=training)
         messages = ops.reshape(gather(h, source) * weights[:, :, None], (-1, self.heads * self.outputs))
         y = scatter(messages, target, graph.n)
