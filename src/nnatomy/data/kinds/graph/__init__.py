@@ -43,7 +43,7 @@ class GraphKind(Kind[GraphPreprocessing]):
     def inputs(self, source: Source, preprocessing: GraphPreprocessing, raw: bool = False) -> Inputs:
         found = _files(source, preprocessing, needed=False)
         names = found.raw.ids if found.raw.graph_of is None else found.raw.graphs
-        notices = ()
+        notices: tuple[str, ...] = ()
         if preprocessing.ids and (new := len(set(found.raw.ids) - set(preprocessing.ids))):
             notices = (f"{new} nodes are not those of training; the model knows of them what their neighbors say.",)
         return Inputs(preprocessing.transform(found.raw), names, notices)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -58,15 +58,18 @@ def read_files(path: Path, target: str | None = None, needed: bool = True) -> Gr
     chosen = _target(examples, target, {key, *SPLITS}, path, needed)
     split = next((name for name in SPLITS if name in examples.columns and name != chosen), None)
     of_graph = _places(graphs.columns[key], nodes.columns[owner], "graphs.csv", "nodes.csv") if graphs and owner else None
-    names = tuple(zip(nodes.columns[owner], nodes.columns[ids], strict=True)) if owner else tuple(nodes.columns[ids])
+    names: tuple[object, ...] = tuple(nodes.columns[ids])
+    if owner:
+        names = tuple(zip(nodes.columns[owner], nodes.columns[ids], strict=True))
     _unique(names, "nodes.csv")
     source, end = _ends(edges)
     in_graph = edges.columns.get(owner) if owner else None
     if owner and in_graph is None and len(set(nodes.columns[ids])) == len(names):  # ids are enough
         names = tuple(nodes.columns[ids])
-    ends = []
+    ends: list[Array] = []
     for cells in (edges.columns[source], edges.columns[end]):
-        ends.append(_places(names, zip(in_graph, cells, strict=True) if in_graph else cells, "nodes.csv", "edges.csv"))
+        named: Iterable[object] = zip(in_graph, cells, strict=True) if in_graph else cells
+        ends.append(_places(names, named, "nodes.csv", "edges.csv"))
     if of_graph is not None and (apart := np.flatnonzero(of_graph[ends[0]] != of_graph[ends[1]])).size:
         raise UserError(f"An edge joins nodes of one graph. Received another in row {apart[0] + 2} of edges.csv. Correct it.")
     left = {ids, owner, *(() if many else (chosen, split))}
@@ -82,7 +85,8 @@ def read_files(path: Path, target: str | None = None, needed: bool = True) -> Gr
 def read_folder(path: Path, reading: Reading) -> Dataset:
     """Return the data set of a folder; a column "split" of train, validation and test holds unless there is a fold."""
     found = read_files(path, reading.use("target"))
-    official, notices = None, ()
+    official: tuple[Array, Array, Array] | None = None
+    notices: tuple[str, ...] = ()
     if found.parts:
         labeled = [part for part, label in zip(found.parts, found.labels, strict=True) if label]
         wrong = next((part for part in labeled if part and part.lower() not in PARTS), None)
@@ -129,15 +133,14 @@ def _target(table: RawTable, asked: str | None, but: set[str], path: Path, neede
 
 def _unique(names: Sequence[object], file: str) -> None:
     if len(set(names)) < len(names):
-        seen: set[object] = set()
-        twice = next(name for name in names if name in seen or seen.add(name))  # type: ignore[func-returns-value]
+        twice = next(name for n, name in enumerate(names) if name in names[:n])
         raise UserError(f"Ids are unique. Received {twice!r} more than once in {file}. Rename one.")
 
 
-def _places(known: Sequence[object], wanted: object, file: str, where: str) -> Array:
+def _places(known: Iterable[object], wanted: Iterable[object], file: str, where: str) -> Array:
     """The rows of what is named. Raises UserError for an unknown name."""
     place = {name: n for n, name in enumerate(known)}
-    names: list[object] = list(wanted)  # type: ignore[call-overload]
+    names = list(wanted)
     unknown = next((n for n, name in enumerate(names) if name not in place), None)
     if unknown is not None:
         raise UserError(

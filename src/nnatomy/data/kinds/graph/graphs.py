@@ -69,10 +69,12 @@ class Columns:
     @classmethod
     def fit(cls, columns: Mapping[str, Sequence[str]], rows: Array) -> Columns:
         """Fit on some rows. Raises UserError for a column of words with too many different ones."""
-        means, deviations, words = [], [], []
+        means: list[float] = []
+        deviations: list[float] = []
+        words: list[tuple[str, ...]] = []
         for name, cells in columns.items():
             seen = [cells[row] for row in rows if cells[row]]
-            distinct = tuple(sorted(set(seen))) if not all(map(is_numeric, seen)) else ()
+            distinct: tuple[str, ...] = tuple(sorted(set(seen))) if not all(map(is_numeric, seen)) else ()
             values = numbers(() if distinct else seen)
             values = values[np.isfinite(values)]
             if len(distinct) > MOST_VALUES:

@@ -54,7 +54,10 @@ GRAPHS = 900
 def _motifs(reading: Reading) -> Dataset:
     """Return rings with one of three motifs tied to each: nodes and edges are equally many, only the wiring differs."""
     rng = generator(reading.seed)
-    labels, edges, graph_of, start = [], [], [], 0
+    labels: list[str] = []
+    edges: list[Array] = []
+    graph_of: list[int] = []
+    start = 0
     for number in range(GRAPHS):
         motif = list(MOTIFS)[number % len(MOTIFS)]
         ring = int(rng.integers(RING[0], RING[1] + 1))
@@ -90,10 +93,11 @@ def _cora(source: Source, reading: Reading) -> Dataset:
     nodes[rows, found["feat_indices"]] = found["feat_data"]
     nodes /= np.maximum(nodes.sum(axis=1, keepdims=True), 1)
     edges, _ = undirected(found["edge_index"].T.astype(np.int64))
+    train, validation, test = (np.flatnonzero(found[f"{part}_mask"]) for part in ("train", "val", "test"))
     parts = reading.only(
-        *(np.flatnonzero(found[f"{part}_mask"]) for part in ("train", "val", "test")),
+        train, validation, test,
         "Scores on Cora are those of its published parts. Received a fold. Leave out --cv, or choose other data.",
-    )
+    )  # fmt: skip
     names = tuple(f"word {n}" for n in range(words))
     plain = Columns(names, (0.0,) * words, (1.0,) * words, ((),) * words)
     preprocessing = GraphPreprocessing(NODES, TOPICS, "topic", plain)
