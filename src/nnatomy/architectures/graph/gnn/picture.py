@@ -78,7 +78,7 @@ def _nodes(above: Axes, side: Axes, below: Axes, model: NodeNetwork, dataset: Da
     size = 150 if len(shown) < 60 else 60
     drawing.draw_graph(above, at, joins, color(predicted[shown]), size, place[np.intersect1d(labeled, shown)])
     wrong = shown[(truth[shown] >= 0) & (predicted[shown] != truth[shown])]
-    above.scatter(*at[place[wrong]].T, marker="x", s=0.6 * size, color="black", zorder=4)
+    above.scatter(at[place[wrong], 0], at[place[wrong], 1], marker="x", s=0.6 * size, color="black", zorder=4)
     right = float((predicted[tested] == truth[tested]).mean())
     part = "" if len(shown) == n else f" ({len(shown)} of {n:,} nodes)"
     above.set_title(f"What is predicted{part}: {right:.1%} of the test nodes are right", loc="left", fontsize=11)
@@ -107,10 +107,10 @@ def _reach(axes: Axes, model: GNN, everything: tuple[Tensor, ...], node: int, pl
     drawing.draw_graph(axes, at, joins, QUIET, 90 if len(at) < 60 else 40)
     there = shown & seen
     points = axes.scatter(
-        *at[place[there]].T, c=share[there], cmap="viridis", vmin=-3, vmax=0, s=90 if len(order) < 60 else 40, zorder=3,
+        at[place[there], 0], at[place[there], 1], c=share[there], cmap="viridis", vmin=-3, vmax=0, s=90 if len(order) < 60 else 40, zorder=3,
         edgecolors="white", linewidths=0.5,
     )  # fmt: skip
-    axes.scatter(*at[place[[node]]].T, s=320, facecolors="none", edgecolors="black", linewidths=2, zorder=4)
+    axes.scatter(at[place[[node]], 0], at[place[[node]], 1], s=320, facecolors="none", edgecolors="black", linewidths=2, zorder=4)
     bar = axes.figure.colorbar(points, ax=axes, shrink=0.75, ticks=[-3, -2, -1, 0])
     bar.ax.set_yticklabels(["1/1000", "1/100", "1/10", "most"])
     k = len(model.convs)
@@ -140,7 +140,7 @@ def _graphs(figure: Any, model: GraphNetwork, dataset: Dataset) -> Array:
         at = drawing.places(batch[1], len(batch[0]))
         drawing.draw_graph(axes, at, batch[1], QUIET, 10)
         low = float(size.min() - 0.3 * np.ptp(size))
-        axes.scatter(*at.T, c=size, cmap="YlOrBr", vmin=low, s=70, edgecolors=INK, linewidths=0.6, zorder=3)
+        axes.scatter(at[:, 0], at[:, 1], c=size, cmap="YlOrBr", vmin=low, s=70, edgecolors=INK, linewidths=0.6, zorder=3)
         best, true = int(scores.argmax()), int(batch[-1][0])
         told = "right" if best == true else f"truly {dataset.classes[true]}"
         axes.set_title(f"{dataset.classes[best]} ({told})", fontsize=10)

@@ -33,7 +33,7 @@ class NeighborSampling(BatchChange):
         """Return the batch with a part of its graph, renumbered."""
         arrays = {field.name: array for field, array in zip(named, batch, strict=True)}
         if "chosen" not in arrays:
-            raise UserError("Neighbors are sampled around chosen nodes of one graph. Received many graphs. Leave the sampling out.")
+            raise UserError("Neighbors are sampled around nodes of one graph. Received many graphs. Leave the sampling out.")
         edges, chosen = arrays["edges"], arrays["chosen"]
         order = np.lexsort((rng.random(len(edges)), edges[:, 1]))  # by target, in random order
         degree = np.bincount(edges[:, 1], minlength=len(arrays["nodes"]))
