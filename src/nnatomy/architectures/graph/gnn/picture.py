@@ -107,10 +107,12 @@ def _reach(axes: Axes, model: GNN, everything: tuple[Tensor, ...], node: int, pl
     drawing.draw_graph(axes, at, joins, QUIET, 90 if len(at) < 60 else 40)
     there = shown & seen
     points = axes.scatter(
-        at[place[there], 0], at[place[there], 1], c=share[there], cmap="viridis", vmin=-3, vmax=0, s=90 if len(order) < 60 else 40, zorder=3,
+        at[place[there], 0], at[place[there], 1], c=share[there], cmap="viridis", vmin=-3, vmax=0,
+        s=90 if len(order) < 60 else 40, zorder=3,
         edgecolors="white", linewidths=0.5,
     )  # fmt: skip
-    axes.scatter(at[place[[node]], 0], at[place[[node]], 1], s=320, facecolors="none", edgecolors="black", linewidths=2, zorder=4)
+    across, up = at[place[node]]
+    axes.scatter([across], [up], s=320, facecolors="none", edgecolors="black", linewidths=2, zorder=4)
     bar = axes.figure.colorbar(points, ax=axes, shrink=0.75, ticks=[-3, -2, -1, 0])
     bar.ax.set_yticklabels(["1/1000", "1/100", "1/10", "most"])
     k = len(model.convs)

@@ -59,7 +59,8 @@ def draw_graph(axes: Axes, at: Array, edges: Array, colors: Any, size: float = 6
     axes.add_collection(LineCollection(list(at[edges]), colors="#9aa3af", linewidths=0.7, zorder=1))
     axes.scatter(at[:, 0], at[:, 1], s=size, c=colors, edgecolors="white", linewidths=0.6, zorder=2)
     if marked is not None:
-        axes.scatter(at[marked, 0], at[marked, 1], s=2.6 * size, facecolors="none", edgecolors="black", linewidths=1.6, zorder=3)
+        across, up = at[marked, 0], at[marked, 1]
+        axes.scatter(across, up, s=2.6 * size, facecolors="none", edgecolors="black", linewidths=1.6, zorder=3)
     axes.margins(0.08)
     axes.set_aspect("equal")
     axes.set_axis_off()
