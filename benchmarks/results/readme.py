@@ -51,7 +51,8 @@ def of_results(rows: Sequence[Row]) -> str:
     header = ("command", "metric", "test score", "its PyTorch twin", "best without a network", "seconds")
     table: list[tuple[str, ...]] = []
     for row in rows:
-        data = "" if row.recipe == defaults[row.architecture] else f" --data {row.recipe.partition('/')[2]}"
+        source, _, variant = row.recipe.partition("/")[2].partition(" ")
+        data = "" if row.recipe == defaults[row.architecture] else f" --variant {variant}" if variant else f" --data {source}"
         cells = row.cells()
         table.append((f"`nnatomy train {row.architecture}{data}`", row.metric, cells[3], cells[4], cells[6], cells[7]))
     return in_markdown((header, table))

@@ -44,7 +44,7 @@ class Row:
 
     architecture: str
     recipe: str
-    """The kind of its data and their name: "table/breast_cancer"."""
+    """The kind of its data and their name, "table/breast_cancer"; of another recipe for the same data its own name as well."""
     metric: str
     ours: Score
     twin: Score | None
@@ -95,12 +95,14 @@ class Row:
 
 def measured(architecture: Architecture) -> dict[tuple[str, str, str], tuple[Recipe, Metric]]:
     """{key of a row: (recipe, metric)}: of the default recipe, and of each that has a score to reach."""
-    found = {}
+    found: dict[tuple[str, str, str], tuple[Recipe, Metric]] = {}
     for recipe in architecture.recipes:
         if recipe.score or recipe is architecture.recipes[0]:
+            data = f"{recipe.kind}/{recipe.data}"
+            label = f"{data} {recipe.name}" if any(key[1] == data for key in found) else data
             for name in recipe.score or (recipe.metric,):
                 metric = metric_named(name, recipe.tasks[0].metrics, recipe.learn.losses, recipe.tasks[0].name)
-                found[architecture.name, f"{recipe.kind}/{recipe.data}", name] = recipe, metric
+                found[architecture.name, label, name] = recipe, metric
     return found
 
 

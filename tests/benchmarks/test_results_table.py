@@ -68,6 +68,14 @@ def test_what_is_wrong_is_found(what: str) -> None:
     assert "the row is missing" in problems(architecture("lenet5"), [])[0]
 
 
+def test_two_recipes_for_the_same_data_have_a_row_each() -> None:
+    rows = rows_for("gnn")
+    assert [row.recipe for row in rows if "cora" in row.recipe] == ["graph/cora", "graph/cora cora-gat"]
+    table = filled(f"{BEGIN}{END}", rows)
+    assert "`nnatomy train gnn --data cora`" in table
+    assert "`nnatomy train gnn --variant cora-gat`" in table
+
+
 def test_noise_is_no_difference() -> None:
     row = replace(rows_for("lenet5")[0], ours=Score(0.97, 0.02), twin=Score(0.985, 0.02))
     assert problems(architecture("lenet5"), [row]) == []

@@ -10,6 +10,7 @@ import pytest
 from nnatomy.catalog import Architecture
 from nnatomy.data import fields
 from nnatomy.functional import masked_examples
+from nnatomy.training.batches import few_lengths
 from nnatomy.training.recipe import Case, Contract
 from nnatomy.verification.implementations import Ours
 from nnatomy.verification.trajectory import cast, draw_weights
@@ -32,10 +33,12 @@ def test_a_padded_batch_is_the_smaller_one(architecture: Architecture, case: Cas
     ours = Ours(architecture, case, "float64")
     start = draw_weights(ours, rng)
     whole = cast(case.batch(rng), "float64")
-    rows = len(whole[0])
-    short = tuple(a[: rows - 1] for a in whole)
-    filled, mask = fields.pad_rows(fields.named(len(short)), short, rows)
-    assert len(filled[0]) == rows
+    named = case.fields or fields.named(len(whole))
+    rows = fields.count(named, whole)
+    short = fields.take(named, whole, np.arange(rows - 1))
+    longer = short if fields.per_row(named) else fields.round_lengths(named, short, few_lengths)
+    filled, mask = fields.pad_rows(named, longer, rows)
+    assert fields.count(named, filled) == rows
     assert mask.sum() == rows - 1
     expected, found = trained(ours, start, short, None), trained(ours, start, filled, mask)
     wrong = [n for n, e in expected.items() if not np.allclose(found[n], e, rtol=1e-9, atol=1e-9 * max(np.abs(e).max(), 1e-3))]

@@ -107,6 +107,25 @@ def points(folder: Path, wild: Array) -> Path:
     return _written(folder / "p.points", [f"{x} {y} class{c}" for (x, y), c in zip(xy, CLASSES, strict=True)])
 
 
+def graph(folder: Path, wild: Array) -> Path:
+    """Many graphs: paths and rings of 3 to 6 nodes, the edges described by a number and a word."""
+    rng = np.random.default_rng(0)
+    made = folder / "graphs"
+    made.mkdir(exist_ok=True)
+    nodes, edges = ["graph,node,x,kind"], ["graph,source,target,weight,bond"]
+    for n in range(N):
+        size, odd = 3 + n % 4, n in wild
+        joins = [(k, k + 1) for k in range(size - 1)] + [(size - 1, 0)] * (n % 3 == 0)
+        x, weight = rng.normal(size=size), rng.normal(size=len(joins))
+        x, weight = (x * 1e6, weight * 1e6) if odd else (x, weight)
+        nodes += [f"g{n},{k},{x[k]},{'never seen' if odd else 'ab'[k % 2]}" for k in range(size)]
+        edges += [f"g{n},{a},{b},{w},{'odd' if odd else 'cd'[a % 2]}" for (a, b), w in zip(joins, weight, strict=True)]
+    _written(made / "nodes.csv", nodes)
+    _written(made / "edges.csv", edges)
+    _written(made / "graphs.csv", ["graph,y", *(f"g{n},class{c}" for n, c in enumerate(CLASSES))])
+    return made
+
+
 def _written(path: Path, lines: list[str]) -> Path:
     path.write_text("\n".join(lines), encoding="utf-8")
     return path
@@ -123,5 +142,6 @@ SAMPLES = {
     "sequences": Sample(lambda folder, wild: "narma10", {"window": 12}, dealt=False, made=True),
     "arrays": Sample(arrays),
     "environment": Sample(lambda folder, wild: "grid", made=True),
+    "graph": Sample(graph),
     "points": Sample(points),
 }

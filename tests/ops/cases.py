@@ -288,6 +288,34 @@ case(lambda x: nn.take(x, rows, 1), lambda x: x[:, t.tensor(rows)], (2, 3), name
 case(lambda x: nn.take(x, np.array([1, 0]), -2), lambda x: x.index_select(-2, t.tensor([1, 0])), (2, 3, 4), name="take-negative")
 case(lambda w: nn.embedding(w, rows), lambda w: F.embedding(t.tensor(rows), w), (4, 3), name="embedding")
 case(lambda w: nn.embedding(w, rows[:0]), lambda w: F.embedding(t.tensor(rows[:0]), w), (4, 3), name="embedding-none")
+
+# Segments: one without rows, others in any order
+segments = np.array([2, 0, 2, 4, 0, 2])
+S = t.tensor(segments)
+tied = np.array([[1.0, 2.0], [0.5, 0.5], [1.0, -3.0], [0.7, 0.7], [0.5, 0.25], [-1.0, 2.0]])
+
+
+def torch_max(x: Any, n: int = 5) -> Any:
+    wide = S[:, None].expand(-1, x.shape[1])
+    return t.zeros(n, x.shape[1], dtype=x.dtype).scatter_reduce(0, wide, x, "amax", include_self=False)
+
+
+def torch_softmax(x: Any) -> Any:
+    return t.cat([F.softmax(x[s == S], 0) for s in (0, 2, 4)])[t.tensor([2, 0, 3, 5, 1, 4])]
+
+
+case(lambda x: nn.segment_sum(x, segments, 5), lambda x: t.zeros(5, 3, dtype=x.dtype).index_add(0, S, x), (6, 3), name="segment_sum")
+case(lambda x: nn.segment_sum(x, segments, 5), lambda x: t.zeros(5, dtype=x.dtype).index_add(0, S, x), (6,), name="segment_sum-1")
+case(lambda x: nn.segment_sum(x, segments[:0], 3), lambda x: t.zeros(3, 2, dtype=x.dtype) + x.sum(), (0, 2), name="segment_sum-none")
+case(
+    lambda x: nn.segment_mean(x, segments, 5),
+    lambda x: t.zeros(5, 3, dtype=x.dtype).scatter_reduce(0, S[:, None].expand(-1, 3), x, "mean", include_self=False),
+    (6, 3), name="segment_mean",
+)  # fmt: skip
+case(lambda x: nn.segment_max(x, segments, 5), torch_max, (6, 3), fill=apart, name="segment_max")
+case(lambda x: nn.segment_max(x, segments, 5), torch_max, tied, order=0, name="segment_max-ties")
+case(lambda x: nn.segment_softmax(x, segments, 5), torch_softmax, (6, 3), name="segment_softmax")
+case(lambda x: nn.segment_softmax(x, segments, 5), torch_softmax, tied * 1e3, order=0, name="segment_softmax-large")
 for down in (False, True):
     for data in ((3, 4), ties):
         n = 2 if isinstance(data, tuple) else 0

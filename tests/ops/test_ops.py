@@ -84,7 +84,7 @@ def test_all_public_operations_are_listed() -> None:
         for name, f in vars(m).items()
         if callable(f) and getattr(f, "__module__", "") == m.__name__ and not name.startswith("_")
     }
-    assert public - set(ops.__all__) == {"place", "plain", "raw", "real", "sizes", "with_an_axis"}
+    assert public - set(ops.__all__) == {"add_rows", "place", "plain", "raw", "real", "sizes", "with_an_axis"}
     assert all(hasattr(nn, name) for name in ops.__all__)
 
 

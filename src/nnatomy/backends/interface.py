@@ -53,6 +53,7 @@ WRITING = (
     "index_put",  # (x, index, values): a copy of x with x[index] = values
     "scatter_add",  # (x, index, values): a copy with values added, repeated positions adding up
     "add_rows",  # (shape, rows, values): zeros with values[i] added to row rows[i]
+    "max_rows",  # (shape, rows, values): the largest of the values[i] with row rows[i], 0 in a row that has none
 )  # fmt: skip
 
 NORMALIZATION = (  # each with its adjoint, which takes the gradient g of y first

@@ -83,6 +83,13 @@ def qr_r(a: Array) -> Array:
     return r * jnp.where(jnp.diagonal(r) < 0, -1, 1).astype(a.dtype)[:, None]
 
 
+@_compiled("shape")
+def max_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
+    """The largest of the `values[i]` with row `rows[i]`, in each row of `shape`; 0 in a row that has none."""
+    used = jnp.zeros(shape[:1], bool).at[rows].set(True).reshape(-1, *(1,) * (len(shape) - 1))
+    return jnp.where(used, jnp.full(shape, -jnp.inf, values.dtype).at[rows].max(values), 0).astype(values.dtype)
+
+
 # Convolution. x is (batch, channels, *space), w is (channels out, channels in / groups, *kernel).
 
 

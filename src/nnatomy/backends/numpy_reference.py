@@ -81,6 +81,14 @@ def add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
     return (one_hot @ values.reshape(flat.size, math.prod(shape[1:]))).reshape(shape)
 
 
+def max_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
+    """The largest of the `values[i]` with row `rows[i]`, in each row of `shape`; 0 in a row that has none."""
+    out = np.full(shape, -np.inf, values.dtype)
+    np.maximum.at(out, rows, values)
+    out[np.bincount(rows, minlength=shape[0]) == 0] = 0
+    return out
+
+
 # Convolution and pooling. x is (batch, channels, *space), w is (channels out, channels in / groups, *kernel).
 # `padding` is a (before, after) pair for each axis of space. conv, conv_input and conv_weight are each other's adjoints.
 # Inside, the batch is the last axis, so that a window's elements are next to each other for all examples; results are

@@ -6,6 +6,7 @@ A change that moves pixels moves masks and boxes of the same batch with them, or
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,10 +18,26 @@ import numpy.typing as npt
 from nnatomy.data.fields import Field, where
 from nnatomy.errors import UserError, unknown_name
 
-__all__ = ["AUGMENTATIONS", "Augmentation", "augmentation", "augmented", "crop", "cutout", "flip", "jitter", "noise", "rotate"]
+__all__ = [
+    "AUGMENTATIONS", "Augmentation", "BatchChange", "augmentation", "augmented", "crop", "cutout", "fields_after", "flip",
+    "jitter", "noise", "rotate",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
-Change = Callable[[Array, np.random.Generator], Array]
+
+
+class BatchChange(ABC):
+    """A change of all arrays of a batch together, such as the part of a graph that its examples see."""
+
+    @abstractmethod
+    def __call__(self, named: tuple[Field, ...], batch: tuple[Array, ...], rng: np.random.Generator) -> tuple[Array, ...]: ...
+
+    def fields(self, named: tuple[Field, ...]) -> tuple[Field, ...]:
+        """Return what the arrays of a changed batch are, given those before the change."""
+        return named
+
+
+Change = Callable[[Array, np.random.Generator], Array] | BatchChange
 
 
 @dataclass(frozen=True)
@@ -31,8 +48,17 @@ class Augmentation:
 
     def __call__(self, images: Array, rng: np.random.Generator) -> Array:
         for change in self.changes:
+            if isinstance(change, BatchChange):
+                raise UserError(f"{type(change).__name__} changes whole batches. Received an array. Use data.batches.")
             images = change(images, rng)
         return images
+
+
+def fields_after(change: Change | None, named: tuple[Field, ...]) -> tuple[Field, ...]:
+    """Return what the arrays of a batch are after a change, given those before."""
+    for one in change.changes if isinstance(change, Augmentation) else (change,):
+        named = one.fields(named) if isinstance(one, BatchChange) else named
+    return named
 
 
 def augmented(
@@ -40,15 +66,19 @@ def augmented(
 ) -> tuple[Array, ...]:  # fmt: skip
     """Return a batch with its first input changed, and masks (N, H, W) and boxes (N, K, 4) moved as its pixels were.
 
+    A `BatchChange` may change all arrays.
     Boxes are left, top, right, bottom in pixels; rows of their field's `fill` are padding. Raises UserError for a change that
     moves pixels, or may move them, in a way that is not known for a mask or for boxes.
     """
     for one in change.changes if isinstance(change, Augmentation) else (change,):
-        batch = _changed(one, named, batch, rng)
+        batch = one(named, batch, rng) if isinstance(one, BatchChange) else _changed(one, named, batch, rng)
     return batch
 
 
-def _changed(change: Change, named: tuple[Field, ...], batch: tuple[Array, ...], rng: np.random.Generator) -> tuple[Array, ...]:
+def _changed(
+    change: Callable[[Array, np.random.Generator], Array], named: tuple[Field, ...], batch: tuple[Array, ...],
+    rng: np.random.Generator,
+) -> tuple[Array, ...]:  # fmt: skip
     function = change.func if isinstance(change, partial) else change
     settings = change.keywords if isinstance(change, partial) else {}
     first = where(named, "input")[0]

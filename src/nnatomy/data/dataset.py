@@ -71,7 +71,7 @@ class Split(ABC):
 
 @dataclass(frozen=True)
 class ArraySplit(Split):
-    """Examples held as arrays of equal length, for instance (inputs, targets)."""
+    """Examples held as arrays, for instance (inputs, targets) of equal length, or graphs joined to one."""
 
     arrays: tuple[Array, ...]
     named: tuple[Field, ...] = batch_fields.DEFAULT
@@ -81,10 +81,12 @@ class ArraySplit(Split):
         return self.named
 
     def __len__(self) -> int:
-        return len(self.arrays[0])
+        return batch_fields.count(self.named, self.arrays)
 
     def take(self, indices: Array) -> Batch:
-        return tuple(array[indices] for array in self.arrays)
+        if batch_fields.per_row(self.named):
+            return tuple(array[indices] for array in self.arrays)
+        return batch_fields.take(self.named, self.arrays, indices)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,8 +12,8 @@ import numpy.typing as npt
 from nnatomy.errors import UserError
 
 __all__ = [
-    "DEFAULT", "IGNORE", "Field", "count", "named", "pad_rows", "parts", "per_row", "ragged", "round_lengths", "select",
-    "where",
+    "DEFAULT", "IGNORE", "Field", "count", "joined", "named", "pad_rows", "parts", "per_row", "ragged", "require_rows",
+    "round_lengths", "select", "spare", "take", "where",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
@@ -32,9 +32,11 @@ class Field:
     per: Literal["example", "node", "edge", "whole"] = "example"
     """The meaning of one entry of the first axis; "whole": the array belongs to the batch as a whole."""
     ragged: int | None = None
-    """The axis along which examples differ in length; None where all are alike."""
+    """The axis along which examples differ in length; None where all are alike. 0 for the nodes and edges of many graphs."""
     fill: float | int | None = 0
     """The value that pads the ragged axis; None repeats the last entry."""
+    points_to: str | None = None
+    """The field whose rows these integers number, such as the nodes that an edge joins; they follow these rows."""
     like: Literal["", "image", "mask", "boxes", "tokens"] = ""
     """The form that an augmentation may know."""
 
@@ -65,7 +67,7 @@ def per_row(fields: tuple[Field, ...]) -> bool:
 
 def ragged(fields: tuple[Field, ...]) -> bool:
     """Return True if batches of equally many examples may differ in shape."""
-    return any(field.ragged is not None for field in fields) or not per_row(fields)
+    return any(field.ragged is not None for field in fields)
 
 
 def count(fields: tuple[Field, ...], batch: tuple[Any, ...]) -> int:
@@ -76,31 +78,103 @@ def count(fields: tuple[Field, ...], batch: tuple[Any, ...]) -> int:
 def pad_rows(fields: tuple[Field, ...], batch: tuple[Array, ...], rows: int) -> tuple[tuple[Array, ...], Array]:
     """Return a batch padded to `rows` examples with copies of its examples, and booleans (rows,) that mark the real examples.
 
-    Raises UserError for a batch whose arrays do not all have one entry an example: copies of a graph's nodes are not examples.
+    Arrays with one entry a node or an edge stay as they are: a copy of a graph is an example without nodes.
+    Raises UserError for a batch without arrays that have one entry an example.
     """
     examples = count(fields, batch)
     if examples == rows:
         return batch, np.ones(rows, bool)
-    _refuse_others(fields, "padded")
+    if all(field.per != "example" for field in fields):
+        require_rows(fields, "padded")
     filled = np.arange(rows) % examples
-    return tuple(array[filled] for array in batch), np.arange(rows) < examples
+    padded = (array[filled] if field.per == "example" else array for field, array in zip(fields, batch))
+    return tuple(padded), np.arange(rows) < examples
+
+
+def spare(fields: tuple[Field, ...]) -> int:
+    """Return how many examples more than its own a padded batch needs: 1 where the nodes that pad it belong to an example."""
+    examples = {field.name for field in fields if field.per == "example"}
+    return int(any(field.per == "node" and field.points_to in examples for field in fields))
 
 
 def round_lengths(fields: tuple[Field, ...], batch: tuple[Array, ...], to: Callable[[int], int]) -> tuple[Array, ...]:
-    """Return a batch whose ragged axes have the length `to(length)`, padded with each field's `fill`."""
-    return tuple(_lengthened(field, array, to) for field, array in zip(fields, batch))
+    """Return a batch whose ragged axes have the length `to(length)`, padded with each field's `fill`.
+
+    There is at least one node more than before, and what points to rows points to the first that pads: the edges that pad a
+    batch join a node that pads it, and this node belongs to an example that pads it (see `spare`).
+    """
+    rows = {field.name: len(array) for field, array in zip(fields, batch)}
+    return tuple(_lengthened(field, array, to, rows) for field, array in zip(fields, batch))
 
 
-def _lengthened(field: Field, array: Array, to: Callable[[int], int]) -> Array:
+def _lengthened(field: Field, array: Array, to: Callable[[int], int], rows: dict[str, int]) -> Array:
     if field.ragged is None:
         return array
-    more = to(array.shape[field.ragged]) - array.shape[field.ragged]
+    length = array.shape[field.ragged]
+    more = to(length + (field.per == "node")) - length
     if more <= 0:
         return array
     width = [(0, more if axis == field.ragged else 0) for axis in range(array.ndim)]
     if field.fill is None:
         return np.pad(array, width, mode="edge")
-    return np.pad(array, width, constant_values=field.fill)
+    return np.pad(array, width, constant_values=field.fill if field.points_to is None else rows[field.points_to])
+
+
+def take(fields: tuple[Field, ...], batch: tuple[Array, ...], indices: Array) -> tuple[Array, ...]:
+    """Return some examples of a batch, in the order of `indices`; one may come several times.
+
+    Nodes that belong to examples come with them, and edges with their nodes, renumbered; other nodes and edges stay.
+    """
+    arrays = dict(zip((field.name for field in fields), batch))
+    examples = [field.name for field in fields if field.per == "example"]
+    owner = next((arrays[f.name] for f in fields if f.per == "node" and f.points_to in examples and f.name in arrays), None)
+    if owner is None:
+        return tuple(array[indices] if field.per == "example" else array for field, array in zip(fields, batch))
+    indices = np.arange(len(arrays[examples[0]]))[indices]
+    nodes, sizes, rank = _members(owner, indices, len(arrays[examples[0]]))
+    offsets = np.cumsum(sizes) - sizes  # of each chosen example's nodes
+    ends = next((arrays[f.name] for f in fields if f.per == "edge" and f.points_to), np.zeros((0, 2), np.int64))
+    edges, counts, _ = _members(owner[ends[:, 0]], indices, len(arrays[examples[0]]))
+    found = []
+    for field, array in zip(fields, batch):
+        if field.per == "example":
+            found.append(array[indices])
+        elif field.per == "node":
+            chosen = array[nodes] if field.points_to is None else np.repeat(np.arange(len(indices)), sizes)
+            found.append(chosen.astype(array.dtype))
+        elif field.per == "edge":
+            chosen = array[edges] if field.points_to is None else rank[array[edges]] + np.repeat(offsets, counts)[:, None]
+            found.append(chosen.astype(array.dtype))
+        else:
+            found.append(array)
+    return tuple(found)
+
+
+def _members(owner: Array, indices: Array, owners: int) -> tuple[Array, Array, Array]:
+    """The rows of each chosen owner in turn, how many each has, and the place of every row among those of its owner."""
+    order, sizes = np.argsort(owner, kind="stable"), np.bincount(owner, minlength=owners)
+    starts = np.cumsum(sizes) - sizes
+    rank = np.empty(len(owner), np.int64)
+    rank[order] = np.arange(len(owner)) - np.repeat(starts, sizes)
+    chosen = sizes[indices]
+    places = np.arange(chosen.sum()) + np.repeat(starts[indices] - (np.cumsum(chosen) - chosen), chosen)
+    return order[places], chosen, rank
+
+
+def joined(fields: tuple[Field, ...], batches: Sequence[tuple[Array, ...]]) -> tuple[Array, ...]:
+    """Return several batches as one, with what points to rows shifted by the rows before them. Ragged axes must be alike."""
+    arrays = dict(zip((field.name for field in fields), zip(*batches)))
+    found = []
+    for field in fields[: len(arrays)]:
+        parts = list(arrays[field.name])
+        if field.per == "whole":
+            found.append(parts[0])
+            continue
+        if field.points_to is not None:
+            rows = [len(part) for part in arrays[field.points_to]]
+            parts = [part + shift for part, shift in zip(parts, np.cumsum(rows) - rows)]
+        found.append(np.concatenate(parts))
+    return tuple(found)
 
 
 def parts(fields: tuple[Field, ...], batch: tuple[Any, ...], n: int) -> Iterator[tuple[Any, ...]]:
@@ -112,12 +186,13 @@ def parts(fields: tuple[Field, ...], batch: tuple[Any, ...], n: int) -> Iterator
     if n == 1:
         yield batch
         return
-    _refuse_others(fields, "cut into parts")
+    require_rows(fields, "cut into parts")
     for k in range(min(n, count(fields, batch))):
         yield tuple(array[k::n] for array in batch)
 
 
-def _refuse_others(fields: tuple[Field, ...], what: str) -> None:
+def require_rows(fields: tuple[Field, ...], what: str) -> None:
+    """Raises UserError where not all arrays have one entry an example, so that rows are not examples; `what` is not done."""
     other = next((field for field in fields if field.per != "example"), None)
     if other is not None:
         raise UserError(

@@ -21,8 +21,8 @@ __all__ = ["OPTIONS", "TASKS", "Inputs", "Parts", "Reading", "Source"]
 
 Array = npt.NDArray[Any]
 TASKS = (
-    "classification", "regression", "language", "translation", "forecast", "anomaly", "control", "segmentation",
-    "reconstruction",
+    "classification", "node classification", "graph classification", "regression", "language", "translation", "forecast",
+    "anomaly", "control", "segmentation", "reconstruction",
 )  # fmt: skip
 OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "window", "horizon")
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""
@@ -184,6 +184,13 @@ class Reading:
         if self.fold is None and official is not None:
             return official
         return chronological(n, fractions, self.fold)
+
+    def only(self, train: Array, validation: Array, test: Array, why: str) -> Parts:
+        """Return the rows of published splits that no fold may change; raises UserError `why` where there is a fold."""
+        self.split = True
+        if self.fold is not None:
+            raise UserError(why)
+        return Parts(train, validation, test)
 
     def whole(self, n: int, why: str) -> Parts:
         """Return all `n` rows for each of the three splits; raises UserError `why` where there is a fold."""

@@ -7,6 +7,7 @@ from nnatomy.layers import (
     convolution,
     dropout,
     embedding,
+    graph,
     linear,
     loss,
     normalization,
@@ -20,6 +21,7 @@ from nnatomy.layers.blocks import *  # noqa: F403
 from nnatomy.layers.convolution import *  # noqa: F403
 from nnatomy.layers.dropout import *  # noqa: F403
 from nnatomy.layers.embedding import *  # noqa: F403
+from nnatomy.layers.graph import *  # noqa: F403
 from nnatomy.layers.linear import *  # noqa: F403
 from nnatomy.layers.loss import *  # noqa: F403
 from nnatomy.layers.module import Module, Sequential
@@ -38,6 +40,7 @@ __all__ += embedding.__all__
 __all__ += recurrent.__all__
 __all__ += attention.__all__
 __all__ += blocks.__all__
+__all__ += graph.__all__
 __all__ += activation.__all__
 __all__ += loss.__all__
 __all__ += regularization.__all__

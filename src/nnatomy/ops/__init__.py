@@ -27,6 +27,7 @@ from nnatomy.ops.reductions import (
     all, any, argmax, argmin, cumprod, cumsum, log_softmax, logsumexp, max, mean, min, norm, prod, softmax, std, sum,
     var,
 )  # fmt: skip
+from nnatomy.ops.segments import segment_max, segment_mean, segment_softmax, segment_sum
 from nnatomy.ops.shapes import (
     broadcast_to, cat, chunk, concatenate, diagonal, expand_dims, flatten, flip, moveaxis, pad, repeat,
     repeat_interleave, reshape, roll, split, squeeze, stack, swapaxes, transpose, tril, triu, unsqueeze, unstack,
@@ -46,7 +47,7 @@ __all__ = [
     "max_pool", "maximum", "mean", "median", "min", "minimum", "moveaxis", "multiply", "negative", "nonzero", "norm",
     "not_equal", "one_hot", "ones", "ones_like", "outer", "pad", "power", "prod", "qr_r", "reciprocal", "relu", "remainder",
     "repeat", "repeat_interleave", "reshape", "roll", "round", "rsqrt", "scaled_dot_product_attention",
-    "scatter", "scatter_add", "scatter_add_at",
+    "scatter", "scatter_add", "scatter_add_at", "segment_max", "segment_mean", "segment_softmax", "segment_sum",
     "sigmoid", "sign", "sin", "sinh", "softmax", "softplus", "sort", "split", "sqrt", "square", "squeeze", "stack",
     "std", "subtract", "sum", "swapaxes", "take", "tan", "tanh", "tensordot", "topk", "transpose", "tril", "triu",
     "unfold", "unsqueeze", "unstack", "var", "where", "zeros", "zeros_like",

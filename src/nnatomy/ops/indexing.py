@@ -123,13 +123,14 @@ def take(a: Any, index: Any, axis: int = 0) -> Any:
     return getitem(a, (slice(None),) * shapes.place(axis, len(a.shape)) + (raw(index),))
 
 
-@primitive(lambda g, y, weight, rows: _add_rows(g, rows=rows, shape=weight.shape))
+@primitive(lambda g, y, weight, rows: add_rows(g, rows=rows, shape=weight.shape))
 def _embedding(weight: Any, *, rows: Any) -> Any:
     return B.asarray(weight)[rows]
 
 
 @primitive(lambda g, y, values, rows, shape: _embedding(g, rows=rows))
-def _add_rows(values: Any, *, rows: Any, shape: tuple[int, ...]) -> Any:
+def add_rows(values: Any, *, rows: Any, shape: tuple[int, ...]) -> Any:
+    """Zeros of `shape` with `values[i]` added to row `rows[i]`."""
     return B.add_rows(shape, rows, values)
 
 

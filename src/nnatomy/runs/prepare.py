@@ -14,8 +14,9 @@ import numpy as np
 from nnatomy import backends, data, random
 from nnatomy.catalog import Architecture
 from nnatomy.catalog import architecture as find_architecture
+from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset
-from nnatomy.errors import UserError
+from nnatomy.errors import UserError, unknown_name
 from nnatomy.layers.module import Module
 from nnatomy.runs.own import NOTHING, Own, check_model, own_model, task_of
 from nnatomy.runs.own_data import load_own
@@ -54,6 +55,10 @@ def prepare(request: Request, own: Own = NOTHING) -> Prepared:
             f"--accumulate takes the batch in parts of at least one example. Received {request.accumulate} for batches of "
             f"{recipe.batch_size}. Give a number from 1 to {recipe.batch_size}."
         )
+    if request.accumulate > 1:
+        fields.require_rows(dataset.fields, "cut into parts")
+    if (request.devices or 1) > 1:
+        fields.require_rows(dataset.fields, "divided among devices")
     random.seed(request.seed)
     model = recipe.build(dataset, **recipe.options).astype(precision.master)
     task = task_for(recipe, dataset, precision)
@@ -78,11 +83,26 @@ def _chosen(request: Request, own: Own) -> tuple[Architecture, Recipe, Dataset]:
     if own.data is not None:
         wanted = tuple(name for recipe in found.recipes for name in recipe.task_names)
         dataset = load_own(own.data, request, wanted)
-        return found, fitting(found, dataset), dataset
-    options = request.load_options()
+        return found, fitting(found, dataset, recipes_of(found, request)), dataset
+    options, recipes = request.load_options(), recipes_of(found, request)
     if request.data is None:
-        return found, *choose(found, found.recipes[0].data, found.recipes[:1], **options)
-    return found, *choose(found, request.data, **options)
+        return found, *choose(found, recipes[0].data, recipes[:1], **options)
+    return found, *choose(found, request.data, recipes, **options)
+
+
+def recipes_of(architecture: Architecture, request: Request) -> tuple[Recipe, ...]:
+    """Return the recipes that a request may take: all, or the one that it names. Raises UserError for an unknown name."""
+    if request.variant is None:
+        return architecture.recipes
+    named = {recipe.name: recipe for recipe in architecture.recipes if recipe.name}
+    if not named:
+        raise UserError(
+            f"--variant names one of an architecture's recipes. Received {request.variant!r}, and {architecture.name} names "
+            "none. Leave it out."
+        )
+    if request.variant not in named:
+        raise unknown_name(f"recipe of {architecture.name}", request.variant, named)
+    return (named[request.variant],)
 
 
 def _data_for_model(request: Request, own: Own) -> Dataset:

@@ -84,6 +84,7 @@ class Request(WorkRequest):
 
     architecture: str = field(kw_only=False)
     """A name, or the absolute path of a user's folder; of a user's Module, its class."""
+    variant: str | None = option(TEXT, "Named recipe; the one for the data if not given.", metavar="NAME")
     batch_size: int | None = option(INTEGER, "Examples in one step; the recipe's if not given.", least=1)
     lr: float | None = option(NUMBER, "Learning rate; the recipe's if not given.", positive=True, example="0.001")
     device: str | None = option(TEXT, "Device of jax: cpu, gpu, tpu, gpu:1, ...", where=True)

@@ -17,7 +17,7 @@ from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
 from nnatomy.runs.folder import Run
 from nnatomy.runs.own import NOTHING, Own, again, own_model
-from nnatomy.runs.prepare import Prepared, fingerprint, fitting, prepare, requested
+from nnatomy.runs.prepare import Prepared, fingerprint, fitting, prepare, recipes_of, requested
 from nnatomy.runs.request import Request, request_of
 from nnatomy.tasks import task_for
 from nnatomy.training.precision import PRECISIONS
@@ -54,7 +54,7 @@ def restore(
     dataset = described(run.folder / "dataset.json", run.read_json("dataset.json"), run.read_json("preprocessing.json"))
     architecture: Architecture
     if named is not None:
-        architecture, recipe = named, fitting(named, dataset)
+        architecture, recipe = named, fitting(named, dataset, recipes_of(named, request))
     else:
         architecture, dataset = own_model(own, dataset)
         recipe = architecture.recipe
@@ -101,7 +101,8 @@ def described(path: Path, saved: Any, preprocessing: Any) -> Dataset:
     Raises UserError where they are damaged.
     """
     try:
-        nothing = data.ArraySplit((np.zeros(0),), tuple(Field(**field) for field in saved["fields"]))
+        named_fields = tuple(Field(**field) for field in saved["fields"])
+        nothing = data.ArraySplit(tuple(np.zeros(0) for _ in named_fields), named_fields)
         fields = {**saved, "classes": tuple(saved["classes"]), "input_shape": tuple(saved["input_shape"])}
         del fields["fields"]
         found = data.preprocessing_from_json(preprocessing)

@@ -9,7 +9,9 @@ from nnatomy.tasks.clustering import Clustering
 from nnatomy.tasks.control import Control
 from nnatomy.tasks.forecast import Forecast
 from nnatomy.tasks.forward import forward
+from nnatomy.tasks.graph_classification import GraphClassification
 from nnatomy.tasks.language import Language
+from nnatomy.tasks.node_classification import NodeClassification
 from nnatomy.tasks.parts import Answer, Coloring, Meter, Mistakes, Score
 from nnatomy.tasks.reconstruction import Reconstruction
 from nnatomy.tasks.regression import Regression
@@ -22,8 +24,8 @@ from nnatomy.training.recipe import Recipe
 
 __all__ = [
     "Anomaly", "Answer", "Baseline", "Classification", "Clustering", "Coloring", "Control", "Evaluation", "FittedBaseline",
-    "Forecast", "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Segmentation", "Task",
-    "Translation", "forward", "task_for",
+    "Forecast", "GraphClassification", "Language", "Meter", "Metric", "Mistakes", "NodeClassification", "Reconstruction",
+    "Regression", "Score", "Segmentation", "Task", "Translation", "forward", "task_for",
 ]  # fmt: skip
 
 

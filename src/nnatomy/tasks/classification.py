@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from nnatomy import ops
+from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
 from nnatomy.functional import cross_entropy, softmax
@@ -32,21 +33,27 @@ def prior(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
     """The most frequent class, with the classes' fractions of the training part as probabilities."""
     (labels,) = arrays_of(dataset.train, "target")
     log_p = np.log(np.maximum(np.bincount(labels, minlength=dataset.outputs) / len(labels), 1e-12))
-    return FittedBaseline(lambda *x: np.tile(log_p, (len(x[0]), 1)), dataset.outputs, 0)
+    named = dataset.input_fields
+    return FittedBaseline(lambda *x: np.tile(log_p, (fields.count(named, x), 1)), dataset.outputs, 0)
 
 
 def logistic(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
     """Logistic regression; sequences of tokens are counts of each token, as log(1 + count)."""
+    tokens = arrays_of(dataset.train, "input", most=1)[0].dtype.kind in "iu"
+    words = len(dataset.preprocessing.to_json()["vocabulary"]) if tokens else 0
+    return fitted_logistic(dataset, lambda *inputs: _features(inputs, words))
+
+
+def fitted_logistic(dataset: Dataset, features: Callable[..., Any]) -> FittedBaseline:
+    """Return logistic regression on features(*inputs), one row an example; the validation part chooses its penalty."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
-    tokens = arrays_of(dataset.train, "input", most=1)[0].dtype.kind in "iu"
-    words = len(dataset.preprocessing.to_json()["vocabulary"]) if tokens else 0
     (y,), (y_held,) = arrays_of(dataset.train, "target"), arrays_of(dataset.validation, "target")
     if len(np.unique(y)) < 2:
         raise UserError("Logistic regression needs two classes to learn from. Received one in the training part. Lower --cv.")
-    inputs = _features(arrays_of(dataset.train, "input"), words)
-    held = _features(arrays_of(dataset.validation, "input"), words)
+    inputs = features(*arrays_of(dataset.train, "input"))
+    held = features(*arrays_of(dataset.validation, "input"))
     best, least, chosen = None, np.inf, C[0]
     for c in C:
         model = LogisticRegression(C=c, tol=1e-3, max_iter=200)
@@ -59,7 +66,7 @@ def logistic(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
     model = best or model
     outputs = dataset.outputs if dataset.outputs > 2 else 1
     return FittedBaseline(
-        lambda *x: np.log(np.maximum(_all_classes(model, _features(x, words), dataset.outputs), 1e-12)),
+        lambda *x: np.log(np.maximum(_all_classes(model, features(*x), dataset.outputs), 1e-12)),
         outputs * (inputs.shape[1] + 1), outputs * inputs.shape[1], f"C = {chosen:g}",
     )  # fmt: skip
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from nnatomy.backends import compiles_by_shape, kernels
 from nnatomy.data import fields
-from nnatomy.data.augment import Augmentation
+from nnatomy.data.augment import Augmentation, fields_after
 from nnatomy.data.dataset import Batch, Shuffle, Split, batches
 from nnatomy.training.parallel.devices import Devices
 
@@ -55,16 +55,20 @@ class Feed:
 
         With `share`, a host makes only the examples that its own devices take, where these do not depend on the others.
         """
-        named = split.fields
-        if not compiles_by_shape() or not fields.per_row(named):
+        named = fields_after(augment, split.fields)
+        by_row, ragged = fields.per_row(named), fields.ragged(named)
+        rows = min(rows, max(len(split), 1))
+        if self.devices.count > 1:
+            fields.require_rows(named, "divided among devices")
+        if not compiles_by_shape() or all(field.per != "example" for field in named):
             made = batches(split, rows, shuffle, augment=augment, start=start)
-            if split.ragged and fields.per_row(named) and kernels() != "reference":  # so that a plan serves many batches
+            if ragged and by_row and kernels() != "reference":  # so that a plan serves many batches
                 made = (fields.round_lengths(named, batch, few_lengths) for batch in made)
             return (PlacedBatch(self.devices.batch(batch, rows), None, batch, fields.count(named, batch)) for batch in made)
-        whole = -(-rows // self.devices.count) * self.devices.count
+        whole = -(-rows // self.devices.count) * self.devices.count + fields.spare(named)
         uneven = len(split) % whole > 0 or whole > rows
         mine = self.devices.part(whole)
-        share = share and augment is None and not split.ragged
+        share = share and augment is None and not ragged
         part = (lambda chosen: chosen[np.arange(whole)[mine] % len(chosen)]) if share else None
 
         def prepare(numbered: tuple[int, Batch]) -> PlacedBatch:
@@ -72,7 +76,8 @@ class Feed:
             examples = min(rows, len(split) - number * rows)
             padded = fields.round_lengths(named, batch, few_lengths)
             if not share:
-                padded = tuple(a[mine] for a in fields.pad_rows(named, padded, whole)[0])
+                padded = fields.pad_rows(named, padded, whole)[0]
+                padded = tuple(a[mine] for a in padded) if by_row else padded
             mask = (np.arange(whole) < examples)[mine]
             placed = self.devices.batch(padded, whole)
             return PlacedBatch(placed, self.devices.batch((mask,), whole)[0] if uneven else None, batch, examples)
@@ -85,6 +90,12 @@ class Feed:
         for batch in placed:
             yield from pending.push((batch, function(*before, *batch.args)))
         yield from pending.drain()
+
+
+def alike(split: Split, augment: Augmentation | None = None) -> bool:
+    """Return True if few plans serve all batches of a split: graphs that differ in size would want one each."""
+    named = fields_after(augment, split.fields)
+    return fields.per_row(named) or not fields.ragged(named)
 
 
 class Pending(Generic[T]):

@@ -21,7 +21,7 @@ Function = Callable[..., Any]
 class Steps:
     """learner(state, *batch) as this run takes it: planned where that pays, which is the same on every machine.
 
-    What compiles by shape is always compiled. Batches of graphs run eagerly on the host: each would want its own plan.
+    What compiles by shape is always compiled. Graphs that differ in size run eagerly on the host: each would want its own plan.
     """
 
     def __init__(self, learner: Learner, steps: int, alike: bool, budget: float | None = None) -> None:

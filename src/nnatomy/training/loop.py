@@ -13,9 +13,8 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from nnatomy.data.dataset import Dataset
-from nnatomy.data.fields import per_row
 from nnatomy.errors import UserError
-from nnatomy.training.batches import Feed, Pending, PlacedBatch
+from nnatomy.training.batches import Feed, Pending, PlacedBatch, alike
 from nnatomy.training.callbacks import Callback
 from nnatomy.training.compilation import Steps
 from nnatomy.training.diagnosis import explain
@@ -62,7 +61,8 @@ class Loop:
         self.learner.set_total(position.total)
         self.metric: Metric = self.task.metric(self.recipe.metric)
         self.state = self.devices.placed(state)
-        self.step = Steps(self.learner, self.epochs * self.steps_per_epoch, per_row(self.dataset.fields), self.budget)
+        same = alike(self.dataset.train, self.recipe.augment)
+        self.step = Steps(self.learner, self.epochs * self.steps_per_epoch, same, self.budget)
         self._pending: Pending[PendingStep] = Pending()
         self._started, self._before = time.perf_counter(), position.seconds
         self._agreed = False, False, position.seconds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import is_dataclass, replace
 from functools import partial
 from typing import Any, cast
 
@@ -134,7 +134,9 @@ def plain(recipe: Recipe) -> dict[str, Any]:
 
 
 def call(function: Any) -> dict[str, Any]:
-    """A function or a partial in plain values: its name and its keywords."""
+    """A function, a partial or a frozen dataclass in plain values: its name and its keywords."""
+    if is_dataclass(function):
+        return {"name": type(function).__name__, **vars(function)}
     if isinstance(function, partial):
         return {"name": function.func.__name__, **function.keywords}
     return {"name": function.__name__}

@@ -18,6 +18,7 @@ from nnatomy.views.common import (
     name_lines,
     of_each_class,
     show_example,
+    why_not_by_row,
 )
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ EXAMPLES, LAYERS, MAPS = 3, 8, 16
 
 
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
-    return None if _leaves(prepared) else "needs a model with layers inside"
+    return why_not_by_row(prepared) or (None if _leaves(prepared) else "needs a model with layers inside")
 
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:

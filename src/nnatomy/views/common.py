@@ -26,7 +26,7 @@ Array = np.ndarray[Any, Any]
 __all__ = [
     "ACTIVE", "COLORS", "INK", "MARKERS", "QUIET", "SIGNED", "caption", "class_name", "colored_text", "examples", "heading",
     "input_names", "look", "name_lines", "of_each_class", "short", "show_example", "evenly_spaced", "text_below", "text_figure",
-    "text_lines", "words_of",
+    "text_lines", "why_not_by_row", "words_of",
 ]  # fmt: skip
 MARKERS = "os^vDPX<>h"
 SIGNED, ACTIVE = "RdBu_r", "cividis"
@@ -61,6 +61,11 @@ def of_each_class(prepared: Prepared, count: int, look: int = 500) -> tuple[Arra
 def inputs_of(prepared: Prepared, batch: tuple[Array, ...]) -> tuple[Array, ...]:
     """The arrays of a batch that a model is called with in training."""
     return fields.select(prepared.dataset.fields, batch, "input", "given")
+
+
+def why_not_by_row(prepared: Prepared) -> str | None:
+    """Return why a view that shows examples row by row does not fit data whose examples lie in arrays together; else None."""
+    return None if fields.per_row(prepared.dataset.fields) else "needs examples that are rows of arrays, one each"
 
 
 def heading(figure: Figure, words: str) -> None:

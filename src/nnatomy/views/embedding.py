@@ -12,7 +12,7 @@ from nnatomy.runs.folder import Run
 from nnatomy.tasks import forward
 from nnatomy.tasks.figures import short
 from nnatomy.tasks.parts import Coloring
-from nnatomy.views.common import COLORS, MARKERS, caption, evenly_spaced, inputs_of
+from nnatomy.views.common import COLORS, MARKERS, caption, evenly_spaced, inputs_of, why_not_by_row
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -27,6 +27,8 @@ MOST = 30  # names of one picture
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
     if not prepared.task.can("coloring"):
         return "needs a task that distinguishes examples"
+    if reason := why_not_by_row(prepared):
+        return reason
     two = inputs_of(prepared, evenly_spaced(prepared, prepared.dataset.test, 2))
     return None if hidden(prepared, two) is not None else "needs a hidden layer"
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnatomy.data.dataset import batches
+from nnatomy.data.kinds import kind_of
 from nnatomy.data.kinds.looks import Curves, Pictures, Rows, Words
 from nnatomy.functional import log_softmax
 from nnatomy.inspect.measure import text_width
@@ -29,6 +30,7 @@ from nnatomy.views.common import (
     text_below,
     text_figure,
     text_lines,
+    why_not_by_row,
     words_of,
 )  # fmt: skip
 
@@ -51,6 +53,8 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
         return _surprises(prepared)
     found = worst(prepared)
     order, told, title, note = found.order, dict(found.says), found.title, found.note
+    if why_not_by_row(prepared):
+        return _one_by_one(prepared, order[:8], told, title, note)
     match look(prepared):
         case Words() as seen:
             return _sentences(prepared, seen, order[:10], told, title, note)
@@ -73,6 +77,23 @@ def _heading(prepared: Prepared, title: str) -> str:
 
 def _given_back(prepared: Prepared, inputs: tuple[Array, ...]) -> Array:
     return np.asarray(prepared.recipe.decide(forward(prepared.model, inputs)).data).reshape(inputs[0].shape)
+
+
+def _one_by_one(prepared: Prepared, order: Array, told: dict[int, str], title: str, note: str) -> Figure:
+    """Each example as its kind shows it."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(13, 3.0 * -(-len(order) // 4) + 1.0), layout="constrained")
+    heading(figure, _heading(prepared, title))
+    grid: Any = figure.subplots(-(-len(order) // 4), 4, squeeze=False)
+    for axes in grid.flat[len(order) :]:
+        axes.set_axis_off()
+    for axes, at in zip(grid.flat, order, strict=False):
+        example = inputs_of(prepared, examples(prepared, prepared.dataset.test, np.array([at])))
+        kind_of(prepared.dataset).show(axes, example, prepared.dataset)
+        axes.set_title(told[int(at)].replace(", ", "\n"), fontsize=9.5, color=COLORS[1] if "→" in told[int(at)] else INK)
+    caption(figure, f"Each picture is a test example; above it {note}.")
+    return figure
 
 
 def _images(prepared: Prepared, seen: Pictures, order: Array, told: dict[int, str], title: str, note: str) -> Figure:

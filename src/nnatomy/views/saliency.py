@@ -30,6 +30,7 @@ from nnatomy.views.common import (
     text_below,
     text_figure,
     text_lines,
+    why_not_by_row,
 )  # fmt: skip
 
 if TYPE_CHECKING:
@@ -62,6 +63,8 @@ class Question:
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
     if not prepared.task.can("saliency_score"):
         return "needs a task with one number to explain"
+    if reason := why_not_by_row(prepared):
+        return reason
     inputs = inputs_of(prepared, evenly_spaced(prepared, prepared.dataset.test, 1))
     return None if inputs[0].dtype.kind == "f" or _vectors(prepared, inputs) else "needs numbers or embedded tokens as input"
 

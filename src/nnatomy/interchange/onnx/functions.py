@@ -366,7 +366,7 @@ FUNCTIONS: dict[str, Emitter] = {
     "reshape": reshape, "transpose": transpose, "moveaxis": moveaxis, "broadcast_to": broadcast_to,
     "concatenate": concatenate, "stack": stack, "flip": flip, "tril": triangle(0), "triu": triangle(1),
     "getitem": indexing.getitem, "take_rows": indexing.take_rows, "index_put": indexing.index_put,
-    "scatter_add": indexing.scatter_add, "add_rows": indexing.add_rows,
+    "scatter_add": indexing.scatter_add, "add_rows": indexing.add_rows, "max_rows": indexing.max_rows,
     # products, pooling, normalization, attention, recurrence
     "matmul": matmul, "einsum": einsum, "conv": conv, "conv_input": conv_input, "max_pool": max_pool, "sum_pool": sum_pool,
     "layer_norm": layer_norm, "rms_norm": rms_norm, "batch_norm": batch_norm, "attention": attention,

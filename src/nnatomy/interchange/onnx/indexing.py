@@ -139,6 +139,15 @@ def add_rows(g: Graph, out: Value, shape: Any, rows: Operand, values: Any) -> st
     return g.node("ScatterND", zeros, places, flat, reduction="add")
 
 
+def max_rows(g: Graph, out: Value, shape: Any, rows: Operand, values: Any) -> str:
+    """The largest in each row; rows that have none keep -infinity until the end, where they become 0."""
+    lowest = g.constant(-np.inf, out.dtype)
+    places = g.node("Reshape", g.operand(rows, np.int64), g.ints(-1, 1))
+    empty = g.node("Expand", lowest, g.sizes(out.shape))
+    found = g.node("ScatterND", empty, places, g.operand(values, out.dtype), reduction="max")
+    return g.node("Where", g.node("Equal", found, lowest), g.constant(0, out.dtype), found)
+
+
 def _uniform(x: Any) -> Any:
     """The number that a constant holds everywhere, None where it is another array."""
     base = x.base if isinstance(x, Repeated) and x.axis is None else x

@@ -1,0 +1,1 @@
+"""Networks over graphs: nodes and the edges between them."""
