@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,15 +13,24 @@ from nnatomy.cli.shared import Backend, Device, Json, print_json
 
 def sample(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
+    count: Annotated[int, typer.Option(help="New examples; a text is one.")] = 64,
+    seed: Annotated[int, typer.Option(help="Of the noise that examples are made from.")] = 0,
+    out: Annotated[Path | None, typer.Option(help="Write to this file: CSV, PNG or text; or, for pictures, a folder.")] = None,
     backend: Backend = None,
     device: Device = None,
     as_json: Json = False,
 ) -> None:
-    """Make something with a trained run, such as a text."""
+    """Make something with a trained run: a text, points, pictures."""
     import nnatomy as nn
+    from nnatomy.runs import answers
 
-    made = nn.sample(run, backend=backend, device=device)
+    answers.check_new(out)
+    made = nn.sample(run, count, seed, backend=backend, device=device)
+    if not isinstance(made, str):
+        answers.check_out(made, out)
     if as_json:
-        print_json({"run": str(run), "sample": made})
-    else:
-        print(made)
+        print_json({"run": str(run), "sample": made if isinstance(made, str) else answers.lines(made)})
+    if out is not None:
+        print(f"Written: {', '.join(map(str, answers.write_sample(made, out)))}.", file=sys.stderr)
+    elif not as_json:
+        print(made if isinstance(made, str) else answers.as_csv(made), end="\n" if isinstance(made, str) else "")

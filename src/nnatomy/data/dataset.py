@@ -201,6 +201,10 @@ class Preprocessing(ABC):
         """Return the inputs that `transform` gives, from what `raw` gives."""
         return raw
 
+    def inverse(self, inputs: Any) -> Any:
+        """Return inputs of the model, arrays or Tensors, in the units of the user's file; unchanged where nothing was scaled."""
+        return inputs
+
     def inverse_targets(self, targets: Array) -> Array:
         """Return targets or predictions in the units of the user's file; unchanged where nothing was scaled."""
         return targets
@@ -236,8 +240,8 @@ class Dataset:
     """A data set ready for training; floats are float32, class ids and tokens int64."""
 
     name: str
-    kind: str  # "table", "image", "text", "sentences" or "series"
-    task: str  # "classification", "regression", "language", "forecast", "anomaly" or "reconstruction"
+    kind: str  # "table", "image", "text", "sentences", "series" or "density"
+    task: str  # "classification", "regression", "language", "forecast", "anomaly", "reconstruction" or "generation"
     train: Split
     validation: Split
     test: Split

@@ -160,7 +160,7 @@ def _checked(found: Dataset, reading: Reading) -> Dataset:
             f"Rows are split by the fold that is given. Received {found.name}, whose reader ({owner.name}) ignores it; have it "
             "split its rows with Reading.part."
         )
-    if not reading.wants(found.task) and not (owner.labels_optional and reading.reconstruction):
+    if not reading.wants(found.task) and not (owner.labels_optional and reading.unlabeled):
         if reading.options.get("target") is not None and reading.reconstruction:
             raise UserError(
                 f"This architecture gives its input back and takes no target, received {reading.options['target']!r}; leave "

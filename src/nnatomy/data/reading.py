@@ -21,6 +21,8 @@ __all__ = ["OPTIONS", "TASKS", "Inputs", "Parts", "Reading", "Source"]
 
 Array = npt.NDArray[Any]
 TASKS = ("classification", "regression", "language", "forecast", "anomaly", "reconstruction")
+UNLABELED = ("reconstruction", "generation")
+"""Tasks that need no targets."""
 OPTIONS = ("target", "keep", "types", "labels", "resize", "grey", "window", "horizon")
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""
 
@@ -105,6 +107,11 @@ class Reading:
     def reconstruction(self) -> bool:
         """Whether the architecture gives its input back, so that a source without targets will do."""
         return "reconstruction" in self.tasks
+
+    @property
+    def unlabeled(self) -> bool:
+        """Whether one of the tasks needs no targets, so that labeled data and data without labels will both do."""
+        return bool(set(UNLABELED) & set(self.tasks))
 
     @property
     def given(self) -> dict[str, Any]:

@@ -39,10 +39,16 @@ def as_csv(answer: Answer) -> str:
     return text.getvalue()
 
 
+def check_new(out: Path | None) -> None:
+    """Raises UserError where something of this name exists."""
+    if out is not None and out.exists():
+        raise UserError(f"--out must name a new file or folder. Received {out}, which exists; choose another name or remove it.")
+
+
 def check_out(answer: Answer, out: Path | None) -> None:
     """Raises UserError for an answer that has files and no place for them."""
     if answer.files and out is None:
-        raise UserError(f"These predictions are files. Received no --out for {len(answer.files)} of them; add --out FOLDER.")
+        raise UserError(f"These results are files. Received no --out for {len(answer.files)} of them; add --out FOLDER.")
 
 
 def write_answer(answer: Answer, out: Path) -> list[Path]:
@@ -64,3 +70,22 @@ def write_answer(answer: Answer, out: Path) -> list[Path]:
         for name, write in answer.files.items():
             write(folder / Path(name).name)
     return wanted
+
+
+def write_sample(made: str | Answer, out: Path) -> list[Path]:
+    """Write what `sample` returned and return what was written; `out` with the ending of a picture is the one of all together.
+
+    Raises UserError where something exists already, or the ending is that of another form.
+    """
+    if isinstance(made, str):
+        write_atomically(out, made)
+        return [out]
+    together = made.files.get(f"samples{out.suffix.lower()}") if out.suffix else None
+    if together is not None:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        together(out)
+        return [out]
+    if out.suffix and made.files:
+        endings = sorted({Path(name).suffix for name in made.files})
+        raise UserError(f"--out has the ending {' or '.join(endings)}, or names a folder. Received {out}; change its ending.")
+    return write_answer(made, out)

@@ -20,6 +20,8 @@ from nnatomy.runs.restore import Restored, restore, restore_with_data
 from nnatomy.tasks import Answer, Evaluation, Task
 from nnatomy.training.recipe import Recipe
 
+SAMPLES = 64
+"""Examples that are made where no number is given."""
 SPLITS = ("train", "validation", "test")
 
 
@@ -59,9 +61,9 @@ class TrainedRun(Restored):
         """Return predictions; see `nn.predict`."""
         return predict(self, data)
 
-    def sample(self) -> str:
+    def sample(self, count: int = SAMPLES, seed: int = 0) -> str | Answer:
         """Return something that the model makes; see `nn.sample`."""
-        return sample(self)
+        return sample(self, count, seed)
 
 
 def load_run(
@@ -144,15 +146,27 @@ def predict(
     return named(prepared.task.answer(prepared.model, inputs.arrays), inputs.rows)
 
 
-def sample(run: str | Path | TrainedRun, *, backend: str | None = None, device: str | None = None) -> str:
-    """Return something that a trained run makes, as text. Raises UserError for an architecture that makes nothing."""
+def sample(
+    run: str | Path | TrainedRun, count: int = SAMPLES, seed: int = 0, *, backend: str | None = None, device: str | None = None
+) -> str | Answer:
+    """Return something that a trained run makes: a text, or new examples as columns or files.
+
+    Args:
+        run: a folder, or what `load_run` returned
+        count: new examples; a text is one
+        seed: of the noise that examples are made from
+        backend, device: where they are computed, if not where the run was trained
+
+    Raises UserError for a run that makes nothing.
+    """
+    if count < 1:
+        raise UserError(f"--count is at least 1. Received {count}; use 1 or more.")
+    if not 0 <= seed < 2**64:
+        raise UserError(f"--seed is from 0 to 2^64 - 1. Received {seed}; use 0.")
     prepared, _ = restore(run, backend=backend, device=device)
-    if prepared.recipe.sample is None:
-        raise UserError(
-            f"A sample comes from a recipe with sample=. Received a run of {prepared.architecture.name} for "
-            f"{prepared.task.name}, which has none; use nnatomy predict."
-        )
-    return prepared.recipe.sample(prepared.model, prepared.dataset)
+    if prepared.recipe.sample is not None:
+        return prepared.recipe.sample(prepared.model, prepared.dataset)
+    return prepared.task.sample(prepared.model, count, seed)
 
 
 def _folder(run: str | Path | TrainedRun) -> Run:

@@ -7,6 +7,7 @@ from nnatomy.tasks.baselines import Baseline, FittedBaseline
 from nnatomy.tasks.classification import Classification
 from nnatomy.tasks.forecast import Forecast
 from nnatomy.tasks.forward import forward
+from nnatomy.tasks.generation import Generation
 from nnatomy.tasks.language import Language
 from nnatomy.tasks.parts import Answer, Coloring, Meter, Mistakes, Score
 from nnatomy.tasks.reconstruction import Reconstruction
@@ -18,7 +19,7 @@ from nnatomy.training.recipe import Recipe
 
 __all__ = [
     "Anomaly", "Answer", "Baseline", "Classification", "Coloring", "Evaluation", "FittedBaseline", "Forecast",
-    "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Task", "forward", "task_for",
+    "Generation", "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Task", "forward", "task_for",
 ]  # fmt: skip
 
 

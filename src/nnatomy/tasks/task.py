@@ -44,6 +44,8 @@ class Task(ABC):
     """What may measure a model; the first is what comparisons use unless another is named. A meter may report more."""
     needs_targets: ClassVar[bool] = True
     """Whether the data must have targets of this task; without, any data of the recipe's kind will do."""
+    takes_data: ClassVar[bool] = True
+    """Whether the model predicts for data; False where it makes examples of its own."""
     gives: ClassVar[tuple[tuple[str, str], ...]] = (("prediction", "what the model predicts"),)
     """The outputs of an exported model, (name, what it is) each: what `interpret` returns, then what the network returns."""
     drawn_as: ClassVar[Literal["classes", "values", "future", "tokens", "inputs", ""]] = ""
@@ -85,6 +87,13 @@ class Task(ABC):
     def present(self, meant: Any, inputs: Batch) -> Answer:
         """Return what `interpret` returned as a user wants it; overridden where that is more than one line an example."""
         return Answer(self.columns(meant))
+
+    def sample(self, model: Any, count: int, seed: int) -> Answer:
+        """Return `count` new examples that a model makes; the same ones for the same seed.
+
+        Raises UserError where the task makes none.
+        """
+        raise UserError(f"New examples come from models of generation. Received a model of {self.name}; use nnatomy predict.")
 
     def export_inputs(self) -> ExportedInputs | None:
         """Return the inputs of an exported model where they are no data, such as a generator's noise; else None."""

@@ -106,6 +106,12 @@ class ImagePreprocessing(Preprocessing):
         mean, std = (np.asarray(v)[:, None, None] for v in (self.mean, self.std))
         return 1 / self.largest / std, mean / std
 
+    def inverse(self, inputs: Any) -> Any:
+        """Return standardized inputs[N, C, H, W] as pixels from 0 to the largest value again."""
+        mean, std = (np.asarray(v, inputs.dtype)[:, None, None] for v in (self.mean, self.std))
+        scaled = (inputs * std + mean) * self.largest
+        return scaled.clip(0.0, self.largest)
+
     def to_images(self, inputs: Array) -> Array:
         """Return standardised inputs[N, C, H, W] as pictures in [0, 1] again."""
         mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (self.mean, self.std))
@@ -149,6 +155,25 @@ def read_image(path: Path, grey: bool, deepest: float = DEEPEST) -> Array:
     Raises UserError where Pillow is absent or the file is no picture.
     """
     return decode_image(path, grey, str(path), deepest=deepest)
+
+
+def write_image(picture: Array, path: Path) -> None:
+    """Write a picture (C, H, W) with values in [0, 1] as a PNG file."""
+    pixels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    _pillow().fromarray(pixels[0] if len(pixels) != 3 else pixels.transpose(1, 2, 0)).save(path)
+
+
+def in_a_grid(pictures: Array, margin: int = 1) -> Array:
+    """Return pictures (N, C, H, W) as one, in rows of about the square root of N, with white lines between them."""
+    n, channels, height, width = pictures.shape
+    columns = max(1, round(float(np.sqrt(n))))
+    rows = -(-n // columns)
+    tall, wide = height + margin, width + margin
+    sheet = np.ones((channels, rows * tall + margin, columns * wide + margin), pictures.dtype)
+    for k, picture in enumerate(pictures):
+        top, left = margin + k // columns * tall, margin + k % columns * wide
+        sheet[:, top : top + height, left : left + width] = picture
+    return sheet
 
 
 def decode_image(
