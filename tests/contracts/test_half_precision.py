@@ -37,7 +37,7 @@ def gradient(ours: Ours, case: Case, batch: tuple[Any, ...], precision: Precisio
     placed = tuple(B.asarray(a) for a in batch)
     _, metrics = step(step.state(), placed)
     with step.lowered(), no_grad():
-        out = ours.model(*[Tensor(a) for a in precision.inputs(step.named(placed), placed)[:-1]])
+        out = ours.model(*[Tensor(a) for a in case.inputs(precision.inputs(step.named(placed), placed))])
     found = [np.zeros(p.size) if p.grad is None else np.asarray(p.grad.data).ravel() for p in ours.parameters.values()]
     assert {p.grad.dtype for p in ours.parameters.values() if p.grad is not None} == {np.dtype("float32")}
     return float(metrics["loss"]), np.concatenate(found), {str(out.dtype)}
