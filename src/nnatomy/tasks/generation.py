@@ -110,7 +110,7 @@ class Generation(Task):
     needs_targets = False
     takes_data = False
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("energy_distance", "lower", says="energy distance between samples and held-out examples, 0 for equal ones"),
+        Metric("energy_distance", "lower", says="energy distance between samples and held-out examples, about 0 for equal distributions"),
         Metric("coverage", "higher", says="fraction of held-out examples with a sample in their 5-nearest-neighbor ball"),
         Metric("precision", "higher", says="fraction of samples in the 5-nearest-neighbor ball of a held-out example"),
         Metric("modes", "higher", says="named modes or classes that get at least a quarter of their fair share of samples"),
@@ -181,7 +181,8 @@ class _Samples:
 def compared(real: Array, made: Array, labels: Array | None = None, k: int = NEIGHBORS) -> dict[str, float]:
     """Return the metrics of samples against examples.
 
-    energy distance = 2 E|x - y| - E|x - x'| - E|y - y'| over all pairs, x real and y made (Szekely and Rizzo 2013).
+    energy distance = 2 E|x - y| - E|x - x'| - E|y - y'| over all pairs, x real and y made, without those of an example and
+    itself, so that two samples of one distribution have 0 on average, and a little less as often as more (Szekely and Rizzo 2013).
     Coverage: examples i with a sample nearer than r_i, the distance of i to its k-th nearest other example (Naeem et al. 2020).
     Precision: samples that are nearer than r_i to some example i (Kynkaanniemi et al. 2019). Modes: classes of the nearest
     example, within its r_i, that get at least FAIR of their fraction of the samples.
@@ -193,12 +194,13 @@ def compared(real: Array, made: Array, labels: Array | None = None, k: int = NEI
         k: which nearest neighbor r_i is the distance to; at most n - 1
     """
     x, y = (a.reshape(len(a), -1).astype(np.float64) for a in (real, made))
-    across, within = distances(x, y), distances(x, x)
+    across, within, among = distances(x, y), distances(x, x), distances(y, y)
     np.fill_diagonal(within, 0.0)
+    np.fill_diagonal(among, 0.0)
     radius = np.sort(within, axis=1)[:, min(k, len(x) - 1)]
     inside = across <= radius[:, None]
     found = {
-        "energy_distance": float(2 * across.mean() - within.mean() - distances(y, y).mean()),
+        "energy_distance": float(2 * across.mean() - _mean_of_pairs(within) - _mean_of_pairs(among)),
         "coverage": float(inside.any(axis=1).mean()),
         "precision": float(inside.any(axis=0).mean()),
     }
@@ -209,6 +211,11 @@ def compared(real: Array, made: Array, labels: Array | None = None, k: int = NEI
         fair = FAIR * examples / len(labels) * len(y)
         found["modes"] = float(sum((hits == c).sum() >= least for c, least in zip(classes, fair)))
     return found
+
+
+def _mean_of_pairs(distances: Array) -> float:
+    n = len(distances)
+    return float(distances.sum()) / max(n * (n - 1), 1)
 
 
 def distances(a: Array, b: Array) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -20,7 +20,7 @@ from nnatomy.architectures.generative.gan.model import (
 )
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.fields import Field
-from nnatomy.optim import Adam, RMSprop
+from nnatomy.optim import Adam, Linear, RMSprop
 from nnatomy.tasks import Generation
 from nnatomy.tensor import Tensor
 from nnatomy.training.learners import Alternating, Player
@@ -35,25 +35,30 @@ def build_for(
     return build(noise, dataset.input_shape, hidden, objective, penalty, clip)
 
 
-# Gulrajani et al. (2017): Adam with beta1 0 or 0.5, five updates of the critic to one of the generator.
-ADAM = partial(Adam, lr=1e-3, betas=(0.5, 0.9))
+# Gulrajani et al. (2017): Adam, five updates of the critic to one of the generator, and a rate that falls to 0. The average of
+# the weights, ours, removes what is left of the players' chase around the solution.
 LEARN = Alternating(
     (
-        Player("critic", critic_loss, ADAM, times=5, constrain=clip_weights),
-        Player("generator", generator_loss, ADAM),
+        Player("critic", critic_loss, partial(Adam, lr=1e-3, betas=(0.5, 0.9)), times=5, constrain=clip_weights),
+        Player("generator", generator_loss, partial(Adam, lr=1e-3, betas=(0.5, 0.9))),
     ),
+    schedule=partial(Linear),
+    average=0.99,
 )
 
+# A penalty of 10, the paper's for images, holds the critic too flat to separate modes that are this near: with it, 2 of 8 are
+# found in the same time. The authors' code has 0.1 for points.
 points = Recipe(
     kind="density",
     tasks=(Generation,),
     data="eight_gaussians",
     build=build_for,
-    options={"noise": 2, "hidden": (128, 128), "objective": "wgan-gp", "penalty": 10.0, "clip": 0.01},
+    options={"noise": 2, "hidden": (128, 128), "objective": "wgan-gp", "penalty": 1.0, "clip": 0.01},
     learn=LEARN,
-    epochs=40,
+    epochs=60,
     batch_size=320,
     metric="energy_distance",
+    score={"modes": 8, "energy_distance": 0.02},
 )
 image = Recipe(
     kind="image",
@@ -62,8 +67,61 @@ image = Recipe(
     build=build_for,
     options={"noise": 32, "hidden": (256, 256), "objective": "wgan-gp", "penalty": 10.0, "clip": 0.01},
     learn=LEARN,
-    epochs=300,
+    epochs=400,
     batch_size=160,
     metric="energy_distance",
+    score={"modes": 10, "energy_distance": 0.03},
 )
 recipes = (points, image)
+
+
+# Small instances. Their noise is part of the batch, so that twins have the same; the learner cuts all of it into parts.
+
+FIELDS = (Field("real", role="target"), Field("noise"), Field("mix", role="target"))
+SILENT = "only differences of the critic's scores count, so its last bias has no gradient"
+
+
+def _examples(shape: tuple[int, ...], noise: int, rows: int = 6) -> Any:
+    """Examples in (0, 1), noise, and places between examples and samples."""
+
+    def batch(rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
+        return rng.uniform(0.1, 0.9, size=(rows, *shape)), rng.normal(size=(rows, noise)), rng.uniform(size=rows)
+
+    return batch
+
+
+def given_noise(model: GAN, x: Tensor, z: Tensor, mix: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the generator's loss for the noise of the batch."""
+    return generator_objective(model, z)
+
+
+def _learn(optimizer: partial[Any]) -> Alternating:
+    """Return the recipe's players with the noise of the batch, and two updates of the critic."""
+    return Alternating(
+        (
+            Player("critic", critic_objective, optimizer, times=2, constrain=clip_weights),
+            Player("generator", given_noise, optimizer),
+        )
+    )
+
+
+def _case(
+    name: str, optimizer: partial[Any], shape: tuple[int, ...] = (2,), overfit: float = 0.05,
+    without: Mapping[Contract, str] | None = None, **options: Any,
+) -> Case:  # fmt: skip
+    small = {"noise": 3, "shape": shape, "hidden": (6,), **options}
+    return Case(
+        name, small, _examples(shape, 3), critic_objective, overfit=overfit, learn=_learn(optimizer), without=without or {},
+        fields=FIELDS,
+    )  # fmt: skip
+
+
+SMALL_ADAM = partial(Adam, lr=1e-3, betas=(0.5, 0.9))
+cases = (
+    _case("wgan-gp", SMALL_ADAM, objective="wgan-gp", penalty=10.0, without={Contract.EVERY_GRADIENT: SILENT}),
+    _case("wgan", partial(RMSprop, lr=1e-3), objective="wgan", clip=0.3, without={Contract.EVERY_GRADIENT: SILENT}),
+    _case("minimax", SMALL_ADAM, objective="minimax"),
+    _case("non-saturating", SMALL_ADAM, objective="non-saturating"),
+    _case("bounded images", SMALL_ADAM, (1, 3, 3), objective="wgan-gp", penalty=1.0, hidden=(6, 5), bounds=(-0.5, 1.5),
+          without={Contract.EVERY_GRADIENT: SILENT}),
+)  # fmt: skip
