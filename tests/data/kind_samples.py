@@ -75,6 +75,12 @@ def arrays(folder: Path, wild: Array) -> Path:
     return folder / "a.npz"
 
 
+def density(folder: Path, wild: Array) -> Path:
+    xy = np.random.default_rng(0).normal(size=(N, 2)) * [1, 30] + [0, 5]
+    xy[wild] = 1e6
+    return _written(folder / "d.csv", ["x,y,mode", *(f"{x},{y},mode{c}" for (x, y), c in zip(xy, CLASSES, strict=True))])
+
+
 def points(folder: Path, wild: Array) -> Path:
     xy = np.random.default_rng(0).normal(size=(N, 2))
     xy[wild] = 1e6
@@ -94,5 +100,6 @@ SAMPLES = {
     "series": Sample(series, {"window": 8, "horizon": 4}, dealt=False),
     "sequences": Sample(lambda folder, wild: "narma10", {"window": 12}, dealt=False, made=True),
     "arrays": Sample(arrays),
+    "density": Sample(density, {"target": "mode", "tasks": ("generation",)}),
     "points": Sample(points),
 }

@@ -20,8 +20,8 @@ from nnatomy.errors import UserError
 __all__ = ["OPTIONS", "TASKS", "Inputs", "Parts", "Reading", "Source"]
 
 Array = npt.NDArray[Any]
-TASKS = ("classification", "regression", "language", "forecast", "anomaly", "reconstruction")
-UNLABELED = ("reconstruction", "generation")
+TASKS = ("classification", "regression", "language", "forecast", "anomaly", "generation", "reconstruction")
+UNLABELED = TASKS[-2:]
 """Tasks that need no targets."""
 OPTIONS = ("target", "keep", "types", "labels", "resize", "grey", "window", "horizon")
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""
@@ -110,8 +110,8 @@ class Reading:
 
     @property
     def unlabeled(self) -> bool:
-        """Whether one of the tasks needs no targets, so that labeled data and data without labels will both do."""
-        return bool(set(UNLABELED) & set(self.tasks))
+        """Whether a task was named that needs no targets, so that labeled data and data without labels will both do."""
+        return not self.any_task and bool(set(UNLABELED) & set(self.tasks))
 
     @property
     def given(self) -> dict[str, Any]:

@@ -151,6 +151,10 @@ class Generation(Task):
             return None
         return ExportedInputs(self.dataset, InputSpec("noise", (int(noise),), "float32", "normal noise, mean 0, deviation 1"))
 
+    def model_inputs(self, batch: Batch) -> Batch:
+        taken = self.export_inputs()
+        return super().model_inputs(batch) if taken is None else taken.made_up(generator(0), len(batch[0]))
+
     def figure(self, evaluation: Evaluation) -> Figure:
         return side_by_side(evaluation.arrays["real"], evaluation.arrays["made"], kind_of(self.dataset).look(self.dataset))
 

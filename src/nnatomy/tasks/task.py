@@ -93,7 +93,14 @@ class Task(ABC):
 
         Raises UserError where the task makes none.
         """
-        raise UserError(f"New examples come from models of generation. Received a model of {self.name}; use nnatomy predict.")
+        raise UserError(
+            f"A sample comes from a recipe with sample=, or from a task that makes examples. Received a run for {self.name}; "
+            "use nnatomy predict."
+        )
+
+    def model_inputs(self, batch: Batch) -> Batch:
+        """Return what the model is called with, for as many examples as a batch has: its inputs; noise, for a generator."""
+        return fields.select(self.dataset.fields, batch, "input")
 
     def export_inputs(self) -> ExportedInputs | None:
         """Return the inputs of an exported model where they are no data, such as a generator's noise; else None."""

@@ -57,8 +57,8 @@ def of_each_class(prepared: Prepared, count: int, look: int = 500) -> tuple[Arra
 
 
 def inputs_of(prepared: Prepared, batch: tuple[Array, ...]) -> tuple[Array, ...]:
-    """The arrays of a batch that a model predicts from."""
-    return fields.select(prepared.dataset.fields, batch, "input")
+    """The arrays that a model is called with for a batch."""
+    return prepared.task.model_inputs(batch)
 
 
 def heading(figure: Figure, words: str) -> None:

@@ -25,7 +25,7 @@ class DensityKind(Kind[PointPreprocessing]):
     noun = "points"
     preprocessing = PointPreprocessing
     options = frozenset({"target"})
-    endings = (*TEXT, *STORED)
+    endings = (*TEXT, ".npz")
     sets = SETS
     labels_optional = True
 
