@@ -202,7 +202,7 @@ class Preprocessing(ABC):
         return raw
 
     def inverse(self, inputs: Any) -> Any:
-        """Return inputs of the model, arrays or Tensors, in the units of the user's file; unchanged where nothing was scaled."""
+        """Return inputs of the model, arrays or Tensors, in the units of the user's file; as they are if nothing was scaled."""
         return inputs
 
     def inverse_targets(self, targets: Array) -> Array:

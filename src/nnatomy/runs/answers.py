@@ -42,7 +42,7 @@ def as_csv(answer: Answer) -> str:
 def check_new(out: Path | None) -> None:
     """Raises UserError where something of this name exists."""
     if out is not None and out.exists():
-        raise UserError(f"--out must name a new file or folder. Received {out}, which exists; choose another name or remove it.")
+        raise UserError(f"--out must name a new file or folder. Received {out}, which exists; choose another name.")
 
 
 def check_out(answer: Answer, out: Path | None) -> None:

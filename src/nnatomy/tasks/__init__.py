@@ -19,7 +19,8 @@ from nnatomy.training.recipe import Recipe
 
 __all__ = [
     "Anomaly", "Answer", "Baseline", "Classification", "Coloring", "Evaluation", "FittedBaseline", "Forecast",
-    "Generation", "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Task", "forward", "task_for",
+    "Generation", "Language", "Meter", "Metric", "Mistakes", "Reconstruction", "Regression", "Score", "Task", "forward",
+    "task_for",
 ]  # fmt: skip
 
 

@@ -110,7 +110,7 @@ class Generation(Task):
     needs_targets = False
     takes_data = False
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("energy_distance", "lower", says="energy distance between samples and held-out examples, about 0 for equal distributions"),
+        Metric("energy_distance", "lower", says="energy distance between samples and held-out examples, about 0 at best"),
         Metric("coverage", "higher", says="fraction of held-out examples with a sample in their 5-nearest-neighbor ball"),
         Metric("precision", "higher", says="fraction of samples in the 5-nearest-neighbor ball of a held-out example"),
         Metric("modes", "higher", says="named modes or classes that get at least a quarter of their fair share of samples"),
@@ -149,7 +149,7 @@ class Generation(Task):
         noise = self.recipe.options.get("noise")
         if noise is None:
             return None
-        return ExportedInputs(self.dataset, InputSpec("noise", (int(noise),), "float32", "normal noise, mean 0, deviation 1"))
+        return _Noise(self.dataset, InputSpec("noise", (int(noise),), "float32", "normal noise, mean 0, deviation 1"))
 
     def model_inputs(self, batch: Batch) -> Batch:
         taken = self.export_inputs()
@@ -157,6 +157,13 @@ class Generation(Task):
 
     def figure(self, evaluation: Evaluation) -> Figure:
         return side_by_side(evaluation.arrays["real"], evaluation.arrays["made"], kind_of(self.dataset).look(self.dataset))
+
+
+class _Noise(ExportedInputs):
+    """Noise as the one input of an exported generator."""
+
+    def made_up(self, rng: np.random.Generator, count: int) -> Batch:
+        return (rng.normal(size=(count, *self.inputs[0].shape)).astype(np.float32),)
 
 
 class _Samples:
@@ -186,7 +193,7 @@ def compared(real: Array, made: Array, labels: Array | None = None, k: int = NEI
     """Return the metrics of samples against examples.
 
     energy distance = 2 E|x - y| - E|x - x'| - E|y - y'| over all pairs, x real and y made, without those of an example and
-    itself, so that two samples of one distribution have 0 on average, and a little less as often as more (Szekely and Rizzo 2013).
+    itself: two samples of one distribution have 0 on average, and a little less as often as more (Szekely and Rizzo 2013).
     Coverage: examples i with a sample nearer than r_i, the distance of i to its k-th nearest other example (Naeem et al. 2020).
     Precision: samples that are nearer than r_i to some example i (Kynkaanniemi et al. 2019). Modes: classes of the nearest
     example, within its r_i, that get at least FAIR of their fraction of the samples.
@@ -224,8 +231,8 @@ def _mean_of_pairs(distances: Array) -> float:
 
 def distances(a: Array, b: Array) -> Array:
     """Return |a_i - b_j| for all pairs of rows, (n, m)."""
-    squares = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * a @ b.T
-    return np.sqrt(np.maximum(squares, 0.0))
+    squares: Array = (a * a).sum(axis=1)[:, None] + (b * b).sum(axis=1) - 2 * a @ b.T
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
 
 
 # The figure of the report
@@ -239,7 +246,8 @@ def side_by_side(real: Array, made: Array, look: Look, pictures: int = 40) -> Fi
 
     if isinstance(look, Pictures):
         figure = Figure(figsize=(10, 3.2), layout="constrained")
-        for half, (title, some) in zip(figure.subfigures(1, 2), (("Held-out examples", real), ("Samples", made))):
+        halves: Any = figure.subfigures(1, 2)
+        for half, (title, some) in zip(halves, (("Held-out examples", real), ("Samples", made))):
             half.suptitle(title, fontsize=11)
             for axes, example in zip(half.subplots(4, pictures // 4).flat, some[:pictures]):
                 look.show(axes, (example[None],))

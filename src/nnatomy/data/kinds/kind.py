@@ -145,7 +145,7 @@ class Kind(ABC, Generic[P]):
         raise UserError(f"Models of {self.noun} are not exported to ONNX. Use --to safetensors.")
 
     def made(self, inputs: Array, dataset: Dataset) -> tuple[dict[str, Array], dict[str, Callable[[Path], None]]]:
-        """Return examples that a model made, its inputs (n, ...), as a user wants them: columns, and functions that write files.
+        """Return examples that a model made, (n, ...), as a user wants them: columns, and functions that write files.
 
         The file that shows all of them together is named "samples".
         """

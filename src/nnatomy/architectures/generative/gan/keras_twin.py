@@ -3,6 +3,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from typing import Any, NamedTuple
 
 import keras
@@ -94,11 +95,11 @@ def learn(model: GAN, progress: float, x: Any, z: Any, mix: Any) -> None:
         model.memory = {}
     for first in (0, 1):
         rows = slice(first, None, 2)
-        _update(model, "critic", lambda rows=rows: loss(model, x[rows], z[rows], mix[rows]))
+        _update(model, "critic", partial(loss, model, x[rows], z[rows], mix[rows]))
         if model.objective == "wgan":
             for variable in _variables(model, "critic"):
                 variable.assign(ops.clip(variable, -model.clip, model.clip))
-    _update(model, "generator", lambda: generator_loss(model, z))
+    _update(model, "generator", partial(generator_loss, model, z))
 
 
 def _variables(model: GAN, player: str) -> list[Any]:

@@ -27,7 +27,7 @@ SLOPE = 0.2
 
 
 class Generator(Module):
-    """G(z): noise through hidden layers with ReLU to an example; no nonlinearity after the last layer unless `bounds` are given.
+    """G(z): noise through hidden layers with ReLU to an example; the last layer is linear unless `bounds` are given.
 
     Args:
         noise: numbers in z
@@ -163,7 +163,8 @@ def gradient_norms(critic: Critic, x: Float[Tensor, batch *shape]) -> Float[Tens
 def generator_objective(model: GAN, z: Float[Tensor, "batch noise"]) -> tuple[Tensor, Tensor]:
     """Return the generator's loss and the samples G(z).
 
-    "minimax": E log(1 - D(G(z))). "non-saturating": -E log D(G(z)), section 3 of Goodfellow et al. (2014). Wasserstein: -E D(G(z)).
+    "minimax": E log(1 - D(G(z))). "non-saturating": -E log D(G(z)). Both: Goodfellow et al. (2014), section 3.
+    "wgan", "wgan-gp": -E D(G(z)).
     """
     fake = model.generator(z)
     score = model.critic(fake)

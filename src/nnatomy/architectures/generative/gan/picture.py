@@ -33,14 +33,14 @@ LIKELY = {"minimax": True, "non-saturating": True, "wgan": False, "wgan-gp": Fal
 
 
 def draw(model: GAN, dataset: Dataset) -> Figure:
-    """Samples of `model` next to held-out examples with its critic's scores and slopes, and a small experiment with critics."""
+    """Samples of `model`, its critic's scores and slopes, and a small experiment with two critics."""
     real = select(dataset.test.fields, dataset.test.take(np.arange(min(SAMPLES, len(dataset.test)))), "input")[0]
     with own_stream(Generator(0).state_dict()), no_grad():
         made = np.asarray(model.sample(len(real)).data)
     images, flat = len(dataset.input_shape) == 3, dataset.input_shape == (2,)
     figure = Figure(figsize=(13, 10.2) if images else (12, 9.8), layout="constrained")
-    figure.suptitle(f"GAN on {dataset.name} ({model.objective}): above, what it has learned; below, how a critic is kept smooth",
-                    fontsize=14)  # fmt: skip
+    title = f"GAN on {dataset.name} ({model.objective}): above, what it has learned; below, how a critic is kept smooth"
+    figure.suptitle(title, fontsize=14)
     halves: Any = figure.subfigures(2, 1, height_ratios=(1.1, 1), hspace=0.02)
     above, below = halves
     norms = _norms_between(model, real, made)
@@ -83,11 +83,11 @@ def _landscape(figure: SubFigure, model: GAN, dataset: Dataset, real: Array, mad
     left.scatter(*undo(real).T, s=7, color=INK, alpha=0.45, linewidths=0, label="held-out examples")
     left.scatter(*undo(made).T, s=9, color=ORANGE, alpha=0.8, linewidths=0, label="samples")
     left.set_title("Samples over the critic's landscape:\nthe generator climbs to where it is dark", fontsize=11)
-    top = max(2.0, float(np.quantile(steep, 0.99)))
     slopes = right.imshow(steep, extent=extent, origin="lower", cmap="PuOr_r", vmin=0, vmax=2)
     if steep.min() < 1 < steep.max():
         right.contour(steep, extent=extent, levels=[1.0], colors=INK, linewidths=0.9)
-    figure.colorbar(slopes, ax=right, label="slope |dD/dx|, data standardized", extend="max" if top > 2 else "neither", shrink=0.9)
+    said = "slope |dD/dx|, data standardized"
+    figure.colorbar(slopes, ax=right, label=said, extend="max" if steep.max() > 2 else "neither", shrink=0.9)
     right.scatter(*undo(made).T, s=5, color=INK, alpha=0.5, linewidths=0)
     right.set_title("How steep that landscape is;\nthe penalty asks for 1 (black line) between data and samples", fontsize=11)
     columns = getattr(dataset.preprocessing, "columns", ("x1", "x2"))
@@ -117,8 +117,8 @@ def _cloud(axes: Axes, dataset: Dataset, real: Array, made: Array) -> None:
         axes.hist([x[:, 0], y[:, 0]], bins=40, color=[GRAY, ORANGE], density=True, label=["held-out examples", "samples"])
         axes.set(xlabel=names[0], ylabel="density")
     else:
-        axes.scatter(*x.T, s=9, color=GRAY, alpha=0.6, linewidths=0, label="held-out examples")
-        axes.scatter(*y.T, s=9, color=ORANGE, alpha=0.7, linewidths=0, label="samples")
+        axes.scatter(x[:, 0], x[:, 1], s=9, color=GRAY, alpha=0.6, linewidths=0, label="held-out examples")
+        axes.scatter(y[:, 0], y[:, 1], s=9, color=ORANGE, alpha=0.7, linewidths=0, label="samples")
         axes.set(xlabel=names[0], ylabel=names[1])
     axes.set_title("Samples among held-out examples", fontsize=11)
     _legend(axes, 2)
@@ -127,7 +127,7 @@ def _cloud(axes: Axes, dataset: Dataset, real: Array, made: Array) -> None:
 def _scores(axes: Axes, model: GAN, real: Array, made: Array) -> None:
     """What the critic says of held-out examples, of samples, and of normal noise in their place."""
     noise = np.random.default_rng(2).normal(size=real.shape).astype(real.dtype) * real.std() + real.mean()
-    for x, color, name in ((real, BLUE, "held-out examples"), (made, ORANGE, "samples"), (noise, GRAY, "noise")):
+    for x, color, name in ((real, BLUE, "held-out examples"), (made, ORANGE, "samples"), (noise, GRAY, "noise, never shown to it")):
         axes.hist(score(model, x), bins=30, color=color, alpha=0.6, label=name)
     axes.set_title("What the critic says of each", fontsize=11)
     axes.set(xlabel="probability of being real" if LIKELY[model.objective] else "critic's score", ylabel="examples")
@@ -137,7 +137,8 @@ def _scores(axes: Axes, model: GAN, real: Array, made: Array) -> None:
 
 def _pictures(figure: SubFigure, model: GAN, dataset: Dataset, real: Array, made: Array) -> None:
     """Samples with the training examples that are nearest, a walk between two noises, and the critic's scores."""
-    left, right = figure.subfigures(1, 2, width_ratios=(1.5, 1))
+    parts: Any = figure.subfigures(1, 2, width_ratios=(1.5, 1))
+    left, right = parts
     train = select(dataset.train.fields, dataset.train.take(np.arange(min(5000, len(dataset.train)))), "input")[0]
     columns = 10
     nearest = distances(made[:columns].reshape(columns, -1), train.reshape(len(train), -1)).argmin(axis=1)
@@ -148,7 +149,8 @@ def _pictures(figure: SubFigure, model: GAN, dataset: Dataset, real: Array, made
         walk = np.asarray(model(Tensor(np.cos(places) * ends[0] + np.sin(places) * ends[1])).data)
     rows = (
         ("samples", made[:columns]), ("nearest training\nexample to each", train[nearest]),
-        ("more samples", made[columns : 2 * columns]), ("a walk between\ntwo noises", walk), ("held-out\nexamples", real[:columns]),
+        ("more samples", made[columns : 2 * columns]), ("a walk between\ntwo noises", walk),
+        ("held-out\nexamples", real[:columns]),
     )  # fmt: skip
     grid = left.subplots(len(rows), columns)
     look = kind_of(dataset).look(dataset)
@@ -213,7 +215,7 @@ def _trained(objective: str) -> tuple[GAN, Array, Array]:
     x = (1.4 * np.stack([np.cos(angle), np.sin(angle)], axis=1) + 0.07 * rng.normal(size=(600, 2))).astype(np.float32)
     fake = (0.4 * rng.normal(size=x.shape)).astype(np.float32)
     with own_stream(Generator(5).state_dict()):
-        toy = GAN(2, (2,), (48, 48), objective, penalty=10.0, clip=0.1)
+        toy: Any = GAN(2, (2,), (48, 48), objective, penalty=10.0, clip=0.1)
         rule = partial(RMSprop, lr=1e-2) if objective == "wgan" else partial(Adam, lr=5e-3, betas=(0.5, 0.9))
         optimizer = rule(toy.critic.parameters())
         toy.generator = Identity()  # G(z) = z: the noise of each step is samples

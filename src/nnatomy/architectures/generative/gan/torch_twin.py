@@ -2,6 +2,7 @@
 It shares nothing with the architecture's model but the names and shapes of its state: generator.layers.*, critic.layers.*."""
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -15,7 +16,7 @@ class Generator(nn.Module):
         super().__init__()
         self.shape, self.bounds = shape, bounds
         widths = [noise, *hidden, math.prod(shape)]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:]))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
     def forward(self, z: Tensor) -> Tensor:
         for layer in self.layers[:-1]:
@@ -32,7 +33,7 @@ class Critic(nn.Module):
     def __init__(self, shape: tuple[int, ...], hidden: tuple[int, ...]) -> None:
         super().__init__()
         widths = [math.prod(shape), *hidden, 1]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(widths[:-1], widths[1:]))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(widths))
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.flatten(1)

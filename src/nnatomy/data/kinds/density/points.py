@@ -1,4 +1,4 @@
-"""Points as a data set: numbers standardized by the training rows; the names of their modes, where there are any, as classes."""
+"""Points as a data set: numbers standardized by the training rows; the names of their modes, if any, as classes."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class PointPreprocessing(Preprocessing):
         """Return (points (n, columns) as float64,). Raises UserError for another shape, or for what is not finite."""
         points = numeric(given, "the points")
         if points.shape[1] != len(self.columns):
-            raise UserError(f"The model knows points of {len(self.columns)} numbers. Received {points.shape[1]}; remove or add.")
+            raise UserError(f"The model knows points of {len(self.columns)} numbers. Received {points.shape[1]}; cut them.")
         return (points,)
 
     def prepare(self, *raw: Array) -> Batch:
@@ -63,7 +63,8 @@ class PointPreprocessing(Preprocessing):
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> PointPreprocessing:
-        return cls(*(tuple(saved[name]) for name in ("columns", "mean", "std", "classes")), str(saved["target"]))
+        columns, mean, std, classes = (tuple(saved[name]) for name in ("columns", "mean", "std", "classes"))
+        return cls(columns, mean, std, classes, str(saved["target"]))
 
 
 def fields_of(classes: Sequence[str]) -> tuple[Field, ...]:
@@ -103,8 +104,8 @@ def points_dataset(
     splits = [ArraySplit(tuple(a[rows] for a in arrays), fields_of(classes)) for rows in parts]
     said = description or f"{len(x):,} points of {x.shape[1]} numbers" + (f" in {len(classes)} modes" if classes else "")
     return Dataset(
-        name, "density", "generation", *splits, classes, preprocessing, (), x.shape[1:], said, x.shape[1]
-    )  # fmt: skip
+        name, "density", "generation", splits[0], splits[1], splits[2], classes, preprocessing, (), x.shape[1:], said, x.shape[1]
+    )
 
 
 def numbers_of_table(table: RawTable, target: str | None, source: str) -> tuple[tuple[str, ...], Array, list[str] | None]:
@@ -124,8 +125,8 @@ def numbers_of_table(table: RawTable, target: str | None, source: str) -> tuple[
         if len(bad):
             cell = table.columns[name][bad[0]]
             raise UserError(
-                f"Points are numbers. Received {cell!r} in the column {name!r} of {source}, row {bad[0] + 1}; remove the column "
-                f"or fill the cell, or name the column of the modes: --target {name}."
+                f"Points are numbers. Received {cell!r} in column {name!r} of {source}, row {bad[0] + 1}; remove the column, fill "
+                f"the cell, or name the column of the modes: --target {name}."
             )
     return columns, points, None if target is None else table.columns[target]
 
@@ -154,7 +155,7 @@ def numeric(given: Any, what: str) -> Array:
         if values.dtype.kind not in "biuf":
             raise ValueError
     except ValueError:
-        raise UserError(f"Points are an array of numbers. Received {type(given).__name__} in {what}; use np.asarray.") from None
+        raise UserError(f"Points are numbers. Received {type(given).__name__} in {what}; use np.asarray.") from None
     if values.ndim != 2 or not values.shape[1]:
         raise UserError(f"Points have the shape (n, columns). Received {values.shape} in {what}; reshape them.")
     values = values.astype(np.float64)

@@ -113,8 +113,8 @@ class ImageKind(Kind[ImagePreprocessing]):
         """Return pictures as PNG files, one each, and a grid of all of them."""
         pictures = self.fitted(dataset).to_images(inputs)
         digits = len(str(len(pictures)))
-        files = {f"{n + 1:0{digits}}.png": partial(write_image, pictures[n]) for n in range(len(pictures))}
-        return {}, files | {"samples.png": partial(write_image, in_a_grid(pictures))}
+        files: dict[str, Callable[[Path], None]] = {"samples.png": partial(write_image, in_a_grid(pictures))}
+        return {}, files | {f"{n + 1:0{digits}}.png": partial(write_image, p) for n, p in enumerate(pictures)}
 
     def look(self, dataset: Dataset) -> Look:
         fitted = self.fitted(dataset)
