@@ -52,7 +52,8 @@ class GAN(keras.Model):
     def score(self, x: Any) -> Any:
         x = ops.reshape(x, (-1, math.prod(self.example)))
         for layer in self.players["critic"][:-1]:
-            x = ops.leaky_relu(layer(x), 0.2)
+            x = layer(x)
+            x = ops.maximum(x, 0.2 * x)  # leaky_relu of TensorFlow rounds its slope to float32
         return ops.squeeze(self.players["critic"][-1](x), 1)
 
 

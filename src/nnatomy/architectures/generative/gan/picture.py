@@ -28,7 +28,7 @@ Array = npt.NDArray[Any]
 BLUE, ORANGE, GREEN, GRAY, INK = "#2563a8", "#d1662a", "#2e8b57", "#6b7280", "#1f2937"
 SAMPLES = 600
 GRID = 90  # places of the landscape along each side
-STEPS, BATCH = 300, 64  # of the small experiment
+STEPS, BATCH = 250, 64  # of the small experiment
 LIKELY = {"minimax": True, "non-saturating": True, "wgan": False, "wgan-gp": False}
 
 
@@ -127,7 +127,8 @@ def _cloud(axes: Axes, dataset: Dataset, real: Array, made: Array) -> None:
 def _scores(axes: Axes, model: GAN, real: Array, made: Array) -> None:
     """What the critic says of held-out examples, of samples, and of normal noise in their place."""
     noise = np.random.default_rng(2).normal(size=real.shape).astype(real.dtype) * real.std() + real.mean()
-    for x, color, name in ((real, BLUE, "held-out examples"), (made, ORANGE, "samples"), (noise, GRAY, "noise, never shown to it")):
+    shown = ((real, BLUE, "held-out examples"), (made, ORANGE, "samples"), (noise, GRAY, "noise, never shown to it"))
+    for x, color, name in shown:
         axes.hist(score(model, x), bins=30, color=color, alpha=0.6, label=name)
     axes.set_title("What the critic says of each", fontsize=11)
     axes.set(xlabel="probability of being real" if LIKELY[model.objective] else "critic's score", ylabel="examples")
@@ -215,7 +216,7 @@ def _trained(objective: str) -> tuple[GAN, Array, Array]:
     x = (1.4 * np.stack([np.cos(angle), np.sin(angle)], axis=1) + 0.07 * rng.normal(size=(600, 2))).astype(np.float32)
     fake = (0.4 * rng.normal(size=x.shape)).astype(np.float32)
     with own_stream(Generator(5).state_dict()):
-        toy: Any = GAN(2, (2,), (48, 48), objective, penalty=10.0, clip=0.1)
+        toy: Any = GAN(2, (2,), (32, 32), objective, penalty=10.0, clip=0.1)
         rule = partial(RMSprop, lr=1e-2) if objective == "wgan" else partial(Adam, lr=5e-3, betas=(0.5, 0.9))
         optimizer = rule(toy.critic.parameters())
         toy.generator = Identity()  # G(z) = z: the noise of each step is samples

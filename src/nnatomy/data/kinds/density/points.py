@@ -104,8 +104,9 @@ def points_dataset(
     splits = [ArraySplit(tuple(a[rows] for a in arrays), fields_of(classes)) for rows in parts]
     said = description or f"{len(x):,} points of {x.shape[1]} numbers" + (f" in {len(classes)} modes" if classes else "")
     return Dataset(
-        name, "density", "generation", splits[0], splits[1], splits[2], classes, preprocessing, (), x.shape[1:], said, x.shape[1]
-    )
+        name, "density", "generation", splits[0], splits[1], splits[2], classes, preprocessing, (), x.shape[1:], said,
+        x.shape[1],
+    )  # fmt: skip
 
 
 def numbers_of_table(table: RawTable, target: str | None, source: str) -> tuple[tuple[str, ...], Array, list[str] | None]:
@@ -125,8 +126,8 @@ def numbers_of_table(table: RawTable, target: str | None, source: str) -> tuple[
         if len(bad):
             cell = table.columns[name][bad[0]]
             raise UserError(
-                f"Points are numbers. Received {cell!r} in column {name!r} of {source}, row {bad[0] + 1}; remove the column, fill "
-                f"the cell, or name the column of the modes: --target {name}."
+                f"Points are numbers. Received {cell!r} in column {name!r} of {source}, row {bad[0] + 1}; remove the column, "
+                f"fill the cell, or name the column of the modes: --target {name}."
             )
     return columns, points, None if target is None else table.columns[target]
 
