@@ -157,7 +157,7 @@ def gradient_norms(critic: Critic, x: Float[Tensor, batch *shape]) -> Float[Tens
     if not x.requires_grad:
         x = x.detach().requires_grad_()
     (slope,) = grad(critic(x).sum(), [x], create_graph=True)  # a sum: each score depends on its own example alone
-    return (ops.flatten(slope, 1).square().sum(axis=1) + 1e-12).sqrt()  # type: ignore[no-any-return]  # 1e-12: |0| has no slope
+    return (ops.flatten(slope, 1).square().sum(axis=1) + 1e-24).sqrt()  # type: ignore[no-any-return]  # 1e-24: |0| has no slope
 
 
 def generator_objective(model: GAN, z: Float[Tensor, "batch noise"]) -> tuple[Tensor, Tensor]:
