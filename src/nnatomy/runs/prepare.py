@@ -117,10 +117,13 @@ def choose(
 
 
 def fitting(architecture: Architecture, dataset: Dataset, recipes: Sequence[Recipe] | None = None) -> Recipe:
-    """Return the first of an architecture's recipes for the kind and task of a data set. Raises UserError where it has none."""
-    for recipe in architecture.recipes if recipes is None else recipes:
-        if recipe.does(dataset) is not None:
-            return recipe
+    """Return an architecture's recipe for the kind and task of a data set: the one that names this set, else the first.
+
+    Raises UserError where it has none.
+    """
+    able = [recipe for recipe in (architecture.recipes if recipes is None else recipes) if recipe.does(dataset) is not None]
+    if able:
+        return next((recipe for recipe in able if recipe.data == dataset.name), able[0])
     raise UserError(
         f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; "
         "choose other data or another architecture."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -72,7 +73,10 @@ image = Recipe(
     metric="energy_distance",
     score={"modes": 10, "energy_distance": 0.03},
 )
-recipes = (points, image)
+mnist = replace(
+    image, data="mnist", options={**image.options, "noise": 64}, epochs=12, batch_size=320, score={},
+)  # fmt: skip
+recipes = (points, image, mnist)
 
 
 # Small instances. Their noise is part of the batch, so that twins have the same; the learner cuts all of it into parts.
