@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,13 +30,14 @@ class ArraysKind(Kind[ArrayPreprocessing]):
     forms = tuple(FORMS.values())
     preprocessing = ArrayPreprocessing
     endings = (".npz",)
+    labels_optional = True
 
     def recognize(self, source: Source, reading: Reading) -> int:
         return PERHAPS if source.suffix == ".npz" else NO
 
     def read(self, source: Source, reading: Reading) -> Dataset:
         x, y = _stored(source)
-        if y is None and not reading.reconstruction:
+        if y is None and not reading.unlabeled:
             raise UserError(f"Training needs the targets y. Received {source} without them; use np.savez(file, X=X, y=y).")
         labeled = not reading.reconstruction or {"classification", "regression"} & set(reading.tasks)
         return array_dataset(source.path.stem, x, y if labeled else None, reading)
@@ -62,6 +65,11 @@ class ArraysKind(Kind[ArrayPreprocessing]):
         from nnatomy.data.kinds.arrays.export import ArrayInputs
 
         return ArrayInputs(dataset, self.fitted(dataset))
+
+    def made(self, inputs: Array, dataset: Dataset) -> tuple[dict[str, Array], dict[str, Callable[[Path], None]]]:
+        """Return arrays that a model made as one .npy file, in the units of the user's file."""
+        found = self.fitted(dataset).inverse(np.asarray(inputs, np.float64))
+        return {}, {"samples.npy": lambda path: np.save(path, found)}
 
     def limits(self, dataset: Dataset) -> str:
         return (
