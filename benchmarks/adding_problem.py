@@ -2,8 +2,8 @@
 
     python benchmarks/adding_problem.py --length 200 --steps 1500
 
-Of a sequence of random numbers two are marked; after the last step the network must give their sum. Whoever always answers 1
-has a mean squared error of 1/6. An LSTM and a plain tanh RNN get the same units, examples, steps and learning rate.
+Of a sequence of random numbers two are marked; after the last step the network must give their sum. A model that always
+predicts 1 has a mean squared error of 1/6. An LSTM and a plain tanh RNN get the same units, examples, steps and learning rate.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Attention by our kernels beside PyTorch's on one thread: ms of processor time forward + backward, the least of many repeats.
+"""Attention by our kernels next to PyTorch's on one thread: ms of processor time forward + backward, the least of many repeats.
 
     python benchmarks/attention.py             # prints a table
     python benchmarks/attention.py gpt long    # only those whose names contain one of the words
 
 Queries, keys and values are parts of one projection, as in a model. Answers are compared before anything is timed. Ours are
 instructions of one program, as in a plan. PyTorch has two ways on a CPU: "flash" goes by blocks, "math" keeps all weights;
-its backward time is that of both less that of forward. GF/s counts the multiply-adds of pairs that see one another.
+its backward time is that of both less that of forward. GF/s counts the multiply-adds of pairs that see each other.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Our convolution kernels, forward and both gradients, beside PyTorch's: milliseconds and billions of operations a second.
+"""Our convolution kernels, forward and both gradients, next to PyTorch's: milliseconds and billions of operations a second.
 
     python benchmarks/convolution.py
 

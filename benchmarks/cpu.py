@@ -1,4 +1,4 @@
-"""The same as `nnatomy bench`, from a checkout: our steps beside PyTorch's, torch.compile's, JAX's and Keras's on this CPU.
+"""The same as `nnatomy bench`, from a checkout: our steps next to PyTorch's, torch.compile's, JAX's and Keras's on this CPU.
 
     python benchmarks/cpu.py --threads 2 --figures cpu.json --out docs/performance.md
     python benchmarks/cpu.py --only lenet,gpt --peers torch --what train

@@ -53,12 +53,12 @@ def profile(workload: Workload, seconds: float) -> tuple[float, list[tuple[str, 
                 if id(value) not in wrapped:
                     wrapped[id(value)] = timed(lambda *_, name=spec.name: name, value)
                 places.append((module, key, value))
-    places.append((Primitive, "pull_back", Primitive.pull_back))
+    places.append((Primitive, "vjp", Primitive.vjp))
     places += [(Learner, "state", Learner.state), (Learner, "bind", Learner.bind)]
     rule = type(ours.learner.optimizers["all"])
     places.append((rule, "step", rule.step))
     named = {
-        "pull_back": lambda primitive, *_: f"{primitive.name}, backward",
+        "vjp": lambda primitive, *_: f"{primitive.name}, backward",
         "step": lambda *_: "Adam",
         "state": lambda *_: "state in and out",
         "bind": lambda *_: "state in and out",

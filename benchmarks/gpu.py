@@ -1,4 +1,4 @@
-"""Our training steps beside PyTorch's, eager and compiled, on one CUDA device: rates, model-FLOPs utilisation, memory.
+"""Our training steps next to PyTorch's, eager and compiled, on one CUDA device: rates, model-FLOPs utilization, memory.
 
     python benchmarks/gpu.py --out docs/gpu.md --figures gpu.json
     python benchmarks/gpu.py --only gpt2 --batch 32 --peers compile
@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from gpu import measure, page
-from nnatomy.benchmark.report import agreed, behind, in_markdown, places, troubles
+from nnatomy.benchmark.report import agreed, behind, caveats, in_markdown, places
 from nnatomy.errors import UserError
 
 
@@ -41,7 +41,7 @@ def main(words: list[str] | None = None) -> int:
     else:
         for table in (page.speeds(report), page.uses(report)):
             print(in_markdown(table), end="\n\n")
-        print("\n".join([*troubles(report), *(f"Behind in {line}." for line in behind(report))]))
+        print("\n".join([*caveats(report), *(f"Behind in {line}." for line in behind(report))]))
     return 0 if agreed(report) and not any(result["failed"] for result in report["results"]) else 1
 
 

@@ -1,4 +1,4 @@
-"""What our own code costs on arrays so small that arithmetic is free: a node, an inference call, a training step.
+"""The cost of our own code on arrays so small that arithmetic is free: a node, an inference call, a training step.
 
     python benchmarks/overhead.py
 

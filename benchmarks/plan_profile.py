@@ -17,7 +17,7 @@ from nnatomy.kernels.machine import Program
 
 
 def instructions(program: Program) -> list[tuple[str, Program]]:
-    """The kernel's name and a program of its own for each instruction."""
+    """The kernel's name and its own program for each instruction."""
     names = {entry: name for name, entry in library._addresses.items()}
     found, at = [], 0
     while at < len(program.words):

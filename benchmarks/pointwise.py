@@ -1,4 +1,4 @@
-"""Elementwise chains, sums and copies by kernels beside NumPy: nanoseconds of one processor for an element.
+"""Elementwise chains, sums and copies by kernels next to NumPy: nanoseconds of one processor for an element.
 
     python benchmarks/pointwise.py --elements 1000000
 
@@ -58,7 +58,7 @@ def chain(outs: list[Any], args: list[Any], code: list[Any], results: list[Any] 
 
 
 def new(values: Any) -> Any:
-    """A copy that begins on a cache line."""
+    """A copy that starts on a cache line."""
     array = aligned(values.size, values.dtype).reshape(values.shape)
     array[...] = values
     return array

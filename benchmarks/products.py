@@ -1,4 +1,4 @@
-"""Matrix products by our kernels beside NumPy's (OpenBLAS, one thread): GF/s of processor time, the least of many repeats.
+"""Matrix products by our kernels next to NumPy's (OpenBLAS, one thread): GF/s of processor time, the least of many repeats.
 
     python benchmarks/products.py            # the products of five networks, forward and backward
     python benchmarks/products.py gpt 1024   # only those whose names contain one of the words

@@ -1,4 +1,4 @@
-"""How a run grows from one CPU to a cluster: writes docs/scale.md, from arithmetic and from steps compiled but never run.
+"""From one CPU to a cluster: writes docs/scale.md, from arithmetic and from steps compiled but never run.
 
     python benchmarks/scale.py --out docs/scale.md     # minutes; for H100 GPUs where "jax[cuda12]" is installed, a GPU or not
     python benchmarks/scale.py --target cpu            # for virtual CPU devices
@@ -23,7 +23,7 @@ def main(words: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, help="the page to write; the table is printed if not given")
     given = parser.parse_args(words)
     devices = [int(n) for n in given.devices.split(",")]
-    simulation = page.simulate(given.target, devices=devices, tell=lambda line: print(line, file=sys.stderr))
+    simulation = page.simulate(given.target, devices=devices, log=lambda line: print(line, file=sys.stderr))
     if given.out is None:
         print(in_markdown(page.simulated_table(simulation["rows"])))
     else:

@@ -1,4 +1,4 @@
-"""What an answer over HTTP costs beside the forward pass it wraps, one request at a time and many at once.
+"""The cost of a response over HTTP next to the forward pass in it, one request at a time and many together.
 
     python benchmarks/serving.py
     python benchmarks/serving.py --out docs/performance.md     # writes its section of that page
@@ -49,7 +49,7 @@ def service(run: Path) -> Iterator[int]:
 
 
 class Client:
-    """One caller, who asks for one picture after another and checks what comes."""
+    """One caller, who requests one picture after another and checks what comes."""
 
     def __init__(self, port: int, pictures: list[Any], expected: list[tuple[str, float]]) -> None:
         self.connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)

@@ -1,8 +1,8 @@
-"""Is it worth beginning from other digits? LeNet-5 on MNIST's 5 to 9 with few labels, from scratch and from a run on 0 to 4.
+"""Is it worth starting from other digits? LeNet-5 on MNIST's 5 to 9 with few labels, from scratch and from a run on 0 to 4.
 
     NNATOMY_DATA=... python benchmarks/transfer.py --labels 4 10 --seeds 5
 
-Each seed draws its own labelled images, which are split into training and validation as any folder is; the 4,861 test images
+Each seed draws its own labeled images, which are split into training and validation as any folder is; the 4,861 test images
 of the five digits are the same for all.
 """
 

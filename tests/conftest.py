@@ -1,4 +1,4 @@
-"""What all tests share: quiet frameworks, one thread each, shapes checked in the architectures, and where real data lie."""
+"""Common parts of all tests: quiet frameworks, one thread each, shapes checked in the architectures, and the real data."""
 
 from __future__ import annotations
 
@@ -31,12 +31,17 @@ pytest_plugins = ["costs", "pytester"]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--all-cases", action="store_true", help="Run JAX, bfloat16 and Keras on every case, not on the first.")
+    help = "Run JAX, bfloat16 and Keras on every case, not on the first, and JAX eagerly, too."
+    parser.addoption("--all-cases", action="store_true", help=help)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Contracts come last: they rest on all else, so that a fault below them is named first by its own test."""
     items.sort(key=lambda item: "contracts" in item.path.parts)
+    if not config.getoption("--all-cases"):
+        left_out = [item for item in items if item.get_closest_marker("all_cases")]
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if item not in left_out]
 
 
 @pytest.fixture

@@ -55,7 +55,7 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
 
 
 def of_contracts(costs: dict[str, float]) -> dict[str, float]:
-    """What the contracts of each architecture cost together, by the names in their tests' identifiers."""
+    """Return the cost of each architecture's contracts, by the names in their tests' identifiers."""
     found: dict[str, float] = {}
     for test, seconds in costs.items():
         path, _, identifier = test.rstrip("]").partition("[")

@@ -46,7 +46,7 @@ def write_files(folder: Path) -> None:
 
 
 def run_block(block: Block) -> None:
-    """Run Python as it stands, and each line of a command line as a terminal would."""
+    """Run Python unchanged, and each line of a command line as a terminal would."""
     if block.language == "python":
         exec(compile(block.code, block.heading, "exec"), {"__name__": "page"})
         return

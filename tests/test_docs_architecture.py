@@ -1,4 +1,4 @@
-"""docs/architecture.md is true: its map, the files that a CSV file passes, and every example, which runs as it stands."""
+"""docs/architecture.md is true: its map, the files that a CSV file passes, and every example, which runs unchanged."""
 
 from __future__ import annotations
 

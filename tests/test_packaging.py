@@ -1,4 +1,4 @@
-"""What is installed: extras whose packages are used, and a wheel that holds the library alone."""
+"""Installation: extras whose packages are used, and a wheel that holds the library alone."""
 
 from __future__ import annotations
 

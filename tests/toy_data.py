@@ -1,4 +1,4 @@
-"""What toy kinds of data share: arrays that are used as they are, and their splits."""
+"""Common parts of toy kinds of data: arrays that are used unchanged, and their splits."""
 
 from __future__ import annotations
 

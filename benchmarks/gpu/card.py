@@ -1,4 +1,4 @@
-"""What the device can do at most: the published rate of its tensor cores, and what a large product reaches."""
+"""The device's limits: the published rate of its tensor cores, and the rate that a large product reaches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The implementations of the GPU benchmark, each in a file of its own; how they train, which all do alike."""
+"""The implementations of the GPU benchmark, each in its own file; how they train, which all do alike."""
 
 from __future__ import annotations
 

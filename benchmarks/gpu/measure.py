@@ -13,7 +13,7 @@ from gpu.implementations import KINDS, PEERS
 from gpu.server import start
 from gpu.workloads import FULL, TINY, Workload, find, workloads
 from nnatomy.benchmark.agreement import compare, compare_losses
-from nnatomy.benchmark.implementation import OURS, Tell, available, check_peers
+from nnatomy.benchmark.implementation import OURS, Log, available, check_peers
 from nnatomy.benchmark.machine import machine
 from nnatomy.benchmark.report import MARK, Report
 from nnatomy.benchmark.team import Team
@@ -23,14 +23,14 @@ from nnatomy.errors import UserError
 COMPARED = 3
 """Steps."""
 CLOSE = 0.02
-"""How far losses in bfloat16 may be apart: its numbers have three digits."""
+"""The largest relative difference of losses in bfloat16, whose numbers have three digits."""
 REPEATS, SECONDS, LONGEST = 7, 3.0, 150.0
 """Blocks of each library, what one takes, and what all of a workload's may take."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to run, checked: `chosen` raises UserError for what cannot be."""
+    """The checked settings of a benchmark: `chosen` raises UserError for settings that cannot be."""
 
     workloads: tuple[Workload, ...]
     peers: tuple[str, ...]
@@ -51,24 +51,24 @@ def chosen(
     found = tuple(find(name, sizes) for name in dict.fromkeys(only)) if only else workloads(sizes)
     if batch is not None and (batch < 1 or len(found) > 1):
         raise UserError(
-            f"--batch needs a whole number above 0 and one workload that it is for. Received {batch} for {len(found)}; "
-            "give --only as well."
+            f"--batch needs a whole number above 0 and one workload that it is for. Received {batch} for {len(found)}. "
+            "Give --only as well."
         )
     return Settings(found, tuple(dict.fromkeys(peers)) if peers else PEERS[:1] if tiny else PEERS, tiny, batch)
 
 
-def bench(settings: Settings, tell: Tell = lambda line: None) -> Report:
-    """Measures all; returns what page.py shows and JSON holds. What is not there or fails is left out, with why."""
+def bench(settings: Settings, log: Log = lambda line: None) -> Report:
+    """Measure all; return what page.py shows and JSON holds. What is not there or fails is left out, with why."""
     began = time.perf_counter()
     if why := KINDS[OURS].missing():
         raise UserError(f"This benchmark needs JAX. Received a Python without: {why}.")
     device = device_name(settings)
-    names, absent = available(KINDS, settings.names, tell)
+    names, absent = available(KINDS, settings.names, log)
     rate = product_rate(settings)
     described: dict[str, str] = {}
     results = []
     for i, workload in enumerate(settings.workloads):
-        tell(f"{workload.name} ({i + 1} of {len(settings.workloads)}) ...")
+        log(f"{workload.name} ({i + 1} of {len(settings.workloads)}) ...")
         results.append(run(workload, names, settings, described))
     return {
         "by": f"{MARK}: benchmarks/gpu.py", "machine": machine(), "device": device,
@@ -90,13 +90,13 @@ def device_name(settings: Settings) -> str:
     except ImportError:
         pass
     raise UserError(
-        "This benchmark needs a CUDA device and a PyTorch and a JAX that see it. Received a machine without; "
-        "give --tiny to run the same code at tiny sizes on the CPU."
+        "This benchmark needs a CUDA device and a PyTorch and a JAX that see it. Received a machine without. "
+        "Give --tiny to run the same code at tiny sizes on the CPU."
     )
 
 
 def product_rate(settings: Settings) -> float:
-    """What a large product reaches on the device; raises WorkerError where nothing runs there."""
+    """Measure the rate of a large product on the device; raise WorkerError where nothing runs there."""
     with Team(functools.partial(start, settings.workloads[0].name, settings.tiny), [OURS], {}) as team:
         return float(team[OURS].ask("rate", 256 if settings.tiny else 8192))
 

@@ -1,4 +1,4 @@
-"""What a training step of a workload computes: the products of its layers, counted without running them."""
+"""The operations of a workload's training step: the products of its layers, counted without running them."""
 
 from __future__ import annotations
 
@@ -37,5 +37,5 @@ def operations(workload: Workload) -> float:
 
 
 def parameters(workload: Workload) -> int:
-    """How many numbers the network learns, without any of them being made."""
+    """Return the number of learned numbers, without making the network."""
     return int(outline(lambda: workload.build(nn)).count_parameters())

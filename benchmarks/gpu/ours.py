@@ -43,7 +43,7 @@ class Network(Implementation):
         self.count += 1
         return metrics["loss"]
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         jax.block_until_ready(self.state["model"])
 
     def moments(self) -> Arrays:
@@ -60,7 +60,7 @@ class Network(Implementation):
 
 
 def learner_for(workload: Workload, model: Any, precision: str, devices: Devices | None = None) -> Learner:
-    """What trains a workload's network."""
+    """The learner of a workload's network."""
     sgd = partial(SGD, lr=RATE, momentum=MOMENTUM)
     optimizer = sgd if workload.optimizer == "sgd" else partial(AdamW, lr=RATE, betas=BETAS, weight_decay=DECAY)
     return learner_of(model, F.cross_entropy, optimizer, Setup(PRECISIONS[precision], devices=devices or Devices()))

@@ -14,12 +14,12 @@ from nnatomy.benchmark.report import (
     Report,
     Table,
     behind,
+    caveats,
     closeness,
     in_markdown,
     interval,
     listed,
     peers,
-    troubles,
     wrapped,
 )
 
@@ -46,12 +46,12 @@ def timed(report: Report) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
 
 
 def peak(report: Report) -> float:
-    """Operations a second that a share is a share of: the published ones of the card, or what a product reached here."""
+    """Operations a second that a share is a fraction of: the published ones of the card, or what a product reached here."""
     return float(report["peak"]["published"] or report["peak"]["measured"])
 
 
 def speeds(report: Report) -> Table:
-    """How much each library trains in a second, and how many times that of each other ours is."""
+    """The examples that each library trains on in a second, and the ratio of ours to each other library."""
     others = peers(report)
     names = (OURS, *others)
     header = ("workload", "unit", *(LABELS[name] for name in names), *(f"ours / {LABELS[name]}" for name in others))
@@ -64,7 +64,7 @@ def speeds(report: Report) -> Table:
 
 
 def uses(report: Report) -> Table:
-    """The share of the device's operations that a step's are, and the peak of its memory."""
+    """The fraction of the device's operations that a step's are, and the peak of its memory."""
     names = (OURS, *peers(report))
     header = (
         "workload", "TFLOP a step", *(f"{LABELS[name]}, MFU" for name in names), *(f"{LABELS[name]}, MiB" for name in names)
@@ -100,21 +100,21 @@ def markdown(report: Report, picture: str) -> str:
         *([f"![How many times as fast as each library ours is]({picture})"] if peers(report) else []),
         "Medians and, in brackets, quartiles of blocks in turn; ratios are taken pair by pair, above 1 ours is faster.",
         in_markdown(uses(report)),
-        f"""MFU is the share of the operations a second that the device could do: three times the operations of the forward
+        f"""MFU is the fraction of the operations a second that the device could do: three times the operations of the forward
         products (two a multiply-add) over the time of a step. Attention counts all pairs, masked or not, so that for
         GPT-2 this is 6 N + 12 L d T a token (Chowdhery et al. 2022, appendix B); counting the seen half only would give
         up to 7 % less. The device's dense bfloat16 rate as its maker publishes it: {published}; the product of two large
         matrices reached {card["measured"] / 1e12:.3g} TFLOP/s in this run. Shares are of the {rate_of}. Memory is the
-        most that a library's allocator held at once{where}.""",
+        most that a library's allocator held{where}.""",
         "## Where we are behind",
         *listed([f"{line}." for line in behind(report)], "On nothing that was timed here."),
         "## The work",
         *listed([f"**{r['name']}**: {r['what']}; batch {r['size']}" for r in report["results"]]),
         "## How it was measured",
-        f"""Written on {m["date"]} by `python benchmarks/gpu.py` ({MARK}) on {report["device"]} beside {m["processor"]},
+        f"""Written on {m["date"]} by `python benchmarks/gpu.py` ({MARK}) on {report["device"]} next to {m["processor"]},
         {m["cores"]} cores, {m["system"]}, Python {m["python"]}, in {report["seconds"] / 60:.0f} minutes.""",
         *listed(list(dict.fromkeys(report["versions"].values()))),
-        f"""Each library has processes of its own, of which one runs at a time. First answers are compared in exact float32 on
+        f"""Each library has its own processes, of which one runs at a time. First answers are compared in exact float32 on
         smaller batches: the losses of {COMPARED} steps and the optimizer's momentum after the first, which is the
         gradient. {closeness(report, "bfloat16")}{_rounded(report)} What differs by more than 0.1 % (5 % where activations
         meet a ReLU by the million) is not timed, nor what differs by more than {100 * CLOSE:.0f} % (there 5 %) in the
@@ -122,13 +122,13 @@ def markdown(report: Report, picture: str) -> str:
         """PyTorch runs with autocast, fused optimizers, its own attention and LSTM, images channels last and TF32 where
         autocast leaves float32; torch.compile compiles model and loss. Ours is the step of the training loop, compiled by
         XLA with donated state.""",
-        *listed(troubles(report)),
+        *listed(caveats(report)),
         "    python benchmarks/gpu.py --out docs/gpu.md --figures gpu.json",
     ]
     return wrapped(parts)
 
 
 def _rounded(report: Report) -> str:
-    """How far the losses of those that were timed were apart in bfloat16."""
+    """Return the largest difference of losses in bfloat16 among the timed libraries."""
     found = [a["loss"] for r in report["results"] for a in r.get("agreement", {}).get("bfloat16", {}).values()]
     return f" In bfloat16 losses agreed to {max(found):.1e}." if found else ""

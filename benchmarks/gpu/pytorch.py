@@ -53,7 +53,7 @@ class Network(Implementation):
         self.optimizer.step()
         return loss.detach()
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 

@@ -1,4 +1,4 @@
-"""What a worker of the GPU benchmark can be asked, and how one is started."""
+"""The requests that a worker of the GPU benchmark takes, and how one is started."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ class Server(worker.Server):
     """One implementation and one workload, on the CUDA device or, at tiny sizes, on the CPU."""
 
     def start(self, name: str, workload: str, tiny: bool) -> None:
-        """Imports the library."""
+        """Import the library."""
         self._workload, self._compiled = find(workload, TINY if tiny else FULL), name == "compile"
         self._device = "cpu" if tiny else "cuda"
         self._module = KINDS[name].load()
 
     def build(self, precision: str, size: int) -> str:
-        """Makes the network; returns what the implementation is in words."""
+        """Make the network; return what the implementation is as text."""
         self.network = self._module.Network(self._workload, size, precision, self._device, self._compiled)
         return self.network.describe()
 

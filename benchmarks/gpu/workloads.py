@@ -18,12 +18,12 @@ from nnatomy.benchmark.workloads import Batch, mlp, named
 Build = Callable[[Any], Any]
 """nn -> model."""
 BATCHES = 4
-"""Different ones, taken in turn; they lie on the device before anything is timed."""
+"""Different ones, taken in turn; they are on the device before anything is timed."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A model, its optimizer, what it is fed with, and what it is in words."""
+    """A model, its optimizer, what it is fed with, and what it is as text."""
 
     name: str
     what: str
@@ -35,7 +35,7 @@ class Workload:
     compared: int
     """Examples in a step whose answers are compared, in float32."""
     unit: str
-    """What is counted in a second."""
+    """The unit that is counted in a second."""
     units: int = 1
     """Of these in an example."""
     optimizer: str = "adamw"
@@ -48,7 +48,7 @@ class Workload:
     """Multiply-adds of an example that belong to no layer: attention, and an output that shares the embedding's weight."""
 
     def batches(self, size: int) -> list[Batch]:
-        """What a run sees, the same in every process."""
+        """Return the batches of a run, the same in every process."""
         rng = np.random.default_rng(0)
         return [self.batch(rng, size) for _ in range(BATCHES)]
 
@@ -195,7 +195,7 @@ def examples(classes: int, *shape: int) -> Callable[[np.random.Generator, int], 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What tells the benchmark from its rehearsal on a CPU."""
+    """The words that distinguish the benchmark from its rehearsal on a CPU."""
 
     vocabulary: int
     width: int

@@ -1,6 +1,7 @@
-"""`benchmarks/results.py`: what architectures reach by their recipes, beside PyTorch twins and predictors without a network.
+"""`benchmarks/results.py`: what architectures reach by their recipes, next to PyTorch twins and predictors without a network.
 
     measure.py  trains both, and fits the baselines
     twin.py     trains a PyTorch twin by a recipe
-    table.py    docs/results.md and README's table: reading, writing, and what is missing
+    table.py    docs/results.md: reading, writing, and what is missing
+    readme.py   README's tables
 """

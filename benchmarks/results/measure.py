@@ -19,12 +19,12 @@ from nnatomy.verification.fingerprint import fingerprint
 from results.table import Row, Score, measured
 from results.twin import train_twin
 
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 
 def rows_of(
     architecture: Architecture, seeds: Sequence[int], limit: int | None = None, epochs: int | None = None,
-    tell: Tell = lambda line: None,
+    log: Log = lambda line: None,
 ) -> list[Row]:  # fmt: skip
     """All rows of an architecture. Raises UserError where its data are not on this machine."""
     by_recipe: dict[str, tuple[Recipe, list[Metric]]] = {}
@@ -32,7 +32,7 @@ def rows_of(
         by_recipe.setdefault(name, (recipe, []))[1].append(metric)
     found = []
     for name, (recipe, metrics) in by_recipe.items():
-        tell(f"{architecture.name} {name}, {len(seeds)} seed(s) ...")
+        log(f"{architecture.name} {name}, {len(seeds)} seed(s) ...")
         found += _rows(architecture, name, recipe if epochs is None else replace(recipe, epochs=epochs), metrics, seeds, limit)
     return found
 

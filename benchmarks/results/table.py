@@ -1,8 +1,7 @@
-"""docs/results.md and README's table: rows that are read, written, and held against what the architectures are now."""
+"""docs/results.md: rows that are read, written, and compared with what the architectures are now."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,8 +13,7 @@ from nnatomy.training.recipe import Recipe
 from nnatomy.verification.fingerprint import fingerprint
 
 ROOT = Path(__file__).parents[2]
-PAGE, README = ROOT / "docs" / "results.md", ROOT / "README.md"
-BEGIN, END = "<!-- table: results -->", "<!-- end of table -->"
+PAGE = ROOT / "docs" / "results.md"
 HEADER = (
     "architecture", "recipe", "metric", "ours", "PyTorch twin", "goal", "best baseline", "seconds", "seeds", "fingerprint",
 )  # fmt: skip
@@ -42,7 +40,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Row:
-    """What a recipe of an architecture reaches in one metric."""
+    """The result of a recipe in one metric."""
 
     architecture: str
     recipe: str
@@ -107,7 +105,7 @@ def measured(architecture: Architecture) -> dict[tuple[str, str, str], tuple[Rec
 
 
 def problems(architecture: Architecture, rows: Sequence[Row]) -> list[str]:
-    """What is wrong with an architecture's rows: missing, left over, stale, below a goal, or other than the twin's."""
+    """Return the faults of an architecture's rows: missing, left over, stale, below a goal, or different from the twin's."""
     own = {row.key: row for row in rows if row.architecture == architecture.name}
     wanted, code, said = measured(architecture), fingerprint(architecture.folder), []
     for key in sorted(own.keys() - wanted.keys()):
@@ -161,23 +159,3 @@ def markdown(rows: Sequence[Row]) -> str:
         "    python benchmarks/results.py            # all architectures\n"
         "    python benchmarks/results.py lstm mlp   # their rows alone",
     ])  # fmt: skip
-
-
-def for_readme(rows: Sequence[Row]) -> str:
-    """README's table: what a command reaches, and in which time."""
-    defaults = {name: next(iter(measured(architectures()[name])))[1] for name in {row.architecture for row in rows}}
-    header = ("command", "metric", "test score", "its PyTorch twin", "best without a network", "seconds")
-    table: list[tuple[str, ...]] = []
-    for row in rows:
-        data = "" if row.recipe == defaults[row.architecture] else f" --data {row.recipe.partition('/')[2]}"
-        cells = row.cells()
-        table.append((f"`nnatomy train {row.architecture}{data}`", row.metric, cells[3], cells[4], cells[6], cells[7]))
-    return in_markdown((header, table))
-
-
-def filled(readme: str, rows: Sequence[Row]) -> str:
-    """README's text with the table between its marks made of these rows; as it is where there are none."""
-    if not rows:
-        return readme
-    marked = f"{re.escape(BEGIN)}.*?{re.escape(END)}"
-    return re.sub(marked, lambda _: f"{BEGIN}\n\n{for_readme(rows)}\n\n{END}", readme, flags=re.DOTALL)

@@ -30,7 +30,10 @@ def train_twin(
 ) -> dict[str, float]:
     """Return the metrics on the test split of the twin, trained as the recipe trains our model."""
     if recipe.plateau is not None:
-        raise UserError(f"A twin is trained without plateaus, the recipe of {architecture.name} has one; give it a schedule.")
+        raise UserError(
+            f"A twin is trained without plateaus. Received the recipe of {architecture.name}, which has one. Give it a "
+            "schedule."
+        )
     random.seed(seed)
     with options_of_builds(architecture) as built:
         model = recipe.build(dataset, **recipe.options)

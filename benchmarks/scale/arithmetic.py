@@ -1,4 +1,4 @@
-"""What training costs before anything is run: bytes for each parameter, operations for each token, bytes between devices.
+"""The cost of training before anything runs: bytes for each parameter, operations for each token, bytes between devices.
 
 Weights and AdamW's two moments are float32 and stay; forward and backward use bfloat16 copies; gradients arrive in bfloat16 and
 are float32 for the update. A multiply-add is two operations.
@@ -12,7 +12,7 @@ VOCABULARY, STEPS = 50257, 1024
 WEIGHT, MOMENTS, COPY, GRADIENT = 4, 8, 2, 4
 """Bytes for each parameter: float32 weight, its two moments, its bfloat16 copy, its float32 gradient."""
 STATE = WEIGHT + MOMENTS
-"""What lies in memory between steps."""
+"""The bytes in memory between steps."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""What XLA makes of a training step on many devices: compiled with shapes in place of arrays, and never run.
+"""Training steps on many devices as XLA compiles them: with shapes in place of arrays, and never run.
 
 The target is the GPU that H100 describes where JAX's CUDA plugin is installed (no GPU is needed), else as many virtual CPU
-devices. Each number of devices has a process of its own, because JAX fixes its devices when it starts.
+devices. Each number of devices has its own process, because JAX fixes its devices when it starts.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Found:
-    """Of one device: bytes of its state, and of what a step needs beside it; its operations; bytes that collectives work on.
+    """Of one device: bytes of its state, and of what a step needs next to it; its operations; bytes that collectives work on.
 
     Those are of the whole arrays that are gathered, reduced or scattered, by the kind of collective.
     """
@@ -79,7 +79,7 @@ class Found:
 
 
 def extrapolated(found: tuple[Found, Found], depths: tuple[int, int], depth: int) -> Found:
-    """What follows for another depth, all being linear in it."""
+    """Return the figures for another depth; all are linear in it."""
     first, second = found
 
     def line(a: float, b: float) -> float:
@@ -98,7 +98,7 @@ def default_target() -> str:
 
 
 def compiled(requests: list[Request]) -> list[Found]:
-    """Compiles requests for one number of devices, in a new process. Raises WorkerError with its last words if it fails."""
+    """Compile requests for one number of devices, in a new process. Raises WorkerError with its last words if it fails."""
     flags = "--xla_gpu_autotune_level=0"  # nothing can be timed
     if requests[0].target == "cpu":
         flags = f"--xla_force_host_platform_device_count={requests[0].devices}"
@@ -114,7 +114,7 @@ def compiled(requests: list[Request]) -> list[Found]:
 
 
 class Server:
-    """What such a process is asked."""
+    """The request to such a process."""
 
     def start(self, requests: list[Request]) -> list[Found]:
         return [compile_here(request) for request in requests]
@@ -137,7 +137,7 @@ def collective_bytes(program: str, devices: int) -> dict[str, float]:
 
 
 def compile_here(r: Request) -> Found:
-    """Compiles in this process."""
+    """Compile in this process."""
     import jax
     from jax.sharding import NamedSharding, PartitionSpec
 
@@ -145,14 +145,14 @@ def compile_here(r: Request) -> Found:
     from gpu.ours import learner_for
     from gpu.outline import outline, tensors
     from gpu.workloads import Workload, gpt2, text
-    from nnatomy.training.parallel.devices import AXIS, SHARDS, Spread
+    from nnatomy.training.parallel.devices import AXIS, SHARDS, ShardedDevices
     from nnatomy.training.parallel.hosts import Hosts
 
     rows = r.sequences * r.devices
     workload = Workload(
         "gpt2", "", gpt2(r.vocabulary, r.width, r.heads, r.depth, r.steps), text(r.vocabulary, r.steps), rows, rows, "tokens"
     )
-    spread = Spread(_devices(r), SHARDS[MODES.index(r.mode)], Hosts())
+    sharded = ShardedDevices(_devices(r), SHARDS[MODES.index(r.mode)], Hosts())
     nn.use("jax")
     model = outline(lambda: workload.build(nn))
     steps: list[Any] = []
@@ -160,14 +160,14 @@ def compile_here(r: Request) -> Found:
     def first_state(values: dict[str, Any]) -> Any:
         for name, t in tensors(model).items():
             t.data = values[name]
-        steps.extend(learner_for(workload, model, "bfloat16", devices) for devices in (spread, None))
+        steps.extend(learner_for(workload, model, "bfloat16", devices) for devices in (sharded, None))
         return steps[0].state()
 
     state = jax.eval_shape(first_state, {name: t.data for name, t in tensors(model).items()})
     batch = jax.ShapeDtypeStruct((rows, r.steps), "int32"), jax.ShapeDtypeStruct((rows * r.steps,), "int32")
 
-    layouts = jax.tree.map(lambda leaf: spread.layout(leaf.shape), state)
-    by_row = NamedSharding(spread.mesh, PartitionSpec(AXIS))
+    layouts = jax.tree.map(lambda leaf: sharded.layout(leaf.shape), state)
+    by_row = NamedSharding(sharded.mesh, PartitionSpec(AXIS))
     step, alone = steps
     program = jax.jit(step, in_shardings=(layouts, by_row), out_shardings=(layouts, None), donate_argnums=0)
     counted = jax.jit(alone).lower(state, batch).cost_analysis()["flops"]  # of all devices, as written
@@ -184,7 +184,7 @@ def compile_here(r: Request) -> Found:
 
 @contextmanager
 def _target(r: Request) -> Iterator[None]:
-    """A block in which attention, which asks what the GPU that it runs on can do, hears of the target's."""
+    """A block in which attention sees the abilities of the target's GPU in place of this machine's."""
     import jax
 
     jax_xla: Any = importlib.import_module("nnatomy.backends.jax_xla")

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-from nnatomy.benchmark.implementation import Tell
+from nnatomy.benchmark.implementation import Log
 from nnatomy.benchmark.report import Table, in_markdown, listed, number, wrapped
 from nnatomy.kernels.machine import processors
 from scale import arithmetic
@@ -22,8 +22,8 @@ VOCABULARY = 50304
 DEPTHS = (1, 2)
 """Layers that are compiled; other depths follow linearly."""
 MEMORY, RATE, REACHED, NVLINK, NETWORK = 80e9, 989e12, 0.4, 450e9, 50e9
-"""Of an H100: bytes, bfloat16 operations a second, the share of them that a step reaches, bytes a second to the others of its
-machine (NVLink, one way) and to other machines (a network of 400 Gbit/s for each GPU)."""
+"""An H100: bytes of memory, bfloat16 operations a second, the fraction of them that a step reaches, and bytes a second to the
+other GPUs of its machine (NVLink, one way) and to other machines (a network of 400 Gbit/s for each GPU)."""
 
 Case = tuple[Model, int, str]
 """A model, the number of devices, and how they share the work."""
@@ -37,15 +37,15 @@ def request(model: Model, depth: int, devices: int, mode: str, target: str) -> R
 
 
 def simulate(
-    target: str, models: Sequence[Model] = MODELS, devices: Iterable[int] = DEVICES, tell: Tell = lambda line: None
+    target: str, models: Sequence[Model] = MODELS, devices: Iterable[int] = DEVICES, log: Log = lambda line: None
 ) -> dict[str, Any]:
-    """Compiles every model for every number of devices, in both ways, and the smallest in full depth to check what follows."""
+    """Compile every model for every number of devices, in both ways, and the smallest in full depth to check what follows."""
     groups = []
     for n in devices:
         cases = [(model, n, mode) for model in models for mode in (MODES if n > 1 else MODES[:1])]
         wanted = [request(model, depth, n, mode, target) for model, _, mode in cases for depth in DEPTHS]
         groups.append((cases, [*wanted, request(models[0], models[0].depth, n, cases[0][2], target)]))
-    tell(f"compiling {sum(len(wanted) for _, wanted in groups)} steps ...")
+    log(f"compiling {sum(len(wanted) for _, wanted in groups)} steps ...")
     rows, checks = [], []
     with ThreadPoolExecutor(processors()) as pool:
         for (cases, _), found in zip(groups, pool.map(compiled, [wanted for _, wanted in groups]), strict=True):
@@ -90,7 +90,7 @@ def hiding_table() -> Table:
 
 def simulated_table(rows: Sequence[tuple[Model, int, str, Found]]) -> Table:
     header = (
-        "", "devices", "", "state, GB", "beside it, GB", f"fits {MEMORY / 1e9:.0f} GB", "TFLOP", "moved, GB", "computing, ms",
+        "", "devices", "", "state, GB", "next to it, GB", f"fits {MEMORY / 1e9:.0f} GB", "TFLOP", "moved, GB", "computing, ms",
         "moving, ms",
     )  # fmt: skip
     return header, [
@@ -109,14 +109,14 @@ def markdown(simulation: dict[str, Any]) -> str:
     smallest, largest = MODELS[0], MODELS[-1]
     parts = [
         "# From one CPU to a cluster",
-        """Written by `python benchmarks/scale.py`: the numbers below come from the formulas beside them and from XLA's
+        """Written by `python benchmarks/scale.py`: the numbers below come from the formulas next to them and from XLA's
         compiler. Nothing was run on the devices that are named, so no time here is a measurement.""",
         "## The steps of growing",
         *listed(list(_GROWING)),
         "## What a parameter costs",
         f"""In mixed precision a parameter is a float32 weight ({WEIGHT} bytes) with AdamW's two float32 moments
         ({MOMENTS}): {STATE} bytes of state, which stay from step to step. During a step there are a bfloat16 copy
-        ({COPY}), its bfloat16 gradient ({COPY}) and at most a float32 gradient ({GRADIENT}) beside it; XLA frees and
+        ({COPY}), its bfloat16 gradient ({COPY}) and at most a float32 gradient ({GRADIENT}) next to it; XLA frees and
         fuses most of that. Activations grow with the batch: for each token and layer 34 bytes a unit of width
         (Korthikanti et al. 2022, eq. 1, without attention's weights, which are computed again), and for each token the
         vocabulary's scores and their gradient. A step takes 6 operations for each parameter and token, and 12 L d T for
@@ -126,7 +126,7 @@ def markdown(simulation: dict[str, Any]) -> str:
         {largest.name} takes {giga(STATE * largest.parameters)} GB of it, and copies, gradients and activations come on top:
         `--accumulate` makes a large batch of parts that fit.""",
         "## What moves between devices",
-        f"""**Data parallel** (`--shard data`): every device holds the state and takes its share of the batch; gradients are
+        f"""**Data parallel** (`--shard data`): every device holds the state and takes its part of the batch; gradients are
         summed over all. A ring all-reduce sends 2 (n - 1) / n of them from each device, whatever n is: {smallest.name}
         in float32 {giga(arithmetic.data_parallel_bytes(smallest.parameters, 8))} GB a step on 8 devices, {largest.name}
         {giga(arithmetic.data_parallel_bytes(largest.parameters, 8))} GB. **Fully sharded** (`--shard full`): each
@@ -143,8 +143,8 @@ def markdown(simulation: dict[str, Any]) -> str:
         *listed(list(_WHEN)),
         "## As XLA compiles it",
         f"""GPT-2's step (AdamW, bfloat16, {SEQUENCES} sequences of {STEPS} tokens on each device, a vocabulary of
-        {VOCABULARY:,}), compiled for {_TARGETS[simulation["target"]]} State and what a step needs beside it, in
-        temporary buffers, are those of one device by `memory_analysis()`; operations are its share of
+        {VOCABULARY:,}), compiled for {_TARGETS[simulation["target"]]} State and what a step needs next to it, in
+        temporary buffers, are those of one device by `memory_analysis()`; operations are its part of
         `cost_analysis()`, in which attention's products count in full and once more for backward; what is moved follows
         from the collectives in the compiled program, each counted with ring algorithms. Computing takes what these
         operations take at {100 * REACHED:.0f} % of the peak; moving goes over NVLink up to {ACROSS} devices, and over
@@ -163,7 +163,7 @@ def markdown(simulation: dict[str, Any]) -> str:
 def _checked(case: Case, guess: Found, whole: Found) -> str:
     model, n, mode = case
     return (
-        f"{model.name}, {f'{n} devices, {mode}' if n > 1 else 'alone'}: beside the state {giga(whole.temporary)} GB (linear: "
+        f"{model.name}, {f'{n} devices, {mode}' if n > 1 else 'alone'}: next to the state {giga(whole.temporary)} GB (linear: "
         f"{giga(guess.temporary)}), {number(whole.operations / 1e12)} TFLOP ({number(guess.operations / 1e12)}), "
         f"{giga(whole.moved(n))} GB moved ({giga(guess.moved(n))})"
     )
@@ -188,5 +188,5 @@ _WHEN = (
     "As long as state and activations fit into one device, do not: `--shard data` moves gradients once, at the end.",
     f"When {STATE} bytes a parameter leave no memory for the batch: `--shard full`. State shrinks to 1/n.",
     "When it is activations that do not fit: fewer sequences at a time, by `--accumulate`; sharding does not divide them.",
-    "With fewer tokens on a device than the table above asks for, devices wait: give each more, or take fewer devices.",
+    "With fewer tokens on a device than the table above needs, devices wait: give each more, or take fewer devices.",
 )

@@ -20,12 +20,12 @@ from nnatomy.training.recipe import Case, Recipe
 
 FOLDER = Path(__file__).parent / "architectures"
 OWN = "_nnatomy_"
-"""How the names of modules begin that are imported from a user's folder."""
+"""The prefix of the modules that are imported from a user's folder."""
 
 
 @dataclass(frozen=True)
 class Architecture:
-    """An architecture's folder; what is in it is imported when it is asked for."""
+    """An architecture's folder; what is in it is imported when it is requested."""
 
     name: str
     family: str
@@ -35,7 +35,7 @@ class Architecture:
 
     @property
     def key(self) -> str:
-        """What `architecture` finds it by, from anywhere."""
+        """The name by which `architecture` finds it, from anywhere."""
         return self.name
 
     def module(self, part: str) -> ModuleType:
@@ -48,7 +48,7 @@ class Architecture:
 
     @property
     def recipes(self) -> tuple[Recipe, ...]:
-        """How the architecture is trained, one recipe for each kind of data; the first is the default."""
+        """The recipes, one for each kind of data; the first is the default."""
         return tuple(self.module("recipe").recipes)
 
     @property
@@ -76,7 +76,7 @@ class OwnArchitecture(Architecture):
         Raises UserError where it is missing or cannot be imported.
         """
         if not self.has(part):
-            raise UserError(f"The architecture in {self.folder} has no {part}.py; add it.")
+            raise UserError(f"The architecture in {self.folder} has no {part}.py. Add it.")
         package = f"{OWN}{self.name}_{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}"
         if package not in sys.modules:
             made = ModuleType(package, f"The architecture in {self.folder}.")
@@ -86,7 +86,7 @@ class OwnArchitecture(Architecture):
             return importlib.import_module(f"{package}.{part}")
         except Exception as problem:
             raise UserError(
-                f"{self.folder / part}.py could not be imported ({type(problem).__name__}: {problem}); correct it. Files "
+                f"{self.folder / part}.py could not be imported ({type(problem).__name__}: {problem}). Correct it. Files "
                 "of one folder import each other as in: from .model import Net"
             ) from problem
 
@@ -94,7 +94,7 @@ class OwnArchitecture(Architecture):
     def recipes(self) -> tuple[Recipe, ...]:
         found = getattr(self.module("recipe"), "recipes", ())
         if not (found and isinstance(found, tuple | list) and all(isinstance(recipe, Recipe) for recipe in found)):
-            raise UserError(f"{self.folder / 'recipe.py'} has recipes = (Recipe(...),). Received {found!r}; add it.")
+            raise UserError(f"{self.folder / 'recipe.py'} has recipes = (Recipe(...),). Received {found!r}. Add it.")
         return tuple(found)
 
     @property
@@ -140,7 +140,7 @@ def _found(name: str | Path) -> Architecture:
         return _own(path.resolve())
     if isinstance(name, Path) or os.sep in str(name):
         what = "a folder without recipe.py" if path.is_dir() else "a file" if path.exists() else "none"
-        raise UserError(f"An architecture's folder has model.py and recipe.py. Received {path}, {what}; correct the path.")
+        raise UserError(f"An architecture's folder has model.py and recipe.py. Received {path}, {what}. Correct the path.")
     raise unknown_name("architecture", name, known)
 
 
@@ -159,7 +159,7 @@ def _own(folder: Path) -> OwnArchitecture:
 
 
 def folders() -> list[Path]:
-    """All folders that hold an architecture, or the beginning of one."""
+    """All folders that hold an architecture, or the start of one."""
     return sorted({path.parent for path in FOLDER.glob("*/*/*") if path.suffix in (".py", ".md")})
 
 
@@ -182,7 +182,7 @@ def split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str]:
     """The "key: value" lines between two lines of "---", and the text after them; [a, b] is a list."""
     lines = text.splitlines()
     if not lines or lines[0] != "---" or "---" not in lines[1:]:
-        raise UserError(f'A page begins with front matter between two lines of "---", {path} does not; add it.')
+        raise UserError(f'A page begins with front matter between two lines of "---". Received {path}, which does not. Add it.')
     end = lines.index("---", 1)
     front: dict[str, Any] = {}
     for line in lines[1:end]:

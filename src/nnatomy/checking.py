@@ -18,7 +18,7 @@ def check_gradients(
     f: Callable[..., Tensor], inputs: Sequence[Any], *,
     eps: float = 1e-6, tolerance: float = 1e-6, order: int = 1, seed: int = 0,
 ) -> None:  # fmt: skip
-    """Raises GradientError unless d f / d input = (f(x + eps) - f(x - eps)) / (2 eps), element by element, in float64.
+    """Raise GradientError unless d f / d input = (f(x + eps) - f(x - eps)) / (2 eps), element by element, in float64.
 
     `order=2` checks the gradient of a random contraction of the gradient as well. Tolerance is relative to 1 + |expected|.
     """

@@ -1,4 +1,4 @@
-"""The error that a user can mend: bad input, a bad option, a missing file. Programming errors stay plain exceptions."""
+"""The error that a user can correct: bad input, a bad option, a missing file. Programming errors stay plain exceptions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["UserError", "nearest_name", "unknown_name"]
 
 
 class UserError(ValueError):
-    """Bad input from the user, told in one sentence: the rule, what was received, how to mend it."""
+    """Bad input from the user, in three short sentences: the rule, what was received, the remedy."""
 
 
 def nearest_name(received: str, known: Iterable[str]) -> str | None:
@@ -24,6 +24,6 @@ def unknown_name(kind: str, received: str, known: Iterable[str], shown: int = 12
     names = list(known)
     near = nearest_name(str(received), names)
     if near is not None:
-        return UserError(f"There is no {kind} named {received!r}; did you mean {near!r}?")
+        return UserError(f"No {kind} has this name. Received {received!r}. Did you mean {near!r}?")
     listed = ", ".join(names[:shown]) + (f" and {len(names) - shown} more" if len(names) > shown else "")
-    return UserError(f"There is no {kind} named {received!r}; there is {listed or 'none at all'}.")
+    return UserError(f"No {kind} has this name. Received {received!r}. Choose one of: {listed or 'none is known'}.")

@@ -27,7 +27,7 @@ SEALED = (
 
 _recording = ContextVar("recording", default=True)
 is_grad_enabled: Callable[[], bool] = _recording.get
-"""Whether operations on Tensors that require gradients are being recorded, in this thread or task."""
+"""True if operations on Tensors that require gradients are being recorded, in this thread or task."""
 
 _tensor: Any = None  # the class Tensor, which tensor.py puts here when it is imported, so that imports point downwards only
 _next_order = itertools.count(0, -1).__next__
@@ -39,14 +39,14 @@ def now() -> int:
 
 
 def bind(tensor: type[Tensor]) -> None:
-    """Tells the walk which class gradients are of."""
+    """Tell the walk which class gradients are of."""
     global _tensor
     _tensor = tensor
 
 
 @contextmanager
 def set_grad_enabled(enabled: bool) -> Iterator[None]:
-    """Records operations inside the block (or not), whatever held outside."""
+    """Record operations inside the block (or not), whatever held outside."""
     before = _recording.get()
     _recording.set(enabled)
     try:
@@ -95,7 +95,7 @@ class Node:
 
 
 class Sealed(Node):
-    """The history of what a compiled function returned: it was left inside, so that backward() cannot go on from there."""
+    """The history of what a compiled function returned: it was left inside, so that backward() cannot continue from there."""
 
     __slots__ = ()
     name = "compiled"
@@ -108,12 +108,12 @@ class Sealed(Node):
         raise RuntimeError(SEALED)
 
     @staticmethod
-    def pull_back(*_: Any) -> Any:
+    def vjp(*_: Any) -> Any:
         raise RuntimeError(SEALED)
 
 
 def between(roots: Sequence[Tensor], inputs: Sequence[Tensor]) -> set[Node]:
-    """The nodes on a way from `inputs` to `roots`. Iterative: depth is no limit."""
+    """The nodes on a way from `inputs` to `roots`. Iterative: depth is not a limit."""
     seen = {t.node for t in roots if t.node is not None}
     stack = list(seen)
     while stack:
@@ -137,7 +137,7 @@ def backward(
     create_graph: bool,
     inputs: Sequence[Tensor] | None = None,
 ) -> list[Any]:
-    """Walks from `roots` to the leaves, newest node first, and accumulates into `.grad`.
+    """Walk from `roots` to the leaves, newest node first, and accumulate into `.grad`.
 
     With `inputs`, returns their gradients instead. Gradients are plain arrays (nothing is recorded), or with `create_graph`
     Tensors that remember how they were made.
@@ -195,7 +195,7 @@ def backward(
                     need and (id(a) in wanted_leaves or a.node in through or (a.node, a.index) in wanted)
                     for a, need in zip(node.args or (), needs)
                 ]
-            arriving = zip(node.args, node.primitive.pull_back(node, gs, needs, create_graph))
+            arriving = zip(node.args, node.primitive.vjp(node, gs, needs, create_graph))
             if not retain_graph:
                 node.args = node.values = node.out = None
         for i, (t, g) in leaves.items():
@@ -218,7 +218,7 @@ def _starting(roots: Sequence[Tensor], gradients: Sequence[Any], create_graph: b
 
 
 def _observe(node: Node, gs: list[Any], create_graph: bool) -> None:
-    """Runs the hooks of a result and keeps its gradient where `retain_grad` asked for it."""
+    """Run the hooks of a result and keep its gradient where `retain_grad` requested it."""
     for i, g in enumerate(gs):
         if g is None:
             continue
@@ -235,7 +235,7 @@ def accumulate(t: Tensor, g: Any) -> None:
 
 
 def run_hooks(hooks: list[Hook], g: Any, create_graph: bool) -> Any:
-    """Passes a gradient through hooks: each sees a Tensor and may return its replacement."""
+    """Pass a gradient through hooks: each sees a Tensor and may return its replacement."""
     t = g if isinstance(g, _tensor) else _tensor(g)
     for hook in list(hooks):
         replacement = hook(t)

@@ -93,7 +93,7 @@ class Generator:
         return np.argsort(np.asarray(self.bits(n)), kind="stable")
 
     def split(self, n: int) -> list[Generator]:
-        """`n` generators whose streams are independent of one another and of this one's later draws."""
+        """`n` generators whose streams are independent of each other and of this one's later draws."""
         words = [int(w) for w in np.asarray(self.bits(2 * n))]
         children = []
         for i in range(n):
@@ -107,7 +107,7 @@ class Generator:
         return {"key": list(self.key), "counter": [self.counter]}
 
     def load_state_dict(self, state: dict[str, list[int]]) -> None:
-        """Continues where the generator that wrote `state` stood."""
+        """Continue from the position of the generator that wrote `state`."""
         self.key = (_whole(state["key"][0]), _whole(state["key"][1]))
         self.counter = _whole(state["counter"][0])
 
@@ -137,7 +137,7 @@ def generators_of(model: Any) -> dict[str, Generator]:
 
 
 def seed(value: int) -> None:
-    """Restarts the default generator."""
+    """Restart the default generator."""
     default.key, default.counter = Generator(value).key, 0
 
 

@@ -26,7 +26,7 @@ _OPERATORS = {
 
 
 def bind(table: Any) -> None:
-    """Tells Tensor where its operators are spelled out; methods without a word of their own take the operation's."""
+    """Tell Tensor where its operators are spelled out; methods without a word of their own take the operation's."""
     global _ops
     _ops = table
     for name, method in vars(Tensor).items():
@@ -47,6 +47,8 @@ class Tensor:
     __array_ufunc__ = None  # ndarray + Tensor is Tensor.__radd__, never an array of objects
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        if requires_grad:
+            _differentiable(data)
         self.data = data
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
@@ -82,12 +84,12 @@ class Tensor:
 
     def __len__(self) -> int:
         if not self.shape:
-            raise TypeError("len() of a Tensor without axes; use .item() for its value.")
+            raise TypeError("len() of a Tensor without axes. Use .item() for its value.")
         return self.shape[0]
 
     def __iter__(self) -> Iterator[Tensor]:
         if not self.shape:
-            raise TypeError("A Tensor without axes cannot be iterated over; use .item() for its value.")
+            raise TypeError("A Tensor without axes cannot be iterated over. Use .item() for its value.")
         return iter(self.unstack())
 
     def __repr__(self) -> str:
@@ -109,13 +111,13 @@ class Tensor:
 
     def __reduce__(self) -> tuple[Any, ...]:
         if self.node is not None:
-            raise RuntimeError("Only leaves can be copied or pickled, a result is part of a graph; use .detach() first.")
+            raise RuntimeError("Only leaves can be copied or pickled. Received a result of an operation. Use .detach() first.")
         return _rebuilt, (type(self), self.data, self.requires_grad, self.grad)
 
     def item(self) -> Any:
         """The value of a Tensor with one element, as a Python number."""
         if self.size != 1:
-            raise UserError(f"item() needs exactly one element. Received shape {self.shape}; index it or use .numpy().")
+            raise UserError(f"item() needs exactly one element. Received shape {self.shape}. Index it or use .numpy().")
         return np.asarray(self.data).reshape(()).item()
 
     def tolist(self) -> Any:
@@ -124,7 +126,7 @@ class Tensor:
     def __bool__(self) -> bool:
         if self.size != 1:
             raise UserError(
-                f"The truth of a Tensor with {self.size} elements is ambiguous; use .any(), .all() or nn.where()."
+                f"The truth of a Tensor with {self.size} elements is ambiguous. Use .any(), .all() or nn.where()."
             )
         return bool(self.item())
 
@@ -136,7 +138,7 @@ class Tensor:
 
     def __index__(self) -> int:
         if not np.issubdtype(self.dtype, np.integer):
-            raise TypeError(f"Only integer Tensors can be an index. Received {self.dtype}; use .astype('int64').")
+            raise TypeError(f"Only integer Tensors can be an index. Received {self.dtype}. Use .astype('int64').")
         return int(self.item())
 
     __hash__ = object.__hash__
@@ -144,13 +146,13 @@ class Tensor:
     # Differentiation
 
     def backward(self, gradient: Any = None, *, retain_graph: bool | None = None, create_graph: bool = False) -> None:
-        """Adds d(self)/d(leaf) to `.grad` of every leaf that requires a gradient.
+        """Add d(self)/d(leaf) to `.grad` of every leaf that requires a gradient.
 
         `gradient` weights the elements of a Tensor with more than one; `create_graph` makes the gradients differentiable.
         """
         if not self.requires_grad:
             raise RuntimeError(
-                "backward() needs a result that requires a gradient; no input of this one has requires_grad, "
+                "backward() needs a result that requires a gradient. No input of this one has requires_grad, "
                 "or it was made inside nn.no_grad()."
             )
         keep = create_graph if retain_graph is None else retain_graph
@@ -161,22 +163,22 @@ class Tensor:
         return Tensor(self.data)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
-        """Sets whether `backward()` should reach this leaf."""
+        """Set whether `backward()` should reach this leaf."""
         if self.node is not None and not requires_grad:
-            raise RuntimeError("Only a leaf can stop requiring a gradient; use .detach() on a result.")
+            raise RuntimeError("Only a leaf can stop requiring a gradient. Use .detach() on a result.")
         if requires_grad:
             _differentiable(self.data)
         self.requires_grad = requires_grad
         return self
 
     def retain_grad(self) -> None:
-        """Keeps `.grad` of a result as well, which is otherwise freed."""
+        """Keep `.grad` of a result as well, which is otherwise freed."""
         if self.node is not None:
             self.node.retained = self.node.retained or {}
             self.node.retained[self.index] = weakref.ref(self)
 
     def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
-        """Calls `hook(gradient)` during backward; what it returns replaces the gradient. Returns a function that removes it."""
+        """Call `hook(gradient)` during backward; what it returns replaces the gradient. Returns a function that removes it."""
         if self.node is not None:
             self.node.hooks = self.node.hooks or {}
             hooks = self.node.hooks.setdefault(self.index, [])
@@ -188,15 +190,15 @@ class Tensor:
     # Changing a value in place: leaves only, and never while operations on it are being recorded
 
     def copy_(self, value: Any) -> Tensor:
-        """Replaces the values; a graph that used the old ones can no longer be differentiated, and says so."""
+        """Replace the values; a graph that used the old ones can no longer be differentiated, and says so."""
         if graph.is_grad_enabled() and self.requires_grad:
             raise RuntimeError(
-                "A Tensor that requires a gradient was changed in place while operations are recorded; "
-                "do it inside nn.no_grad(), or make a new Tensor with nn.where() or nn.index_put()."
+                "A Tensor that requires a gradient was changed in place while operations are recorded. "
+                "Do it inside nn.no_grad(), or make a new Tensor with nn.where() or nn.index_put()."
             )
         new = value.data if isinstance(value, Tensor) else B.array(value, dtype=self.dtype)
         if new.dtype != self.dtype:
-            raise TypeError(f"In-place values must have dtype {self.dtype}. Received {new.dtype}; convert with .astype().")
+            raise TypeError(f"In-place values must have dtype {self.dtype}. Received {new.dtype}. Convert with .astype().")
         if tuple(new.shape) != self.shape:
             try:
                 new = B.broadcast_to(new, self.shape)
@@ -214,7 +216,7 @@ class Tensor:
     def __setitem__(self, index: Any, value: Any) -> None:
         raw = value.data if isinstance(value, Tensor) else value
         if self.node is not None or (isinstance(value, Tensor) and value.requires_grad and graph.is_grad_enabled()):
-            raise RuntimeError("Assignment would cut the graph; use nn.index_put(x, index, value), which is differentiable.")
+            raise RuntimeError("Assignment would cut the graph. Use nn.index_put(x, index, value), which is differentiable.")
         self.copy_(B.index_put(self.data, _raw_index(index), raw))
 
     def __iadd__(self, other: Any) -> Tensor:
@@ -317,13 +319,37 @@ class Tensor:
         return _ops.greater_equal(self, other)
 
     def __and__(self, other: Any) -> Tensor:
-        return _ops.logical_and(self, other)
+        return _ops.bitwise_and(self, other)
+
+    def __rand__(self, other: Any) -> Tensor:
+        return _ops.bitwise_and(other, self)
 
     def __or__(self, other: Any) -> Tensor:
-        return _ops.logical_or(self, other)
+        return _ops.bitwise_or(self, other)
+
+    def __ror__(self, other: Any) -> Tensor:
+        return _ops.bitwise_or(other, self)
+
+    def __xor__(self, other: Any) -> Tensor:
+        return _ops.bitwise_xor(self, other)
+
+    def __rxor__(self, other: Any) -> Tensor:
+        return _ops.bitwise_xor(other, self)
+
+    def __lshift__(self, other: Any) -> Tensor:
+        return _ops.bitwise_left_shift(self, other)
+
+    def __rlshift__(self, other: Any) -> Tensor:
+        return _ops.bitwise_left_shift(other, self)
+
+    def __rshift__(self, other: Any) -> Tensor:
+        return _ops.bitwise_right_shift(self, other)
+
+    def __rrshift__(self, other: Any) -> Tensor:
+        return _ops.bitwise_right_shift(other, self)
 
     def __invert__(self) -> Tensor:
-        return _ops.logical_not(self)
+        return _ops.bitwise_not(self)
 
     def __getitem__(self, index: Any) -> Tensor:
         return _ops.getitem(self, index)
@@ -400,7 +426,7 @@ class Tensor:
         return _ops.astype(self, dtype=dtype)
 
     def clone(self) -> Tensor:
-        """The same values in memory of their own; gradients flow through."""
+        """The same values in their own memory; gradients flow through."""
         return _ops.clone(self)
 
     def masked_fill(self, mask: Any, value: float) -> Tensor:
@@ -557,15 +583,17 @@ def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tenso
     """A new Tensor with a copy of `values`; Python floats become float32, as everywhere unless a dtype is given."""
     raw = values.data if isinstance(values, Tensor) else values
     if isinstance(raw, list | tuple) and any(isinstance(v, Tensor) for v in raw):
-        raise UserError("tensor() copies numbers. Received a list of Tensors; join them with nn.stack() or nn.cat().")
+        raise UserError("tensor() copies numbers. Received a list of Tensors. Join them with nn.stack() or nn.cat().")
     if dtype is None and not hasattr(raw, "dtype"):
         try:
             found = np.asarray(raw).dtype
         except ValueError:  # rows of unequal length
             found = np.dtype(object)
         if found.kind not in "biuf":
-            raise UserError("tensor() needs numbers in rows of equal length. Received something else; pad or encode it first.")
+            raise UserError("tensor() needs numbers in rows of equal length. Received something else. Pad or encode it first.")
         dtype = np.float32 if found.kind == "f" else None
+    elif getattr(getattr(raw, "dtype", None), "kind", "f") in "OUSMmc":
+        raise UserError(f"tensor() needs real numbers. Received an array of {raw.dtype}; convert it with .astype('float32').")
     array = B.array(raw, dtype=dtype)
     if requires_grad:
         _differentiable(array)
@@ -574,7 +602,7 @@ def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tenso
 
 def _differentiable(array: Array) -> None:
     if not is_floating(array.dtype):
-        raise UserError(f"Only floating-point Tensors can require gradients. Received {array.dtype}; give dtype='float32'.")
+        raise UserError(f"Only floating-point Tensors can require gradients. Received {array.dtype}. Give dtype='float32'.")
 
 
 def _rebuilt(kind: type[Tensor], data: Array, requires_grad: bool, grad: Tensor | None) -> Tensor:
@@ -589,7 +617,7 @@ def _seed(t: Tensor, gradient: Any) -> Array:
     if gradient is None:
         if t.size != 1:
             raise RuntimeError(
-                f"backward() without a gradient needs one element. Received shape {t.shape}; reduce it or give gradient=."
+                f"backward() without a gradient needs one element. Received shape {t.shape}. Reduce it or give gradient=."
             )
         return B.ones(t.shape, dtype=t.dtype)
     if not isinstance(gradient, Tensor):
@@ -620,7 +648,7 @@ def grad(
     outs = [outputs] if isinstance(outputs, Tensor) else list(outputs)
     ins = [inputs] if isinstance(inputs, Tensor) else list(inputs)
     if not any(t.requires_grad for t in outs):
-        raise RuntimeError("grad() needs a result that requires a gradient; no input of this one has requires_grad.")
+        raise RuntimeError("grad() needs a result that requires a gradient. No input of this one has requires_grad.")
     given = [gradients] if isinstance(outputs, Tensor) or gradients is None else list(gradients)
     seeds = [_seed(t, g) for t, g in zip(outs, given if len(given) == len(outs) else given * len(outs), strict=True)]
     keep = create_graph if retain_graph is None else retain_graph

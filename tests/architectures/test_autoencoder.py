@@ -1,4 +1,4 @@
-"""The autoencoder: the linear one is PCA, tied weights are shared, codes are narrow, and strangers come back badly."""
+"""The autoencoder: the linear one is PCA, tied weights are shared, codes are narrow, and unlike examples have large errors."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def errors(model: architecture.Autoencoder, x: Array) -> Array:
 def pca_errors(train: Array, test: Array, code: int) -> Array:
     """The same for a projection on the first principal components of `train`."""
     train, test = train.reshape(len(train), -1).astype(np.float64), test.reshape(len(test), -1).astype(np.float64)
-    centre = train.mean(axis=0)
-    axes = np.linalg.svd(train - centre, full_matrices=False)[2][:code]
-    back = (test - centre) @ axes.T @ axes + centre
+    center = train.mean(axis=0)
+    axes = np.linalg.svd(train - center, full_matrices=False)[2][:code]
+    back = (test - center) @ axes.T @ axes + center
     return np.asarray(((test - back) ** 2).mean(axis=1))
 
 
@@ -108,6 +108,47 @@ def test_no_linear_autoencoder_is_better_than_pca(cloud: Array) -> None:
         model.load_state_dict({name: value + scale * rng.normal(size=value.shape) for name, value in state.items()})
         found = errors(model, cloud).mean()
         assert found == pytest.approx(best) if scale == 0 else found > best
+
+
+def linear(encoder: Array, decoder: Array, tied: bool = False) -> architecture.Autoencoder:
+    """A linear autoencoder with weights (code, features) and (features, code), without biases."""
+    code, features = encoder.shape
+    model = architecture.build(features, (), code, "identity", tied=tied).astype("float64")
+    state = {"encoder.0.weight": encoder, "encoder.0.bias": np.zeros(code), "decoder.0.bias": np.zeros(features)}
+    model.load_state_dict(state if tied else {**state, "decoder.0.weight": decoder})
+    return model
+
+
+def test_tied_weights_allow_rotations_only(cloud: Array) -> None:
+    """The components, rotated, are as good as before; another invertible mixture needs a decoder of its own."""
+    rng = np.random.default_rng(1)
+    x = cloud - cloud.mean(axis=0)
+    axes = np.linalg.eigh(np.cov(x.T, bias=True))[1][:, 5:]
+    best = pca_errors(x, x, 3).mean()
+    rotation = np.linalg.qr(rng.normal(size=(3, 3)))[0]
+    mixture = rng.normal(size=(3, 3))
+    assert errors(linear(rotation @ axes.T, axes, tied=True), x).mean() == pytest.approx(best)
+    assert errors(linear(mixture @ axes.T, axes @ np.linalg.inv(mixture)), x).mean() == pytest.approx(best)
+    assert errors(linear(mixture @ axes.T, axes, tied=True), x).mean() > 1.5 * best
+
+
+def test_zero_weights_are_a_saddle(cloud: Array) -> None:
+    """No gradient at zero, yet the error falls in one direction and rises in another."""
+    x = cloud - cloud.mean(axis=0)
+    zero = linear(np.zeros((3, 8)), np.zeros((8, 3)))
+    value = architecture.loss(zero, Tensor(x), Tensor(x))[0]
+    value.backward()
+    assert all(np.abs(p.grad.numpy()).max() < 1e-12 for p in zero.parameters() if p.grad is not None)
+    small = 0.01 * np.linalg.eigh(np.cov(x.T, bias=True))[1][:, 5:]
+    assert errors(linear(small.T, small), x).mean() < value.item() < errors(linear(small.T, -small), x).mean()
+
+
+def test_parameters_are_those_of_the_formula() -> None:
+    for d, m, k in ((64, 128, 16), (7, 5, 2)):
+        biases = 2 * m + k + d
+        assert architecture.build(d, (m,), k).count_parameters() == 2 * m * (d + k) + biases
+        assert architecture.build(d, (m,), k, tied=True).count_parameters() == m * (d + k) + biases
+    assert architecture.build(64, (128,), 16).count_parameters() == 20_816
 
 
 def test_a_code_as_wide_as_the_input_can_copy(cloud: Array) -> None:
@@ -208,12 +249,27 @@ def test_tanh_is_bounded_and_a_linear_network_extrapolates() -> None:
     assert np.allclose(steps[1], 1e4 * steps[0])
 
 
+def test_a_linear_network_is_blind_in_its_plane_and_tanh_is_not(cloud: Array) -> None:
+    """Far away in the plane of a linear network the error is 0, off the plane it is not; with tanh the bound holds."""
+    x = cloud - cloud.mean(axis=0)
+    axes = np.linalg.eigh(np.cov(x.T, bias=True))[1]
+    plane = linear(axes[:, 5:].T, axes[:, 5:])
+    assert errors(plane, 1000 * axes[:, 5:].T).max() < 1e-12
+    assert errors(plane, 1000 * axes[:, :5].T).min() > 1e4
+    tanh = architecture.build(8, (6,), 3, "tanh").astype("float64")
+    state = tanh.state_dict()
+    bound = np.linalg.norm(np.abs(state["decoder.1.weight"]).sum(axis=1) + np.abs(state["decoder.1.bias"]))
+    for scale in (10.0, 100.0, 1000.0):
+        far = scale * axes.T
+        assert (errors(tanh, far) >= (scale - bound) ** 2 / 8).all()
+
+
 def test_unseen_kinds_come_back_worse(digits: data.Dataset) -> None:
     x, y = digits.train.all()
-    practised = dataclasses.replace(digits, train=data.ArraySplit((x[y < 5], y[y < 5])), validation=digits.train)
+    practiced = dataclasses.replace(digits, train=data.ArraySplit((x[y < 5], y[y < 5])), validation=digits.train)
     held, labels = digits.validation.all()
-    practised = dataclasses.replace(practised, validation=data.ArraySplit((held[labels < 5], labels[labels < 5])))
-    model = fit(image, practised, epochs=30)
+    practiced = dataclasses.replace(practiced, validation=data.ArraySplit((held[labels < 5], labels[labels < 5])))
+    model = fit(image, practiced, epochs=30)
     test, labels = digits.test.all()
     assert roc_auc_score(labels >= 5, errors(model, test)) > 0.9
 
@@ -225,6 +281,18 @@ def test_digits_come_back_better_than_from_pca_with_the_same_code(
     assert errors(of_digits, test).mean() < 0.8 * pca_errors(train, test, 16).mean()
 
 
+@pytest.mark.parametrize("code, ours, linear", [(2, 0.52, 0.28), (8, 0.84, 0.67), (16, 0.91, 0.85)])
+def test_variance_that_returns_for_each_width_of_the_code(
+    code: int, ours: float, linear: float, digits: data.Dataset, of_digits: architecture.Autoencoder
+) -> None:
+    """The table of the page."""
+    train, test = digits.train.all()[0], digits.test.all()[0]
+    model = of_digits if code == 16 else fit(image, digits, code=code)
+    variance = ((test - train.mean(axis=0)) ** 2).mean()
+    assert 1 - errors(model, test).mean() / variance == pytest.approx(ours, abs=0.02)
+    assert 1 - pca_errors(train, test, code).mean() / variance == pytest.approx(linear, abs=0.006)
+
+
 def test_machine_temperature_failures_stand_out(real_data: Path) -> None:
     path = real_data / "timeseries" / series.data
     dataset = data.load(path, accepts=("series",), tasks=("anomaly",))
@@ -232,13 +300,16 @@ def test_machine_temperature_failures_stand_out(real_data: Path) -> None:
     model = fit(series, dataset)
     auc = roc_auc_score(labels, errors(model, test))
     pca = roc_auc_score(labels, pca_errors(train, test, 4))
-    relu = roc_auc_score(labels, errors(fit(series, dataset, activation="relu"), test))
-    assert auc > 0.87
-    assert auc > pca + 0.05
-    assert auc > relu + 0.02
+    relu, sigmoid = (roc_auc_score(labels, errors(fit(series, dataset, activation=name), test)) for name in ("relu", "sigmoid"))
+    assert min(auc, sigmoid) > 0.87
+    assert min(auc, sigmoid) > pca + 0.05
+    assert min(auc, sigmoid) > relu + 0.02
+    alarms = errors(model, test) > np.quantile(errors(model, dataset.validation.all()[0]), 0.99)
+    assert labels[alarms].mean() == pytest.approx(0.47, abs=0.08)  # precision: later windows differ from the validation ones
+    assert alarms[labels == 1].mean() == pytest.approx(0.95, abs=0.05)
     figure = draw(model, dataset)
     shaded = [len(axes.patches) for axes in figure.axes[:2]]
-    assert shaded == [4, 4]  # the four labelled failures
+    assert shaded == [4, 4]  # the four labeled failures
 
 
 # Pictures
@@ -269,7 +340,7 @@ def test_picture_of_a_table(code: int) -> None:
 def test_wrong_inputs(digits: data.Dataset) -> None:
     with pytest.raises(UserError, match="width of at least 1"):
         architecture.build(8, (0,), 2)
-    with pytest.raises(UserError, match="did you mean 'sigmoid'"):
+    with pytest.raises(UserError, match="Did you mean 'sigmoid'"):
         architecture.build(8, activation="sigmoit")
     with pytest.raises(UserError, match="output activation"):
         architecture.build(8, output_activation="tanh")

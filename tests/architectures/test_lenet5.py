@@ -75,6 +75,23 @@ def test_sizes_of_the_maps(size: int) -> None:
                      "": (10,)}  # fmt: skip
 
 
+def test_receptive_fields() -> None:
+    """The side of the square of pixels whose gradient is not 0, for one value of each layer."""
+    model, found = architecture.LeNet5Paper(), {}
+    layers_of = (model.c1, model.s2, model.c3, model.s4, model.c5)
+    for name, layer in zip(("c1", "s2", "c3", "s4", "c5"), layers_of):
+        x = Tensor(np.random.default_rng(0).normal(size=(1, 1, 32, 32)).astype(np.float32), requires_grad=True)
+        y: Any = x
+        for each in layers_of[: layers_of.index(layer) + 1]:
+            y = architecture.squash(each(y))
+        y[0, :, y.shape[2] // 2, y.shape[3] // 2].sum().backward()
+        assert x.grad is not None
+        rows, columns = np.nonzero(x.grad.numpy()[0, 0])
+        assert np.ptp(rows) == np.ptp(columns)
+        found[name] = int(np.ptp(rows)) + 1
+    assert found == {"c1": 5, "s2": 6, "c3": 14, "s4": 16, "c5": 32}
+
+
 def test_initial_weights_lie_within_the_papers_bounds_and_fill_them() -> None:
     model = architecture.LeNet5Paper()
     fan_in = {"c1": 25, "s2": 4, "s4": 4, "c5": 400, "f6": 120}
@@ -224,6 +241,15 @@ def test_shifts_cost_less_than_they_cost_a_fully_connected_network(
     assert lost[0] < 0.75 * lost[1], lost
 
 
+def test_images_that_are_no_digits_are_far_from_all_codes(digits: data.Dataset) -> None:
+    """The smallest penalty of shuffled pixels is more than five times a digit's, at the median; a softmax always chooses."""
+    model = fit(image, digits, lambda: fit_to(digits, form="paper"), epochs=3)
+    x, _ = digits.test.all()
+    shuffled = np.random.default_rng(0).permuted(x.reshape(len(x), -1), axis=1).reshape(x.shape)
+    smallest = [float(np.median(-model(Tensor(images)).numpy().max(axis=1))) for images in (x, shuffled)]
+    assert smallest[1] > 5 * smallest[0]
+
+
 def _shifted(x: Array, rows: int, columns: int) -> Array:
     """Moved by whole pixels, the edge repeated."""
     padded = np.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)), mode="edge")
@@ -264,7 +290,7 @@ def test_eight_thousand_images_of_mnist(real_data: Path, tmp_path: Path) -> None
 
 
 def test_wrong_inputs(digits: data.Dataset) -> None:
-    with pytest.raises(UserError, match="did you mean 'paper'"):
+    with pytest.raises(UserError, match="Did you mean 'paper'"):
         architecture.build("papers")
     with pytest.raises(UserError, match="activation"):
         architecture.build(activation="selu")
@@ -274,9 +300,9 @@ def test_wrong_inputs(digits: data.Dataset) -> None:
     with pytest.raises(UserError, match="28 x 28 or 32 x 32"):
         architecture.build("paper")(Tensor(np.zeros((1, 1, 30, 30), np.float32)))
     for shape in ((1, 1, 32, 32), (1, 3, 28, 28)):
-        with pytest.raises(UserError, match="grey images"):
+        with pytest.raises(UserError, match="gray images"):
             architecture.build()(Tensor(np.zeros(shape, np.float32)))
-    with pytest.raises(UserError, match="grey"):
+    with pytest.raises(UserError, match="gray"):
         fit_to(dataclasses.replace(digits, input_shape=(3, 28, 28)))
     with pytest.raises(UserError, match="form"):
         fit_to(digits, form="other")

@@ -182,6 +182,14 @@ def test_two_halves_with_the_state_passed_on_equal_the_whole() -> None:
     assert not np.allclose(model(x[:, 3:]).data, second.data)
 
 
+def test_two_halves_differ_from_the_whole_with_two_directions() -> None:
+    """The backward direction of the first half has not seen the second."""
+    model = build(3, 5, 2, bidirectional=True, readout="each").astype(np.float64)
+    x = numbers(4, 7, 3)
+    first, _ = model.run(x[:, :3])
+    assert not np.allclose(first.data, model(x).numpy()[:, :3])
+
+
 def test_dropout_acts_between_layers_only() -> None:
     x = numbers(4, 6, 3)
     single, double_layer = double(3, 5, dropout=0.5), double(3, 5, layers=2, dropout=0.5)
@@ -199,7 +207,7 @@ def test_dropout_acts_between_layers_only() -> None:
 
 
 def test_the_error_carousel() -> None:
-    """Where gates do not look at h (W_hh = 0), dc_T/dc_0 is the product of the forget gates, exactly."""
+    """Where neither gates nor candidate read h (W_hh = 0, no peepholes), dc_T/dc_0 is the product of the forget gates."""
     model = double(3, 5)
     model.weight_hh_l0 = type(model.weight_ih_l0)(np.zeros((20, 5)))  # type: ignore[attr-defined]
     x, c0 = numbers(2, 30, 3), nn.tensor(numbers(1, 2, 5).data, requires_grad=True)
@@ -209,6 +217,45 @@ def test_the_error_carousel() -> None:
     y, _ = model(x)
     assert y.shape == (2, 30, 5)
     close(c0.grad[0], model.trace(x).f.numpy().prod(axis=0), atol=1e-300)
+
+
+@pytest.mark.parametrize("reads", ["candidate", "peepholes"])
+def test_the_carousel_is_not_the_whole_derivative_where_h_or_c_is_read(reads: str) -> None:
+    """W_hh = 0 in the gates is not enough if the candidate reads h, nor is W_hh = 0 with peepholes."""
+    model = double(3, 5, peepholes=reads == "peepholes")
+    rows = np.arange(20) // 5  # i, f, g, o
+    state = model.state_dict()
+    kept = (rows == 2) & (reads == "candidate")
+    model.load_state_dict({**state, "weight_hh_l0": state["weight_hh_l0"] * kept[:, None]})
+    x, c0 = numbers(2, 30, 3), nn.tensor(np.zeros((1, 2, 5)), requires_grad=True)
+    _, (_, c) = model(x, state=(Tensor(np.zeros((1, 2, 5))), c0))
+    c.sum().backward()
+    assert c0.grad is not None
+    product = model.trace(x).f.numpy().prod(axis=0)
+    assert abs(c0.grad.numpy()[0] / product - 1).max() > 0.1
+
+
+@pytest.mark.parametrize("beta, steps", [(0.0, 1.0), (1.0, 2.2), (4.0, 38.2)])
+def test_the_bias_of_the_forget_gate_decides_how_long_half_is_kept(beta: float, steps: float) -> None:
+    """A forget gate that sees only its bias halves the cell in ln 2 / ln(1 + e^-beta) steps."""
+    assert np.log(2) / np.log1p(np.exp(-beta)) == pytest.approx(steps, rel=0.01)
+    network = start_gates(build(1, 1, 1), forget=beta)
+    model = network.lstm.astype(np.float64)
+    only_bias = {name: a if name.startswith("bias") else 0 * a for name, a in model.state_dict().items()}
+    only_bias["bias_ih_l0"][2] = only_bias["bias_hh_l0"][2] = 0  # the candidate is 0: nothing is written
+    model.load_state_dict(only_bias)
+    _, (_, c) = model(numbers(1, 100, 1), state=(Tensor(np.zeros((1, 1, 1))), Tensor(np.ones((1, 1, 1)))))
+    assert c.item() == pytest.approx(0.5 ** (100 / (np.log(2) / np.log1p(np.exp(-beta)))), rel=1e-6)
+
+
+@pytest.mark.parametrize("inputs, hidden, layers, bidirectional", [(64, 256, 1, False), (10, 20, 1, True), (3, 5, 3, True)])
+def test_parameters_are_those_of_the_formula(inputs: int, hidden: int, layers: int, bidirectional: bool) -> None:
+    """4 H (D + H + 2) a direction and layer, 3 H more with peepholes."""
+    for peepholes in (False, True):
+        model = LSTM(inputs, hidden, layers, bidirectional, peepholes)
+        widths = [inputs] + [hidden * (1 + bidirectional)] * (layers - 1)
+        each = [4 * hidden * (width + hidden + 2) + 3 * hidden * peepholes for width in widths]
+        assert model.count_parameters() == (1 + bidirectional) * sum(each)
 
 
 def reach(network: Any, x: Array) -> Array:
@@ -238,10 +285,21 @@ def test_gradients_through_time_vanish_in_a_plain_rnn_and_stay_in_an_lstm() -> N
 
 
 def adding(n: int, length: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """Numbers and marks, one mark in each half, and the sums of the marked numbers (Hochreiter & Schmidhuber 1997)."""
+    """Numbers in [0, 1] and marks, one mark in each half, and the sums of the marked numbers.
+
+    The paper (Hochreiter and Schmidhuber 1997, section 5.4) has numbers in [-1, 1] and the target 0.5 + sum / 4.
+    """
     values, marks, rows = rng.uniform(0, 1, (n, length)), np.zeros((n, length)), np.arange(n)
     marks[rows, rng.integers(0, length // 2, n)] = marks[rows, rng.integers(length // 2, length, n)] = 1
     return nn.tensor(np.stack([values, marks], 2), "float32"), nn.tensor((values * marks).sum(1, keepdims=True), "float32")
+
+
+def test_always_predicting_one_has_an_error_of_a_sixth() -> None:
+    """The variance of the sum of two uniform numbers, in the recipe's data as in the tests'."""
+    dataset = data.load(sequences.data, ("series",), tasks=("regression",))
+    sums = dataset.preprocessing.inverse_targets(dataset.train.all()[-1])
+    for y in (adding(20_000, 40, np.random.default_rng(0))[1].numpy(), sums):
+        assert ((y - 1) ** 2).mean() == pytest.approx(1 / 6, rel=0.05)
 
 
 def test_adding_problem_is_solved_where_a_plain_rnn_fails() -> None:
@@ -321,7 +379,7 @@ def test_temperature_sharpens_as_the_softmax_says() -> None:
         (lambda: build(0, 4, 1), "at least 1 input"),
         (lambda: build(2, 4, 1, readout="both"), "readout"),
         (lambda: build(2, 4, 1)(numbers(5, 6, 3)), r"\[batch, time, 2\]. Received shape \(5, 6, 3\)"),
-        (lambda: double(2, 4)._alive(numbers(2, 3, 2), Tensor(np.array([3]))), "one length for each of 2"),
+        (lambda: double(2, 4)._valid_mask(numbers(2, 3, 2), Tensor(np.array([3]))), "one length for each of 2"),
         (lambda: double(2, 4)(numbers(2, 3, 2), state=(numbers(1, 1, 4), numbers(1, 2, 4))), "state is a pair"),
         (lambda: sample(build(2, 4, 3), [1], 2), "reads tokens"),
         (lambda: sample(build(2, 4, 3, vocabulary=3), [], 2), "needs a prompt"),
@@ -360,7 +418,7 @@ def test_learns_the_order_of_characters(real_data: Path, tmp_path: Path) -> None
 
 
 def test_forecasts_move_with_the_level() -> None:
-    """A series lifted by a constant is foretold lifted by it; the options reach the model."""
+    """A series lifted by a constant is predicted lifted by it; the options reach the model."""
     dataset = data.load("mackey_glass", ("series",), tasks=("forecast",))
     model = forecasts.build(dataset, **{**forecasts.options, "hidden": 4})
     assert isinstance(model, FromLastValue)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from nnatomy import data, random
 from nnatomy.architectures.feedforward.mlp import ACTIVATIONS, MLP, build, loss
 from nnatomy.architectures.feedforward.mlp.recipe import image, recipes
 from nnatomy.errors import UserError
-from nnatomy.optim import SGD, Adam
+from nnatomy.optim import SGD, Adam, AdamW
 from nnatomy.runs.train import train
 from nnatomy.tensor import Tensor
 
@@ -100,12 +101,12 @@ def test_back_propagation_by_hand() -> None:
 def test_losses_and_the_l1_penalty() -> None:
     rng = np.random.default_rng(4)
     x, numbers = rng.normal(size=(6, 3)), rng.normal(size=(6, 2))
-    plain, penalised = double(features=3, outputs=2, hidden=(4,)), double(features=3, outputs=2, hidden=(4,), l1=0.1)
-    penalised.load_state_dict(plain.state_dict())
+    plain, penalized = double(features=3, outputs=2, hidden=(4,)), double(features=3, outputs=2, hidden=(4,), l1=0.1)
+    penalized.load_state_dict(plain.state_dict())
     squared = ((plain(Tensor(x)).numpy() - numbers) ** 2).mean()
     assert loss(plain, Tensor(x), Tensor(numbers))[0].item() == pytest.approx(squared, rel=1e-12)
     weights = sum(abs(linear.weight.numpy()).sum() for linear in plain.linears)
-    assert loss(penalised, Tensor(x), Tensor(numbers))[0].item() == pytest.approx(squared + 0.1 * weights, rel=1e-12)
+    assert loss(penalized, Tensor(x), Tensor(numbers))[0].item() == pytest.approx(squared + 0.1 * weights, rel=1e-12)
 
     x = rng.normal(size=(200, 10))  # nine of ten inputs mean nothing: L1 closes them
     y = x[:, :1]
@@ -116,6 +117,28 @@ def test_losses_and_the_l1_penalty() -> None:
         small[l1] = (abs(model.linears[0].weight.numpy()[:, 1:]) < 1e-2).mean()
     assert small[1e-3] > 0.9
     assert small[0.0] < 0.7
+
+
+def test_weight_decay_is_an_l2_penalty_for_sgd_and_not_for_adamw() -> None:
+    """Least squares with the penalty weight_decay / 2 |w|^2: where each optimizer ends."""
+    rng = np.random.default_rng(0)
+    x, decay = rng.normal(size=(40, 3)), 0.5
+    y = x @ np.array([[1.0], [-2.0], [0.2]])
+    gram = 2 * x.T @ x / 40
+    ridge = np.linalg.solve(gram + decay * np.eye(3), 2 * x.T @ y / 40)[:, 0]
+    ends = {}
+    for optimizer, lr in ((SGD, 0.05), (Adam, 0.02), (AdamW, 0.02)):
+        model = double(features=3, outputs=1, hidden=())
+        model.load_state_dict({**model.state_dict(), "linears.0.bias": np.zeros(1)})
+        steps: Any = optimizer([model.linears[0].weight], lr=lr, weight_decay=decay)
+        for _ in range(1500):
+            model.zero_grad()
+            loss(model, Tensor(x), Tensor(y))[0].backward()
+            steps.step()
+        ends[optimizer] = model.linears[0].weight.numpy()[0]
+    np.testing.assert_allclose(ends[SGD], ridge, atol=1e-6)
+    np.testing.assert_allclose(ends[Adam], ridge, atol=1e-4)
+    assert abs(ends[AdamW] - ridge).max() > 0.1
 
 
 # What depth and bends are for
@@ -145,13 +168,34 @@ def test_without_hidden_layer_or_bend_xor_is_not_learned() -> None:
 
 
 def test_equal_weights_stay_equal() -> None:
-    """Units that begin alike receive the same gradients: without random weights a layer is a single unit."""
+    """Units that start alike receive the same gradients: without random weights a layer is a single unit."""
     model = double(features=2, outputs=2, hidden=(5,), activation="tanh")
     model.load_state_dict({name: np.full(value.shape, 0.3) for name, value in model.state_dict().items()})
     fitted(model, CORNERS, np.array([0, 1, 1, 1]), 50)
     units = np.hstack([model.linears[0].weight.numpy(), model.linears[0].bias.numpy()[:, None]])
     assert np.ptp(units, axis=0).max() < 1e-12
     assert abs(units - 0.3).max() > 0.05
+
+
+def test_initial_variance_decides_the_size_of_the_signal() -> None:
+    """Linear's 1 / (3 m) leaves a sixth of the second moment after a ReLU layer, He's 2 / m all of it."""
+    x = Tensor(np.random.default_rng(0).normal(size=(200, 256)))
+    for gain, ratio in ((None, 1 / 6), (2.0, 1.0), (1.0, 1 / 2)):
+        model = double(features=256, outputs=1, hidden=(256,) * 4)
+        factor = 1.0 if gain is None else np.sqrt(3 * gain)
+        model.load_state_dict({name: a * factor if "weight" in name else 0 * a for name, a in model.state_dict().items()})
+        z = [model.linears[0](x)]
+        for linear in model.linears[1:4]:
+            z.append(linear(model.activation(z[-1])))
+        moments = [float((a.numpy() ** 2).mean()) for a in z]
+        assert moments[3] / moments[0] == pytest.approx(ratio**3, rel=0.3)
+
+
+def test_parameters_are_those_of_the_formula() -> None:
+    for sizes in ((64, 256, 128, 10), (5, 3), (2, 2, 1)):
+        model = build(features=sizes[0], outputs=sizes[-1], hidden=sizes[1:-1])
+        assert model.count_parameters() == sum(n * (m + 1) for m, n in pairwise(sizes))
+    assert build(features=64, outputs=10, hidden=(256, 128)).count_parameters() == 50_826
 
 
 @pytest.mark.parametrize("width", [4, 16, 64, 256])
@@ -172,6 +216,20 @@ def test_universal_approximation_by_construction(width: int) -> None:
     error = abs(model(Tensor(x[:, None])).numpy()[:, 0] - f(x)).max()
     assert error <= 81 / (8 * width**2)
     assert error > 81 / (100 * width**2)  # and it is no better than interpolation: the bound bites
+
+
+@pytest.mark.parametrize("width", [4, 16, 64])
+def test_interpolation_is_slower_where_the_second_derivative_is_not_bounded(width: int) -> None:
+    """The error for sqrt is 1 / (4 sqrt(width)), in the first interval."""
+    knots = np.sqrt(np.arange(width + 1) / width)
+    model = double(features=1, outputs=1, hidden=(width,))
+    model.load_state_dict({
+        "linears.0.weight": np.ones((width, 1)), "linears.0.bias": -np.arange(width) / width,
+        "linears.1.weight": np.diff(np.diff(knots) * width, prepend=0.0)[None], "linears.1.bias": np.zeros(1),
+    })  # fmt: skip
+    x = np.linspace(0, 1, 40001)
+    error = abs(model(Tensor(x[:, None])).numpy()[:, 0] - np.sqrt(x)).max()
+    assert error == pytest.approx(1 / (4 * np.sqrt(width)), rel=1e-3)
 
 
 def test_universal_approximation_is_learned_in_one_dimension() -> None:
@@ -281,7 +339,7 @@ def test_the_picture_is_drawn(source: str, hidden: tuple[int, ...]) -> None:
 
 
 def test_wrong_options_are_explained() -> None:
-    with pytest.raises(UserError, match="did you mean 'relu'"):
+    with pytest.raises(UserError, match="Did you mean 'relu'"):
         build(features=2, outputs=2, activation="rleu")
     with pytest.raises(UserError, match="at least 1 unit"):
         build(features=2, outputs=2, hidden=(4, 0))

@@ -30,7 +30,7 @@ def double(**options: Any) -> Perceptron:
 
 
 def clouds(seed: int, classes: int, n: int = 60, features: int = 5, spread: float = 1.5) -> tuple[Array, Array]:
-    """Points around one centre a class, which overlap."""
+    """Points around one center a class, which overlap."""
     rng = np.random.default_rng(seed)
     y = rng.integers(classes, size=n)
     return rng.normal(size=(classes, features))[y] * spread + rng.normal(size=(n, features)), y
@@ -134,6 +134,20 @@ def test_mistakes_stay_within_novikoffs_bound(seed: int, margin: float) -> None:
     assert 0 < sum(history) <= bound
 
 
+def test_novikoffs_bound_needs_a_start_at_zero() -> None:
+    """The four points of the page: 5 mistakes from zero, where 52 are allowed, and more than 52 from weights far away."""
+    x, y = np.array([(1, 2), (3, 1), (2, 3), (4, 3)]), np.array([0, 1, 0, 1])
+    mistakes = []
+    for scale in (0.0, 300.0):
+        model = double(features=2)
+        model.load_state_dict({"weight": scale * np.array([[-1.0, 1.0]]), "bias": np.zeros(1)})
+        history = learn(model, x, y, epochs=10_000, pocket=False)
+        assert history[-1] == 0
+        mistakes.append(sum(history))
+    assert mistakes[0] == 5
+    assert mistakes[1] > 26 * 2
+
+
 @pytest.mark.parametrize("name, y", [("and", [0, 0, 0, 1]), ("or", [0, 1, 1, 1]), ("nand", [1, 1, 1, 0])])
 def test_separable_logic_is_learned(name: str, y: list[int]) -> None:
     model = double(features=2)
@@ -209,7 +223,49 @@ def test_the_delta_rule_by_hand_and_at_its_end() -> None:
     np.testing.assert_allclose(np.append(model.weight.numpy(), model.bias.numpy()), plane, atol=1e-8)
 
 
+def test_the_delta_rule_misclassifies_separable_points() -> None:
+    """Two points far on their right side pull the least-squares line past a point of the other class."""
+    x, y = np.array([[1.0], [2.0], [50.0], [100.0]]), np.array([0, 1, 1, 1])
+    rule = double(features=1)
+    assert learn(rule, x, y)[-1] == 0
+    slope, offset = np.linalg.lstsq(np.hstack([x, np.ones((4, 1))]), 2.0 * y - 1, rcond=None)[0]
+    delta = double(features=1, rule="delta")
+    delta.load_state_dict({"weight": np.array([[slope]]), "bias": np.array([offset])})
+    delta_rule(delta, Tensor(x), Tensor(y)).backward()
+    assert delta.weight.grad is not None
+    assert abs(delta.weight.grad.item()) < 1e-12  # the rule rests here
+    assert delta.predict(Tensor(x)).tolist() == [1, 1, 1, 1]
+
+
 # The rule as the recipe takes it
+
+
+def test_the_learning_rate_only_scales_weights_that_start_at_zero() -> None:
+    x, y = clouds(9, 2)
+    state = []
+    for lr in (1.0, 10.0):
+        model = double(features=5)
+        for n in range(len(x)):
+            correct(model, 0.0, Tensor(x[n : n + 1]), Tensor(y[n : n + 1]), lr=lr)
+        state.append(np.append(model.weight.numpy(), model.bias.numpy()))
+    np.testing.assert_allclose(state[1], 10 * state[0], rtol=1e-12)
+
+
+def test_the_divided_delta_rule_ends_at_the_weighted_plane() -> None:
+    """Small steps end near the least-squares plane with weights 1 / (|x|^2 + 1), not near the plain one."""
+    x, y = clouds(8, 2, n=20, features=2)
+    x[0] *= 10
+    extended = np.hstack([x, np.ones((20, 1))])
+    length = np.linalg.norm(extended, axis=1)
+    t = 2.0 * y - 1
+    weighted = np.linalg.lstsq(extended / length[:, None], t / length, rcond=None)[0]
+    plain = np.linalg.lstsq(extended, t, rcond=None)[0]
+    model = double(features=2, rule="delta")
+    for _ in range(3000):
+        correct(model, 0.0, Tensor(x), Tensor(y), lr=0.02)  # all corrections of an epoch together
+    found = np.append(model.weight.numpy(), model.bias.numpy())
+    np.testing.assert_allclose(found, weighted, atol=1e-6)
+    assert abs(plain - weighted).max() > 0.1
 
 
 @pytest.mark.parametrize("classes", [2, 3])
@@ -289,5 +345,5 @@ def test_cases_build_what_they_say() -> None:
 def test_wrong_options_are_explained() -> None:
     with pytest.raises(UserError, match="at least 1 feature"):
         build(features=0)
-    with pytest.raises(UserError, match="did you mean 'delta'"):
+    with pytest.raises(UserError, match="Did you mean 'delta'"):
         build(features=2, rule="dleta")

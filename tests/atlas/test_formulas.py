@@ -18,6 +18,7 @@ from nnatomy.catalog import architectures
         (r"\sum_i x_i^2 \le \alpha", "Σᵢ xᵢ² ≤ α"),
         (r"e^{-y_i}", "e^(-yᵢ)"),
         (r"\lVert W \rVert", "‖ W ‖"),
+        (r"w^\star", "w*"),
         (r"\hat y \in \mathbb{R}^n", "y\u0302 ∈ Rⁿ"),
         (r"a \text{ or } b", "a or b"),
         (r"\sqrt{x + 1}", "√(x + 1)"),
@@ -36,3 +37,17 @@ def test_no_page_shows_latex_in_the_terminal(name: str) -> None:
     assert "$" not in text
     for command in ("\\frac", "\\sum", "\\partial", "\\begin", "\\alpha", "\\mathbb"):
         assert command not in text
+
+
+def test_page_in_the_terminal() -> None:
+    page = (
+        "$x^2$ <!-- code: f -->\n<!-- picture -->\n"
+        "See the [MLP](../mlp/page.md) and the [LSTM](../../recurrent/lstm/page.md).\n\n"
+        "1. How many?\n   <details><summary>Answer</summary>\n\n   $2 \\cdot 3 = 6$.\n\n   </details>\n2. Why?\n\n"
+        "```python\nprint('$a$ <!-- stays -->')\n```\n"
+    )
+    assert readable(page) == (
+        "x² See the MLP (`nnatomy info mlp`) and the LSTM (`nnatomy info lstm`).\n\n"
+        "1. How many?\n   \n   *Answer:*\n\n   2 · 3 = 6.\n\n2. Why?\n\n"
+        "```python\nprint('$a$ <!-- stays -->')\n```\n"
+    )

@@ -1,4 +1,4 @@
-"""What runs kernels: the pool of threads and programs, the cache of object code, and what is said about them."""
+"""The machinery of kernels: the pool of threads and programs, the cache of object code, and the messages about them."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ def test_the_number_of_threads_is_kept() -> None:
 
 
 def python(code: str, **variables: str) -> subprocess.CompletedProcess[str]:
-    """What a fresh process says that runs `code`."""
+    """Return the output of a fresh process that runs `code`."""
     environment = {**os.environ, **variables}
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=120)
 

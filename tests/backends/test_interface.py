@@ -40,7 +40,7 @@ def test_operations_call_no_numpy(path: Path) -> None:
 def test_a_backend_is_chosen_by_name_and_restored() -> None:
     with backends.backend("numpy"):
         assert B.name == "numpy"
-    with pytest.raises(nnatomy.UserError, match="did you mean 'numpy'"):
+    with pytest.raises(nnatomy.UserError, match="Did you mean 'numpy'"):
         backends.use("nunpy")
     before = B.exp
 

@@ -18,18 +18,18 @@ pytestmark = pytest.mark.any_kernels
 
 def test_the_user_is_told_once_that_compiling_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
     said: list[str] = []
-    monkeypatch.setattr(jax_cache, "_told", False)
+    monkeypatch.setattr(jax_cache, "_reported", False)
     monkeypatch.setattr(library, "announce", said.append)
-    with jax_cache.telling():
+    with jax_cache.reporting():
         pass
     assert said == []  # it was quick
     monkeypatch.setattr(jax_cache, "SLOW", 0.01)
     monkeypatch.setattr(library, "announce", None)
-    with jax_cache.telling():
+    with jax_cache.reporting():
         time.sleep(0.2)
     monkeypatch.setattr(library, "announce", said.append)
     for _ in range(2):
-        with jax_cache.telling():
+        with jax_cache.reporting():
             time.sleep(0.2)
     assert len(said) == 1
     assert said[0].startswith("XLA is compiling")

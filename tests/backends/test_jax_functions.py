@@ -92,7 +92,7 @@ def test_attention(causal: bool) -> None:
     equal(both, wide, empty, one_query)
 
 
-def test_normalisation() -> None:
+def test_normalization() -> None:
     def everything(backend: Any, given: list[Any]) -> Any:
         found = []
         for x, images, w, b, u, s, g, h in given:

@@ -80,7 +80,7 @@ def test_layouts(layout: str, features: int) -> None:
 
 
 def test_parts_of_a_projection_and_gradients_of_sums() -> None:
-    """As a model calls it: q, k and v within one array, the gradient one number for all; heads beside one another in memory."""
+    """As a model calls it: q, k and v within one array, the gradient one number for all; heads next to each other in memory."""
     together = RNG.normal(size=(2, 70, 3, 4, 8)).astype("float32")
     q, k, v = (together[:, :, i].transpose(0, 2, 1, 3) for i in range(3))
     g = np.broadcast_to(np.float32(0.3), q.shape)

@@ -1,4 +1,4 @@
-"""Random masks by kernels: the words of the reference from numbers of a plan, and which of them lie below a bound."""
+"""Random masks by kernels: the words of the reference from numbers of a plan, and which of them are below a bound."""
 
 from __future__ import annotations
 

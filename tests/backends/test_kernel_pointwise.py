@@ -60,7 +60,7 @@ def chain(args: list[Any], code: list[Any], results: list[Any] | None = None, **
 
 
 def in_numpy(args: list[Any], code: list[Any], results: list[Any] | None = None) -> list[Any]:
-    """What a chain means, by NumPy."""
+    """Return a chain's result by NumPy."""
     values: list[Any] = []
 
     def value(ref: Any) -> Any:

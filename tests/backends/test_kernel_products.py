@@ -28,7 +28,7 @@ def _threads() -> Iterator[None]:
 
 
 def normal(*shape: int, order: tuple[int, ...] | None = None) -> Any:
-    """Random float32 whose axes stand in memory in this order."""
+    """Random float32 whose axes are stored in this order."""
     array = allocate(shape, np.float32, order)
     array[...] = GENERATOR.standard_normal(shape)
     return array
@@ -63,7 +63,7 @@ LAYOUTS = ("rows", "columns", "padded", "sliced", "backwards", "unaligned")
 
 
 def laid(layout: str, rows: int, columns: int) -> Any:
-    """A random matrix in one of the ways in which it may lie in memory."""
+    """A random matrix in one of the ways in which it may be in memory."""
     if layout == "columns":
         return normal(columns, rows).T
     if layout == "padded":

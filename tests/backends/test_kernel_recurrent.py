@@ -73,7 +73,7 @@ def close(got: list[Any], expected: list[Any]) -> None:
     for g, e in zip(got, expected, strict=True):
         assert g.dtype == np.float32
         assert g.shape == e.shape
-        scale = np.abs(e).max(initial=0.1)  # a single sum may be small beside what was added up
+        scale = np.abs(e).max(initial=0.1)  # a single sum may be small next to what was added up
         np.testing.assert_allclose(g, e, rtol=0, atol=1e-5 * scale)
 
 

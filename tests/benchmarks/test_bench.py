@@ -111,7 +111,7 @@ def test_what_differs_is_not_timed(monkeypatch: pytest.MonkeyPatch, what: str) -
     assert set(result["timed"][differ["in"]]["implementations"]) == {OURS}
     whole = {"results": [result], "absent": {}}
     assert not report.agreed(whole)
-    assert "other answers" in report.troubles(whole)[0]
+    assert "other answers" in report.caveats(whole)[0]
 
 
 def test_what_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -123,7 +123,7 @@ def test_what_fails_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
     assert set(result["timed"]["train"]["implementations"]) == {OURS}
     whole = {"results": [result], "absent": {}}
     assert report.agreed(whole)
-    assert report.troubles(whole) == ["mlp-small-64: PyTorch is left out: no C compiler."]
+    assert report.caveats(whole) == ["mlp-small-64: PyTorch is left out: no C compiler."]
 
 
 def test_a_worker_that_dies_is_told() -> None:
@@ -152,7 +152,7 @@ def _bent(**moments: Any) -> tuple[list[float], dict[str, Any]]:
         (_bent(w=np.array([1.001, -2.0])), True),
         (_bent(w=np.array([1.01, -2.0])), False),
         (_bent(w=np.array([np.nan, -2.0])), False),
-        (_bent(b=np.array([2e-9])), True),  # rounding, beside gradients of 2
+        (_bent(b=np.array([2e-9])), True),  # rounding, next to gradients of 2
         (_bent(b=np.array([2e-3])), False),
         (_bent(c=np.array([1.0])), False),
     ],
@@ -251,9 +251,9 @@ def test_profile_covers_the_step_and_leaves_no_trace(script: ModuleType) -> None
     from nnatomy.ops.primitive import Primitive
     from nnatomy.optim import Adam
 
-    before = (ops.relu, Primitive.pull_back, Adam.step, "step" in vars(Adam))
+    before = (ops.relu, Primitive.vjp, Adam.step, "step" in vars(Adam))
     total, rows = script.profile(find("mlp-small-8"), 0.05)
     assert {"affine", "affine, backward", "relu", "Adam"} <= {name for name, _, _ in rows}
     assert sum(ms for _, _, ms in rows) == pytest.approx(total)
     assert ("relu", 2) in [(name, calls) for name, calls, _ in rows]
-    assert before == (ops.relu, Primitive.pull_back, Adam.step, "step" in vars(Adam))
+    assert before == (ops.relu, Primitive.vjp, Adam.step, "step" in vars(Adam))

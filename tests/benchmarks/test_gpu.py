@@ -21,7 +21,7 @@ from gpu import card, measure, page
 from gpu.operations import operations, parameters
 from gpu.outline import outline, tensors
 from gpu.workloads import FULL, TINY, Workload, find, gpt2, workloads
-from nnatomy.benchmark.report import behind, places, troubles
+from nnatomy.benchmark.report import behind, caveats, places
 from nnatomy.errors import UserError
 
 pytestmark = pytest.mark.any_kernels
@@ -59,7 +59,7 @@ def test_torch_has_the_same_network(name: str) -> None:
     with torch.device("meta"):
         theirs = workload.build(torch.nn)
     ours = tensors(outline(lambda: workload.build(nn)))
-    kept = {n: tuple(t.shape) for n, t in theirs.state_dict().items() if "num_batches" not in n}  # which nobody reads here
+    kept = {n: tuple(t.shape) for n, t in theirs.state_dict().items() if "num_batches" not in n}  # which is not read here
     assert kept == {n: t.shape for n, t in ours.items()}
 
 
@@ -157,11 +157,11 @@ def test_rehearsal(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def _figures(rate: float, ratio: float | None = None) -> dict[str, Any]:
-    def spread(v: float) -> dict[str, float]:
+    def quartiles(v: float) -> dict[str, float]:
         return {"median": v, "low": v, "high": v}
 
-    return {"ms": spread(1.0), "rate": spread(rate), "operations_a_second": 5e14, "peak_mib": 1.0} | (
-        {} if ratio is None else {"ratio": spread(ratio)}
+    return {"ms": quartiles(1.0), "rate": quartiles(rate), "operations_a_second": 5e14, "peak_mib": 1.0} | (
+        {} if ratio is None else {"ratio": quartiles(ratio)}
     )
 
 
@@ -173,7 +173,7 @@ def test_the_page_says_where_we_are_behind() -> None:
     }  # fmt: skip
     report = {"results": [result], "absent": {}, "peak": {"published": 1e15, "measured": 1.0}}
     assert behind(report) == ["training step: lstm (torch.compile by 2.00)"]
-    assert "PyTorch gives other answers (float32: " in troubles(report)[0]
+    assert "PyTorch gives other answers (float32: " in caveats(report)[0]
     assert page.speeds(report)[1] == [("lstm", "steps/s", "100 (100–100)", "200 (200–200)", "0.50 (0.50–0.50)")]
     assert page.uses(report)[1][0][3] == "50.0 %"
 

@@ -12,11 +12,12 @@ pytest.importorskip("torch")
 import results.measure
 from nnatomy.catalog import architecture
 from nnatomy.verification.fingerprint import fingerprint
-from results.table import BEGIN, END, Row, Score, filled, markdown, measured, problems, read, replaced
+from results.readme import END, filled
+from results.table import Row, Score, markdown, measured, problems, read, replaced
 
 
 def rows_for(name: str) -> list[Row]:
-    """What there should be, at its goals."""
+    """The expected rows, at their goals."""
     found = architecture(name)
     return [
         Row(*key, Score(recipe.score[metric.name], 0.01), Score(recipe.score[metric.name], 0.02), recipe.score[metric.name],
@@ -72,19 +73,22 @@ def test_noise_is_no_difference() -> None:
     assert problems(architecture("lenet5"), [row]) == []
 
 
-def test_readme_has_its_table() -> None:
+def test_readme_has_its_tables() -> None:
     rows = [*rows_for("perceptron"), *rows_for("mlp")]
-    text = filled(f"before\n{BEGIN}\n\n| old |\n\n{END}\nafter", rows)
-    assert text.startswith(f"before\n{BEGIN}\n\n| command |")
-    assert text.endswith(f"{END}\nafter")
-    assert "| `nnatomy train mlp` |" in text
-    assert "| `nnatomy train mlp --data breast_cancer` |" in text
+    names = ("architectures", "commands", "results")
+    places = "\n".join(f"before\n<!-- table: {name} -->\n\n| old |\n\n{END}\nafter" for name in names)
+    text = filled(places, rows)
+    assert text == filled(text, rows)
+    for expected in ("| `nnatomy train mlp` |", "| 1986 | `mlp` | feedforward |", "| `nnatomy list` | List the architectures"):
+        assert expected in text
+    assert text.startswith("before")
+    assert text.endswith("after")
     assert "| old |" not in text
-    assert filled(text, []) == text
-
+    with pytest.raises(ValueError, match="<!-- table: architectures -->"):
+        filled("no place", rows)
 
 def test_both_are_trained() -> None:
-    """Both begin with the same weights and see the same batches: after one epoch they are still close."""
+    """Both start with the same weights and see the same batches: after one epoch they are still close."""
     (row,) = results.measure.rows_of(architecture("lenet5"), [0], limit=120, epochs=1)
     assert row.twin is not None
     assert abs(row.ours.mean - row.twin.mean) < 0.1

@@ -1,4 +1,4 @@
-"""What is counted of a workload, by hand, and how a share follows from it."""
+"""The operations of a workload, counted by hand, and the fraction of the roofline that follows."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_attention_by_hand() -> None:
 
 @pytest.mark.parametrize("name", ["mlp-small-8", "lenet", "autoencoder", "mobilenet", "resnet20", "lstm", "bigru", "encoder"])
 def test_the_forward_count_is_that_of_the_products(name: str) -> None:
-    """The summary counts where the backend multiplies; normalisation, which it adds, is taken off."""
+    """The summary counts where the backend multiplies; normalization, which it adds, is taken off."""
     workload = find(name)
     model = workload.build(nn, attend)
     summary = model.summary(workload.question(1))

@@ -1,4 +1,4 @@
-"""What docs/scale.md reckons with: bytes and operations by hand, collectives read from programs, a tiny step compiled unrun."""
+"""The arithmetic of docs/scale.md: bytes and operations by hand, collectives read from programs, a tiny step compiled unrun."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_tiny_step_is_compiled_for_two_devices() -> None:
     assert split.collectives["all-gather"] >= 2 * parameters
     assert whole.temporary > 0 < split.temporary
     rows, weights = 2 * 16, 12 * 32 * 32 + 64 * 32  # of a device; of its products
-    assert 1 < whole.operations / (6 * rows * weights) < 2.5  # beside products: attention, norms, the update
+    assert 1 < whole.operations / (6 * rows * weights) < 2.5  # next to products: attention, norms, the update
     assert whole.operations == pytest.approx(split.operations)
 
 
@@ -91,7 +91,7 @@ def test_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     assert float(rows[4][9]) == pytest.approx(1e3 * 1.75e9 / page.NVLINK, rel=0.01)
     text = page.markdown(found)
     assert f"| {' | '.join(header)} |" in text
-    assert "GPT-2 124M, 8 devices, data parallel: beside the state 24.0 GB (linear: 24.0)" in text
+    assert "GPT-2 124M, 8 devices, data parallel: next to the state 24.0 GB (linear: 24.0)" in text
     assert "{" not in text
 
 

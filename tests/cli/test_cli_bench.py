@@ -10,7 +10,7 @@ from nnatomy.benchmark import measure
 from nnatomy.cli import main
 
 CASES = {
-    "unknown workload": ("--only lenett", "did you mean 'lenet'"),
+    "unknown workload": ("--only lenett", "Did you mean 'lenet'"),
     "one of two workloads": ("--only lenet,gptt", "gpt"),
     "unknown peer": ("--peers torhc", "torch"),
     "peer far from any": ("--peers mxnet", "keras"),

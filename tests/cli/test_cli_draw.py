@@ -55,4 +55,4 @@ def test_the_architecture_is_drawn_without_training(
 
 def test_an_unknown_view_is_refused_before_anything_is_done(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["draw", "perceptron", "--what", "arhcitecture"]) == 2
-    assert capsys.readouterr().err == "nnatomy: There is no view named 'arhcitecture'; did you mean 'architecture'?\n"
+    assert capsys.readouterr().err == "nnatomy: No view has this name. Received 'arhcitecture'. Did you mean 'architecture'?\n"

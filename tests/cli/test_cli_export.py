@@ -53,10 +53,10 @@ def test_json(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> 
 @pytest.mark.parametrize(
     "arguments, said",
     [
-        (["export", "nowhere"], "There is no run in nowhere"),
-        (["export", "{run}", "--to", "pickle"], "There is no format named 'pickle'"),
+        (["export", "nowhere"], "Received nowhere, which does not"),
+        (["export", "{run}", "--to", "pickle"], "No format has this name. Received 'pickle'"),
         (["export", "{run}", "--out", "model.bin"], "ends in .onnx"),
-        (["predict", "no.onnx", "--data", "rows.csv"], "There is no file no.onnx"),
+        (["predict", "no.onnx", "--data", "rows.csv"], "Received no.onnx, which does not"),
     ],
 )
 def test_bad_input(arguments: list[str], said: str, run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],

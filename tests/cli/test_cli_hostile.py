@@ -43,7 +43,7 @@ FILES = {
     "other.csv": _table("b,extra,y", ("yes", "no")).replace("b,extra,y", "b,extra,a"),
     "words.csv": "a,b\nhello,1\n2,3\n",
     "stranger.csv": "a,b,y\n1,2,maybe\n",
-    "unlabelled.csv": "a,b,y\n1,2,\n",
+    "unlabeled.csv": "a,b,y\n1,2,\n",
     "html.csv": _table("<script>alert(1)</script>,$x_1$ 100%,y", ("<b>yes", r"$\frac{no$")),
     "dollars.csv": _numbers(r"$\frac{,$$,$\bad{ y$"),
     "emoji.csv": _table("😀,{x},y", ("😀", "%d{}", "\t名")),
@@ -165,19 +165,19 @@ WRONG = {
     "weights broken by the last step": ("train mlp --limit 8 --epochs 1 --set eps=0 --set dropout=1 --out eps", "finite loss"),
     "average above one": ("train mlp --set average=2", "between 0 and 1"),
     "setting that is a flag": ("train mlp --set batch_size=4", "--batch-size 4"),
-    "run.json for a run": ("evaluate good/run.json", "name the folder it lies in, good."),
+    "run.json for a run": ("evaluate good/run.json", "Name the folder that contains it, good."),
     "resume with another seed": ("train --resume good --seed 3", "--seed"),
     "resume with a limit": ("train --resume good --limit 3", "--limit"),
     "resume with a budget": ("train --resume good --budget 5s", "--budget"),
     "window of a table": ("train mlp --data good.csv --target y --window 5", "--window"),
     "horizon of a text": ("train lstm --data text.txt --window 8 --horizon 3", "--horizon"),
-    "data named by nothing": ("train mlp --data=", "received nothing"),
-    "predict on nothing": ("predict good --data=", "received nothing"),
+    "data named by nothing": ("train mlp --data=", "Received nothing"),
+    "predict on nothing": ("predict good --data=", "Received nothing"),
     "numbers for times": ("train lstm --data seconds.csv", "column of times"),
-    "target of a reconstruction": ("train autoencoder --data good.csv --target y", "leave out --target"),
+    "target of a reconstruction": ("train autoencoder --data good.csv --target y", "Leave out --target"),
     "split of another file": ("evaluate good --data good.csv --split train", "--split"),
     "class never seen": ("evaluate good --data stranger.csv", "maybe"),
-    "no target in any row": ("evaluate good --data unlabelled.csv", "nnatomy predict"),
+    "no target in any row": ("evaluate good --data unlabeled.csv", "nnatomy predict"),
     "no target's column": ("evaluate good --data words.csv", "nnatomy predict"),
     "text shorter than a window": ("evaluate lstm_text --data prompt.txt", "9 characters"),
     "sentences without labels": ("evaluate lstm_sentences --data prompt.txt", "label"),
@@ -207,9 +207,9 @@ def test_transparent_and_deep_pictures_keep_what_they_show(tmp_path: Path) -> No
     ink = np.zeros((4, 4, 4), np.uint8)  # black ink on nothing: without paper all would be black
     ink[1, :, 3] = 255
     image.fromarray(ink, "RGBA").save(tmp_path / "ink.png")
-    assert read_image(tmp_path / "ink.png", grey=True)[0].tolist() == [[255] * 4, [0] * 4, [255] * 4, [255] * 4]
+    assert read_image(tmp_path / "ink.png", gray=True)[0].tolist() == [[255] * 4, [0] * 4, [255] * 4, [255] * 4]
     image.fromarray(np.array([[0, 25700, 65535]], np.uint16)).save(tmp_path / "deep.png")
-    assert read_image(tmp_path / "deep.png", grey=True)[0].tolist() == [[0, 100, 255]]
+    assert read_image(tmp_path / "deep.png", gray=True)[0].tolist() == [[0, 100, 255]]
 
 
 @pytest.mark.parametrize("words", [["list"], ["info", "mlp"], ["doctor"]])

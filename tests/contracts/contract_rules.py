@@ -1,4 +1,4 @@
-"""What the contracts make of exceptions that a case declares, and of folders that are not finished."""
+"""Rules of the contracts: declared exceptions, unfinished folders, and how a model gets to a backend."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+import nnatomy as nn
+from nnatomy.backends import B
 from nnatomy.catalog import Architecture
 from nnatomy.training.recipe import Case
 
@@ -40,3 +42,9 @@ def judged(item: Any) -> Generator[None, object, object]:
     except (Exception, pytest.fail.Exception):
         return True
     pytest.fail(f"the exception is stale: {case.name} {marker.args[0].value} after all; remove {marker.args[0]} ({reason})")
+
+
+def place(model: nn.Module) -> None:
+    """Move a model that was made on NumPy to the active backend: drawn there, each value would be a program of its own."""
+    for _, t in (*model.named_parameters(), *model.named_buffers()):
+        t.data = B.asarray(t.data)

@@ -11,7 +11,7 @@ from nnatomy.errors import UserError
 
 
 def skip_without_data(architecture: Architecture) -> None:
-    """Skips the test where the recipe's data set is a public one that is not on this machine."""
+    """Skip the test where the recipe's data set is a public one that is not on this machine."""
     known = public().get(architecture.recipes[0].data)
     try:
         _ = known and locate(known, offline=True)

@@ -20,7 +20,7 @@ MARK = re.compile(r"^@pytest\.mark\.contract\(Contract\.(\w+)\)$", re.MULTILINE)
 
 
 def outcome(without: dict[Contract, str], fails: bool, case: Any = None) -> Any:
-    """What becomes of a contract's test that fails or passes, for a case with exceptions."""
+    """Return the outcome of a contract's test that fails or passes, for a case with exceptions."""
     case = case or Case("toy", {}, lambda rng: (np.zeros(1),), None, without=without)
     mark = SimpleNamespace(args=(Contract.EXPORT,))
     steps = judged(
@@ -62,8 +62,8 @@ def test_an_unfinished_folder_fails_by_name_and_alone(tmp_path: Path, monkeypatc
         for folder in (catalog.FOLDER / family).iterdir():
             if (folder / "page.md").is_file():
                 (tmp_path / family / folder.name).symlink_to(folder)
-    page = "---\ntitle: Begun\nyear: 2026\nidea: None yet.\npaper: None.\nbuilds_on: []\n---\n## 1 What is it?\n"
-    for name, text in (("begun", page), ("broken", "no front matter"), ("dateless", page.replace("2026", "soon"))):
+    page = "---\ntitle: Started\nyear: 2026\nidea: None yet.\npaper: None.\nbuilds_on: []\n---\n## 1 What is it?\n"
+    for name, text in (("started", page), ("broken", "no front matter"), ("dateless", page.replace("2026", "soon"))):
         (tmp_path / "feedforward" / name).mkdir()
         (tmp_path / "feedforward" / name / "page.md").write_text(text)
     (tmp_path / "feedforward" / "pageless").mkdir()
@@ -72,8 +72,8 @@ def test_an_unfinished_folder_fails_by_name_and_alone(tmp_path: Path, monkeypatc
     architectures.cache_clear()
     try:
         found = architectures()
-        assert set(found) == complete | {"begun"}
-        (unfinished,) = cases_of(found["begun"])
+        assert set(found) == complete | {"started"}
+        (unfinished,) = cases_of(found["started"])
         assert isinstance(unfinished, Unfinished)
         with pytest.raises(pytest.fail.Exception, match=r"toy is not finished: ModuleNotFoundError"):
             outcome({}, False, unfinished)

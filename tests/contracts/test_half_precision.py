@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
+from contract_rules import place
 
-from nnatomy import backends, optim
+import nnatomy as nn
+from nnatomy import optim
 from nnatomy.backends import B
 from nnatomy.catalog import Architecture
 from nnatomy.graph import no_grad
@@ -20,27 +21,27 @@ from nnatomy.training.recipe import Case, Contract
 from nnatomy.verification.implementations import Ours
 from nnatomy.verification.trajectory import cast, draw_weights
 
-pytest.importorskip("jax")
+jax = pytest.importorskip("jax")
 pytestmark = pytest.mark.any_kernels
 
 
-@pytest.fixture(autouse=True)
-def on_jax() -> Iterator[None]:
-    with backends.backend("jax"):
-        yield
-
-
 def gradient(ours: Ours, case: Case, batch: tuple[Any, ...], precision: Precision) -> tuple[float, Any, set[str]]:
-    """Loss, all gradients as one vector, and the types that forward answers in."""
-    learn = GradientDescent(case.loss, partial(optim.SGD, lr=0.0))
+    """Loss, all gradients as one vector, and the types of the outputs; each as one compiled program."""
+    place(ours.model)
+    learn = GradientDescent(case.loss, partial(optim.SGD, lr=1.0))  # a step is the gradient, read off the float32 weights
     step = learn.begin(ours.model, setup=Setup(precision))
-    placed = tuple(B.asarray(a) for a in batch)
-    _, metrics = step(step.state(), placed)
-    with step.lowered(), no_grad():
-        out = ours.model(*[Tensor(a) for a in case.inputs(precision.inputs(step.named(placed), placed))])
-    found = [np.zeros(p.size) if p.grad is None else np.asarray(p.grad.data).ravel() for p in ours.parameters.values()]
-    assert {p.grad.dtype for p in ours.parameters.values() if p.grad is not None} == {np.dtype("float32")}
-    return float(metrics["loss"]), np.concatenate(found), {str(out.dtype)}
+    state, start = step.state(), ours.state()
+    new, metrics = nn.compile(step)(state, batch)
+    after = {name: np.array(a) for name, a in new["model"].items() if name in ours.parameters}
+    assert {a.dtype for a in after.values()} == {np.dtype("float32")}
+    step.bind(state)
+
+    def output(*batch: Any) -> Any:
+        with step.lowered(), no_grad():
+            return ours.model(*[Tensor(a) for a in case.inputs(precision.inputs(step.named(batch), batch))]).data
+
+    kind = jax.eval_shape(output, *map(B.asarray, batch)).dtype  # of shapes alone: nothing is compiled or computed
+    return float(metrics["loss"]), np.concatenate([(start[n] - a).ravel() for n, a in after.items()]), {str(kind)}
 
 
 @pytest.mark.first_case
@@ -52,9 +53,10 @@ def test_bfloat16_is_float32_to_its_digits(architecture: Architecture, case: Cas
     batch = cast(case.batch(rng), "float32")
     ours.load(start)
     ours.model.train()
-    expected, slope, _ = gradient(ours, case, batch, FLOAT32)
-    ours.load(start)
-    loss, found, types = gradient(ours, case, batch, PRECISIONS["bfloat16"])
+    with nn.backend("jax"):
+        expected, slope, _ = gradient(ours, case, batch, FLOAT32)
+        ours.model.load_state_dict(start)
+        loss, found, types = gradient(ours, case, batch, PRECISIONS["bfloat16"])
     assert types == {"bfloat16"}, f"{architecture.name}, {case.name} answers in {types}: something in it is float32"
     assert loss == pytest.approx(expected, rel=0.05, abs=0.01)
     cosine = found @ slope / (np.linalg.norm(found) * np.linalg.norm(slope))

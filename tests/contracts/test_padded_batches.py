@@ -1,4 +1,4 @@
-"""A short batch that is filled up and masked trains as it would by itself: a loss must leave out padding."""
+"""A short batch that is padded and masked trains as it would by itself: a loss must leave out padding."""
 
 from __future__ import annotations
 

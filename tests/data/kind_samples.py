@@ -25,9 +25,9 @@ class Sample:
     """(folder, numbers of rows) -> a source whose given rows are wild; a name where the data are made."""
     options: dict[str, Any] = field(default_factory=dict)
     dealt: bool = True
-    """Whether rows are dealt at random, so that every row is tested once; else they follow one another in time."""
+    """True if rows are dealt at random, so that every row is tested once; else they follow each other in time."""
     made: bool = False
-    """Whether there is no file: rows cannot be made wild, nor read again."""
+    """True if there is no file: rows cannot be made wild, nor read again."""
 
 
 def table(folder: Path, wild: Array) -> Path:

@@ -21,7 +21,7 @@ def table_text(n: int = 60, seed: int = 0, **columns: Sequence[object]) -> str:
     first = {
         "a": [f"{v:.4f}" for v in rng.normal(size=n)],
         "b": [f"{v:.4f}" for v in rng.normal(size=n)],
-        "colour": [("red", "green", "blue")[int(k)] for k in rng.integers(0, 3, n)],
+        "color": [("red", "green", "blue")[int(k)] for k in rng.integers(0, 3, n)],
     }
     everything = {**first, **columns}
     rows = zip(*everything.values(), strict=True)
@@ -44,7 +44,7 @@ def mnist_folder(folder: Path, n: int = 90, compress: bool = False) -> Path:
     return folder
 
 
-def picture_folder(folder: Path, sizes: list[tuple[int, int]], colour: bool = False, n: int = 8) -> Path:
+def picture_folder(folder: Path, sizes: list[tuple[int, int]], color: bool = False, n: int = 8) -> Path:
     """Write pictures of two classes, dark and light."""
     image = pytest.importorskip("PIL.Image", reason="Pillow is not installed")
     rng = np.random.default_rng(1)
@@ -52,7 +52,7 @@ def picture_folder(folder: Path, sizes: list[tuple[int, int]], colour: bool = Fa
         (folder / name).mkdir(parents=True)
         for k in range(n):
             pixels = np.clip(level + rng.normal(0, 9, (*sizes[k % len(sizes)], 3)), 0, 255).astype(np.uint8)
-            image.fromarray(pixels if colour else pixels[:, :, 0]).save(folder / name / f"{k}.png")
+            image.fromarray(pixels if color else pixels[:, :, 0]).save(folder / name / f"{k}.png")
     return folder
 
 

@@ -81,7 +81,7 @@ def test_groups_and_folds_of_arrays() -> None:
 @pytest.mark.parametrize(
     ("x", "y", "sentence"),
     [
-        (X[:, 0], IDS, r"Received \(60,\); reshape it"),
+        (X[:, 0], IDS, r"Received \(60,\). Reshape it"),
         (X, IDS[:50], "Received 60 and 50"),
         (np.where(X > 9, np.nan, X), IDS, "NaN or infinity in row"),
         (X, np.where(X[:, 0] > 9, np.inf, X[:, 0]), "y holds finite numbers"),
@@ -119,8 +119,8 @@ def test_new_arrays_are_taken_as_they_are_and_from_files(tmp_path: Path) -> None
         (lambda: load_examples(tmp_path / "unknown.npz", preprocessing), "Received '7'"),
         (lambda: load(tmp_path / "broken.npz"), "is damaged"),
         (lambda: load(tmp_path / "other.npz"), "holds the array X"),
-        (lambda: load(tmp_path / "all.npz", ("image",)), "takes images, .* holds tables"),
-        (lambda: load(tmp_path / "all.npz", ("text",)), "takes plain text, .* holds arrays"),
+        (lambda: load(tmp_path / "all.npz", ("image",)), "takes images. .* holds tables"),
+        (lambda: load(tmp_path / "all.npz", ("text",)), "takes plain text. .* holds arrays"),
     ):
         with pytest.raises(UserError, match=sentence):
             call()
@@ -141,7 +141,7 @@ def test_requests_keep_the_precision_of_large_numbers() -> None:
 
 @dataclass
 class Frame:
-    """What pandas and polars have in common."""
+    """The common interface of pandas and polars."""
 
     data: dict[str, list[Any]]
 
@@ -166,7 +166,7 @@ class Frame:
 def as_frame(text: str) -> Frame:
     header, *lines = [line.split(",") for line in text.split()]
     cells = dict(zip(header, zip(*lines, strict=True), strict=True))
-    return Frame({"a": [float(v) for v in cells["a"]], "b": [float(v) for v in cells["b"]], "colour": list(cells["colour"]),
+    return Frame({"a": [float(v) for v in cells["a"]], "b": [float(v) for v in cells["b"]], "color": list(cells["color"]),
                   "y": list(cells["y"])})  # fmt: skip
 
 

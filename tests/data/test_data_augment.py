@@ -1,4 +1,4 @@
-"""What moves with the pixels: masks and boxes go where the picture goes, or the change is refused."""
+"""Augmentations move masks and boxes with the pixels, or the change is refused."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ def test_time_goes_forward_only() -> None:
 
 
 def test_too_little_to_part_is_refused() -> None:
-    with pytest.raises(UserError, match="class 'rare' has 2"):
+    with pytest.raises(UserError, match="2 of class 'rare'"):
         Fold(0, 3).rows(50, np.array([0] * 48 + [1] * 2), ("common", "rare"))
     for call in (
         lambda: Fold(0, 1),
@@ -103,13 +103,13 @@ def test_too_little_to_part_is_refused() -> None:
 
 def _table(write: Write, wild: bool) -> Dataset:
     rng = np.random.default_rng(0)
-    x, colour = rng.normal(size=90).astype(object), np.array(["red", "blue"], object)[rng.integers(0, 2, 90)]
+    x, color = rng.normal(size=90).astype(object), np.array(["red", "blue"], object)[rng.integers(0, 2, 90)]
     if wild:
         rows = np.concatenate(Fold(1, 3).rows(90, CLASSES)[1:])
-        x[rows], colour[rows] = 1e6, "never seen"
+        x[rows], color[rows] = 1e6, "never seen"
         x[rows[0]] = ""
-    lines = [f"{a},{b},class{c}" for a, b, c in zip(x, colour, CLASSES, strict=True)]
-    return data.load(write(f"table{wild}.csv", "\n".join(["x,colour,y", *lines])), target="y", fold=Fold(1, 3))
+    lines = [f"{a},{b},class{c}" for a, b, c in zip(x, color, CLASSES, strict=True)]
+    return data.load(write(f"table{wild}.csv", "\n".join(["x,color,y", *lines])), target="y", fold=Fold(1, 3))
 
 
 def _regression(write: Write, wild: bool) -> Dataset:
@@ -184,14 +184,14 @@ def test_groups_name_a_column_which_is_no_input(write: Write) -> None:
     found = data.load(path, target="y", fold=Fold(0, 3, groups="person"))
     assert [c.name for c in found.columns if c.role == "input"] == ["x"]
     assert (len(found.train) + len(found.validation) + len(found.test), len(found.test) % 5) == (90, 0)
-    for wrong in ("y", "nobody"):
+    for wrong in ("y", "absent"):
         with pytest.raises(UserError):
             data.load(path, target="y", fold=Fold(0, 3, groups=wrong))
     with pytest.raises(UserError, match="--groups does not apply"):
         data.load("digits", fold=Fold(0, 3, groups="person"))
 
 
-def test_a_labelled_validation_stretch_is_replaced_by_the_latest_windows_before_it(write: Write) -> None:
+def test_a_labeled_validation_stretch_is_replaced_by_the_latest_windows_before_it(write: Write) -> None:
     time = hours(600)
     (_, end), (first, last), _ = Fold(1, 3).periods(600)
     assert end == first

@@ -1,4 +1,4 @@
-"""Images: idx files, folders by class, resizing, standardisation and augmentation."""
+"""Images: idx files, folders by class, resizing, standardization and augmentation."""
 
 from __future__ import annotations
 
@@ -69,13 +69,13 @@ def test_pictures_of_one_size(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("grey", "resize", "shape"),
+    ("gray", "resize", "shape"),
     [(None, None, (3, 6, 7)), (None, (9, 5), (3, 9, 5)), (True, (9, 5), (1, 9, 5))],
 )
 def test_pictures_of_several_sizes_are_made_equal(
-    tmp_path: Path, grey: bool | None, resize: tuple[int, int] | None, shape: tuple[int, ...]
+    tmp_path: Path, gray: bool | None, resize: tuple[int, int] | None, shape: tuple[int, ...]
 ) -> None:
-    found = load(picture_folder(tmp_path / "p", [(6, 7), (12, 14), (6, 7)], colour=True), ("image",), resize=resize, grey=grey)
+    found = load(picture_folder(tmp_path / "p", [(6, 7), (12, 14), (6, 7)], color=True), ("image",), resize=resize, gray=gray)
     assert found.input_shape == shape
     assert bool(found.notices) == (resize is None)
 
@@ -108,7 +108,7 @@ def test_resizing_equals_pillows(h: int, w: int, height: int, width: int, seed: 
     np.testing.assert_allclose(resize_images(x, (height, width)), expected, atol=1e-5)
 
 
-def test_pictures_are_restored_from_standardised_ones() -> None:
+def test_pictures_are_restored_from_standardized_ones() -> None:
     raw = RNG.integers(0, 256, (7, 3, 5, 6)).astype(np.float32)
     fitted = ImagePreprocessing.fit(raw, ("a", "b"), 255.0, None)
     np.testing.assert_allclose(fitted.to_images(fitted.transform(raw)[0]), raw / 255, atol=1e-6)
@@ -153,7 +153,7 @@ def test_cutout_blanks_one_square() -> None:
     assert changed.min() >= 4
 
 
-@pytest.mark.parametrize(("settings_", "message"), [({"flop": None}, "did you mean 'flip'"), ({"noise": -1.0}, "at least 0")])
+@pytest.mark.parametrize(("settings_", "message"), [({"flop": None}, "Did you mean 'flip'"), ({"noise": -1.0}, "at least 0")])
 def test_wrong_augmentations_are_named(settings_: dict[str, float | None], message: str) -> None:
     with pytest.raises(UserError, match=message):
         augmentation(settings_)

@@ -1,4 +1,4 @@
-"""What every kind of data promises, whichever there are: true fields, honest splits, and answers wherever a model is used."""
+"""Promises of every kind of data: true fields, honest splits, and predictions wherever a model is used."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ NONE = np.arange(0)
 each_kind = pytest.mark.parametrize("name", NAMES)
 each_file = pytest.mark.parametrize("name", [name for name in NAMES if name not in SAMPLES or not SAMPLES[name].made])
 VALUES: dict[str, Any] = {
-    "target": "y", "keep": ("x",), "types": {"x": "numeric"}, "labels": "labels.json", "resize": (4, 4), "grey": True,
+    "target": "y", "keep": ("x",), "types": {"x": "numeric"}, "labels": "labels.json", "resize": (4, 4), "gray": True,
     "window": 9, "horizon": 3,
 }  # fmt: skip
 
@@ -55,7 +55,7 @@ def read(tmp_path: Path) -> Callable[..., Dataset]:
 
 @pytest.fixture
 def parts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Array, ...]]:
-    """The rows of the three splits, each time that a reader asks for them."""
+    """The rows of the three splits, each time that a reader requests them."""
     seen: list[tuple[Array, ...]] = []
     part, periods = Reading.part, Reading.periods
 
@@ -142,7 +142,7 @@ def test_nothing_is_fitted_on_rows_that_are_held_out(
     assert json.dumps(tame.preprocessing.to_json()) == json.dumps(wild.preprocessing.to_json())
     for a, b in zip(tame.train.all(), wild.train.all(), strict=True):
         assert np.array_equal(a, b)
-    if name != "image" or fold is not None:  # the usual test part of MNIST is a file of its own
+    if name != "image" or fold is not None:  # the usual test part of MNIST is a separate file
         pairs = zip(tame.test.all(), wild.test.all(), strict=True)
         assert any(a.shape != b.shape or not np.array_equal(a, b) for a, b in pairs)
 
@@ -201,9 +201,9 @@ def test_the_example_of_a_request_is_answered_and_garbage_is_refused(name: str, 
         ("application/pdf", b"1", "unsupported"),
         (JSON, b"", "malformed"),
         (JSON, b"{", "malformed"),
-        (JSON, b"[]", "unfit"),
-        (JSON, b'{"unknown": 1}', "unfit"),
-        (JSON, json.dumps(dict.fromkeys(shown["example"])).encode(), "unfit"),
+        (JSON, b"[]", "unprocessable"),
+        (JSON, b'{"unknown": 1}', "unprocessable"),
+        (JSON, json.dumps(dict.fromkeys(shown["example"])).encode(), "unprocessable"),
     ):
         with pytest.raises(RequestError) as caught:
             reader.read(media, body)
@@ -306,7 +306,7 @@ def test_a_kind_without_more_refuses_the_rest_in_one_sentence(tmp_path: Path, re
 
 
 def test_unknown_kinds_are_refused() -> None:
-    with pytest.raises(UserError, match="did you mean 'image'"):
+    with pytest.raises(UserError, match="Did you mean 'image'"):
         kinds.kind("images")
 
 

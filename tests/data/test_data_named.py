@@ -65,7 +65,7 @@ def test_a_network_that_fails_says_which_file_to_put_where(tmp_path: Path, monke
 
     monkeypatch.setenv("NNATOMY_DATA", str(tmp_path))
     monkeypatch.setattr(pooch, "retrieve", retrieve)
-    with pytest.raises(UserError, match=r"no route to host.; put the file at .*titanic") as caught:
+    with pytest.raises(UserError, match=r"no route to host.. Put the file at .*titanic") as caught:
         load("titanic")
     assert "\n" not in str(caught.value)
 
@@ -78,5 +78,5 @@ def test_an_unpacked_mnist_is_found_too(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_time_ordered_rows_in_a_table_are_noticed(real: Real) -> None:
     found = load(real("timeseries/ETTh1.csv"), ("table",), target="OT")
-    assert any("parted at random" in notice for notice in found.notices)
-    assert not any("parted at random" in notice for notice in load(real("tabular/titanic.csv"), target="survived").notices)
+    assert any("split at random" in notice for notice in found.notices)
+    assert not any("split at random" in notice for notice in load(real("tabular/titanic.csv"), target="survived").notices)

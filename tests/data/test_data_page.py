@@ -1,4 +1,4 @@
-"""What docs/data.md says in code runs, and prints what the page says it prints."""
+"""The code in docs/data.md runs, and prints what the page says it prints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Series: order of time, gaps, windows for foretelling, windows for anomalies, and generated sets."""
+"""Series: order of time, gaps, windows for forecasting, windows for anomalies, and generated sets."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_forecast_is_parted_by_time(write: Write) -> None:
     undo = found.preprocessing.inverse_targets
     first_future = [undo(split.all()[1])[0, 0, 0] for split in (found.train, found.validation, found.test)]
     last_future = [undo(split.all()[1])[-1, -1, 0] for split in (found.train, found.validation, found.test)]
-    np.testing.assert_allclose(first_future, [10, 240, 320], atol=1e-3)  # each part is foretold, and no part twice
+    np.testing.assert_allclose(first_future, [10, 240, 320], atol=1e-3)  # each part is predicted, and no part twice
     np.testing.assert_allclose(last_future, [239, 319, 399], atol=1e-3)
 
 
@@ -45,7 +45,7 @@ def test_the_newest_row_may_stand_first(write: Write) -> None:
     plain = load(write("s.csv", text), ("series",), target="y", window=10, horizon=3)
     turned = load(write("t.csv", "\n".join([head, *rows[::-1]])), ("series",), target="y", window=10, horizon=3)
     np.testing.assert_array_equal(plain.test.all()[0], turned.test.all()[0])
-    assert any("turned round" in notice for notice in turned.notices)
+    assert any("reversed" in notice for notice in turned.notices)
 
 
 def test_gaps_are_filled_from_the_past_alone() -> None:
@@ -78,7 +78,7 @@ def test_the_future_follows_the_last_row_at_prediction(write: Write) -> None:
     assert new.rows == (hours(400)[390].replace(" ", "T"),)
 
 
-def test_anomalies_are_labelled_and_kept_out_of_training(write: Write) -> None:
+def test_anomalies_are_labeled_and_kept_out_of_training(write: Write) -> None:
     found = load(anomalous(write), ("series",), tasks=("anomaly",), window=20)
     assert (found.task, found.input_shape) == ("anomaly", (20, 1))
     top = found.test.all()[0].max()
@@ -91,7 +91,7 @@ def test_anomalies_are_labelled_and_kept_out_of_training(write: Write) -> None:
     assert marks.any()
     assert found.timeline is not None
     assert len(found.timeline.test_starts) == len(found.test)
-    assert len(found.timeline.labelled) == 3
+    assert len(found.timeline.labeled) == 3
 
 
 def test_a_limit_keeps_windows_and_their_times_together(write: Write) -> None:
@@ -105,7 +105,7 @@ def test_a_limit_keeps_windows_and_their_times_together(write: Write) -> None:
 
 def test_training_and_validation_windows_share_no_row(write: Write) -> None:
     found = load(anomalous(write, labels=False), ("series",), tasks=("anomaly",), window=20)
-    assert any("No labelled anomalies" in notice for notice in found.notices)
+    assert any("No labeled anomalies" in notice for notice in found.notices)
     train, held = (split.all()[0] for split in (found.train, found.validation))
     assert not np.allclose(train[-1, 1:], held[0, :-1])
     assert len(train) + len(held) < (0.6 * 1200 - 20) + 1
@@ -141,7 +141,7 @@ def test_opsd_has_gaps_and_can_be_foretold(real: Real) -> None:
 
 
 def test_machine_temperature_failures_stand_out(real: Real) -> None:
-    """Reconstructed from the one principal component of normal windows, labelled windows are the worse ones."""
+    """Reconstructed from the one principal component of normal windows, labeled windows are the worse ones."""
     from sklearn.metrics import roc_auc_score
 
     found = load(real("timeseries/nab_machine_temperature_system_failure.csv"), ("image", "series"), tasks=("anomaly",))
@@ -157,7 +157,7 @@ def test_machine_temperature_failures_stand_out(real: Real) -> None:
 def test_ambient_temperature_loads_with_its_labels(real: Real) -> None:
     found = load(real("timeseries/nab_ambient_temperature_system_failure.csv"), ("series",), tasks=("anomaly",))
     assert found.timeline is not None
-    assert len(found.timeline.labelled) == 2
+    assert len(found.timeline.labeled) == 2
     assert found.test.all()[1].any()
 
 
@@ -193,7 +193,7 @@ def test_mackey_glass_has_converged_and_is_chaotic() -> None:
 
 
 @pytest.mark.parametrize("name", PLANE)
-def test_points_have_classes_that_neighbours_share(name: str) -> None:
+def test_points_have_classes_that_neighbors_share(name: str) -> None:
     from sklearn.neighbors import KNeighborsClassifier
 
     found = load(name)
@@ -210,7 +210,7 @@ def test_truth_tables(name: str, expected: tuple[int, ...]) -> None:
 
 def test_a_window_that_training_had_must_be_given_again(write: Write) -> None:
     found = load(write("s.csv", series_text()), ("series",), target="y", window=10, horizon=3)
-    with pytest.raises(UserError, match=r"looks at 10 rows, .* has 4"):
+    with pytest.raises(UserError, match=r"reads 10 rows. .* has 4"):
         load_inputs(write("short.csv", "\n".join(series_text().splitlines()[:5])), found.preprocessing)
 
 

@@ -104,7 +104,7 @@ def test_columns_that_must_not_be_learned_from_are_left_out(write: Write, column
     found = load(path, ("table",), target="y")
     assert any("'extra'" in notice and why in notice for notice in found.notices)
     assert next(c.role for c in found.columns if c.name == "extra") == "left out"
-    assert found.input_shape == (5,)  # a, b and three colours
+    assert found.input_shape == (5,)  # a, b and three colors
     if any(column):
         assert load(path, ("table",), target="y", keep=["extra"]).input_shape > (5,)
 
@@ -130,7 +130,7 @@ def test_numbers_that_give_a_numeric_target_away() -> None:
     ("a", "b", "same"),
     [
         (["1", "2"] * 20, ["x", "y"] * 20, True),
-        (["1", "2"] * 5, ["x", "y"] * 5, False),  # ten rows are no evidence
+        (["1", "2"] * 5, ["x", "y"] * 5, False),  # ten rows are not evidence
         (["1", "2"] * 20, ["x", "y"] * 19 + ["y", "x"], False),
         (["1", "2", "3"] * 20, ["x", "y", "y"] * 20, False),
         ([str(k) for k in range(40)], [str(-k) for k in range(40)], False),  # each value once
@@ -164,14 +164,14 @@ def test_nothing_is_fitted_on_validation_or_test_rows(write: Write) -> None:
     np.testing.assert_array_equal(again.train.all()[0], plain.train.all()[0])
 
 
-def test_numbers_are_standardised_on_training_rows(write: Write) -> None:
+def test_numbers_are_standardized_on_training_rows(write: Write) -> None:
     found = load(write("t.csv", table_text(400, y=[k % 2 for k in range(400)])), ("table",), target="y")
     x = found.train.all()[0][:, :2]
     np.testing.assert_allclose(x.mean(axis=0), 0, atol=1e-6)
     np.testing.assert_allclose(x.std(axis=0), 1, atol=1e-6)
 
 
-def test_regression_targets_are_standardised_and_undone(write: Write) -> None:
+def test_regression_targets_are_standardized_and_undone(write: Write) -> None:
     y = [f"{v:.3f}" for v in 100 + 20 * np.random.default_rng(1).normal(size=N)]
     found = load(write("t.csv", table_text(N, y=y)), ("table",), target="y")
     targets = [split.all()[1] for split in (found.train, found.validation, found.test)]
@@ -214,7 +214,7 @@ def test_long_tails_are_compressed() -> None:
 def test_infinite_values_count_as_missing(write: Write) -> None:
     column = ["inf", "-inf", *[k % 7 for k in range(N - 2)]]
     found = load(write("t.csv", table_text(N, extra=column, y=HALF)), ("table",), target="y")
-    assert any("no finite numbers" in notice for notice in found.notices)
+    assert any("without a finite number" in notice for notice in found.notices)
     assert all(np.isfinite(split.all()[0]).all() for split in (found.train, found.validation, found.test))
 
 
@@ -228,7 +228,7 @@ def test_rows_without_a_target_are_left_out(write: Write) -> None:
 def test_repeated_inputs_are_noticed(write: Write) -> None:
     again = [line.split(",")[2].upper() for line in table_text(N).splitlines()[1:]]
     found = load(write("t.csv", table_text(N, again=list(again), y=HALF)), ("table",), target="y")
-    assert any("'colour' and 'again' say the same" in notice for notice in found.notices)
+    assert any("'color' and 'again' say the same" in notice for notice in found.notices)
 
 
 def test_classes_that_are_numbers_stand_in_their_order(write: Write) -> None:
@@ -248,9 +248,9 @@ def test_without_a_target_the_inputs_are_reconstructed(write: Write) -> None:
 def test_preprocessing_survives_json(seed: int, task: str) -> None:
     rng = np.random.default_rng(seed)
     y = [str(v) for v in (rng.integers(0, 2, N) if task == "classification" else rng.normal(size=N))]
-    colours = rng.choice(["red", "green", "blue", ""], N).tolist()
+    colors = rng.choice(["red", "green", "blue", ""], N).tolist()
     days = [f"2024-01-{d:02d}" for d in rng.integers(1, 29, N)]
-    table = RawTable({"a": [repr(float(v)) for v in rng.normal(size=N)], "c": colours, "d": days, "y": y}, "t")
+    table = RawTable({"a": [repr(float(v)) for v in rng.normal(size=N)], "c": colors, "d": days, "y": y}, "t")
     made = table_dataset("t", table, "y", Reading(seed=seed))
     back = preprocessing_from_json(json.loads(json.dumps(made.preprocessing.to_json())))
     assert back == made.preprocessing
@@ -259,13 +259,13 @@ def test_preprocessing_survives_json(seed: int, task: str) -> None:
 
 def test_new_rows_are_checked_against_the_columns(write: Write) -> None:
     found = load(write("t.csv", table_text(N, y=HALF)), ("table",), target="y")
-    new = load_inputs(write("new.csv", "b,colour,a,extra\n0.5,violet,1,9\n0.1,red,,9\n"), found.preprocessing)
+    new = load_inputs(write("new.csv", "b,color,a,extra\n0.5,violet,1,9\n0.1,red,,9\n"), found.preprocessing)
     assert new.arrays[0].shape == (2, 5)
     assert new.rows == ("1", "2")
     assert any("extra" in n for n in new.notices)
     assert any("violet" in n for n in new.notices)
-    with pytest.raises(UserError, match=r"the column 'b', .* has no such column"):
-        load_inputs(write("new.csv", "colour,a\nred,1\n"), found.preprocessing)
+    with pytest.raises(UserError, match=r"the column 'b'. .* has no such column"):
+        load_inputs(write("new.csv", "color,a\nred,1\n"), found.preprocessing)
 
 
 def test_targets_in_a_new_file_are_read(write: Write) -> None:
@@ -337,5 +337,5 @@ def test_dates_are_read_as_training_read_them(write: Write) -> None:
     (inputs,) = load_inputs(write("new.csv", "day\n04/03/2024\n"), found.preprocessing).arrays
     (expected,) = load_inputs(write("iso.csv", "day\n2024-04-03\n"), found.preprocessing).arrays
     assert np.array_equal(inputs, expected)
-    with pytest.raises(UserError, match=r"such as 01/31/2024, row 2 has '31/01/2024'"):
+    with pytest.raises(UserError, match=r"such as 01/31/2024. Received '31/01/2024' in row 2"):
         load_inputs(write("wrong.csv", "day\n31/01/2024\n"), found.preprocessing)

@@ -1,4 +1,4 @@
-"""Texts as characters, and labelled sentences as words."""
+"""Texts as characters, and labeled sentences as words."""
 
 from __future__ import annotations
 

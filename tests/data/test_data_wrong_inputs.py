@@ -40,24 +40,36 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
     # what, file name, content, options, part of the sentence
     ("an empty CSV", "t.csv", "", Y, "is empty"),
     ("blank lines only", "t.csv", "\n \n", Y, "is empty"),
-    ("a header only", "t.csv", "a,b,y\n", Y, "has a header and no rows"),
+    ("a header only", "t.csv", "a,b,y\n", Y, "has no rows"),
     ("one column", "t.csv", "y\n1\n2\n3\n", Y, "has only 'y'"),
     ("unequal rows", "t.csv", "a,y\n1,2\n1,2,3\n", Y, "row 3 of .* has 3"),
-    ("no header", "t.csv", "1.5,2\n3,4\n5,6\n", Y, "must name the columns"),
+    ("no header", "t.csv", "1.5,2\n3,4\n5,6\n", Y, "names the columns"),
     ("a repeated name", "t.csv", "a,a,y\n1,2,3\n", Y, "'a' more than once"),
     ("Latin-1", "t.csv", "a,y\ncafé,1\n".encode("latin-1"), Y, "must be UTF-8"),
     ("UTF-16", "t.csv", "a,y\n1,2\n".encode("utf-16"), Y, "must be UTF-8"),
-    ("a binary file", "t.csv", b"\x89PNG\0\0\0\1", Y, "is a binary file"),
+    ("a binary file", "t.csv", b"\x89PNG\0\0\0\1", Y, "is binary"),
     ("an open quote", "t.csv", 'a,y\n"1,2\n3,4\n', Y, "row 2 of .* has 1"),
-    ("no target named", "t.csv", GOOD, {}, "Name it with --target; .* has a, b, colour, y"),
-    ("an absent target, near", "t.csv", GOOD, {"target": "color"}, "did you mean 'colour'"),
-    ("an absent target, far", "t.csv", GOOD, {"target": "price"}, "no column named 'price'; there is a, b, colour, y"),
+    ("no target named", "t.csv", GOOD, {}, "with a, b, color, y. Name the column to predict with --target"),
+    ("an absent target, near", "t.csv", GOOD, {"target": "colr"}, "Did you mean 'color'"),
+    (
+        "an absent target, far",
+        "t.csv",
+        GOOD,
+        {"target": "price"},
+        "No column has this name. Received 'price'. Choose one of: a, b, color, y",
+    ),
     ("an empty target", "t.csv", table_text(N, y=[""] * N), Y, "target 'y' has no values"),
-    ("one class", "t.csv", table_text(N, y=["yes"] * N), Y, "'y' is 'yes' in every row"),
+    ("one class", "t.csv", table_text(N, y=["yes"] * N), Y, "'y', which is 'yes' in every row"),
     ("a class of one row", "t.csv", table_text(N, y=["maybe", *HALF[1:]]), Y, "class 'maybe' has 1"),
     ("a class of two rows", "t.csv", table_text(N, y=["maybe"] * 2 + HALF[2:]), Y, "class 'maybe' has 2"),
-    ("a target of free text", "t.csv", table_text(N, y=[f"name {k}" for k in range(N)]), Y, "'y' holds free text"),
-    ("a target of dates", "t.csv", table_text(N, y=[f"2024-01-{1 + k % 28:02d}" for k in range(N)]), Y, "'y' holds dates"),
+    ("a target of free text", "t.csv", table_text(N, y=[f"name {k}" for k in range(N)]), Y, "'y', which holds free text"),
+    (
+        "a target of dates",
+        "t.csv",
+        table_text(N, y=[f"2024-01-{1 + k % 28:02d}" for k in range(N)]),
+        Y,
+        "'y', which holds dates",
+    ),
     ("no input of use", "t.csv", "a,y\n" + "".join(f"7,{h}\n" for h in HALF), Y, "No input column is left"),
     ("an all-NaN input alone", "t.csv", "a,y\n" + "".join(f"nan,{h}\n" for h in HALF), Y, "No input column is left"),
     ("only a giveaway", "t.csv", "a,y\n" + "".join(f"{h}!,{h}\n" for h in HALF), Y, "keep one with --keep a"),
@@ -67,13 +79,13 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
         "t.csv",
         GOOD,
         {**Y, "types": {"a": "number"}},
-        "no column type named 'number'; did you mean 'numeric'",
+        "No column type has this name. Received 'number'. Did you mean 'numeric'",
     ),
-    ("a type for no column", "t.csv", GOOD, {**Y, "types": {"aa": "numeric"}}, "no column named 'aa'"),
-    ("words as numbers", "t.csv", GOOD, {**Y, "types": {"colour": "numeric"}}, "'colour' cannot be numeric"),
-    ("numbers as dates", "t.csv", GOOD, {**Y, "types": {"colour": "date"}}, "'colour' must hold times"),
-    ("numbers as truth", "t.csv", GOOD, {**Y, "types": {"a": "boolean"}}, "'a' has others"),
-    ("keeping no column", "t.csv", GOOD, {**Y, "keep": ("zzz",)}, "no column named 'zzz'"),
+    ("a type for no column", "t.csv", GOOD, {**Y, "types": {"aa": "numeric"}}, "No column has this name. Received 'aa'"),
+    ("words as numbers", "t.csv", GOOD, {**Y, "types": {"color": "numeric"}}, "'color' cannot be numeric"),
+    ("numbers as dates", "t.csv", GOOD, {**Y, "types": {"color": "date"}}, "'color' must hold times"),
+    ("numbers as truth", "t.csv", GOOD, {**Y, "types": {"a": "boolean"}}, "'a', which has others"),
+    ("keeping no column", "t.csv", GOOD, {**Y, "keep": ("zzz",)}, "No column has this name. Received 'zzz'"),
     (
         "a task that the architecture lacks",
         "t.csv",
@@ -86,11 +98,11 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
         "t.csv",
         GOOD,
         {**Y, "accepts": ("image", "text")},
-        "takes images or plain text, .* holds tables",
+        "takes images or plain text. .* holds tables",
     ),
     ("labels for a table", "t.csv", GOOD, {**Y, "labels": "x.json"}, "--labels does not apply"),
     ("an unknown ending", "t.xlsx", b"PK", Y, r"end in \.csv, \.npz, \.tsv or \.txt"),
-    ("one picture", "t.png", b"\x89PNG", {}, "is one picture; name the folder"),
+    ("one picture", "t.png", b"\x89PNG", {}, "is one picture. Name the folder"),
     ("one idx file", "train-images-idx3-ubyte", b"", {}, "four at a time: name their folder"),
     ("a limit of nothing", "t.csv", GOOD, {**Y, "limit": 0}, "limit is at least 1"),
     ("a short text", "t.txt", "to be or not to be", {}, "characters and windows of 128 need"),
@@ -98,15 +110,15 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
     ("a text that is not UTF-8", "t.txt", b"\xff" * 9000, {}, "must be UTF-8"),
     ("a target for a text", "t.txt", "abc " * 9000, Y, "--target does not apply"),
     ("a sentence without label", "t.tsv", "a good film\t1\n\t0\n", {"accepts": ("sentences",)}, "line 2 of"),
-    ("sentences of one class", "t.tsv", "a good film\t1\n" * 9, {"accepts": ("sentences",)}, "must be two or more"),
+    ("sentences of one class", "t.tsv", "a good film\t1\n" * 9, {"accepts": ("sentences",)}, "needs two or more classes"),
     ("sentences without labels", "t.tsv", "a good film\n", {"accepts": ("sentences",)}, "line 1 of"),
-    ("a series too short", "s.csv", series_text(50), {"target": "x"}, "has 50 rows; give a longer series"),
-    ("a series in no order", "s.csv", DISORDERED, {"accepts": ("series",)}, "goes back in time; sort the file by 'time'"),
-    ("a wrong time", "s.csv", cells(series_text(), (hours(400)[7], "soon")), {"accepts": ("series",)}, "row 9 has 'soon'"),
-    ("a missing time", "s.csv", cells(series_text(), (hours(400)[7], "")), {"accepts": ("series",)}, "row 9 has ''"),
+    ("a series too short", "s.csv", series_text(50), {"target": "x"}, "has 50 rows. Give a longer series"),
+    ("a series in no order", "s.csv", DISORDERED, {"accepts": ("series",)}, "goes back in time. Sort the file by 'time'"),
+    ("a wrong time", "s.csv", cells(series_text(), (hours(400)[7], "soon")), {"accepts": ("series",)}, "'soon' in row 9"),
+    ("a missing time", "s.csv", cells(series_text(), (hours(400)[7], "")), {"accepts": ("series",)}, "'' in row 9"),
     ("a series without times", "s.csv", GOOD, {"accepts": ("series",)}, "needs a column of times"),
     ("a series without numbers", "s.csv", WORDS, {}, "needs a column of numbers"),
-    ("a series with an absent target", "s.csv", series_text(), {"target": "xx"}, "did you mean 'x'|no column of numbers"),
+    ("a series with an absent target", "s.csv", series_text(), {"target": "xx"}, "Did you mean 'x'|no column of numbers"),
     ("a constant series", "s.csv", "time,x\n" + "".join(f"{t},5\n" for t in hours(400)), {}, "needs a column of numbers"),
     ("a window beyond the series", "s.csv", series_text(), {"window": 390}, "smaller window or horizon"),
     ("a window of nothing", "s.csv", series_text(), {"window": 0}, "window is at least 1"),
@@ -128,25 +140,40 @@ def test_a_wrong_file_gives_one_sentence(
 
 
 WRONG_PATHS: list[tuple[str, Callable[[Path], Path | str], dict[str, Any], str]] = [
-    ("a missing file", lambda p: p / "no.csv", {}, "There is no file or folder"),
-    ("a missing file, near", lambda p: _near(p), {}, r"did you mean .*titanic\.csv"),
-    ("an unknown name, near", lambda p: "digit", {}, "did you mean 'digits'"),
-    ("an unknown name, far", lambda p: "qqqqqq", {}, "no data set or file named 'qqqqqq'; there is digits, iris"),
+    ("a missing file", lambda p: p / "no.csv", {}, "file or folder must exist"),
+    ("a missing file, near", lambda p: _near(p), {}, r"Did you mean .*titanic\.csv"),
+    ("an unknown name, near", lambda p: "digit", {}, "Did you mean 'digits'"),
+    (
+        "an unknown name, far",
+        lambda p: "qqqqqq",
+        {},
+        "No data set or file has this name. Received 'qqqqqq'. Choose one of: digits, iris",
+    ),
     ("an empty folder", lambda p: p, {}, "is an empty folder"),
     ("a folder of other files", lambda p: _near(p).parent, {}, "holds none of these"),
     ("a folder without pictures", lambda p: _made(p / "p" / "c" / "a.txt").parent.parent, {}, "has none"),
     ("pictures of one class", lambda p: _one_class(p), {}, "has only 'dark'"),
-    ("a broken picture", lambda p: _broken_picture(p), {}, "is not a picture that can be read"),
+    ("a broken picture", lambda p: _broken_picture(p), {}, "picture must be readable"),
     ("too few pictures", lambda p: picture_folder(p / "p", [(4, 4)], n=2), {}, "at least 5 rows"),
-    ("a size of nothing", lambda p: picture_folder(p / "p", [(4, 4)]), {"resize": (0, 4)}, "at least 1, received 0 x 4"),
+    ("a size of nothing", lambda p: picture_folder(p / "p", [(4, 4)]), {"resize": (0, 4)}, "at least 1. Received 0 x 4"),
     (
         "images for an architecture of tables",
         lambda p: mnist_folder(p / "m"),
         {"accepts": ("table",)},
-        "takes tables, .* holds images",
+        "takes tables. .* holds images",
     ),
-    ("digits for an architecture of tables", lambda p: "digits", {"accepts": ("table",)}, "takes tables, digits holds images"),
-    ("iris for an architecture of series", lambda p: "iris", {"accepts": ("series",)}, "takes time series, iris holds tables"),
+    (
+        "digits for an architecture of tables",
+        lambda p: "digits",
+        {"accepts": ("table",)},
+        "takes tables. Received digits, which holds images",
+    ),
+    (
+        "iris for an architecture of series",
+        lambda p: "iris",
+        {"accepts": ("series",)},
+        "takes time series. Received iris, which holds tables",
+    ),
     ("a target for iris", lambda p: "iris", {"target": "class"}, "--target does not apply to iris"),
     ("an idx folder lacking a file", lambda p: _idx(p, "t10k-labels", None), {}, "lacks t10k-labels-idx1-ubyte"),
     ("idx cut short", lambda p: _idx(p, "train-images", lambda raw: raw[:-5]), {}, "is cut short"),
@@ -158,7 +185,7 @@ WRONG_PATHS: list[tuple[str, Callable[[Path], Path | str], dict[str, Any], str]]
     ("idx of huge promise", lambda p: _idx(p, "train-images", lambda raw: _promise(raw)), {}, "is cut short"),
     ("idx gzip cut short", lambda p: _idx(p, "train-images", lambda raw: gzip.compress(raw)[:-30]), {}, "damaged gzip"),
     ("idx gzip garbled", lambda p: _idx(p, "train-images", lambda raw: b"\x1f\x8b" + raw), {}, "damaged gzip"),
-    ("labels for images", lambda p: _idx(p, "train-images", lambda raw: TWO_LABELS), {}, "images have 3"),
+    ("labels for images", lambda p: _idx(p, "train-images", lambda raw: TWO_LABELS), {}, "Images have 3"),
     ("fewer labels than images", lambda p: _idx(p, "train-labels", lambda raw: TWO_LABELS), {}, "2 labels"),
 ]
 
@@ -248,7 +275,8 @@ def test_damaged_preprocessing_gives_one_sentence(saved: dict[str, Any]) -> None
 
 
 @pytest.mark.parametrize(
-    ("content", "sentence"), [(None, "no file or folder"), ("", "is empty"), ("a,b\n1,2\n", "'colour', .* no such column")]
+    ("content", "sentence"),
+    [(None, "file or folder must exist"), ("", "is empty"), ("a,b\n1,2\n", "'color'. .* no such column")],
 )
 def test_wrong_new_rows_give_one_sentence(write: Write, tmp_path: Path, content: str | None, sentence: str) -> None:
     found = load(write("t.csv", GOOD), target="y")
@@ -266,6 +294,10 @@ def test_near_names(received: str, near: str | None) -> None:
 
 def test_unknown_names_list_what_there_is() -> None:
     assert (
-        str(unknown_name("architecture", "zzz", ["lstm", "mlp"])) == "There is no architecture named 'zzz'; there is lstm, mlp."
+        str(unknown_name("architecture", "zzz", ["lstm", "mlp"]))
+        == "No architecture has this name. Received 'zzz'. Choose one of: lstm, mlp."
     )
-    assert str(unknown_name("architecture", "zzz", [])) == "There is no architecture named 'zzz'; there is none at all."
+    assert (
+        str(unknown_name("architecture", "zzz", []))
+        == "No architecture has this name. Received 'zzz'. Choose one of: none is known."
+    )

@@ -1,4 +1,4 @@
-"""What backward() and grad() do, as PyTorch does it."""
+"""backward() and grad(), as PyTorch does them."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_grad_computes_only_what_is_asked(monkeypatch: pytest.MonkeyPatch) -> No
     x, w = leaf(2.0), leaf(3.0)
     hidden = w.exp()
     y = x * hidden
-    monkeypatch.setattr(nn.exp.primitive.__class__, "pull_back", watch(calls := [], nn.exp.primitive.__class__.pull_back))
+    monkeypatch.setattr(nn.exp.primitive.__class__, "vjp", watch(calls := [], nn.exp.primitive.__class__.vjp))
     assert nn.grad(y.sum(), x).item() == pytest.approx(np.exp(3.0))
     assert calls == ["sum", "multiply"]
 

@@ -1,4 +1,4 @@
-"""What a small network's Python costs, counted in calls of our functions: times depend on the machine, counts do not.
+"""The cost of a small network's Python, counted in calls of our functions: times depend on the machine, counts do not.
 
 benchmarks/overhead.py measures the times.
 """
@@ -19,7 +19,7 @@ from nnatomy import graph
 
 
 def calls(work: Callable[[], Any]) -> Counter[str]:
-    """How often each Python function of nnatomy is called, by its name."""
+    """Return how often each Python function of nnatomy is called, by its name."""
     found: Counter[str] = Counter()
 
     def note(frame: Any, event: str, argument: Any) -> None:
@@ -53,11 +53,11 @@ def test_an_operation_is_five_calls_forward(step: Callable[[Any], Any]) -> None:
 
 @pytest.mark.parametrize("step", [lambda x: -x, lambda x: x + B, lambda x: x * 1.5, nn.sqrt])
 def test_an_operation_is_two_calls_backward(step: Callable[[Any], Any]) -> None:
-    """Its pull_back and its formula, and a few calls for the whole walk."""
+    """Its vjp and its formula, and a few calls for the whole walk."""
     x = nn.tensor([0.1, 0.2, 0.3], requires_grad=True)
     y = chain(step, 100, x)
     found = calls(lambda: y.backward(np.ones(3, np.float32)))
-    assert found["pull_back"] == 100
+    assert found["vjp"] == 100
     assert found.total() <= 2 * 100 + 20
 
 

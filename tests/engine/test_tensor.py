@@ -1,4 +1,4 @@
-"""What a Tensor is: its values, its looks, its place among NumPy arrays, copying and pickling."""
+"""Tensors: their values, their looks, their place among NumPy arrays, copying and pickling."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exported runs: for every kind of data the file answers as the run does, and what is beside it is true and enough."""
+"""Exported runs: for every kind of data the file answers as the run does, and what is next to it is true and enough."""
 
 from __future__ import annotations
 
@@ -32,15 +32,15 @@ Array = np.ndarray[Any, Any]
 def table(folder: Path, target: str = "class") -> Path:
     """A table with a column of every type: missing cells, rare categories, dates, a long tail, an awkward name."""
     rng = np.random.default_rng(0)
-    lines = ["height,income,joined,married,colour,probabilities," + target]
+    lines = ["height,income,joined,married,color,probabilities," + target]
     for i in range(300):
         height = "" if i % 11 == 3 else f"{rng.normal(170, 10):.1f}"
         income = f"{np.exp(rng.normal(8, 1.5)):.2f}"
         joined = f"20{i % 20:02d}-0{1 + i % 9}-1{i % 10}"
         married = "" if i % 13 == 5 else ("yes", "no")[int(rng.integers(2))]
-        colour = "" if i % 7 == 2 else "mauve" if i == 50 else ("red", "green", "blue")[int(rng.integers(3))]
+        color = "" if i % 7 == 2 else "mauve" if i == 50 else ("red", "green", "blue")[int(rng.integers(3))]
         goal = f"{rng.normal():.3f}" if target == "value" else ("low", "mid", "high")[int(rng.integers(3))]
-        lines.append(f"{height},{income},{joined},{married},{colour},{rng.normal():.3f},{goal}")
+        lines.append(f"{height},{income},{joined},{married},{color},{rng.normal():.3f},{goal}")
     path = folder / f"{target}.csv"
     path.write_text("\n".join(lines) + "\n")
     return path
@@ -50,7 +50,7 @@ def fresh_table(folder: Path) -> Path:
     """New rows with what training never saw."""
     path = folder / "fresh.csv"
     path.write_text(
-        "height,income,joined,married,colour,probabilities\n180,900,2021-05-01,yes,red,0.1\n,0,2030-01-01,,,\n"
+        "height,income,joined,married,color,probabilities\n180,900,2021-05-01,yes,red,0.1\n,0,2030-01-01,,,\n"
         "tall,1e9,1970-01-01,no,purple,-3\n160.5,15,2010-10-10,yes,mauve,2\n"
     )
     return path
@@ -118,7 +118,7 @@ RUNS: dict[str, tuple[str, Any, Any, dict[str, Any]]] = {  # architecture, train
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """trained(name): the folder of a small run, trained once; and its place, where new data may lie."""
+    """trained(name): the folder of a small run, trained once; and its place, where new data may be."""
     made: dict[str, tuple[Path, Path]] = {}
 
     def make(name: str) -> tuple[Path, Path]:
@@ -212,7 +212,7 @@ def test_description_and_graph_name_the_same_ends(trained: Any, tmp_path: Path) 
         assert [(end["name"], end["shape"]) for end in description[ends]] == [(f.name, f.shape) for f in found]
     kinds = {end["name"]: end["type"] for end in description["inputs"]}
     assert kinds == {
-        "height": "float64", "income": "float64", "joined": "float64", "married": "float64", "colour": "string",
+        "height": "float64", "income": "float64", "joined": "float64", "married": "float64", "color": "string",
         "probabilities": "float64",
     }  # fmt: skip
     assert [end["name"] for end in description["outputs"]] == ["probabilities_", "scores"], "a column has the name already"
@@ -248,7 +248,7 @@ def test_nothing_is_overwritten_and_nothing_half_written(trained: Any, tmp_path:
         folder = tmp_path / name
         folder.mkdir()
         (folder / name).write_text("mine")
-        with pytest.raises(UserError, match=re.escape(f"{name} exists")):
+        with pytest.raises(UserError, match=re.escape(f"{name}, which exists")):
             export(run, out=folder / "model.onnx")
         assert [p.name for p in folder.iterdir()] == [name]
         assert (folder / name).read_text() == "mine"
@@ -263,7 +263,7 @@ def test_nothing_is_overwritten_and_nothing_half_written(trained: Any, tmp_path:
 
 
 def test_preprocessing_that_differs_is_found_out(trained: Any, tmp_path: Path, monkeypatch: Any) -> None:
-    """What the graph does to a raw table is compared with what data/ does, on cells that are missing or unseen too."""
+    """The graph treats a raw table as data/ does, on cells that are missing or unseen too."""
     run, _ = trained("classes of a table")
     right = TableInputs.encode
 
@@ -318,9 +318,9 @@ def test_models_without_their_description_or_with_a_wrong_one_are_refused(traine
     beside = tmp_path / "model.json"
     right = beside.read_text()
     for wrong, said in (
-        ("{", "damaged"), ("[]", "damaged"), ("{}", "damaged"), (right.replace("export 1", "export 9"), "of the form"),
+        ("{", "damaged"), ("[]", "damaged"), ("{}", "damaged"), (right.replace("export 1", "export 9"), "must have the format"),
         (right.replace('"kind": "table"', '"kind": "chair"'), "saved preprocessing"),
-        (right.replace('"architecture": "mlp"', '"architecture": "mpl"'), "did you mean 'mlp'"),
+        (right.replace('"architecture": "mlp"', '"architecture": "mpl"'), "Did you mean 'mlp'"),
         (other.with_suffix(".json").read_text(), "belong to different models"),
     ):  # fmt: skip
         beside.write_text(wrong)
@@ -331,12 +331,12 @@ def test_models_without_their_description_or_with_a_wrong_one_are_refused(traine
     content = model.read_bytes()
     for broken in (b"", content[: len(content) // 2], b"\x00" * 99):
         model.write_bytes(broken)
-        with pytest.raises(UserError, match=r"damaged or no ONNX model|belong to different"):
+        with pytest.raises(UserError, match=r"damaged or not an ONNX model|belong to different"):
             nn.predict(model, source)
     beside.unlink()
-    with pytest.raises(UserError, match=r"model\.json is absent"):
+    with pytest.raises(UserError, match=r"model\.json, which is absent"):
         nn.predict(model, source)
-    with pytest.raises(UserError, match="There is no file"):
+    with pytest.raises(UserError, match="The file must exist"):
         nn.predict(tmp_path / "no.onnx", source)
 
 
@@ -349,7 +349,7 @@ def test_card_tells_the_spread_that_a_comparison_measured(tmp_path: Path) -> Non
     export(run, out=tmp_path / "a" / "model.onnx", comparison=folder)
     card = (tmp_path / "a" / "MODEL.md").read_text()
     architecture = next(c for c in found.candidates if c.is_architecture)
-    assert f"accuracy {architecture.mean:.4g} ± {architecture.spread:.2g}" in card
+    assert f"accuracy {architecture.mean:.4g} ± {architecture.std:.2g}" in card
     assert "each of 2 folds of the same data (seeds: 2)" in card
     assert found.best_baseline is not None
     assert f"{found.best_baseline.name}, reached {found.best_baseline.mean:.4g}" in card
@@ -371,7 +371,7 @@ def test_card_tells_the_spread_that_a_comparison_measured(tmp_path: Path) -> Non
 
 def test_what_the_run_cannot_be_exported_for_is_said(trained: Any, tmp_path: Path, monkeypatch: Any) -> None:
     run, _ = trained("text")
-    with pytest.raises(UserError, match="did you mean 'onnx'"):
+    with pytest.raises(UserError, match="Did you mean 'onnx'"):
         export(run, "onxx")
     with pytest.raises(UserError, match=r"ends in \.onnx"):
         export(run, out=tmp_path / "model.pt")

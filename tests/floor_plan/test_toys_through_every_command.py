@@ -1,6 +1,6 @@
-"""An architecture with a rule of its own, a kind of data and a task that the library does not know go through every command.
+"""An architecture with its own rule, a kind of data and a task that the library does not know go through every command.
 
-They are the examples of docs/architecture.md and lie in a temporary folder; workers are fresh processes that find them there.
+They are the examples of docs/architecture.md and are in a temporary folder; workers are fresh processes that find them there.
 """
 
 from __future__ import annotations

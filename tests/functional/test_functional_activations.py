@@ -73,7 +73,7 @@ def test_prelu(weights):
     same(F.prelu, T.prelu, np.where(X > 0, X, 0.0), RNG.normal(size=weights))
 
 
-def test_maxout_takes_neighbouring_features():
+def test_maxout_takes_neighboring_features():
     same(lambda x: F.maxout(x, 3), lambda x: x.reshape(4, 2, 3, 5).amax(2), X)
     same(lambda x: F.maxout(x, 5, axis=-1), lambda x: x.amax(-1, keepdim=True), X)
 

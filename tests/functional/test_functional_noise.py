@@ -17,7 +17,7 @@ def test_dropout_keeps_the_share_and_the_mean(p):
     assert abs((y == 0).mean() - p) < 5 * np.sqrt(p * (1 - p) / N)
 
 
-def test_dropout_masks_are_independent_of_their_neighbours():
+def test_dropout_masks_are_independent_of_their_neighbors():
     kept = F.dropout(np.ones(N), 0.5, generator=nn.Generator(2)) > 0
     for lag in (1, 2, 7):
         assert abs((kept[lag:] == kept[:-lag]).mean() - 0.5) < 5 * 0.5 / np.sqrt(N)

@@ -117,5 +117,5 @@ def test_a_part_without_examples_has_no_loss_and_no_gradient() -> None:
 
 
 def test_rows_that_are_no_examples_are_refused() -> None:
-    with F.masked_examples(MASK), pytest.raises(UserError, match=r"padded batch of 7 examples .* received 5 rows"):
+    with F.masked_examples(MASK), pytest.raises(UserError, match=r"padded batch of 7 examples .* Received 5 rows"):
         F.mse_loss(nn.Tensor(np.zeros((5, 7))), nn.Tensor(np.ones((5, 7))))

@@ -1,4 +1,4 @@
-"""Diagrams can be read: boxes lie inside their frames and never on one another, words inside their boxes."""
+"""Diagrams can be read: boxes are inside their frames and never on each other, words inside their boxes."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def boxes(figure: Figure) -> list[tuple[float, float, float, float]]:
 
 
 def check(figure: Figure) -> None:
-    """Boxes are apart or nested; every text lies within the picture; the picture is not out of all proportion."""
+    """Boxes are apart or nested; every text is within the picture; the picture is not out of all proportion."""
     width, height = figure.get_size_inches() * 72
     rectangles = boxes(figure)
     for a, b in combinations(rectangles, 2):

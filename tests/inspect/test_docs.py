@@ -1,4 +1,4 @@
-"""What docs/drawing.md says in code runs, and its table names the views that there are."""
+"""The code in docs/drawing.md runs, and its table names the views that there are."""
 
 from __future__ import annotations
 

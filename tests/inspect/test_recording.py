@@ -1,4 +1,4 @@
-"""What `record` sees is what the layers gave, and seeing changes nothing."""
+"""`record` returns the layers' outputs and changes nothing."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_only_the_layers_asked_for_are_recorded_and_wrong_names_are_told() -> No
         model(batch())
     assert list(seen) == ["encoder.1"]
     with (
-        pytest.raises(nn.UserError, match=r"no layer named 'encoder\.2'; did you mean 'encoder\.[01]'"),
+        pytest.raises(nn.UserError, match=r"No layer has this name. Received 'encoder\.2'. Did you mean 'encoder\.[01]'"),
         record(model, ["encoder.2"]),
     ):
         pass

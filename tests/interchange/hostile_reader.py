@@ -23,7 +23,7 @@ HARMLESS = ("os.listdir", "os.scandir", "os.fspath")
 
 
 def watch(event: str, arguments: tuple[Any, ...]) -> None:
-    """Ends the program at once where a file made it do something."""
+    """End the program at once where a file made it do something."""
     writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
     if (event.startswith(FORBIDDEN) and event not in HARMLESS) or writes:
         print(json.dumps({"file": str(now), "result": "EXECUTED", "message": f"{event} {arguments!r}"[:300]}), flush=True)

@@ -1,4 +1,4 @@
-"""What an exported model is like: names, sizes and versions in it; and what is refused, in one sentence."""
+"""Exported models: names, sizes and versions in them; and the models that are refused."""
 
 from __future__ import annotations
 
@@ -130,7 +130,7 @@ def test_difference_counts_shapes_types_and_nan() -> None:
 
 
 REFUSED: list[tuple[str, Callable[..., Any], str]] = [
-    ("values are asked for", lambda m, x: x * (2.0 if x.sum() > 0 else 1.0), "this one asks for"),
+    ("values are asked for", lambda m, x: x * (2.0 if x.sum() > 0 else 1.0), "Received one that needs"),
     ("a function without a form", lambda m, x: nn.Tensor(nn.backends.B.log_softmax_vjp(x.data, x.data, axis=1)),
      r"log_softmax_vjp\(\) has no form in ONNX"),
     ("randomness", lambda m, x: nn.functional.dropout(x, 0.5, True), "changes with the batch"),

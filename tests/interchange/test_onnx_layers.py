@@ -167,7 +167,7 @@ FUNCTIONS: list[tuple[str, Callable[..., Any], list[Array]]] = [
     ("rearranged", lambda a: (a.transpose(), ops.swapaxes(a, 1, 2), ops.moveaxis(a, 0, -1), ops.flip(a, (0, 2)),
      ops.roll(a, 2, 1), ops.expand_dims(a, 1), ops.squeeze(a[:, :1], 1), ops.repeat(a, (2, 1, 3)),
      ops.repeat_interleave(a, 2, 0)), [x(3, 4, 5)]),
-    ("joined and parted", lambda a, b: (ops.concatenate([a, b, a], 1), ops.stack([a, b], -1), *ops.split(a, [1, 3], 1),
+    ("joined and split", lambda a, b: (ops.concatenate([a, b, a], 1), ops.stack([a, b], -1), *ops.split(a, [1, 3], 1),
      *ops.unstack(b, 1), ops.concatenate([a, b])), [x(3, 4), x(3, 4)]),
     ("padded", lambda a: (ops.pad(a, ((0, 0), (1, 2)), value=3.0), *(ops.pad(a, ((0, 0), (2, 1)), m) for m in
      ("edge", "reflect", "wrap"))), [x(3, 4)]),

@@ -23,7 +23,7 @@ def close(got: Any, expected: Any, what: str, tolerance: float = 1e-10) -> None:
 
 
 def load(ours: nn.Module, theirs: Any) -> None:
-    """Gives our layer the weights of PyTorch's; names and shapes must be the same (but for the count of batches)."""
+    """Give our layer the weights of PyTorch's; names and shapes must be the same (but for the count of batches)."""
     ours.astype("float64")
     theirs.double()
     with torch.no_grad():

@@ -18,7 +18,7 @@ def x(*shape):
 
 
 class Call:
-    """A layer called with arguments beside the compared inputs; arrays among them as this framework has them."""
+    """A layer called with arguments next to the compared inputs; arrays among them as this framework has them."""
 
     def __init__(self, layer, make, call):
         self.layer, self.make, self.call = layer, make, call
@@ -31,7 +31,7 @@ class Call:
 
 
 def both(name, args, options, call, *inputs, dropout=0.0, training=True):
-    """Compares a call of both frameworks' layers; `call(layer, make, *inputs)` gives arrays through make()."""
+    """Compare a call of both frameworks' layers; `call(layer, make, *inputs)` gives arrays through make()."""
     theirs = getattr(T, name)(*args, dropout=dropout, **{"batch_first": True} | options)
     ours = getattr(nn, name)(*args, dropout=dropout, **options)
     load(ours, theirs)
@@ -178,7 +178,7 @@ def test_decoder_layer(options, training):
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("normed", [False, True])
 def test_stacks(normed):
-    """Three layers alike at first; then with weights of their own."""
+    """Three layers alike at first; then with their own weights."""
     how = {"dropout": 0.0, "norm_first": normed}
     ours = nn.TransformerEncoder(nn.TransformerEncoderLayer(E, HEADS, 12, **how), 3, nn.LayerNorm(E) if normed else None)
     layer = T.TransformerEncoderLayer(E, HEADS, 12, batch_first=True, **how)

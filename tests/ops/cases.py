@@ -86,6 +86,12 @@ for ours, theirs in ((nn.logaddexp, t.logaddexp), (nn.arctan2, t.arctan2), (nn.m
     case(lambda x, f=ours: f(0.7, x), lambda x, f=theirs: f(t.tensor(0.7, dtype=x.dtype), x), (3,), fill=above, name="number left")
 case(lambda x: -x, lambda x: -x, (3, 0), name="neg-empty")
 case(nn.negative, t.neg, (3,))
+bits = np.array([6, 5, -8, 0]), np.array([3, 4, 1, 2])
+for ours, theirs in ((nn.bitwise_and, t.bitwise_and), (nn.bitwise_or, t.bitwise_or), (nn.bitwise_xor, t.bitwise_xor),
+                     (nn.bitwise_left_shift, t.bitwise_left_shift), (nn.bitwise_right_shift, t.bitwise_right_shift)):  # fmt: skip
+    case(ours, theirs, *bits, order=0, smooth=False)
+case(nn.bitwise_not, t.bitwise_not, bits[0], order=0, smooth=False)
+case(nn.bitwise_and, t.bitwise_and, np.array([True, True, False]), np.array([True, False, False]), order=0, smooth=False)
 case(nn.remainder, t.remainder, np.array([2.3, -2.3, 5.1]), np.array([0.7, 0.7, -1.6]))
 case(nn.square, t.square, (2, 3))
 case(nn.sqrt, t.sqrt, (2, 3), fill=above)

@@ -1,4 +1,4 @@
-"""What a case of the table gives on the active backend, and the comparison of that with PyTorch."""
+"""The results of a case of the table on the active backend, and their comparison with PyTorch."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def close(got: Any, expected: Any, dtype: str, what: str) -> None:
 
 
 def hold(case: Case, dtype: str, found: Results) -> None:
-    """Compares values, types and gradients with PyTorch's."""
+    """Compare values, types and gradients with PyTorch's."""
     theirs = [torch.tensor(a, requires_grad=a.dtype.kind == "f") for a in case.arrays(dtype)]
     zs = listed(case.theirs(*theirs))
     assert len(found.outputs) == len(zs)

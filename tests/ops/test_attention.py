@@ -137,7 +137,7 @@ def test_what_is_hidden_does_not_matter() -> None:
 
 
 def test_no_scores_are_kept() -> None:
-    """What a node holds grows with T + S, not with T S."""
+    """The memory of a node grows with T + S, not with T S."""
     q, k, v = (nn.tensor(a, requires_grad=True) for a in arrays([(1, 64, 4)] * 3))
     node = nn.scaled_dot_product_attention(q, k, v).node
     sizes = [o.size for o in node.out]

@@ -26,7 +26,7 @@ first_of_each = list({case.name.split("-")[1].split()[0]: case for case in rever
 
 @cache
 def compiled(group: int, dtype: str) -> dict[str, Results | Exception]:
-    """What the cases of a group give in one program; what is raised while one is traced stands in its place."""
+    """Return the results of a group's cases in one program, or the exception that tracing a case raised."""
     members = cases[group * TOGETHER : (group + 1) * TOGETHER]
     raised: dict[str, Exception] = {}
 

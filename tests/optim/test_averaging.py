@@ -117,7 +117,7 @@ def test_wrong_use_is_told() -> None:
     model = Model()
     with pytest.raises(UserError, match="decay must be"):
         optim.EMA(model, 1.0)
-    with pytest.raises(UserError, match="choose one"):
+    with pytest.raises(UserError, match="Leave warmup out"):
         optim.EMA(model, 0.9, warmup=True, debias=True)
     with pytest.raises(UserError, match="no average before"), optim.SWA(model).applied():
         pass

@@ -17,7 +17,7 @@ Y = np.random.default_rng(1).normal(size=8)
 
 
 def logistic(w: Any, b: Any, A: Any, Y: Any, log1p_exp: Any) -> Any:
-    """A smooth convex loss that is no quadratic."""
+    """A smooth convex loss that is not a quadratic."""
     z = A @ w + b
     return (log1p_exp(z) - Y * z).sum() + 0.1 * (w * w).sum()
 

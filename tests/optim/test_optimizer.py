@@ -1,4 +1,4 @@
-"""What all optimizers share: groups, state, resumption, and what they tell a user who gives them something wrong."""
+"""Common parts of all optimizers: groups, state, resumption, and errors for wrong arguments."""
 
 from __future__ import annotations
 
@@ -159,13 +159,13 @@ def of_state(change: Callable[[dict[str, Any]], Any]) -> Callable[[], None]:
 
 
 WRONG: list[tuple[Callable[[], Any], str]] = [
-    (lambda: optim.SGD([parameter()], lr=-0.1), r"lr must be a finite number >= 0. Received -0.1; try 0.001"),
+    (lambda: optim.SGD([parameter()], lr=-0.1), r"lr must be a finite number >= 0. Received -0.1. Try 0.001"),
     (lambda: optim.SGD([parameter()], lr=math.nan), "lr must be a finite number >= 0. Received nan"),
     (lambda: optim.SGD([parameter()], lr="0.1"), "lr must be a finite number >= 0. Received '0.1'"),  # type: ignore[arg-type]
     (lambda: optim.SGD([parameter()], lr=True), "Received True"),
     (lambda: optim.SGD([parameter()], momentum=-1), "momentum must be"),
     (lambda: optim.SGD([parameter()], nesterov=True), "Nesterov momentum needs momentum > 0"),
-    (lambda: optim.SGD([parameter()], weight_decay=-1), "weight_decay must be .* 0 switches it off"),
+    (lambda: optim.SGD([parameter()], weight_decay=-1), "weight_decay must be .* Use 0 to switch it off"),
     (lambda: optim.Adam([parameter()], betas=(0.9, 1.0)), r"betas\[1\] must be at least 0 and below 1. Received 1.0"),
     (lambda: optim.Adam([parameter()], betas=(-0.1, 0.9)), r"betas\[0\] must be"),
     (lambda: optim.Adam([parameter()], betas=0.9), "betas must be a pair"),  # type: ignore[arg-type]
@@ -176,14 +176,17 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: optim.Adafactor([parameter()], beta2_decay=0.8), "beta2_decay must be a finite number <= 0"),
     (lambda: optim.Adam([]), "at least one parameter. Received none"),
     (lambda: optim.Adam([{"params": []}]), "A parameter group needs at least one parameter"),
-    (lambda: optim.Adam(parameter()), r"iterable of Parameters. Received Parameter; give \[p\]"),
+    (lambda: optim.Adam(parameter()), r"iterable of Parameters. Received Parameter. Give \[p\]"),
     (lambda: optim.Adam(3), "iterable of Parameters. Received int"),  # type: ignore[arg-type]
     (lambda: optim.Adam([np.zeros(2)]), "params must be Parameters or"),
     (lambda: optim.Adam([nn.Tensor(np.zeros(2, np.int64))]), "Only floating-point leaves"),
     (lambda: optim.Adam([parameter() * 2.0]), "Only floating-point leaves"),
     (lambda: optim.Adam([p := parameter(), p]), "'1' twice"),
     (lambda: optim.Adam([("w", parameter()), ("w", parameter())]), "'w' twice"),
-    (lambda: optim.Adam([{"params": [parameter()], "learning_rate": 0.1}]), "no Adam setting named 'learning_rate'"),
+    (
+        lambda: optim.Adam([{"params": [parameter()], "learning_rate": 0.1}]),
+        "No Adam setting has this name. Received 'learning_rate'",
+    ),
     (lambda: optim.Adam([{"params": [parameter()], "lr": -1.0}]), "lr must be"),
     (lambda: optim.Adam([{"parameters": [parameter()]}]), "A parameter group must be a dictionary"),
     (lambda: setattr(optim.Adam([parameter()]), "lr", -1.0), "lr must be"),

@@ -53,7 +53,7 @@ def convolutional() -> Any:
     )  # fmt: skip
 
 
-def normalised() -> Any:
+def normalized() -> Any:
     return layers.Sequential(
         layers.Linear(12, 16), layers.LayerNorm(16), layers.SiLU(), layers.Linear(16, 4), layers.Softmax(-1)
     )  # fmt: skip
@@ -65,7 +65,7 @@ MODELS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
     "convolutional": (convolutional, (1, 8, 8)),
     "lstm": (lambda: LastStep(layers.LSTM(3, 5), 5), (6, 3)),
     "gru": (lambda: LastStep(layers.GRU(3, 5, bidirectional=True), 10), (6, 3)),
-    "normalised": (normalised, (12,)),
+    "normalized": (normalized, (12,)),
 }
 RULES: dict[str, Callable[[Any], Any]] = {
     "adam": lambda p: optim.Adam(p, lr=1e-2),

@@ -93,7 +93,7 @@ def asks(x: Any) -> Any:
 
 def test_who_asks_for_values_runs_eagerly_and_is_told() -> None:
     compiled = nn.compile(asks)
-    with pytest.warns(RuntimeWarning, match=r"not compiled: it asks for the values of an array while it is traced \(tensor.py"):
+    with pytest.warns(RuntimeWarning, match=r"not compiled: it needs the values of an array while it is traced \(tensor.py"):
         y = compiled(np.ones(2))
     assert compiled.reason is not None
     assert np.asarray(y).tolist() == [2.0, 2.0]

@@ -278,7 +278,7 @@ LOG: list[Any] = []
 
 
 class Counted:
-    """A step with an attribute that is no state."""
+    """A step with an attribute that is not a state."""
 
     def __init__(self, training: Training) -> None:
         self.training, self.calls = training, 0
@@ -364,7 +364,7 @@ REFUSED: dict[str, tuple[Callable[[Training], Step], str]] = {
     "a counter": (Counted, "changes the attribute 'calls' of Counted"),
     "a list": (appending, "changes a list"),
     "a variable": (nonlocal_counter, "changes the variable 'count'"),
-    "values": (asking, "NumPy array of a value|asks for the values"),
+    "values": (asking, "NumPy array of a value|needs the values"),
     "numpy": (numpys_noise, "random numbers that are not nnatomy's"),
     "a choice": (numpys_choice, "random numbers that are not nnatomy's"),
     "a numpy generator": (its_own_noise, "a NumPy generator of random numbers"),

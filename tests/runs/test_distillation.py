@@ -152,8 +152,8 @@ def test_regression_sentences_and_ensembles_teach(tmp_path: Path) -> None:
     [
         ({"temperature": 0.0}, "--temperature is a positive number"),
         ({"soft": 1.5}, "--soft must be from 0 to 1"),
-        ({"data": "wine"}, "teacher's data, received data"),
-        ({"split_seed": 3}, "received split_seed"),
+        ({"data": "wine"}, "teacher's data. Received data"),
+        ({"split_seed": 3}, "Received split_seed"),
         ({"temperature": "hot"}, "a number for temperature"),
     ],
 )
@@ -164,9 +164,9 @@ def test_wrong_options(teacher: Path, tmp_path: Path, options: Any, message: str
 
 
 def test_teachers_that_do_not_fit(teacher: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="the task of autoencoder is reconstruction"):
+    with pytest.raises(UserError, match="Received autoencoder for reconstruction"):
         distill("autoencoder", teacher, out=tmp_path / "run", **QUICK)
-    with pytest.raises(UserError, match="There is no run"):
+    with pytest.raises(UserError, match="folder of a run must exist"):
         distill("mlp", tmp_path / "nowhere", **QUICK)
 
 

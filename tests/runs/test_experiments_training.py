@@ -34,12 +34,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("training")
     rng = np.random.default_rng(0)
     x = rng.normal(size=(300, 2))
-    colour = rng.choice(["red", "green"], 300)
-    y = np.where(x[:, 0] + (colour == "red") > 0.5, "in", "out")
-    cells = enumerate(zip(x, colour, y, strict=True))
+    color = rng.choice(["red", "green"], 300)
+    y = np.where(x[:, 0] + (color == "red") > 0.5, "in", "out")
+    cells = enumerate(zip(x, color, y, strict=True))
     rows = [["" if i % 37 == 0 else f"{a:.4f}", f"{b:.4f}", c, t] for i, ((a, b), c, t) in cells]
     path = folder / "points.csv"
-    path.write_text("a,b,colour,side\n" + "\n".join(",".join(r) for r in rows) + "\n")
+    path.write_text("a,b,color,side\n" + "\n".join(",".join(r) for r in rows) + "\n")
     return nn.train("mlp", path, target="side", epochs=12, seed=1, out=folder / "run"), path
 
 
@@ -95,7 +95,7 @@ def test_the_command_of_a_request_asks_for_the_same(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr("nnatomy.runs.train.train", fake)
     assert main(shlex.split(request.command())[1:]) == 2
     for name, value in vars(request).items():
-        found = asked.get(name, getattr(Request("mlp"), name))  # a teacher is asked for by distill
+        found = asked.get(name, getattr(Request("mlp"), name))  # a teacher is requested by distill
         read = {"budget": parse_seconds, "keep": tuple, "freeze": tuple}.get(name, lambda found: found)
         assert read(found) == value, name
 
@@ -228,7 +228,7 @@ def test_the_report_stands_alone(run: Any) -> None:
     page = run[0].run.report.read_text()
     assert not re.search(r"""(src|href)=["'](?!data:)|@import|url\(""", page)
     assert "<script" not in page
-    for needed in ("Learning curves", "Best epoch", "accuracy", "nnatomy train mlp", "multiply-adds", "colour", "seed 1"):
+    for needed in ("Learning curves", "Best epoch", "accuracy", "nnatomy train mlp", "multiply-adds", "color", "seed 1"):
         assert needed in page, needed
 
 
@@ -240,7 +240,7 @@ def test_evaluate_finds_the_same_scores_again(run: Any, capsys: pytest.CaptureFi
 
 def test_predict_needs_only_the_folder_and_answers_row_by_row(run: Any, tmp_path: Path) -> None:
     new = tmp_path / "new.csv"
-    new.write_text("colour,b,a\nred,0.1,3\ngreen,0.1,-3\nviolet,0.2,\n")
+    new.write_text("color,b,a\nred,0.1,3\ngreen,0.1,-3\nviolet,0.2,\n")
     run[1].rename(run[1].with_suffix(".away"))  # the training data are gone
     try:
         assert main(["predict", str(run[0].run.folder), "--data", str(new), "--out", str(tmp_path / "p.csv")]) == 0
@@ -299,11 +299,11 @@ def test_a_run_in_double_precision_has_its_report(name: str, tmp_path: Path) -> 
 
 def test_arguments_of_another_type_are_told_in_one_sentence(tmp_path: Path) -> None:
     for call, sentence in (
-        (lambda: evaluate(5), "named by a text or a path, received int"),
-        (lambda: nn.export(None), "named by a text or a path, received NoneType"),
+        (lambda: evaluate(5), "named by a text or a path. Received int"),
+        (lambda: nn.export(None), "named by a text or a path. Received NoneType"),
         (lambda: nn.compare(["mlp", "perceptron"], data="iris"), "one by one"),
-        (lambda: nn.tune(None, "iris"), "no architecture named None"),
-        (lambda: nn.use(None), "no backend named None"),
+        (lambda: nn.tune(None, "iris"), "No architecture has this name. Received None"),
+        (lambda: nn.use(None), "No backend has this name. Received None"),
     ):  # fmt: skip
         with pytest.raises(nn.UserError, match=sentence):
             call()  # type: ignore[no-untyped-call]

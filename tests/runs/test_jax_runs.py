@@ -37,7 +37,7 @@ def numpy_afterwards() -> Iterator[None]:
 
 
 class Programs(Callback):
-    """What the step has been compiled for."""
+    """Return the compiled cases of the step."""
 
     def end(self, loop: Loop) -> None:
         self.found = [name for name, _ in loop.step.function.parts()]  # type: ignore[union-attr]
@@ -63,7 +63,7 @@ def course(folder: Path) -> list[dict[str, Any]]:
 
 
 def test_the_course_is_numpys_and_ragged_batches_compile_nothing(tmp_path: Path) -> None:
-    """203 examples in batches of 64: the last has 11, and batch statistics of its own."""
+    """203 examples in batches of 64: the last has 11, and its own batch statistics."""
     programs = Programs()
     options = {"limit": 203, "settings": BATCH_NORM, **EXACT}
     train("mlp", out=tmp_path / "numpy", **options)
@@ -179,7 +179,7 @@ def test_verify_holds_the_twins_against_jax(capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.slow
 def test_the_second_process_starts_from_the_cache(tmp_path: Path) -> None:
-    """As two processes of a user would, and where the cache cannot be kept a run goes on without."""
+    """As two processes of a user would, and where the cache cannot be kept a run continues without."""
     code = """if True:
         import jax, sys
         hits = []

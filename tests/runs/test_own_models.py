@@ -191,7 +191,7 @@ def test_the_command_line_says_how_a_module_is_given(tmp_path: Path, capsys: pyt
     ):  # fmt: skip
         words = line.split()
         assert main(words) == 2, words
-        assert "your own model, Net. Received none; give it in Python: nn.load_run" in capsys.readouterr().err, words
+        assert "your own model, Net. Received none. Give it in Python: nn.load_run" in capsys.readouterr().err, words
 
 
 # Arrays, frames and data sets
@@ -437,7 +437,7 @@ def test_a_folder_is_compared_with_a_name(folder: Path, tmp_path: Path) -> None:
 
 def test_studies_say_that_they_need_a_name_or_a_folder() -> None:
     for study in (lambda: nn.compare(Net(4, 3), "mlp", data="iris"), lambda: nn.tune(Net(4, 3), "iris")):
-        with pytest.raises(nn.UserError, match=r"Received Net; put it into a folder with model\.py and recipe\.py"):
+        with pytest.raises(nn.UserError, match=r"Received Net. Put it into a folder with model\.py and recipe\.py"):
             study()
 
 

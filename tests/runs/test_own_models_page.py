@@ -1,4 +1,4 @@
-"""What docs/own-models.md says in code runs, and prints what the page says it prints."""
+"""The code in docs/own-models.md runs, and prints what the page says it prints."""
 
 from __future__ import annotations
 

@@ -37,14 +37,14 @@ def _finish(process: subprocess.Popen[str]) -> None:
 
 
 def _first_sign(process: subprocess.Popen[str], folder: Path) -> bool:
-    """Waits until the run's folder has a log, or the process has ended."""
+    """Wait until the run's folder has a log, or the process has ended."""
     while process.poll() is None and not (folder / "metrics.jsonl").exists():
         time.sleep(0.01)
     return process.poll() is None
 
 
 def _fresh_checkpoint(process: subprocess.Popen[str], path: Path) -> None:
-    """Waits until the process has written its checkpoint again, however long its start takes on a busy machine."""
+    """Wait until the process has written its checkpoint again, however long its start takes on a busy machine."""
     before = path.stat().st_mtime_ns if path.exists() else 0
     while process.poll() is None and not (path.exists() and path.stat().st_mtime_ns > before):
         time.sleep(0.002)

@@ -121,11 +121,11 @@ def test_predictions_of_numbers_and_of_single_scores(tmp_path: Path) -> None:
 def test_runs_that_do_not_fit_together(runs: Path, tmp_path: Path) -> None:
     refused = [
         (["a"], "weights", "two runs or more"),
-        (["a", "b"], "medians", "no average named 'medians'"),
+        (["a", "b"], "medians", "No average has this name. Received 'medians'"),
         (["a", "other_split"], "predictions", "--split-seed"),
-        (["a", "wide"], "weights", r"wide \(mlp\) differs from .* in linears\.0\.weight; average their predictions"),
+        (["a", "wide"], "weights", r"wide \(mlp\) differs from .* in linears\.0\.weight. Average their predictions"),
         (["a", "lenet"], "weights", "within one architecture"),
-        (["a", "nowhere"], "weights", "no run"),
+        (["a", "nowhere"], "weights", "folder of a run must exist"),
     ]
     for names, how, message in refused:
         with pytest.raises(UserError, match=message):

@@ -1,4 +1,4 @@
-"""What starting costs: imports stay light, and listing imports no model."""
+"""The cost of starting: imports stay light, and listing imports no model."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HEAVY = ("sklearn", "matplotlib", "torch", "tensorflow", "keras", "jax", "numba"
 
 
 def modules_after(code: str) -> set[str]:
-    """The modules that a fresh process has imported after running `code`, where no kernels are asked for."""
+    """The modules that a fresh process has imported after running `code`, where no kernels are requested."""
     text = f"{code}\nimport json, sys\nprint()\nprint(json.dumps(sorted(sys.modules)))"
     plain = {name: value for name, value in os.environ.items() if name != "NNATOMY_KERNELS"}
     found = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, env=plain)

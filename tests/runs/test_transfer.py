@@ -1,4 +1,4 @@
-"""Transfer: what begins from where, what is frozen and how fast the rest learns; planned, continued, and worth it."""
+"""Transfer: what starts from where, what is frozen and how fast the rest learns; planned, continued, and worth it."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_a_file_of_pytorch_to_begin_from(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("planned", [False, True])
 def test_what_is_held_fast_stays_as_it_was(pretrained: Path, tmp_path: Path, planned: bool, monkeypatch: Any) -> None:
-    """Parameters, and the statistics of a normalisation that is held; the other normalisation's go on."""
+    """Parameters, and the statistics of a normalization that is held; the other normalization's continue."""
     monkeypatch.setattr(compilation, "WORTH_PLANNING", 0.0 if planned else 1e9)
     monkeypatch.setenv("NNATOMY_KERNELS", "auto" if planned else "reference")
     seen = Watch()
@@ -139,7 +139,7 @@ def test_what_is_held_fast_stays_as_it_was(pretrained: Path, tmp_path: Path, pla
         assert same == name.startswith(("linears.0.", "norms.0.")), name
 
 
-def test_part_of_a_normalisation_held_fast_keeps_its_statistics_going(pretrained: Path, tmp_path: Path) -> None:
+def test_part_of_a_normalization_held_fast_keeps_its_statistics_going(pretrained: Path, tmp_path: Path) -> None:
     seen = Watch()
     train("mlp", out=tmp_path / "run", from_=pretrained, freeze="norms.0.weight", settings=NORMED, callbacks=[seen], **SMALL)
     first, last = seen.weights[0], seen.weights[-1]
@@ -192,12 +192,12 @@ def test_rates_are_factors_of_the_learning_rate(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"freeze": "convolution*"}, "no parameter named 'convolution"),
-        ({"freeze": "*"}, "holds all 6 parameters"),
-        ({"freeze": "linears*=1"}, "holds all 6 parameters"),
+        ({"freeze": "convolution*"}, "No parameter has this name. Received 'convolution"),
+        ({"freeze": "*"}, "--freeze for all 6"),
+        ({"freeze": "linears*=1"}, "--freeze for all 6"),
         ({"freeze": "linears.0=x"}, "PATTERN=EPOCHS"),
         ({"freeze": "linears.0=0"}, "PATTERN=EPOCHS"),
-        ({"rates": {"linears.7": 0.1}}, "did you mean"),
+        ({"rates": {"linears.7": 0.1}}, "Did you mean"),
         ({"rates": {"linears.0": 0.0}}, "positive factor"),
         ({"rates": {"linears.0": "slow"}}, "factors by pattern"),
         ({"new_head": True}, "without --from"),
@@ -221,8 +221,8 @@ def test_the_command_line(pretrained: Path, tmp_path: Path, capsys: pytest.Captu
     assert main([*words, *settings]) == 0
     out, err = capsys.readouterr()
     assert json.loads(out)["metrics"]["accuracy"] > 0.1
-    assert "begins from" in err
-    assert "frozen for good: linears.0.weight, linears.0.bias" in err
+    assert "starts from" in err
+    assert "frozen for the whole run: linears.0.weight, linears.0.bias" in err
     command = json.loads((tmp_path / "run" / "run.json").read_text())["command"]
     assert f"--from {pretrained.resolve()} --new-head" in command
     assert "--freeze linears.0 --freeze norms=1 --rates linears.1=0.3" in command

@@ -1,4 +1,4 @@
-"""Batches: what waits is answered together, what kills workers goes alone, what nobody waits for is left out."""
+"""Batches: waiting requests run together, those that kill workers run alone, those without a client are left out."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from nnatomy.serving.batching import Batcher, Found, Job, Lost, Worker
 from nnatomy.serving.frames import LENGTHS, pack, unpack
 from nnatomy.serving.refusals import Refusal
-from nnatomy.serving.worker import filled_up
+from nnatomy.serving.worker import pad_rows
 
 pytestmark = pytest.mark.any_kernels
 
@@ -143,7 +143,7 @@ def test_jobs_of_other_kinds_differ() -> None:
 
 def test_rows_are_filled_up_to_powers_of_two() -> None:
     for rows, filled in ((1, 1), (2, 2), (3, 4), (5, 8), (8, 8), (9, 16)):
-        (x,) = filled_up((np.arange(2 * rows).reshape(rows, 2),))
+        (x,) = pad_rows((np.arange(2 * rows).reshape(rows, 2),))
         assert len(x) == filled
         np.testing.assert_array_equal(x[:rows], np.arange(2 * rows).reshape(rows, 2))
         assert (x[rows:] == x[rows - 1]).all()

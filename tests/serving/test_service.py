@@ -141,7 +141,7 @@ WRONG = [
     (b'""', {"Content_Type": "text/csv"}, 422, "no column names"),
     (b"alcohol\n1\n", {"Content_Type": "text/csv"}, 422, "has no such column"),
     (b"x", {"Content_Type": "application/x-pickle"}, 415, "Content-Type must be"),
-    (b"x", {}, 415, "received none"),
+    (b"x", {}, 415, "Received none"),
 ]
 
 
@@ -159,7 +159,7 @@ def test_unknown_members_are_told_with_the_nearest_name(table: Service) -> None:
     first = next(iter(row))
     status, found = table.predict({"rows": [row | {first + "s": 1}]})
     assert status == 422
-    assert f"did you mean {first!r}?" in found["error"]
+    assert f"Did you mean {first!r}?" in found["error"]
 
 
 def test_large_and_slow_requests_end(pictures: Service) -> None:
@@ -319,7 +319,7 @@ def test_every_kind_of_data_has_a_schema_whose_example_is_answered(source: str, 
 
 
 def test_a_host_without_an_address_is_told_by_its_own_flag() -> None:
-    with pytest.raises(UserError, match="choose another --host"):
+    with pytest.raises(UserError, match="Choose another --host"):
         listen("256.1.1.1", 8000)
 
 
@@ -330,5 +330,5 @@ def test_a_run_whose_weights_are_damaged_is_told_in_one_sentence(table: Service,
     words = [sys.executable, "-m", "nnatomy", "serve", str(broken), "--port", "0"]
     found = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr.startswith(f"nnatomy: The run in {broken} could not be loaded by a worker; ")
+    assert found.stderr.startswith(f"nnatomy: The run in {broken} could not be loaded by a worker. ")
     assert found.stderr.count("\n") == 1

@@ -38,6 +38,6 @@ class Inline:
 
 @pytest.fixture
 def inline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """Comparisons run in this process, in a folder of their own."""
+    """Comparisons run in this process, in their own folder."""
     monkeypatch.setattr(module, "Workers", Inline)
     monkeypatch.chdir(tmp_path)

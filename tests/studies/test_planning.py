@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from nnatomy.studies.comparison.planning import Pace, fitted_into
+from nnatomy.studies.comparison.planning import StepCost, reduce_to_budget
 from nnatomy.studies.comparison.protocol import Entry, Plan, Protocol
 
 pytestmark = pytest.mark.any_kernels
@@ -12,27 +12,27 @@ pytestmark = pytest.mark.any_kernels
 PROTOCOL = Protocol(("fast", "slow"), data="digits", cv=3, seeds=2, budget=100.0)
 ARCHITECTURES = {"fast": Entry(10, 10), "slow": Entry(20, 20)}
 PLAN = Plan("image", "classification", "accuracy", ARCHITECTURES, {}, (0.1, 0.3), 1, "", "d", "")
-PACES = {"fast": Pace(0.001, 0.1, 0.5, 100, 0.1), "slow": Pace(0.01, 0.1, 0.5, 200, 0.1)}
+COSTS = {"fast": StepCost(0.001, 0.1, 0.5, 100, 0.1), "slow": StepCost(0.01, 0.1, 0.5, 200, 0.1)}
 
 
 def taken(plan: Plan) -> float:
     """Seconds of all fits of a plan, on one worker."""
-    whole = sum(PROTOCOL.cv * PROTOCOL.seeds * PACES[n].fit(e.epochs, e.share) for n, e in plan.architectures.items())
+    whole = sum(PROTOCOL.cv * PROTOCOL.seeds * COSTS[n].fit(e.epochs, e.share) for n, e in plan.architectures.items())
     return whole + sum(
-        PROTOCOL.cv * PACES[n].fit(e.epochs, share) for n, e in plan.architectures.items() for share in plan.shares
+        PROTOCOL.cv * COSTS[n].fit(e.epochs, share) for n, e in plan.architectures.items() for share in plan.shares
     )
 
 
 def test_enough_time_changes_nothing() -> None:
-    found = fitted_into(PLAN, PROTOCOL, PACES, taken(PLAN) + 1, 1)
+    found = reduce_to_budget(PLAN, PROTOCOL, COSTS, taken(PLAN) + 1, 1)
     assert (found.architectures, found.shares, found.notices) == (PLAN.architectures, PLAN.shares, ())
 
 
 def test_curves_go_first_and_then_epochs_of_the_slow_architecture_alone() -> None:
-    without = fitted_into(PLAN, PROTOCOL, PACES, taken(PLAN) - 1, 1)
+    without = reduce_to_budget(PLAN, PROTOCOL, COSTS, taken(PLAN) - 1, 1)
     assert (without.architectures, without.shares) == (PLAN.architectures, ())
     for seconds in (40.0, 80.0, 200.0):
-        found = fitted_into(PLAN, PROTOCOL, PACES, seconds, 1)
+        found = reduce_to_budget(PLAN, PROTOCOL, COSTS, seconds, 1)
         assert 0.6 * seconds < taken(found) <= seconds
         assert found.architectures["fast"] == Entry(10, 10)
         assert 1 <= found.architectures["slow"].epochs < 20
@@ -42,15 +42,14 @@ def test_curves_go_first_and_then_epochs_of_the_slow_architecture_alone() -> Non
 
 
 def test_two_workers_take_half_the_time() -> None:
-    assert (
-        fitted_into(PLAN, PROTOCOL, PACES, 40.0, 2).architectures == fitted_into(PLAN, PROTOCOL, PACES, 80.0, 1).architectures
-    )
+    two, one = (reduce_to_budget(PLAN, PROTOCOL, COSTS, 80.0 / workers, workers) for workers in (2, 1))
+    assert two.architectures == one.architectures
 
 
 def test_where_no_epoch_fits_part_of_the_rows_does() -> None:
-    found = fitted_into(PLAN, PROTOCOL, PACES, 19.0, 1)
+    found = reduce_to_budget(PLAN, PROTOCOL, COSTS, 19.0, 1)
     assert found.architectures["slow"].epochs == 1
     assert 0.1 <= found.architectures["slow"].share < 1
     assert "of the training rows" in " ".join(found.notices)
-    least = fitted_into(PLAN, PROTOCOL, PACES, 0.0, 1)
+    least = reduce_to_budget(PLAN, PROTOCOL, COSTS, 0.0, 1)
     assert (least.architectures["slow"].epochs, least.architectures["slow"].share) == (1, 0.1)  # twenty steps of two hundred

@@ -243,7 +243,7 @@ def test_several_optimizers_are_searched_by_what_they_share() -> None:
     ("words", "sentence"),
     [
         ([], "needs the name of an architecture"),
-        (["mpl"], "did you mean 'mlp'"),
+        (["mpl"], "Did you mean 'mlp'"),
         (["mlp", "--trials", "0"], "--trials is at least 1"),
         (["mlp", "--cv", "1"], "--cv must be at least 2, or 0"),
         (["mlp", "--how", "magic"], "way to search"),
@@ -271,13 +271,13 @@ def test_wrong_input_is_told_in_one_sentence(
 def test_what_others_have_left_is_done_in_the_same_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from nnatomy.studies.tuning import search
 
-    begun: list[float] = []
+    started: list[float] = []
 
     def recorded(plan: Plan, now: float) -> list[float]:
-        begun.append(now)
+        started.append(now)
         return deadlines(plan, now)
 
     monkeypatch.setattr(search, "deadlines", recorded)
     nn.tune("mlp", "iris", out=tmp_path / "t", report=False, **quick(trials=1, cv=0, epochs=1, budget=60.0))
-    assert len(begun) == 2
-    assert begun[0] == begun[1]
+    assert len(started) == 2
+    assert started[0] == started[1]

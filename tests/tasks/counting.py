@@ -66,7 +66,7 @@ def always_half(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
 
 
 class Counting(Task):
-    """How far a count is off."""
+    """The distance of a count from the true one."""
 
     name = "counting"
     metrics: ClassVar[tuple[Metric, ...]] = (Metric("off", "lower", "dots"), Metric("exact", "higher"))

@@ -1,4 +1,4 @@
-"""Baselines are what their names say: each equals a computation of its own."""
+"""Baselines are what their names say: each equals a separate computation."""
 
 from __future__ import annotations
 

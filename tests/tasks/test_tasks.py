@@ -1,4 +1,4 @@
-"""What every task promises: directions that are true, meters that stream, evaluation that repeats itself."""
+"""Promises of every task: directions that are true, meters that stream, evaluation that repeats itself."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def of(kind: type[Task], folder: Path) -> tuple[Task, Case]:
 
 
 def measured(task: Task, outputs: Outputs, pieces: int = 1) -> Evaluation:
-    """What the meter says of a predictor's outputs on the test split, fed in so many pieces."""
+    """Return the meter's result for a predictor's outputs on the test split, added in so many pieces."""
     meter, split = task.meter(), task.dataset.test
     for rows in np.array_split(np.arange(len(split)), pieces):
         batch = split.take(rows)

@@ -61,7 +61,7 @@ def test_an_answer_has_lines_and_files(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="exists"):
         answers.write_answer(answer, tmp_path / "out.csv")
     assert answers.write_answer(answer, tmp_path / "folder")[0] == tmp_path / "folder" / "predictions.csv"
-    with pytest.raises(UserError, match="add --out"):
+    with pytest.raises(UserError, match="Add --out"):
         answers.check_out(answer, None)
 
 

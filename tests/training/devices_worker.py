@@ -1,4 +1,4 @@
-"""What the tests of several devices and hosts run in processes of their own, since JAX starts once in each."""
+"""The parts of the tests of several devices and hosts that run in separate processes, since JAX starts once in each."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def lying(found: dict[str, Any], architecture: str) -> Any:
 
 
 def moved(architecture: str, out: Path) -> list[float]:
-    """The losses of a run that is begun on four devices, fully sharded, and then continued on one, and on NumPy."""
+    """The losses of a run that is started on four devices, fully sharded, and then continued on one, and on NumPy."""
     import nnatomy as nn
 
     options = ARCHITECTURES[architecture] | {"devices": 4, "shard": "full"}

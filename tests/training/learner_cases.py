@@ -355,7 +355,7 @@ def _points(task: str, labels: bool) -> Callable[[], Dataset]:
 
 
 def _clock() -> Dataset:
-    """What an agent is fed: the number of the tick, which it does not look at."""
+    """The input of an agent: the number of the tick, which it does not use."""
     return dataset_of("toy control", (np.arange(240, dtype=np.float32)[:, None],), (Field("tick"),), 2)
 
 

@@ -1,4 +1,4 @@
-"""Batches on their way to a compiled step: filled up, lengthened, and made ahead by a thread in the same order."""
+"""Batches on their way to a compiled step: padded, lengthened, and made ahead by a thread in the same order."""
 
 from __future__ import annotations
 

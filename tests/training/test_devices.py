@@ -35,7 +35,7 @@ def start(*words: Any) -> subprocess.Popen[str]:
 
 
 def finished(process: subprocess.Popen[str], seconds: float = 180) -> tuple[str, str]:
-    """What a process printed, and on stderr; it is killed after so many seconds."""
+    """Return a process's output and its stderr; it is killed after so many seconds."""
     try:
         return process.communicate(timeout=seconds)
     except subprocess.TimeoutExpired:
@@ -92,7 +92,7 @@ def test_two_hosts_give_the_curve_of_one_device(
     first, second = map(answer, processes)
     assert (first["first"], second["first"]) == (True, False)
     np.testing.assert_allclose(first["losses"], found[f"{architecture}-one"], rtol=1e-9)
-    if architecture == "mlp":  # a batch of 44 in two parts; nobody takes a whole one
+    if architecture == "mlp":  # a batch of 44 in two parts; no device takes a whole one
         assert set(second["taken"][:4]) == {22}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["hosts", "run"]
 
@@ -115,7 +115,7 @@ def test_a_host_that_dies_stops_the_others_and_the_run_continues(pair: Path, tmp
         assert time.monotonic() - died < 5 + 10
         assert survivor.returncode == hosts.LOST, error[-3000:]
         last = error.strip().splitlines()[-1]
-        assert "has died or cannot be reached; continue on all hosts with nnatomy train --resume" in last
+        assert "has died or cannot be reached. Continue on all hosts with nnatomy train --resume" in last
         assert "Traceback" not in error
         assert "***" not in error
     finally:
@@ -158,12 +158,12 @@ def test_stopping_one_host_stops_all_after_the_same_step(pair: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        ({"backend": "numpy", "devices": 4}, "add --backend jax"),
+        ({"backend": "numpy", "devices": 4}, "Add --backend jax"),
         ({"backend": "jax", "devices": 0}, "--devices must be at least 1"),
         ({"backend": "jax", "devices": 2, "shard": "half"}, "shard"),
-        ({"backend": "jax", "devices": 2, "device": "cpu:1"}, "leave the number out"),
-        ({"backend": "jax", "devices": 99, "device": "tpu"}, "needs as many tpu devices, this host has 0"),
-        ({"backend": "jax", "host_index": 1}, "add --hosts"),
+        ({"backend": "jax", "devices": 2, "device": "cpu:1"}, "Leave the number out"),
+        ({"backend": "jax", "devices": 99, "device": "tpu"}, "needs as many tpu devices. Received 0 on this host"),
+        ({"backend": "jax", "host_index": 1}, "Add --hosts"),
         ({"backend": "jax", "hosts": "/nowhere/hosts"}, "one host[:port] a line"),
     ],
 )
@@ -181,7 +181,7 @@ def test_hosts_files(tmp_path: Path) -> None:
     path = tmp_path / "hosts"
     path.write_text("# two machines\nalpha:4000\n\nbeta  # the second\n")
     assert hosts.read_hosts(str(path)) == ["alpha:4000", "beta"]
-    for text, sentence in (("alpha\n", "at least two hosts"), ("alpha beta\ngamma\n", "received 'alpha beta'")):
+    for text, sentence in (("alpha\n", "at least two hosts"), ("alpha beta\ngamma\n", "Received 'alpha beta'")):
         path.write_text(text)
         with pytest.raises(UserError, match=sentence):
             hosts.read_hosts(str(path))
@@ -191,8 +191,8 @@ def test_a_host_finds_its_line() -> None:
     assert hosts.which_host(["203.0.113.1", "127.0.0.1:4000"]) == 1
     assert hosts.which_host(["203.0.113.1", "203.0.113.2"], 0) == 0
     for names, index, sentence in (
-        (["203.0.113.1", "203.0.113.2"], None, "no line did"),
-        (["127.0.0.1", "localhost"], None, "2 lines did"),
+        (["203.0.113.1", "203.0.113.2"], None, "Received no line"),
+        (["127.0.0.1", "localhost"], None, "2 lines"),
         (["a", "b"], 2, "counts the 2 hosts from 0"),
     ):
         with pytest.raises(UserError, match=sentence):
@@ -203,7 +203,7 @@ def test_the_environment_of_a_cluster_is_needed_for_auto(monkeypatch: pytest.Mon
     for name in list(os.environ):
         if name.startswith(("SLURM", "OMPI", "KUBERNETES", "JAX_")):
             monkeypatch.delenv(name)
-    with pytest.raises(UserError, match="received none of them"):
+    with pytest.raises(UserError, match="Received none of them"):
         hosts.join("auto")
     for name, value in (("JAX_COORDINATOR_ADDRESS", "alpha"), ("JAX_NUM_PROCESSES", "two"), ("JAX_PROCESS_ID", "0")):
         monkeypatch.setenv(name, value)

@@ -18,7 +18,7 @@ class Unit:
     """It adds."""
 
     size: int = 3
-    """How many."""
+    """The number."""
 
     def forward(self, x, scale=2.0):
         """y = x + 1"""
@@ -28,7 +28,7 @@ SAME = {
     "a comment": ("# once", "# and twice"),
     "a docstring": ("It adds.", "It adds, and says so."),
     "no docstring": ('        """y = x + 1"""\n', ""),
-    "a string below a field": ("How many.", "How many there are."),
+    "a string below a field": ("The number.", "The number of units."),
     "the layout": ("(self, x, scale=2.0)", "(\n        self,\n        x, scale=2.0,\n    )"),
     "other digits of the same number": ("RATE = 0.1", "RATE = 1e-1"),
 }

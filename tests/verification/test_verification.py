@@ -42,7 +42,7 @@ class TorchNorm(torch.nn.Module):  # type: ignore[misc]
 
 
 class TorchNet(torch.nn.Module):  # type: ignore[misc]
-    """Two linear layers with batch normalisation between them."""
+    """Two linear layers with batch normalization between them."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""What `nnatomy draw --what` shows: of every architecture and recipe, each view that fits, from a small trained model."""
+"""`nnatomy draw --what`: of every architecture and recipe, each view that fits, from a small trained model."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_each_view_that_fits_is_drawn_and_the_others_are_refused(trained: tuple[
         if what not in fitting:
             with pytest.raises(nn.UserError) as refused:
                 views.view(what, prepared, run)
-            assert str(refused.value).endswith(f"choose one of {', '.join(fitting)}.")
+            assert str(refused.value).endswith(f"Choose one of {', '.join(fitting)}.")
             assert "\n" not in str(refused.value)
             continue
         figure = views.view(what, prepared, run)
@@ -176,9 +176,9 @@ def test_tables_are_shown_in_their_own_words(tmp_path: Path) -> None:
          rng.choice(["yes", "no"]), f"20{i % 20:02d}-03-0{1 + i % 7}", rng.choice(["in", "out"])]
         for i in range(120)
     ]  # fmt: skip
-    path.write_text("age,wealth,colour,member,since,side\n" + "\n".join(",".join(row) for row in rows) + "\n")
+    path.write_text("age,wealth,color,member,since,side\n" + "\n".join(",".join(row) for row in rows) + "\n")
     scaling: Any = architecture("mlp", data=str(path), target="side").dataset.preprocessing
-    names = ("age", "wealth", "colour", "member", "since")
+    names = ("age", "wealth", "color", "member", "since")
     table = RawTable({name: [row[k] for row in rows] for k, name in enumerate(names)}, "")
     cells = scaling.decode(scaling.transform(table)[0])
     assert cells["age"] == table.columns["age"]
@@ -246,7 +246,7 @@ def test_a_view_of_a_run_is_drawn_by_the_command(tmp_path: Path, capsys: pytest.
     assert main(["draw", str(run), "--what", "gradients", "--out", str(tmp_path / "b.png")]) == 2
     sentence = capsys.readouterr().err
     assert "needs the record of gradients" in sentence
-    assert "choose one of activations, architecture, confusion, embedding, errors, filters, saliency." in sentence
+    assert "Choose one of activations, architecture, confusion, embedding, errors, filters, saliency." in sentence
     assert not (tmp_path / "b.png").exists()
     assert main(["draw", str(run), "--tsne", "--out", str(tmp_path / "b.png")]) == 2
     assert "--tsne lays out the embedding" in capsys.readouterr().err
@@ -255,7 +255,9 @@ def test_a_view_of_a_run_is_drawn_by_the_command(tmp_path: Path, capsys: pytest.
 def test_an_architecture_is_not_trained_for_a_view_that_does_not_fit(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["draw", "perceptron", "--what", "embedding"]) == 2
     sentence = capsys.readouterr().err
-    assert sentence.startswith("nnatomy: The view 'embedding' needs a hidden layer, which perceptron on breast_cancer has not;")
+    assert sentence.startswith(
+        "nnatomy: The view 'embedding' needs a hidden layer, which perceptron on breast_cancer does not have."
+    )
 
 
 def test_a_run_in_double_precision_is_drawn_in_its_own(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ SIGNS = {
 }  # fmt: skip
 SILENT = ("left", "right", "big", "Big", "bigg", "Bigg", "textstyle", "displaystyle")  # they change sizes only
 HATS = {"hat": "\u0302", "bar": "\u0304", "tilde": "\u0303", "vec": "\u20d7", "dot": "\u0307"}
-RAISED = dict(zip("0123456789+-=()nijkTt′ᵀ", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱʲᵏᵀᵗ′ᵀ", strict=True))
+RAISED = dict(zip("0123456789+-=()nijkTt′ᵀ*", "⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁼⁽⁾ⁿⁱʲᵏᵀᵗ′ᵀ*", strict=True))
 LOWERED = dict(zip("0123456789+-=()aehijklmnoprstuvx", "₀₁₂₃₄₅₆₇₈₉₊₋₌₍₎ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ", strict=True))
 TOKEN = re.compile(r"\\[A-Za-z]+|\\.|[{}^_&]|\s+|.", re.S)
 

@@ -9,7 +9,7 @@ from nnatomy.catalog import Architecture
 
 
 def show_page(architecture: Architecture) -> None:
-    """Prints the front matter and the ten lenses of an architecture."""
+    """Print the front matter and the ten lenses of an architecture."""
     from rich.console import Console
     from rich.markdown import Markdown
 
@@ -31,8 +31,19 @@ def show_page(architecture: Architecture) -> None:
     console.print(f"Train it: nnatomy train {key}    Prove it: nnatomy verify {key}", highlight=False, soft_wrap=True)
 
 
+FENCE = re.compile(r"(^```\w*\n.*?^```$)", re.DOTALL | re.MULTILINE)
+
+
 def readable(page: str) -> str:
-    """Markdown with formulas in Unicode, display formulas in blocks of their own, and no comments."""
-    page = re.sub(r"<!--.*?-->\n?", "", page, flags=re.S)
-    page = re.sub(r"\$\$(.+?)\$\$", lambda m: "\n```text\n" + to_unicode(m[1]) + "\n```\n", page, flags=re.S)
-    return re.sub(r"\$([^$\n]+?)\$", lambda m: to_unicode(m[1]).replace("*", "\\*").replace("_", "\\_"), page)
+    """Return Markdown for a terminal: formulas in Unicode, answers open, links to pages as commands, no comments."""
+    parts = FENCE.split(page)
+    return "".join(part if FENCE.fullmatch(part) else _readable_prose(part) for part in parts)
+
+
+def _readable_prose(text: str) -> str:
+    text = re.sub(r"<!--.*?-->\n?", "", text, flags=re.DOTALL)
+    text = re.sub(r"<details>\s*<summary>(.*?)</summary>", r"\n   *\1:*", text)
+    text = re.sub(r"\[([^\]]+)\]\((?:\.\./)+(?:\w+/)*(\w+)/page\.md\)", r"\1 (`nnatomy info \2`)", text)
+    text = re.sub(r"^ *</details>\n?", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\$\$(.+?)\$\$", lambda m: "\n```text\n" + to_unicode(m[1]) + "\n```\n", text, flags=re.DOTALL)
+    return re.sub(r"\$([^$\n]+?)\$", lambda m: to_unicode(m[1]).replace("*", "\\*").replace("_", "\\_"), text)

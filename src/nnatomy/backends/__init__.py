@@ -14,27 +14,29 @@ from functools import cache
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
+import numpy as np
+
 from nnatomy.errors import UserError, unknown_name
 
 _MODES = ("auto", "fast", "reference")
 
 
 def kernels() -> str:
-    """What NNATOMY_KERNELS says: "auto" (kernels where they pay), "fast" (wherever there is one) or "reference" (none)."""
+    """Return NNATOMY_KERNELS: "auto" (kernels where they pay), "fast" (wherever there is one) or "reference" (none)."""
     mode = os.environ.get("NNATOMY_KERNELS") or "auto"
     if mode not in _MODES:
-        raise UserError(f'NNATOMY_KERNELS must be "auto", "fast" or "reference". Received {mode!r}; unset it for "auto".')
+        raise UserError(f'NNATOMY_KERNELS must be "auto", "fast" or "reference". Received {mode!r}. Unset it for "auto".')
     return mode if _compiler() else "reference"
 
 
 @cache
 def _compiler() -> bool:
-    """Whether kernels can be compiled here."""
+    """Return True if kernels can be compiled here."""
     return importlib.util.find_spec("numba") is not None
 
 
 class _Refused(SimpleNamespace):
-    """No functions, as NNATOMY_KERNELS is wrong: told when the first is wanted, so that an import fails nobody."""
+    """No functions, as NNATOMY_KERNELS is wrong: reported when the first is used, so that no import fails."""
 
     def __getattr__(self, name: str) -> Any:
         kernels()
@@ -56,14 +58,14 @@ MODULES = {"numpy": f"nnatomy.backends.{_numpy}", "jax": "nnatomy.backends.jax_x
 
 
 def activate(module: ModuleType | SimpleNamespace) -> None:
-    """Makes the functions of `module` the active backend; `use` does this by name."""
+    """Make the functions of `module` the active backend; `use` does this by name."""
     functions = {name: value for name, value in vars(module).items() if not name.startswith("_")}
     B.__dict__.clear()
     B.__dict__.update(functions)
 
 
 def use(name: str, device: str | None = None, matmul: str = "highest") -> None:
-    """Chooses the backend for all that follows: `nn.use("jax")`, `nn.use("jax", device="gpu:1")`.
+    """Choose the backend for all that follows: `nn.use("jax")`, `nn.use("jax", device="gpu:1")`.
 
     `device` is "cpu", or on the jax backend "cpu", "gpu" or "tpu" with a number after a colon; the backend's choice if None.
     `matmul` is what JAX calls the precision of float32 products: "highest" is float32 itself, "tensorfloat32" rounds factors.
@@ -77,7 +79,7 @@ def use(name: str, device: str | None = None, matmul: str = "highest") -> None:
         devices = load_jax_devices()
         devices.select(device, matmul)
     elif device not in (None, "cpu"):
-        raise UserError(f'The numpy backend computes on the CPU. Received device {device!r}; give backend "jax" for another.')
+        raise UserError(f'The numpy backend computes on the CPU. Received device {device!r}. Give backend "jax" for another.')
     activate(importlib.import_module(MODULES[name]))
 
 
@@ -87,13 +89,20 @@ def current() -> str:
 
 
 def device() -> str:
-    """Where the active backend computes, in words."""
+    """Where the active backend computes, as text."""
     return str(load_jax_devices().described()) if current() == "jax" else "cpu"
 
 
 def compiles_by_shape() -> bool:
-    """Whether the active backend compiles a program for each shape, which then runs while Python goes on: XLA does."""
+    """Return True if the active backend compiles a program for each shape, which then runs while Python continues: XLA does."""
     return current() == "jax"
+
+
+def known(array: Any) -> Any:
+    """Return the values of an array as NumPy's; None where a compiled step does not know them yet."""
+    if isinstance(array, np.ndarray):
+        return array
+    return importlib.import_module(MODULES["jax"]).known(array) if current() == "jax" else None
 
 
 def load_jax_devices() -> Any:
@@ -104,13 +113,13 @@ def load_jax_devices() -> Any:
         if (missing.name or "").partition(".")[0] not in ("jax", "jaxlib"):
             raise
         raise UserError(
-            'The jax backend needs JAX, which this environment lacks; install it with: pip install "nnatomy[jax]"'
+            'The jax backend needs JAX, which this environment lacks. Install it with: pip install "nnatomy[jax]"'
         ) from None
 
 
 @contextmanager
 def backend(name: str, device: str | None = None) -> Iterator[None]:
-    """Chooses the backend inside a `with` block and restores the former one, and its device, after it."""
+    """Choose the backend inside a `with` block and restore the former one, and its device, after it."""
     before = SimpleNamespace(**vars(B))
     kept = load_jax_devices().settings() if "jax" in (name, B.name) else None
     use(name, device)

@@ -1,9 +1,9 @@
-"""What a backend is: a module with a `name` and these functions. tests/backends hold every backend against this list.
+"""The interface of a backend: a module with a `name` and these functions. tests/backends compare every backend with this list.
 
 Names without a note mean what they mean in NumPy, on float32, float64, integer and boolean arrays. Functions are pure: they
 return new arrays (or views) and change none. What is noted is specified by numpy_reference.py, in code that reads as the rule.
 
-Beside the functions, ops/ use of an array its operators, `shape`, `dtype`, `ndim`, `size`, `T`, indexing by slices, integers,
+Next to the functions, ops/ use of an array its operators, `shape`, `dtype`, `ndim`, `size`, `T`, indexing by slices, integers,
 arrays, None and ..., and the methods `astype`, `reshape`, `transpose`, `sum`, `prod`, `max` and `min` with axis and keepdims.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 CREATION = ("arange", "array", "asarray", "full", "ones", "ones_like", "zeros", "zeros_like")
 
 ELEMENTWISE = (
+    "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "left_shift", "right_shift",  # of integers and booleans
     "abs", "arccos", "arcsin", "arctan", "arctan2", "arctanh", "ceil", "clip", "cos", "cosh", "divide", "equal", "exp", "expm1",
     "floor", "floor_divide", "greater", "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p",
     "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "not_equal", "remainder",
@@ -43,7 +44,7 @@ RECURRENT = (  # all steps of a recurrent layer, and the gradients of what goes 
 
 POOLING = (
     "conv_shape",  # plain numbers: the space that a convolution or a pooling leaves
-    "max_pool", "pool_gather", "pool_scatter",  # the largest and where it stands; reading and writing there
+    "max_pool", "pool_gather", "pool_scatter",  # the largest and where it is; reading and writing there
     "sum_pool", "sum_pool_input",
 )  # fmt: skip
 
@@ -53,7 +54,7 @@ WRITING = (
     "add_rows",  # (shape, rows, values): zeros with values[i] added to row rows[i]
 )  # fmt: skip
 
-NORMALISATION = (  # each with its adjoint, which takes the gradient g of y first
+NORMALIZATION = (  # each with its adjoint, which takes the gradient g of y first
     "layer_norm", "layer_norm_vjp", "rms_norm", "rms_norm_vjp",  # over the last axis
     "batch_norm", "batch_norm_vjp",  # of each channel of axis 1, over all others
     "softmax", "softmax_vjp", "log_softmax", "log_softmax_vjp",  # (x, axis=)
@@ -64,5 +65,5 @@ RANDOM = ("random_bits",)  # (key, counter, count): Threefry-2x32 words, the sam
 
 FUNCTIONS = (
     CREATION + ELEMENTWISE + ALONG_AXES + REARRANGING + PRODUCTS + ATTENTION
-    + RECURRENT + POOLING + WRITING + NORMALISATION + RANDOM
+    + RECURRENT + POOLING + WRITING + NORMALIZATION + RANDOM
 )

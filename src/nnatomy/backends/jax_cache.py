@@ -17,16 +17,16 @@ import jax
 from nnatomy.kernels import library
 
 SLOW = 3.0
-"""Seconds of compiling after which the user is told."""
+"""Seconds of compiling after which a message is printed."""
 MOST = 2**30
 """Bytes that are kept; beyond, the half that was written first goes."""
-_started = _told = False
+_started = _reported = False
 
 
 def keep() -> None:
     """Has JAX keep programs in NNATOMY_CACHE or the platform's folder for caches, unless the user chose a folder for JAX.
 
-    Each kind of processor has a folder of its own. Where none can be used (a home that is read-only, or open to others),
+    Each kind of processor has its own folder. Where none can be used (a home that is read-only, or open to others),
     programs are compiled again in each process. Several processes may share it: what another one is just writing is not used.
     """
     global _started
@@ -44,9 +44,9 @@ def keep() -> None:
 
 
 @contextlib.contextmanager
-def telling() -> Iterator[None]:
-    """A block that compiles: once in a process, if it takes long, the user is told why nothing happens."""
-    timer = threading.Timer(SLOW, _tell)
+def reporting() -> Iterator[None]:
+    """A block that compiles: if it takes long, a message says so, once in a process."""
+    timer = threading.Timer(SLOW, _report)
     timer.daemon = True
     timer.start()
     try:
@@ -55,21 +55,21 @@ def telling() -> Iterator[None]:
         timer.cancel()
 
 
-def _tell() -> None:
-    global _told
-    if library.announce is not None and not _told:
-        _told = True
+def _report() -> None:
+    global _reported
+    if library.announce is not None and not _reported:
+        _reported = True
         kept = jax.config.jax_compilation_cache_dir is not None
         library.announce("XLA is compiling for these shapes" + ("; the next such run starts from the cache." if kept else "."))
 
 
 def _machine() -> str:
-    """A name for processors that can run one another's code."""
+    """A name for processors that can run each other's code."""
     try:
         from nnatomy.kernels.processor import FEATURES
 
         features = json.dumps(dict(FEATURES), sort_keys=True)
-    except ImportError:  # no LLVM to ask: this machine alone
+    except ImportError:  # without LLVM: this machine alone
         features = platform.node()
     return hashlib.sha256(f"{platform.machine()} {features}".encode()).hexdigest()[:16]
 
@@ -82,6 +82,6 @@ def _tidy(place: Path) -> None:
             return
         excess += MOST // 2
         for path, status in sorted(files, key=lambda found: found[1].st_mtime):
-            if excess > 0 and time.time() - status.st_mtime > 60:  # nobody is writing it
+            if excess > 0 and time.time() - status.st_mtime > 60:  # no process is writing it
                 path.unlink(missing_ok=True)
                 excess -= status.st_size

@@ -28,12 +28,12 @@ def select(device: str | None, matmul: str) -> None:
 
 
 def settings() -> dict[str, Any]:
-    """What `select` changes, as it stands."""
+    """The settings that `select` changes, as they are now."""
     return {name: getattr(jax.config, name) for name in _SETTINGS}
 
 
 def restore(kept: dict[str, Any]) -> None:
-    """Puts back what `settings` returned."""
+    """Put back what `settings` returned."""
     for name, value in kept.items():
         jax.config.update(name, value)
 
@@ -44,7 +44,7 @@ def find(device: str) -> Any:
     devices = _local(platform)
     index = int(number) if number.isdecimal() else -1 if number or device.endswith(":") else 0
     if not 0 <= index < len(devices):
-        raise UserError(f"device must name one of {', '.join(names())}. Received {device!r}; the number may be left out.")
+        raise UserError(f"device must name one of {', '.join(names())}. Received {device!r}. The number may be left out.")
     return devices[index]
 
 
@@ -55,13 +55,13 @@ def names() -> list[str]:
 
 
 def described() -> str:
-    """The device that computations run on, in words: its name, and what it is."""
+    """The device that computations run on, as text: its name, and what it is."""
     device = jax.config.jax_default_device or jax.local_devices()[0]
     return f"{device.platform}:{device.id} ({device.device_kind})"
 
 
 def divide_cpu(count: int) -> None:
-    """Makes the CPU count as so many devices. Without effect where JAX has started, or XLA_FLAGS says how many."""
+    """Make the CPU count as so many devices. Without effect where JAX has started, or XLA_FLAGS says how many."""
     if "xla_force_host_platform_device_count" not in os.environ.get("XLA_FLAGS", ""):
         with suppress(RuntimeError):
             jax.config.update("jax_num_cpu_devices", count)

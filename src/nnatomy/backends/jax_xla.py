@@ -1,6 +1,6 @@
 """The JAX backend: the array functions as jax.numpy and jax.lax calls, which run one by one or are traced whole by jax.jit.
 
-They mean what numpy_reference.py says. Normalisations, softmax and attention of 16-bit floats compute in float32 inside.
+They mean what numpy_reference.py says. Normalizations, softmax and attention of 16-bit floats compute in float32 inside.
 Functions that JAX has no namesake of are compiled as one each, so that they cost one dispatch where nothing is traced.
 """
 
@@ -16,10 +16,12 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.numpy import (  # noqa: F401  (these names are the backend; interface.py lists them)
-    abs, all, any, arange, arccos, arcsin, arctan, arctan2, arctanh, argmax, argmin, argsort, array, asarray, broadcast_to,
-    ceil, clip, concatenate, cos, cosh, cumprod, cumsum, divide, einsum, equal, exp, expm1, flip, floor, floor_divide, full,
+    abs, all, any, arange, arccos, arcsin, arctan, arctan2, arctanh, argmax, argmin, argsort, array, asarray, bitwise_and,
+    bitwise_not, bitwise_or, bitwise_xor, broadcast_to, left_shift, right_shift,
+    ceil, clip, concatenate, cos, cosh, divide, einsum, equal, exp, expm1, flip, floor, floor_divide, full,
     greater, greater_equal, isfinite, isinf, isnan, less, less_equal, log, log1p, logaddexp, logical_and, logical_not,
     logical_or, logical_xor, matmul, maximum, minimum, moveaxis, nonzero, not_equal, ones, ones_like, remainder, round, sign,
     sin, sinh, sqrt, square, stack, tan, tanh, tril, triu, where, zeros, zeros_like,
@@ -37,6 +39,21 @@ from nnatomy.kernels.shapes import conv_shape
 Array = Any
 Pairs = Sequence[tuple[int, int]]
 name = "jax"
+
+
+def known(x: Any) -> Any:
+    """The values of a concrete array, None of a traced one."""
+    return None if isinstance(x, jax.core.Tracer) or not isinstance(x, jax.Array) else np.asarray(x)
+
+
+def cumsum(x: Array, *, axis: int) -> Array:
+    """Sums up to each element; small integers are added as NumPy adds them, in the widest type."""
+    return jnp.cumsum(x, axis=axis, dtype=jnp.sum(x[:0]).dtype)
+
+
+def cumprod(x: Array, *, axis: int) -> Array:
+    """Products up to each element, in the type of `cumsum`."""
+    return jnp.cumprod(x, axis=axis, dtype=jnp.sum(x[:0]).dtype)
 
 
 # Writing
@@ -131,7 +148,7 @@ def _cropped(x: Array, padding: Pairs, space: Sequence[int]) -> Array:
 def max_pool(
     x: Array, *, kernel: Sequence[int], stride: Sequence[int], padding: Pairs, dilation: Sequence[int]
 ) -> tuple[Array, Array]:
-    """The largest value of each window (NaN where there is one), and the flat kernel position where it stands first."""
+    """The largest value of each window (NaN where there is one), and the flat kernel position where it is first."""
     out = conv_shape(x.shape[2:], kernel, stride, padding, dilation)
     padded = _padded(x, padding, -math.inf)
     best = jnp.full((*x.shape[:2], *out), -math.inf, x.dtype)
@@ -183,7 +200,7 @@ def sum_pool_input(g: Array, *, space: Sequence[int], kernel: Sequence[int], str
     return _cropped(functools.reduce(jnp.add, parts), padding, space)
 
 
-# Normalisation. Forward functions also return what their adjoints need, in float32 at least.
+# Normalization. Forward functions also return what their adjoints need, in float32 at least.
 
 
 def _wide(x: Array | None) -> Array:
@@ -196,9 +213,9 @@ def layer_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float
     """w (x - mean) / sqrt(variance + eps) + b over the last axis; the mean and 1 / sqrt(variance + eps), without that axis."""
     wide = _wide(x)
     mean = wide.mean(axis=-1, keepdims=True)
-    centred = wide - mean
-    rstd = 1 / jnp.sqrt(jnp.square(centred).mean(axis=-1, keepdims=True) + eps)
-    return _affine(centred * rstd, weight, bias).astype(x.dtype), mean[..., 0], rstd[..., 0]
+    centered = wide - mean
+    rstd = 1 / jnp.sqrt(jnp.square(centered).mean(axis=-1, keepdims=True) + eps)
+    return _affine(centered * rstd, weight, bias).astype(x.dtype), mean[..., 0], rstd[..., 0]
 
 
 @_compiled()
@@ -239,10 +256,10 @@ def batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float
     axes, shape = _channels(x)
     wide = _wide(x)
     mean = wide.mean(axis=axes)
-    centred = wide - mean.reshape(shape)
-    variance = jnp.square(centred).mean(axis=axes)
+    centered = wide - mean.reshape(shape)
+    variance = jnp.square(centered).mean(axis=axes)
     scale = 1 / jnp.sqrt(variance + eps)
-    y = centred * (scale if weight is None else scale * _wide(weight)).reshape(shape)
+    y = centered * (scale if weight is None else scale * _wide(weight)).reshape(shape)
     y = y if bias is None else y + _wide(bias).reshape(shape)
     return y.astype(x.dtype), mean, variance
 
@@ -382,7 +399,7 @@ def _scores(q: Array, k: Array, causal: bool, scale: float) -> Array:
 
 
 def _has_a_kernel(q: Array, k: Array, v: Array) -> bool:
-    """Whether cuDNN has fused attention for these: 16-bit floats on a GPU since Ampere, heads of a multiple of 8 up to 128."""
+    """Return True if cuDNN fuses this attention: 16-bit floats, a GPU since Ampere, head sizes of a multiple of 8 up to 128."""
     fits = q.ndim == 4 and q.dtype.itemsize == 2 and q.shape[-1] % 8 == 0 and q.shape[-1] <= 128
     return fits and q.shape[-1] == v.shape[-1] and q.size > 0 and _compute_capability() >= 8
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import numpy as np
 from numpy import (  # noqa: F401  (these names are the backend; interface.py lists them)
-    abs, all, any, arange, arccos, arcsin, arctan, arctan2, arctanh, argmax, argmin, argsort, array, asarray, broadcast_to,
+    abs, all, any, arange, arccos, arcsin, arctan, arctan2, arctanh, argmax, argmin, argsort, array, asarray, bitwise_and,
+    bitwise_not, bitwise_or, bitwise_xor, broadcast_to, left_shift, right_shift,
     ceil, clip, concatenate, cos, cosh, cumprod, cumsum, divide, einsum, equal, exp, expm1, flip, floor, floor_divide, full,
     greater, greater_equal, isfinite, isinf, isnan, less, less_equal, log, log1p, logaddexp, logical_and, logical_not,
     logical_or, logical_xor, matmul, maximum, minimum, moveaxis, nonzero, not_equal, ones, ones_like, remainder, round, sign,
@@ -75,8 +76,8 @@ def add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
 
 
 # Convolution and pooling. x is (batch, channels, *space), w is (channels out, channels in / groups, *kernel).
-# `padding` is a (before, after) pair for each axis of space. conv, conv_input and conv_weight are one another's adjoints.
-# Inside, the batch is the last axis, so that a window's elements lie next to one another for all examples; results are
+# `padding` is a (before, after) pair for each axis of space. conv, conv_input and conv_weight are each other's adjoints.
+# Inside, the batch is the last axis, so that a window's elements are next to each other for all examples; results are
 # views that put it first again.
 
 Pairs = Sequence[tuple[int, int]]
@@ -167,7 +168,7 @@ def conv_weight(
 def max_pool(
     x: Array, *, kernel: Sequence[int], stride: Sequence[int], padding: Pairs, dilation: Sequence[int]
 ) -> tuple[Array, Array]:
-    """The largest value of each window (NaN where there is one), and the flat kernel position where it stands first."""
+    """The largest value of each window (NaN where there is one), and the flat kernel position where it is first."""
     out = conv_shape(x.shape[2:], kernel, stride, padding, dilation)
     padded = _padded(_batch_last(x), padding, -math.inf)
     best = np.full((len(padded), *out, len(x)), -math.inf, x.dtype)
@@ -225,16 +226,16 @@ def sum_pool_input(
     return _batch_first(_cropped(padded, padding, space))
 
 
-# Normalisation. Forward functions also return what their adjoints need; adjoints return the gradient of x, and with a weight
+# Normalization. Forward functions also return what their adjoints need; adjoints return the gradient of x, and with a weight
 # (dx, dweight, dbias). A bias comes only with a weight.
 
 
 def layer_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float) -> tuple[Array, Array, Array]:
     """w (x - mean) / sqrt(variance + eps) + b over the last axis; the mean and 1 / sqrt(variance + eps), without that axis."""
     mean = x.mean(axis=-1, keepdims=True)
-    centred = x - mean
-    rstd = 1 / np.sqrt(np.square(centred).mean(axis=-1, keepdims=True) + eps)
-    return _affine(centred * rstd, weight, bias), mean[..., 0], rstd[..., 0]
+    centered = x - mean
+    rstd = 1 / np.sqrt(np.square(centered).mean(axis=-1, keepdims=True) + eps)
+    return _affine(centered * rstd, weight, bias), mean[..., 0], rstd[..., 0]
 
 
 def layer_norm_vjp(g: Array, x: Array, weight: Array | None, mean: Array, rstd: Array) -> Any:
@@ -266,10 +267,10 @@ def batch_norm(x: Array, weight: Array | None, bias: Array | None, *, eps: float
     """w (x - mean) / sqrt(variance + eps) + b for each channel of axis 1; the moments, of shape (channels)."""
     axes, shape = _channels(x)
     mean = x.mean(axis=axes)
-    centred = x - mean.reshape(shape)
-    variance = np.square(centred).mean(axis=axes)
+    centered = x - mean.reshape(shape)
+    variance = np.square(centered).mean(axis=axes)
     scale = 1 / np.sqrt(variance + eps)
-    y = centred * (scale if weight is None else scale * weight).reshape(shape)
+    y = centered * (scale if weight is None else scale * weight).reshape(shape)
     return y if bias is None else y + bias.reshape(shape), mean, variance
 
 
@@ -350,7 +351,7 @@ def _picked(x: Array, labels: Array) -> tuple[Array, tuple[Array, Array]]:
 # Attention: softmax(scale q k^T) v for q (..., T, d), k (..., S, d), v (..., S, e). `causal` hides key j from query i if j > i.
 
 _SCORES = 1 << 20
-"""How many scores attention holds at once: it goes block by block, so that (..., T, S) is never in memory as a whole."""
+"""The number of scores that attention holds: it goes block by block, so that (..., T, S) is never in memory as a whole."""
 
 
 def _score_blocks(q: Array, k: Array, causal: bool, scale: float) -> Iterator[tuple[slice, slice, Array, Array]]:

@@ -1,4 +1,4 @@
-"""`nnatomy bench`: our training steps and answers beside those of PyTorch, torch.compile, JAX and Keras on this machine's CPU.
+"""`nnatomy bench`: our training steps and answers next to those of PyTorch, torch.compile, JAX and Keras on this machine's CPU.
 
 The harness, which any benchmark of several libraries can use:
 
@@ -13,7 +13,7 @@ The benchmark of this machine's CPU:
 
     workloads.py        the networks and what they are fed with
     implementations/    one file for each library: how it trains such a network, and how it answers with it
-    server.py           what a worker of it can be asked
+    server.py           the requests that its worker takes
     measure.py          compares answers, then times them
     roofline.py         what the machine could do at best
     libraries.py        what the libraries weigh

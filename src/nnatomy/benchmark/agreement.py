@@ -17,7 +17,7 @@ Answer = tuple[list[float], Arrays]
 
 @dataclass(frozen=True)
 class Agreement:
-    """How far two answers are apart: losses relative to the loss, others relative to the largest of their array."""
+    """The differences of two outcomes: losses relative to the loss, others relative to the largest of their array."""
 
     first: float
     """Of the first step's loss."""
@@ -38,11 +38,11 @@ class Agreement:
 
 
 def compare(ours: Answer, theirs: Answer, one: bool = False, allowed: float = TOLERANCE) -> Agreement:
-    """Losses of several steps (of `one` only), and Adam's first moments after the first. NaN on any side is no agreement."""
+    """Losses of several steps (of `one` only), and Adam's first moments after the first. NaN on any side is a difference."""
     losses = _apart(ours, theirs)[: 1 if one else None]
     first, loss = losses[0], float(np.max(losses))
     moment, worst = 0.0, ""
-    # A bias before a batch norm has no gradient but rounding's: what is tiny beside all others is measured by those.
+    # A bias before a batch norm has no gradient but rounding's: what is tiny next to all others is measured by those.
     floor = 0.05 * max(float(np.abs(m).max()) for m in theirs[1].values())
     for name in sorted(ours[1].keys() | theirs[1].keys()):
         if name not in ours[1] or name not in theirs[1]:

@@ -1,4 +1,4 @@
-"""What a library must be able to do to be measured. Each runs in a process of its own, which alone imports it."""
+"""The interface of a measured library. Each runs in its own process, which alone imports it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from nnatomy.errors import unknown_name
 
 Array = np.ndarray[Any, Any]
 Arrays = dict[str, Array]
-Tell = Callable[[str], None]
+Log = Callable[[str], None]
 
 OURS = "nnatomy"
 LABELS = {
@@ -25,11 +25,11 @@ LABELS = {
 
 
 class Implementation(ABC):
-    """How one library trains a workload's network. Names and layouts of arrays are PyTorch's."""
+    """One library's training of a workload's network. Names and layouts of arrays are PyTorch's."""
 
     @abstractmethod
     def step(self) -> Any:
-        """Forward, loss, backward and update on the next batch; returns the loss, which may still lie on a device."""
+        """Forward, loss, backward and update on the next batch; returns the loss, which may still be on a device."""
 
     @abstractmethod
     def moments(self) -> Arrays:
@@ -40,20 +40,20 @@ class Implementation(ABC):
         """The library with its version and what it uses."""
 
     def restart(self) -> None:
-        """Back to the first weights, before any step, where blocks begin there."""
+        """Back to the first weights, before any step, where blocks start there."""
 
-    def settle(self) -> None:
-        """Waits for what still runs in the background."""
+    def synchronize(self) -> None:
+        """Wait for what still runs in the background."""
 
     def release(self) -> None:
-        """Gives memory back that only the next steps need."""
+        """Give memory back that only the next steps need."""
 
     def peak_mib(self) -> float | None:
         """The most memory of a device that was in use, or None where that is the process's own."""
         return None
 
     def notes(self) -> list[str]:
-        """What must be known about how it ran: nothing, as a rule."""
+        """Return remarks about the run; usually none."""
         return []
 
 
@@ -67,7 +67,7 @@ class Kind:
     needs: tuple[str, ...] = ()
     """Packages to import."""
     remedy: str = ""
-    """What installs them."""
+    """The command that installs them."""
 
     @property
     def label(self) -> str:
@@ -80,20 +80,20 @@ class Kind:
         return f"{' and '.join(absent)} not installed" + (f": {self.remedy}" if self.remedy else "") if absent else None
 
     def load(self) -> Any:
-        """Imports the library; returns the module of the implementation."""
+        """Import the library; return the module of the implementation."""
         return importlib.import_module(self.module)
 
 
 def check_peers(given: Sequence[str] | None, known: Sequence[str]) -> None:
-    """Raises UserError for a name that no peer has."""
+    """Raise UserError for a name that no peer has."""
     for name in given or ():
         if name not in known:
             raise unknown_name("peer", name, known)
 
 
-def available(kinds: Mapping[str, Kind], wanted: Sequence[str], tell: Tell) -> tuple[list[str], dict[str, str]]:
-    """Those of the wanted implementations that can be measured here, and why the others cannot, which is told."""
+def available(kinds: Mapping[str, Kind], wanted: Sequence[str], log: Log) -> tuple[list[str], dict[str, str]]:
+    """Those of the wanted implementations that can be measured here, and why the others cannot, which is logged."""
     absent = {name: why for name in wanted if (why := kinds[name].missing())}
     for name, why in absent.items():
-        tell(f"{kinds[name].label} is left out: {why}.")
+        log(f"{kinds[name].label} is left out: {why}.")
     return [name for name in wanted if name not in absent], absent

@@ -1,4 +1,4 @@
-"""What libraries weigh: how long they take to import, and how large they are with all that they need."""
+"""The weight of libraries: the time of their import, and the size on disk with all that they need."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ IMPORTS = {
     "jax": "import jax, jax.numpy",
     "keras": "import keras",
 }
-"""What a script that trains a network begins with."""
+"""The imports of a script that trains a network."""
 PACKAGES = {"torch": ("torch",), "jax": ("jax",), "keras": ("keras", "tensorflow-cpu", "tensorflow")}
 """Distributions; of several names for one thing, those that are installed."""
 
@@ -83,7 +83,7 @@ def _own_requirements() -> list[str]:
 
 
 def _wanted(requirement: str) -> bool:
-    """Whether it is needed always, rather than for an extra."""
+    """Return True if it is needed always, rather than for an extra."""
     return "extra ==" not in requirement
 
 

@@ -1,4 +1,4 @@
-"""What figures depend on: the machine, and what else it did meanwhile."""
+"""The conditions of a measurement: the machine, and the load of other processes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnatomy.kernels.machine import processors
 
 
 class Others:
-    """How many cores' worth of time other processes took since this was made; None where the system does not tell."""
+    """Return the cores that other processes used since this was made; None where the system does not report it."""
 
     def __init__(self, workers: Sequence[Worker]) -> None:
         self.workers = list(workers)
@@ -38,7 +38,7 @@ class Others:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on, without the machine's name."""
+    """Return the conditions of the figures, without the machine's name."""
     info = Path("/proc/cpuinfo")
     lines = info.read_text().splitlines() if info.exists() else []
     fields: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""Compares answers, then lets one worker after the other run: medians, ratios, memory, share of the roofline."""
+"""Compares answers, then lets one worker after the other run: medians, ratios, memory, fraction of the roofline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from nnatomy.benchmark import libraries, roofline
 from nnatomy.benchmark.agreement import Agreement, compare, compare_outputs
-from nnatomy.benchmark.implementation import OURS, Tell, available, check_peers
+from nnatomy.benchmark.implementation import OURS, Log, available, check_peers
 from nnatomy.benchmark.implementations import COMPILED, KINDS, PEERS
 from nnatomy.benchmark.machine import Others, machine
 from nnatomy.benchmark.report import Report, means
@@ -29,7 +29,7 @@ WHAT = ("all", "train", "infer")
 
 @dataclass(frozen=True)
 class Settings:
-    """What to run, checked: `chosen` raises UserError for what cannot be."""
+    """The checked settings of a benchmark: `chosen` raises UserError for settings that cannot be."""
 
     workloads: tuple[Workload, ...]
     peers: tuple[str, ...]
@@ -58,7 +58,7 @@ def chosen(
     most = processors()
     if threads is not None and not 1 <= threads <= most:
         raise UserError(
-            f"--threads must be from 1 to {most}, the processors that there are, received {threads}; give one of these."
+            f"--threads must be from 1 to {most}, the processors that there are. Received {threads}. Leave it out to use all."
         )
     return Settings(
         tuple(find(name) for name in dict.fromkeys(only)) if only else WORKLOADS,
@@ -67,17 +67,17 @@ def chosen(
     )  # fmt: skip
 
 
-def bench(settings: Settings, tell: Tell = lambda line: None) -> Report:
-    """Measures all; returns what tables.py shows and JSON holds. What is not there or fails is left out, with why."""
+def bench(settings: Settings, log: Log = lambda line: None) -> Report:
+    """Measure all; return what tables.py shows and JSON holds. What is not there or fails is left out, with why."""
     began = time.perf_counter()
-    names, absent = available(KINDS, settings.names, tell)
-    peak = _peak(settings.threads, tell)
+    names, absent = available(KINDS, settings.names, log)
+    peak = _peak(settings.threads, log)
     described: dict[str, str] = {}
     results = []
     for i, workload in enumerate(settings.workloads):
-        tell(f"{workload.name} ({i + 1} of {len(settings.workloads)}) ...")
+        log(f"{workload.name} ({i + 1} of {len(settings.workloads)}) ...")
         results.append(run(workload, names, settings, peak, described))
-    tell("imports and sizes ...")
+    log("imports and sizes ...")
     imported = [name for name in names if name not in ("eager", "compile")]  # the others are the same libraries
     weights = libraries.weigh(imported, 1 if settings.quick else 3)
     report = {
@@ -97,11 +97,11 @@ def bench(settings: Settings, tell: Tell = lambda line: None) -> Report:
     return report | {"means": means(report)}
 
 
-def _peak(threads: int, tell: Tell) -> roofline.Peak | None:
+def _peak(threads: int, log: Log) -> roofline.Peak | None:
     try:
         return roofline.measure(threads)
     except ImportError as problem:
-        tell(f"The share of the roofline is left out: its kernels need Numba ({problem}).")
+        log(f"The fraction of the roofline is left out: its kernels need Numba ({problem}).")
         return None
 
 

@@ -10,6 +10,7 @@ from nnatomy.benchmark.measure import COMPARED
 from nnatomy.benchmark.report import (
     Report,
     behind,
+    caveats,
     closeness,
     comparisons,
     in_markdown,
@@ -18,7 +19,6 @@ from nnatomy.benchmark.report import (
     level,
     listed,
     peers,
-    troubles,
     wrapped,
 )
 from nnatomy.benchmark.tables import QUIET, busy, libraries, table
@@ -58,7 +58,7 @@ def markdown(report: Report, picture: str) -> str:
         *_behind(report),
         "## Before the first step",
         in_markdown(libraries(report)),
-        """Import is what a script that trains a network begins with, in a fresh process. Size is the library with all that
+        """Import is what a script that trains a network starts with, in a fresh process. Size is the library with all that
         it needs, each package once, NumPy included.""",
         *_roofline(report),
         "## The work",
@@ -85,15 +85,15 @@ def _roofline(report: Report) -> list[str]:
     rates = ", ".join(f"{rate / 1e9:.0f} GB/s in {size / 2**20:.1f} MiB" for size, rate in report["peak"]["bandwidths"])
     return [
         "## The roofline",
-        f"""The share is the least time that this machine could take over the time that we take. The least time is the larger
+        f"""The fraction is the least time that this machine could take over the time that we take. The least time is the larger
         of the operations over {report["peak"]["flops"] / 1e9:.0f} GFLOP/s and of the bytes over the memory's rate ({rates});
         both were measured in the same run on as many threads.""",
         """Operations are the products of forward and backward, two for each multiply-add, without the gradient of the
-        network's inputs. Convolutions count as their definition says; Winograd's way needs fewer, so that a share may exceed
+        network's inputs. Convolutions count as their definition says; Winograd's way needs fewer, so that a fraction may exceed
         100 %. Of causal attention the half counts that is not masked. Bytes are a lower bound: every parameter and its two
         moments read and written once, the batch read once, what each product gives written and read once; in inference,
         parameters and inputs read once and outputs written once. All else counts as nothing: small networks, whose time is
-        overhead, have small shares.""",
+        overhead, have small fractions.""",
     ]
 
 
@@ -103,18 +103,18 @@ def _measured(report: Report) -> list[str]:
         f"""Written on {m["date"]} by `nnatomy bench` on {m["processor"]} ({", ".join(m["instruction_sets"])}), {m["cores"]}
         cores, {m["system"]}, Python {m["python"]}, in {report["seconds"] / 60:.0f} minutes.""",
         *listed(list(dict.fromkeys(report["versions"].values()))),
-        f"""Each library has a process of its own, which waits at a pipe while another runs; none may use more than
+        f"""Each library has its own process, which waits at a pipe while another runs; none may use more than
         {s["threads"]} processor(s). Before anything is timed, answers are compared: the losses of {COMPARED} steps (of one
         where Keras's LSTM has one bias for PyTorch's two), Adam's first moments after the first step, which are the
         gradients, and the outputs of inference. {closeness(report)} What differs by more than 0.1 % is not timed. Where
-        millions of normalised activations meet a ReLU, one or two round to its other side: there 5 % are allowed for single
+        millions of normalized activations meet a ReLU, one or two round to its other side: there 5 % are allowed for single
         gradients and for the losses that follow the first.""",
         """Then blocks alternate, each from the first weights, after a rest in which the others' threads fall asleep; its
         first steps are not timed. Ratios are taken pair by pair.""",
         f"""PyTorch is used as it comes (Adam {"fused" if s["fused_adam"] else "not fused"}; its own LSTM, GRU and attention);
         torch.compile compiles the model; JAX the whole step with donated state, written as pure functions with `lax.scan` and
         `lax.conv`; Keras a `tf.function` without XLA, its default on a CPU.""",
-        *listed(troubles(report)),
+        *listed(caveats(report)),
         "Machines differ and are shared: measure on yours.",
         '    pip install "nnatomy[verify,jax]"\n    nnatomy bench --out performance\n'
         "    python benchmarks/eager_profile.py lenet      # where our time goes",

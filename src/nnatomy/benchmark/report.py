@@ -1,4 +1,4 @@
-"""What the report of any benchmark says: figures by workload, kind of work and implementation, in tables, words and a picture.
+"""The report of any benchmark: figures by workload, kind of work and implementation, as tables, text and a picture.
 
 A report is what JSON holds: `results`, of which each has the figures of one workload as `team.Team` finds them.
 """
@@ -26,7 +26,7 @@ Report = dict[str, Any]
 Row = tuple[str, ...]
 Table = tuple[Row, list[Row]]
 """(header, rows)."""
-Spread = dict[str, float]
+Quartiles = dict[str, float]
 
 
 # Where it is written
@@ -39,9 +39,12 @@ def places(out: Path | None, figures: Path | None) -> tuple[Path | None, Path | 
         if path is None:
             continue
         if path.is_dir():
-            raise UserError(f"{flag} must name a file, {path} is a folder; add a file's name.")
+            raise UserError(f"{flag} must name a file. Received {path}, which is a folder. Add a file's name.")
         if path.exists() and path.suffix != ".png" and MARK not in path.read_text(errors="replace"):
-            raise UserError(f"{flag} must name a new file or one of the benchmark's, {path} is neither; choose another name.")
+            raise UserError(
+                f"{flag} must name a new file or one of the benchmark's. Received {path}, which is neither. Choose another "
+                "name."
+            )
         folder = path.absolute().parent
         while not folder.exists():
             folder = folder.parent
@@ -49,9 +52,9 @@ def places(out: Path | None, figures: Path | None) -> tuple[Path | None, Path | 
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as problem:
-            raise UserError(f"{flag} cannot be written to {path} ({problem.strerror}); choose another place.") from None
+            raise UserError(f"{flag} cannot be written to {path} ({problem.strerror}). Choose another place.") from None
     if page is not None and page.with_suffix(".png").exists() and not page.exists():
-        raise UserError(f"--out would overwrite {page.with_suffix('.png')}, which is not the benchmark's; choose another name.")
+        raise UserError(f"--out would overwrite {page.with_suffix('.png')}, which is not the benchmark's. Choose another name.")
     return page, figures
 
 
@@ -73,7 +76,7 @@ def write(
 
 
 def agreed(report: Report) -> bool:
-    """Whether all answers were the same."""
+    """Return True if all answers were the same."""
     return not any(r["differ"] for r in report["results"])
 
 
@@ -91,7 +94,7 @@ def kinds(report: Report) -> list[str]:
 
 
 def peers(report: Report) -> list[str]:
-    """The implementations beside ours that were timed."""
+    """The implementations next to ours that were timed."""
     timed = {name for _, _, t in comparisons(report) for name in t["implementations"]}
     return [name for name in LABELS if name in timed and name != OURS]
 
@@ -114,7 +117,7 @@ def number(value: float) -> str:
     return f"{value:.0f}" if value >= 99.95 else f"{value:.{1 if value >= 9.995 else 2 if value >= 0.0995 else 3}f}"
 
 
-def interval(s: Spread, said: Callable[[float], str] = number) -> str:
+def interval(s: Quartiles, said: Callable[[float], str] = number) -> str:
     return f"{said(s['median'])} ({said(s['low'])}–{said(s['high'])})"
 
 
@@ -132,7 +135,7 @@ def level(report: Report) -> list[str]:
     return _where(report, lambda r: r["low"] < 1 <= r["median"], lambda r: interval(r))
 
 
-def _where(report: Report, holds: Callable[[Spread], bool], said: Callable[[Spread], str]) -> list[str]:
+def _where(report: Report, holds: Callable[[Quartiles], bool], said: Callable[[Quartiles], str]) -> list[str]:
     lines = []
     for kind in kinds(report):
         found = []
@@ -146,8 +149,8 @@ def _where(report: Report, holds: Callable[[Spread], bool], said: Callable[[Spre
     return lines
 
 
-def troubles(report: Report) -> list[str]:
-    """What was left out, and what must be known about the rest."""
+def caveats(report: Report) -> list[str]:
+    """Return the omissions, and remarks about the rest."""
     lines = [f"{LABELS[name]} is left out: {why}." for name, why in report["absent"].items()]
     for r in report["results"]:
         for name, d in r["differ"].items():
@@ -161,7 +164,7 @@ def troubles(report: Report) -> list[str]:
 
 
 def closeness(report: Report, *but: str) -> str:
-    """How far answers were apart at most, among those that count as the same and are not of the kinds `but`."""
+    """Return the largest difference among outcomes that count as the same and are not of the kinds `but`."""
     kept = [of for r in report["results"] for kind, of in r.get("agreement", {}).items() if kind not in but]
     agreements = [a for of in kept for a in of.values()]
     if not agreements:
@@ -231,8 +234,8 @@ def drawn(report: Report, title: str) -> bytes:
     return png.getvalue()
 
 
-def _bars(axes: Any, bars: list[tuple[int, Spread]], i: int, of: int, peer: str) -> None:
-    """The bars of one peer, which is the i-th `of` so many beside one another."""
+def _bars(axes: Any, bars: list[tuple[int, Quartiles]], i: int, of: int, peer: str) -> None:
+    """The bars of one peer, which is the i-th `of` so many next to each other."""
     height = 0.84 / of
     at, middle = [y + 0.42 - (i + 0.5) * height for y, _ in bars], [ratio["median"] for _, ratio in bars]
     whiskers = [[abs(ratio[end] - ratio["median"]) for _, ratio in bars] for end in ("low", "high")]

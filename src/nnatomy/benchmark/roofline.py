@@ -1,8 +1,8 @@
-"""What a workload needs at least, and what the machine can do at most: the share of the one in the time of the other.
+"""The least work of a workload, the most that the machine can do, and the ratio of their times.
 
 Counted are the products of a step, two operations for each multiply-add: forward, and the two products of backward, less the
-gradient of the network's inputs, which nobody asks for. Convolutions count as their definition says; Winograd's way needs
-fewer, so that a share may exceed 100 %. Causal attention counts the half that is not masked. All other arithmetic counts as
+gradient of the network's inputs, which nothing needs. Convolutions count as their definition says; Winograd's way needs
+fewer, so that a fraction may exceed 100 %. Causal attention counts the half that is not masked. All other arithmetic counts as
 nothing.
 
 Bytes are a lower bound: in training, every parameter and its two Adam moments read and written once; the batch read once;
@@ -87,7 +87,7 @@ def need(workload: Workload, size: int | None = None) -> Need:
 
 
 def count(workload: Workload) -> Counts:
-    """Runs the network on one example and adds up what its layers do."""
+    """Run the network on one example and add up what its layers do."""
     forward = backward = activations = 0.0
 
     def add(operations: float, elements: float, inputs_too: bool, by_inputs: float | None = None) -> None:

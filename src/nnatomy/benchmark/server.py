@@ -1,4 +1,4 @@
-"""What a worker of the CPU benchmark can be asked: to train, and to answer."""
+"""The requests that a worker of the CPU benchmark takes: to train, and to predict."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Server(worker.Server):
     network: Answering
 
     def start(self, name: str, workload: str, threads: int, options: dict[str, Any]) -> float:
-        """Imports the library; returns the memory that holds it, in MiB."""
+        """Import the library; return the memory that holds it, in MiB."""
         self._workload, self._options = find(workload), options | {name: True}
         self._module = KINDS[name].load()
         self._module.prepare(threads)
@@ -28,7 +28,7 @@ class Server(worker.Server):
         return self._imported
 
     def build(self, weights: Arrays | None) -> str:
-        """Makes the network; returns what the implementation is in words."""
+        """Make the network; return what the implementation is as text."""
         self.network = self._module.Network(self._workload, weights, self._options)
         return self.network.describe()
 

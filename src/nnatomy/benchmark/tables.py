@@ -1,4 +1,4 @@
-"""What the CPU benchmark says on a terminal: its tables, and how quiet the machine was."""
+"""The CPU benchmark on a terminal: its tables, and the load of the machine."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from nnatomy.benchmark.report import (
     Report,
     Table,
     behind,
+    caveats,
     comparisons,
     interval,
     kind_in_words,
     kinds,
     number,
     peers,
-    troubles,
 )
 
 QUIET = 0.1
@@ -25,7 +25,7 @@ QUIET = 0.1
 def table(report: Report, kind: str) -> Table:
     """Of one kind of work: our time, how many times longer the others take, roofline, memory."""
     others = peers(report)
-    header = ("workload", "nnatomy, ms", *(f"{LABELS[p]} / ours" for p in others), "share of the roofline")
+    header = ("workload", "nnatomy, ms", *(f"{LABELS[p]} / ours" for p in others), "fraction of the roofline")
     memory = kind == "train"
     rows = []
     for r in report["results"]:
@@ -57,7 +57,7 @@ def libraries(report: Report) -> Table:
 
 
 def busy(report: Report) -> str:
-    """How quiet the machine was."""
+    """Return the load of the machine, as text."""
     known = [(f"{name}, {kind_in_words(k)}", t["others_busy"]) for name, k, t in comparisons(report)]
     taken = {name: cores for name, cores in known if cores is not None}
     if not taken:
@@ -79,7 +79,7 @@ def sections(report: Report) -> Sequence[tuple[str, Table]]:
 
 
 def closing(report: Report) -> list[str]:
-    """What a terminal says below its tables."""
+    """Return the lines below the tables on a terminal."""
     plain = busy(report).replace("**", "").replace("\n", " ")
     slower = [f"Behind in {line}." for line in behind(report)] or ["Behind on nothing that was measured here."]
-    return [*troubles(report), plain, *(slower if peers(report) else [])]
+    return [*caveats(report), plain, *(slower if peers(report) else [])]

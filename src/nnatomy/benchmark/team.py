@@ -1,4 +1,4 @@
-"""The workers of one workload: they prepare at once and take turns while they are timed."""
+"""The workers of one workload: they prepare together and take turns while they are timed."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Team:
 
     def __enter__(self) -> Team:
         try:
-            self.workers = [self._begun(name) for name in self._names]
+            self.workers = [self._launch(name) for name in self._names]
             self._received(self.workers)  # of `start`, which each was sent when it was made
         except BaseException:
             self.__exit__()
@@ -39,7 +39,7 @@ class Team:
         for worker in self._all:
             worker.close()
 
-    def _begun(self, name: str) -> Worker:
+    def _launch(self, name: str) -> Worker:
         self._all.append(self._start(name))
         return self._all[-1]
 
@@ -52,12 +52,12 @@ class Team:
 
     def replace(self, name: str) -> None:
         """A new process in place of this one's."""
-        new = self._begun(name)
+        new = self._launch(name)
         new.receive()
         self.workers = [new if w.name == name else w for w in self.workers]
 
     def ask(self, what: str, *args: Any, only: str | None = None, but: str | None = None) -> dict[str, Any]:
-        """All at once, as for what is not timed."""
+        """All together, as for what is not timed."""
         asked = [w for w in self.workers if only in (None, w.name) and w.name != but]
         for worker in asked:
             worker.send(what, *args)
@@ -76,7 +76,7 @@ class Team:
         return found
 
     def hold(self, kind: str, answers: Mapping[str, Any], compare: Callable[[str, Any, Any], Agreement]) -> None:
-        """Sends home whose answers differ from ours, by compare(name, ours, theirs)."""
+        """Send home whose answers differ from ours, by compare(name, ours, theirs)."""
         for name, answer in answers.items():
             if name == OURS:
                 continue
@@ -91,7 +91,7 @@ class Team:
         self.workers = [w for w in self.workers if w.name != name]
 
     def notes(self, *but: str) -> dict[str, list[str]]:
-        """What implementations have to say about how they ran."""
+        """Return the implementations' remarks about their runs."""
         told = {name: [note for note in notes if note not in but] for name, notes in self.ask("notes").items()}
         return {name: notes for name, notes in told.items() if notes}
 
@@ -100,10 +100,11 @@ class Team:
         times, steps = alternate(self.workers, what, repeats, seconds, longest)
         figures: dict[str, dict[str, Any]] = {}
         for name, taken in times.items():
-            one: dict[str, Any] = {"ms": spread([1e3 * s for s in taken]), "steps_per_block": steps[name], "blocks": len(taken)}
+            milliseconds = quartiles([1e3 * s for s in taken])
+            found: dict[str, Any] = {"ms": milliseconds, "steps_per_block": steps[name], "blocks": len(taken)}
             if name != OURS:
-                one["ratio"] = spread([other / own for own, other in zip(times[OURS], taken, strict=True)])
-            figures[name] = one
+                found["ratio"] = quartiles([other / own for own, other in zip(times[OURS], taken, strict=True)])
+            figures[name] = found
         return figures
 
 
@@ -126,7 +127,7 @@ def alternate(
     return times, steps
 
 
-def spread(values: Sequence[float]) -> dict[str, float]:
+def quartiles(values: Sequence[float]) -> dict[str, float]:
     """Median and quartiles."""
     low, middle, high = (float(v) for v in np.percentile(values, (25, 50, 75)))
     return {"median": middle, "low": low, "high": high}

@@ -1,4 +1,4 @@
-"""A process that holds one implementation and runs what it is asked to, and the handle that asks it.
+"""A process that holds one implementation and runs its requests, and the handle that sends them.
 
 Every implementation has its own process, so that no two thread pools share one; it waits at a pipe while others run. Its peak
 memory is that of one library and one network.
@@ -27,13 +27,13 @@ REST = 0.03
 
 
 class WorkerError(RuntimeError):
-    """A worker that could not do what it was asked; says why in one line."""
+    """A worker that could not do a request; the message says why in one line."""
 
 
 class Worker:
-    """The handle: `ask` and wait, or `send` now and `receive` later, so that several workers can prepare at once.
+    """The handle: `ask` and wait, or `send` now and `receive` later, so that several workers can prepare together.
 
-    The process makes a `Server` of the module `server`, which is asked to `start` with these arguments at once. With `threads`
+    The process makes a `Server` of the module `server` and calls its `start` with these arguments. With `threads`
     it has so many processors, whatever its library's pools think.
     """
 
@@ -51,7 +51,7 @@ class Worker:
 
     def send(self, what: str, *args: Any) -> None:
         assert self.process.stdin is not None
-        with contextlib.suppress(BrokenPipeError):  # if it has died, `receive` tells
+        with contextlib.suppress(BrokenPipeError):  # if it has died, `receive` reports it
             pickle.dump((what, args), self.process.stdin)
             self.process.stdin.flush()
 
@@ -90,7 +90,7 @@ class Worker:
 
 
 class Server:
-    """What any worker can be asked: its public methods. A benchmark adds `start` and how its network is built."""
+    """The requests that any worker takes: its public methods. A benchmark adds `start` and the building of its network."""
 
     network: Implementation
 
@@ -111,17 +111,17 @@ class Server:
         time.sleep(REST)
         for _ in range(warm):
             work()
-        self.network.settle()
+        self.network.synchronize()
         began = time.perf_counter()
         for _ in range(calls):
             work()
-        self.network.settle()
+        self.network.synchronize()
         seconds = (time.perf_counter() - began) / calls
         self.network.release()
         return seconds
 
     def memory(self) -> dict[str, float]:
-        """Peak memory in MiB: of the device, or of the process where the device has none of its own."""
+        """Peak memory in MiB: of the device, or of the process where the device reports none."""
         peak = self.network.peak_mib()
         return {"peak_mib": resident(peak=True) if peak is None else peak}
 
@@ -129,14 +129,14 @@ class Server:
         return time.process_time()
 
     def notes(self) -> list[str]:
-        """What the implementation has to say about how it ran."""
+        """Return the implementation's remarks about the run."""
         return self.network.notes()
 
 
 def resident(peak: bool) -> float:
     """MiB of memory that this process holds, or held at its peak.
 
-    On Linux from /proc: there `ru_maxrss` of a child begins with what its parent held.
+    On Linux from /proc: there `ru_maxrss` of a child starts with what its parent held.
     """
     status = Path("/proc/self/status")
     if status.exists():
@@ -148,7 +148,7 @@ def resident(peak: bool) -> float:
 
 
 def serve(server: Any, questions: BinaryIO, answers: BinaryIO) -> None:
-    """Answers with the server's public methods until the pipe is closed."""
+    """Answer with the server's public methods until the pipe is closed."""
     while True:
         try:
             what, args = pickle.load(questions)
@@ -165,7 +165,7 @@ def serve(server: Any, questions: BinaryIO, answers: BinaryIO) -> None:
 
 
 def serve_pipes(make: Callable[[], Any]) -> None:
-    """Serves at the standard pipes: what libraries print must not mix with the answers, and nobody else may read questions."""
+    """Serve at the standard pipes: libraries must not print into the responses, and no other code may read requests."""
     questions, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)

@@ -23,7 +23,7 @@ BATCHES = 16  # different ones, taken in turn: a single batch would be learned b
 
 @dataclass(frozen=True)
 class Workload:
-    """A model, what it is fed with, and what it is in words."""
+    """A model, what it is fed with, and what it is as text."""
 
     name: str
     what: str
@@ -38,18 +38,18 @@ class Workload:
     answers: tuple[int, ...] = (1, 64)
     """Batch sizes of inference."""
     tolerance: float = 1e-3
-    """How far losses after the first may be apart, and first moments, relative to the largest of their parameter.
+    """The largest differences of losses after the first, and of first moments relative to the largest of their parameter.
 
-    Among millions of normalised activations one or two round to the other side of a ReLU's corner: that moves single gradients
+    Among millions of normalized activations one or two round to the other side of a ReLU's corner: that moves single gradients
     by some percent."""
 
     @property
     def model(self) -> str:
-        """What sizes of one network share."""
+        """The figures that sizes of one network share."""
         return "mlp-small" if self.name.startswith("mlp-small") else self.name
 
     def batches(self) -> list[Batch]:
-        """What a training run sees, the same in every process."""
+        """Return the batches of a training run, the same in every process."""
         rng = np.random.default_rng(0)
         return [self.batch(rng, self.size) for _ in range(BATCHES)]
 
@@ -186,7 +186,7 @@ def bigru(nn: Any, attend: Any) -> Any:
 
 
 def transformer_block(nn: Any, attend: Any, width: int, heads: int, causal: bool) -> Any:
-    """Attention and a network of two layers, each on normalised inputs and added to them (pre-norm)."""
+    """Attention and a network of two layers, each on normalized inputs and added to them (pre-norm)."""
 
     class Block(nn.Module):  # type: ignore[misc]
         def __init__(self) -> None:

@@ -11,11 +11,11 @@ from nnatomy.cli.shared import Json, print_json, print_table
 
 
 def average(
-    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="The folders of runs on one data set and split.")],
+    runs: Annotated[list[Path], typer.Argument(metavar="RUN RUN...", help="Folders of runs on one data set and split.")],
     how: Annotated[
-        str, typer.Option(help="weights (of runs that began alike), or predictions (of any architectures).")
+        str, typer.Option(help="Average weights (runs with one start) or predictions (any runs).")
     ] = "weights",
-    out: Annotated[Path | None, typer.Option(help="The new folder; runs/<time>-average-<architecture> if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this folder; runs/<time>-average-NAME if not given.")] = None,
     as_json: Json = False,
 ) -> None:
     """Average trained runs: their weights, or their predictions.

@@ -13,21 +13,21 @@ from nnatomy.cli.shared import Json, parse_names, print_json, print_table
 
 def bench(
     only: Annotated[
-        list[str] | None, typer.Option(metavar="NAME,...", help="Workloads, such as lenet,gpt; all if not given.")
+        list[str] | None, typer.Option(metavar="NAME,...", help="Measure these workloads, such as lenet,gpt; all if not given.")
     ] = None,
     peers: Annotated[
-        list[str] | None, typer.Option(metavar="NAME,...", help="Of torch, compile, jax, keras; all if not given.")
+        list[str] | None, typer.Option(metavar="NAME,...", help="Measure torch, compile, jax, keras; all if not given.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Of each library; one for each processor if not given.")] = None,
-    what: Annotated[str, typer.Option(help="train, infer or all.")] = "all",
-    quick: Annotated[bool, typer.Option("--quick", help="Short blocks, to see that it runs.")] = False,
-    eager: Annotated[bool, typer.Option("--eager", help="Time our own steps without plans, too.")] = False,
+    threads: Annotated[int | None, typer.Option(help="Threads of each library; one a processor if not given.")] = None,
+    what: Annotated[str, typer.Option(help="Measure train, infer or all.")] = "all",
+    quick: Annotated[bool, typer.Option("--quick", help="Time short blocks, only to see that it runs.")] = False,
+    eager: Annotated[bool, typer.Option("--eager", help="Also time our own steps without plans.")] = False,
     fused_adam: Annotated[bool, typer.Option("--fused-adam", help="Let PyTorch use its fused Adam.")] = False,
-    out: Annotated[Path | None, typer.Option(metavar="DIR|FILE.md", help="Write a page, and its picture beside it.")] = None,
+    out: Annotated[Path | None, typer.Option(metavar="DIR|FILE.md", help="Write a page, with its picture next to it.")] = None,
     figures: Annotated[Path | None, typer.Option(metavar="FILE", help="Write all figures to this file.")] = None,
     as_json: Json = False,
 ) -> int:
-    """Measure our speed beside PyTorch, JAX and Keras on this machine's CPU.
+    """Measure our speed next to PyTorch, JAX and Keras on this machine's CPU.
 
     Compares answers before it times anything.
     """
@@ -35,7 +35,7 @@ def bench(
 
     settings = measure.chosen(parse_names(only), parse_names(peers), threads, what, quick, eager, fused_adam)
     places = report.places(out, figures)
-    found = measure.bench(settings, tell=lambda line: print(line, file=sys.stderr, flush=True))
+    found = measure.bench(settings, log=lambda line: print(line, file=sys.stderr, flush=True))
     page.write(found, *places)
     if as_json:
         print_json(found)

@@ -17,11 +17,11 @@ from nnatomy.studies.comparison.protocol import Protocol
 def compare(
     *,
     architectures: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARCHITECTURE]...", help="Names that nnatomy list shows, or your folders.")
+        list[str] | None, typer.Argument(metavar="[ARCHITECTURE]...", help="Names from nnatomy list, or your folders.")
     ] = None,
     given: Given,
-    jobs: Annotated[int | None, typer.Option(help="Worker processes; one for each processor if not given.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The comparison's folder; comparisons/<time>-<data> if not given.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Use this many worker processes; one a processor if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this folder; comparisons/<time>-<data> if not given.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Continue the comparison in this folder.")] = None,
     as_json: Json = False,
 ) -> None:

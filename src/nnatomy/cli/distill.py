@@ -16,10 +16,10 @@ from nnatomy.runs.request import OF_THE_TEACHER, Request
 @with_options(Request, without=(*OF_THE_TEACHER, "teacher"))
 def distill(
     *,
-    student: Annotated[str, typer.Argument(metavar="STUDENT", help="A name that nnatomy list shows, or a folder of yours.")],
-    teacher: Annotated[Path, typer.Option(metavar="RUN", help="Folder of a run, or of averaged predictions.")],
+    student: Annotated[str, typer.Argument(metavar="STUDENT", help="A name from nnatomy list, or your folder.")],
+    teacher: Annotated[Path, typer.Option(metavar="RUN", help="Learn from this run, or from averaged predictions.")],
     given: Given,
-    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<time>-<architecture> if not given.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this folder; runs/<time>-<architecture> if not given.")] = None,
     as_json: Json = False,
 ) -> int:
     """Train an architecture with a trained run's outputs as soft targets.

@@ -29,7 +29,7 @@ EXTRAS = {
 
 @dataclass(frozen=True)
 class Check:
-    """One finding; `needed` tells whether anything fails without it."""
+    """One finding; `needed` says whether anything fails without it."""
 
     name: str
     fine: bool
@@ -69,7 +69,7 @@ def _version(name: str) -> str | None:
 
 
 def _learning() -> Check:
-    """Trains four hidden units on XOR, from the first gradient to the last."""
+    """Train four hidden units on XOR, from the first gradient to the last."""
     import numpy as np
 
     import nnatomy as nn
@@ -104,14 +104,14 @@ def _writable() -> Check:
 
 
 def _kernels() -> list[Check]:
-    """How networks are computed: by which kernels, on how many threads, and where these are kept."""
+    """Return the facts about computing: the kernels, the threads, and the folder where kernels are kept."""
     from nnatomy.backends import kernels
     from nnatomy.kernels import library, machine
 
     mode, threads = kernels(), machine.get_num_threads()
     if mode == "reference":
         missing = _version("numba") is None
-        why = "Numba is missing; pip install numba" if missing else "NNATOMY_KERNELS asks for plain NumPy; unset it for speed"
+        why = "Numba is missing; pip install numba" if missing else "NNATOMY_KERNELS requests plain NumPy; unset it for speed"
         return [Check("kernels", not missing, f"reference: {why}", needed=False)]
     from nnatomy.kernels import processor
 

@@ -14,11 +14,11 @@ def draw(
     subject: Annotated[str, typer.Argument(metavar="ARCHITECTURE|RUN", help="An architecture, or the folder of a run.")],
     what: Annotated[
         str | None,
-        typer.Option(help="A view, such as saliency or confusion; another word lists them all."),
+        typer.Option(help="Draw this view, such as saliency; another word lists them all."),
     ] = None,
-    tsne: Annotated[bool, typer.Option("--tsne", help="Lay the embedding out by t-SNE, not by principal components.")] = False,
+    tsne: Annotated[bool, typer.Option("--tsne", help="Place the embedding by t-SNE, not by principal components.")] = False,
     out: Annotated[
-        Path | None, typer.Option(help="The picture's file: .png or .svg; drawings/<architecture>.png if not given.")
+        Path | None, typer.Option(help="Write to this .png or .svg; drawings/<architecture>.png if not given.")
     ] = None,
     as_json: Json = False,
 ) -> None:

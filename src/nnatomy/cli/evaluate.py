@@ -13,9 +13,9 @@ from nnatomy.errors import UserError
 
 def evaluate(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    data: Annotated[str | None, typer.Option(help="Another file, with targets; the run's own test data if not given.")] = None,
+    data: Annotated[str | None, typer.Option(help="Evaluate on this file with targets; the test data if not given.")] = None,
     split: Annotated[
-        str | None, typer.Option(help="Which part of the run's own data: train, validation or test (if not given).")
+        str | None, typer.Option(help="Evaluate on train, validation or test; test if not given.")
     ] = None,
     backend: Backend = None,
     device: Device = None,
@@ -26,7 +26,7 @@ def evaluate(
     from nnatomy.runs.folder import finite
 
     if data is not None and split is not None:
-        raise UserError(f"--split names a part of the run's own data, received it with --data {data}; leave one of them out.")
+        raise UserError(f"--split names a part of the run's own data. Received it with --data {data}. Leave one of them out.")
     split = "test" if split is None else split
     found = nn.evaluate(run, data, split, backend=backend, device=device, progress=True)
     if as_json:

@@ -12,18 +12,18 @@ from nnatomy.cli.shared import Json, print_json
 
 def export(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    to: Annotated[str, typer.Option(help="onnx or safetensors.")] = "onnx",
+    to: Annotated[str, typer.Option(help="Write onnx or safetensors.")] = "onnx",
     out: Annotated[
         Path | None,
-        typer.Option(help="The model's file; RUN/onnx/model.onnx or RUN/safetensors/model.safetensors if not given."),
+        typer.Option(help="Write to this file; RUN/FORMAT/model.FORMAT if not given."),
     ] = None,
     comparison: Annotated[
         Path | None,
-        typer.Option(help="A finished comparison with this architecture on the same data: the card tells its spread."),
+        typer.Option(help="Show the deviations of this comparison's folder in the model card."),
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Write a trained model as one file for use elsewhere, checked, with a model card beside it."""
+    """Write a trained model as one file for use elsewhere, checked, with a model card next to it."""
     from nnatomy.exporting import export as exported
 
     found = exported(run, to, out, comparison)

@@ -10,7 +10,7 @@ from nnatomy.cli.shared import Json, print_json
 
 
 def info(
-    name: Annotated[str, typer.Argument(help="An architecture, as nnatomy list shows it.")], as_json: Json = False
+    name: Annotated[str, typer.Argument(help="A name from nnatomy list.")], as_json: Json = False
 ) -> None:
     """Show an architecture's page: what it is, why, how, when, sources."""
     from nnatomy.atlas.terminal import show_page

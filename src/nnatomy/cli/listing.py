@@ -10,7 +10,7 @@ from nnatomy.cli.shared import Json, print_json, print_table
 
 
 def list_(
-    family: Annotated[str | None, typer.Option(help="Only the architectures of one family.")] = None, as_json: Json = False
+    family: Annotated[str | None, typer.Option(help="Show only this family.")] = None, as_json: Json = False
 ) -> None:
     """List the architectures, by year."""
     from nnatomy.catalog import architectures

@@ -63,14 +63,14 @@ for function in COMMANDS:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs a command line and returns its exit code: 0, 2 for bad input (one sentence), 130 after Ctrl-C."""
+    """Run a command line and return its exit code: 0, 2 for bad input (one sentence), 130 after Ctrl-C."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     words = words or ["--help"]
     debug = "--debug" in words
     words = ["--debug", *(w for w in words if w != "--debug")] if debug else words
     library.announce = None if "--json" in words else _announce
     try:
-        kernels()  # a wrong NNATOMY_KERNELS is told before anything else
+        kernels()  # a wrong NNATOMY_KERNELS is reported before anything else
         found = app(args=words, prog_name="nnatomy", standalone_mode=False)
         print(end="", flush=True)
         return found if isinstance(found, int) else 0
@@ -81,7 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
     except typer.Exit as leave:
         return leave.exit_code
-    except (BrokenPipeError, SystemExit):  # the reader has left, as head does; Rich tells it by SystemExit
+    except (BrokenPipeError, SystemExit):  # the reader has left, as head does; Rich reports it by SystemExit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
         return 0
     except MemoryError:
@@ -132,7 +132,7 @@ def _refuse(problem: BaseException, debug: bool, sentence: str) -> int:
 
 
 def entry() -> None:
-    """What the installed `nnatomy` command calls; a character that the terminal cannot show is no reason to fail."""
+    """Run the installed `nnatomy` command; replace characters that the terminal cannot show."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")

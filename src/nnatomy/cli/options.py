@@ -38,7 +38,7 @@ def with_options(request: type[Any], *, without: tuple[str, ...] = ()) -> Callab
 
 
 def refuse_beside_resume(request: type[Any], what: str, given: Mapping[str, Any], **others: Any) -> None:
-    """Raises UserError for a flag beside --resume, other than those that say where a run computes.
+    """Raise UserError for a flag next to --resume, other than those that say where a run computes.
 
     `others`: what a command takes besides the options of its request, by its flag's name, or in capitals for an argument.
     """
@@ -48,7 +48,7 @@ def refuse_beside_resume(request: type[Any], what: str, given: Mapping[str, Any]
         if value not in (None, []):
             flags.append(f"--{name}" if name.islower() else str(value[0] if isinstance(value, list) else value))
     if flags:
-        raise UserError(f"--resume continues {what} as it was started. Received {flags[0]} too; leave it out.")
+        raise UserError(f"--resume continues {what} as it was started. Received {flags[0]} too. Leave it out.")
 
 
 def _flag(known: Option, value: Any) -> str:
@@ -81,4 +81,4 @@ def _numbers(known: Option, pairs: Mapping[str, str]) -> dict[str, float]:
     except ValueError:
         shown = " ".join(f"{name}={text}" for name, text in pairs.items())
         example = f"{known.flag} {known.example}"
-        raise UserError(f"{known.flag} takes name=number. Received {shown}; for example {example}.") from None
+        raise UserError(f"{known.flag} takes name=number. Received {shown}. Use, for example, {example}.") from None

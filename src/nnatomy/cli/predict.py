@@ -16,7 +16,7 @@ def predict(
     run: Annotated[
         Path, typer.Argument(metavar="RUN|FILE", help="The folder of a run, or a .onnx file that nnatomy export wrote.")
     ],
-    data: Annotated[str, typer.Option(help="A file of the kind the run was trained on; targets are not needed.")],
+    data: Annotated[str, typer.Option(help="Read a file like the training data; targets are not needed.")],
     out: Annotated[Path | None, typer.Option(help="Write the predictions to this CSV file.")] = None,
     backend: Backend = None,
     device: Device = None,
@@ -27,7 +27,7 @@ def predict(
     from nnatomy.runs import answers
 
     if out is not None and out.exists():
-        raise UserError(f"--out must name a new file, {out} exists; choose another name or remove it.")
+        raise UserError(f"--out must name a new file. Received {out}, which exists. Choose another name or remove it.")
     answer = nn.predict(run, data, backend=backend, device=device, progress=True)
     answers.check_out(answer, out)
     if as_json:

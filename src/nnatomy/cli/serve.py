@@ -13,13 +13,13 @@ from nnatomy.cli.shared import Json, print_json
 
 def serve(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
-    port: Annotated[int, typer.Option(help="Where it listens; 0 for any port that is free.")] = 8000,
-    host: Annotated[str, typer.Option(help="The address it listens on; only this machine reaches the default.")] = "127.0.0.1",
-    allow: Annotated[list[str] | None, typer.Option(metavar="NAME", help="A further host name that callers may use.")] = None,
-    workers: Annotated[int, typer.Option(help="Processes that hold the model.")] = 1,
-    most_bytes: Annotated[int, typer.Option(help="Bytes of a request.")] = 8 * 2**20,
-    most_rows: Annotated[int, typer.Option(help="Rows of a request.")] = 4096,
-    most_seconds: Annotated[float, typer.Option(help="Seconds for an answer.")] = 30.0,
+    port: Annotated[int, typer.Option(help="Listen on this port; 0 for any free one.")] = 8000,
+    host: Annotated[str, typer.Option(help="Listen on this address; only this machine reaches the default.")] = "127.0.0.1",
+    allow: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Accept this host name, too.")] = None,
+    workers: Annotated[int, typer.Option(help="Run this many processes with the model.")] = 1,
+    most_bytes: Annotated[int, typer.Option(help="Accept requests of this many bytes.")] = 8 * 2**20,
+    most_rows: Annotated[int, typer.Option(help="Accept requests of this many rows.")] = 4096,
+    most_seconds: Annotated[float, typer.Option(help="Answer within this many seconds.")] = 30.0,
     as_json: Json = False,
 ) -> None:
     """Answer for a trained run over HTTP.
@@ -29,7 +29,7 @@ def serve(
     from nnatomy.serving import Limits
     from nnatomy.serving import serve as answer
 
-    def tell(place: dict[str, Any]) -> None:
+    def announce(place: dict[str, Any]) -> None:
         if as_json:
             print_json(place)
         else:
@@ -37,4 +37,5 @@ def serve(
                   "Ctrl-C stops it.")  # fmt: skip
         sys.stdout.flush()
 
-    answer(run, host, port, workers=workers, allow=allow or (), limits=Limits(most_bytes, most_rows, most_seconds), tell=tell)
+    limits = Limits(most_bytes, most_rows, most_seconds)
+    answer(run, host, port, workers=workers, allow=allow or (), limits=limits, announce=announce)

@@ -1,4 +1,4 @@
-"""What several commands need: common flags, and tables and JSON as they are printed."""
+"""Parts of several commands: common flags, and tables and JSON as they are printed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import typer
 from nnatomy.errors import UserError
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
-Backend = Annotated[str | None, typer.Option(help="What computes, numpy or jax; that of the training if not given.")]
-Device = Annotated[str | None, typer.Option(help="Where jax computes: cpu, gpu, tpu, gpu:1 ...")]
+Backend = Annotated[str | None, typer.Option(help="Compute with numpy or jax; that of the training if not given.")]
+Device = Annotated[str | None, typer.Option(help="Compute on this device of jax: cpu, gpu, tpu, gpu:1, ...")]
 
 
 def parse_pairs(texts: list[str] | None, flag: str, example: str) -> dict[str, str]:
@@ -22,7 +22,7 @@ def parse_pairs(texts: list[str] | None, flag: str, example: str) -> dict[str, s
     for text in texts or ():
         key, equals, value = text.partition("=")
         if not equals or not key or not value:
-            raise UserError(f"{flag} takes name=value. Received {text!r}; for example {flag} {example}.")
+            raise UserError(f"{flag} takes name=value. Received {text!r}. Use, for example, {flag} {example}.")
         pairs[key] = value
     return pairs
 

@@ -21,16 +21,16 @@ if TYPE_CHECKING:
 def train(
     *,
     name: Annotated[
-        str | None, typer.Argument(metavar="ARCHITECTURE", help="A name that nnatomy list shows, or a folder of yours.")
+        str | None, typer.Argument(metavar="ARCHITECTURE", help="A name from nnatomy list, or your folder.")
     ] = None,
     given: Given,
     hosts: Annotated[
-        str | None, typer.Option(metavar="FILE|auto", help="Run on several: one host[:port] a line, or as the cluster says.")
+        str | None, typer.Option(metavar="FILE|auto", help="Run on these hosts, one host[:port] a line; auto: the cluster's.")
     ] = None,
-    host_index: Annotated[int | None, typer.Option(help="Number of this machine among the hosts, from 0.")] = None,
-    recipe: Annotated[Path | None, typer.Option(help="A recipe's file, as nnatomy tune writes it.")] = None,
-    out: Annotated[Path | None, typer.Option(help="The run's folder; runs/<time>-<architecture> if not given.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder exactly.")] = None,
+    host_index: Annotated[int | None, typer.Option(help="Number this machine among the hosts, from 0.")] = None,
+    recipe: Annotated[Path | None, typer.Option(help="Use a recipe's file from nnatomy tune.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write to this folder; runs/<time>-<architecture> if not given.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the run in this folder.")] = None,
     as_json: Json = False,
 ) -> int:
     """Train an architecture on its own data or on yours.
@@ -45,7 +45,8 @@ def train(
         return show(result, as_json, hosts)
     if name is None:
         raise UserError(
-            "train needs the name of an architecture, received none; nnatomy list shows them, such as nnatomy train lenet5."
+            "train needs the name of an architecture. Received none. Run nnatomy list for the names, then, for example, "
+            "nnatomy train lenet5."
         )
     if recipe is not None:
         from nnatomy.studies.tuning.tune import read_recipe
@@ -59,7 +60,7 @@ def train(
 
 
 def show(result: Result, as_json: bool, hosts: str | None = None) -> int:
-    """Print what came of a run, and return the exit code."""
+    """Print the result of a run, and return the exit code."""
     from nnatomy.runs.progress import counted
 
     if not result.hosts.first:

@@ -17,14 +17,14 @@ from nnatomy.studies.tuning.plan import Plan
 def tune(
     *,
     name: Annotated[
-        str | None, typer.Argument(metavar="ARCHITECTURE", help="A name that nnatomy list shows, or a folder of yours.")
+        str | None, typer.Argument(metavar="ARCHITECTURE", help="A name from nnatomy list, or your folder.")
     ] = None,
     given: Given,
-    jobs: Annotated[int | None, typer.Option(help="Processes that try settings; one for each processor if not given.")] = None,
+    jobs: Annotated[int | None, typer.Option(help="Use this many processes; one a processor if not given.")] = None,
     out: Annotated[
-        Path | None, typer.Option(help="The tuning's folder; tunings/<time>-<architecture>-<data> if not given.")
+        Path | None, typer.Option(help="Write to this folder; tunings/<time>-<architecture>-<data> if not given.")
     ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Continue the tuning in this folder, or join it while it runs.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Continue the tuning in this folder, or join it.")] = None,
     as_json: Json = False,
 ) -> None:
     """Search an architecture's settings for your data, and measure what that gains.
@@ -39,7 +39,8 @@ def tune(
         found = resume_tuning(resume, jobs=jobs, progress=True)
     elif name is None:
         raise UserError(
-            "tune needs the name of an architecture, received none; nnatomy list shows them, such as nnatomy tune mlp."
+            "tune needs the name of an architecture. Received none. Run nnatomy list for the names, then, for example, "
+            "nnatomy tune mlp."
         )
     else:
         found = nn.tune(name, given.pop("data", None), out=out, jobs=jobs, progress=True, **given)

@@ -12,10 +12,10 @@ from nnatomy.errors import UserError
 
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="[ARCHITECTURE]...", help="Architectures; all if none is named.")
+        list[str] | None, typer.Argument(metavar="[ARCHITECTURE]...", help="Names from nnatomy list; all if none is given.")
     ] = None,
     write: Annotated[bool, typer.Option("--write", help="Fill the tables of the architectures' pages.")] = False,
-    backend: Annotated[str, typer.Option(help="What computes our side: numpy or jax.")] = "numpy",
+    backend: Annotated[str, typer.Option(help="Compute our side with numpy or jax.")] = "numpy",
     device: Device = None,
     as_json: Json = False,
 ) -> int:
@@ -29,11 +29,11 @@ def verify(
     from nnatomy.verification.report import show
 
     if write and backend != "numpy":
-        raise UserError(f"The tables of pages hold the numpy backend's figures, received --write with --backend {backend}; "
-                        "leave one of them out.")  # fmt: skip
+        raise UserError(f"The tables of pages hold the numpy backend's figures. Received --write with --backend {backend}. "
+                        "Leave one of them out.")  # fmt: skip
     found = [architecture(name) for name in names] if names else list(architectures().values())
     with backends.backend(backend, device):
-        results = verify_architectures(found, write=write, tell=not as_json)
+        results = verify_architectures(found, write=write, log=not as_json)
     if as_json:
         print_json({"architectures": {r.architecture: r.to_json() for r in results}, "passed": all(r.passed for r in results)})
     else:

@@ -61,8 +61,8 @@ def _changed(change: Change, named: tuple[Field, ...], batch: tuple[Array, ...],
         if move is None:
             name = getattr(function, "__name__", type(function).__name__)
             raise UserError(
-                f"A change of pictures must move their {field.name} as well. Received {name!r}, which is not known to; "
-                f"use one of {', '.join(sorted({f.__name__ for f, like in MOVES if like == field.like}))}."
+                f"A change of pictures must move their {field.name} as well. Received {name!r}, which is not known to move it. "
+                f"Use one of {', '.join(sorted({f.__name__ for f, like in MOVES if like == field.like}))}."
             )
         again = np.random.Generator(type(rng.bit_generator)())
         again.bit_generator.state = start  # the same draws
@@ -95,12 +95,12 @@ def rotate(images: Array, rng: np.random.Generator, degrees: float = 10.0, order
     from scipy import ndimage
 
     n, channels, h, w = images.shape
-    out, centre = np.empty_like(images), np.array([(h - 1) / 2, (w - 1) / 2])
+    out, center = np.empty_like(images), np.array([(h - 1) / 2, (w - 1) / 2])
     for row, angle in enumerate(np.deg2rad(rng.uniform(-degrees, degrees, n))):
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         for channel in range(channels):
             ndimage.affine_transform(
-                images[row, channel], turn, centre - turn @ centre, output=out[row, channel], order=order, mode="nearest"
+                images[row, channel], turn, center - turn @ center, output=out[row, channel], order=order, mode="nearest"
             )
     return out
 
@@ -115,7 +115,7 @@ def jitter(images: Array, rng: np.random.Generator, strength: float = 0.2) -> Ar
 
 
 def cutout(images: Array, rng: np.random.Generator, fraction: float = 0.25) -> Array:
-    """Blank a square of `fraction` of the shorter side, centred anywhere, with the image's mean (DeVries and Taylor 2017)."""
+    """Blank a square of `fraction` of the shorter side, centered anywhere, with the image's mean (DeVries and Taylor 2017)."""
     n, _, h, w = images.shape
     side = max(1, round(fraction * min(h, w)))
     top, left = rng.integers(0, h, n) - side // 2, rng.integers(0, w, n) - side // 2
@@ -188,7 +188,7 @@ def augmentation(settings: dict[str, float | None]) -> Augmentation:
             raise unknown_name("augmentation", name, AUGMENTATIONS)
         change, setting = AUGMENTATIONS[name]
         if value is not None and value < 0:
-            raise UserError(f"The augmentation {name} needs {setting} of at least 0, received {value}; give 0 or more.")
+            raise UserError(f"The augmentation {name} needs {setting} of at least 0. Received {value}. Give 0 or more.")
         given = {} if value is None else {setting: int(value) if name == "crop" else value}
         changes.append(partial(change, **given))
     return Augmentation(tuple(changes))

@@ -31,23 +31,25 @@ class RawTable:
 def read_text(path: Path) -> str:
     """Return a UTF-8 file's text (a leading byte-order mark aside); raises UserError for other encodings and binary files."""
     if path.is_dir():
-        raise UserError(f"A file is needed here, {path} is a folder; name a file in it.")
+        raise UserError(f"A file is needed here. Received {path}, which is a folder. Name a file in it.")
     try:
         raw = path.read_bytes()
     except FileNotFoundError as error:
-        raise UserError(f"There is no file {path}; check the name.") from error
+        raise UserError(f"The file must exist. Received {path}, which does not. Check the name.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
     if b"\0" in raw[:4096] and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(f"{path} is a binary file, a text file is needed; export it as CSV or plain text.")
+        raise UserError(f"A text file is needed here. Received {path}, which is binary. Export it as CSV or plain text.")
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise UserError(f"Text must be UTF-8, {path} is not (byte {error.start}); save it again as UTF-8.") from error
+        raise UserError(
+            f"Text must be UTF-8. Received {path}, which is not (byte {error.start}). Save it again as UTF-8."
+        ) from error
 
 
 def read_csv(path: Path) -> RawTable:
-    """Return the table in a CSV file with a header line; comma, semicolon, tab and bar are recognised.
+    """Return the table in a CSV file with a header line; comma, semicolon, tab and bar are recognized.
 
     Raises UserError where the file is empty, has no rows under its header, unequal rows or a repeated column name.
     """
@@ -57,7 +59,7 @@ def read_csv(path: Path) -> RawTable:
 def parse_csv(text: str, path: Path | str) -> RawTable:
     """Return the table in the text of a CSV file; `path` is what it is called in errors, which are those of `read_csv`."""
     if not text.strip():
-        raise UserError(f"{path} is empty; a table has a header line and rows.")
+        raise UserError(f"A table has a header line and rows. Received {path}, which is empty. Add them.")
     try:
         delimiter = _delimiter(text)
         rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
@@ -65,16 +67,16 @@ def parse_csv(text: str, path: Path | str) -> RawTable:
         raise UserError(f"{path} is not a readable CSV file ({error}).") from error
     lines = [(number, row) for number, row in enumerate(rows, 1) if row and (len(row) > 1 or row[0].strip())]
     if not lines:
-        raise UserError(f"{path} has no column names; a table has a header line and rows.")
+        raise UserError(f"A table has a header line and rows. Received {path}, which has no column names. Add a header line.")
     header = _header([cell.strip() for cell in lines[0][1]], path)
     for number, row in lines[1:]:
         if len(row) != len(header):
             raise UserError(
                 f"Each row needs as many cells as the header ({len(header)}), row {number} of {path} has {len(row)} "
-                f"(cells are parted by {DELIMITERS[delimiter]}s)."
+                f"(cells are separated by {DELIMITERS[delimiter]}s)."
             )
     if len(lines) < 2:
-        raise UserError(f"{path} has a header and no rows; add rows.")
+        raise UserError(f"A table has a header line and rows. Received {path}, which has no rows. Add rows.")
     cells = zip(*(row for _, row in lines[1:]), strict=True)
     return RawTable({name: [_cell(c) for c in column] for name, column in zip(header, cells, strict=True)}, str(path))
 
@@ -88,9 +90,11 @@ def _header(names: Sequence[str], path: Path | str) -> list[str]:
     header = [name or ("row" if place == 0 else f"column {place + 1}") for place, name in enumerate(names)]
     repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:
-        raise UserError(f"Column names must differ, {path} has {repeated[0]!r} more than once; rename one.")
+        raise UserError(f"Column names must differ. Received {path}, which has {repeated[0]!r} more than once. Rename one.")
     if len(header) > 1 and all(_is_number(name) for name in header):
-        raise UserError(f"The first line of {path} must name the columns, it holds numbers; add a header line.")
+        raise UserError(
+            f"The first line of a table names the columns. Received {path}, which starts with numbers. Add a header line."
+        )
     return header
 
 

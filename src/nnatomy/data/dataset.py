@@ -1,4 +1,4 @@
-"""What a data set is: three splits that yield arrays, the preprocessing that made them, and batches. No reading of files."""
+"""A data set: three splits that yield arrays, the preprocessing that made them, and batches. Files are read elsewhere."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ class Split(ABC):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """What each array of a batch is; inputs and targets unless a split says otherwise."""
+        """The meaning of each array of a batch; inputs and targets unless a split says otherwise."""
         return batch_fields.DEFAULT
 
     @property
     def ragged(self) -> bool:
-        """Return True if batches of equally many examples may differ in shape."""
+        """True if batches of equally many examples may differ in shape."""
         return batch_fields.ragged(self.fields)
 
     @abstractmethod
@@ -112,7 +112,7 @@ class SeriesSplit(Split):
     """Windows over a series: `take` gives (past[B, T, F], future[B, H, outputs]); window i starts at row i * stride."""
 
     values: Array  # [rows, F]
-    targets: tuple[int, ...]  # which columns are foretold
+    targets: tuple[int, ...]  # which columns are predicted
     past: int
     horizon: int
     stride: int = 1
@@ -177,7 +177,7 @@ class SubsetSplit(Split):
 
 
 class Preprocessing(ABC):
-    """How raw input becomes arrays; fitted on the training split only, and saved with the model as JSON."""
+    """The conversion of raw input to arrays; fitted on the training split only, and saved with the model as JSON."""
 
     kind: ClassVar[str]
 
@@ -212,7 +212,7 @@ class Preprocessing(ABC):
 
 @dataclass(frozen=True)
 class Column:
-    """What was inferred of one column of a table, for showing to the user."""
+    """The inferred properties of one column of a table, to show to the user."""
 
     name: str
     type: str  # "numeric", "boolean", "categorical", "date", "text", "identifier", "constant", "empty"
@@ -232,7 +232,7 @@ class Timeline:
     columns: tuple[str, ...]
     window: int
     test_starts: Array  # first row of each test window
-    labelled: tuple[tuple[str, str], ...] = ()  # labelled intervals, ISO times
+    labeled: tuple[tuple[str, str], ...] = ()  # labeled intervals, ISO times
 
 
 @dataclass(frozen=True)
@@ -250,19 +250,19 @@ class Dataset:
     notices: tuple[str, ...]
     input_shape: tuple[int, ...]  # of one example
     description: str
-    outputs: int  # classes, regression targets, vocabulary size, foretold columns
+    outputs: int  # classes, regression targets, vocabulary size, predicted columns
     columns: tuple[Column, ...] = ()
     timeline: Timeline | None = None
-    ordered: bool = False  # whether the parts follow one another in time
+    ordered: bool = False  # whether the parts follow each other in time
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """What the arrays of a batch are."""
+        """The fields of a batch."""
         return self.train.fields
 
     @property
     def input_fields(self) -> tuple[Field, ...]:
-        """What the arrays are that prediction has."""
+        """The fields that prediction has."""
         return tuple(field for field in self.train.fields if field.role == "input")
 
 
@@ -276,7 +276,7 @@ def split_of(arrays: Split | tuple[Array, ...]) -> Split:
     given = tuple(map(np.asarray, arrays))
     lengths = [len(array) if array.ndim else 0 for array in given]
     if not given or len(set(lengths)) > 1:
-        raise UserError(f"Arrays of a batch have a row for each example. Received lengths {lengths}; cut them alike.")
+        raise UserError(f"Arrays of a batch have a row for each example. Received lengths {lengths}. Cut them alike.")
     names = [Field(f"inputs {n + 1}" if n else "inputs") for n in range(max(1, len(given) - 1))]
     return ArraySplit(given, (*names, Field("targets", role="target"))[: len(given)])
 
@@ -298,7 +298,7 @@ def batches(
     `part` chooses which of a batch's indices are taken; all if None. Raises UserError where `batch_size` is below 1.
     """
     if batch_size < 1:
-        raise UserError(f"A batch holds at least one example, received batch size {batch_size}; give 1 or more.")
+        raise UserError(f"A batch holds at least one example. Received batch size {batch_size}. Give 1 or more.")
     split = split_of(split)
     order, key = _order(len(split), shuffle)
     if isinstance(shuffle, int | np.random.Generator):

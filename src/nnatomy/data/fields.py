@@ -1,4 +1,4 @@
-"""What the arrays of a batch are. Only this file knows which are inputs, which are targets and what may be padded."""
+"""The fields of a batch. Only this file knows which arrays are inputs, which are targets and which may be padded."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ class Field:
     role: Role = "input"
     """"given" is an input in training that prediction does not have, such as the words that a decoder is forced to follow."""
     per: Literal["example", "node", "edge", "whole"] = "example"
-    """What one entry of the first axis is; "whole": the array belongs to the batch as a whole."""
+    """The meaning of one entry of the first axis; "whole": the array belongs to the batch as a whole."""
     ragged: int | None = None
     """The axis along which examples differ in length; None where all are alike."""
     fill: float | int | None = 0
     """The value that pads the ragged axis; None repeats the last entry."""
     like: Literal["", "image", "mask", "boxes", "tokens"] = ""
-    """What an augmentation may know of it."""
+    """The form that an augmentation may know."""
 
 
 DEFAULT = (Field("inputs"), Field("targets", role="target"))
@@ -69,7 +69,7 @@ def count(fields: tuple[Field, ...], batch: tuple[Any, ...]) -> int:
 
 
 def pad_rows(fields: tuple[Field, ...], batch: tuple[Array, ...], rows: int) -> tuple[tuple[Array, ...], Array]:
-    """Return a batch padded to `rows` examples with copies of its own, and booleans (rows,) that mark the real examples.
+    """Return a batch padded to `rows` examples with copies of its examples, and booleans (rows,) that mark the real examples.
 
     Raises UserError for a batch whose arrays do not all have one entry an example: copies of a graph's nodes are not examples.
     """
@@ -116,6 +116,6 @@ def _refuse_others(fields: tuple[Field, ...], what: str) -> None:
     other = next((field for field in fields if field.per != "example"), None)
     if other is not None:
         raise UserError(
-            f"A batch is {what} by examples. Received the field {other.name!r}, which has one entry for each {other.per}; "
-            "use --batch-size, or leave out --accumulate and --devices."
+            f"A batch is {what} by examples. Received the field {other.name!r}, which has one entry for each {other.per}. "
+            "Use --batch-size, or leave out --accumulate and --devices."
         )

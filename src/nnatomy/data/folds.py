@@ -27,7 +27,7 @@ class Fold:
     """Fold `number` of `of` is the test part; of the other rows, one part of `inner_of` is for validation.
 
     Rows are dealt by scikit-learn's StratifiedKFold (classes), KFold (numbers), StratifiedGroupKFold or GroupKFold (groups) and
-    TimeSeriesSplit (order of time: every part lies before the next). The same values give the same rows on every machine.
+    TimeSeriesSplit (order of time: every part is before the next). The same values give the same rows on every machine.
     """
 
     number: int
@@ -39,19 +39,23 @@ class Fold:
     limit: int | None = None
     """At most so many rows take part at all: drawn in proportion to the classes, or the latest in time."""
     groups: str | None = None
-    """A column of a table: rows with the same value are never parted."""
+    """A column of a table: rows with the same value are never split."""
     share: float = 1.0
-    """The part of the training rows that is used, for learning curves: smaller shares lie within larger ones."""
+    """The part of the training rows that is used, for learning curves: smaller shares are within larger ones."""
 
     def __post_init__(self) -> None:
         if self.of < 2 or self.inner_of < 2:
-            raise UserError(f"Cross-validation needs at least 2 folds, received {min(self.of, self.inner_of)}; give more.")
+            raise UserError(f"Cross-validation needs at least 2 folds. Received {min(self.of, self.inner_of)}. Use --cv 5.")
         if not (0 <= self.number < self.of and (self.inner is None or 0 <= self.inner < self.inner_of)):
-            raise UserError(f"Folds are counted from 0 to {self.of - 1}, received {self.number}; give one of these.")
+            raise UserError(f"Folds are counted from 0 to {self.of - 1}. Received {self.number}. Use 0 for the first.")
         if not 0 < self.share <= 1:
-            raise UserError(f"A share of the training rows lies above 0 and at most at 1, received {self.share:g}.")
+            raise UserError(
+                f"A part of the training rows is above 0 and at most 1. Received {self.share:g}. Use 1 for all rows."
+            )
         if self.limit is not None and self.limit < 2 * self.of:
-            raise UserError(f"{self.of} folds need at least {2 * self.of} rows, received the limit {self.limit}; give more.")
+            raise UserError(
+                f"{self.of} folds need at least {2 * self.of} rows. Received the limit {self.limit}. Raise --limit."
+            )
 
     def rows(
         self, n: int, classes: Array | None = None, names: tuple[str, ...] = (), groups: Array | None = None
@@ -61,7 +65,7 @@ class Fold:
         Raises UserError where rows, groups or members of a class are fewer than the folds.
         """
         if n < 2 * self.of:
-            raise UserError(f"{self.of} folds need at least {2 * self.of} rows, received {n}; lower --cv or add rows.")
+            raise UserError(f"{self.of} folds need at least {2 * self.of} rows. Received {n}. Lower --cv or add rows.")
         chosen = np.sort(_drawn(n, classes, n if self.limit is None else self.limit, self.seed))
         y, g = (None if ids is None else ids[chosen] for ids in (classes, groups))
         self._check(y, names, g)
@@ -74,24 +78,27 @@ class Fold:
     def _check(self, classes: Array | None, names: tuple[str, ...], groups: Array | None) -> None:
         if groups is not None and len(np.unique(groups)) < max(3, self.of):
             found, need = len(np.unique(groups)), max(3, self.of)
-            raise UserError(f"{self.of} folds need at least {need} groups, {self.groups!r} has {found}; choose another column.")
+            raise UserError(
+                f"{self.of} folds need at least {need} groups. Received {self.groups!r}, which has {found}. Choose another "
+                "column."
+            )
         if classes is None:
             return
         for group, count in zip(*np.unique(classes, return_counts=True), strict=True):
             if count < self.of and groups is None:
                 label = names[int(group)] if names else str(group)
                 raise UserError(
-                    f"Each class needs a row in each of the {self.of} folds, class {label!r} has {count}; "
-                    "lower --cv, raise --limit or merge the class with another."
+                    f"Each class needs a row in each of the {self.of} folds. Received {count} of class {label!r}. "
+                    "Lower --cv, raise --limit or merge the class with another."
                 )
 
     def periods(self, n: int) -> Periods:
-        """Return the stretches (train, validation, test) of `n` rows in order of time; each lies before the next."""
+        """Return the stretches (train, validation, test) of `n` rows in order of time; each is before the next."""
         from sklearn.model_selection import TimeSeriesSplit
 
         begin = max(0, n - self.limit) if self.limit is not None else 0
         if n - begin < 4 * self.of:
-            raise UserError(f"{self.of} folds in order of time need {4 * self.of} rows, received {n - begin}; lower --cv.")
+            raise UserError(f"{self.of} folds in order of time need {4 * self.of} rows. Received {n - begin}. Lower --cv.")
         outer = list(TimeSeriesSplit(self.of).split(np.arange(begin, n)))
         test = outer[self.number][1] + begin
         if self.inner is None:

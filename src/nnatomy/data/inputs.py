@@ -19,11 +19,11 @@ def preprocessing_from_json(saved: Mapping[str, Any]) -> Preprocessing:
     """Return the preprocessing that `to_json` wrote; raises UserError where the values are of no known kind."""
     name = saved.get("kind")
     if name not in kinds.names():
-        raise UserError(f"A saved preprocessing is one of {', '.join(kinds.names())}, received {name!r}; train again.")
+        raise UserError(f"A saved preprocessing is one of {', '.join(kinds.names())}. Received {name!r}. Train again.")
     try:
         restored: Preprocessing = kinds.kind(str(name)).preprocessing.from_json(saved)
     except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"The saved preprocessing ({name}) is damaged ({error}); train again.") from error
+        raise UserError(f"The saved preprocessing ({name}) is damaged ({error}). Train again.") from error
     return restored
 
 
@@ -55,5 +55,5 @@ def load_examples(source: Any, preprocessing: Preprocessing) -> tuple[Split, tup
 def _existing(source: str | Path) -> Source:
     found = Source(source)
     if not found.path.exists():
-        raise UserError(f"There is no file or folder {found}; check the name.")
+        raise UserError(f"The file or folder must exist. Received {found}, which does not. Check the name.")
     return found

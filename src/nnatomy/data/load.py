@@ -34,7 +34,7 @@ def load(
     types: Mapping[str, str] | None = None,
     labels: str | Path | None = None,
     resize: tuple[int, int] | None = None,
-    grey: bool | None = None,
+    gray: bool | None = None,
     window: int | None = None,
     horizon: int | None = None,
     groups: str | None = None,
@@ -54,12 +54,12 @@ def load(
     """
     for option, value in (("window", window), ("horizon", horizon)):
         if value is not None and value < 1:
-            raise UserError(f"The option {option} is at least 1, received {value}; give a larger number.")
+            raise UserError(f"The option {option} is at least 1. Received {value}. Give a larger number.")
     if resize is not None and min(resize) < 1:
-        raise UserError(f"Images need a height and width of at least 1, received {resize[0]} x {resize[1]}; give larger sizes.")
+        raise UserError(f"Images need a height and width of at least 1. Received {resize[0]} x {resize[1]}. Give larger sizes.")
     reading = Reading(
         tasks, seed=seed, fold=fold, limit=limit, offline=offline, target=target, keep=tuple(keep), types=dict(types or {}),
-        labels=None if labels is None else Path(labels).expanduser(), resize=resize, grey=grey, window=window,
+        labels=None if labels is None else Path(labels).expanduser(), resize=resize, gray=gray, window=window,
         horizon=horizon, groups=groups,
     )  # fmt: skip
     accepted = kinds.names() if accepts is None else tuple(accepts)
@@ -128,7 +128,7 @@ def _read(source: Source, accepted: tuple[str, ...], reading: Reading) -> Datase
     if not source.path.exists():
         raise _absent(source.path)
     if source.path.is_dir() and not any(source.path.iterdir()):
-        raise UserError(f"{source} is an empty folder; put pictures in one sub-folder for each class, or the MNIST files.")
+        raise UserError(f"{source} is an empty folder. Put pictures in one sub-folder for each class, or the MNIST files.")
     scores = {found: _recognized(found, source, reading) for found in kinds.kinds()}
     able = [found for found, score in scores.items() if score >= BARELY and found.takes_form(accepted)]
     if not able:
@@ -153,28 +153,28 @@ def _place(able: Kind[Any], accepted: tuple[str, ...]) -> int:
 
 
 def _checked(found: Dataset, reading: Reading) -> Dataset:
-    """Return what was read with at most `limit` examples a split; raises UserError where it does not fit what was asked."""
+    """Return what was read with at most `limit` examples a split; raises UserError where it does not fit the request."""
     owner = kind_of(found)
     if reading.fold is not None and not reading.split:
         raise UserError(
-            f"Rows are split by the fold that is given. Received {found.name}, whose reader ({owner.name}) ignores it; have it "
+            f"Rows are split by the fold that is given. Received {found.name}, whose reader ({owner.name}) ignores it. Have it "
             "split its rows with Reading.part."
         )
     if not reading.wants(found.task) and not (owner.labels_optional and reading.unlabeled):
         if reading.options.get("target") is not None and reading.reconstruction:
             raise UserError(
-                f"This architecture gives its input back and takes no target, received {reading.options['target']!r}; leave "
+                f"This architecture gives its input back and takes no target. Received {reading.options['target']!r}. Leave "
                 "out --target."
             )
         target = found.preprocessing.to_json().get("target")
         by = f" by its target {target!r}" if target else ""
         raise UserError(
-            f"This architecture does {_listed(reading.tasks)}, {found.name} is a set for {found.task}{by}; "
-            "choose another target, another data set or another architecture."
+            f"This architecture does {_listed(reading.tasks)}. Received {found.name}, which is a set for {found.task}{by}. "
+            "Choose another target, another data set or another architecture."
         )
     unused = next((option for option in reading.given if option not in reading.used & owner.options), None)
     if unused is not None:
-        raise UserError(f"The option --{unused} does not apply to {found.name} ({owner.noun}); leave it out.")
+        raise UserError(f"The option --{unused} does not apply to {found.name} ({owner.noun}). Leave it out.")
     splits = (found.train, found.validation, found.test)
     train, validation, test = (limited(split, reading.limit, reading.seed) for split in splits)
     timeline = found.timeline
@@ -189,17 +189,17 @@ def _listed(words: Sequence[str]) -> str:
 
 def _not_accepted(source: str, possible: Sequence[Kind[Any]], accepted: Sequence[str]) -> UserError:
     return UserError(
-        f"This architecture takes {_listed([kinds.kind(name).noun for name in accepted])}, {source} holds "
-        f"{_listed([found.noun for found in possible])}; choose other data or another architecture."
+        f"This architecture takes {_listed([kinds.kind(name).noun for name in accepted])}. Received {source}, which holds "
+        f"{_listed([found.noun for found in possible])}. Choose other data or another architecture."
     )
 
 
 def _unreadable(source: Source) -> UserError:
     folders = _listed([found.folders for found in kinds.kinds() if found.folders])
     if source.path.is_dir():
-        return UserError(f"A folder of data holds {folders}, {source} holds none of these; name a file in it.")
+        return UserError(f"A folder of data holds {folders}. Received {source}, which holds none of these. Name a file in it.")
     endings = _listed(sorted({ending for found in kinds.kinds() for ending in found.endings}))
-    return UserError(f"Files that can be read end in {endings}, received {source.path.name}; folders may hold {folders}.")
+    return UserError(f"Files that can be read end in {endings}. Received {source.path.name}. Folders may hold {folders}.")
 
 
 def _absent(path: Path) -> UserError:
@@ -207,5 +207,5 @@ def _absent(path: Path) -> UserError:
     if len(path.parts) == 1 and not path.suffix:
         return unknown_name("data set or file", str(path), [*names(), *beside], shown=len(names()))
     near = nearest_name(path.name, beside)
-    hint = f"did you mean {path.parent / near}?" if near else "check the name."
-    return UserError(f"There is no file or folder {path}; {hint}")
+    hint = f"Did you mean {path.parent / near}?" if near else "Check the name."
+    return UserError(f"The file or folder must exist. Received {path}, which does not. {hint}")

@@ -1,4 +1,4 @@
-"""What `load` was asked for, the source that it names, and how rows are split; every reader splits its rows here."""
+"""The request to `load`, the source that it names, and how rows are split; every reader splits its rows here."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Array = npt.NDArray[Any]
 TASKS = ("classification", "regression", "language", "forecast", "anomaly", "generation", "reconstruction")
 UNLABELED = TASKS[-2:]
 """Tasks that need no targets."""
-OPTIONS = ("target", "keep", "types", "labels", "resize", "grey", "window", "horizon")
+OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "window", "horizon")
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""
 
 
@@ -85,11 +85,11 @@ class Reading:
         offline: bool = False, **options: Any,
     ) -> None:  # fmt: skip
         if limit is not None and limit < 1:
-            raise UserError(f"The option limit is at least 1, received {limit}; give a larger number.")
+            raise UserError(f"The option limit is at least 1. Received {limit}. Use, for example, limit=1000.")
         if limit is not None and fold is not None:
-            raise UserError(f"A fold has a limit of its own, received limit={limit} beside it; give Fold(..., limit={limit}).")
+            raise UserError(f"A fold has its own limit. Received limit={limit} as well. Give Fold(..., limit={limit}).")
         self.any_task = tasks is None
-        """Whether no tasks were named: all that have targets will do, a kind's own as well."""
+        """True if no tasks were named: all that have targets will do, a kind's own as well."""
         self.tasks = TASKS[:-1] if tasks is None else tuple(tasks)
         self.seed, self.fold, self.limit, self.offline = seed, fold, limit, offline
         self.options: Mapping[str, Any] = {name: value for name, value in options.items() if value not in (None, (), {})}
@@ -97,7 +97,7 @@ class Reading:
         """Values for options that were not given, such as the target of a public set."""
         self.used: set[str] = set()
         self.split = False
-        """Whether a reader asked for its rows."""
+        """True if a reader requested its rows."""
 
     def wants(self, task: str) -> bool:
         """Return True if data with that task will do."""
@@ -105,12 +105,12 @@ class Reading:
 
     @property
     def reconstruction(self) -> bool:
-        """Whether the architecture gives its input back, so that a source without targets will do."""
+        """True if the architecture gives its input back, so that a source without targets will do."""
         return "reconstruction" in self.tasks
 
     @property
     def unlabeled(self) -> bool:
-        """Whether a task was named that needs no targets, so that labeled data and data without labels will both do."""
+        """True if a task was named that needs no targets, so that labeled data and data without labels will both do."""
         return not self.any_task and bool(set(UNLABELED) & set(self.tasks))
 
     @property

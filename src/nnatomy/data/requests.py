@@ -21,7 +21,7 @@ __all__ = [
 
 JSON, CSV, TEXT = "application/json", "text/csv", "text/plain"
 BODY = "The body"
-Fault = Literal["malformed", "too large", "unsupported", "unfit"]
+Fault = Literal["malformed", "too large", "unsupported", "unprocessable"]
 
 
 class RequestError(UserError):
@@ -49,39 +49,39 @@ class RequestReader(ABC):
 
     def from_other(self, kind: str, body: bytes) -> tuple[Batch, list[str]]:
         """Return the same of a body of another type that is accepted."""
-        raise RequestError("unsupported", f"The Content-Type must be {JSON}, received {kind!r}; set that header.")
+        raise RequestError("unsupported", f"The Content-Type must be {JSON}. Received {kind!r}. Set that header.")
 
     def check_rows(self, rows: int) -> None:
         """Raise RequestError for too many rows, before they take memory."""
         if rows > self.most_rows:
-            raise RequestError("too large", f"A request holds at most {self.most_rows} rows, received {rows}; send several.")
+            raise RequestError("too large", f"A request holds at most {self.most_rows} rows. Received {rows}. Send several.")
 
     def read(self, content_type: str, body: bytes) -> tuple[Batch, list[str]]:
         """Return the model's inputs, and what was noticed. Raises RequestError for all that does not fit."""
         kind = content_type.partition(";")[0].strip().lower()
         if kind not in self.accepts:
-            received = f"received {kind!r}" if kind else "received none"
+            received = f"Received {kind!r}" if kind else "Received none"
             raise RequestError(
-                "unsupported", f"The Content-Type must be {' or '.join(self.accepts)}, {received}; set that header."
+                "unsupported", f"The Content-Type must be {' or '.join(self.accepts)}. {received}. Set that header."
             )
         if not body:
-            raise RequestError("malformed", "A request needs a body, received none; GET /schema shows one.")
+            raise RequestError("malformed", "A request needs a body. Received none. GET /schema shows one.")
         try:
             arrays, notices = self.from_json(_object(body)) if kind == JSON else self.from_other(kind, body)
         except RequestError:
             raise
         except UserError as problem:
-            raise RequestError("unfit", str(problem)) from None
+            raise RequestError("unprocessable", str(problem)) from None
         if any(a.dtype.kind == "f" and not np.isfinite(a).all() for a in arrays):
             raise RequestError(
-                "unfit", "Inputs must be finite numbers, received some that are not; leave them out or send null."
+                "unprocessable", "Inputs must be finite numbers. Received some that are not. Leave them out or send null."
             )
         return arrays, notices
 
 
 def _object(body: bytes) -> Mapping[str, Any]:
     def constant(name: str) -> Any:
-        raise RequestError("malformed", f"JSON has no {name}; send null for a missing value.")
+        raise RequestError("malformed", f"JSON has no {name}. Send null for a missing value.")
 
     try:
         value = json.loads(body, parse_constant=constant)
@@ -90,10 +90,13 @@ def _object(body: bytes) -> Mapping[str, Any]:
     except (ValueError, RecursionError) as problem:
         where = f"at byte {problem.pos}" if isinstance(problem, json.JSONDecodeError) else "in its encoding or depth"
         raise RequestError(
-            "malformed", f"The body must be JSON in UTF-8, received something else ({where}); mend it."
+            "malformed", f"The body must be JSON in UTF-8. Received something else ({where}). Compare GET /schema."
         ) from None
     if not isinstance(value, dict):
-        raise RequestError("unfit", f"The body must be a JSON object, received {type_of(value)}; GET /schema shows one.")
+        raise RequestError(
+            "unprocessable",
+            f"The body must be a JSON object. Received {type_of(value)}. GET /schema shows one.",
+        )
     return value
 
 
@@ -107,14 +110,20 @@ def member(value: Mapping[str, Any], name: str) -> Any:
     """Return the one member that a body has."""
     if set(value) != {name}:
         received = ", ".join(repr(k[:40]) for k in list(value)[:5]) or "none"
-        raise RequestError("unfit", f"The JSON object has one member, {name!r}, received {received}; GET /schema shows it.")
+        raise RequestError(
+            "unprocessable",
+            f"The JSON object has one member, {name!r}. Received {received}. GET /schema shows it.",
+        )
     return value[name]
 
 
 def items(value: Any, name: str, kind: type, what: str) -> list[Any]:
     """Return a list with at least one item, all of one type."""
     if not isinstance(value, list) or not value or not all(isinstance(item, kind) for item in value):
-        raise RequestError("unfit", f"{name!r} must be an array of at least one {what}, received another value; mend it.")
+        raise RequestError(
+            "unprocessable",
+            f"{name!r} must be an array of at least one {what}. Received {type_of(value)}. Compare GET /schema.",
+        )
     return value
 
 
@@ -124,7 +133,7 @@ def decoded(body: bytes) -> str:
         return body.decode("utf-8-sig")
     except UnicodeDecodeError as problem:
         raise RequestError(
-            "malformed", f"Text must be UTF-8, the body is not (byte {problem.start}); encode it again."
+            "malformed", f"Text must be UTF-8. Received another encoding (at byte {problem.start}). Encode it as UTF-8."
         ) from None
 
 
@@ -136,7 +145,7 @@ def numbers_of(value: Any, name: str, dtype: type[np.floating[Any]] = np.float32
         found = np.asarray(None)
     if found.dtype.kind not in "iuf":
         raise RequestError(
-            "unfit", f"{name!r} must be evenly nested arrays of numbers, received other values; GET /schema shows it."
+            "unprocessable", f"{name!r} must be evenly nested arrays of numbers. Received other values. GET /schema shows it."
         )
     with np.errstate(over="ignore"):
         return found.astype(dtype)
@@ -151,13 +160,14 @@ def _cell(value: Any, name: str) -> str:
     if isinstance(value, int | float):
         if isinstance(value, float) and not math.isfinite(value):
             raise RequestError(
-                "unfit", f"{name!r} must be a finite number, received one that is too large; send null if unknown."
+                "unprocessable", f"{name!r} must be a finite number. Received one that is too large. Send null if unknown."
             )
         return str(value) if abs(value) < 1e300 else "1e300"
     if isinstance(value, str):
         return "" if value.strip().lower() in MISSING else value.strip()
     raise RequestError(
-        "unfit", f"{name!r} must be a number, text, true, false or null, received {type_of(value)}; send one of these."
+        "unprocessable",
+        f"{name!r} must be a number, text, true, false or null. Received {type_of(value)}. Send a number or a text."
     )
 
 
@@ -168,11 +178,15 @@ def table_of(value: Mapping[str, Any], needed: Sequence[str], allowed: Sequence[
         for name in needed:
             if name not in row:
                 raise RequestError(
-                    "unfit", f"Every row needs the member {name!r}, row {number_of} lacks it; send null if unknown."
+                    "unprocessable",
+                    f"Every row needs the member {name!r}. Received row {number_of} without it. Send null if unknown."
                 )
         for name in row:
             if name not in needed and name not in allowed:
                 near = nearest_name(name, needed)
-                remedy = f"did you mean {near!r}?" if near else "leave it out."
-                raise RequestError("unfit", f"The model knows no {name[:60]!r}, row {number_of} has it; {remedy}")
+                remedy = f"Did you mean {near!r}?" if near else "Leave it out."
+                raise RequestError(
+                    "unprocessable",
+                    f"A row holds only what the model reads. Received {name[:60]!r} in row {number_of}. {remedy}",
+                )
     return RawTable({name: [_cell(row[name], name) for row in rows] for name in needed}, BODY)

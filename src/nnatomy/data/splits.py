@@ -26,7 +26,7 @@ def split_rows(
     `fractions` are those of validation and test. Raises UserError where a class has too few rows to be in all three.
     """
     if n < SMALLEST:
-        raise UserError(f"Training needs at least {SMALLEST} rows for its three splits, received {n}; add rows.")
+        raise UserError(f"Training needs at least {SMALLEST} rows for its three splits. Received {n}. Add rows.")
     rng = generator(seed)
     parts: tuple[list[Array], list[Array], list[Array]] = ([], [], [])
     groups = np.zeros(n, dtype=np.int64) if classes is None else classes
@@ -36,7 +36,7 @@ def split_rows(
             label = names[int(group)] if names else str(group)
             raise UserError(
                 f"Each class needs at least 3 rows (one each for training, validation and test), class {label!r} has "
-                f"{len(rows)}; add rows, merge the class with another or remove its rows."
+                f"{len(rows)}. Add rows, merge the class with another or remove its rows."
             )
         held, tested = (max(1, round(len(rows) * fraction)) for fraction in fractions)
         for part, piece in zip(parts, np.split(rows, [len(rows) - held - tested, len(rows) - tested]), strict=True):
@@ -58,7 +58,9 @@ def class_ids(labels: Sequence[str], classes: Sequence[str], source: object) -> 
     place = {name: n for n, name in enumerate(classes)}
     unknown = next((label for label in labels if label not in place), None)
     if unknown is not None:
-        raise UserError(f"The model knows the classes {', '.join(classes)}, {source} has {unknown!r}; mend or remove it.")
+        raise UserError(
+            f"The model knows the classes {', '.join(classes)}. Received {source}, which has {unknown!r}. Correct or remove it."
+        )
     return np.array([place[label] for label in labels], dtype=np.int64)
 
 

@@ -44,7 +44,7 @@ def parse_times(cells: Sequence[str], column: str, layout: str = "") -> npt.NDAr
     """Return datetime64[s] for each cell; raises UserError that names the first row that is no time.
 
     `layout` is the one that training found; without it the cells themselves decide. 02/01/2024 is read as training read it,
-    whatever stands beside it; ISO 8601, which cannot be mistaken, is always understood.
+    whatever is next to it; ISO 8601, which cannot be mistaken, is always understood.
     """
     known = (layout, ISO) if layout else LAYOUTS
     found = next((one for one in known if _reads(one, cells)), None)
@@ -53,7 +53,9 @@ def parse_times(cells: Sequence[str], column: str, layout: str = "") -> npt.NDAr
         row = next(n for n, cell in enumerate(cells) if not _reads(best, [cell]))
         moment = datetime(2024, 1, 31, 13)
         example = str(moment) if layout in ("", ISO) else moment.strftime(layout)
-        raise UserError(f"Column {column!r} must hold times such as {example}, row {row + 2} has {cells[row]!r}; mend it.")
+        raise UserError(
+            f"Column {column!r} must hold times such as {example}. Received {cells[row]!r} in row {row + 2}. Correct that cell."
+        )
     times = [_read(cell, found) for cell in cells]
     plain = [t.astimezone(UTC).replace(tzinfo=None) if t.tzinfo else t for t in times]
     return np.array(plain, dtype="datetime64[s]")

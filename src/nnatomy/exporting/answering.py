@@ -26,7 +26,7 @@ def predict(
     if not (isinstance(run, str | PathLike) and Path(run).suffix == ".onnx" and not Path(run).is_dir()):
         return trained.predict(run, data, backend=backend, device=device, progress=progress)
     if given := backend or device:
-        raise UserError(f"ONNX Runtime runs an exported file, received {given}; leave out --backend and --device.")
+        raise UserError(f"ONNX Runtime runs an exported file. Received {given}. Leave out --backend and --device.")
     from nnatomy.exporting.predicting import predict_exported
 
     return predict_exported(run, data, progress=progress)

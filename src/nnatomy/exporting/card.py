@@ -19,13 +19,13 @@ if TYPE_CHECKING:
 MOST = 40  # inputs that are listed
 
 
-def model_card(prepared: Prepared, run: Run, exported: Exported, description: dict[str, Any], spread: str = "") -> str:
-    """The text of MODEL.md; `spread`: what is known of how the scores vary."""
+def model_card(prepared: Prepared, run: Run, exported: Exported, description: dict[str, Any], deviations: str = "") -> str:
+    """The text of MODEL.md; `deviations`: what is known of how the scores vary."""
     architecture, saved = prepared.architecture, run.read_json("run.json")
     sections = [
         ("Data", _data(prepared)),
         ("Training", f"```bash\n{saved['command']}\n```\n\n" + _table(("setting", "value"), flat(saved["recipe"]))),
-        ("Scores", _scores(prepared, run, spread)),
+        ("Scores", _scores(prepared, run, deviations)),
         ("Limits", _limits(prepared)),
         ("Use", _weights(exported) if exported.model.suffix == ".safetensors" else _onnx(exported, description)),
         ("Where it was trained", _table(("what", "version"), flat(run.read_json("environment.json")))),
@@ -49,7 +49,7 @@ def _data(prepared: Prepared) -> str:
     return " ".join(lines)
 
 
-def _scores(prepared: Prepared, run: Run, spread: str) -> str:
+def _scores(prepared: Prepared, run: Run, deviations: str) -> str:
     """The test scores that the run wrote down, and their spread where it is known."""
     try:
         result = run.read_json("result.json")
@@ -60,12 +60,12 @@ def _scores(prepared: Prepared, run: Run, spread: str) -> str:
     return (
         f"{_table(('metric', 'test'), rows)}\n\nMeasured on the test split, which took no part in training or in choosing the "
         f"best epoch ({length}). They are those of one run, with seed {prepared.request.seed}"
-        + (f".\n\n{spread}" if spread else ": their spread over seeds and splits is not on record.")
+        + (f".\n\n{deviations}" if deviations else ": their spread over seeds and splits is not on record.")
     )
 
 
 def _limits(prepared: Prepared) -> str:
-    """What the preprocessing does to inputs that are new to it, and the architecture's own limits."""
+    """Return the preprocessing's treatment of new inputs, and the architecture's own limits, as text."""
     found = re.search(r"^## 6 [^\n]*\n(.*?)(?=^## )", prepared.architecture.page, re.DOTALL | re.MULTILINE)
     known = kind_of(prepared.dataset).limits(prepared.dataset)
     return known + (f"\n\nOf the architecture, {prepared.architecture.name}:\n\n{found[1].strip()}" if found else "")

@@ -1,4 +1,4 @@
-"""Raw examples to check an exported model on: those of a run's test data, turned back into what a user has, or made-up ones."""
+"""Raw examples to check an exported model on: those of a run's test data, converted back to users' form, or made-up ones."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Arrays = tuple[np.ndarray[Any, Any], ...]
 
 def examples(restored: Prepared, inputs: ExportedInputs, count: int) -> tuple[Arrays, bool]:
     """Raw inputs of `count` examples, and whether they are the run's own: made-up ones stand in where its data are away."""
-    if restored.task.export_inputs() is not None:  # they are no data
+    if restored.task.export_inputs() is not None:  # they are not data
         return inputs.made_up(generator(0), count), False
     try:
         split = prepare(replace(restored.request, offline=True), restored.own).dataset.test

@@ -1,4 +1,4 @@
-"""`export`: a trained run as one ONNX or safetensors file, with what is needed to use it and a model card beside it.
+"""`export`: a trained run as one ONNX or safetensors file, with what is needed to use it and a model card next to it.
 
 All of it is made and checked before the first byte is written.
 """
@@ -19,7 +19,7 @@ from nnatomy.data.kinds import ExportedInputs, InputSpec, kind_of
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.exporting.card import model_card
 from nnatomy.exporting.examples import Arrays, examples
-from nnatomy.exporting.spread import spread
+from nnatomy.exporting.score_std import score_std
 from nnatomy.interchange.onnx import TOLERANCE, check, to_onnx
 from nnatomy.runs.folder import packed, write_atomically
 from nnatomy.runs.prepare import Prepared
@@ -31,14 +31,14 @@ from nnatomy.tensor import Tensor
 Array = np.ndarray[Any, Any]
 FORMATS = ("onnx", "safetensors")
 DESCRIPTION = "nnatomy export 1"
-"""What the description of an exported model begins with; the number changes with its form."""
+"""The prefix of an exported model's description; the number changes with its form."""
 BATCHES = (1, 7)
 """Of how many examples the batches are that an exported model is checked on."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written, and how well it was found to agree."""
+    """The written files, and the measured agreement."""
 
     model: Path
     files: tuple[Path, ...]
@@ -49,7 +49,7 @@ class Exported:
     """"test data", or "made-up examples" where the run's own data are away, or "every weight" for safetensors."""
 
     def to_json(self) -> dict[str, Any]:
-        """What `nnatomy export --json` prints."""
+        """Return the values that `nnatomy export --json` prints."""
         return {
             "model": str(self.model), "files": [str(path) for path in self.files],
             "difference": self.difference, "checked_on": self.checked_on,
@@ -73,13 +73,15 @@ def export(
     path = opened.folder / to / f"model.{to}" if out is None else Path(out).expanduser()
     if path.suffix != f".{to}":
         right = path.with_suffix(f".{to}")
-        raise UserError(f"--out names the model's file, which ends in .{to}, received {path}; give {right}.")
+        raise UserError(f"--out names the model's file, which ends in .{to}. Received {path}. Give {right}.")
     card = path.with_name("MODEL.md")
     files = (path, path.with_suffix(".json"), card) if to == "onnx" else (path, card)
     for file in files:
         if file.exists():
-            raise UserError(f"Nothing is overwritten, {file} exists; choose another --out, in a folder of its own.")
-    known = "" if comparison is None else spread(comparison, prepared)
+            raise UserError(
+                f"Nothing is overwritten. Received {file}, which exists. Choose another --out, in a separate folder."
+            )
+    known = "" if comparison is None else score_std(comparison, prepared)
     prepared = replace(prepared, model=copy.deepcopy(prepared.model))  # a run that was loaded keeps its precision
     taken = inputs_of(prepared) if to == "onnx" else None
     description = describe(prepared, () if taken is None else taken.inputs)
@@ -100,7 +102,7 @@ def export(
 
 
 def inputs_of(prepared: Prepared) -> ExportedInputs:
-    """What the exported model takes: what the task says, else what users have of the data."""
+    """Return the inputs of the exported model: the task's, else the data as users have them."""
     return prepared.task.export_inputs() or kind_of(prepared.dataset).exported(prepared.dataset)
 
 
@@ -165,13 +167,13 @@ def _as_onnx(prepared: Prepared, taken: ExportedInputs, description: dict[str, A
 
 
 def _reads_forwards(prepared: Prepared, raw: Arrays) -> None:
-    """Prompts shorter than the window are filled up at their ends, so what comes later must not change what came before."""
+    """Prompts shorter than the window are padded at their ends, so what comes later must not change what came before."""
     tokens = raw[0]
     half = tokens.shape[1] // 2
     whole, part = (forward(prepared.model, (t,)).data for t in (tokens, tokens[:, :half]))
     if not np.allclose(whole[:, :half], part, rtol=TOLERANCE, atol=TOLERANCE):
         raise UserError(
-            "A model that is to continue texts must read them from left to right, this one looks ahead; export it to "
+            "A model that is to continue texts must read them from left to right. Received one that looks ahead. Export it to "
             "safetensors instead."
         )
 
@@ -184,5 +186,5 @@ def _as_safetensors(prepared: Prepared, description: dict[str, Any]) -> bytes:
     made = packed(state, {key: value for key, value in description.items() if key not in ("inputs", "outputs")})
     again = load(made)
     if again.keys() != state.keys() or any(again[name].tobytes() != state[name].tobytes() for name in state):
-        raise UserError("Weights must be read back as they were written, these are not; please report it.")
+        raise UserError("Weights must be read back as they were written. Received others. Please report it.")
     return made

@@ -1,4 +1,4 @@
-"""`predict` with an exported model: the file, its description beside it, and ONNX Runtime; the same answers as from the run."""
+"""`predict` with an exported model: the file, the description next to it and ONNX Runtime give the outputs of the run."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ from nnatomy.training.recipe import Recipe
 
 Array = np.ndarray[Any, Any]
 Arrays = tuple[Array, ...]
-PIECE = 256  # examples that are answered at once
+PIECE = 256  # examples in one call
 
 
 def predict_exported(model: str | Path, source: str | Path, *, progress: bool = False) -> Answer:
     """Return the predictions of an exported .onnx file for a file of data; the first column names the rows.
 
-    Needs the description that was written beside the model. With `progress`, notices about the data are printed.
+    Needs the description that was written next to the model. With `progress`, notices about the data are printed.
     """
     path = Path(model).expanduser()
     task = _task(path)
     if task.export_inputs() is not None:
-        raise UserError(f"{path} takes no data. Received {source}; call it as MODEL.md says.")
+        raise UserError(f"{path} takes no data. Received {source}. Call it as MODEL.md says.")
     opened = _Opened(path, task)
     inputs = data.load_inputs(absolute_path(source), task.dataset.preprocessing, raw=True)
     if progress:
@@ -44,23 +44,30 @@ def predict_exported(model: str | Path, source: str | Path, *, progress: bool = 
 
 
 def _task(path: Path) -> Task:
-    """The task of the description beside a model."""
+    """The task of the description next to a model."""
     if not path.is_file():
-        raise UserError(f"There is no file {path}; name a run, or a file that nnatomy export wrote.")
+        raise UserError(
+            f"The file must exist. Received {path}, which does not. Name a run, or a file that nnatomy export wrote."
+        )
     beside = path.with_suffix(".json")
     if not beside.is_file():
-        raise UserError(f"A model is used with the description that was exported with it, {beside} is absent; copy it there.")
+        raise UserError(
+            f"A model is used with the description that was exported with it. Received {beside}, which is absent. Copy it "
+            "there."
+        )
     try:
         saved = json.loads(beside.read_text(encoding="utf-8"))
         if saved["format"] != DESCRIPTION:
-            raise UserError(f"{beside} is of the form {saved['format']!r}, this version reads {DESCRIPTION!r}; export again.")
+            raise UserError(
+                f"{beside} must have the format {DESCRIPTION!r}. Received {saved['format']!r}. Export the run again."
+            )
         architecture = find_architecture(saved["architecture"])  # first: it may bring its kind of data
         dataset = described(beside, saved["dataset"], saved["preprocessing"])
         recipe: Recipe = fitting(architecture, dataset)
     except (OSError, ValueError, KeyError, TypeError) as problem:
         if isinstance(problem, UserError):
             raise
-        raise UserError(f"{beside} is damaged: it does not describe a model; export again.") from None
+        raise UserError(f"{beside} is damaged: it does not describe a model. Export again.") from None
     return task_for(replace(recipe, decide=lambda outputs: outputs), dataset)  # the exported model has decided
 
 
@@ -73,8 +80,8 @@ class _Opened:
             self._session = session(path)
         except UserError:
             raise
-        except Exception:  # ONNX Runtime raises types of its own
-            raise UserError(f"{path} is damaged or no ONNX model; export the run again.") from None
+        except Exception:  # ONNX Runtime raises its own types
+            raise UserError(f"{path} is damaged or not an ONNX model. Export the run again.") from None
         self._shapes = [given.shape for given in self._session.get_inputs()]
         if self._session.get_outputs()[0].name.rstrip("_") != task.gives[0][0]:
             raise _apart(path)
@@ -85,7 +92,7 @@ class _Opened:
             raise _apart(self._path)
         try:
             parts = [self._run(tuple(a[i : i + PIECE] for a in inputs)) for i in range(0, len(inputs[0]), PIECE)]
-        except Exception as problem:  # ONNX Runtime raises types of its own
+        except Exception as problem:  # ONNX Runtime raises its own types
             raise _apart(self._path) from problem
         return np.concatenate(parts).astype(np.float64)
 
@@ -94,7 +101,7 @@ class _Opened:
 
 
 def _apart(path: Path) -> UserError:
-    return UserError(f"{path} and the description beside it belong to different models; export the run again.")
+    return UserError(f"{path} and the description next to it belong to different models. Export the run again.")
 
 
 def _filled(array: Array, shape: list[Any]) -> Array:

@@ -9,6 +9,7 @@ from nnatomy import ops
 from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.ops import log_softmax, relu, sigmoid, softmax, tanh
+from nnatomy.ops.pointwise import real
 from nnatomy.ops.primitive import primitive
 
 __all__ = [
@@ -26,7 +27,7 @@ GELU_SCALE, GELU_CUBIC = math.sqrt(2 / math.pi), 0.044715
 
 
 def step(x: Any) -> Any:
-    """y = 1 where x >= 0, else 0 (Rosenblatt 1958); no gradient."""
+    """y = 1 where x >= 0, else 0: the threshold of McCulloch and Pitts (1943); no gradient."""
     return ops.astype(ops.greater_equal(x, 0), dtype=x.dtype)
 
 
@@ -70,7 +71,7 @@ def selu(x: Any) -> Any:
 # A fused activation's derivative needs nothing but x, which is kept anyway.
 
 
-@primitive(lambda g, y, x: g * (0.5 * (1 + ops.erf(x * RSQRT2)) + x * (RSQRT_2PI * ops.exp(-0.5 * ops.square(x)))))
+@primitive(lambda g, y, x: g * (0.5 * (1 + ops.erf(x * RSQRT2)) + x * (RSQRT_2PI * ops.exp(-0.5 * ops.square(x)))), real=True)
 def _gelu(x: Any) -> Any:
     return 0.5 * x * (1 + B.erf(x * RSQRT2))
 
@@ -81,7 +82,7 @@ def _gelu_tanh_slope(x: Any) -> Any:
     return 0.5 * (1 + t) + (0.5 * GELU_SCALE) * x * (1 - ops.square(t)) * (1 + 3 * GELU_CUBIC * s)
 
 
-@primitive(lambda g, y, x: g * _gelu_tanh_slope(x))
+@primitive(lambda g, y, x: g * _gelu_tanh_slope(x), real=True)
 def _gelu_tanh(x: Any) -> Any:
     return 0.5 * x * (1 + B.tanh(GELU_SCALE * x * (1 + GELU_CUBIC * B.square(x))))
 
@@ -100,7 +101,7 @@ def _silu_slope(x: Any) -> Any:
     return s * (1 + x * (1 - s))
 
 
-@primitive(lambda g, y, x: g * _silu_slope(x))
+@primitive(lambda g, y, x: g * _silu_slope(x), real=True)
 def _silu(x: Any) -> Any:
     return x * B.sigmoid(x)
 
@@ -127,11 +128,13 @@ def softsign(x: Any) -> Any:
 
 def logsigmoid(x: Any) -> Any:
     """y = ln sigmoid(x), without overflow."""
-    return -ops.softplus(-x)
+    return -ops.softplus(-real(x))
 
 
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     """y = x held between min_val and max_val; slope 0 at both ends, as in PyTorch."""
+    if not min_val <= max_val:
+        raise UserError(f"hardtanh() needs min_val <= max_val. Received {min_val!r} and {max_val!r}; exchange them.")
     return ops.where(ops.less_equal(x, min_val), min_val, ops.where(ops.greater_equal(x, max_val), max_val, x))
 
 
@@ -152,17 +155,24 @@ def tanhshrink(x: Any) -> Any:
 
 def softshrink(x: Any, lambd: float = 0.5) -> Any:
     """y = x - lambd above lambd, x + lambd below -lambd, 0 between: the proximal step of an L1 penalty."""
+    _width("softshrink", lambd)
     return ops.where(ops.greater(x, lambd), x - lambd, ops.where(ops.less(x, -lambd), x + lambd, 0.0 * x))
+
+
+def _width(name: str, lambd: float) -> None:
+    if not lambd >= 0:
+        raise UserError(f"{name}() needs lambd >= 0. Received {lambd!r}; give its size.")
 
 
 def hardshrink(x: Any, lambd: float = 0.5) -> Any:
     """y = x where |x| > lambd, else 0."""
+    _width("hardshrink", lambd)
     return ops.where(ops.greater(ops.abs(x), lambd), x, 0.0 * x)
 
 
 def softmin(x: Any, axis: int = -1) -> Any:
     """e^-x divided by its sum over `axis`."""
-    return ops.softmax(-x, axis=axis)
+    return ops.softmax(-real(x), axis=axis)
 
 
 def glu(x: Any, axis: int = -1) -> Any:
@@ -174,7 +184,7 @@ def glu(x: Any, axis: int = -1) -> Any:
 
 
 def maxout(x: Any, pieces: int, axis: int = 1) -> Any:
-    """y_i = the largest of the `pieces` features that follow one another from pieces * i on `axis` (Goodfellow et al. 2013)."""
+    """y_i = the largest of the `pieces` features that follow each other from pieces * i on `axis` (Goodfellow et al. 2013)."""
     axis %= len(x.shape)
     if pieces < 1 or x.shape[axis] % pieces:
         raise UserError(

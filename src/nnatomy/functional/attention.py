@@ -24,7 +24,7 @@ def scaled_dot_product_attention(
     As in PyTorch, the weights are dropped whenever dropout_p is above 0: give 0 in evaluation.
     """
     if attn_mask is not None and is_causal:
-        raise UserError("scaled_dot_product_attention() takes attn_mask or is_causal. Received both; join them in a mask.")
+        raise UserError("scaled_dot_product_attention() takes attn_mask or is_causal. Received both. Join them in a mask.")
     if dropout_p == 0:
         return ops.scaled_dot_product_attention(query, key, value, causal=is_causal, mask=attn_mask, scale=scale)
     weights = attention_weights(query, key, is_causal, attn_mask, scale)

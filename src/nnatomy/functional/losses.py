@@ -8,14 +8,14 @@ from typing import Any
 import numpy as np
 
 from nnatomy import ops
-from nnatomy.backends import B
+from nnatomy.backends import B, known
 from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
 from nnatomy.functional.masking import batch_mean, rows_that_count, sum_and_count
-from nnatomy.functional.normalisation import normalize
+from nnatomy.functional.normalization import normalize
 from nnatomy.functional.widening import widened
 from nnatomy.ops.indexing import raw
-from nnatomy.ops.normalisation import softmax_cross_entropy
+from nnatomy.ops.normalization import softmax_cross_entropy
 from nnatomy.ops.primitive import primitive
 
 __all__ = [
@@ -45,18 +45,28 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     if delta <= 0:
         raise UserError(f"huber_loss() needs delta > 0. Received {delta}.")
     d = ops.abs(input - target)
-    return _reduce(ops.where(ops.less_equal(d, delta), 0.5 * ops.square(d), delta * (d - 0.5 * delta)), reduction)
+    near = ops.less_equal(d, delta)
+    return _reduce(ops.where(near, 0.5 * _square_where(near, d), delta * (d - 0.5 * delta)), reduction)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
-    """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2 (Girshick 2015, eq. 3); beta = 0 is l1_loss."""
+    """d^2 / (2 beta) where d = |input - target| < beta, else d - beta / 2; beta = 0 is l1_loss.
+
+    Girshick (2015, eq. 3) has beta = 1.
+    """
     input, target = _alike(input, target, "smooth_l1_loss")
     if beta < 0:
         raise UserError(f"smooth_l1_loss() needs beta >= 0. Received {beta}.")
     if beta == 0:
         return l1_loss(input, target, reduction)
     d = ops.abs(input - target)
-    return _reduce(ops.where(ops.less(d, beta), 0.5 * ops.square(d) / beta, d - 0.5 * beta), reduction)
+    near = ops.less(d, beta)
+    return _reduce(ops.where(near, 0.5 * _square_where(near, d) / beta, d - 0.5 * beta), reduction)
+
+
+def _square_where(near: Any, d: Any) -> Any:
+    """d^2 where it counts: elsewhere d may be infinite, and 0 times its slope would be NaN."""
+    return ops.square(ops.where(near, d, 0.0))
 
 
 # Classification
@@ -83,7 +93,7 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     """
     input, target = _alike(input, target, "binary_cross_entropy")
     if _outside(input, 0, 1):
-        raise UserError("binary_cross_entropy() needs probabilities between 0 and 1; give scores to the form with logits.")
+        raise UserError("binary_cross_entropy() needs probabilities between 0 and 1. Give scores to the form with logits.")
     loss = _bce(input, target)
     return _reduce(loss if weight is None else loss * weight, reduction)
 
@@ -105,7 +115,7 @@ def cross_entropy(
     """-sum over classes c of w_c q_c ln softmax(input)_c.
 
     `input`: scores (classes), (batch, classes) or (batch, classes, ...). `target`: class numbers without the class axis, or
-    probabilities of input's shape. q is the target's class, moved by `label_smoothing` towards all classes alike.
+    probabilities of input's shape. q is the target's class, moved by `label_smoothing` toward all classes alike.
     The mean is weighted by `weight` of the target's class, and leaves out targets equal to `ignore_index`: NaN if none is left.
     """
     if not 0 <= label_smoothing <= 1:
@@ -144,7 +154,7 @@ def _cross_entropy_of_labels(input: Any, target: Any, weight: Any, ignore_index:
 
 
 def _all_inside(labels: Any, classes: int, ignore_index: int) -> bool:
-    """Whether all labels are known to be classes and none is ignored; a compiled step's are not known."""
+    """Return True if all labels are known to be classes and none is ignored; a compiled step's are not known."""
     if not isinstance(labels, np.ndarray) or labels.size == 0:
         return False
     low, high = labels.min(), labels.max()
@@ -156,8 +166,8 @@ def _cross_entropy_of_probabilities(
 ) -> Any:
     if target.shape != log_p.shape:
         raise UserError(
-            f"Targets that are probabilities need the scores' shape {tuple(log_p.shape)}. Received {tuple(target.shape)}; "
-            "class numbers must be integers."
+            f"Targets that are probabilities need the scores' shape {tuple(log_p.shape)}. Received {tuple(target.shape)}. "
+            "Class numbers must be integers."
         )
     classes = log_p.shape[axis]
     if label_smoothing > 0:
@@ -269,9 +279,11 @@ def sigmoid_focal_loss(
     p_t is sigmoid(input) for target 1 and its complement for 0; so is alpha_t from alpha, unless alpha is negative (none).
     """
     input, target = _alike(input, target, "sigmoid_focal_loss")
-    p = ops.sigmoid(input)
-    wrong = p * (1 - target) + (1 - p) * target  # 1 - p_t
-    loss = binary_cross_entropy_with_logits(input, target, reduction="none") * ops.power(wrong, gamma)
+    wrong = ops.sigmoid(input) * (1 - target) + ops.sigmoid(-input) * target  # 1 - p_t, exact near 0
+    loss = binary_cross_entropy_with_logits(input, target, reduction="none")
+    if gamma != 0:
+        right = ops.equal(wrong, 0)  # where a power below 1 has no slope
+        loss = ops.where(right, 0.0, loss * ops.power(ops.where(right, 1.0, wrong), gamma))
     if alpha >= 0:
         loss = (alpha * target + (1 - alpha) * (1 - target)) * loss
     return _reduce(loss, reduction)
@@ -311,7 +323,9 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
 
 
 def cosine_similarity(x1: Any, x2: Any, axis: int = 1, eps: float = 1e-8) -> Any:
-    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) over `axis`."""
+    """x1 . x2 / (max(|x1|, eps) max(|x2|, eps)) over `axis`, both broadcast to one shape."""
+    shape = np.broadcast_shapes(tuple(x1.shape), tuple(x2.shape))
+    x1, x2 = ops.broadcast_to(x1, shape), ops.broadcast_to(x2, shape)
     return ops.sum(normalize(x1, axis=axis, eps=eps) * normalize(x2, axis=axis, eps=eps), axis=axis)
 
 
@@ -339,7 +353,7 @@ def triplet_margin_loss(
     anchor: Any, positive: Any, negative: Any, margin: float = 1.0, p: float = 2.0, eps: float = 1e-6, swap: bool = False,
     reduction: str = "mean",
 ) -> Any:  # fmt: skip
-    """max(0, |a - p| - |a - n| + margin) (Schroff et al. 2015, eq. 2).
+    """max(0, |a - p| - |a - n| + margin), after Schroff et al. (2015), who square the distances.
 
     With `swap`, the nearer of anchor and positive is the one that the negative must leave (Balntas et al. 2016).
     """
@@ -352,6 +366,8 @@ def triplet_margin_loss(
 
 def info_nce_loss(query: Any, key: Any, temperature: float = 0.1, reduction: str = "mean") -> Any:
     """-ln of the softmax over keys j of cos(q_i, k_j) / temperature, at j = i (van den Oord et al. 2018, eq. 4).
+
+    Scores that are cosines over a temperature are those of Chen et al. (2020), whose negatives include both views.
 
     `query`, `key`: (batch, features); row i of each belong together, all other rows are the negatives.
     """
@@ -388,14 +404,14 @@ def _alike(input: Any, target: Any, name: str) -> tuple[Any, Any]:
     """
     if tuple(input.shape) != tuple(target.shape):
         raise UserError(
-            f"{name}() needs input and target of one shape. Received {tuple(input.shape)} and {tuple(target.shape)}; "
-            "reshape one."
+            f"{name}() needs input and target of one shape. Received {tuple(input.shape)} and {tuple(target.shape)}. "
+            "Reshape one."
         )
     input = widened(input)
     return input, widened(target) if is_floating(target.dtype) else ops.astype(target, dtype=input.dtype)
 
 
 def _outside(values: Any, low: float, high: float) -> bool:
-    """Whether a value lies outside [low, high]; values that are not known yet (a compiled step's) pass."""
-    known = raw(values)
-    return isinstance(known, np.ndarray) and known.size > 0 and bool((known < low).any() or (known > high).any())
+    """Return True if a value is outside [low, high]; values that are not known yet (a compiled step's) pass."""
+    found = known(raw(values))
+    return found is not None and found.size > 0 and bool((found < low).any() or (found > high).any())

@@ -20,7 +20,7 @@ _mask: ContextVar[Any] = ContextVar("mask", default=None)
 def masked_examples(mask: Any) -> Iterator[None]:
     """A block in which examples whose `mask` (batch, booleans) is False do not count.
 
-    A compiler makes one program for each shape, so a short last batch is filled up with copies of its own rows. What mixes
+    A compiler makes one program for each shape, so a short last batch is padded with copies of its own rows. What mixes
     examples then leaves the copies out: the means and sums of losses (sum_i m_i l_i / sum_i m_i), batch statistics, and
     negatives taken from the batch. All else works on each row by itself, and a row that counts nowhere has no gradient: loss,
     gradients and running statistics are those of the smaller batch. None masks nothing.
@@ -43,8 +43,8 @@ def rows_that_count(x: Any) -> Any:
     rows, batch = x.shape[0], mask.shape[0]
     if rows % batch:
         raise UserError(
-            f"A padded batch of {batch} examples needs losses and statistics over its examples, received {rows} rows; "
-            "let the loss keep examples on its first axis."
+            f"A padded batch of {batch} examples needs losses and statistics over its examples. Received {rows} rows. "
+            "Let the loss keep examples on its first axis."
         )
     each = B.broadcast_to(mask[:, None], (batch, rows // batch)).reshape((rows,))
     return each.reshape((rows,) + (1,) * (len(x.shape) - 1))

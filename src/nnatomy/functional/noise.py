@@ -70,7 +70,10 @@ def alpha_dropout(x: Any, p: float = 0.5, training: bool = True, generator: rand
 def stochastic_depth(
     x: Any, p: float, mode: str = "row", training: bool = True, generator: random.Generator | None = None
 ) -> Any:
-    """A whole residual branch is dropped for each example by itself ("row") or for the batch at once (Huang et al. 2016)."""
+    """A residual branch is 0 with probability p, else divided by 1 - p: per example ("row") or per batch (Huang et al. 2016).
+
+    The paper instead multiplies the branch by 1 - p after training.
+    """
     _check(p)
     if mode not in ("row", "batch"):
         raise UserError(f'stochastic_depth() needs mode "row" or "batch". Received {mode!r}.')

@@ -1,4 +1,4 @@
-"""What an answer rests on: how it changes when parts of the input are hidden, and how it adds up from its gradients."""
+"""Attribution of a score: its change when parts of the input are hidden, and its sum from integrated gradients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Score = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Attribution:
-    """How a score at x is made up, against that at the baseline: sum(values) + gap = score - baseline_score."""
+    """The parts of a score at x against that at the baseline: sum(values) + gap = score - baseline_score."""
 
     values: Array
     """One number for each element of x, in float64."""
@@ -30,7 +30,7 @@ class Attribution:
 
     @property
     def gap(self) -> float:
-        """What the attributions leave unexplained: 0 with the exact integral (completeness)."""
+        """The part that the attributions do not explain: 0 with the exact integral (completeness)."""
         return self.score - self.baseline_score - float(self.values.sum())
 
 
@@ -44,7 +44,7 @@ def integrated_gradients(
     completeness that proposition 1 promises. Raises UserError where `most` points do not reach it.
     """
     if x.shape != baseline.shape:
-        raise UserError(f"x and its baseline have one shape, received {x.shape} and {baseline.shape}; give one like the other.")
+        raise UserError(f"x and its baseline have one shape. Received {x.shape} and {baseline.shape}. Give one like the other.")
     with no_grad():
         ends = np.asarray(score(Tensor(np.stack([x, baseline]).astype(x.dtype))).data, np.float64)
     found = None
@@ -55,12 +55,12 @@ def integrated_gradients(
             return found
         steps *= 2
     raise UserError(
-        f"Integrated gradients must add up to {ends[0] - ends[1]:.4g}, the change of the score; with {found.steps} points they "
-        f"miss it by {found.gap:.2g}; the score is too rugged between baseline and x: give another baseline or more steps."
+        f"Integrated gradients must add up to {ends[0] - ends[1]:.4g}, the change of the score. Received "
+        f"{found.gap:.2g} more or less with {found.steps} points. Give another baseline or more steps."
     )
 
 
-PIECE = 64  # points at which gradients are taken at once
+PIECE = 64  # points at which gradients are taken in one call
 
 
 def _integral(score: Score, x: Array, baseline: Array, steps: int) -> Array:

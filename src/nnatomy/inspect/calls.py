@@ -13,7 +13,7 @@ from typing import Any
 from nnatomy import graph
 from nnatomy.inspect.recording import tensors
 from nnatomy.layers.module import Module
-from nnatomy.layers.summary import normalisation_cost
+from nnatomy.layers.summary import normalization_cost
 from nnatomy.ops.pointwise import clone
 from nnatomy.tensor import Tensor
 
@@ -61,7 +61,7 @@ class Call:
 def watching_functions(found: dict[graph.Node, Function]) -> Iterator[None]:
     """A block in which each recorded operation is put with the outermost function of ours that was running: mean, gelu ..."""
     plain = graph.Node
-    calls: dict[Any, Function] = {}  # by the function's frame, which lives as long as it stands here
+    calls: dict[Any, Function] = {}  # by the function's frame, which lives as long as it is kept here
 
     def node(*args: Any) -> graph.Node:
         made = plain(*args)
@@ -88,7 +88,7 @@ PLUMBING = ("primitive.py", "tensor.py")
 
 
 class Run:
-    """The calls of one run, and at which times they begin and end."""
+    """The calls of one run, and at which times they start and end."""
 
     def __init__(self, model: Module) -> None:
         self.model = model
@@ -122,7 +122,7 @@ class Run:
 
     def _leave(self, module: Module, args: tuple[Any, ...], output: Any) -> Any:
         call = self.running
-        call.multiply_adds += normalisation_cost(module, args)
+        call.multiply_adds += normalization_cost(module, args)
         call.shape = next((t.shape for t in tensors(output)), ())
         taken = {id(t) for t in tensors(args)}
         if isinstance(output, Tensor) and id(output) in taken:  # given back untouched, as dropout does: to be seen all the same

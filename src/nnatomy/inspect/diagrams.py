@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 TEXT, SMALL = 8.5, 7.2  # points
 INK, QUIET, PATH, SKIP = "#1f2937", "#5b6472", "#374151", "#c2410c"
-COLOURS = {
+COLORS = {
     "convolution": "#cfe2f5", "linear": "#fde2c4", "attention": "#e7d6f0", "recurrent": "#f7d3de", "embedding": "#fbf1bd",
-    "normalisation": "#e2e5ea", "activation": "#d2efe1", "pooling": "#c6e8ea", "dropout": "#f4f5f7",
+    "normalization": "#e2e5ea", "activation": "#d2efe1", "pooling": "#c6e8ea", "dropout": "#f4f5f7",
 }  # fmt: skip
-"""By the file of nnatomy.layers; every box says in words what it is, too."""
+"""By the file of nnatomy.layers; every box says as text what it is, too."""
 FUNCTIONS = {
     "activation": "relu tanh sigmoid gelu silu elu selu leaky_relu softmax log_softmax softplus softsign mish hardtanh",
     "attention": "scaled_dot_product_attention attention_weights", "linear": "linear matmul einsum bilinear",
-    "convolution": "conv conv_transpose", "pooling": "max_pool avg_pool", "normalisation": "layer_norm rms_norm batch_norm",
+    "convolution": "conv conv_transpose", "pooling": "max_pool avg_pool", "normalization": "layer_norm rms_norm batch_norm",
     "embedding": "embedding", "recurrent": "lstm_scan gru_scan rnn_scan", "dropout": "dropout",
 }  # fmt: skip
 _FAMILY = {name: family for family, names in FUNCTIONS.items() for name in names.split()}
@@ -32,9 +32,9 @@ ROWS = 130  # boxes that one picture may have before deep modules are closed
 
 
 def diagram(part: Part, *, title: str = "", batch: int = 1) -> Figure:
-    """Draws a traced model (`trace`): boxes nested as modules are, from top to bottom, and lines for the data between them.
+    """Draw a traced model (`trace`): boxes nested as modules are, from top to bottom, and lines for the data between them.
 
-    Repeated parts are folded ("× 12"); modules that lie deep are drawn closed where the picture would have more than 130 boxes.
+    Repeated parts are folded ("× 12"); deep modules are drawn closed where the picture would have more than 130 boxes.
     `batch`: how many examples the trace was of; shapes and multiply-adds are shown for one.
     """
     whole = fold(part)
@@ -99,12 +99,12 @@ class _Canvas:
 
         name, kind, figures = self.texts(part, parent)
         family = self.family(part)
-        colour = COLOURS.get(family, "white")
-        if family in COLOURS:
+        color = COLORS.get(family, "white")
+        if family in COLORS:
             self.used[family] = None
         rounding = height / 2 if part.is_operation else 3
         box = FancyBboxPatch(
-            (x, y), width, height, boxstyle=f"round,pad=0,rounding_size={rounding}", fc=colour, ec=PATH, lw=0.8
+            (x, y), width, height, boxstyle=f"round,pad=0,rounding_size={rounding}", fc=color, ec=PATH, lw=0.8
         )
         if part.repeat > 1:
             for k in (2, 1):
@@ -118,11 +118,11 @@ class _Canvas:
             left = x + (width - inner) / 2
             self.text(left, y + height / 2, kind, TEXT)
             if figures:
-                self.text(left + 6 + text_width(kind, TEXT), y + height / 2, figures, SMALL, colour=QUIET)
+                self.text(left + 6 + text_width(kind, TEXT), y + height / 2, figures, SMALL, color=QUIET)
             return
         self.text(x + 9, y + 10, name, TEXT, bold=True)
         self.text(x + 9 + (text_width(name, TEXT, True) + 6 if name else 0), y + 10, kind, TEXT)
-        self.text(x + 9, y + 21.5, figures, SMALL, colour=QUIET)
+        self.text(x + 9, y + 21.5, figures, SMALL, color=QUIET)
         self._times(part, x + width, y + height / 2)
 
     def frame(self, part: Part, parent: Part, x: float, y: float, width: float, height: float, depth: int) -> None:
@@ -141,12 +141,12 @@ class _Canvas:
         self.text(x + PAD, y + HEAD / 2 + 1, name, TEXT, bold=True)
         at = x + PAD + (text_width(name, TEXT, True) + 6 if name else 0)
         self.text(at, y + HEAD / 2 + 1, kind, TEXT)
-        self.text(at + text_width(kind, TEXT) + 10, y + HEAD / 2 + 1, figures, SMALL, colour=QUIET)
+        self.text(at + text_width(kind, TEXT) + 10, y + HEAD / 2 + 1, figures, SMALL, color=QUIET)
         self._times(part, x + width, y + HEAD / 2 + 1)
 
     def _times(self, part: Part, right: float, middle: float) -> None:
         if part.repeat > 1:
-            self.text(right - 7, middle, f"× {part.repeat}", TEXT + 1, bold=True, colour=SKIP, align="right")
+            self.text(right - 7, middle, f"× {part.repeat}", TEXT + 1, bold=True, color=SKIP, align="right")
 
     def family(self, part: Part) -> str:
         if not part.is_operation:
@@ -154,11 +154,11 @@ class _Canvas:
         return next((_FAMILY[name] for name in part.kind.split(" → ") if name in _FAMILY), "")
 
     def text(
-        self, x: float, y: float, words: str, size: float, *, bold: bool = False, colour: str = INK, align: str = "left"
+        self, x: float, y: float, words: str, size: float, *, bold: bool = False, color: str = INK, align: str = "left"
     ) -> None:
         if words:
             self.shapes.append(
-                (x, y, words, {"fontsize": size, "fontweight": "bold" if bold else "normal", "color": colour, "ha": align})
+                (x, y, words, {"fontsize": size, "fontweight": "bold" if bold else "normal", "color": color, "ha": align})
             )
 
     def line(self, points: list[tuple[float, float]], *, arrow: bool = True, skip: bool = False, count: int = 1) -> None:
@@ -169,7 +169,7 @@ class _Canvas:
         if len(tidy) < 2:
             return
         self.skips |= skip
-        colour, width = (SKIP, 1.8) if skip else (PATH, 1.0)
+        color, width = (SKIP, 1.8) if skip else (PATH, 1.0)
         lines = count if 1 < count <= 4 and len(tidy) == 2 else 1
         self.several |= lines > 1
         for k in range(lines):
@@ -180,7 +180,7 @@ class _Canvas:
                 FancyArrowPatch(
                     path=path,
                     arrowstyle=style,
-                    color=colour,
+                    color=color,
                     lw=width,
                     shrinkA=0,
                     shrinkB=0,
@@ -246,9 +246,9 @@ class _Canvas:
             if x + wide > width - PAD and x > PAD:
                 x, at = PAD, at + 13
             self.shapes.append(
-                FancyBboxPatch((x, at - 4), 9, 8, boxstyle="round,pad=0,rounding_size=2", fc=COLOURS[family], ec=PATH, lw=0.6)
+                FancyBboxPatch((x, at - 4), 9, 8, boxstyle="round,pad=0,rounding_size=2", fc=COLORS[family], ec=PATH, lw=0.6)
             )
-            self.text(x + 12, at, family, SMALL, colour=QUIET)
+            self.text(x + 12, at, family, SMALL, color=QUIET)
             x += wide + 4
         notes = ["Boxes are modules, nested as in the code, with the shape of what they give; rounded ones are operations."]
         if self.skips:
@@ -259,7 +259,7 @@ class _Canvas:
             notes.append("Modules that lie deeper are drawn closed.")
         for line in _wrapped(" ".join(notes), width - 2 * PAD):
             at += 12
-            self.text(PAD, at + 2, line, SMALL, colour=QUIET)
+            self.text(PAD, at + 2, line, SMALL, color=QUIET)
         return at + 8
 
 

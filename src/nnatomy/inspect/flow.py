@@ -22,7 +22,7 @@ from nnatomy.layers.summary import counting
 from nnatomy.tensor import Tensor
 
 INPUT, OUTPUT = -1, -2
-"""The ends of an edge that lie outside: what a part was given, and what it returns."""
+"""The ends of an edge that are outside: what a part was given, and what it returns."""
 
 MOST_OPERATIONS = 60
 """A module that does more of its own between its calls, such as a recurrent one at each step, is shown closed."""
@@ -35,7 +35,7 @@ class Edge:
     source: int
     target: int
     count: int = 1
-    """How many different Tensors go this way."""
+    """The number of different Tensors on this path."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Part:
     """One call of a module, or one operation that a module's own code does between its calls."""
 
     path: str
-    """Where the module stands, as `named_modules` has it; for an operation that of the module that does it."""
+    """Where the module is, as `named_modules` has it; for an operation that of the module that does it."""
     kind: str
     """The module's class, or the operation's name."""
     family: str
@@ -57,18 +57,18 @@ class Part:
     detail: str = ""
     """The settings of a module, the parameters that an operation uses."""
     parts: tuple[Part, ...] = ()
-    """What happens inside, in order; of modules without modules inside nothing is shown."""
+    """The parts inside, in order; none for modules without modules inside."""
     edges: tuple[Edge, ...] = ()
     inputs: tuple[tuple[int, ...], ...] = ()
     """Shapes of the Tensors among a module's positional arguments."""
     repeat: int = 1
-    """How many such parts follow one another, where `fold` has made them one; all numbers are those of one of them."""
+    """The number of such parts in a row, where `fold` has made them one; all figures are those of one of them."""
     until: str = ""
     """The path of the last of them."""
 
     @property
     def is_operation(self) -> bool:
-        """Whether this is no module: an operation, or one of several inputs."""
+        """True if this is not a module: an operation, or one of several inputs."""
         return self.family in ("operation", "input")
 
     def walk(self) -> Iterator[Part]:
@@ -81,7 +81,7 @@ class Part:
 def trace(model: Module, *inputs: Any) -> Part:
     """The model's call for `inputs` as a tree of parts with shapes, costs and the data's paths; the model is left as it was.
 
-    Runs it once, in eval mode. Modules go by their attribute paths; operations between them are parts of their own.
+    Runs it once, in eval mode. Modules go by their attribute paths; operations between them are their own parts.
     """
     run = Run(model)
     given = [Tensor(x.data if isinstance(x, Tensor) else np.asarray(x)) for x in inputs]
@@ -137,13 +137,13 @@ class _Flow:
                     self._connect(None if maker is None else self._chain(maker), None, key)
 
     def _opens(self, call: Call) -> bool:
-        """Whether what a call does is shown: the model's own, and others in which modules run; not where it is too much."""
+        """Return True if the inside of a call is shown: the model, and calls that run modules, unless they are too large."""
         return call not in self.closed and (call.parent is None or any(isinstance(item, Call) for item in call.items))
 
     # Which operations carry data
 
     def _examine(self, node: graph.Node) -> None:
-        """Finds where an operation's arguments come from: the input, other operations, parameters."""
+        """Find where an operation's arguments come from: the input, other operations, parameters."""
         found: list[tuple[graph.Node | None, Any]] = []
         names: list[str] = []
         for a in node.args or ():
@@ -164,7 +164,7 @@ class _Flow:
             self.sources[node] = found
 
     def _is_given(self, array: Any) -> bool:
-        """Whether an array is an input, or whole numbers made of one, such as tokens turned round."""
+        """Return True if an array is an input, or whole numbers made of one, such as tokens reversed."""
         for x in self.given:
             if array is x.data:
                 return True
@@ -174,7 +174,7 @@ class _Flow:
         return False
 
     def _passed(self, node: graph.Node) -> bool:
-        """Whether an operation only hands on: not inside a module that is shown closed, whose operations are the module."""
+        """Return True if an operation only passes values on; operations inside a module that is shown closed are the module."""
         return self._opens(self.run.owner(node)) and self.run.functions[node].rearranges
 
     def _resolved(self, node: graph.Node) -> list[tuple[graph.Node | None, Any]]:
@@ -182,7 +182,7 @@ class _Flow:
         return self._behind(self.sources[node])
 
     def _behind(self, stack: list[tuple[graph.Node | None, Any]]) -> list[tuple[graph.Node | None, Any]]:
-        """(maker, key), makers that only hand on replaced by those before them; pieces of a Tensor have keys of their own."""
+        """(maker, key), makers that only hand on replaced by those before them; pieces of a Tensor have their own keys."""
         found: list[tuple[graph.Node | None, Any]] = []
         seen, stack = set(), list(stack)
         while stack:
@@ -200,7 +200,7 @@ class _Flow:
     # Paths between parts
 
     def _chain(self, node: graph.Node) -> list[Any]:
-        """The calls around an operation from the model inwards, and the operation itself where it is a part of its own."""
+        """The calls around an operation from the model inwards, and the operation itself where it is a separate part."""
         call = self.run.owner(node)
         chain: list[Any] = []
         for at in call.chain():
@@ -332,7 +332,7 @@ SETTINGS = {
     "kernel_size": "{}", "stride": "stride {}", "dilation": "dilation {}", "groups": "{} groups", "num_heads": "{} heads",
     "p": "p = {}", "layers": "{} layers", "num_layers": "{} layers", "bidirectional": "both ways",
 }  # fmt: skip
-"""The settings of modules that tell a reader most, and how they are put; those that change nothing are left out."""
+"""The most informative settings of modules, and how they are put; those that change nothing are left out."""
 
 
 def _settings(module: Module) -> str:

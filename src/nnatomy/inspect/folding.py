@@ -26,14 +26,14 @@ def fold(part: Part) -> Part:
 
 
 def closed(part: Part, depth: int) -> Part:
-    """The same tree without what lies deeper than `depth` modules below this one."""
+    """The same tree without what is deeper than `depth` modules below this one."""
     if depth == 0:
         return replace(part, parts=(), edges=())
     return replace(part, parts=tuple(closed(p, depth - (p.family != "group")) for p in part.parts))
 
 
 def _joined(part: Part) -> Part:
-    """Operations of which each takes what the one before gives, and nobody else does, as one part: multiply → tanh."""
+    """Operations each of which alone takes the result of the one before, as one part: multiply → tanh."""
     at = 0
     while at + 1 < len(part.parts):
         a, b = part.parts[at], part.parts[at + 1]
@@ -50,12 +50,12 @@ def _joined(part: Part) -> Part:
 
 
 def _own(a: Part, b: Part) -> set[str]:
-    """Sums with a parameter are no meeting of paths."""
+    """Sums with a parameter are not a meeting of paths."""
     return {p.kind for p in (a, b) if p.detail}
 
 
 def _folded_at(part: Part, at: int) -> Part:
-    """The longest repetition that begins at this place, made one part where that is worth it."""
+    """The longest repetition that starts at this place, made one part where that is worth it."""
     best = (0, 0, 0)
     for period in range(1, (len(part.parts) - at) // 2 + 1):
         times = _repeats(part, at, period)
@@ -78,7 +78,7 @@ def _folded_at(part: Part, at: int) -> Part:
 
 
 def _repeats(part: Part, at: int, period: int) -> int:
-    """How often the `period` parts from `at` on follow one another, each time fed and feeding in the same way."""
+    """Return how often the `period` parts from `at` on repeat, each time fed and feeding in the same way."""
     signs = [_sign(p) for p in part.parts]
     times = 1
     while at + (times + 1) * period <= len(part.parts):
@@ -96,7 +96,7 @@ def _repeats(part: Part, at: int, period: int) -> int:
 
 
 def _fed(part: Part, start: int, period: int, at: int) -> set[tuple[int, int, int]]:
-    """What feeds the block at `start`: (place in the block, source, count).
+    """Return the sources of the block at `start`: (place in the block, source, count).
 
     The source is a place in this block (0 and more), in the one before (below 0), or outside the repetition (far below).
     """
@@ -109,7 +109,7 @@ def _fed(part: Part, start: int, period: int, at: int) -> set[tuple[int, int, in
 
 
 def _leaks(part: Part, at: int, period: int, times: int) -> bool:
-    """Whether a block other than the last feeds something beyond the one after it."""
+    """Return True if a block other than the last feeds something beyond the one after it."""
     end = at + period * times
     for e in part.edges:
         if at <= e.source < end - period:
@@ -146,7 +146,7 @@ def _replaced(part: Part, at: int, count: int, one: Part) -> Part:
 
 
 def _sign(part: Part) -> Any:
-    """What makes two parts alike: everything but their names."""
+    """Return the key by which two parts are alike: everything but their names."""
     inner = tuple(_sign(p) for p in part.parts)
     return (part.kind, part.shape, part.parameters, part.multiply_adds, part.detail, part.repeat, inner, frozenset(part.edges))
 

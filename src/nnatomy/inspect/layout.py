@@ -1,7 +1,7 @@
 """Where the boxes of a diagram stand: blocks that know their size and draw themselves on a canvas, in points, y downwards.
 
-A module's parts are laid out from top to bottom. Where paths part and meet again they stand side by side; a path with nothing
-on it goes round the others as a line of its own, which is how residual connections show.
+A module's parts are laid out from top to bottom. Where paths part and meet again they are side by side; a path with nothing
+on it goes round the others as a separate line, which is how residual connections show.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ WIDE = 1.4  # the breadth that is sought for pictures of several columns, for ea
 
 
 class Canvas(Protocol):
-    """What blocks draw on."""
+    """The canvas that blocks draw on."""
 
     def leaf(self, part: Part, parent: Part, x: float, y: float, width: float, height: float) -> None: ...
 
@@ -96,7 +96,7 @@ class Nothing:
 
 @dataclass
 class Stack:
-    """Blocks one below the other; `joins[k]` Tensors go from what stands before block k (or the stack's entry) into it."""
+    """Blocks one below the other; `joins[k]` Tensors go from what is before block k (or the stack's entry) into it."""
 
     blocks: list[Block]
     joins: list[int]
@@ -183,7 +183,7 @@ def _divided(stack: Stack, count: int) -> Columns:
 
 
 def _cut(stack: Stack, height: float) -> list[tuple[int, int]]:
-    """Where columns of at most this height begin and end; a taller block has one to itself."""
+    """Where columns of at most this height start and end; a taller block has one to itself."""
     cuts, first, total = [], 0, 0.0
     for k, block in enumerate(stack.blocks):
         if k > first and total + block.height + GAP > height:
@@ -218,8 +218,8 @@ class Parallel:
         self.width = sum(b.block.width for b in self.branches) + 2 * PAD * (len(self.branches) - 1) + LANE * bool(self.skip)
         first, last = self.branches[0].block, self.branches[-1].block
         alike = len(self.branches) > 1 and first.height == last.height
-        centre = (first.axis + self.width - LANE * bool(self.skip) - last.width + last.axis) / 2
-        self.axis = centre if alike else first.axis
+        center = (first.axis + self.width - LANE * bool(self.skip) - last.width + last.axis) / 2
+        self.axis = center if alike else first.axis
 
     def draw(self, canvas: Canvas, x: float, y: float) -> None:
         axis, bottom, left = x + self.axis, y + self.height, x
@@ -311,7 +311,7 @@ def inside(part: Part, canvas: Canvas, depth: int) -> Block:
 def _region(places: list[int], edges: tuple[Edge, ...] | list[Edge], blocks: list[Block]) -> Block:
     """Parts, given by place, between one entry and one exit; `edges` between them, from INPUT and to OUTPUT.
 
-    A part that no path goes round divides the region: what lies between two such is a step of its own.
+    A part that no path goes round divides the region: what lies between two such is a separate step.
     """
     order = {place: k for k, place in enumerate(places)} | {INPUT: -1, OUTPUT: len(places)}
     spans = [(order[e.source], order[e.target], e.count) for e in edges]

@@ -1,4 +1,4 @@
-"""How wide words are in a picture."""
+"""The width of text in a picture."""
 
 from __future__ import annotations
 

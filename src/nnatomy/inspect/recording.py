@@ -1,4 +1,4 @@
-"""What the layers of a model take and give while it runs, and the gradients of its parameters."""
+"""The inputs and outputs of a model's layers while it runs, and the gradients of its parameters."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(eq=False)
 class Layer:
-    """What one layer took and gave, once for each of its calls, in order."""
+    """The inputs and outputs of one layer, once for each of its calls, in order."""
 
     path: str
     module: Module
     inputs: list[tuple[Any, ...]] = field(default_factory=list)
     """The positional arguments of each call."""
     outputs: list[Any] = field(default_factory=list)
-    """What each call returned: a Tensor, or whatever the layer returns."""
+    """The result of each call: a Tensor, or whatever the layer returns."""
 
     @property
     def output(self) -> Any:
-        """What the last call returned. Raises IndexError where the layer did not run."""
+        """The result of the last call. Raises IndexError where the layer did not run."""
         return self.outputs[-1]
 
     @property
@@ -87,7 +87,7 @@ def evaluating(model: Module) -> Iterator[None]:
 
 
 def activations(model: Module, *inputs: Any, layers: Iterable[str] | None = None) -> dict[str, Array]:
-    """What each layer gives for a batch, by path, in the order in which they first finished; in eval mode, unrecorded.
+    """Return each layer's output for a batch, by path, in the order in which they first finished; in eval mode, unrecorded.
 
     Of a layer that returns several Tensors the first, of one that runs several times the last. Layers that do not run have no
     entry. Raises UserError for a path that is not there.

@@ -1,4 +1,4 @@
-"""Zip archives from strangers: members are read into memory, never unpacked, and no more than the file can account for."""
+"""Zip archives from unknown sources: members are read into memory, never unpacked, and no more than the file can hold."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Self
 from nnatomy.interchange.refusal import refusal
 
 DAMAGE = (zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError, ValueError, NotImplementedError, RuntimeError)
-"""What zipfile raises for damaged, encrypted and unknown members (LookupError and OverflowError aside)."""
+"""The exceptions of zipfile for damaged, encrypted and unknown members (also LookupError and OverflowError)."""
 MOST = 32
-"""How many times its size a file may unpack to, beside FREE: random numbers hardly compress, so weights stay far below."""
+"""The largest ratio of unpacked to packed size, next to FREE: random numbers hardly compress, so weights stay far below."""
 FREE = 16 * 2**20
 
 
@@ -32,11 +32,11 @@ class Archive:
         self._members = {member.filename: member for member in members}
         self.names = list(self._members)
         if len(members) != len(self._members):
-            raise refusal(path, "holds two members of one name", "write it again")
+            raise refusal(path, "holds two members of one name", "Write it again")
         if any(name.startswith("/") or "\\" in name or ".." in name.split("/") for name in self.names):
-            raise refusal(path, "has members that point outside it", "do not trust it")
+            raise refusal(path, "has members that point outside it", "Do not trust it")
         if sum(member.file_size for member in members) > MOST * self.size + FREE:
-            raise refusal(path, f"claims to unpack to more than {MOST} times its size", "do not trust it")
+            raise refusal(path, f"claims to unpack to more than {MOST} times its size", "Do not trust it")
 
     def __enter__(self) -> Self:
         return self
@@ -45,9 +45,9 @@ class Archive:
         self._zip.close()
 
     def size_of(self, name: str) -> int:
-        """How many bytes a member claims to have. Raises UserError where there is none of that name."""
+        """Return the size in bytes that a member claims. Raises UserError where there is none of that name."""
         if name not in self._members:
-            raise refusal(self.path, f"lacks its member {name!r}", "download or write it again")
+            raise refusal(self.path, f"lacks its member {name!r}", "Download or write it again")
         return self._members[name].file_size
 
     def read(self, name: str) -> bytes:
@@ -63,4 +63,4 @@ class Archive:
 
     def damaged(self) -> Exception:
         """The refusal of a file that is not what its first bytes promise."""
-        return refusal(self.path, "is damaged or cut short", "download or write it again")
+        return refusal(self.path, "is damaged or cut short", "Download or write it again")

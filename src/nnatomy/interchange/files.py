@@ -16,12 +16,12 @@ from nnatomy.interchange.refusal import refusal
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-WHOLE = ("model.safetensors", "pytorch_model.bin", "model.weights.h5")
+SINGLE_FILES = ("model.safetensors", "pytorch_model.bin", "model.weights.h5")
 LARGEST_INDEX = 64 * 2**20
 
 
 class Contents(NamedTuple):
-    """What a file holds: its arrays, and whether they are named and laid out as Keras does it."""
+    """The content of a file: its arrays, and whether they are named and stored as Keras does it."""
 
     arrays: Arrays
     keras: bool = False
@@ -31,7 +31,7 @@ def read(path: str | Path) -> Arrays:
     """The arrays of a weight file by the names that the file gives them; nothing in it is executed.
 
     Safetensors, PyTorch (.pt, .pth, .bin in the zip format), Keras (.keras, .weights.h5, .h5) and NumPy (.npy, .npz), known by
-    their contents; an index (model.safetensors.index.json) or the folder it lies in stands for all its parts. bfloat16 comes
+    their contents; an index (model.safetensors.index.json) or the folder it is in stands for all its parts. bfloat16 comes
     back as float32. Sizes that a file claims are checked before memory is taken. Raises UserError for all else.
     """
     return contents(path).arrays
@@ -43,14 +43,14 @@ def contents(path: str | Path) -> Contents:
     if place.is_dir():
         place = _in_folder(place)
     if not place.is_file():
-        raise refusal(place, "does not exist", "check the path")
+        raise refusal(place, "does not exist", "Check the path")
     if place.name.endswith(".json"):
         return _sharded(place)
     try:
         with place.open("rb") as file:
             start = file.read(16)
     except OSError as problem:
-        raise refusal(place, f"cannot be read ({problem.strerror})", "check its permissions") from None
+        raise refusal(place, f"cannot be read ({problem.strerror})", "Check its permissions") from None
     reader = _reader(place, start)
     return reader(place)
 
@@ -69,7 +69,7 @@ def _reader(path: Path, start: bytes) -> Callable[[Path], Contents]:
             path, "is a bare pickle, as PyTorch wrote them before version 1.6, or no PyTorch file",
             "save it again with torch.save(model.state_dict(), path)",
         )  # fmt: skip
-    raise refusal(path, "has another format", "give safetensors, PyTorch, Keras or NumPy files")
+    raise refusal(path, "has another format", "Give safetensors, PyTorch, Keras or NumPy files")
 
 
 def _zip(path: Path) -> Contents:
@@ -80,18 +80,18 @@ def _zip(path: Path) -> Contents:
             return Contents(keras_files.read_archive(archive), keras=True)
         if archive.names and all(name.endswith(".npy") for name in archive.names):
             return Contents(numpy_files.read_archive(archive))
-    raise refusal(path, "is a zip archive of another kind", "give a file that PyTorch, Keras or NumPy wrote")
+    raise refusal(path, "is a zip archive of another kind", "Give a file that PyTorch, Keras or NumPy wrote")
 
 
 def _in_folder(folder: Path) -> Path:
-    found = [folder / name for name in (*INDICES, *WHOLE) if (folder / name).is_file()]
+    found = [folder / name for name in (*INDICES, *SINGLE_FILES) if (folder / name).is_file()]
     if not found:
-        raise refusal(folder, f"is a folder without {INDICES[0]} or {WHOLE[0]}", "name the file of weights in it")
+        raise refusal(folder, f"is a folder without {INDICES[0]} or {SINGLE_FILES[0]}", "Name the file of weights in it")
     return found[0]
 
 
 def _sharded(path: Path) -> Contents:
-    """All parts that an index names, each read once; a part lies beside its index."""
+    """All parts that an index names, each read once; a part is next to its index."""
     try:
         if path.stat().st_size > LARGEST_INDEX:
             raise ValueError
@@ -100,13 +100,13 @@ def _sharded(path: Path) -> Contents:
         parts = list(dict.fromkeys(places.values()))
         fine = all(isinstance(part, str) and Path(part).name == part and "\\" not in part for part in parts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise refusal(path, "is no index of parts: it has no weight_map", "give model.safetensors.index.json") from None
+        raise refusal(path, "is no index of parts: it has no weight_map", "Give model.safetensors.index.json") from None
     if not fine or any(part.endswith(".json") for part in parts):
-        raise refusal(path, "names parts outside its own folder", "put the parts beside it and name them plainly")
+        raise refusal(path, "names parts outside its own folder", "Put the parts beside it and name them plainly")
     arrays: Arrays = {}
     for part in parts:
         arrays.update(contents(path.parent / part).arrays)
     lost = [name for name in places if name not in arrays]
     if lost:
-        raise refusal(path, f"promises {lost[0]!r}, which is in none of its parts", "download the parts again")
+        raise refusal(path, f"promises {lost[0]!r}, which is in none of its parts", "Download the parts again")
     return Contents(arrays)

@@ -21,7 +21,7 @@ MAGIC = b"\x89HDF\r\n\x1a\n"
 MEMBER = "model.weights.h5"
 OPTIMIZERS = ("optimizer", "optimizer_weights", "_optimizer")
 DEEPEST = 32
-"""How far groups may stand in one another."""
+"""The largest depth of nested groups."""
 
 
 def read_hdf5(path: Path) -> dict[str, Array]:
@@ -43,19 +43,19 @@ def _read(path: Path, source: Any, size: int) -> dict[str, Array]:
             for name, dataset in _datasets(path, h5py, file):
                 left -= dataset.nbytes
                 if left < 0:
-                    raise refusal(path, f"claims more for {name!r} than it can hold", "do not trust it")
+                    raise refusal(path, f"claims more for {name!r} than it can hold", "Do not trust it")
                 found[name] = _array(path, name, dataset)
     except UserError:
         raise
     except Exception:  # h5py hands on whatever the HDF5 library says of a damaged file, under many types
-        raise refusal(path, "is damaged, cut short or not Keras' HDF5", "download or write it again") from None
+        raise refusal(path, "is damaged, cut short or not Keras' HDF5", "Download or write it again") from None
     if not found:
-        raise refusal(path, "holds no weights", "save the model after it was built")
+        raise refusal(path, "holds no weights", "Save the model after it was built")
     return found
 
 
 def _datasets(path: Path, h5py: ModuleType, file: Any) -> Iterator[tuple[str, Any]]:
-    """Every dataset, once: what stands under several names counts where it is met first."""
+    """Every dataset, once: what is under several names counts where it is met first."""
     todo: list[tuple[str, Any, int]] = [("", file, 0)]
     seen = set()
     while todo:
@@ -69,21 +69,21 @@ def _datasets(path: Path, h5py: ModuleType, file: Any) -> Iterator[tuple[str, An
         if not isinstance(item, h5py.Group):
             continue
         if depth > DEEPEST:
-            raise refusal(path, f"nests groups more than {DEEPEST} deep", "write it again")
+            raise refusal(path, f"nests groups more than {DEEPEST} deep", "Write it again")
         for key in reversed(list(item)):
             inner = f"{name}/{key}" if name else key
             if not isinstance(item.get(key, getlink=True), h5py.HardLink):
-                raise refusal(path, f"points elsewhere with {inner!r}", "do not trust it")
+                raise refusal(path, f"points elsewhere with {inner!r}", "Do not trust it")
             if inner not in OPTIMIZERS:
                 todo.append((inner, item[key], depth + 1))
 
 
 def _array(path: Path, name: str, dataset: Any) -> Array:
     if dataset.external or dataset.is_virtual:
-        raise refusal(path, f"points elsewhere with {name!r}", "do not trust it")
+        raise refusal(path, f"points elsewhere with {name!r}", "Do not trust it")
     half = dataset.dtype.itemsize == 2 and dataset.attrs.get("dtype") == "bfloat16"
     if dataset.dtype.kind not in PLAIN and not half:
-        raise refusal(path, f"holds {name!r} as {dataset.dtype}, which is no plain number", "save the weights alone")
+        raise refusal(path, f"holds {name!r} as {dataset.dtype}, which is no plain number", "Save the weights alone")
     values = np.asarray(dataset[()])
     if half:
         return widened(values.view("<u2"), BFLOAT16)
@@ -95,6 +95,6 @@ def _h5py() -> ModuleType:
         import h5py
     except ImportError:
         raise UserError(
-            'Keras files are read with h5py, which this environment lacks; install it with: pip install "nnatomy[weights]"'
+            'Keras files are read with h5py, which this environment lacks. Install it with: pip install "nnatomy[weights]"'
         ) from None
     return h5py  # type: ignore[no-any-return]  # h5py ships no types

@@ -25,7 +25,7 @@ def zeros(a: Array) -> Array:
     return np.zeros_like(a)
 
 
-def turned(a: Array) -> Array:
+def transposed(a: Array) -> Array:
     """[in, out] -> [out, in]."""
     return a.T
 
@@ -59,12 +59,12 @@ class Variable(NamedTuple):
 
 
 _BIAS = Variable("bias", (("bias", same),))
-_DENSE = (Variable("kernel", (("weight", turned),)), _BIAS)
+_DENSE = (Variable("kernel", (("weight", transposed),)), _BIAS)
 _CONVOLUTION = (Variable("kernel", (("weight", channels_first),)), _BIAS)
 _SCALE = (Variable("gamma", (("weight", same),)), Variable("beta", (("bias", same),)))
 _RECURRENT = (
-    Variable("kernel", (("weight_ih", turned),)),
-    Variable("recurrent_kernel", (("weight_hh", turned),)),
+    Variable("kernel", (("weight_ih", transposed),)),
+    Variable("recurrent_kernel", (("weight_hh", transposed),)),
     Variable("bias", (("bias_ih", same), ("bias_hh", zeros))),
 )
 

@@ -1,4 +1,4 @@
-"""How a file of weights is refused: one sentence with the rule, what was found, and what to do."""
+"""The error for a file of weights that cannot be read: the rule, what was received, the remedy."""
 
 from __future__ import annotations
 
@@ -9,4 +9,4 @@ from nnatomy.errors import UserError
 
 def refusal(path: Path | str, found: str, remedy: str) -> UserError:
     """The UserError for a file that cannot be taken."""
-    return UserError(f"Weights come from whole files of a known format, {path} {found}; {remedy}.")
+    return UserError(f"Weights come from whole files of a known format. Received {path}, which {found}. {remedy}.")

@@ -18,11 +18,11 @@ def read_safetensors(path: Path) -> dict[str, np.ndarray[Any, Any]]:
     try:
         found = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]  # it is Rust
     except (SafetensorError, OSError, ValueError, MemoryError, OverflowError):
-        raise refusal(path, "is damaged, cut short or not safetensors", "download or write it again") from None
+        raise refusal(path, "is damaged, cut short or not safetensors", "Download or write it again") from None
     arrays = {}
     for name, entry in found:
         if entry["dtype"] not in SAFETENSORS:
-            raise refusal(path, f"holds {name!r} as {entry['dtype']}, which NumPy lacks", "convert it to F32 first")
+            raise refusal(path, f"holds {name!r} as {entry['dtype']}, which NumPy lacks", "Convert it to F32 first")
         kind = SAFETENSORS[entry["dtype"]]
         arrays[name] = widened(np.frombuffer(entry["data"], kind.stored), kind).reshape(entry["shape"])
     return arrays

@@ -8,7 +8,7 @@ import numpy as np
 
 
 class Kind(NamedTuple):
-    """How a number is stored, little-endian, and whether those two bytes are the upper half of a float32 (bfloat16)."""
+    """The format of a stored number, little-endian, and whether its two bytes are the upper half of a float32 (bfloat16)."""
 
     stored: str
     half: bool = False

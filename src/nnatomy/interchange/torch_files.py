@@ -21,7 +21,7 @@ from nnatomy.interchange.scalars import TORCH, widened
 
 Array = np.ndarray[Any, Any]
 
-RESAVE = "save it again with torch.save(model.state_dict(), path)"
+RESAVE = "Save it again with torch.save(model.state_dict(), path)"
 DTYPES = ("float64", "float32", "float16", "bfloat16", "int64", "int32", "int16", "int8", "uint8", "bool")
 KNOWN = frozenset(
     {"collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter", "torch.Size"}
@@ -31,7 +31,7 @@ CONSTANTS = {"NONE": None, "NEWTRUE": True, "NEWFALSE": False}
 NUMBERS_AND_TEXT = ("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT", "BINUNICODE", "SHORT_BINUNICODE")
 TUPLES = {"EMPTY_TUPLE": 0, "TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 DEEPEST = 32
-"""How far dictionaries may stand in one another."""
+"""The largest depth of nested dictionaries."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class _Reader:
         self.storages: dict[tuple[str, str], Array] = {}
 
     def value(self, pickle: bytes) -> Any:
-        """What the pickle stands for: dictionaries, lists and tuples of arrays, numbers and text."""
+        """Return the content of the pickle: dictionaries, lists and tuples of arrays, numbers and text."""
         self.stack: list[Any] = []
         self.marks: list[int] = []
         memo: dict[int, Any] = {}
@@ -138,7 +138,7 @@ class _Reader:
             if not (isinstance(state, dict) and isinstance(stack[-1], dict)):
                 raise ValueError
         elif opcode not in ("PROTO", "FRAME"):
-            raise refusal(self.archive.path, f"asks for {opcode}, which no state dict needs", RESAVE)
+            raise refusal(self.archive.path, f"needs {opcode}, which no state dict needs", RESAVE)
 
     def _pop(self, n: int) -> list[Any]:
         """The last n values, none of them below the last mark."""
@@ -165,7 +165,7 @@ class _Reader:
         return Name(path)
 
     def _made(self, function: Any, arguments: Any) -> Any:
-        """What calling a known name with these arguments would give."""
+        """Return the result of calling a known name with these arguments."""
         path = function.path
         if path == "collections.OrderedDict" and arguments == ():
             return {}
@@ -186,7 +186,7 @@ class _Reader:
         if (name, key) not in self.storages:
             number, member = np.dtype(TORCH[name].stored), f"{self.root}data/{key}"
             if self.archive.size_of(member) != count * number.itemsize:
-                raise refusal(self.archive.path, f"lies about the size of its storage {key[:20]!r}", "download it again")
+                raise refusal(self.archive.path, f"lies about the size of its storage {key[:20]!r}", "Download it again")
             stored = number.newbyteorder(">") if self.swapped else number
             numbers = np.frombuffer(self.archive.read(member), stored).astype(number, copy=False)
             self.storages[name, key] = widened(numbers, TORCH[name])
@@ -201,6 +201,6 @@ class _Reader:
             return np.zeros(shape, storage.dtype)
         last = offset + sum((n - 1) * stride for n, stride in zip(shape, strides, strict=True))
         if last >= len(storage) or math.prod(shape) > self.archive.size or 0 in shape:
-            raise refusal(self.archive.path, "has a tensor that reaches beyond its storage", "download it again")
+            raise refusal(self.archive.path, "has a tensor that reaches beyond its storage", "Download it again")
         steps = [stride * storage.itemsize for stride in strides]
         return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)

@@ -1,4 +1,4 @@
-"""Published weights into a model: names are translated, layouts turned, and what came of it is told."""
+"""Published weights into a model: names are translated, layouts transposed, and the result is reported."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Buildable(Protocol):
 
 @dataclass(frozen=True)
 class Loaded:
-    """What `load` did; print it for a report. Names are ours, but foreign in `unexpected` and `left_out`."""
+    """The result of `load`; print it for a report. Names are ours, but foreign in `unexpected` and `left_out`."""
 
     model: Module
     path: Path
@@ -40,7 +40,7 @@ class Loaded:
     missing: tuple[str, ...]
     """Our parameters and buffers of which the file has nothing."""
     unexpected: tuple[str, ...]
-    """What the file has and the model does not."""
+    """Names that the file has and the model does not."""
     misshapen: tuple[str, ...]
     """Each with both shapes."""
     left_out: tuple[str, ...] = ()
@@ -65,36 +65,38 @@ def load(
 
     `names`: foreign names, or beginnings of them that end at a "." or "/", and ours in their place; the longest that fits
     counts, and what is not named keeps its name. For Keras files it names layers and our modules, whose classes decide how
-    arrays are turned: {"layers/conv2d": "c1", "layers/dense": Flattened("c5", (16, 5, 5)), "layers/lstm": "lstm.*_l0"}, the
+    arrays are transposed: {"layers/conv2d": "c1", "layers/dense": Flattened("c5", (16, 5, 5)), "layers/lstm": "lstm.*_l0"}, the
     star being the parameter. `strict`: UserError, and an unchanged model, where anything is missing, unexpected or misshapen;
     else what fits is taken. `keep`: our names whose values stay as they are. Values are converted to the model's dtype.
     """
     if not isinstance(model, Module):
         if not hasattr(model, "module"):
             raise UserError(
-                f"Weights are loaded into a model or an architecture, received {model!r}; "
-                f"give a Module, or nn.architecture({str(model)[:40]!r})."
+                f"Weights are loaded into a model or an architecture. Received {model!r}. "
+                f"Give a Module, or nn.architecture({str(model)[:40]!r})."
             )
         model = model.module("model").build(**options)
         assert isinstance(model, Module)
     elif options:
         raise UserError(
-            f"Options build an architecture, received {_few(tuple(options))} with a model that is built; leave them out."
+            f"Options build an architecture. Received {_few(tuple(options))} with a model that is built. Leave them out."
         )
     arrays, keras = contents(path)
     used: set[str] = set()
     translated = _from_keras(model, arrays, names or {}, used) if keras else _renamed(arrays, names or {}, used)
     unused = [name for name in names or {} if name not in used]
     if unused:
-        raise UserError(f"Every foreign name must be in the file, {path} has none that begins with {unused[0]!r}; it has "
-                        f"{_few(tuple(arrays))}.")  # fmt: skip
+        raise UserError(
+            f"Every foreign name must be in the file. Received {unused[0]!r}, with which no name in {path} starts. "
+            f"Use one of {_few(tuple(arrays))}."
+        )
     return fill(model, Path(path), translated, keep=keep, strict=strict)
 
 
 def fill(
     model: Module, path: Path, given: Iterable[Translated], *, keep: Iterable[str] = (), strict: bool = True
 ) -> Loaded:  # fmt: skip
-    """Puts arrays in their places, or raises before the first one where `strict` and something does not fit.
+    """Put arrays in their places, or raise before the first one where `strict` and something does not fit.
 
     `given`: (foreign name, ours or None to leave it out, array). `keep`: our names whose values stay as they are.
     """
@@ -108,7 +110,9 @@ def fill(
         elif name not in own:
             unexpected.append(foreign)
         elif name in taken:
-            raise UserError(f"Each parameter is loaded once, {path} has two for {name!r}; mend the table of names.")
+            raise UserError(
+                f"Each parameter is loaded once. Received {path}, which has two for {name!r}. Correct the table of names."
+            )
         else:
             taken[name] = array
     shared = {id(own[name]) for name in taken}  # one of its names is enough for a parameter that has several
@@ -120,8 +124,8 @@ def fill(
     problems = [f"{what}: {_few(names)}" for what, names in lists.items() if names]
     if strict and problems:
         raise UserError(
-            f"The weights in {path} do not fit {type(model).__name__} ({'; '.join(problems)}); "
-            "give a table of names, or strict=False to take what fits."
+            f"The weights in {path} do not fit {type(model).__name__} ({'; '.join(problems)}). "
+            "Give a table of names, or strict=False to take what fits."
         )
     for name, array in fitting.items():
         own[name].data = B.array(np.ascontiguousarray(array).reshape(array.shape), dtype=own[name].dtype)
@@ -129,7 +133,7 @@ def fill(
 
 
 def _longest(foreign: str, names: Names) -> str | None:
-    """The longest entry of the table that is the name, or its beginning up to a "." or "/"."""
+    """The longest entry of the table that is the name, or its start up to a "." or "/"."""
     fitting = [
         key for key in names
         if foreign.startswith(key) and (key == "" or key[-1] in "./" or foreign[len(key) :][:1] in ("", ".", "/"))
@@ -147,7 +151,7 @@ def _renamed(arrays: dict[str, Array], names: Names, used: set[str]) -> list[Tra
         used.add(key)
         ours = names[key]
         if isinstance(ours, Flattened):
-            raise UserError(f"Flattened is for the files of Keras, received it for {key!r}; give the name alone.")
+            raise UserError(f"Flattened is for the files of Keras. Received it for {key!r}. Give the name alone.")
         translated.append((foreign, None if ours is None else (ours + foreign[len(key) :]).lstrip("."), array))
     return translated
 
@@ -166,7 +170,9 @@ def _from_keras(model: Module, arrays: dict[str, Array], names: Names, used: set
             layer, targets[key] = key, names[key]
         variables = layers.setdefault(layer, {})
         if variable in variables:
-            raise UserError(f"A table of names takes Keras's layers one by one, {layer!r} stands for several; name each.")
+            raise UserError(
+                f"A table of names takes Keras's layers one by one. Received {layer!r}, which stands for several. Name each."
+            )
         variables[variable] = foreign
     modules = dict(model.named_modules())
     translated: list[Translated] = []
@@ -184,7 +190,7 @@ def _from_keras(model: Module, arrays: dict[str, Array], names: Names, used: set
                     array = layout(arrays[foreign])
                     if isinstance(target, Flattened) and name == "weight":
                         array = target.reordered(array)
-                except ValueError:  # it has too few axes, or a size that does not divide: its shape will be told
+                except ValueError:  # it has too few axes, or a size that does not divide: its shape will be reported
                     array = arrays[foreign]
                 translated.append((foreign, f"{path}.{name}{suffix}".lstrip("."), array))
     return translated
@@ -198,7 +204,7 @@ def _own_name(layer: str) -> str:
 
 
 def _row(module: Module, suffix: str, variable: str, count: int) -> Variable | None:
-    """What one of the `count` variables of a layer becomes in a module; they are named, or numbered in Keras's order."""
+    """Return the module's name for one of a layer's `count` variables, which are named, or numbered in Keras's order."""
     table = next((KERAS[c.__name__] for c in type(module).__mro__ if c.__name__ in KERAS), ())
     if not variable.isdecimal():
         return next((row for row in table if row.keras == variable.removesuffix(":0")), None)

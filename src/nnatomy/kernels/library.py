@@ -33,7 +33,7 @@ WORTH_HELP, MOST_HELPERS = 4, 3
 
 SOURCES = Path(__file__).parent
 KEPT_FOR = 30 * 24 * 3600.0
-"""Seconds after which code of other versions, used by nobody since, is removed."""
+"""Seconds after which code of other versions, not used since, is removed."""
 
 
 def address(module: str, name: str) -> int:
@@ -49,14 +49,14 @@ def address(module: str, name: str) -> int:
 
 
 def prepare(kernels: Iterable[tuple[str, str]]) -> None:
-    """Has kernels (module, name) ready. What no cache holds is compiled by several processes at once, this one among them."""
+    """Has kernels (module, name) ready. What no cache holds is compiled by several processes, this one among them."""
     wanted = [k for k in dict.fromkeys(kernels) if f"{k[0]}.{k[1]}" not in _addresses]
     place = usable_folder()
     missing = [k for k in wanted if place is not None and not _path(place, *k).exists()]
     if len(missing) >= WORTH_HELP and sys.executable:
-        _say_once()
+        _warn_once()
         helpers = min(_processors() - 1, MOST_HELPERS)
-        for number in range(helpers):  # each begins elsewhere and goes the other way, until it meets what others have done
+        for number in range(helpers):  # each starts elsewhere and goes the other way, until it meets what others have done
             turn = len(missing) * number // helpers
             _spawn((missing[turn:] + missing[:turn])[::-1])
     try:
@@ -83,7 +83,7 @@ def _spawn(kernels: list[tuple[str, str]]) -> None:
 
 
 def fill(kernels: Iterable[str]) -> None:
-    """What a helping process does: compiles "module.name" after "module.name", except what somebody has done meanwhile."""
+    """The work of a helping process: compile each "module.name" that no other process has compiled."""
     place = usable_folder()
     for module, _, name in (word.partition(".") for word in kernels):
         if place is not None and not _path(place, module, name).exists():
@@ -111,7 +111,7 @@ def _load(module: str, name: str) -> int:
     return _link(code, entry)
 
 
-def _say_once() -> None:
+def _warn_once() -> None:
     global _announced
     if announce is not None and not _announced:
         _announced = True
@@ -119,14 +119,14 @@ def _say_once() -> None:
 
 
 def _compile(module: str, name: str, entry: str) -> bytes:
-    _say_once()
+    _warn_once()
     from nnatomy.kernels.compiler import compile_kernel
 
     return compile_kernel(module, name, entry)
 
 
 def _link(code: bytes, entry: str) -> int:
-    """Loads object code into the process."""
+    """Load object code into the process."""
     global _engine
     from llvmlite import binding as llvm
 
@@ -169,12 +169,12 @@ def usable_folder(kind: str = "kernels") -> Path | None:
 
 
 def _private(status: os.stat_result) -> bool:
-    """Whether nobody but this user and root can write: what is read is run."""
+    """Return True if only this user and root can write: what is read is run."""
     return os.name == "nt" or (status.st_uid in (0, os.geteuid()) and not status.st_mode & 0o022)
 
 
 def _read(path: Path) -> bytes | None:
-    """The object code in a file, None if there is none or it is damaged: its digest stands before it."""
+    """The object code in a file, None if there is none or it is damaged: its digest is before it."""
     try:
         with path.open("rb") as file:
             status = os.fstat(file.fileno())
@@ -190,7 +190,7 @@ def _read(path: Path) -> bytes | None:
 
 
 def _write(path: Path, code: bytes) -> None:
-    """Writes at once or not at all; a cache that cannot be written is no error, the kernel runs from memory."""
+    """Write the whole file or nothing; a cache that cannot be written is not an error, the kernel runs from memory."""
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=path.stem, suffix=".part")  # for this user only
@@ -204,7 +204,7 @@ def _write(path: Path, code: bytes) -> None:
 
 
 def _tidy(place: Path) -> None:
-    """Removes what nobody has used for KEPT_FOR: code of other versions, and files that were never finished."""
+    """Remove what no process has used for KEPT_FOR: code of other versions, and files that were never finished."""
     global _tidied
     if _tidied:
         return
@@ -223,7 +223,7 @@ def _current(path: Path) -> bool:
 
 @functools.cache
 def fingerprint(module: str) -> str:
-    """What object code depends on: the sources, the compiler, the processor."""
+    """Return the key of object code: the sources, the compiler, the processor."""
     digest = hashlib.sha256(_toolchain())
     for name in ("vectors", "processor", "microkernels", "compiler"):
         digest.update((SOURCES / f"{name}.py").read_bytes())

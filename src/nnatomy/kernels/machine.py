@@ -32,10 +32,10 @@ class _Pool:
         self.address = address(self.shared)
         self.workers: list[threading.Thread] = []
         self.run = _Entry(library.address("control", "run"))
-        self.lock = threading.RLock()  # one program at a time; a signal's handler may run one of its own
+        self.lock = threading.RLock()  # one program at a time; a signal's handler may run another one
 
     def start(self, threads: int) -> None:
-        """Starts what workers are missing."""
+        """Start what workers are missing."""
         work = _Entry(library.address("control", "work"))
         for me in range(len(self.workers) + 1, threads):
             arguments = np.array([self.address, me, self.shared[0]], np.int64)
@@ -44,7 +44,7 @@ class _Pool:
             self.workers.append(worker)
 
     def stop(self) -> None:
-        """Sends the workers home before the interpreter takes their code and their memory away."""
+        """Send the workers home before the interpreter takes their code and their memory away."""
         if not self.workers or not self.lock.acquire(timeout=1.0):
             return
         system = ctypes.CDLL(None)
@@ -105,7 +105,7 @@ def get_num_threads() -> int:
 
 
 def set_num_threads(threads: int) -> None:
-    """Sets the number of threads for all kernels that run from now on; results are deterministic for a given number.
+    """Set the number of threads for all kernels that run from now on; results are deterministic for a given number.
 
     Raises UserError unless it is a whole number from 1 to 64. On Windows it is 1 always.
     """
@@ -116,12 +116,12 @@ def set_num_threads(threads: int) -> None:
 
 def _number(given: Any, name: str) -> int:
     if not isinstance(given, int | np.integer) or isinstance(given, bool) or not 1 <= given <= _MOST:
-        raise UserError(f"{name} must be a whole number from 1 to {_MOST}. Received {given!r}; try 1.")
+        raise UserError(f"{name} must be a whole number from 1 to {_MOST}. Received {given!r}. Try 1.")
     return int(given)
 
 
 def aligned(count: int, dtype: Any) -> np.ndarray[Any, Any]:
-    """Zeros that begin on a cache line."""
+    """Zeros that start on a cache line."""
     kind = np.dtype(dtype)
     raw = np.zeros(count * kind.itemsize + 64, np.uint8)
     start = -address(raw) % 64
@@ -129,7 +129,7 @@ def aligned(count: int, dtype: Any) -> np.ndarray[Any, Any]:
 
 
 def address(array: np.ndarray[Any, Any]) -> int:
-    """Where an array's first element stands."""
+    """The address of an array's first element."""
     return int(array.__array_interface__["data"][0])
 
 
@@ -146,12 +146,12 @@ class Outline:
         self.words: list[int] = []
 
     def add(self, module: str, name: str, arguments: Iterable[int], parallel: bool = False) -> int:
-        """Remembers a kernel."""
+        """Remember a kernel."""
         self.kernels.append((module, name))
         return 0
 
     def keep(self, *arrays: Any) -> None:
-        """Holds nothing."""
+        """Hold nothing."""
 
 
 class Program:
@@ -163,7 +163,7 @@ class Program:
         self._code: np.ndarray[Any, Any] | None = None
 
     def add(self, module: str, name: str, arguments: Iterable[int], parallel: bool = False) -> int:
-        """Appends a kernel with its arguments; returns where these begin, so that they can be changed with `patch`."""
+        """Append a kernel with its arguments; return where these start, so that they can be changed with `patch`."""
         values = [int(v) for v in arguments]
         if self._code is not None:
             self.words = self._code[: len(self.words)].tolist()  # with what was patched
@@ -173,11 +173,11 @@ class Program:
         return start
 
     def keep(self, *arrays: Any) -> None:
-        """Holds what the arguments point to."""
+        """Hold what the arguments point to."""
         self._keep += arrays
 
     def seal(self) -> None:
-        """Fixes the instructions, ready to run."""
+        """Fix the instructions, ready to run."""
         self._code = aligned(max(len(self.words), 1), np.int64)
         self._code[: len(self.words)] = self.words
         shared = self._mark_meetings(self._code)
@@ -186,7 +186,7 @@ class Program:
         self._call_address = address(self._call)
 
     def _mark_meetings(self, code: np.ndarray[Any, Any]) -> int:
-        """Flags the parallel kernels before which threads meet; returns where the last parallel kernel ends."""
+        """Flag the parallel kernels before which threads meet; return where the last parallel kernel ends."""
         at = shared = 0
         alone = False  # whether the first thread has run something since all met
         while at < len(self.words):
@@ -199,14 +199,14 @@ class Program:
         return shared
 
     def patch(self, start: int, values: Sequence[int]) -> None:
-        """Changes arguments of a sealed program."""
+        """Change arguments of a sealed program."""
         if self._code is None:
             self.words[start : start + len(values)] = values
         else:
             self._code[start : start + len(values)] = values
 
     def run(self) -> None:
-        """Runs all instructions. One program at a time: others, from other Python threads, wait."""
+        """Run all instructions. One program at a time: others, from other Python threads, wait."""
         if self._code is None:
             self.seal()
         p = _pool or pool()

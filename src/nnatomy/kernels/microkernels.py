@@ -2,8 +2,8 @@
 
     C[i, j] (+)= sum over k of A[i, k] B[k, j],     i < rows, j < vectors LANES
 
-A[i, k] stands at A + 4 (k step_k + i step_i), so that A may be packed (step_i = 1, step_k = rows: then addresses are constants)
-or read in place. Row k of B stands at B + 4 k step, or, `indirect`, at B + 4 table[k]: a convolution's windows need no copies.
+A[i, k] is at A + 4 (k step_k + i step_i), so that A may be packed (step_i = 1, step_k = rows: then addresses are constants)
+or read in place. Row k of B is at B + 4 k step, or, `indirect`, at B + 4 table[k]: a convolution's windows need no copies.
 Only the first `columns` of the last vector are read and written.
 """
 

@@ -1,4 +1,4 @@
-"""What the processor can do. Lowerings ask here: `vectors`, which kernels are written with, would import the compiler."""
+"""The processor's abilities. Lowerings read them here: `vectors`, which kernels are written with, would import the compiler."""
 
 from __future__ import annotations
 

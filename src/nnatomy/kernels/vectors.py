@@ -157,7 +157,7 @@ def load_filled(context, pointer, offset, count, fill):
 
 @intrinsic
 def store_part(context, pointer, offset, value, count):
-    """Writes the first `count` lanes."""
+    """Write the first `count` lanes."""
 
     def code(ctx, b, sig, args):
         where = _place(b, args[0], args[1])
@@ -195,7 +195,7 @@ def store_truth(context, pointer, offset, value):
 
 @intrinsic
 def copy_memory(context, target, source, count):
-    """Copies `count` bytes from one address to another."""
+    """Copy `count` bytes from one address to another."""
 
     def code(ctx, b, sig, args):
         bytes_ = ir.IntType(8).as_pointer()
@@ -227,7 +227,7 @@ def splat(context, x):
 
 @intrinsic
 def transpose(context, source, source_step, target, target_step, rows, columns):
-    """target[j, i] = source[i, j] for i < rows, j < columns, both at most LANES. Rows stand `step` elements apart."""
+    """target[j, i] = source[i, j] for i < rows, j < columns, both at most LANES. Rows are `step` elements apart."""
     n = types.int64
 
     def code(ctx, b, sig, args):
@@ -296,7 +296,7 @@ def _transpose(b, source, source_step, target, target_step, rows, columns):
     b.ret_void()
 
 
-# Arithmetic on float32 numbers, on vectors, or on both mixed (a number then stands in every lane). The compiler neither
+# Arithmetic on float32 numbers, on vectors, or on both mixed (a number then is in every lane). The compiler neither
 # reorders nor fuses add, subtract, multiply and divide, unlike the operators + - * /: Numba gives the flags of fast mathematics
 # to whatever has no flag, so these carry one that means nothing for them.
 
@@ -381,7 +381,7 @@ is_less = _generic(2, lambda b, x, y: b.fcmp_ordered("<", x, y), truth=True)
 is_equal = _generic(2, lambda b, x, y: b.fcmp_ordered("==", x, y), truth=True)
 is_nan = _generic(1, lambda b, x: b.fcmp_unordered("uno", x, x), truth=True)
 is_same = _generic(2, lambda b, x, y: b.icmp_signed("==", _as_integers(b, x), _as_integers(b, y)), truth=True)
-"""Whether the bits are equal: for int32 that travel as float32."""
+"""True if the bits are equal: for int32 that travel as float32."""
 
 
 @intrinsic
@@ -464,7 +464,7 @@ def share(count, grain, thread, threads):
     return min(first, count), min(end, count)
 
 
-# Threads: what lies in memory that others write.
+# Threads: what is in memory that others write.
 
 
 def _ordered(value, ordering="seq_cst"):
@@ -484,7 +484,7 @@ def atomic_read(context, address):
 
 @intrinsic
 def atomic_write(context, address, value):
-    """Writes an int64 for other threads to read, after all that was written before."""
+    """Write an int64 for other threads to read, after all that was written before."""
 
     def code(ctx, b, sig, args):
         b.store_atomic(args[1], b.inttoptr(args[0], _I64.as_pointer()), "release", 8)
@@ -496,7 +496,7 @@ def atomic_write(context, address, value):
 
 @intrinsic
 def pause(context):
-    """Tells the processor that this is a waiting loop."""
+    """Tell the processor that this is a waiting loop."""
 
     def code(ctx, b, sig, args):
         if "x86" in b.module.triple:
@@ -526,7 +526,7 @@ def foreign(name, arguments):
 
 @intrinsic
 def call_kernel(context, address, arguments, thread, threads):
-    """Calls the compiled kernel at an address."""
+    """Call the compiled kernel at an address."""
 
     def code(ctx, b, sig, args):
         kind = ir.FunctionType(ir.VoidType(), [_I64.as_pointer(), _I64, _I64])

@@ -9,10 +9,10 @@ from nnatomy.layers import (
     embedding,
     linear,
     loss,
-    normalisation,
+    normalization,
     pooling,
     recurrent,
-    regularisation,
+    regularization,
 )
 from nnatomy.layers.activation import *  # noqa: F403
 from nnatomy.layers.attention import *  # noqa: F403
@@ -23,16 +23,16 @@ from nnatomy.layers.embedding import *  # noqa: F403
 from nnatomy.layers.linear import *  # noqa: F403
 from nnatomy.layers.loss import *  # noqa: F403
 from nnatomy.layers.module import Module, Sequential
-from nnatomy.layers.normalisation import *  # noqa: F403
+from nnatomy.layers.normalization import *  # noqa: F403
 from nnatomy.layers.pooling import *  # noqa: F403
 from nnatomy.layers.recurrent import *  # noqa: F403
-from nnatomy.layers.regularisation import *  # noqa: F403
+from nnatomy.layers.regularization import *  # noqa: F403
 
 __all__ = ["Module", "Sequential"]
 __all__ += linear.__all__
 __all__ += convolution.__all__
 __all__ += pooling.__all__
-__all__ += normalisation.__all__
+__all__ += normalization.__all__
 __all__ += dropout.__all__
 __all__ += embedding.__all__
 __all__ += recurrent.__all__
@@ -40,4 +40,4 @@ __all__ += attention.__all__
 __all__ += blocks.__all__
 __all__ += activation.__all__
 __all__ += loss.__all__
-__all__ += regularisation.__all__
+__all__ += regularization.__all__

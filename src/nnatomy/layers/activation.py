@@ -191,7 +191,7 @@ class Tanhshrink(Module):
 
 
 class Softshrink(Module):
-    """y = x moved towards 0 by lambd, and 0 where it would cross."""
+    """y = x moved toward 0 by lambd, and 0 where it would cross."""
 
     def __init__(self, lambd: float = 0.5) -> None:
         if lambd < 0:
@@ -253,7 +253,7 @@ class GLU(Module):
 
 
 class Maxout(Module):
-    """The largest of each `pieces` neighbouring features on `axis` (Goodfellow et al. 2013)."""
+    """The largest of each `pieces` neighboring features on `axis` (Goodfellow et al. 2013)."""
 
     def __init__(self, pieces: int, axis: int = 1) -> None:
         checks.sizes("Maxout", pieces=pieces)

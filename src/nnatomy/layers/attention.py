@@ -17,7 +17,7 @@ from nnatomy.layers import checks
 from nnatomy.layers.dropout import Dropout
 from nnatomy.layers.linear import Linear
 from nnatomy.layers.module import Module
-from nnatomy.layers.normalisation import LayerNorm
+from nnatomy.layers.normalization import LayerNorm
 from nnatomy.random import Generator
 from nnatomy.tensor import Parameter
 
@@ -28,7 +28,7 @@ __all__ = [
 
 
 class MultiheadAttention(Module):
-    """y = W_o [head_1, ..., head_h] + b_o, head_i = softmax(q_i k_i^T / sqrt(d)) v_i (Vaswani et al. 2017, section 3.2.2).
+    """y = [head_1, ..., head_h] W_o^T + b_o, head_i = softmax(q_i k_i^T / sqrt(d)) v_i (Vaswani et al. 2017, section 3.2.2).
 
     in_proj_weight (3 embed_dim, embed_dim), its rows for q, k and v, by Glorot's law; out_proj a Linear; biases 0. Each head
     has d = embed_dim / num_heads features. The weights of the sum over the keys are dropped with probability `dropout`.
@@ -84,7 +84,7 @@ class MultiheadAttention(Module):
         return y, ops.mean(weights, axis=1) if average_attn_weights else weights
 
     def _project(self, query: Any, key: Any, value: Any) -> tuple[Any, ...]:
-        """W_q query + b_q, W_k key + b_k, W_v value + b_v, in one product for those of the same input."""
+        """query W_q^T + b_q, key W_k^T + b_k, value W_v^T + b_v, in one product for those of the same input."""
         if query is key and key is value:
             return ops.split(ops.linear(query, self.in_proj_weight, self.in_proj_bias), self.embed_dim, axis=-1)
         size = self.embed_dim
@@ -96,7 +96,7 @@ class MultiheadAttention(Module):
 
     def _heads(self, x: Any) -> Any:
         """(batch, steps, embed_dim) as (batch, heads, steps, features)."""
-        return ops.transpose(ops.reshape(x, (*x.shape[:2], self.num_heads, -1)), (0, 2, 1, 3))
+        return ops.transpose(ops.reshape(x, (*x.shape[:2], self.num_heads, x.shape[2] // self.num_heads)), (0, 2, 1, 3))
 
     def _check(self, query: Any, key: Any, value: Any) -> None:
         order = "(batch, steps" if self.batch_first else "(steps, batch"
@@ -145,7 +145,7 @@ class SinusoidalPositionalEncoding(Module):
     def __init__(self, d_model: int) -> None:
         checks.sizes("SinusoidalPositionalEncoding", d_model=d_model)
         self.d_model = d_model
-        self._tables: dict[str, Any] = {}  # p for each dtype, as far as it has been asked for
+        self._tables: dict[str, Any] = {}  # p for each dtype, as far as it has been requested
 
     def forward(self, x: Any) -> Any:
         checks.last_axis("SinusoidalPositionalEncoding", x, self.d_model)
@@ -170,7 +170,7 @@ def _activation(layer: str, given: str | Callable[[Any], Any]) -> Callable[[Any]
 
 
 class _Block(Module):
-    """What the two layers of a Transformer share: residual branches, normalised after (2017) or before (`norm_first`)."""
+    """The common part of a Transformer's two layers: residual branches, normalized after (2017) or before (`norm_first`)."""
 
     norm_first: bool
 
@@ -184,10 +184,10 @@ class _Block(Module):
 
 
 class TransformerEncoderLayer(_Block):
-    """x = norm1(x + attention(x)), y = norm2(x + W_2 f(W_1 x + b_1) + b_2) (Vaswani et al. 2017, sections 3.1 and 3.3).
+    """x = norm1(x + attention(x)), y = norm2(x + f(x W_1^T + b_1) W_2^T + b_2) (Vaswani et al. 2017, sections 3.1 and 3.3).
 
     Each branch is dropped out before it is added, and so is f, which is "relu", "gelu" or a function. With `norm_first` norms
-    stand at the beginning of the branches instead: x + attention(norm1(x)) (Xiong et al. 2020). x (batch, steps, d_model).
+    are at the start of the branches instead: x + attention(norm1(x)) (Xiong et al. 2020). x (batch, steps, d_model).
     """
 
     def __init__(
@@ -221,13 +221,13 @@ class TransformerEncoderLayer(_Block):
 
 
 def _copies(layer: Module, count: int) -> list[Module]:
-    """Copies with weights of their own; they go on drawing from one generator, else all would drop the same places."""
+    """Copies with their own weights; they continue drawing from one generator, else all would drop the same places."""
     drawn_from = [getattr(module, "_generator", None) for module in layer.modules()]
     return [copy.deepcopy(layer, {id(g): g for g in drawn_from if g is not None}) for _ in range(count)]
 
 
 class TransformerEncoder(Module):
-    """`num_layers` copies of a layer on top of one another, which start alike, and then `norm` if it is given."""
+    """`num_layers` copies of a layer on top of each other, which start alike, and then `norm` if it is given."""
 
     def __init__(self, encoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         checks.sizes("TransformerEncoder", num_layers=num_layers)
@@ -244,7 +244,7 @@ class TransformerEncoder(Module):
 class TransformerDecoderLayer(_Block):
     """An encoder's layer with a branch between its two, that looks at `memory` (Vaswani et al. 2017, section 3.1).
 
-    x = norm1(x + attention(x)), x = norm2(x + attention(x, memory)), y = norm3(x + W_2 f(W_1 x + b_1) + b_2);
+    x = norm1(x + attention(x)), x = norm2(x + attention(x, memory)), y = norm3(x + f(x W_1^T + b_1) W_2^T + b_2);
     x (batch, steps, d_model), memory (batch, other steps, d_model).
     """
 
@@ -290,7 +290,7 @@ class TransformerDecoderLayer(_Block):
 
 
 class TransformerDecoder(Module):
-    """`num_layers` copies of a layer on top of one another, which start alike, and then `norm` if it is given."""
+    """`num_layers` copies of a layer on top of each other, which start alike, and then `norm` if it is given."""
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         checks.sizes("TransformerDecoder", num_layers=num_layers)

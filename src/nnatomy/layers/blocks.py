@@ -9,7 +9,7 @@ from nnatomy.layers import checks
 from nnatomy.layers.activation import ReLU, ReLU6, Sigmoid
 from nnatomy.layers.convolution import Conv2d
 from nnatomy.layers.module import Module, Sequential
-from nnatomy.layers.normalisation import BatchNorm2d
+from nnatomy.layers.normalization import BatchNorm2d
 from nnatomy.layers.pooling import AdaptiveAvgPool2d
 from nnatomy.random import Generator
 
@@ -25,8 +25,8 @@ def _conv3x3(
 def _fits(block: str, branch: Any, identity: Any) -> None:
     if branch.shape != identity.shape:
         raise UserError(
-            f"{block} adds its input to what it makes of it, {tuple(branch.shape)}. Received {tuple(identity.shape)}; "
-            "give `downsample`, such as a 1x1 convolution with the block's stride."
+            f"{block} adds its input to what it makes of it, {tuple(branch.shape)}. Received {tuple(identity.shape)}. "
+            "Give `downsample`, such as a 1x1 convolution with the block's stride."
         )
 
 

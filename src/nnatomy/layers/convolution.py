@@ -35,7 +35,7 @@ def _check_groups(layer: str, in_channels: int, out_channels: int, groups: int) 
 
 
 class _Conv(Module):
-    """What the three dimensions share. weight (out, in / groups, *kernel), bias (out)."""
+    """The common part of the three dimensions. weight (out, in / groups, *kernel), bias (out)."""
 
     axes: int
 
@@ -101,7 +101,7 @@ class Conv3d(_Conv):
 
 
 class _ConvTranspose(Module):
-    """What the three dimensions share. weight (in, out / groups, *kernel), bias (out)."""
+    """The common part of the three dimensions. weight (in, out / groups, *kernel), bias (out)."""
 
     axes: int
 

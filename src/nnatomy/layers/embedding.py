@@ -42,19 +42,19 @@ class Embedding(Module):
     def forward(self, x: Any) -> Any:
         rows = x.data if isinstance(x, Tensor) else x
         if rows.dtype.kind not in "iu":
-            raise UserError(f"Embedding takes integers. Received {rows.dtype}; convert with .astype('int64').")
+            raise UserError(f"Embedding takes integers. Received {rows.dtype}. Convert with .astype('int64').")
         if isinstance(rows, np.ndarray) and rows.size and (rows.min() < 0 or rows.max() >= self.num_embeddings):
             raise UserError(
                 f"Embedding takes numbers from 0 to {self.num_embeddings - 1}. Received {rows.min()} to {rows.max()}."
             )
         if self.max_norm is not None:
-            self._renormalise(rows, self.max_norm)
+            self._renormalize(rows, self.max_norm)
         y = ops.embedding(self.weight, x)
         if self.padding_idx is None:
             return y
         return ops.where((rows == self.padding_idx)[..., None], y.data, y)
 
-    def _renormalise(self, rows: Any, limit: float) -> None:
+    def _renormalize(self, rows: Any, limit: float) -> None:
         norms = ops.norm(self.weight.data, axis=1, keepdims=True, p=self.norm_type)
         used = B.add_rows((self.num_embeddings,), rows, B.ones(rows.shape, dtype=norms.dtype))[:, None] > 0
         with graph.no_grad():

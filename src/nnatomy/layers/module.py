@@ -22,7 +22,7 @@ ForwardPreHook = Callable[["Module", tuple[Any, ...]], Any]
 class Module:
     """The base of layers and models: assign Parameters, Tensors (buffers) and Modules to attributes, define `forward`.
 
-    Lists, tuples and dictionaries of them count too. Attributes that begin with "_" or are None do not.
+    Lists, tuples and dictionaries of them count too. Attributes that start with "_" or are None do not.
     """
 
     training: bool = True
@@ -46,14 +46,14 @@ class Module:
         return out
 
     def register_forward_hook(self, hook: ForwardHook) -> Callable[[], None]:
-        """Calls `hook(module, args, output)` after each forward; what it returns replaces the output. Returns its remover."""
+        """Call `hook(module, args, output)` after each forward; what it returns replaces the output. Returns its remover."""
         self._hooks = self._hooks or {}
         key = max(self._hooks, default=0) + 1
         self._hooks[key] = hook
         return lambda: (self._hooks or {}).pop(key, None) and None
 
     def register_forward_pre_hook(self, hook: ForwardPreHook) -> Callable[[], None]:
-        """Calls `hook(module, args)` before each forward; what it returns replaces the arguments. Returns its remover."""
+        """Call `hook(module, args)` before each forward; what it returns replaces the arguments. Returns its remover."""
         self._pre_hooks = self._pre_hooks or {}
         key = max(self._pre_hooks, default=0) + 1
         self._pre_hooks[key] = hook
@@ -105,7 +105,7 @@ class Module:
         return ((path, value) for path, value in self._tensors() if not isinstance(value, Parameter))
 
     def apply(self, function: Callable[[Module], Any]) -> Self:
-        """Calls `function` on every module."""
+        """Call `function` on every module."""
         for module in list(self.modules()):
             function(module)
         return self
@@ -113,28 +113,28 @@ class Module:
     # State
 
     def train(self, training: bool = True) -> Self:
-        """Chooses the behaviour during training (dropout, batch statistics) for this module and all below it."""
+        """Choose the behavior during training (dropout, batch statistics) for this module and all below it."""
         for module in self.modules():
             module.training = training
         return self
 
     def eval(self) -> Self:
-        """Chooses the behaviour after training."""
+        """Choose the behavior after training."""
         return self.train(False)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:
-        """Freezes (False) or thaws all parameters."""
+        """Freeze (False) or thaw all parameters."""
         for parameter in self.parameters():
             parameter.requires_grad = requires_grad
         return self
 
     def zero_grad(self) -> None:
-        """Forgets all gradients."""
+        """Forget all gradients."""
         for parameter in self.parameters():
             parameter.grad = None
 
     def astype(self, dtype: Any) -> Self:
-        """Converts all floating-point parameters and buffers."""
+        """Convert all floating-point parameters and buffers."""
         for _, value in self._tensors():
             if is_floating(value.data.dtype):
                 value.data = value.data.astype(dtype)
@@ -142,18 +142,18 @@ class Module:
         return self
 
     def to_backend(self) -> Self:
-        """Moves all parameters and buffers to the active backend and its device, where what was made before is not yet."""
+        """Move all parameters and buffers to the active backend and its device, where what was made before is not yet."""
         for _, value in self._tensors():
             value.data = B.array(value.data, dtype=value.dtype)
             value.grad = None
         return self
 
     def state_dict(self) -> dict[str, np.ndarray[Any, Any]]:
-        """A copy of every parameter and buffer by its path; one that is shared stands under each of its names."""
+        """A copy of every parameter and buffer by its path; one that is shared is under each of its names."""
         return {path: np.array(value.data) for path, value in self._tensors()}
 
     def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
-        """Takes the values of `state`; with `strict`, raises UserError naming what is missing, unexpected or misshapen."""
+        """Take the values of `state`; with `strict`, raise UserError naming what is missing, unexpected or misshapen."""
         own = dict(self._tensors())
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
@@ -167,6 +167,9 @@ class Module:
             for what, names in (("missing", missing), ("unexpected", unexpected), ("misshapen", misshapen))
             if names and (strict or what == "misshapen")
         ]
+        problems += [
+            f"{name} {why}" for name, value in own.items() if name in state and (why := unusable(state[name], value.dtype))
+        ]
         if problems:
             raise UserError(f"These weights do not fit {type(self).__name__}: {'; '.join(problems)}.")
         for name, value in own.items():
@@ -175,7 +178,7 @@ class Module:
                 value.data = B.array(given.data if isinstance(given, Tensor) else given, dtype=value.dtype)
 
     def count_parameters(self) -> int:
-        """How many numbers are learned."""
+        """Return the number of learned numbers."""
         return sum(parameter.size for parameter in self.parameters())
 
     def summary(self, *example: Any) -> Summary:
@@ -192,13 +195,25 @@ class Module:
         return f"{type(self).__name__}({inner}" + ("\n" + "\n".join(lines) + "\n)" if lines else ")")
 
     def extra_repr(self) -> str:
-        """What tells this layer from another of its class: by default its plain numbers."""
-        plain = (int, float, bool, str, tuple)
+        """Return the text that distinguishes this layer from another of its class: by default its plain numbers."""
+        plain = (int, float, bool, str, tuple, np.integer)
         skip = {"training"}
         return ", ".join(
             f"{k}={v}" for k, v in vars(self).items() if isinstance(v, plain) and k not in skip and not k.startswith("_")
             and not (isinstance(v, tuple) and any(isinstance(e, Module | Tensor) for e in v))
         )  # fmt: skip
+
+
+def unusable(given: Any, dtype: Any) -> str:
+    """Return why values cannot become values of `dtype` without a loss that nobody asked for; "" where they can."""
+    kind = given.dtype.kind
+    if kind == "c" or kind in "OUS" or (kind == "b" and dtype.kind != "b"):
+        return f"holds {given.dtype}, expected {dtype}"
+    if kind == "f" and dtype.kind == "f" and dtype.itemsize < given.dtype.itemsize:
+        values = np.abs(np.asarray(given))
+        if (np.isfinite(values) & (values > np.finfo(dtype).max)).any():
+            return f"holds values beyond {np.finfo(dtype).max:.3g}, the largest of {dtype}"
+    return ""
 
 
 class Sequential(Module):

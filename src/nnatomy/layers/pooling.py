@@ -19,7 +19,7 @@ Size = int | Sequence[int]
 
 
 class _Pool(Module):
-    """What windows share: their sizes, and whether the last one may reach beyond the end (`ceil_mode`)."""
+    """The common part of windows: their sizes, and whether the last one may reach beyond the end (`ceil_mode`)."""
 
     axes: int
 
@@ -167,7 +167,7 @@ class Upsample(Module):
         if mode not in ("nearest", "linear", "bilinear", "trilinear"):
             raise UserError(f"Upsample needs mode nearest, linear, bilinear or trilinear. Received {mode!r}.")
         if align_corners is not None and mode == "nearest":
-            raise UserError("Upsample takes align_corners with linear modes only. Received mode 'nearest'; leave it out.")
+            raise UserError("Upsample takes align_corners with linear modes only. Received mode 'nearest'. Leave it out.")
         if scale_factor is not None:
             checks.positive("Upsample", "scale_factor", scale_factor)
         self.size, self.scale_factor, self.mode, self.align_corners = size, scale_factor, mode, align_corners

@@ -40,7 +40,7 @@ class _Cell(Module):
         self.bias_hh = Parameter(init.uniform((rows,), -bound, bound, generator)) if bias else None
 
     def _start(self, x: Any, *states: Any) -> tuple[Any, ...]:
-        """W_ih x + b_ih, and the states, zeros where there are none."""
+        """x W_ih^T + b_ih, and the states, zeros where there are none."""
         name = type(self).__name__
         if len(x.shape) != 2:
             raise UserError(f"{name} takes (batch, {self.input_size}). Received shape {tuple(x.shape)}.")
@@ -54,7 +54,7 @@ class _Cell(Module):
 
 
 class RNNCell(_Cell):
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), or with relu; x (batch, input), h (batch, hidden), zeros if None."""
+    """h' = tanh(x W_ih^T + b_ih + h W_hh^T + b_hh), or with relu; x (batch, input), h (batch, hidden), zeros if None."""
 
     gates = 1
 
@@ -104,7 +104,7 @@ class GRUCell(_Cell):
 
 
 class _Recurrent(Module):
-    """Runs a cell along sequences: `num_layers` on top of one another, each also from the end if `bidirectional`.
+    """Runs a cell along sequences: `num_layers` on top of each other, each also from the end if `bidirectional`.
 
     Parameters weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0, then ..._l0_reverse, ..._l1 and so on, all from
     U(-1/sqrt(hidden), 1/sqrt(hidden)). A direction's states are a tuple of arrays (batch, hidden), the output first.
@@ -112,7 +112,7 @@ class _Recurrent(Module):
 
     gates: int
     states: int  # how many arrays make a state
-    biases_add = True  # whether bias_ih and bias_hh are only ever added to one another
+    biases_add = True  # whether bias_ih and bias_hh are only ever added to each other
 
     def _make(
         self, input_size: int, hidden_size: int, num_layers: int, bias: bool, batch_first: bool, dropout: float,
@@ -165,7 +165,7 @@ class _Recurrent(Module):
         steps, batch = x.shape[axis], x.shape[1 - axis]
         if steps == 0:
             raise UserError(f"{name} needs sequences of at least one step. Received shape {tuple(x.shape)}.")
-        live = None if lengths is None else _live(name, lengths, steps, batch)
+        live = None if lengths is None else _valid_masks(name, lengths, steps, batch)
         suffixes = self._suffixes()
         first = self._first_states(start, len(suffixes), batch, x.dtype)
         last: list[tuple[Any, ...]] = []
@@ -210,7 +210,7 @@ class _Recurrent(Module):
         return list(zip(*(ops.unstack(part) for part in start)))
 
 
-def _live(name: str, lengths: Any, steps: int, batch: int) -> list[Any]:
+def _valid_masks(name: str, lengths: Any, steps: int, batch: int) -> list[Any]:
     """For each step, a column (batch, 1) that says which sequences are still running."""
     counts = lengths.data if isinstance(lengths, Tensor) else B.asarray(lengths)
     if tuple(counts.shape) != (batch,) or counts.dtype.kind not in "iu":
@@ -224,7 +224,7 @@ def _live(name: str, lengths: Any, steps: int, batch: int) -> list[Any]:
 
 
 class RNN(_Recurrent):
-    """h_t = tanh(W_ih x_t + b_ih + W_hh h_(t-1) + b_hh), or with relu (Elman 1990).
+    """h_t = tanh(x_t W_ih^T + b_ih + h_(t-1) W_hh^T + b_hh), or with relu (Elman 1990).
 
     x (batch, steps, input); h0 (layers x directions, batch, hidden), zeros if None; `lengths` of ragged sequences, padded at
     the end. Returns y (batch, steps, directions x hidden), 0 in the padding, and h after each sequence's last step.

@@ -1,7 +1,7 @@
-"""What a model is made of and what it costs: one row a layer, from one forward pass that hooks watch.
+"""The parts of a model and their cost: one row a layer, from one forward pass that hooks record.
 
-A multiply-add is counted where it happens, in the products and convolutions that the backend is asked for, so the count holds
-for any model. Elementwise arithmetic is left out, normalisation layers apart: they cost one multiply-add an element to scale
+A multiply-add is counted where it happens, in the products and convolutions that the backend computes, so the count holds
+for any model. Elementwise arithmetic is left out, except normalization layers: they cost one multiply-add an element to scale
 and shift, and one more where the moments come from the input itself.
 """
 
@@ -17,7 +17,7 @@ import numpy as np
 
 from nnatomy import graph
 from nnatomy.backends import B
-from nnatomy.layers import normalisation
+from nnatomy.layers import normalization
 from nnatomy.layers.module import Module
 from nnatomy.tensor import Tensor
 
@@ -80,7 +80,7 @@ def summary(model: Module, *example: Any) -> Summary:
     def leave(module: Module, args: tuple[Any, ...], output: Any) -> None:
         path = running.pop()
         shapes[path] = _shape(output)
-        costs[path] += normalisation_cost(module, args)
+        costs[path] += normalization_cost(module, args)
 
     def spend(multiply_adds: int) -> None:
         costs[running[-1]] += multiply_adds
@@ -109,7 +109,7 @@ def summary(model: Module, *example: Any) -> Summary:
 
 
 def _owner(name: str, paths: dict[str, int]) -> str:
-    """The module that a parameter belongs to: the longest path that its name begins with."""
+    """The module that a parameter belongs to: the longest path that its name starts with."""
     while name not in paths:
         name = name.rpartition(".")[0]
     return name
@@ -121,13 +121,13 @@ def _shape(output: Any) -> tuple[int, ...]:
     return tuple(getattr(output, "shape", ()))
 
 
-def normalisation_cost(module: Module, args: tuple[Any, ...]) -> int:
+def normalization_cost(module: Module, args: tuple[Any, ...]) -> int:
     if not args or not hasattr(args[0], "shape"):
         return 0
     elements = math.prod(args[0].shape)
-    if isinstance(module, normalisation._BatchNorm):
+    if isinstance(module, normalization._BatchNorm):
         return elements
-    own_moments = (normalisation.LayerNorm, normalisation.RMSNorm, normalisation.GroupNorm, normalisation._InstanceNorm)
+    own_moments = (normalization.LayerNorm, normalization.RMSNorm, normalization.GroupNorm, normalization._InstanceNorm)
     return 2 * elements if isinstance(module, own_moments) else 0
 
 
@@ -181,7 +181,7 @@ PRODUCTS: dict[str, Callable[..., int]] = {
 
 @contextmanager
 def counting(spend: Callable[[int], None]) -> Iterator[None]:
-    """Has every product of the active backend tell its cost while the block runs."""
+    """Make every product of the active backend report its cost while the block runs."""
     plain = {name: getattr(B, name) for name in PRODUCTS}
 
     def counted(name: str) -> Callable[..., Any]:

@@ -16,7 +16,8 @@ from nnatomy.ops.indexing import (
 )  # fmt: skip
 from nnatomy.ops.linear import dot, einsum, linear, matmul, outer, tensordot
 from nnatomy.ops.pointwise import (
-    abs, add, arccos, arcsin, arctan, arctan2, arctanh, astype, ceil, clip, clone, cos, cosh, divide, equal, erf, exp,
+    abs, add, arccos, arcsin, arctan, arctan2, arctanh, astype, bitwise_and, bitwise_left_shift, bitwise_not,
+    bitwise_or, bitwise_right_shift, bitwise_xor, ceil, clip, clone, cos, cosh, divide, equal, erf, exp,
     expm1, floor, floor_divide, greater, greater_equal, isfinite, isinf, isnan, less, less_equal, log, log1p, log2,
     logaddexp, logical_and, logical_not, logical_or, logical_xor, masked_fill, maximum, minimum, multiply, negative,
     not_equal, power, reciprocal, relu, remainder, round, rsqrt, sigmoid, sign, sin, sinh, softplus, sqrt, square,
@@ -35,7 +36,8 @@ _tensor.bind(sys.modules[__name__])
 
 __all__ = [
     "abs", "adaptive_avg_pool", "adaptive_max_pool", "add", "all", "any", "arange", "arccos", "arcsin", "arctan",
-    "arctan2", "arctanh", "argmax", "argmin", "argsort", "astype", "avg_pool", "broadcast_to", "cat", "ceil", "chunk",
+    "arctan2", "arctanh", "argmax", "argmin", "argsort", "astype", "avg_pool", "bitwise_and", "bitwise_left_shift",
+    "bitwise_not", "bitwise_or", "bitwise_right_shift", "bitwise_xor", "broadcast_to", "cat", "ceil", "chunk",
     "clip", "clone", "concatenate", "conv", "conv_transpose", "cos", "cosh", "cumprod", "cumsum", "diagonal", "divide",
     "dot", "einsum", "embedding", "equal", "erf", "exp", "expand_dims", "expm1", "eye", "flatten", "flip", "floor",
     "floor_divide", "full", "full_like", "gather", "getitem", "greater", "greater_equal", "index_put", "interpolate",

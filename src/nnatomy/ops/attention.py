@@ -78,13 +78,13 @@ def _check(q: Any, k: Any, v: Any) -> None:
         raise UserError(f"Attention needs at least one key and one feature. {received}.")
     if len({a.dtype for a in (q, k, v)}) > 1 or not is_floating(q.dtype):
         raise TypeError(
-            f"Attention needs floating-point arrays of one type. Received {q.dtype}, {k.dtype} and {v.dtype}; "
-            "convert with .astype()."
+            f"Attention needs floating-point arrays of one type. Received {q.dtype}, {k.dtype} and {v.dtype}. "
+            "Convert with .astype()."
         )
 
 
 def _lead(*arrays: Any) -> tuple[int, ...]:
-    """What the axes before the last two broadcast to."""
+    """Return the shape to which the axes before the last two broadcast."""
     leads = [tuple(a.shape[:-2]) for a in arrays]
     if len(set(leads)) == 1:
         return leads[0]

@@ -7,16 +7,18 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from nnatomy.backends import B
 from nnatomy.errors import UserError
-from nnatomy.ops import indexing, reductions, shapes
+from nnatomy.ops import indexing, pointwise, reductions, shapes
 from nnatomy.ops.primitive import primitive
 from nnatomy.tensor import Tensor
 
 Size = int | Sequence[int]
 Padding = Size | str
 
-# conv is linear in x and in w. Its two adjoints are each linear in their two arguments, and the three derive into one another.
+# conv is linear in x and in w. Its two adjoints are each linear in their two arguments, and the three derive into each other.
 
 
 @primitive(
@@ -85,7 +87,7 @@ def conv_transpose(
     sizes = zip(x.shape[2:], strides, pads, dilations, weight.shape[2:], extra, strict=True)
     space = tuple((m - 1) * s - 2 * p + d * (k - 1) + e + 1 for m, s, p, d, k, e in sizes)
     if any(m < 1 for m in space):
-        raise UserError(f"This transposed convolution would give the space {space}; use less padding or a larger input.")
+        raise UserError(f"This transposed convolution would give the space {space}. Use less padding or a larger input.")
     beyond = [max(e - p, 0) for p, e in zip(pads, extra, strict=True)]  # output that no input reaches
     reached = tuple(m - b for m, b in zip(space, beyond, strict=True))
     pairs = tuple((p, max(p - e, 0)) for p, e in zip(pads, extra, strict=True))
@@ -125,7 +127,7 @@ def _pairs(padding: Padding, kernel: Sequence[int], stride: Sequence[int], dilat
         return ((0, 0),) * len(kernel)
     if padding == "same":
         if any(s != 1 for s in stride):
-            raise UserError(f'padding="same" needs stride 1. Received {tuple(stride)}; give the padding as a number.')
+            raise UserError(f'padding="same" needs stride 1. Received {tuple(stride)}. Give the padding as a number.')
         totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return tuple((t // 2, t - t // 2) for t in totals)
     if isinstance(padding, str):
@@ -136,7 +138,7 @@ def _pairs(padding: Padding, kernel: Sequence[int], stride: Sequence[int], dilat
 def _check_fit(space: Sequence[int], kernel: Sequence[int], stride: Any, padding: Any, dilation: Any) -> None:
     if any(n < 1 for n in B.conv_shape(space, kernel, stride, padding, dilation)):
         raise UserError(
-            f"A kernel of {tuple(kernel)} does not fit an input of {tuple(space)}; pad the input or use a smaller kernel."
+            f"A kernel of {tuple(kernel)} does not fit an input of {tuple(space)}. Pad the input or use a smaller kernel."
         )
 
 
@@ -202,6 +204,7 @@ def avg_pool(
     x: Any, kernel: Size, stride: Size | None = None, padding: Size = 0, count_include_pad: bool = True, ceil_mode: bool = False
 ) -> Any:
     """The mean of each window; zeros of the padding count unless `count_include_pad` is False."""
+    x = pointwise.real(x)
     how = _pooling(x, kernel, stride, padding, 1, ceil_mode)
     del how["dilation"]
     total = _sum_pool(x, **how)
@@ -251,7 +254,7 @@ def unfold(x: Any, kernel: Size, stride: Size = 1, padding: Size = 0, dilation: 
         shapes.reshape(x, (x.shape[0] * channels, 1, *x.shape[2:])), one_hot,
         stride=stride, padding=padding, dilation=dilation,
     )  # fmt: skip
-    return shapes.reshape(picked, (x.shape[0], channels * size, -1))
+    return shapes.reshape(picked, (x.shape[0], channels * size, math.prod(picked.shape[2:])))
 
 
 def interpolate(
@@ -265,6 +268,8 @@ def interpolate(
     scales = (scale,) * n if isinstance(scale, int | float) else tuple(scale or ())
     if scales:
         sizes = tuple(int(m * s) for m, s in zip(x.shape[2:], scales, strict=True))
+        if min(sizes) < 1:
+            raise UserError(f"interpolate() must leave one place an axis. Received scale {scale} for {tuple(x.shape[2:])}.")
     else:
         sizes = _positive("size", size or 0, n)
     if mode == "area":
@@ -274,8 +279,10 @@ def interpolate(
     for axis, (old, new) in enumerate(zip(x.shape[2:], sizes, strict=True), start=2):
         step = 1 / scales[axis - 2] if scales else old / new
         if mode == "nearest":
-            x = indexing.take(x, B.asarray([min(int(i * step), old - 1) for i in range(new)]), axis)
+            sources = np.arange(new, dtype="float32") * np.float32(step)  # in float32, as PyTorch rounds them
+            x = indexing.take(x, B.asarray(np.minimum(sources.astype("int64"), old - 1)), axis)
             continue
+        x = pointwise.real(x)
         # in Python's numbers: a compiler that rounds `at` in two ways would take a share that does not belong to `low`
         corners = (old - 1) / max(new - 1, 1)
         at = [i * corners if align_corners else max((i + 0.5) * step - 0.5, 0.0) for i in range(new)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 from nnatomy.backends import B
@@ -37,19 +38,23 @@ def full(shape: int | Sequence[int], value: float, dtype: Any = FLOAT, requires_
 
 def eye(n: int, m: int | None = None, dtype: Any = FLOAT) -> Tensor:
     """n rows and m columns (n if None), 1 where row and column are equal, 0 elsewhere."""
-    return Tensor((B.arange(n)[:, None] == B.arange(n if m is None else m)[None, :]).astype(dtype))
+    n, m = sizes((n, n if m is None else m))
+    return Tensor((B.arange(n)[:, None] == B.arange(m)[None, :]).astype(dtype))
 
 
 def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
     """start, start + step, ... below stop (0 up to `start` if only one is given); int64 of integers, else float32."""
     low, high = (0, start) if stop is None else (start, stop)
+    if step == 0:
+        raise UserError("arange() needs a step other than 0. Received 0; use nn.full() for equal numbers.")
     if dtype is None:
-        dtype = "int64" if all(isinstance(v, int) for v in (low, high, step)) else FLOAT
+        dtype = "int64" if all(isinstance(v, Integral) for v in (low, high, step)) else FLOAT
     return Tensor(B.arange(low, high, step).astype(dtype))
 
 
 def linspace(start: float, stop: float, count: int, dtype: Any = FLOAT) -> Tensor:
     """`count` numbers at equal distances, from `start` to `stop` inclusive."""
+    (count,) = sizes((count,))
     return Tensor((start + B.arange(count) * ((stop - start) / max(count - 1, 1))).astype(dtype))
 
 

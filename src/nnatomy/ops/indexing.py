@@ -2,16 +2,42 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
-from nnatomy.backends import B
+from nnatomy.backends import B, known
 from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
-from nnatomy.ops import shapes
+from nnatomy.ops import pointwise, shapes
 from nnatomy.ops.primitive import primitive
 from nnatomy.tensor import Tensor
 
 Index = Any
+
+
+def _within(a: Any, index: Index) -> Index:
+    """An index whose arrays stay inside `a`. Raises IndexError where one does not: JAX would take the last element."""
+    if type(index) is int or B.name != "jax":
+        return index  # NumPy looks itself
+    parts = index if isinstance(index, tuple) else (index,)
+    axis = 0
+    for number, part in enumerate(parts):
+        if part is Ellipsis:
+            axis = len(a.shape) - builtins.sum(map(_axes_of, parts[number + 1 :]))
+            continue
+        if hasattr(part, "dtype") and part.dtype.kind in "iu" and axis < len(a.shape):
+            found, n = known(part), a.shape[axis]
+            if found is not None and found.size and not (-n <= found.min() and found.max() < n):
+                raise IndexError(f"An axis of {n} has the positions {-n} to {n - 1}. Received {found.min()} to {found.max()}.")
+        axis += _axes_of(part)
+    return index
+
+
+def _axes_of(part: Any) -> int:
+    """How many axes of an array one part of an index reads."""
+    if part is None or part is Ellipsis:
+        return 0
+    return len(part.shape) if hasattr(part, "dtype") and part.dtype.kind == "b" else 1
 
 
 def raw(index: Index) -> Index:
@@ -33,8 +59,8 @@ def _getitem(a: Any, *, index: Index) -> Any:
 def getitem(a: Any, index: Index) -> Any:
     """a[index]: slices, integers, integer and boolean arrays, newaxis and ellipsis, as in NumPy."""
     if type(index) is int and a.shape and not -a.shape[0] <= index < a.shape[0]:  # which JAX does not mind
-        raise IndexError(f"There is no element {index} along an axis of {a.shape[0]}.")
-    return _getitem(a, index=raw(index))
+        raise IndexError(f"An index along an axis of {a.shape[0]} is from {-a.shape[0]} to {a.shape[0] - 1}. Received {index}.")
+    return _getitem(a, index=_within(a, raw(index)))
 
 
 @primitive(lambda g, y, a, values, index: g, lambda g, y, a, values, index: getitem(g, index))
@@ -44,7 +70,7 @@ def _scatter_add_at(a: Any, values: Any, *, index: Index) -> Any:
 
 def scatter_add_at(a: Any, index: Index, values: Any) -> Any:
     """A copy of `a` with `values` added at `a[index]`; repeated positions add up."""
-    return _scatter_add_at(a, _fitting(a, values), index=raw(index))
+    return _scatter_add_at(a, _fitting(a, values), index=_within(a, raw(index)))
 
 
 @primitive(
@@ -57,19 +83,21 @@ def _index_put(a: Any, values: Any, *, index: Index) -> Any:
 
 def index_put(a: Any, index: Index, values: Any) -> Any:
     """A copy of `a` in which `a[index]` is `values`: assignment that gradients flow through."""
-    return _index_put(a, _fitting(a, values), index=raw(index))
+    return _index_put(a, _fitting(a, values), index=_within(a, raw(index)))
 
 
 def _fitting(a: Any, values: Any) -> Any:
     """`values`, if they can be written into `a` without a silent change of their type."""
     if isinstance(values, Tensor) and is_floating(values.dtype) and values.dtype != a.dtype:
-        raise TypeError(f"Values of {values.dtype} cannot be written into {a.dtype}; convert one with .astype().")
+        raise TypeError(f"Values of {values.dtype} cannot be written into {a.dtype}. Convert one with .astype().")
     return values
 
 
-def _along(index: Any, axis: int) -> Index:
+def _along(a: Any, index: Any, axis: int) -> Index:
     """The full index that reads `index` along `axis` and runs through all other axes."""
     n = len(index.shape)
+    if n != len(a.shape):
+        raise UserError(f"An index along an axis needs {len(a.shape)} axes, as the array. Received shape {tuple(index.shape)}.")
     grid = [B.arange(size).reshape((-1,) + (1,) * (n - i - 1)) for i, size in enumerate(index.shape)]
     grid[shapes.place(axis, n)] = index
     return tuple(grid)
@@ -77,17 +105,17 @@ def _along(index: Any, axis: int) -> Index:
 
 def gather(a: Any, index: Any, axis: int) -> Any:
     """y[i, j] = a[index[i, j], j] for axis 0, and so on (torch.gather)."""
-    return getitem(a, _along(raw(index), axis))
+    return getitem(a, _along(a, raw(index), axis))
 
 
 def scatter(a: Any, index: Any, values: Any, axis: int) -> Any:
     """A copy of `a` with y[index[i, j], j] = values[i, j] for axis 0, and so on (torch.scatter)."""
-    return index_put(a, _along(raw(index), axis), values)
+    return index_put(a, _along(a, raw(index), axis), values)
 
 
 def scatter_add(a: Any, index: Any, values: Any, axis: int) -> Any:
     """As `scatter`, adding to what is there (torch.scatter_add)."""
-    return scatter_add_at(a, _along(raw(index), axis), values)
+    return scatter_add_at(a, _along(a, raw(index), axis), values)
 
 
 def take(a: Any, index: Any, axis: int = 0) -> Any:
@@ -107,15 +135,19 @@ def _add_rows(values: Any, *, rows: Any, shape: tuple[int, ...]) -> Any:
 
 def embedding(weight: Any, rows: Any) -> Any:
     """weight[rows]: a row of (vocabulary, features) for each integer of `rows`, of any shape."""
-    return _embedding(weight, rows=raw(rows))
+    return _embedding(weight, rows=_within(weight, raw(rows)))
 
 
 def one_hot(rows: Any, classes: int, dtype: Any = "float32") -> Any:
     """1 at position `rows[i]` of a new last axis, 0 elsewhere."""
+    found = known(raw(rows))
+    if found is not None and found.size and not (found.min() >= 0 and found.max() < classes):
+        raise UserError(f"one_hot() takes classes from 0 to {classes - 1}. Received {found.min()} to {found.max()}.")
     hits = raw(rows)[..., None] == B.arange(classes)
     return Tensor(hits.astype(dtype)) if isinstance(rows, Tensor) else hits.astype(dtype)
 
 
+@shapes.with_an_axis
 def argsort(a: Any, axis: int = -1, descending: bool = False) -> Any:
     """The order that sorts `a`, ties in their original order."""
     values = raw(a)
@@ -127,12 +159,14 @@ def argsort(a: Any, axis: int = -1, descending: bool = False) -> Any:
     return Tensor(order) if isinstance(a, Tensor) else order
 
 
+@shapes.with_an_axis
 def sort(a: Any, axis: int = -1, descending: bool = False) -> tuple[Any, Any]:
     """The sorted values and the order that sorts them."""
     order = argsort(a, axis, descending)
     return gather(a, order, axis), order
 
 
+@shapes.with_an_axis
 def topk(a: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any]:
     """The k largest (or smallest) values, best first, and their positions."""
     if not 0 <= k <= a.shape[axis]:
@@ -142,13 +176,17 @@ def topk(a: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any
     return gather(a, first, axis), first
 
 
+@shapes.with_an_axis
 def median(a: Any, axis: int = -1) -> Any:
-    """The middle value, the lower of two, as torch.median gives it."""
+    """The middle value, the lower of two; NaN where there is one, as torch.median gives it."""
     values, _ = sort(a, axis)
-    return take(values, (a.shape[axis] - 1) // 2, axis)
+    n = a.shape[axis]
+    middle, last = take(values, (n - 1) // 2, axis), take(values, n - 1, axis)  # NaN is sorted last
+    return pointwise.where(pointwise.isnan(last), last, middle) if is_floating(a.dtype) else middle
 
 
 def nonzero(a: Any) -> tuple[Any, ...]:
     """The positions of the elements that are not zero, one integer array for each axis."""
+    a = a if a.shape else shapes.reshape(a, (1,))
     found = B.nonzero(raw(a))
     return tuple(Tensor(i) for i in found) if isinstance(a, Tensor) else tuple(found)

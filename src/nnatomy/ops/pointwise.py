@@ -1,12 +1,15 @@
-"""Element by element: each primitive's derivatives stand directly above its formula. g is the gradient of y."""
+"""Element by element: each primitive's derivatives are directly above its formula. g is the gradient of y."""
 
 from __future__ import annotations
 
 import math
 from typing import Any
 
-from nnatomy.backends import B
+import numpy as np
+
+from nnatomy.backends import B, known
 from nnatomy.backends.dtypes import is_floating
+from nnatomy.errors import UserError
 from nnatomy.ops.primitive import primitive
 from nnatomy.tensor import Tensor
 
@@ -44,17 +47,19 @@ def negative(a: Any) -> Any:
 
 
 def _power_slope(a: Any, b: Any) -> Any:
-    """b a^(b - 1), and 0 for b = 0 even where a = 0."""
+    """b a^(b - 1), and 0 for b = 0 even where a = 0 or a is infinite."""
     if isinstance(b, int | float):
         return b * power(a, b - 1) if b != 0 else B.zeros(a.shape, dtype=a.dtype)
-    return b * power(a, where(equal(b, 0), 1.0, b - 1))
+    flat = equal(b, 0)
+    return where(flat, 0.0, b * power(where(flat, 1.0, a), where(flat, 1.0, b - 1)))
 
 
 def _power_growth(y: Any, a: Any) -> Any:
-    """y ln a, and 0 where a = 0."""
+    """y ln a, and 0 where a = 0 and y is not infinite."""
     if isinstance(a, int | float):
-        return y * (math.log(a) if a > 0 else 0.0 if a == 0 else math.nan)
-    return where(equal(a, 0), 0.0, y * log(where(equal(a, 0), 1.0, a)))
+        return y * math.log(a) if a > 0 else y * math.nan if a else where(isinf(y), -math.inf, 0.0 * y)
+    none = logical_and(equal(a, 0), isfinite(y))
+    return where(none, 0.0, y * log(where(none, 1.0, a)))
 
 
 @primitive(
@@ -72,7 +77,7 @@ def square(a: Any) -> Any:
     return B.square(a)
 
 
-@primitive(lambda g, y, a: g / (2 * y))
+@primitive(lambda g, y, a: g / (2 * y), real=True)
 def sqrt(a: Any) -> Any:
     """y = sqrt(a)."""
     return B.sqrt(a)
@@ -86,31 +91,32 @@ def reciprocal(a: Any) -> Any:
 @primitive(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor(a / b))
 def remainder(a: Any, b: Any) -> Any:
     """y = a - b floor(a / b), with the sign of b."""
+    _divisible(a, b)
     return B.remainder(a, b)
 
 
 # Exponentials and logarithms
 
 
-@primitive(lambda g, y, a: g * y)
+@primitive(lambda g, y, a: g * y, real=True)
 def exp(a: Any) -> Any:
     """y = e^a."""
     return B.exp(a)
 
 
-@primitive(lambda g, y, a: g * (y + 1))
+@primitive(lambda g, y, a: g * (y + 1), real=True)
 def expm1(a: Any) -> Any:
     """y = e^a - 1, exact near 0."""
     return B.expm1(a)
 
 
-@primitive(lambda g, y, a: g / a)
+@primitive(lambda g, y, a: g / a, real=True)
 def log(a: Any) -> Any:
     """y = ln a."""
     return B.log(a)
 
 
-@primitive(lambda g, y, a: g / (a + 1))
+@primitive(lambda g, y, a: g / (a + 1), real=True)
 def log1p(a: Any) -> Any:
     """y = ln(1 + a), exact near 0."""
     return B.log1p(a)
@@ -121,25 +127,31 @@ def log2(a: Any) -> Any:
     return log(a) / math.log(2)
 
 
-@primitive(lambda g, y, a, b: g * exp(a - y), lambda g, y, a, b: g * exp(b - y))
+def _weight(a: Any, b: Any) -> Any:
+    """e^a / (e^a + e^b), 1/2 where both are infinite with one sign."""
+    a, b = _like(a, b)
+    return sigmoid(where(equal(a, b), 0.0, a - b))
+
+
+@primitive(lambda g, y, a, b: g * _weight(a, b), lambda g, y, a, b: g * _weight(b, a), real=True)
 def logaddexp(a: Any, b: Any) -> Any:
     """y = ln(e^a + e^b), without overflow."""
     return B.logaddexp(a, b)
 
 
-@primitive(lambda g, y, a: g * y * (1 - y))
+@primitive(lambda g, y, a: g * y * (1 - y), real=True)
 def sigmoid(a: Any) -> Any:
     """y = 1 / (1 + e^-a)."""
     return B.sigmoid(a)
 
 
-@primitive(lambda g, y, a: g * sigmoid(a))
+@primitive(lambda g, y, a: g * sigmoid(a), real=True)
 def softplus(a: Any) -> Any:
     """y = ln(1 + e^a), without overflow."""
     return B.maximum(a, 0) + B.log1p(B.exp(-B.abs(a)))
 
 
-@primitive(lambda g, y, a: g * (2 / math.sqrt(math.pi)) * exp(-square(a)))
+@primitive(lambda g, y, a: g * (2 / math.sqrt(math.pi)) * exp(-square(a)), real=True)
 def erf(a: Any) -> Any:
     """y = 2 / sqrt(pi) times the integral of exp(-t^2) from 0 to a."""
     return B.erf(a)
@@ -153,67 +165,77 @@ def rsqrt(a: Any) -> Any:
 # Trigonometry and hyperbolics
 
 
-@primitive(lambda g, y, a: g * cos(a))
+@primitive(lambda g, y, a: g * cos(a), real=True)
 def sin(a: Any) -> Any:
     """y = sin a, in radians."""
     return B.sin(a)
 
 
-@primitive(lambda g, y, a: -g * sin(a))
+@primitive(lambda g, y, a: -g * sin(a), real=True)
 def cos(a: Any) -> Any:
     """y = cos a, in radians."""
     return B.cos(a)
 
 
-@primitive(lambda g, y, a: g * (1 + square(y)))
+@primitive(lambda g, y, a: g * (1 + square(y)), real=True)
 def tan(a: Any) -> Any:
     """y = tan a, in radians."""
     return B.tan(a)
 
 
-@primitive(lambda g, y, a: g / sqrt(1 - square(a)))
+@primitive(lambda g, y, a: g / sqrt(1 - square(a)), real=True)
 def arcsin(a: Any) -> Any:
     """y with sin y = a."""
     return B.arcsin(a)
 
 
-@primitive(lambda g, y, a: -g / sqrt(1 - square(a)))
+@primitive(lambda g, y, a: -g / sqrt(1 - square(a)), real=True)
 def arccos(a: Any) -> Any:
     """y with cos y = a."""
     return B.arccos(a)
 
 
-@primitive(lambda g, y, a: g / (1 + square(a)))
+@primitive(lambda g, y, a: g / (1 + square(a)), real=True)
 def arctan(a: Any) -> Any:
     """y with tan y = a."""
     return B.arctan(a)
 
 
-@primitive(lambda g, y, a: g * cosh(a))
+@primitive(lambda g, y, a: g * cosh(a), real=True)
 def sinh(a: Any) -> Any:
     """y = (e^a - e^-a) / 2."""
     return B.sinh(a)
 
 
-@primitive(lambda g, y, a: g * sinh(a))
+@primitive(lambda g, y, a: g * sinh(a), real=True)
 def cosh(a: Any) -> Any:
     """y = (e^a + e^-a) / 2."""
     return B.cosh(a)
 
 
-@primitive(lambda g, y, a: g * (1 - square(y)))
+@primitive(lambda g, y, a: g * (1 - square(y)), real=True)
 def tanh(a: Any) -> Any:
     """y = sinh a / cosh a."""
     return B.tanh(a)
 
 
-@primitive(lambda g, y, a, b: g * b / (a * a + b * b), lambda g, y, a, b: -g * a / (a * a + b * b))
+def _turn(a: Any, b: Any) -> Any:
+    """b / (a^2 + b^2), without overflow; 0 at the origin, which has no angle, and at infinity."""
+    a, b = _like(a, b)
+    size = maximum(abs(a), abs(b))
+    none = logical_or(equal(size, 0), isinf(size))
+    size = where(none, 1.0, size)
+    a, b = where(none, 1.0, a) / size, where(none, 0.0, b) / size
+    return b / (a * a + b * b) / size
+
+
+@primitive(lambda g, y, a, b: g * _turn(a, b), lambda g, y, a, b: -g * _turn(b, a), real=True)
 def arctan2(a: Any, b: Any) -> Any:
     """y, the angle of the point (b, a), in (-pi, pi]."""
     return B.arctan2(a, b)
 
 
-@primitive(lambda g, y, a: g / (1 - square(a)))
+@primitive(lambda g, y, a: g / (1 - square(a)), real=True)
 def arctanh(a: Any) -> Any:
     """y with tanh y = a."""
     return B.arctanh(a)
@@ -228,7 +250,7 @@ def abs(a: Any) -> Any:
     return B.abs(a)
 
 
-@primitive(lambda g, y, a: where(greater(y, 0), g, 0.0))  # y tells as much as a, and is kept anyway
+@primitive(lambda g, y, a: where(greater(y, 0), g, 0.0))  # y says as much as a, and is kept anyway
 def relu(a: Any) -> Any:
     """y = max(a, 0)."""
     return B.maximum(a, 0)
@@ -310,13 +332,27 @@ def astype(a: Any, dtype: Any) -> Any:
     return _astype(a, dtype=dtype)
 
 
+def real(a: Any) -> Any:
+    """y = a, integers and booleans as float32."""
+    return a if is_floating(a.dtype) else astype(a, "float32")
+
+
 @primitive(lambda g, y, a: g)
 def clone(a: Any) -> Any:
-    """y = a, in memory of its own."""
+    """y = a, in its own memory."""
     return B.array(a)
 
 
 # Piecewise constant: the gradient is 0
+
+
+def _divisible(a: Any, b: Any) -> None:
+    """Raises UserError where integers are divided by 0; of floating-point numbers the result is infinite or NaN."""
+    kinds = [getattr(getattr(value, "dtype", None), "kind", "i" if isinstance(value, int) else "f") for value in (a, b)]
+    if all(kind in "biu" for kind in kinds):
+        found = b if isinstance(b, int) else known(b)
+        if found is not None and not np.all(found):
+            raise UserError("Integers cannot be divided by 0. Received a 0 as divisor; convert with .astype('float32').")
 
 
 def _flat(g: Any, y: Any, a: Any) -> Any:
@@ -353,6 +389,7 @@ def round(a: Any) -> Any:
 @primitive()
 def floor_divide(a: Any, b: Any) -> Any:
     """floor(a / b)."""
+    _divisible(a, b)
     return B.floor_divide(a, b)
 
 
@@ -416,19 +453,72 @@ def logical_not(a: Any) -> Any:
     return B.logical_not(a)
 
 
+def _whole(name: str, *values: Any) -> None:
+    """Raises UserError unless all are integers or booleans."""
+    for value in values:
+        kind = getattr(getattr(value, "dtype", None), "kind", "i" if isinstance(value, int) else "f")
+        if kind not in "biu":
+            raise UserError(
+                f"{name}() takes integers or booleans. Received {getattr(value, 'dtype', value)}; compare first, "
+                "or convert with .astype()."
+            )
+
+
+@primitive()
+def bitwise_and(a: Any, b: Any) -> Any:
+    """The bits that both have; of booleans, both."""
+    _whole("bitwise_and", a, b)
+    return B.bitwise_and(a, b)
+
+
+@primitive()
+def bitwise_or(a: Any, b: Any) -> Any:
+    """The bits that either has; of booleans, either."""
+    _whole("bitwise_or", a, b)
+    return B.bitwise_or(a, b)
+
+
+@primitive()
+def bitwise_xor(a: Any, b: Any) -> Any:
+    """The bits that one but not the other has."""
+    _whole("bitwise_xor", a, b)
+    return B.bitwise_xor(a, b)
+
+
+@primitive()
+def bitwise_not(a: Any) -> Any:
+    """The bits that a does not have: -a - 1 of integers; of booleans, not a."""
+    _whole("bitwise_not", a)
+    return B.bitwise_not(a)
+
+
+@primitive()
+def bitwise_left_shift(a: Any, b: Any) -> Any:
+    """a 2^b."""
+    _whole("bitwise_left_shift", a, b)
+    return B.left_shift(a, b)
+
+
+@primitive()
+def bitwise_right_shift(a: Any, b: Any) -> Any:
+    """floor(a / 2^b)."""
+    _whole("bitwise_right_shift", a, b)
+    return B.right_shift(a, b)
+
+
 @primitive()
 def isnan(a: Any) -> Any:
-    """Whether each element is not a number."""
+    """Return True where an element is NaN."""
     return B.isnan(a)
 
 
 @primitive()
 def isinf(a: Any) -> Any:
-    """Whether each element is infinite."""
+    """Return True where an element is infinite."""
     return B.isinf(a)
 
 
 @primitive()
 def isfinite(a: Any) -> Any:
-    """Whether each element is neither NaN nor infinite."""
+    """Return True where an element is neither NaN nor infinite."""
     return B.isfinite(a)

@@ -1,4 +1,4 @@
-"""What makes an array function a primitive: it takes arrays and Tensors alike and knows its vector-Jacobian product."""
+"""Primitives: array functions that take arrays and Tensors alike and know their vector-Jacobian product."""
 
 from __future__ import annotations
 
@@ -27,17 +27,18 @@ class Primitive:
     """The name and derivatives of a primitive.
 
     `vjps[i](g, y, *args, **kwargs)` is the gradient of argument i, given that of the output y; None where there is none.
-    `joint(needs, g, y, *args, **kwargs)` returns all of them at once, where they share work; `needs[i]` says which count.
+    `joint(needs, g, y, *args, **kwargs)` returns all of them in one call, where they share work; `needs[i]` says which count.
     The last `saved` outputs of the forward function are kept for the derivatives and not handed out.
+    `real`: its outputs are no integers, so integers and booleans are taken as floating-point numbers.
     """
 
-    __slots__ = ("joint", "name", "saved", "short", "vjps")
+    __slots__ = ("joint", "name", "real", "saved", "short", "vjps")
 
-    def __init__(self, name: str, vjps: tuple[Any, ...], joint: Vjp, saved: int, short: bool) -> None:
-        self.name, self.vjps, self.joint, self.saved = name, vjps, joint, saved
+    def __init__(self, name: str, vjps: tuple[Any, ...], joint: Vjp, saved: int, short: bool, real: bool) -> None:
+        self.name, self.vjps, self.joint, self.saved, self.real = name, vjps, joint, saved, real
         self.short = short  # whether it takes one argument or two and no options, and has a gradient for each
 
-    def pull_back(self, node: graph.Node, gs: list[Any], needs: Sequence[bool], create_graph: bool) -> Sequence[Any]:
+    def vjp(self, node: graph.Node, gs: list[Any], needs: Sequence[bool], create_graph: bool) -> Sequence[Any]:
         """The gradients of the node's arguments, each shaped as its argument is; None where none is needed."""
         args, values, y = node.args, node.values, node.out
         if args is None or values is None:
@@ -89,14 +90,14 @@ class Primitive:
     def _changed(self, a: Tensor) -> RuntimeError:
         return RuntimeError(
             f"An input of {self.name} (shape {a.shape}) was changed in place after it was used, so its gradient "
-            "is lost; change it after backward(), or use a new Tensor."
+            "is lost. Change it after backward(), or use a new Tensor."
         )
 
 
 def unbroadcast(g: Any, value: Any, name: str) -> Any:
     """Sums a gradient back to the shape that was broadcast: the only place where broadcasting is undone.
 
-    Half precision counts as float32 beside float32 (a penalty on half weights joins a loss): its gradient is narrowed again.
+    Half precision counts as float32 next to float32 (a penalty on half weights joins a loss): its gradient is narrowed again.
     """
     shape, have = value.shape, g.shape
     if g.dtype == FLOAT32 and str(value.dtype) in ("float16", "bfloat16"):
@@ -114,26 +115,40 @@ def unbroadcast(g: Any, value: Any, name: str) -> Any:
     return shapes.reshape(reductions.sum(g, axis=axes), shape)
 
 
-def settle(name: str, values: Sequence[Any], out: Any) -> Any:
-    """Keeps float64 out of what is not float64: integers become float32. Raises TypeError where floating types meet."""
+def check_dtype(name: str, values: Sequence[Any], out: Any) -> Any:
+    """Keep float64 out of what is not float64: integers become float32. Raises TypeError where floating types meet."""
     if out.dtype != FLOAT64:
         return out
     kinds = {v.dtype for v in values if hasattr(v, "dtype") and is_floating(v.dtype)}
     if len(kinds) > 1:
         raise TypeError(
-            f"{name} received arrays of {' and '.join(sorted(str(k) for k in kinds))}; "
-            "convert one of them with .astype(): types are not promoted silently."
+            f"{name} received arrays of {' and '.join(sorted(str(k) for k in kinds))}. "
+            "Convert one of them with .astype(): types are not promoted silently."
         )
     return out if kinds == {FLOAT64} else out.astype(FLOAT32)
 
 
-def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Turns an array function into an operation on arrays and Tensors. `vjps` stand above the function they derive."""
+def _in_real_numbers(args: Sequence[Any], values: Sequence[Any]) -> tuple[Any, Any]:
+    """Arguments and values, arrays of integers and booleans in the floating type of the others, or in float32."""
+    kinds = [v.dtype for v in values if hasattr(v, "dtype") and is_floating(v.dtype)]
+    made = [v.astype(kinds[0] if kinds else FLOAT32) if _is_whole(v) else v for v in values]
+    return [a if v is m else m for a, v, m in zip(args, values, made)], made
+
+
+def _is_whole(value: Any) -> bool:
+    return hasattr(value, "dtype") and not isinstance(value, generic) and not is_floating(value.dtype)
+
+
+def primitive(
+    *vjps: Vjp, joint: Vjp = None, saved: int = 0, real: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Turn an array function into an operation on arrays and Tensors. `vjps` are above the function they derive."""
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
         name = forward.__name__.strip("_")
         count = _arguments(forward) if joint is None and not saved else 0
-        spec = Primitive(name, vjps, joint, saved, short=count in (1, 2) and len(vjps) == count and None not in vjps)
+        short = count in (1, 2) and len(vjps) == count and None not in vjps
+        spec = Primitive(name, vjps, joint, saved, short, real)
         differentiable = bool(vjps) or joint is not None
 
         @functools.wraps(forward)
@@ -147,12 +162,16 @@ def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callab
                     values.append(a.data)
                     needs.append(a.requires_grad)
                 else:
+                    if type(a).__module__ == "torch":
+                        raise UserError(f"{name}() takes arrays and Tensors of ours. Received a torch.Tensor; use nn.tensor().")
                     numbers = numbers or isinstance(a, generic)
                     values.append(a)
                     needs.append(False)
-            if tensors and numbers:  # beside a Tensor, a NumPy scalar counts as a Python number, which has no dtype
+            if tensors and numbers:  # next to a Tensor, a NumPy scalar counts as a Python number, which has no dtype
                 args = tuple([a.item() if isinstance(a, generic) else a for a in args])
                 values = [a.data if isinstance(a, Tensor) else a for a in args]
+            if real and True in map(_is_whole, values):
+                args, values = _in_real_numbers(args, values)
             try:
                 out = forward(*values, **kwargs) if kwargs else forward(*values)
             except (ValueError, TypeError, IndexError) as error:
@@ -168,7 +187,7 @@ def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callab
                     return _result(out[0], node, 0)
                 return tuple(_result(o, node, i) for i, o in enumerate(out[: len(out) - saved]))
             if out.dtype is not FLOAT32 and "dtype" not in kwargs:
-                out = settle(name, values, out)
+                out = check_dtype(name, values, out)
             return _result(out, graph.Node(spec, args, values, needs, kwargs, out), 0) if track else Tensor(out)
 
         found: Any = op if not spec.short else _unary(spec, forward, op) if count == 1 else _binary(spec, forward, op)
@@ -179,7 +198,7 @@ def primitive(*vjps: Vjp, joint: Vjp = None, saved: int = 0) -> Callable[[Callab
 
 
 def _arguments(function: Callable[..., Any]) -> int:
-    """How many arguments a function takes, 0 if it has options."""
+    """Return the number of arguments of a function, 0 if it has options."""
     code = function.__code__
     starred = code.co_flags & 12  # *args or **kwargs
     return 0 if starred or function.__defaults__ or code.co_kwonlyargcount else code.co_argcount
@@ -187,18 +206,21 @@ def _arguments(function: Callable[..., Any]) -> int:
 
 def _unary(spec: Primitive, forward: Callable[..., Any], general: Callable[..., Any]) -> Callable[..., Any]:
     """`general`, written out for one argument: see `Primitive.short`."""
+    real = spec.real
 
     @functools.wraps(forward)
     def op(a: Any) -> Any:
         if not isinstance(a, Tensor):
             return general(a)
         x = a.data
+        if real and x.dtype is not FLOAT32 and not is_floating(x.dtype):
+            return general(a)
         try:
             out = forward(x)
         except (ValueError, TypeError, IndexError) as error:
             raise explained(spec.name, (x,), error) from error
         if out.dtype is not FLOAT32:
-            out = settle(spec.name, (x,), out)
+            out = check_dtype(spec.name, (x,), out)
         t = Tensor(out)
         if a.requires_grad and is_grad_enabled():
             t.requires_grad = True
@@ -210,6 +232,8 @@ def _unary(spec: Primitive, forward: Callable[..., Any], general: Callable[..., 
 
 def _binary(spec: Primitive, forward: Callable[..., Any], general: Callable[..., Any]) -> Callable[..., Any]:
     """`general`, written out for two arguments: see `Primitive.short`."""
+    if spec.real:
+        return general
 
     @functools.wraps(forward)
     def op(a: Any, b: Any) -> Any:
@@ -232,7 +256,7 @@ def _binary(spec: Primitive, forward: Callable[..., Any], general: Callable[...,
         except (ValueError, TypeError, IndexError) as error:
             raise explained(spec.name, (x, z), error) from error
         if out.dtype is not FLOAT32:
-            out = settle(spec.name, (x, z), out)
+            out = check_dtype(spec.name, (x, z), out)
         t = Tensor(out)
         if x is not a and a.requires_grad:
             needs = _BOTH if z is not b and b.requires_grad else _LEFT
@@ -255,7 +279,7 @@ def through(composed: Callable[..., Any], needs: Sequence[bool], g: Any, inputs:
     """
     from nnatomy.ops.pointwise import clone
 
-    cut = [clone(a) if need else a for a, need in zip(inputs, needs, strict=True)]  # no way round by one another
+    cut = [clone(a) if need else a for a, need in zip(inputs, needs, strict=True)]  # no way round by each other
     y = composed(*cut, **kwargs)
     ys, gs = (y, g) if isinstance(y, tuple) else ((y,), (g,))
     wanted = [c for c, need in zip(cut, needs, strict=True) if need]

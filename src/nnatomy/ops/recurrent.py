@@ -18,11 +18,11 @@ from nnatomy.ops.linear import linear
 from nnatomy.ops.primitive import primitive, through
 from nnatomy.tensor import Tensor
 
-# One step of each cell. x_gates is W_ih x + b_ih, computed for all steps at once; h (and c) are the state before.
+# One step of each cell. x_gates is x W_ih^T + b_ih, computed for all steps in one call; h (and c) are the state before.
 
 
 def rnn_step(x_gates: Any, h: Any, w_hh: Any, b_hh: Any, nonlinearity: str) -> Any:
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh) (Elman 1990), or relu in place of tanh."""
+    """h' = tanh(x W_ih^T + b_ih + h W_hh^T + b_hh) (Elman 1990), or relu in place of tanh."""
     a = x_gates + linear(h, w_hh, b_hh)
     return pointwise.tanh(a) if nonlinearity == "tanh" else pointwise.relu(a)
 
@@ -38,7 +38,8 @@ def lstm_step(x_gates: Any, h: Any, c: Any, w_hh: Any, b_hh: Any) -> tuple[Any, 
 def gru_step(x_gates: Any, h: Any, w_hh: Any, b_hh: Any, reset_after: bool = True) -> Any:
     """Reset r, update z, candidate n: h' = (1 - z) n + z h (Cho et al. 2014, eq. 5 to 8).
 
-    n = tanh(W_in x + b_in + r (W_hn h + b_hn)) if `reset_after`, as in PyTorch; else tanh(W_in x + b_in + W_hn (r h) + b_hn).
+    n = tanh(x W_in^T + b_in + r (h W_hn^T + b_hn)) if `reset_after`, as in PyTorch, else, as in the paper,
+    n = tanh(x W_in^T + b_in + (r h) W_hn^T + b_hn).
     """
     size = h.shape[-1]
     x_r, x_z, x_n = shapes.split(x_gates, size, axis=-1)
@@ -90,7 +91,7 @@ def _rnn_steps(x: Any, h0: Any, w_hh: Any, b_hh: Any, *, axis: int, reverse: boo
 
 
 def _differentiated(g: Sequence[Any], inputs: Sequence[Any]) -> bool:
-    """Whether the gradient is to be differentiated itself."""
+    """Return True if the gradient is to be differentiated itself."""
     return any(isinstance(v, Tensor) for v in (*g, *inputs))
 
 
@@ -143,7 +144,7 @@ def lstm_scan(
 ) -> tuple[Any, Any, Any]:
     """`lstm_step` along time: y (batch, steps, hidden), the last h and the last c (batch, hidden).
 
-    x_gates (batch, steps, 4 hidden) is W_ih x + b_ih, w_hh (4 hidden, hidden), b_hh (4 hidden); with `axis` 0, time is the
+    x_gates (batch, steps, 4 hidden) is x W_ih^T + b_ih, w_hh (4 hidden, hidden), b_hh (4 hidden); with `axis` 0, time is the
     first axis of x_gates and y. `reverse` starts at the last step. All sequences have all steps: for others see `run_steps`.
     """
     h0, c0 = _checked("lstm_scan", 4, x_gates, (h0, c0), w_hh, b_hh, axis)
@@ -167,7 +168,7 @@ def rnn_scan(
 
 
 def _recorded(*args: Any) -> bool:
-    """Whether a gradient may be asked for, so that gates must be kept."""
+    """Return True if a gradient may be requested, so that gates must be kept."""
     return graph.is_grad_enabled() and any(isinstance(a, Tensor) and a.requires_grad for a in args)
 
 
@@ -188,7 +189,7 @@ def _checked(
     for value in (*states, w_hh):
         if value.dtype != x_gates.dtype:
             raise TypeError(
-                f"{name} received arrays of {x_gates.dtype} and {value.dtype}; "
-                "convert one of them with .astype(): types are not promoted silently."
+                f"{name} received arrays of {x_gates.dtype} and {value.dtype}. "
+                "Convert one of them with .astype(): types are not promoted silently."
             )
     return states

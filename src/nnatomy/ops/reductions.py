@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
 from typing import Any
 
 from nnatomy.backends import B
+from nnatomy.backends.dtypes import is_half
 from nnatomy.errors import UserError
 from nnatomy.ops import pointwise as pw
 from nnatomy.ops import shapes
-from nnatomy.ops.primitive import primitive
+from nnatomy.ops.primitive import FLOAT32, primitive
 from nnatomy.tensor import Axis, Tensor
 
 
+def _careful(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A reduction that computes in float32 where its input is of half precision, and narrows the result again."""
+
+    @functools.wraps(function)
+    def careful(a: Any, *args: Any, **kwargs: Any) -> Any:
+        if a.dtype is not FLOAT32 and is_half(a.dtype):
+            return _narrowed(function(pw.astype(a, FLOAT32), *args, **kwargs), a.dtype)
+        return function(a, *args, **kwargs)
+
+    return shapes.with_an_axis(careful)
+
+
+def _narrowed(y: Any, dtype: Any) -> Any:
+    return pw.astype(y, dtype) if y.dtype == FLOAT32 else y
+
+
 def _axes(shape: tuple[int, ...], axis: Axis) -> tuple[int, ...]:
+    axis = shapes.plain(axis)
     axes = range(len(shape)) if axis is None else (axis,) if isinstance(axis, int) else axis
     return tuple(shapes.place(a, len(shape)) for a in axes)
 
@@ -33,26 +53,40 @@ def _sum(a: Any, *, axis: Axis, keepdims: bool) -> Any:
     return a.sum(axis=axis, keepdims=keepdims)
 
 
+@_careful
 def sum(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The sum over `axis` (all axes if None)."""
-    return _sum(a, axis=axis, keepdims=keepdims)
+    return _sum(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
+@_careful
 def mean(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The sum over `axis` divided by the number of its elements."""
     return sum(a, axis, keepdims) / _count(a.shape, axis)
 
 
+@_careful
 def var(a: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Any:
     """The mean squared distance from the mean; divides by n - `correction`, as PyTorch does."""
-    centred = a - mean(a, axis, keepdims=True)
-    return sum(pw.square(centred), axis, keepdims) / (_count(a.shape, axis) - correction)
+    centered = a - mean(a, axis, keepdims=True)
+    return sum(pw.square(centered), axis, keepdims) / _freedom(a, axis, correction)
 
 
+@_careful
 def std(a: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Any:
     """The square root of `var`; its slope is 0 where all elements are equal."""
-    centred = a - mean(a, axis, keepdims=True)
-    return norm(centred, axis, keepdims) / math.sqrt(_count(a.shape, axis) - correction)
+    centered = a - mean(a, axis, keepdims=True)
+    return norm(centered, axis, keepdims) / math.sqrt(_freedom(a, axis, correction))
+
+
+def _freedom(a: Any, axis: Axis, correction: int) -> int:
+    left = _count(a.shape, axis) - correction
+    if left <= 0:
+        raise UserError(
+            f"A variance needs more elements than its correction. Received {left + correction} elements and correction "
+            f"{correction}; use correction=0 or more elements."
+        )
+    return left
 
 
 def _prod_vjp(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
@@ -74,9 +108,10 @@ def _prod(a: Any, *, axis: Axis, keepdims: bool) -> Any:
     return a.prod(axis=axis, keepdims=keepdims)
 
 
+@_careful
 def prod(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The product over `axis` (all axes if None); its gradient is exact where elements are zero."""
-    return _prod(a, axis=axis, keepdims=keepdims)
+    return _prod(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
 def _extreme_vjp(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
@@ -95,19 +130,24 @@ def _min(a: Any, *, axis: Axis, keepdims: bool) -> Any:
     return a.min(axis=axis, keepdims=keepdims)
 
 
+@_careful
 def max(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The largest value over `axis` (torch.amax)."""
-    return _max(a, axis=axis, keepdims=keepdims)
+    return _max(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
+@_careful
 def min(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
     """The smallest value over `axis` (torch.amin)."""
-    return _min(a, axis=axis, keepdims=keepdims)
+    return _min(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
+@_careful
 def logsumexp(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """ln of the sum of e^a over `axis`, without overflow."""
-    return _logsumexp(a, axis=axis, keepdims=keepdims)
+    """ln of the sum of e^a over `axis`, without overflow; -inf of no elements."""
+    if not _count(a.shape, axis):
+        return sum(a, axis, keepdims) - math.inf
+    return _logsumexp(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
 def _logsumexp_vjp(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
@@ -116,7 +156,7 @@ def _logsumexp_vjp(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
     return _spread(g, a.shape, axis) * pw.exp(a - pw.where(pw.equal(top, -math.inf), 0.0, top))
 
 
-@primitive(_logsumexp_vjp)
+@primitive(_logsumexp_vjp, real=True)
 def _logsumexp(a: Any, *, axis: Axis, keepdims: bool) -> Any:
     top = a.max(axis=axis, keepdims=True)
     top = B.where(B.isfinite(top), top, B.zeros_like(top))
@@ -131,28 +171,34 @@ def _softmax_vjp(g: Any, y: Any, a: Any, axis: int) -> Any:
     return y * (g - sum(g * y, axis, keepdims=True)) if isinstance(g, Tensor) else B.softmax_vjp(g, y, axis=axis)
 
 
-@primitive(_softmax_vjp)
+@primitive(_softmax_vjp, real=True)
 def _softmax(a: Any, *, axis: int) -> Any:
     return B.softmax(a, axis=axis)
 
 
+@_careful
 def softmax(a: Any, axis: int = -1) -> Any:
     """e^a divided by its sum over `axis`."""
-    return _softmax(a, axis=axis)
+    if 0 in a.shape:
+        return a / 1.0
+    return _softmax(a, axis=shapes.plain(axis))
 
 
 def _log_softmax_vjp(g: Any, y: Any, a: Any, axis: int) -> Any:
     return g - pw.exp(y) * sum(g, axis, keepdims=True) if isinstance(g, Tensor) else B.log_softmax_vjp(g, y, axis=axis)
 
 
-@primitive(_log_softmax_vjp)
+@primitive(_log_softmax_vjp, real=True)
 def _log_softmax(a: Any, *, axis: int) -> Any:
     return B.log_softmax(a, axis=axis)
 
 
+@_careful
 def log_softmax(a: Any, axis: int = -1) -> Any:
     """a minus its logsumexp over `axis`."""
-    return _log_softmax(a, axis=axis)
+    if 0 in a.shape:
+        return a / 1.0
+    return _log_softmax(a, axis=shapes.plain(axis))
 
 
 @primitive(lambda g, y, a, axis: shapes.flip(cumsum(shapes.flip(g, axis=axis), axis=axis), axis=axis))
@@ -160,9 +206,10 @@ def _cumsum(a: Any, *, axis: int) -> Any:
     return B.cumsum(a, axis=axis)
 
 
+@_careful
 def cumsum(a: Any, axis: int) -> Any:
     """y_i = a_0 + ... + a_i along `axis`."""
-    return _cumsum(a, axis=axis)
+    return _cumsum(a, axis=shapes.plain(axis))
 
 
 def _cumprod_vjp(g: Any, y: Any, a: Any, axis: int) -> Any:
@@ -181,23 +228,25 @@ def _cumprod(a: Any, *, axis: int) -> Any:
     return B.cumprod(a, axis=axis)
 
 
+@_careful
 def cumprod(a: Any, axis: int) -> Any:
     """y_i = a_0 ... a_i along `axis`."""
-    return _cumprod(a, axis=axis)
+    return _cumprod(a, axis=shapes.plain(axis))
 
 
 @primitive(lambda g, y, a, axis, keepdims: _spread(g, a.shape, axis) * a
-           / pw.where(pw.equal(_spread(y, a.shape, axis), 0), 1.0, _spread(y, a.shape, axis)))  # fmt: skip
+           / pw.where(pw.equal(_spread(y, a.shape, axis), 0), 1.0, _spread(y, a.shape, axis)), real=True)  # fmt: skip
 def _norm2(a: Any, *, axis: Axis, keepdims: bool) -> Any:
     return B.sqrt(B.square(a).sum(axis=axis, keepdims=keepdims))
 
 
+@_careful
 def norm(a: Any, axis: Axis = None, keepdims: bool = False, p: float = 2.0) -> Any:
     """(sum |a|^p)^(1/p) over `axis`, p = 1, 2, any positive number or infinity; slope 0 where the norm is 0."""
     if not p > 0:
         raise UserError(f"norm() needs p > 0. Received {p}.")
     if p == 2:
-        return _norm2(a, axis=axis, keepdims=keepdims)
+        return _norm2(a, axis=shapes.plain(axis), keepdims=keepdims)
     if p == math.inf:
         return max(pw.abs(a), axis, keepdims)
     if p == 1:
@@ -227,21 +276,25 @@ def _all(a: Any, *, axis: Axis, keepdims: bool) -> Any:
     return B.asarray(B.all(a, axis=axis, keepdims=keepdims))
 
 
+@_careful
 def argmax(a: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The position of the largest value, the first of ties; into the flat array if `axis` is None."""
-    return _argmax(a, axis=axis, keepdims=keepdims)
+    return _argmax(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
+@_careful
 def argmin(a: Any, axis: int | None = None, keepdims: bool = False) -> Any:
     """The position of the smallest value, the first of ties; into the flat array if `axis` is None."""
-    return _argmin(a, axis=axis, keepdims=keepdims)
+    return _argmin(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
+@_careful
 def any(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Whether any element is true."""
-    return _any(a, axis=axis, keepdims=keepdims)
+    """Return True if any element is true."""
+    return _any(a, axis=shapes.plain(axis), keepdims=keepdims)
 
 
+@_careful
 def all(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """Whether every element is true."""
-    return _all(a, axis=axis, keepdims=keepdims)
+    """Return True if every element is true."""
+    return _all(a, axis=shapes.plain(axis), keepdims=keepdims)

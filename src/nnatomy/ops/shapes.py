@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+import functools
+import operator
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from nnatomy.backends import B
@@ -12,10 +14,36 @@ from nnatomy.ops.primitive import primitive
 from nnatomy.tensor import Axis
 
 
+def plain(axis: Any) -> Any:
+    """An axis, or several, as Python integers. Raises UserError for what is no integer."""
+    if axis is None or type(axis) is int:
+        return axis
+    if isinstance(axis, tuple | list):
+        return tuple(map(plain, axis))
+    try:
+        return operator.index(axis)
+    except TypeError:
+        raise UserError(f"An axis is an integer, several are a tuple of integers. Received {axis!r}; correct it.") from None
+
+
+def with_an_axis(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What is done along an axis, also of an array without one: it counts as one element, and axis 0 or -1 may be named."""
+
+    @functools.wraps(function)
+    def wrapped(a: Any, *args: Any, **kwargs: Any) -> Any:
+        if a.shape:
+            return function(a, *args, **kwargs)
+        found = function(reshape(a, (1,)), *args, **kwargs)
+        return tuple(reshape(y, ()) for y in found) if isinstance(found, tuple) else reshape(found, ())
+
+    return wrapped
+
+
 def place(axis: int, n: int) -> int:
     """`axis` counted from the front. Raises UserError where an array of n axes has no such one."""
+    axis = plain(axis)
     if not -n <= axis < n:
-        raise UserError(f"There is no axis {axis} in an array of {n} axes; give one from {-n} to {n - 1}.")
+        raise UserError(f"An array of {n} axes has the axes {-n} to {n - 1}. Received {axis}. Give one of those.")
     return axis % n
 
 
@@ -63,7 +91,7 @@ def _broadcast_to(a: Any, *, shape: tuple[int, ...]) -> Any:
 
 
 def broadcast_to(a: Any, shape: Sequence[int]) -> Any:
-    """Repeats along axes of length 1, without a copy."""
+    """Repeat along axes of length 1, without a copy."""
     return _broadcast_to(a, shape=tuple(shape))
 
 
@@ -146,7 +174,10 @@ def _split(a: Any, *, sizes: tuple[int, ...], axis: int) -> Any:
 def split(a: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ...]:
     """Parts of the given sizes along `axis`, or of one size with a shorter last part, as torch.split does."""
     n = a.shape[axis]
+    sections = plain(sections)
     if isinstance(sections, int):
+        if sections < 1:
+            raise UserError(f"split() needs parts of at least 1. Received {sections}; give a larger size.")
         sections = [builtins.min(sections, n - start) for start in range(0, n, sections)]
     if builtins.sum(sections) != n:
         raise UserError(f"split() sizes must add up to the length of the axis, {n}. Received {list(sections)}.")
@@ -155,7 +186,9 @@ def split(a: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ..
 
 def chunk(a: Any, chunks: int, axis: int = 0) -> tuple[Any, ...]:
     """`chunks` parts of equal size along `axis`, the last possibly shorter."""
-    return split(a, -(-a.shape[axis] // chunks), axis)
+    if not chunks >= 1:
+        raise UserError(f"chunk() needs at least 1 part. Received {chunks!r}; give a larger number.")
+    return split(a, builtins.max(-(-a.shape[axis] // chunks), 1), axis)
 
 
 @primitive(lambda g, y, a, axis: flip(g, axis=axis))
@@ -163,9 +196,10 @@ def _flip(a: Any, *, axis: Axis) -> Any:
     return B.flip(a, axis=axis)
 
 
+@with_an_axis
 def flip(a: Any, axis: Axis = None) -> Any:
     """In reverse order along `axis`."""
-    return _flip(a, axis=axis)
+    return _flip(a, axis=plain(axis))
 
 
 def roll(a: Any, shift: int, axis: int) -> Any:
@@ -188,8 +222,13 @@ def _pad(a: Any, *, widths: tuple[tuple[int, int], ...], value: float) -> Any:
 
 
 def pad(a: Any, widths: Sequence[tuple[int, int]], mode: str = "constant", value: float = 0.0) -> Any:
-    """Adds (before, after) elements for each axis: a constant, the "edge", or a "reflect"ed or "wrap"ped copy."""
+    """Add (before, after) elements for each axis: a constant, the "edge", or a "reflect"ed or "wrap"ped copy."""
     pairs = tuple((int(before), int(after)) for before, after in widths)
+    if len(pairs) != len(a.shape) or builtins.any(n < 0 for pair in pairs for n in pair):
+        raise UserError(
+            f"pad() needs (before, after), both >= 0, for each axis of {tuple(a.shape)}. Received {list(pairs)}; "
+            "cut with a slice."
+        )
     if mode == "constant":
         return _pad(a, widths=pairs, value=value)
     if mode not in ("edge", "reflect", "wrap"):
@@ -211,6 +250,10 @@ def pad(a: Any, widths: Sequence[tuple[int, int]], mode: str = "constant", value
 def repeat(a: Any, times: Sequence[int]) -> Any:
     """Tiled `times[i]` times along axis i (torch.Tensor.repeat, numpy.tile)."""
     lead = len(times) - len(a.shape)
+    if lead < 0 or builtins.any(n < 0 for n in times):
+        raise UserError(
+            f"repeat() needs a number >= 0 for each axis of {tuple(a.shape)}, or for more. Received {tuple(times)}; add ones."
+        )
     shape = (1,) * lead + tuple(a.shape)
     paired = [part for n in shape for part in (1, n)]
     wide = [part for t, n in zip(times, shape, strict=True) for part in (t, n)]

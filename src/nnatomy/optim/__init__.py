@@ -1,4 +1,4 @@
-"""What changes parameters during training: update rules, learning-rate schedules, weight averages, gradient clipping."""
+"""Changes of parameters during training: update rules, learning-rate schedules, weight averages, gradient clipping."""
 
 from nnatomy.optim.averaging import EMA, SWA, WeightAverage
 from nnatomy.optim.clipping import clip_grad_norm, clip_grad_value, constrain_max_norm

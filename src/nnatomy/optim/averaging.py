@@ -37,7 +37,7 @@ class WeightAverage(ABC):
         """The average after `count` earlier updates."""
 
     def update(self) -> None:
-        """Takes the model's present weights into the average; the first ones are copied."""
+        """Take the model's present weights into the average; the first ones are copied."""
         for path, tensor in self._averaged():
             floating = is_floating(tensor.dtype)
             first = self.count == 0 or not floating
@@ -45,9 +45,9 @@ class WeightAverage(ABC):
         self.count += 1
 
     def copy_to(self, model: Module) -> None:
-        """Gives the averaged weights to a model with the same paths."""
+        """Give the averaged weights to a model with the same paths."""
         if not self.count:
-            raise UserError("There is no average before the first update(); call it after an optimizer step.")
+            raise UserError("There is no average before the first update(). Call it after an optimizer step.")
         with no_grad():
             own = dict(model.named_parameters()) | dict(model.named_buffers())
             for path, value in self.average.items():
@@ -70,12 +70,12 @@ class WeightAverage(ABC):
         return {"count": self.count} | {f"average.{path}": np.array(value) for path, value in self.average.items()}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict()`; raises UserError where it does not fit the model."""
+        """Continue from `state_dict()`; raises UserError where it does not fit the model."""
         own = dict(self._averaged()) if state.get("count") else {}
         if set(state) != {"count"} | {f"average.{path}" for path in own} or any(
             tuple(state[f"average.{path}"].shape) != tensor.shape for path, tensor in own.items()
         ):
-            raise UserError(f"This average does not fit {type(self.model).__name__}; build the model as it was when saved.")
+            raise UserError(f"This average does not fit {type(self.model).__name__}. Build the model as it was when saved.")
         self.average = {path: B.array(state[f"average.{path}"], dtype=tensor.dtype) for path, tensor in own.items()}
         self.count = int(state["count"])
 
@@ -94,9 +94,9 @@ class EMA(WeightAverage):
         self, model: Module, decay: float = 0.999, warmup: bool = False, debias: bool = False, buffers: bool = False
     ) -> None:
         if not 0 <= decay < 1:
-            raise UserError(f"decay must be at least 0 and below 1. Received {decay!r}; the usual one is 0.999.")
+            raise UserError(f"decay must be at least 0 and below 1. Received {decay!r}. The usual one is 0.999.")
         if warmup and debias:
-            raise UserError("warmup and debias are two remedies for the same bias. Received both; choose one.")
+            raise UserError("warmup and debias are two remedies for the same bias. Received both. Leave warmup out.")
         super().__init__(model, buffers)
         self.decay, self.warmup, self.debias = decay, warmup, debias
 

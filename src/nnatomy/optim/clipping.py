@@ -17,7 +17,7 @@ Parameters = Tensor | Iterable[Tensor]
 def clip_grad_norm(
     parameters: Parameters, max_norm: float, norm_type: float = 2.0, error_if_nonfinite: bool = False
 ) -> Array:
-    """Scales all gradients by min(1, max_norm / (n + 1e-6)), n being their norm as one long vector (Pascanu et al. 2013).
+    """Scale all gradients by min(1, max_norm / (n + 1e-6)), n being their norm as one long vector (Pascanu et al. 2013).
 
     Returns n from before, a 0-d array. Raises UserError for max_norm < 0, and with `error_if_nonfinite` where n is not finite.
     """
@@ -29,7 +29,7 @@ def clip_grad_norm(
     parts = B.stack([_norm(p.grad.data, norm_type) for p in owners if p.grad is not None])
     total = _norm(parts, norm_type)
     if error_if_nonfinite and not bool(B.isfinite(total)):
-        raise UserError(f"The norm of the gradients must be finite. Received {float(total)}; lower the learning rate.")
+        raise UserError(f"The norm of the gradients must be finite. Received {float(total)}. Lower the learning rate.")
     coefficient = B.minimum(max_norm / (total + 1e-6), 1.0)
     for p in owners:
         if p.grad is not None:
@@ -38,7 +38,7 @@ def clip_grad_norm(
 
 
 def clip_grad_value(parameters: Parameters, clip_value: float) -> None:
-    """Holds every element of the gradients between -clip_value and clip_value."""
+    """Hold every element of the gradients between -clip_value and clip_value."""
     _at_least_0("clip_value", clip_value)
     for p in _with_gradient(parameters):
         if p.grad is not None:
@@ -46,7 +46,7 @@ def clip_grad_value(parameters: Parameters, clip_value: float) -> None:
 
 
 def constrain_max_norm(parameters: Parameters, max_norm: float) -> None:
-    """Shrinks each unit's incoming weights w = p[i] to |w| <= max_norm (Srivastava et al. 2014, section 5.1; torch.renorm).
+    """Shrink each unit's incoming weights w = p[i] to |w| <= max_norm (Srivastava et al. 2014, section 5.1; torch.renorm).
 
     To be called after a step. Parameters with fewer than two axes (biases, norms) have no incoming weights and are left alone.
     """
@@ -75,9 +75,9 @@ def _with_gradient(parameters: Parameters) -> list[Tensor]:
 
 def _at_least_0(name: str, value: Any) -> None:
     if not value >= 0:
-        raise UserError(f"{name} must be at least 0. Received {value!r}; the usual one is 1.0.")
+        raise UserError(f"{name} must be at least 0. Received {value!r}. The usual one is 1.0.")
 
 
 def _positive(name: str, value: Any) -> None:
     if not value > 0:
-        raise UserError(f"{name} must be positive, or infinity. Received {value!r}; the usual one is 2.")
+        raise UserError(f"{name} must be positive, or infinity. Received {value!r}. The usual one is 2.")

@@ -1,4 +1,4 @@
-"""L-BFGS: a quasi-Newton method for smooth losses on all of the data. It needs the loss function, so it is no pure rule."""
+"""L-BFGS: a quasi-Newton method for smooth losses on all of the data. It needs the loss function, so it is not a pure rule."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnatomy.tensor import Array, Tensor
 
 
 class LBFGS(Optimizer):
-    """p <- p + t d with d = -H g, H the inverse Hessian estimated from the last changes (Nocedal & Wright 2006, algorithm 7.4).
+    """p <- p + t d with d = -H g, H the inverse Hessian estimated from the last changes (Nocedal & Wright 2006, algorithm 7.5).
 
     t is `lr`, or found by a line search for the strong Wolfe conditions (`line_search_fn="strong_wolfe"`, recommended).
     `step(closure)` runs up to `max_iter` iterations; the closure clears the gradients, computes the loss, calls backward()
@@ -36,7 +36,7 @@ class LBFGS(Optimizer):
         line_search_fn: Literal["strong_wolfe"] | None = None,
     ) -> None:
         if line_search_fn not in (None, "strong_wolfe"):
-            raise UserError(f"line_search_fn must be None or 'strong_wolfe'. Received {line_search_fn!r}; give one of these.")
+            raise UserError(f"line_search_fn must be None or 'strong_wolfe'. Received {line_search_fn!r}. Use 'strong_wolfe'.")
         max_eval = max_iter * 5 // 4 if max_eval is None else max_eval
         super().__init__(
             params, lr=lr, max_iter=max_iter, max_eval=max_eval, tolerance_grad=tolerance_grad,
@@ -46,27 +46,27 @@ class LBFGS(Optimizer):
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         if self.param_groups:
-            raise UserError("L-BFGS takes all parameters in one group. Received a second one; give one list.")
+            raise UserError("L-BFGS takes all parameters in one group. Received a second one. Give one list.")
         super().add_param_group(group)
         if len({str(p.dtype) for p in self.param_groups[0]["params"]}) > 1:
-            raise UserError("L-BFGS needs parameters of one dtype. Received several; convert them with model.astype().")
+            raise UserError("L-BFGS needs parameters of one dtype. Received several. Convert them with model.astype().")
 
     def initial(self, p: Array, group: Group) -> dict[str, Array]:
         return {}
 
     def update(self, p: Array, g: Array, s: dict[str, Array], group: Group, t: Any) -> tuple[Array, dict[str, Array]]:
-        raise UserError("L-BFGS evaluates the loss several times in a step; call step(closure).")
+        raise UserError("L-BFGS evaluates the loss several times in a step. Call step(closure).")
 
     def state_tree(self) -> dict[str, Any]:
-        raise UserError("L-BFGS decides on the host how to go on, so it cannot be part of a pure step; call step(closure).")
+        raise UserError("L-BFGS decides on the host when to stop, so it cannot be part of a pure step. Call step(closure).")
 
     def bind(self, tree: Mapping[str, Any]) -> None:
         self.state_tree()
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Runs up to `max_iter` iterations and returns the loss at the start."""
+        """Run up to `max_iter` iterations and return the loss at the start."""
         if closure is None:
-            raise UserError("L-BFGS needs a closure that computes loss and gradients. Received none; call step(closure).")
+            raise UserError("L-BFGS needs a closure that computes loss and gradients. Received none. Call step(closure).")
         with no_grad():
             return self._run(closure)
 
@@ -107,7 +107,7 @@ class LBFGS(Optimizer):
                 loss, g = found.f, found.g
                 evaluations += 1
             else:
-                self._set(x + h.t * d)  # the last iteration: nobody asks for the loss there
+                self._set(x + h.t * d)  # the last iteration: the loss there is not needed
             if evaluations >= group["max_eval"] or _largest(g) <= group["tolerance_grad"]:
                 break
             if _largest(h.t * d) <= group["tolerance_change"] or abs(loss - h.loss) < group["tolerance_change"]:
@@ -177,7 +177,7 @@ class History:
     y: list[Array] = field(default_factory=list)
 
     def learn(self, g: Array, size: int) -> None:
-        """Keeps the pair of the last step, at most `size` of them, where the curvature s y along it is positive."""
+        """Keep the pair of the last step, at most `size` of them, where the curvature s y along it is positive."""
         self.iterations += 1
         if self.iterations > 1:
             s, y = self.direction * self.t, g - self.gradient

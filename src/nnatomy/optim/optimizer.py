@@ -41,10 +41,10 @@ class Optimizer(ABC):
         _check(defaults)
         if isinstance(params, Tensor) or not isinstance(params, Iterable):
             remedy = "[p]" if isinstance(params, Tensor) else "model.parameters()"
-            raise UserError(f"params must be an iterable of Parameters. Received {type(params).__name__}; give {remedy}.")
+            raise UserError(f"params must be an iterable of Parameters. Received {type(params).__name__}. Give {remedy}.")
         given = list(params)
         if not given:
-            raise UserError("An optimizer needs at least one parameter. Received none; give those of a model that has some.")
+            raise UserError("An optimizer needs at least one parameter. Received none. Give those of a model that has some.")
         for group in given if isinstance(given[0], Mapping) else [{"params": given}]:
             self.add_param_group(group)
 
@@ -64,7 +64,7 @@ class Optimizer(ABC):
     # Applying it
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Updates every parameter that has a gradient; `closure` computes loss and gradients first and its loss is returned."""
+        """Update every parameter that has a gradient; `closure` computes loss and gradients first and its loss is returned."""
         loss = None
         if closure is not None:
             with enable_grad():
@@ -77,6 +77,10 @@ class Optimizer(ABC):
                 for name, param in zip(group["names"], group["params"]):
                     if param.grad is None:
                         continue
+                    if not isinstance(param.grad, Tensor):
+                        raise UserError(
+                            f"The gradient of {name} must be a Tensor. Received {type(param.grad).__name__}; use nn.tensor()."
+                        )
                     if name not in self.state:
                         self._prepare(name, param, group)
                     t = self.steps[name] + 1
@@ -93,7 +97,7 @@ class Optimizer(ABC):
         return loss
 
     def zero_grad(self) -> None:
-        """Forgets the gradients of all parameters."""
+        """Forget the gradients of all parameters."""
         for group in self.param_groups:
             for param in group["params"]:
                 param.grad = None
@@ -110,7 +114,7 @@ class Optimizer(ABC):
             group["lr"] = float(value)
 
     def add_param_group(self, group: Mapping[str, Any]) -> None:
-        """Adds parameters with settings of their own; what is not given is as in the constructor."""
+        """Add parameters with their own settings; what is not given is as in the constructor."""
         if not isinstance(group, Mapping) or "params" not in group:
             raise UserError(f'A parameter group must be a dictionary {{"params": [...], "lr": ...}}. Received {_short(group)}.')
         given = group["params"]
@@ -124,18 +128,18 @@ class Optimizer(ABC):
             name, param = member if named else (str(len(taken) + len(names)), member)
             if not isinstance(param, Tensor) or not isinstance(name, str):
                 raise UserError(
-                    f"params must be Parameters or (name, Parameter) pairs. Received {_short(member)}; "
-                    "give model.parameters() or model.named_parameters()."
+                    f"params must be Parameters or (name, Parameter) pairs. Received {_short(member)}. "
+                    "Give model.parameters() or model.named_parameters()."
                 )
             if not param.is_leaf or not is_floating(param.dtype):
-                raise UserError(f"Only floating-point leaves can be optimized; parameter {name!r} is a {param!r:.60}.")
+                raise UserError(f"Only floating-point leaves can be optimized. Parameter {name!r} is a {param!r:.60}.")
             if id(param) in owned or name in taken or name in names:
-                raise UserError(f"Each parameter belongs to one group, under one name. Received {name!r} twice; give it once.")
+                raise UserError(f"Each parameter belongs to one group, under one name. Received {name!r} twice. Give it once.")
             owned.add(id(param))
             names.append(name)
             params.append(param)  # type: ignore[arg-type]
         if not params:
-            raise UserError("A parameter group needs at least one parameter. Received none; leave the group out.")
+            raise UserError("A parameter group needs at least one parameter. Received none. Leave the group out.")
         settings = {key: value for key, value in group.items() if key not in ("params", "names")}
         for key in settings:
             if key not in self.defaults:
@@ -162,7 +166,7 @@ class Optimizer(ABC):
         }
 
     def bind(self, tree: Mapping[str, Any]) -> None:
-        """Puts a tree as `state_tree()` gives it in place; its scalars may be traced ones."""
+        """Put a tree as `state_tree()` gives it in place; its scalars may be traced ones."""
         self.state = {name: dict(arrays) for name, arrays in tree["state"].items()}
         self.steps = {name: _number(t, int) for name, t in tree["steps"].items()}
         self.factor = _number(tree["factor"], float)
@@ -183,7 +187,7 @@ class Optimizer(ABC):
         return flat
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Takes the values of `state_dict()`; raises UserError naming what is missing, unexpected or misshapen."""
+        """Take the values of `state_dict()`; raises UserError naming what is missing, unexpected or misshapen."""
         left = dict(state)
         groups = range(len(self.param_groups))
         settings = [{key: left.pop(f"group.{i}.{key}", _MISSING) for key in self.defaults} for i in groups]
@@ -240,7 +244,7 @@ def _number(value: Any, kind: type) -> Any:
 
 
 def _single(value: Any, dtype: Any) -> Any:
-    """A traced scalar in float32 beside float32 parameters, where an accelerator would compute in float64 for each element."""
+    """A traced scalar in float32 next to float32 parameters, where an accelerator would compute in float64 for each element."""
     return value.astype(dtype) if dtype == "float32" else value
 
 
@@ -257,7 +261,7 @@ def _short(value: Any) -> str:
 
 
 def _check(settings: Mapping[str, Any]) -> None:
-    """Raises UserError for the first setting that is out of its range; settings without a range are left to their rule."""
+    """Raise UserError for the first setting that is out of its range; settings without a range are left to their rule."""
     for key, value in settings.items():
         if value is None:
             continue
@@ -277,18 +281,18 @@ def _check(settings: Mapping[str, Any]) -> None:
             _require(key, value, "a finite number <= 0", lambda v: v <= 0)
         elif key == "betas":
             if not isinstance(value, tuple | list) or len(value) != 2:
-                raise UserError(f"betas must be a pair of numbers. Received {value!r}; the usual ones are (0.9, 0.999).")
+                raise UserError(f"betas must be a pair of numbers. Received {value!r}. The usual ones are (0.9, 0.999).")
             for i, beta in enumerate(value):
                 _require(f"betas[{i}]", beta, "at least 0 and below 1", lambda v: 0 <= v < 1)
 
 
 _REMEDIES = {
-    "lr": "try 0.001",
-    "betas[0]": "the usual one is 0.9",
-    "betas[1]": "the usual one is 0.999",
-    "momentum": "the usual ones are 0 and 0.9",
-    "weight_decay": "0 switches it off",
-    "eps": "the usual one is 1e-08",
+    "lr": "Try 0.001",
+    "betas[0]": "Try 0.9",
+    "betas[1]": "Try 0.999",
+    "momentum": "Try 0.9",
+    "weight_decay": "Use 0 to switch it off",
+    "eps": "Try 1e-08",
 }
 
 
@@ -296,4 +300,4 @@ def _require(key: str, value: Any, rule: str, holds: Callable[[float], bool]) ->
     plain = _plain(value)
     number = isinstance(plain, int | float) and not isinstance(plain, bool)
     if not number or not math.isfinite(plain) or not holds(plain):
-        raise UserError(f"{key} must be {rule}. Received {plain!r}; {_REMEDIES.get(key, 'leave it out for the default')}.")
+        raise UserError(f"{key} must be {rule}. Received {plain!r}. {_REMEDIES.get(key, 'Leave it out for the default')}.")

@@ -50,8 +50,8 @@ class SGD(Optimizer):
     ) -> None:
         if nesterov and (momentum <= 0 or dampening != 0):
             raise UserError(
-                f"Nesterov momentum needs momentum > 0 and dampening = 0. Received momentum={momentum}, dampening={dampening}; "
-                "give momentum=0.9."
+                f"Nesterov momentum needs momentum > 0 and dampening = 0. Received momentum={momentum}, dampening={dampening}. "
+                "Give momentum=0.9."
             )
         super().__init__(params, lr=lr, momentum=momentum, dampening=dampening, weight_decay=weight_decay, nesterov=nesterov,
                          maximize=maximize)  # fmt: skip
@@ -187,6 +187,7 @@ class Adam(Optimizer):
 
     m <- beta1 m + (1 - beta1) g;  v <- beta2 v + (1 - beta2) g^2;
     p <- p - lr m' / (sqrt(v') + eps) with m' = m / (1 - beta1^t), v' = v / (1 - beta2^t).
+    `weight_decay` is an L2 penalty: it is added to g and so divided by sqrt(v') too. AdamW decouples it.
     """
 
     def __init__(
@@ -210,7 +211,10 @@ class Adam(Optimizer):
 
 
 class AdamW(Optimizer):
-    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): p <- p - lr weight_decay p, then Adam's update."""
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019): p <- p - lr weight_decay p, then Adam's update.
+
+    The decay is not an L2 penalty: it is not divided by sqrt(v').
+    """
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ class Schedule(ABC):
                 number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
                 if not number or value < 0 or (value == 0 and name in self.POSITIVE):
                     rule = "a positive number" if name in self.POSITIVE else "a number >= 0"
-                    raise UserError(f"{name} of {type(self).__name__} must be {rule}. Received {value!r}; give another.")
+                    raise UserError(f"{name} of {type(self).__name__} must be {rule}. Received {value!r}. Give another.")
 
     @abstractmethod
     def __call__(self, step: int) -> float:
@@ -197,9 +197,9 @@ class OneCycle(Schedule):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.pct_start > 1:
-            raise UserError(f"pct_start of OneCycle must be between 0 and 1. Received {self.pct_start!r}; try 0.3.")
+            raise UserError(f"pct_start of OneCycle must be between 0 and 1. Received {self.pct_start!r}. Try 0.3.")
         if self.anneal_strategy not in ("cos", "linear"):
-            raise UserError(f"anneal_strategy must be 'cos' or 'linear'. Received {self.anneal_strategy!r}; give one of these.")
+            raise UserError(f"anneal_strategy must be 'cos' or 'linear'. Received {self.anneal_strategy!r}. Use 'cos'.")
 
     def __call__(self, step: int) -> float:
         low, rise = 1 / self.div_factor, self.pct_start * self.total
@@ -222,7 +222,7 @@ class Warmup(Schedule):
 
     def __post_init__(self) -> None:
         if self.steps < 0:
-            raise UserError(f"steps of Warmup must be at least 0. Received {self.steps}; 0 switches it off.")
+            raise UserError(f"steps of Warmup must be at least 0. Received {self.steps}. 0 switches it off.")
 
     def __call__(self, step: int) -> float:
         return warmed_up(step, self.steps) if step < self.steps else self.schedule(step - self.steps)
@@ -239,7 +239,7 @@ class Piecewise(Schedule):
         if len(self.schedules) != len(self.milestones) + 1 or list(self.milestones) != sorted(self.milestones):
             raise UserError(
                 "Piecewise needs one milestone between each two schedules, in rising order. "
-                f"Received {len(self.schedules)} schedules and milestones {list(self.milestones)}; add or sort them."
+                f"Received {len(self.schedules)} schedules and milestones {list(self.milestones)}. Add or sort them."
             )
 
     def __call__(self, step: int) -> float:
@@ -269,17 +269,17 @@ class ReduceOnPlateau(Schedule):
         if self.mode not in ("min", "max") or self.threshold_mode not in ("rel", "abs"):
             raise UserError(
                 "ReduceOnPlateau has modes 'min' and 'max', threshold modes 'rel' and 'abs'. "
-                f"Received {self.mode!r} and {self.threshold_mode!r}; choose of these."
+                f"Received {self.mode!r} and {self.threshold_mode!r}. Use the defaults 'min' and 'rel'."
             )
         if self.factor >= 1:
-            raise UserError(f"factor of ReduceOnPlateau must be below 1. Received {self.factor}; the usual one is 0.1.")
+            raise UserError(f"factor of ReduceOnPlateau must be below 1. Received {self.factor}. The usual one is 0.1.")
         self.memory.update(current=1.0, best=None, bad=0, resting=0)
 
     def __call__(self, step: int) -> float:
         return float(self.memory["current"])
 
     def observe(self, metric: float) -> float:
-        """Takes note of a metric and returns the factor from now on. NaN counts as no improvement."""
+        """Take note of a metric and return the factor from now on. NaN counts as no improvement."""
         m, metric = self.memory, float(metric)
         if self._better(metric):
             m.update(best=metric, bad=0)
@@ -299,19 +299,19 @@ class ReduceOnPlateau(Schedule):
         return bool(metric < best - margin if self.mode == "min" else metric > best + margin)
 
     def state_dict(self) -> dict[str, Any]:
-        """What it remembers, in plain numbers."""
+        """Return its memory, in plain numbers."""
         return dict(self.memory)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Continues from `state_dict()`; raises UserError where something is missing."""
+        """Continue from `state_dict()`; raises UserError where something is missing."""
         if set(state) != set(self.memory):
             raise UserError(
-                f"The state of ReduceOnPlateau has {sorted(self.memory)}. Received {sorted(state)}; "
-                "give what state_dict() returned."
+                f"The state of ReduceOnPlateau has {sorted(self.memory)}. Received {sorted(state)}. "
+                "Give what state_dict() returned."
             )
         self.memory.update(state)
 
 
 def progress(step: int, start: int, total: int) -> float:
-    """How much of the way from `start` to `total` is done, between 0 and 1."""
+    """Return the fraction of the way from `start` to `total` that is done, between 0 and 1."""
     return min((step - start) / (total - start), 1.0) if total > start else 1.0

@@ -29,7 +29,7 @@ def compile(function: Callable[..., Any], *, warn: bool = True) -> Compiled:
     `function(*trees) -> tree`: nested dictionaries, lists and tuples of arrays and numbers; it must be pure. If it returns
     `(state, ...)` with a state that is a dictionary shaped like its first argument, as a training step does, the state is
     donated: what a call returns is updated in place by the next. Other arguments that are dictionaries (parameters) are read
-    where they lie. Where a function cannot be planned, because it asks for values, it runs as it is; `reason` and, with `warn`,
+    where they are. Where a function cannot be planned, because it requests values, it runs as it is; `reason` and, with `warn`,
     a RuntimeWarning say why.
     """
     return function if isinstance(function, Compiled) else Compiled(function, warn)
@@ -44,7 +44,7 @@ class Compiled:
         self._plans: dict[Any, Ready] = {}
         self._donates: bool | None = None  # whether the first argument is a state that comes back
         self._state: _State | None = None
-        self._by_reference = True  # parameters are read where they lie
+        self._by_reference = True  # parameters are read where they are
         self._jitted: Any = None  # on the jax backend
         self._pure: bool | None = True if hasattr(function, "bind") else None  # whether arguments are all that it reads
         self._ordinary: dict[str, Ordinary] = {}  # by backend
@@ -95,7 +95,7 @@ class Compiled:
     # Functions that close over what they read and write
 
     def _is_pure(self, args: tuple[Tree, ...]) -> bool | None:
-        """Whether arrays and numbers among the arguments are all that it touches, and it returns a state; None: unknown."""
+        """Return True if it uses only arrays and numbers among its arguments and returns a state; None: unknown."""
         try:
             outcome = self._on_this_backend().touches_nothing(args)
         except Exception:  # an ordinary call says what it is
@@ -181,7 +181,7 @@ class Compiled:
         return int(sum(ready.plan.memory for ready in self._plans.values()) + sum(program.memory for program in programs))
 
     def _programs(self) -> list[Any]:
-        """What was made of an ordinary function on this backend, the newest last."""
+        """The programs of an ordinary function on this backend, the newest last."""
         return self._ordinary[B.name].programs() if B.name in self._ordinary else []
 
 
@@ -218,12 +218,12 @@ def _why(error: BaseException) -> Unplannable | None:
 
 
 def active() -> bool:
-    """Whether functions are compiled: on jax always, on NumPy unless NNATOMY_KERNELS=reference."""
+    """Return True if functions are compiled: on jax always, on NumPy unless NNATOMY_KERNELS=reference."""
     return bool(B.name == "jax") or kernels() != "reference"
 
 
 def _signed(tree: Tree, by_reference: bool, given: list[Any], signature: list[Any]) -> None:
-    """Appends the leaves, and of each what a plan depends on: shape and type, of arrays that are read in place also which."""
+    """Append the leaves, and of each what a plan depends on: shape and type, of arrays that are read in place also which."""
     if isinstance(tree, np.ndarray):
         given.append(tree)
         signature.append((tree.shape, tree.dtype.char))
@@ -276,7 +276,7 @@ class _Recorded(Recording):
 
 
 def _donates(args: tuple[Tree, ...], returned: Tree) -> bool:
-    """Whether the first argument is a state that comes back."""
+    """Return True if the first argument is a state that comes back."""
     return (
         bool(args) and isinstance(args[0], dict) and isinstance(returned, tuple) and len(returned) > 1
         and isinstance(returned[0], dict) and _paths(returned[0]) == _paths(args[0])
@@ -307,7 +307,7 @@ class _State:
         ]
 
     def holds(self, tree: Tree) -> bool:
-        """Whether this is the tree that the last call returned; arrays that were exchanged since are copied in."""
+        """Return True if this is the tree that the last call returned; arrays that were exchanged since are copied in."""
         if tree is not self.tree:
             return False
         for holder, key, array in self.slots:

@@ -15,7 +15,7 @@ VIEWS = frozenset(("reshape", "transpose", "broadcast_to", "moveaxis", "view"))
 
 
 def is_view(call: Call) -> bool:
-    """Whether a call's result lies in its first argument's memory (a reshape may turn out not to)."""
+    """Return True if a call's result is in its first argument's memory (a reshape may turn out not to)."""
     if call.name == "getitem":
         parts = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
         return all(p is None or p is Ellipsis or isinstance(p, slice | int | np.integer) for p in parts)
@@ -67,7 +67,7 @@ def _key(tree: Any) -> Any:
     return (type(tree).__name__, repr(tree))
 
 
-# Epilogues: what a product, a convolution or a normalisation can do while it writes its result.
+# Epilogues: what a product, a convolution or a normalization can do while it writes its result.
 
 ACTIVATIONS = {"tanh": "tanh", "sigmoid": "sigmoid", "maximum": "relu"}
 TAKES_BIAS = {"matmul": ("relu", "tanh", "sigmoid"), "conv": ("relu", "tanh")}
@@ -122,7 +122,7 @@ def with_epilogues(calls: Sequence[Call], wanted: Sequence[Var]) -> list[Call]:
         elif call.name == "batch_norm" and call.outs[0].dtype == np.float32:
             following = uses.only_reader(call.outs[0])
             if following is not None and _is_relu(following):
-                # Its moments may be read before the relu stands; so the fused call takes the batch norm's place.
+                # Its moments may be read before the relu is computed; so the fused call takes the batch norm's place.
                 gone.add(id(following))
                 moved[id(call)] = Call(
                     call.name, call.function, call.args, call.kwargs | {"activation": "relu"},
@@ -185,7 +185,7 @@ BOOL, FLOAT32 = np.dtype(bool), np.dtype(np.float32)
 
 
 def pointwise(call: Call) -> bool:
-    """Whether the pointwise kernel computes this call."""
+    """Return True if the pointwise kernel computes this call."""
     if call.name not in POINTWISE or len(call.outs) != 1 or call.outs[0].number or call.outs[0].dtype not in (FLOAT32, BOOL):
         return False
     if call.kwargs and call.name != "astype":
@@ -211,7 +211,7 @@ def pointwise(call: Call) -> bool:
 
 
 def _exact(call: Call) -> bool:
-    """Whether float32 can stand for the integers of this call: where they are compared with a small constant or rounded."""
+    """Return True if float32 can hold the integers of this call: they are compared with a small constant or rounded."""
     if call.name == "astype":
         return bool(call.outs[0].dtype == FLOAT32)
     constants = [a for a in call.args if isinstance(a, int | float) and not isinstance(a, bool)]
@@ -327,7 +327,7 @@ def _as_one(group: _Group, readers: dict[Var, list[Call]], outside: set[Var]) ->
 
 
 def _one_by_one(calls: Sequence[Call], inputs: Sequence[Any], outs: Sequence[Var]) -> Any:
-    """What a group computes, by its calls' own functions: for arrays that the kernel does not take."""
+    """Compute a group by its calls' own functions, for arrays that the kernel does not take."""
 
     def function(*values: Any, code: Any = None, results: Any = None) -> Any:
         known: dict[Any, Any] = {a if isinstance(a, Var) else id(a): v for a, v in zip(inputs, values, strict=True)}

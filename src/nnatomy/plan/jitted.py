@@ -31,7 +31,7 @@ _VALUE_ASKED_FOR = (
 
 
 class Jitted:
-    """`function` as XLA programs, one for each shape of its arguments. Raises Unplannable where it asks for values.
+    """`function` as XLA programs, one for each shape of its arguments. Raises Unplannable where it requests values.
 
     A first argument that is a dictionary and comes back as the first result is a state: its arrays are donated, and come back
     laid out as they went in, on one device or over several. Numbers are inputs as arrays are, so that another learning rate
@@ -52,7 +52,7 @@ class Jitted:
         program = self._programs.get(key)
         traces = len(program.traces) if program is not None else 0
         try:
-            with jax_cache.telling() if program is None else nullcontext():
+            with jax_cache.reporting() if program is None else nullcontext():
                 if program is None:
                     program = _Program(self.function, tree, kinds, given)
                 arrays = [given[i] for i in program.first]
@@ -83,7 +83,7 @@ class Jitted:
             bind(state)
 
     def programs(self) -> list[str]:
-        """What the function has been compiled for: the shapes of the arguments beside the state."""
+        """The compiled cases: the shapes of the arguments next to the state."""
         return [shapes for program in self._programs.values() for shapes in program.traces]
 
     def memory(self) -> int:
@@ -115,7 +115,7 @@ class _Program:
         self.run = jax.jit(traced, donate_argnums=(0,) if self.donates else ())
 
     def __call__(self, arrays: list[Leaf], given: list[Leaf]) -> tuple[Tree, list[Leaf]]:
-        """What the function returns, as a tree and as its leaves."""
+        """The results of the function, as a tree and as its leaves."""
         inputs = self._inputs(arrays, given)
         traces = len(self.traces)
         computed, answer = self.run(*inputs)
@@ -147,7 +147,7 @@ class _Program:
         return _Answer.of(leaves, tree, {id(inputs[i]): i for i in self.numbers})
 
     def _keep_layout(self, before: list[Leaf], after: list[Leaf], state: Tree) -> None:
-        """Puts every array of the new state where the old one's is, which must be of its shape and type."""
+        """Put every array of the new state where the old one's is, which must be of its shape and type."""
         for i, layout in zip(self.first, self.layouts):
             if getattr(after[i], "shape", None) != before[i].shape or after[i].dtype != before[i].dtype:
                 path, _ = tree_util.tree_flatten_with_path(state)[0][i]
@@ -171,13 +171,13 @@ class _Program:
 
 
 def _spreading(everywhere: Any) -> Callable[[Any], Any]:
-    """Puts a number on all devices; other hosts' too, which device_put would first ask whether they have the same one."""
+    """Put a number on all devices; other hosts' too, which device_put would first check to have the same one."""
     return lru_cache(64, typed=True)(jax.jit(lambda number: number, out_shardings=everywhere))
 
 
 @tree_util.register_pytree_node_class
 class _Answer:
-    """How what a traced function returned is put together: of computed arrays, of given numbers, of constants."""
+    """The structure of a traced function's result: computed arrays, given numbers, constants."""
 
     def __init__(self, tree: Any, parts: list[tuple[str, Any]]) -> None:
         self.tree, self.parts = tree, parts
@@ -226,7 +226,7 @@ def _same(a: list[Leaf], b: list[Leaf]) -> bool:
 
 
 def _layout(leaf: Leaf) -> NamedSharding | None:
-    """How an array is spread over several devices; None on one."""
+    """Return the sharding of an array over several devices; None on one."""
     sharding = getattr(leaf, "sharding", None)
     return sharding if isinstance(sharding, NamedSharding) and sharding.num_devices > 1 else None
 
@@ -243,13 +243,13 @@ def shown(leaf: Leaf) -> str:
 
 
 def unplannable(error: BaseException | None) -> Unplannable | None:
-    """What a trace cannot go on from, in words, if that is what the error comes from."""
+    """Return the reason why a trace cannot continue, as text, if the error comes from one."""
     while error is not None:
         if isinstance(error, Unplannable):
             return error
         if isinstance(error, _VALUE_ASKED_FOR):
             inside = [f for f in traceback.extract_tb(error.__traceback__) if "/jax/" not in f.filename]
             where = f"{Path(inside[-1].filename).name}, line {inside[-1].lineno}" if inside else "it"
-            return Unplannable(f"it asks for the values of an array while it is traced ({where})")
+            return Unplannable(f"it needs the values of an array while it is traced ({where})")
         error = error.__cause__ or error.__context__
     return None

@@ -1,4 +1,4 @@
-"""Where a plan's arrays lie: each buffer has a place in one arena from its first write to its last reading."""
+"""Where a plan's arrays are: each buffer has a place in one arena from its first write to its last reading."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from nnatomy.kernels.machine import aligned
 
 Array = np.ndarray[Any, Any]
-LINE = 64  # bytes; buffers begin on cache lines
+LINE = 64  # bytes; buffers start on cache lines
 
 
 @dataclass(eq=False)
@@ -60,7 +60,7 @@ class _Memory:
 
 
 def address(array: Array) -> int:
-    """Where an array's first element stands."""
+    """The address of an array's first element."""
     return int(array.__array_interface__["data"][0])
 
 
@@ -72,7 +72,7 @@ def outline(shape: tuple[int, ...], dtype: Any, order: tuple[int, ...] | None = 
 
 
 def arranged(buffers: list[Buffer]) -> Array:
-    """Gives every buffer without memory its place in one new arena: the first gap that is free during its life."""
+    """Give every buffer without memory its place in one new arena: the first gap that is free during its life."""
     unplaced = [b for b in buffers if b.array is None]
     inside = [b for b in unplaced if b.over is None]
     placed: list[Buffer] = []

@@ -1,4 +1,4 @@
-"""Compiles ordinary functions: those that read and write a model, an optimizer or a generator beside their arguments.
+"""Compiles ordinary functions: those that read and write a model, an optimizer or a generator next to their arguments.
 
 The function is traced while a Watch notices what it touches. That becomes its state: inputs of the next trace and, where it was
 changed, results that are written back after each call. The function is traced until nothing new turns up, and then once more:
@@ -31,7 +31,7 @@ MOST_CHANGES = 8
 
 
 class Program(Protocol):
-    """What a backend makes of traces: run(values of the places, leaves of the arguments) -> (new values, results)."""
+    """A backend's program of traces: run(values of the places, leaves of the arguments) -> (new values, results)."""
 
     memory: int
 
@@ -46,10 +46,10 @@ class Recorder(Protocol):
     """A backend's way to trace and to compile."""
 
     arrays: tuple[type[Any], ...]
-    in_place: bool  # whether programs can read arguments where they lie
+    in_place: bool  # whether programs can read arguments where they are
 
     def record(self, run: Run, places: list[Place], values: list[Any], leaves: list[Any]) -> Any:
-        """Calls run(stand-ins, stand-ins) once and returns what was recorded."""
+        """Call run(stand-ins, stand-ins) once and return what was recorded."""
 
     def constant(self, recorded: Any, value: Any) -> Any:
         """A constant as a value of the trace that is on."""
@@ -57,7 +57,7 @@ class Recorder(Protocol):
     def traced(self, value: Any) -> bool: ...
 
     def refuse_differences(self, first: Any, second: Any) -> None:
-        """Raises Unplannable where two traces are not the same."""
+        """Raise Unplannable where two traces are not the same."""
 
     def program(
         self, recorded: Any, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any], updated: list[int],
@@ -66,7 +66,7 @@ class Recorder(Protocol):
 
 
 class Outcome:
-    """What became of one trace: the new values of the places, results, and what else is to be done after a call."""
+    """The outcome of one trace: the new values of the places, results, and what else is to be done after a call."""
 
     def __init__(self) -> None:
         self.after: list[Any] = []  # of each place, a value of the trace
@@ -81,7 +81,7 @@ class Outcome:
         self.looked: list[tuple[Any, bool, bool | None]] = []  # Tensors with what was taken for granted of them
 
     def finish(self, places: list[Place], leaves: list[Any], new: list[Any], results: list[Any], updated: list[int]) -> Tree:
-        """Writes back, and returns what the function returns."""
+        """Write back, and return what the function returns."""
         for i, value in zip(updated, new):
             places[i].set(value)
         for i, leaf in self.given:
@@ -99,7 +99,7 @@ class Outcome:
 
     @property
     def acts(self) -> bool:
-        """Whether a call does more than to return something."""
+        """True if a call does more than to return something."""
         return bool(self.gradients or self.requirements or self.modes)
 
 
@@ -117,7 +117,7 @@ class Made:
         self.settings = [(optimizer, settings(optimizer)) for optimizer, _ in found.optimizers.values()]
 
     def values(self) -> list[Any] | None:
-        """What stands in the places, if the program may run on it."""
+        """Return the values of the places, if the program may run on them."""
         for tensor, required, absent in self.outcome.looked:
             if tensor.requires_grad is not required or (absent is not None and (tensor.grad is None) is not absent):
                 return None
@@ -181,7 +181,7 @@ class Ordinary:
         return leaves, tuple(key)
 
     def _in_place(self, args: tuple[Tree, ...]) -> list[int]:
-        """Which leaves are parameters, in dictionaries, that a program may read where they lie."""
+        """Which leaves are parameters, in dictionaries, that a program may read where they are."""
         found: list[int] = []
         leaves: list[Any] = []
         for tree in args if self._by_reference else ():
@@ -191,7 +191,7 @@ class Ordinary:
         return found
 
     def touches_nothing(self, args: tuple[Tree, ...]) -> Outcome | None:
-        """What a trace gave, if the function is pure: arrays and numbers in and out, and nothing else."""
+        """Return a trace's result, if the function is pure: arrays and numbers in and out, and nothing else."""
         leaves: list[Any] = []
         self._flat((args, {}), leaves, [])
         _, outcome, grew, _ = self._trace((args, {}), leaves, [], [])
@@ -407,7 +407,7 @@ class _Same:
 
 
 def _is_given(leaf: Any) -> bool:
-    """Whether an argument is a Tensor whose values are inputs; a Parameter is state, as it is when closed over."""
+    """Return True if an argument is a Tensor whose values are inputs; a Parameter is state, as it is when closed over."""
     return isinstance(leaf, engine("tensor", "Tensor")) and not isinstance(leaf, engine("tensor", "Parameter"))
 
 
@@ -435,7 +435,7 @@ def _values(places: list[Place]) -> list[Any]:
 
 
 def _stepped(watch: Watch) -> set[int]:
-    """The Tensors that an optimizer has updated in this trace: nobody needs their gradients any more."""
+    """The Tensors that an optimizer has updated in this trace: their gradients are not needed any more."""
     found: set[int] = set()
     for kept in watch.objects.values():
         if isinstance(kept.owner, engine("optim.optimizer", "Optimizer")):

@@ -19,10 +19,10 @@ NUMBERS = {
     "add": 0, "subtract": 1, "multiply": 2, "divide": 3, "power": 4, "negative": 5, "exp": 6, "expm1": 7, "log": 8, "sqrt": 9,
     "floor_divide": 10, "minimum": 11, "maximum": 12,
 }  # fmt: skip
-"""What kernels/numbers.py computes."""
+"""The functions that kernels/numbers.py computes."""
 
 class Plan:
-    """Runs one trace's calls on memory of its own.
+    """Runs one trace's calls on its own memory.
 
     `inputs`: Vars that are written before each run (`input_arrays`, or `set_number`); `state`: Vars whose arrays are given and
     live outside; `updates`: (array, Var) pairs: what a run leaves in these arrays; `results`: Vars that are read after it.
@@ -47,7 +47,7 @@ class Plan:
     # Numbers
 
     def _numbers(self, calls: Sequence[Call], inputs: Sequence[Var]) -> None:
-        """Gives each number its place in the bank, and the arithmetic among them its lines."""
+        """Give each number its place in the bank, and the arithmetic among them its lines."""
         self._place: dict[Var, int] = {}
         constants: dict[float, int] = {}
         values: list[float] = []
@@ -83,7 +83,7 @@ class Plan:
         self._lines = lines
 
     def position(self, v: Var) -> int:
-        """Where in `bank` a number stands after a run."""
+        """Where in `bank` a number is after a run."""
         return self._place[self._same.get(v, v)]
 
     def place(self, v: Var) -> int | None:
@@ -96,7 +96,7 @@ class Plan:
         self, calls: Sequence[Call], inputs: Sequence[Var], state: Sequence[tuple[Var, Array]],
         updates: Sequence[tuple[Array, Var]], wanted: Sequence[Var],
     ) -> None:  # fmt: skip
-        """Chooses the layout of every array, finds out which are views, and which results can be written where they belong."""
+        """Choose the layout of every array, find out which are views, and which results can be written where they belong."""
         self._views: dict[Var, View] = {}
         self._calls: list[Call] = []
         self._buffers: list[Buffer] = []
@@ -130,7 +130,7 @@ class Plan:
         self.memory = self._arena.nbytes
 
     def _kept(self, updates: Sequence[tuple[Array, Var]], wanted: Sequence[Var]) -> list[Var]:
-        """Copies what is wanted of arrays that a run overwrites, as it stood before; returns all that is wanted."""
+        """Copy what is wanted of arrays that a run overwrites, as it was before; return all that is wanted."""
         written = {id(array) for array, _ in updates}
         for v in dict.fromkeys(wanted):
             view = self._views[v]
@@ -157,7 +157,7 @@ class Plan:
         self._calls.append(call)
 
     def _view(self, call: Call) -> None:
-        """A call whose result lies in its argument's memory; where the layout does not allow that, after a copy."""
+        """A call whose result is in its argument's memory; where the layout does not allow that, after a copy."""
         out, source = call.outs[0], call.args[0]
         if not isinstance(source, Var):  # of a constant
             array = np.asarray(call.function(*call.args, **call.kwargs))
@@ -198,7 +198,7 @@ class Plan:
         return substitute(call.args, of), substitute(call.kwargs, of)
 
     def _write_in_place(self, updates: Sequence[tuple[Array, Var]]) -> None:
-        """Lets a call write a new state where the old one stands, if nothing reads the old one later."""
+        """Let a call write a new state where the old one is, if nothing reads the old one later."""
         readers: dict[int, int] = {}  # of each outside array, the last call that reads it
         writer: dict[Var, int] = {}
         for i, call in enumerate(self._calls):
@@ -223,7 +223,7 @@ class Plan:
                 new.array = array
 
     def _write_over(self) -> None:
-        """Lets results lie where an argument lay that nothing reads later: less memory, and less of it to fetch."""
+        """Place results where an argument was that nothing reads later: less memory, and less of it to fetch."""
         for i, call in enumerate(self._calls):
             lowering = find(call.name)
             for out, argument in lowering.over.items() if lowering else ():
@@ -245,14 +245,14 @@ class Plan:
                     root.last = max(root.last, target.last)
 
     def _reads_whole(self, call: Call, buffer: Buffer) -> bool:
-        """Whether the call reads this memory in the layout in which it will write it."""
+        """Return True if the call reads this memory in the layout in which it will write it."""
         views = [self._views[v] for v in call.inputs() if not v.number]
         return all(v.outline.strides == buffer.outline.strides for v in views if v.buffer is buffer)
 
     # Instructions
 
     def _lower(self) -> None:
-        """Turns calls into instructions, with calls of Python between where there is no kernel."""
+        """Turn calls into instructions, with calls of Python between where there is no kernel."""
         scratch = _Scratch()
         outline = Outline()  # at first only to learn which kernels and how much scratch memory the calls need
         for call in self._calls:
@@ -328,11 +328,11 @@ class Plan:
         return self._views[self._same.get(v, v)].array()
 
     def known(self, v: Var) -> bool:
-        """Whether anything reads or makes this array."""
+        """Return True if anything reads or makes this array."""
         return self._same.get(v, v) in self._views
 
     def run(self) -> None:
-        """Computes the results from what stands in the inputs and the state."""
+        """Compute the results from what stands in the inputs and the state."""
         for part in self._parts:
             part()
 
@@ -342,7 +342,7 @@ class Plan:
 
 
 def _view_of(call: Call, outline: Array) -> Array:
-    """What the call makes of an outline; of one element too a view, where NumPy would give a scalar of its own."""
+    """Return the call's result for an outline; a view also for one element, where NumPy would give its own scalar."""
     if call.name == "getitem":
         parts = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
         view: Array = outline[parts if any(p is Ellipsis for p in parts) else (*parts, ...)]
@@ -360,7 +360,7 @@ def _masked(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _epilogue(call: Call, kwargs: dict[str, Any]) -> Callable[[Any], Any] | None:
-    """What a fused call does after the function that it is named for, which knows nothing of it."""
+    """Compute the rest of a fused call, after the function that it is named for, which does not know of it."""
     bias, activation = kwargs.pop("bias", None), kwargs.pop("activation", None)
     if bias is None and activation is None:
         return None

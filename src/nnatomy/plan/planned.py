@@ -13,7 +13,7 @@ from nnatomy.plan.trace import Trace, TracedArray, TracedNumber, Unplannable, Va
 
 
 class Recorded:
-    """A trace with the stand-ins that it began with."""
+    """A trace with the stand-ins that it started with."""
 
     def __init__(self, trace: Trace, inputs: list[Any], leaves: list[Any]) -> None:
         self.trace, self.inputs, self.leaves = trace, inputs, leaves
@@ -60,7 +60,7 @@ class PlanRecorder:
 
 
 class PlanProgram:
-    """A plan with memory of its own for all places, so that arrays that were handed out keep their values."""
+    """A plan with its own memory for all places, so that arrays that were handed out keep their values."""
 
     def __init__(
         self, recorded: Recorded, places: list[Place], values: list[Any], outcome: Outcome, leaves: list[Any],
@@ -115,7 +115,7 @@ def _fits(value: Any, array: np.ndarray[Any, Any]) -> bool:
 
 
 def _used(recorded: Recorded, outcome: Outcome) -> set[Var]:
-    """What calls read, or what is left or returned as it is."""
+    """Return the values that calls read, that are left, or that are returned unchanged."""
     found = {v for call in recorded.trace.calls for v in call.inputs()}
     left = [new for old, new in zip(recorded.inputs, outcome.after) if new is not old]
     return found | {value.var for value in [*left, *outcome.results]}
@@ -126,7 +126,7 @@ def _stand_in(trace: Trace, value: Any) -> Any:
 
 
 def alike(a: Any, b: Any) -> bool:
-    """Whether two recorded calls have the same arguments: the same values of the trace, equal constants."""
+    """Return True if two recorded calls have the same arguments: the same values of the trace, equal constants."""
     if a is b:
         return True
     if isinstance(a, Var) or isinstance(b, Var):

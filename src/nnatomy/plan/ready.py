@@ -56,7 +56,7 @@ class Ready:
         args = (state.tree, *rest) if state is not None else rest
         given = {(i, *path): leaf for i, tree in enumerate(args) for path, leaf in leaves(tree)}
         self.returned = recorded.returned if state is None else recorded.returned[1:]
-        arrays: list[tuple[Var, Array]] = []  # read, and for a state written, where they lie
+        arrays: list[tuple[Var, Array]] = []  # read, and for a state written, where they are
         updates: list[tuple[Array, Var]] = []
         new_numbers: list[tuple[Any, Any, Var]] = []
         inputs: list[Var] = []
@@ -100,7 +100,7 @@ class Ready:
             count += 1
 
     def stale(self) -> bool:
-        """Whether the number of threads has changed since."""
+        """Return True if the number of threads has changed since."""
         from nnatomy.kernels.machine import get_num_threads
 
         return self.plan.threads != get_num_threads()

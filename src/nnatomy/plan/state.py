@@ -1,4 +1,4 @@
-"""What an ordinary function reads and writes beside its arguments, found in a first trace: its state."""
+"""The state of an ordinary function: what it reads and writes next to its arguments, found in a first trace."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from nnatomy.plan.watch import Watch, engine
 
 
 class Place:
-    """Where one array or number of a state stands. `put` and `take` are for use while a trace runs.
+    """Where one array or number of a state is. `put` and `take` are for use while a trace runs.
 
-    `number`: its type, None for an array. `shared`: nobody else holds the array, so that a program may update it in place.
+    `number`: its type, None for an array. `shared`: nothing else holds the array, so that a program may update it in place.
     """
 
     number: type | None = None
@@ -142,7 +142,7 @@ class Found:
         self.read = False  # whether any value counts, or all are only written
 
     def grow(self, watch: Watch) -> bool:
-        """Takes in what a trace touched; whether that was anything new."""
+        """Take in what a trace touched; whether that was anything new."""
         before = self._size()
         theirs = {id(seen.grad) for seen in watch.tensors.values() if seen.grad is not None}
         for key, seen in watch.tensors.items():
@@ -166,7 +166,7 @@ class Found:
         return len(self.tensors), len(self.gradients), len(self.optimizers), updated, len(self.generators)
 
     def prepare(self) -> list[tuple[Any, str]]:
-        """Makes the state that optimizers would make at their first step, and tells of which parameters."""
+        """Make the state that optimizers would make at their first step, and return their parameters."""
         made = []
         for optimizer, names in self.optimizers.values():
             for group in optimizer.param_groups:
@@ -177,7 +177,7 @@ class Found:
         return made
 
     def places(self) -> list[Place]:
-        """Where everything stands, in a fixed order."""
+        """The places of everything, in a fixed order."""
         found: list[Place] = [Data(t) for t in self.tensors.values()]
         found += [Gradient(t) for t in self.gradients.values() if t.grad is not None]
         for optimizer, names in self.optimizers.values():
@@ -199,12 +199,12 @@ def stepped(kept: Any) -> list[str]:
 
 
 def settings(optimizer: Any) -> list[dict[str, Any]]:
-    """What an optimizer takes for granted: all of its groups' settings but the learning rate."""
+    """Return the settings on which an optimizer relies: all of its groups' settings but the learning rate."""
     return [{k: v for k, v in group.items() if k not in ("params", "names", "lr")} for group in optimizer.param_groups]
 
 
 def refuse_new_settings(watch: Watch) -> None:
-    """Raises Unplannable where the function changed a setting of an optimizer that is no state."""
+    """Raise Unplannable where the function changed a setting of an optimizer that is not a state."""
     for kept in watch.objects.values():
         groups = kept.before.get("param_groups")
         for part, before in kept.inner:

@@ -1,7 +1,7 @@
-"""What a function can reach: the variables that it closes over, the globals that it names, and what hangs on these.
+"""The objects that a function can reach: its closed-over variables, its named globals, and the objects inside these.
 
-They tell two things. Whether the function changed something that is no state (a list that grew, an attribute, a counter): then
-it cannot be replayed. And, before a replay, whether something that a trace took for granted is still so.
+They show two things: whether the function changed something that is not a state (a list that grew, an attribute, a
+counter), so that it cannot be replayed; and, before a replay, whether what a trace took for granted is still so.
 """
 
 from __future__ import annotations
@@ -165,7 +165,7 @@ class Surroundings:
     # Comparing
 
     def add(self, watch: Watch) -> None:
-        """Takes in the modules that were touched on ways that cannot be seen from the function, as they were before."""
+        """Take in the modules that were touched on ways that cannot be seen from the function, as they were before."""
         module = engine("layers.module", "Module")
         for key, kept in watch.objects.items():
             if key not in self._known and isinstance(kept.owner, module):
@@ -183,7 +183,7 @@ class Surroundings:
                 self.places.append(place)
 
     def restore(self) -> tuple[str, list[tuple[Any, bool]]]:
-        """Puts all of it back; says what had been changed, in words, and which modules had been given another mode."""
+        """Put all of it back; says what had been changed, as text, and which modules had been given another mode."""
         changed = ""
         modes: list[tuple[Any, bool]] = []
         for place in self.places:
@@ -275,6 +275,6 @@ def _of_a_library(thing: Any, but: str = "") -> bool:
 
 @functools.cache
 def _library(root: str) -> bool:
-    """Whether a package is installed, not the user's own code."""
+    """Return True if a package is installed, not the user's own code."""
     file = getattr(sys.modules.get(root), "__file__", None) or ""
     return root == "nnatomy" or (root in sys.stdlib_module_names and root != "__main__") or "-packages" in file

@@ -1,7 +1,7 @@
 """Records what a function of arrays computes: every call through the seam and every operator, once, without the values.
 
 While a trace runs, arrays are `TracedArray`s, which know their shape and dtype only, and numbers among the arguments are
-`TracedNumber`s. Who asks for a value gets Unplannable: a computation that depends on values cannot be replayed.
+`TracedNumber`s. Who requests a value gets Unplannable: a computation that depends on values cannot be replayed.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Shape = tuple[int, ...]
 
 
 class Unplannable(TypeError):
-    """Raised inside a trace where a value is asked for, or where something cannot be recorded; says what."""
+    """Raised inside a trace where a value is requested, or where something cannot be recorded; says what."""
 
 
 @dataclass(eq=False)
@@ -104,7 +104,7 @@ class Trace:
         return TracedNumber(self, Var(None, kind, self.count))
 
     def record(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What the call returns, as traced values; nothing but shapes is computed where they are known."""
+        """Return the call's results as traced values; where shapes are known, nothing else is computed."""
         if name in ("zeros_like", "ones_like"):
             return np.broadcast_to(np.full((), name == "ones_like", kwargs.get("dtype") or args[0].dtype), args[0].shape)
         if name == "nonzero":
@@ -124,7 +124,7 @@ class Trace:
         return outs
 
     def _of_numbers(self, name: str, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """What is computed from numbers alone is a number, unless it has axes (random bits, say)."""
+        """Return a number where a value is computed from numbers alone, unless it has axes (random bits, say)."""
         if name == "random_bits":
             return self.array((args[2],), np.uint32)
         out = _quiet(function, substitute(args, _sample), substitute(kwargs, _sample))
@@ -178,7 +178,7 @@ def _sample(value: Any) -> Any:
 def _refuse_other_shapes(
     name: str, function: Callable[..., Any], args: Any, kwargs: Any, sample: Callable[[Any], Any], outs: Any
 ) -> None:
-    """Raises Unplannable where the shape of a result depends on a number among the arguments that changes from call to call."""
+    """Raise Unplannable where the shape of a result depends on a number among the arguments that changes from call to call."""
     found: list[Var] = []
     collect((args, kwargs), found)
     if not any(v.number for v in found):
@@ -241,7 +241,7 @@ ELEMENTWISE = frozenset(_ELEMENTWISE.split())
 
 
 def _raw(value: Any) -> bool:
-    """Whether a value is what arrays are computed with; a Tensor is not, and has the same operators itself."""
+    """Return True if a value is what arrays are computed with; a Tensor is not, and has the same operators itself."""
     return isinstance(value, _Traced | np.ndarray | np.generic | int | float)
 
 

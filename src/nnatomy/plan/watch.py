@@ -1,7 +1,7 @@
 """Notices which Tensors, modules, optimizers and generators a function touches, and puts all of them back as they were.
 
-While a Watch is entered, the engine's classes tell it of each first access. So nothing needs to be found by searching a
-function's closure, and nothing that was reached on a hidden way keeps a stand-in. This package lies below the engine, so it
+While a Watch is entered, the engine's classes report each first access to it. So nothing needs to be found by searching a
+function's closure, and nothing that was reached on a hidden way keeps a stand-in. This package is below the engine, so it
 finds the engine's classes among the modules that are loaded: of a class that is not, there are no objects.
 """
 
@@ -33,7 +33,7 @@ class _Nothing:
 
 @dataclass
 class Seen:
-    """A Tensor from before the function began, as it was then, and what became of it first."""
+    """A Tensor from before the function started, as it was then, and what became of it first."""
 
     tensor: Any
     data: Any
@@ -47,7 +47,7 @@ class Seen:
 
 
 def same(now: dict[Any, Any], before: dict[Any, Any]) -> bool:
-    """Whether two dictionaries hold the same objects."""
+    """Return True if two dictionaries hold the same objects."""
     return len(now) == len(before) and all(now.get(key, _MISSING) is value for key, value in before.items())
 
 
@@ -118,12 +118,12 @@ class Watch:
         LOCK.release()
 
     def refuse_randomness(self) -> None:
-        """Raises Unplannable where the function has drawn numbers from NumPy's or Python's own generators."""
+        """Raise Unplannable where the function has drawn numbers from NumPy's or Python's own generators."""
         if not _alike(_others_randomness(), self._random):
             raise Unplannable("it draws random numbers that are not nnatomy's, which a replay would repeat; use nn.Generator")
 
     def note(self, tensor: Any) -> Seen | None:
-        """What is known of a Tensor; None of one that the function has made."""
+        """Return what is known of a Tensor; None for one that the function has made."""
         key = id(tensor)
         if key in self._inside or threading.get_ident() != self._thread:
             return None
@@ -139,7 +139,7 @@ class Watch:
         self._inside.add(id(tensor))
 
     def keep(self, owner: Any) -> None:
-        """Takes down an object's attributes, before the function changes any."""
+        """Take down an object's attributes, before the function changes any."""
         key = id(owner)
         if key in self.objects or key in self._inside or threading.get_ident() != self._thread:
             return

@@ -19,7 +19,7 @@ from nnatomy.plan.trace import Unplannable
 
 
 class Recorded:
-    """A program as JAX writes it down, with the stand-ins that it began with."""
+    """A program as JAX writes it down, with the stand-ins that it started with."""
 
     def __init__(self) -> None:
         self.inputs: list[Any] = []
@@ -106,7 +106,7 @@ class XlaProgram:
 
     def __call__(self, values: list[Any], leaves: list[Any]) -> tuple[list[Any], list[Any]]:
         donated = [v if (v := values[i]) is self._owned.get(i) else jnp.array(v) for i in self.donated]
-        with nullcontext() if self._warm else jax_cache.telling():
+        with nullcontext() if self._warm else jax_cache.reporting():
             new, results = self.run(donated, [values[i] for i in self.kept], leaves)
         self._warm = True
         self._owned = {i: v for i, v in zip(self.updated, new) if i in self.donated}

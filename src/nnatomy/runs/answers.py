@@ -1,4 +1,4 @@
-"""What `predict` gives: an answer with its rows named, as text for a CSV file, and its files in a folder."""
+"""The result of `predict`: an answer with its rows named, as text for a CSV file, and its files in a folder."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ def check_new(out: Path | None) -> None:
 
 
 def check_out(answer: Answer, out: Path | None) -> None:
-    """Raises UserError for an answer that has files and no place for them."""
+    """Raise UserError for an answer that has files and no place for them."""
     if answer.files and out is None:
-        raise UserError(f"These results are files. Received no --out for {len(answer.files)} of them; add --out FOLDER.")
+        raise UserError(f"These results are files. Received no --out for {len(answer.files)} of them. Add --out FOLDER.")
 
 
 def write_answer(answer: Answer, out: Path) -> list[Path]:
-    """Write an answer and return what was written: columns into the CSV file `out`, files into the folder beside it.
+    """Write an answer and return what was written: columns into the CSV file `out`, files into the folder next to it.
 
     That folder has the file's name without its ending; an `out` without an ending is the folder itself, and the columns are
     in predictions.csv. Raises UserError where something exists already.
@@ -62,7 +62,7 @@ def write_answer(answer: Answer, out: Path) -> list[Path]:
     wanted = [*([table] if answer.columns else []), *(folder / Path(name).name for name in answer.files)]
     for path in (*wanted, *([folder] if answer.files else [])):
         if path.exists():
-            raise UserError(f"--out must name a new file or folder. Received {out}, and {path} exists; choose another name.")
+            raise UserError(f"--out must name a new file or folder. Received {out}, and {path} exists. Choose another name.")
     if answer.columns:
         write_atomically(table, as_csv(answer))
     if answer.files:

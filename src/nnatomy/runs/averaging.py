@@ -87,7 +87,7 @@ class JoinedSplit(Split):
 
 @dataclass(frozen=True)
 class Averaged:
-    """What `average` made: the folder, its scores on the test split, and those of each run alone."""
+    """The result of `average`: the folder, its scores on the test split, and those of each run alone."""
 
     run: Run
     how: str
@@ -95,7 +95,7 @@ class Averaged:
     members: dict[str, dict[str, float]]
 
     def to_json(self) -> dict[str, Any]:
-        """What `nnatomy average --json` prints."""
+        """Return the values that `nnatomy average --json` prints."""
         alone = {folder: finite(metrics) for folder, metrics in self.members.items()}
         return {"run": str(self.run.folder), "how": self.how, "metrics": finite(self.metrics), "members": alone}
 
@@ -104,16 +104,16 @@ def average(
     runs: Sequence[str | Path], *, how: str = "weights", out: str | Path | None = None, progress: bool = False,
     report: bool = True,
 ) -> Averaged:  # fmt: skip
-    """Averages trained runs on the same data and split, and measures the average and each of them on the test split.
+    """Average trained runs on the same data and split; measure the average and each of them on the test split.
 
-    "weights": the mean of the best epochs' weights (Wortsman et al. 2022), a run of its own like any other. It means something
-    for runs that began from the same weights. "predictions": the members' answers are averaged each time; the folder holds them
-    and can be evaluated and asked. Raises UserError for runs that do not fit together.
+    "weights": the mean of the best epochs' weights (Wortsman et al. 2022), a run like any other. It means something
+    for runs that started from the same weights. "predictions": the members' predictions are averaged each time; the folder
+    holds the members and can be evaluated and used to predict. Raises UserError for runs that do not fit together.
     """
     if how not in METHODS:
         raise unknown_name("average", how, METHODS)
     if len(runs) < 2:
-        raise UserError(f"An average needs two runs or more, received {len(runs)}; name further folders.")
+        raise UserError(f"An average needs two runs or more. Received {len(runs)}. Name more folders.")
     opened = [Run.open(folder) for folder in runs]
     members = [restore_with_data(run) for run in opened]
     for run, member in zip(opened[1:], members[1:]):
@@ -166,10 +166,13 @@ def mean_weights(members: Sequence[Prepared], names: Sequence[str]) -> dict[str,
             raise UserError(
                 f"Weights are averaged within one architecture and its options, {name} "
                 f"({member.architecture.name}) differs from {names[0]} "
-                f"({first.architecture.name}) in {differing}; average their predictions."
+                f"({first.architecture.name}) in {differing}. Average their predictions."
             )
         if member.dataset.preprocessing.to_json() != first.dataset.preprocessing.to_json():
-            raise UserError(f"Weights are averaged behind one preprocessing, that of {name} differs; average predictions.")
+            raise UserError(
+                f"Weights are averaged behind one preprocessing. Received {name}, whose preprocessing differs. Average "
+                "predictions."
+            )
     return {
         name: np.mean([state[name] for state in states], axis=0, dtype=np.float64).astype(a.dtype) if a.dtype.kind == "f" else a
         for name, a in states[0].items()
@@ -177,7 +180,7 @@ def mean_weights(members: Sequence[Prepared], names: Sequence[str]) -> dict[str,
 
 
 def check_alike(first: Prepared, other: Prepared, name: str) -> None:
-    """Raises UserError unless two runs answer the same question about the same test examples, which neither learned from."""
+    """Raise UserError unless two runs answer the same question about the same test examples, which neither learned from."""
     ours, theirs = first.dataset, other.dataset
     same = (ours.task, ours.outputs, ours.classes) == (theirs.task, theirs.outputs, theirs.classes)
     if same and len(ours.train) == len(theirs.train) and len(ours.test) == len(theirs.test):
@@ -190,7 +193,7 @@ def check_alike(first: Prepared, other: Prepared, name: str) -> None:
     if not same or _split_of(first) != _split_of(other):
         raise UserError(
             f"Runs work together on one data set and one split of it, that of {name} differs, so that one may have learned "
-            "what another is tested on; train them with the same --data, --limit and --split-seed."
+            "what another is tested on. Train them with the same --data, --limit and --split-seed."
         )
 
 
@@ -222,7 +225,7 @@ def ensemble(members: Sequence[Prepared]) -> Prepared:
     first = members[0]
     if not first.task.outputs_are:
         raise UserError(
-            f"Predictions are averaged of class scores or numbers. Received runs for {first.task.name}; average weights."
+            f"Predictions are averaged of class scores or numbers. Received runs for {first.task.name}. Average weights."
         )
     classes = first.task.outputs_are == "class scores"
     widths = None if _share(members) else [len(member.dataset.input_fields) for member in members]
@@ -244,7 +247,7 @@ def _evaluated(members: Sequence[Prepared], split: str) -> Evaluation:
 
 
 def _share(members: Sequence[Prepared]) -> bool:
-    """Whether all read the same arrays."""
+    """Return True if all read the same arrays."""
     kinds = [member.dataset.preprocessing.to_json() for member in members]
     return all(kind == kinds[0] for kind in kinds)
 

@@ -48,20 +48,21 @@ class Checkpoints(Callback):
             self._asked = due
 
     def save(self, loop: Loop) -> None:
-        """Writes both files, `best` first: whoever finds `last` finds what it refers to."""
+        """Write both files, `best` first: a reader of `last` then finds what it refers to."""
         loop.read_losses()
-        at = loop.position
-        at.seconds = loop.elapsed()
+        position = loop.position
+        position.seconds = loop.elapsed()
         whole = loop.devices.to_host(loop.learner.plain(loop.state)) | {"external": loop.learner.external_state()}
         arrays, plain = flatten(whole)
         self._asked = False
         if not loop.devices.hosts.first:
             return
-        if at.best is not None and at.best != self._best:
-            save_arrays(self.run.best, loop.best, {"metric": loop.recipe.metric, "value": at.best, "epoch": at.best_epoch})
-            self._best = at.best
+        if position.best is not None and position.best != self._best:
+            saved = {"metric": loop.recipe.metric, "value": position.best, "epoch": position.best_epoch}
+            save_arrays(self.run.best, loop.best, saved)
+            self._best = position.best
         callbacks = [getattr(callback, "state", None) for callback in loop.callbacks]
-        save_arrays(self.run.last, arrays, {"plain": plain, "position": asdict(at), "callbacks": callbacks})
+        save_arrays(self.run.last, arrays, {"plain": plain, "position": asdict(position), "callbacks": callbacks})
         self._written = time.perf_counter()
 
 
@@ -94,7 +95,7 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, Any], 
 
 
 def unflatten(arrays: Mapping[str, Any], plain: Mapping[str, Any]) -> dict[str, Any]:
-    """The nested dictionary that `flatten` took apart."""
+    """The nested dictionary that `flatten` flattened."""
     tree: dict[str, Any] = {}
     for path, value in [*arrays.items(), *plain.items()]:
         *parents, last = path.split("/")

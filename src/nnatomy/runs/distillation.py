@@ -55,7 +55,7 @@ def distill(
     request = request_of(run.members[0] if run.members else run)
     for name in options:
         if name in OF_THE_TEACHER:
-            raise UserError(f"A student learns from its teacher's data, received {name}; leave it out.")
+            raise UserError(f"A student learns from its teacher's data. Received {name}. Leave it out.")
     own = {name: getattr(request, name) for name in OF_THE_TEACHER if name != "data"} | {"split_seed": request.splits_by}
     data = request.data or architecture(request.architecture).recipes[0].data
     return train(
@@ -130,7 +130,7 @@ def add_teacher_outputs(prepared: Prepared) -> tuple[Dataset, LearnerSpec]:
     """
     request = prepared.request
     if not 0 <= request.soft <= 1:
-        raise UserError(f"--soft must be from 0 to 1, received {request.soft:g}; it is the teacher's share of the loss.")
+        raise UserError(f"--soft must be from 0 to 1. Received {request.soft:g}. Use, for example, --soft 0.5.")
     run = Run.open(str(request.teacher))
     kept = random.default.state_dict()
     members = []
@@ -144,7 +144,7 @@ def add_teacher_outputs(prepared: Prepared) -> tuple[Dataset, LearnerSpec]:
     if not prepared.task.outputs_are or not prepared.task.needs_targets or prepared.recipe.learn.losses == {}:
         task = prepared.task.name
         raise UserError(
-            f"A teacher answers with classes or numbers, the task of {prepared.architecture.name} is {task}; use train."
+            f"A teacher predicts classes or numbers. Received {prepared.architecture.name} for {task}. Use nnatomy train."
         )
     answers = _answers(teacher, classes, request.temperature)
     learn = prepared.recipe.learn.with_loss(Distillation(prepared.recipe, classes, request.temperature, request.soft))
@@ -162,7 +162,7 @@ def _answers(teacher: Prepared, classes: bool, temperature: float) -> Array:
         if len(teacher.dataset.train) * parts[0][0].nbytes > LARGEST:
             raise UserError(
                 f"A teacher's answers must fit into {LARGEST >> 20} MiB, those for {len(teacher.dataset.train):,} examples do "
-                "not; train the teacher with --limit."
+                "not. Train the teacher with --limit."
             )
     return np.concatenate(parts)
 

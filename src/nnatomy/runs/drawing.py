@@ -8,7 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from nnatomy.tasks.figures import BLUE, GREEN, GREY, ORANGE
+from nnatomy.tasks.figures import BLUE, GRAY, GREEN, ORANGE
 from nnatomy.training.evaluation import Metric
 
 if TYPE_CHECKING:
@@ -16,28 +16,28 @@ if TYPE_CHECKING:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Writes a figure whole or not at all, as its name's ending says."""
+    """Write a figure whole or not at all, as its name's ending says."""
     from nnatomy.runs.folder import write_atomically
 
     write_atomically(path, render(figure, path.suffix.lower().lstrip(".")))
 
 
 def render(figure: Figure, kind: str) -> bytes:
-    """A figure as the bytes of a png or svg; dollars in users' names stay dollars and begin no formula."""
+    """A figure as the bytes of a png or svg; dollars in users' names stay dollars and start no formula."""
     from matplotlib.text import Text
 
     for text in figure.findobj(Text):
         if isinstance(text, Text) and r"\mathdefault" not in text.get_text():  # Matplotlib's own, on logarithmic axes
             text.set_parse_math("$" not in text.get_text())
     buffer = io.BytesIO()
-    with warnings.catch_warnings():  # characters that the font lacks and margins that long names overrun: nothing to mend
+    with warnings.catch_warnings():  # characters that the font lacks and margins that long names overrun: nothing to fix
         warnings.simplefilter("ignore")
         figure.savefig(buffer, format=kind, dpi=110, bbox_inches="tight", metadata={"Date": None} if kind == "svg" else None)
     return buffer.getvalue()
 
 
 def curves(history: list[dict[str, Any]], metric: Metric, telling: Metric) -> Figure:
-    """Training and validation loss by epoch, the telling metric beside them, and the best epoch marked."""
+    """Training and validation loss by epoch, the telling metric next to them, and the best epoch marked."""
     from matplotlib.figure import Figure
 
     epochs = [line["epoch"] for line in history]
@@ -56,7 +56,7 @@ def curves(history: list[dict[str, Any]], metric: Metric, telling: Metric) -> Fi
     right.plot(epochs, [line["validation"].get(shown.name, math.nan) for line in history], color=GREEN, marker=marker, ms=4)
     right.set(title=f"Validation {shown.name} ({shown.better} is better)", xlabel="epoch")
     for axes in (left, right):
-        axes.axvline(best, color=GREY, ls="--", lw=1, label=f"best epoch: {best}")
+        axes.axvline(best, color=GRAY, ls="--", lw=1, label=f"best epoch: {best}")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize=9)
         axes.xaxis.get_major_locator().set_params(integer=True)

@@ -49,7 +49,7 @@ class _AsGiven(Preprocessing):
 
 
 class _Neural(BaseEstimator):  # type: ignore[misc]
-    """What both estimators share: a recipe, fitted on arrays.
+    """The common part of both estimators: a recipe, fitted on arrays.
 
     `architecture`: a name, a folder's path, a Module, which every fit copies, or a function that makes one: model() or
     model(dataset). `loss`, `optimizer`: of a Module, as for `nn.train`. `backend`, `device`: where it learns, if not on the
@@ -100,8 +100,8 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
             return x
         if x.shape[1] != int(np.prod(self.input_shape)):
             raise UserError(
-                f"input_shape {self.input_shape} needs {int(np.prod(self.input_shape))} features a row, received {x.shape[1]}; "
-                "give rows of flattened images."
+                f"input_shape {self.input_shape} needs {int(np.prod(self.input_shape))} features a row. Received {x.shape[1]}. "
+                "Give rows of flattened images."
             )
         return x.reshape(len(x), *self.input_shape)
 
@@ -136,12 +136,12 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
         self.n_iter_ = fitted.position.epoch
 
     def _split(self, whole: ArraySplit, labels: Array | None) -> tuple[Split, Split]:
-        """The rows that are trained on, and those that choose the best epoch, where that was asked for."""
+        """The rows that are trained on, and those that choose the best epoch, where that was requested."""
         fraction = self.validation_fraction
         if fraction is None:
             fraction = 0.1 if {"patience", "plateau"} & set(self.settings or {}) else 0.0
         if not 0 <= fraction < 1:
-            raise UserError(f"validation_fraction is a fraction of the rows. Received {fraction!r}; give one such as 0.1.")
+            raise UserError(f"validation_fraction is a fraction of the rows. Received {fraction!r}. Give one such as 0.1.")
         if fraction == 0:
             return whole, SubsetSplit(whole, np.arange(0))
         from sklearn.model_selection import train_test_split
@@ -170,14 +170,14 @@ class NeuralClassifier(ClassifierMixin, _Neural):  # type: ignore[misc]
     _task = "classification"
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Trains on rows X (samples, features) and labels y (samples)."""
+        """Train on rows X (samples, features) and labels y (samples)."""
         X, y = validate_data(self, X, y)
         check_classification_targets(y)
         self._labels = LabelEncoder().fit(y)
         self.classes_ = self._labels.classes_
         if len(self.classes_) < 2:
             raise UserError(
-                f"Classification needs at least two classes, received one class, {self.classes_[0]!r}; give data with both."
+                f"Classification needs at least two classes. Received one class, {self.classes_[0]!r}. Give data with both."
             )
         names = tuple(str(c) for c in self.classes_)
         self._fit(X, self._labels.transform(y).astype(np.int64), names, len(names))
@@ -205,7 +205,7 @@ class NeuralRegressor(RegressorMixin, _Neural):  # type: ignore[misc]
         return tags
 
     def fit(self, X: Any, y: Any) -> Self:
-        """Trains on rows X (samples, features) and values y (samples) or (samples, outputs)."""
+        """Train on rows X (samples, features) and values y (samples) or (samples, outputs)."""
         X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
         self._flat = y.ndim == 1
         y = np.asarray(y, np.float64).reshape(len(y), -1)

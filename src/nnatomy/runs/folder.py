@@ -1,4 +1,4 @@
-"""A run's folder: what was asked, where it ran, how it went, and checkpoints from which it continues exactly."""
+"""A run's folder: the request, the environment, the metrics, and checkpoints from which it continues exactly."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
-    """Writes a file whole or not at all: beside it first, then renamed over it.
+    """Write a file whole or not at all: next to it first, then renamed over it.
 
     Raises UserError where the disk is full or the folder cannot be written.
     """
@@ -41,7 +41,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
         if name and os.path.exists(name):
             os.unlink(name)
         raise UserError(
-            f"{path} could not be written ({problem.strerror or problem}); free space or choose another --out."
+            f"{path} could not be written ({problem.strerror or problem}). Free space or choose another --out."
         ) from None
 
 
@@ -53,7 +53,7 @@ def finite(value: Any) -> Any:
 
 
 def save_arrays(path: Path, arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> None:
-    """Writes named arrays and plain values as one safetensors file."""
+    """Write named arrays and plain values as one safetensors file."""
     write_atomically(path, packed(arrays, metadata))
 
 
@@ -66,18 +66,18 @@ def packed(arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> bytes:
 
 
 def load_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Reads what `save_arrays` wrote. Raises UserError where the file is missing, cut short or not safetensors."""
+    """Read what `save_arrays` wrote. Raises UserError where the file is missing, cut short or not safetensors."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
-        raise UserError(f"There is no checkpoint {path}; name the folder of a run that has one.")
+        raise UserError(f"A checkpoint must exist. Received {path}, which does not. Name the folder of a run that has one.")
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
             metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
     except (SafetensorError, OSError, ValueError, UnicodeDecodeError):
         raise UserError(
-            f"A checkpoint must be a whole safetensors file, {path} is damaged or another format; use a backup."
+            f"A checkpoint must be a whole safetensors file. Received {path}, which is damaged or another format. Use a backup."
         ) from None
     return arrays, metadata
 
@@ -114,28 +114,31 @@ class Run:
         """The run in a folder. Raises UserError where it is none."""
         path = _path(folder)
         if path.is_file():
-            raise UserError(f"A run is a folder, {path} is a file; name the folder it lies in, {path.parent}.")
+            raise UserError(
+                f"A run is a folder. Received {path}, which is a file. Name the folder that contains it, {path.parent}."
+            )
         if not path.is_dir():
             beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
             near = nearest_name(path.name, beside)
-            remedy = f"did you mean {path.parent / near}?" if near else "name the folder of a run."
-            raise UserError(f"There is no run in {path}; {remedy}")
+            remedy = f"Did you mean {path.parent / near}?" if near else "Name the folder of a run."
+            raise UserError(f"The folder of a run must exist. Received {path}, which does not. {remedy}")
         if not (path / "run.json").is_file():
-            raise UserError(f"{path} is not the folder of a run: it has no run.json; name a folder that nnatomy train made.")
+            raise UserError(f"{path} is not the folder of a run: it has no run.json. Name a folder that nnatomy train made.")
         return cls(path)
 
     @property
     def members(self) -> list[Run]:
-        """The runs whose predictions this one averages; none for a run of its own."""
+        """The runs whose predictions this one averages; none for any other run."""
         average = self.read_json("run.json").get("average", {})
         return [Run(self.folder / name) for name in average.get("members", ())]
 
     def alone(self) -> Run:
-        """This run, if it has a model of its own. Raises UserError otherwise."""
+        """This run, if it has its own model. Raises UserError otherwise."""
         if self.members:
             raise UserError(
-                f"{self.folder} averages the predictions of {len(self.members)} runs and can be evaluated, asked and learned "
-                f"from; for all else name one of them, such as {self.members[0].folder}."
+                f"{self.folder} averages the predictions of {len(self.members)} runs and can be evaluated, used to predict "
+                "and learned "
+                f"from. For all else name one of them, such as {self.members[0].folder}."
             )
         return self
 
@@ -149,26 +152,26 @@ class Run:
             return load_arrays(self.best)[0]
         if not self.last.exists():
             raise UserError(
-                f"The run in {self.folder} has no weights yet; continue it with nnatomy train --resume {self.folder}."
+                f"The run in {self.folder} has no weights yet. Continue it with nnatomy train --resume {self.folder}."
             )
         arrays, _ = load_arrays(self.last)
         return {name.removeprefix("model/"): a for name, a in arrays.items() if name.startswith("model/")}
 
     def write_json(self, name: str, value: Any) -> None:
-        """Writes plain values, readable by people too."""
+        """Write plain values, readable by people too."""
         write_atomically(self.folder / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
     def read_json(self, name: str) -> Any:
-        """Reads plain values. Raises UserError where the file is missing or damaged."""
+        """Read plain values. Raises UserError where the file is missing or damaged."""
         path = self.folder / name
         try:
             found = json.loads(path.read_text(encoding="utf-8"))
         except FileNotFoundError:
-            raise UserError(f"The run in {self.folder} lacks its {name}; it cannot be used.") from None
+            raise UserError(f"The run in {self.folder} lacks its {name}. It cannot be used.") from None
         except (OSError, ValueError):
-            raise UserError(f"{path} is damaged: it must hold JSON; restore it or train again.") from None
+            raise UserError(f"{path} is damaged: it must hold JSON. Restore it or train again.") from None
         if not isinstance(found, dict):
-            raise UserError(f"{path} is damaged: it must hold one JSON object; restore it or train again.")
+            raise UserError(f"{path} is damaged: it must hold one JSON object. Restore it or train again.")
         return found
 
     def history(self) -> list[dict[str, Any]]:
@@ -182,54 +185,56 @@ class Run:
             except ValueError:
                 break
             if not (isinstance(found, dict) and "epoch" in found):
-                raise UserError(f"{self.log} is damaged: line {len(lines) + 1} is no epoch; restore it or train again.")
+                raise UserError(f"{self.log} is damaged: line {len(lines) + 1} is no epoch. Restore it or train again.")
             lines.append(found)
         return lines
 
     def append(self, line: Mapping[str, Any], log: str = "metrics.jsonl") -> None:
-        """Adds one line to metrics.jsonl, or to another log."""
+        """Add one line to metrics.jsonl, or to another log."""
         path = self.folder / log
         try:
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(finite(line)) + "\n")
         except OSError as problem:
-            raise UserError(f"{path} could not be written ({problem.strerror}); free space or choose another --out.") from None
+            raise UserError(f"{path} could not be written ({problem.strerror}). Free space or choose another --out.") from None
 
     def rewind(self, lines: list[dict[str, Any]]) -> None:
-        """Makes metrics.jsonl hold exactly `lines`: what came after a checkpoint is run again."""
+        """Make metrics.jsonl hold exactly `lines`: what came after a checkpoint is run again."""
         write_atomically(self.log, "".join(json.dumps(finite(line)) + "\n" for line in lines))
 
 
 def _path(given: Any) -> Path:
     if not isinstance(given, str | os.PathLike):
-        raise UserError(f"A folder is named by a text or a path, received {type(given).__name__}; give one.")
+        raise UserError(
+            f"A folder is named by a text or a path. Received {type(given).__name__}. Give the path of a run's folder."
+        )
     return Path(given)
 
 
 def new_folder(parent: str, name: str, out: str | Path | None, what: str) -> Path:
-    """Makes the folder of a new `what`: `out`, which must be new or empty, or <parent>/<time>-<name>.
+    """Make the folder of a new `what`: `out`, which must be new or empty, or <parent>/<time>-<name>.
 
     Raises UserError where it is a file, holds something or cannot be made.
     """
     folder = Path(parent) / f"{datetime.now():%Y%m%d-%H%M%S}-{name}" if out is None else _path(out)
     if folder.exists() and not folder.is_dir():
-        raise UserError(f"--out names the folder of a {what}, {folder} is a file; choose another name.")
+        raise UserError(f"--out names the folder of a {what}. Received {folder}, which is a file. Choose another name.")
     try:
         if out is None:
             return _free_folder(folder)
         if folder.exists() and any(folder.iterdir()):
             raise UserError(
-                f"A new {what} needs a new folder, {folder} is not empty; choose another --out, "
+                f"A new {what} needs a new folder. Received {folder}, which is not empty. Choose another --out, "
                 f"or continue it with --resume {folder}."
             )
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise UserError(f"The folder {folder} could not be made ({problem.strerror}); choose another --out.") from None
+        raise UserError(f"The folder {folder} could not be made ({problem.strerror}). Choose another --out.") from None
     return folder
 
 
 def _free_folder(path: Path) -> Path:
-    """Makes the folder, or the first of its numbered kin that is not taken, also by a run begun at the same moment."""
+    """Make the folder, or the first of its numbered kin that is not taken, also by a run started at the same moment."""
     number, free = 1, path
     while True:
         try:
@@ -249,7 +254,7 @@ def _blas() -> str:
 
 
 def environment() -> dict[str, Any]:
-    """What a reader needs to know of the machine and the versions to judge a run."""
+    """Return the facts about the machine and the versions by which a reader judges a run."""
     from importlib.metadata import PackageNotFoundError, version
 
     from nnatomy import __version__, backends

@@ -30,13 +30,13 @@ class OptionType:
     read: Callable[[Any], Any]
     """From a value in Python to the plain value that a folder keeps. Raises TypeError or ValueError."""
     annotation: Any
-    """What Typer reads; lists for options that are repeated."""
+    """The type that Typer reads; lists for options that are repeated."""
     words: Callable[[Any], list[str]] = lambda value: [str(value)]
     """The words of a command line, one for each time that the flag is repeated."""
     empty: Callable[[], Any] = lambda: None
     """The value where nothing was given."""
     pairs: bool = False
-    """Whether each word is NAME=VALUE."""
+    """True if each word is NAME=VALUE."""
 
 
 @dataclass(frozen=True)
@@ -48,12 +48,12 @@ class Option:
     flag: str
     least: int | None = None
     positive: bool = False
-    """Whether a number is above 0 and finite."""
+    """True if a number is above 0 and finite."""
     metavar: str | None = None
     example: str = ""
     """A value that works, for errors."""
     where: bool = False
-    """Whether it says where a run computes, and may change when the run is continued."""
+    """True if it says where a run computes, and may change when the run is continued."""
 
     def words(self, value: Any) -> list[str]:
         """Return the words of a command line that give this value."""
@@ -62,14 +62,14 @@ class Option:
         return [word for text in self.type.words(value) for word in (self.flag, text)]
 
     def check(self, value: Any) -> None:
-        """Raises UserError for a value out of range."""
+        """Raise UserError for a value out of range."""
         if value is None:
             return
         if self.least is not None and value < self.least:
-            raise UserError(f"{self.flag} is at least {self.least}. Received {value}; give a larger number.")
+            raise UserError(f"{self.flag} is at least {self.least}. Received {value}. Give a larger number.")
         if self.positive and not 0 < value < float("inf"):
             noun = "time" if self.type is SECONDS else "number"
-            raise UserError(f"{self.flag} is a positive {noun}. Received {value:g}; give one such as {self.example}.")
+            raise UserError(f"{self.flag} is a positive {noun}. Received {value:g}. Give one such as {self.example}.")
 
 
 def _text(value: Any) -> str:
@@ -86,7 +86,7 @@ def absolute_path(source: str | PathLike[str]) -> str:
     """Return a path as an absolute one, so that a run can be continued from anywhere; a data set's name as it is."""
     text = str(source)
     if not text.strip():
-        raise UserError("Data are named by a data set's name or a path, received nothing; give one, for example digits.")
+        raise UserError("Data are named by a data set's name or a path. Received nothing. Give one, for example digits.")
     if text in data.names():
         return text
     path = Path(text).expanduser()
@@ -151,7 +151,7 @@ def parse_option(type: OptionType, name: str, value: Any, caller: str) -> Any:
     except UserError:
         raise
     except (TypeError, ValueError, AttributeError):
-        raise UserError(f"{caller}() takes {type.noun} for {name}. Received {value!r}; convert it.") from None
+        raise UserError(f"{caller}() takes {type.noun} for {name}. Received {value!r}. Convert it.") from None
 
 
 def parse_options(request: type[Any], given: Mapping[str, Any], caller: str) -> dict[str, Any]:
@@ -162,7 +162,7 @@ def parse_options(request: type[Any], given: Mapping[str, Any], caller: str) -> 
     known = options_of(request)
     unknown = sorted(set(given) - set(known))
     if unknown:
-        raise UserError(f"{caller}() takes {', '.join(known)}. Received {', '.join(unknown)}; leave it out.")
+        raise UserError(f"{caller}() takes {', '.join(known)}. Received {', '.join(unknown)}. Leave it out.")
     found = {}
     for name, value in given.items():
         default = default_of(request, name)
@@ -172,13 +172,13 @@ def parse_options(request: type[Any], given: Mapping[str, Any], caller: str) -> 
 
 
 def check_options(request: Any) -> None:
-    """Raises UserError for an option of a request that is out of range."""
+    """Raise UserError for an option of a request that is out of range."""
     for name, declared in options_of(request).items():
         declared.check(getattr(request, name))
 
 
 def command_line(request: Any, verb: str, *arguments: str, without: tuple[str, ...] = ()) -> str:
-    """Return the command line that asks for the same as a request."""
+    """Return the command line that requests the same as a request."""
     words = ["nnatomy", verb, *arguments]
     for name, declared in options_of(request).items():
         value = getattr(request, name)

@@ -53,7 +53,7 @@ class Own:
     def __post_init__(self) -> None:
         given = [name for name in ("task", "loss", "optimizer") if getattr(self, name) is not None]
         if given and self.model is None:
-            raise UserError(f"An architecture's recipe has its own {given[0]}. Received {given[0]}= with a name; leave it out.")
+            raise UserError(f"An architecture's recipe has its own {given[0]}. Received {given[0]}= with a name. Leave it out.")
 
     def plain(self) -> dict[str, Any]:
         """Return the names of what was given, as a run's folder keeps them."""
@@ -100,7 +100,7 @@ def named_only(model: Any, caller: str) -> str:
     """Return what finds an architecture in another process. Raises UserError for an object, which cannot be sent there."""
     if not isinstance(model, str | PathLike | None):
         raise UserError(
-            f"{caller}() trains in processes that find architectures by a name or a folder. Received {name_of(model)}; put it "
+            f"{caller}() trains in processes that find architectures by a name or a folder. Received {name_of(model)}. Put it "
             "into a folder with model.py and recipe.py, and give its path."
         )
     named: Any = model
@@ -149,12 +149,15 @@ class Build:
         self._model, self._takes_data, options = model, False, list[inspect.Parameter]()
         if not isinstance(model, Module):
             if not callable(model):
-                raise UserError(f"A model is a name, a folder's path or a Module. Received {type(model).__name__}; give one.")
+                raise UserError(
+                    f"A model is a name, a folder's path or a Module. Received {type(model).__name__}. "
+                    "Give, for example, 'mlp' or an nn.Module."
+                )
             parameters = [p for p in inspect.signature(model).parameters.values() if p.kind not in VARIABLE]
             needed = [p.name for p in parameters if p.default is p.empty]
             if len(needed) > 1:
                 raise UserError(
-                    f"A model's function takes nothing or the data set. {name_of(model)} needs {', '.join(needed)}; wrap it: "
+                    f"A model's function takes nothing or the data set. {name_of(model)} needs {', '.join(needed)}. Wrap it: "
                     f"lambda dataset: {name_of(model)}(...)."
                 )
             self._takes_data = bool(needed)
@@ -198,7 +201,7 @@ def _rule(optimizer: Any) -> partial[Any]:
     function = optimizer.func if isinstance(optimizer, partial) else optimizer
     if not (isinstance(function, type) and issubclass(function, optim.Optimizer)):
         raise UserError(
-            f"An optimizer is a class, or a partial of one. Received {optimizer!r}; give partial(nn.optim.Adam, lr=1e-3)."
+            f"An optimizer is a class, or a partial of one. Received {optimizer!r}. Give partial(nn.optim.Adam, lr=1e-3)."
         )
     rule, rates = partial(optimizer), keywords(function)
     return partial(rule, lr=1e-3) if "lr" not in rule.keywords and rates.get("lr") is inspect.Parameter.empty else rule
@@ -212,7 +215,7 @@ def _as_it_is(outputs: Any) -> Any:
 
 
 def check_model(model: Module, recipe: Recipe, dataset: Dataset, precision: Precision, task: Task) -> None:
-    """Raises UserError for a model that cannot take its data: one batch goes through it, and nothing is changed."""
+    """Raise UserError for a model that cannot take its data: one batch goes through it, and nothing is changed."""
     batch = precision.evaluated(dataset.train.take(np.arange(min(2, len(dataset.train)))))
     shapes = ", ".join(f"{field.name} {np.shape(array)}" for field, array in zip(dataset.fields, batch))
     kept = random.default.state_dict()
@@ -227,12 +230,12 @@ def check_model(model: Module, recipe: Recipe, dataset: Dataset, precision: Prec
     finally:
         random.default.load_state_dict(kept)
     if np.size(getattr(loss, "data", loss)) != 1:
-        raise UserError(f"A loss is a single number. Received shape {np.shape(loss.data)}; average it.")
+        raise UserError(f"A loss is a single number. Received shape {np.shape(loss.data)}. Average it.")
     width = np.shape(recipe.decide(outputs).data)[-1:]
     if task.outputs_are == "class scores" and width not in ((dataset.outputs,), (1,) * (dataset.outputs == 2)):
         raise UserError(
             f"A classifier has one output a class, here {dataset.outputs}. Received outputs of shape "
-            f"{np.shape(recipe.decide(outputs).data)}; change the last layer."
+            f"{np.shape(recipe.decide(outputs).data)}. Change the last layer."
         )
 
 
@@ -243,7 +246,7 @@ def again(saved: Mapping[str, Any], given: Own, folder: Path, *, trains: bool) -
     """
     for name in ("model", "data"):
         if name not in saved and getattr(given, name) is not None:
-            raise UserError(f"The run in {folder} knows its {name}. Received {name}= too; leave it out.")
+            raise UserError(f"The run in {folder} knows its {name}. Received {name}= too. Leave it out.")
     known: dict[str, Any] = {}
     if "optimizer" in saved and given.optimizer is None:
         known["optimizer"] = _rule_of(saved["optimizer"])
@@ -252,7 +255,7 @@ def again(saved: Mapping[str, Any], given: Own, folder: Path, *, trains: bool) -
     for name in ("model", "task", *(("data", "loss", "optimizer") if trains else ())):
         if name in saved and getattr(given, name) is None and known.get(name) is None:
             raise UserError(
-                f"The run in {folder} was trained on your own {name}, {saved[name]}. Received none; give it in Python: "
+                f"The run in {folder} was trained on your own {name}, {saved[name]}. Received none. Give it in Python: "
                 f"nn.load_run({str(folder)!r}, {name}=...)."
             )
     if "data" in saved and given.data is None:

@@ -20,7 +20,7 @@ class Absent:
     name: str
 
     def __call__(self, model: Any, *batch: Any) -> tuple[Any, Any]:
-        raise UserError(f"This run's loss is your own, {self.name}. Received none; give loss= to nn.load_run.")
+        raise UserError(f"This run's loss is your own, {self.name}. Received none. Give loss= to nn.load_run.")
 
 
 def data_name(given: Any) -> str:
@@ -33,7 +33,7 @@ def data_name(given: Any) -> str:
 def load_own(given: Any, request: DataRequest, wanted: tuple[str, ...] | None = None) -> Dataset:
     """Return arrays, a frame or a Dataset as a data set. Raises UserError for another value, and for options of no effect."""
     if isinstance(given, Absent):
-        raise UserError(f"This run's data are your own, {given.name}. Received none; give data= to nn.load_run.")
+        raise UserError(f"This run's data are your own, {given.name}. Received none. Give data= to nn.load_run.")
     if isinstance(given, Dataset):
         _refuse(request, "a Dataset", ())
         return given
@@ -48,7 +48,7 @@ def load_own(given: Any, request: DataRequest, wanted: tuple[str, ...] | None = 
             seed=request.splits_by, limit=request.limit,
         )  # fmt: skip
     raise UserError(
-        f"Data are a name, a path, arrays (X, y), a data frame or a Dataset. Received {type(given).__name__}; convert it."
+        f"Data are a name, a path, arrays (X, y), a data frame or a Dataset. Received {type(given).__name__}. Convert it."
     )
 
 
@@ -59,4 +59,4 @@ def _is_arrays(given: Any) -> bool:
 def _refuse(request: DataRequest, what: str, allowed: tuple[str, ...]) -> None:
     for name in ("target", "keep", "types", "labels", "window", "horizon", "limit", "groups"):
         if name not in allowed and getattr(request, name):
-            raise UserError(f"The option {name} says how a file is read. Received it with {what}; leave it out.")
+            raise UserError(f"The option {name} says how a file is read. Received it with {what}. Leave it out.")

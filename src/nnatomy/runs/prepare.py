@@ -40,7 +40,7 @@ class Prepared:
     distillation: tuple[Dataset, LearnerSpec] | None = None
     """The data and the learner of a student, where there is a teacher."""
     own: Own = NOTHING
-    """What the user gave in place of names."""
+    """The user's objects in place of names."""
 
 
 def prepare(request: Request, own: Own = NOTHING) -> Prepared:
@@ -51,8 +51,8 @@ def prepare(request: Request, own: Own = NOTHING) -> Prepared:
     recipe = requested(recipe, request)
     if not 1 <= request.accumulate <= recipe.batch_size:
         raise UserError(
-            f"--accumulate takes the batch in parts of at least one example, received {request.accumulate} for batches of "
-            f"{recipe.batch_size}; give a number from 1 to {recipe.batch_size}."
+            f"--accumulate takes the batch in parts of at least one example. Received {request.accumulate} for batches of "
+            f"{recipe.batch_size}. Give a number from 1 to {recipe.batch_size}."
         )
     random.seed(request.seed)
     model = recipe.build(dataset, **recipe.options).astype(precision.master)
@@ -91,7 +91,7 @@ def _data_for_model(request: Request, own: Own) -> Dataset:
     if own.data is not None:
         return load_own(own.data, request, wanted)
     if request.data is None:
-        raise UserError('Your own model has no data of its own. Received no data; give some: nn.train(model, "digits").')
+        raise UserError('Your own model has no own data. Received no data. Give some: nn.train(model, "digits").')
     options = request.load_options()
     return data.load(request.data, **(options if wanted is None else options | {"tasks": wanted}))
 
@@ -125,8 +125,8 @@ def fitting(architecture: Architecture, dataset: Dataset, recipes: Sequence[Reci
     if able:
         return next((recipe for recipe in able if recipe.data == dataset.name), able[0])
     raise UserError(
-        f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}; "
-        "choose other data or another architecture."
+        f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}. "
+        "Choose other data or another architecture."
     )
 
 

@@ -39,12 +39,13 @@ class Progress(Callback):
         self._task = self._bar.add_task("", total=loop.position.total, completed=loop.position.step, epoch=self._epoch(loop))
 
     def after_step(self, loop: Loop) -> None:
-        at = loop.position
+        position = loop.position
         if self._bar is not None:
-            self._bar.update(self._task, completed=at.step, total=at.total, epoch=self._epoch(loop))
+            self._bar.update(self._task, completed=position.step, total=position.total, epoch=self._epoch(loop))
         elif time.perf_counter() - self._printed > self.every:
-            loss = at.loss_sum / max(at.examples, 1)
-            self._log(f"epoch {self._epoch(loop)}  step {at.step} of {at.total}  train loss {loss:.4g}{self._left(loop)}")
+            loss = position.loss_sum / max(position.examples, 1)
+            step = f"step {position.step} of {position.total}"
+            self._log(f"epoch {self._epoch(loop)}  {step}  train loss {loss:.4g}{self._left(loop)}")
 
     def after_epoch(self, loop: Loop, line: dict[str, Any]) -> None:
         metric = loop.recipe.metric
@@ -67,8 +68,8 @@ class Progress(Callback):
         return time.perf_counter() - self._printed > 0.5 or epoch in (1, loop.epochs) or stopped
 
     def _left(self, loop: Loop) -> str:
-        at = loop.position
-        remaining = max(at.total - at.step, 0) * loop.elapsed() / max(at.step, 1)
+        position = loop.position
+        remaining = max(position.total - position.step, 0) * loop.elapsed() / max(position.step, 1)
         return f"  ({clock(loop.elapsed())} so far, about {clock(remaining)} left)"
 
     def _log(self, text: str) -> None:

@@ -1,4 +1,4 @@
-"""report.html: one file that tells all about a run and opens without a server or a network."""
+"""report.html: one file with everything about a run, which opens without a server or a network."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def write_report(result: Result) -> None:
-    """Writes the run's report.html."""
+    """Write the run's report.html."""
     write_atomically(result.run.report, render(result))
 
 

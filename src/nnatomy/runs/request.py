@@ -1,4 +1,4 @@
-"""What a user asks for, in plain values from which the same can be started again. Flags, help and ranges are declared here."""
+"""The request of a user, in plain values from which the same can be started again. Flags, help and ranges are declared here."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ class Request(WorkRequest):
     soft: float = option(NUMBER, "Weight of the teacher's term of the loss, from 0 to 1.", 0.9)
 
     def command(self) -> str:
-        """Return the command line that asks for the same."""
+        """Return the command line that requests the same."""
         if self.teacher is None:
             return command_line(self, "train", self.architecture, without=DISTILLATION)
         return command_line(self, "distill", self.architecture, without=OF_THE_TEACHER)
@@ -117,10 +117,10 @@ OF_THE_TEACHER = tuple(name for name in DataRequest.__dataclass_fields__ if name
 
 
 def request_of(run: Run) -> Request:
-    """Return what was asked for when a run was made. Raises UserError where its folder does not say."""
+    """Return what was requested when a run was made. Raises UserError where its folder does not say."""
     saved = run.alone().read_json("run.json")
     try:
         found: Request = from_plain(Request, saved["request"])
     except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{run.folder / 'run.json'} is damaged: it does not say what was asked for; train again.") from None
+        raise UserError(f"{run.folder / 'run.json'} is damaged: it does not hold the request. Train again.") from None
     return found

@@ -23,7 +23,7 @@ from nnatomy.tasks import task_for
 from nnatomy.training.precision import PRECISIONS
 
 DESCRIBED = ("name", "kind", "task", "classes", "input_shape", "outputs", "description")
-"""What a run's folder keeps of the data set, besides fields and preprocessing, so that its model is built without the data."""
+"""The facts about the data set in a run's folder, next to fields and preprocessing: the model is built without the data."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Restored:
     prepared: Prepared
     run: Run
     own: Own = NOTHING
-    """What was given again, for its data."""
+    """The user's objects that were given again, for its data."""
 
 
 def restore(
@@ -81,12 +81,12 @@ def restore_with_data(run: Run, *, backend: str | None = None, device: str | Non
 
 
 def check_data(run: Run, prepared: Prepared) -> None:
-    """Raises UserError for data that are not those that a run started with."""
+    """Raise UserError for data that are not those that a run started with."""
     own = run.read_json("run.json").get("own", {})
     known = prepared.dataset.preprocessing.to_json() == run.read_json("preprocessing.json")
     if not known or own.get("fingerprint", digest := fingerprint(prepared.dataset)) != digest:
         source = prepared.request.data or own.get("data") or prepared.recipe.data
-        raise UserError(f"A run keeps to the data it started with. Received other data in {source}; start a new run.")
+        raise UserError(f"A run keeps to the data it started with. Received other data in {source}. Start a new run.")
 
 
 def plain_dataset(dataset: Dataset) -> dict[str, Any]:
@@ -107,7 +107,7 @@ def described(path: Path, saved: Any, preprocessing: Any) -> Dataset:
         found = data.preprocessing_from_json(preprocessing)
         return Dataset(train=nothing, validation=nothing, test=nothing, preprocessing=found, notices=(), **fields)
     except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is damaged: it does not describe the data; train again.") from None
+        raise UserError(f"{path} is damaged: it does not describe the data. Train again.") from None
 
 
 def on_backend(request: Request, backend: str | None, device: str | None) -> Request:

@@ -1,4 +1,4 @@
-"""What a training returns: the model, its scores and the folder that holds them."""
+"""The result of a training: the model, its scores and the folder that holds them."""
 
 from __future__ import annotations
 

@@ -22,9 +22,9 @@ def save(model: Module | Mapping[str, Any], path: str | Path) -> Path:
     """
     file = Path(path).expanduser()
     if not isinstance(model, Module | Mapping):
-        raise UserError(f"A Module or a state dict is saved. Received {type(model).__name__}; give model.state_dict().")
+        raise UserError(f"A Module or a state dict is saved. Received {type(model).__name__}. Give model.state_dict().")
     if file.exists():
-        raise UserError(f"Nothing is overwritten. Received {file}, which exists; choose another name or remove it.")
+        raise UserError(f"Nothing is overwritten. Received {file}, which exists. Choose another name or remove it.")
     state = model.state_dict() if isinstance(model, Module) else {name: np.asarray(a) for name, a in model.items()}
     save_arrays(file, state, {"format": "nnatomy state dict"})
     return file
@@ -38,6 +38,6 @@ def load(path: str | Path, model: Module) -> Module:
     Raises UserError where the file is missing or damaged, and, naming what differs, where it does not fit.
     """
     if not isinstance(model, Module):
-        raise UserError(f"Weights are loaded into a Module. Received {type(model).__name__}; give the model as it was built.")
+        raise UserError(f"Weights are loaded into a Module. Received {type(model).__name__}. Give the model as it was built.")
     model.load_state_dict(load_arrays(Path(path).expanduser())[0])
     return model

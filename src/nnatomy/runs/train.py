@@ -71,7 +71,7 @@ def train(
     for name, value in (("model", model), ("out", out)):
         if (name == "model" and value is None) or (name == "out" and not isinstance(value, str | PathLike | None)):
             wanted = "a name, a path or a Module" if name == "model" else "a path"
-            raise UserError(f"train() takes {wanted} for {name}. Received {type(value).__name__}; give one.")
+            raise UserError(f"train() takes {wanted} for {name}. Received {type(value).__name__}. Give a value of that type.")
     named, read = isinstance(model, str | PathLike), data is None or isinstance(data, str | PathLike)
     own = Own(None if named else model, None if read else data, task, loss, optimizer)
     request = Request(
@@ -106,11 +106,11 @@ def resume(
     """
     known = [name for name, declared in options_of(Request).items() if declared.where]
     if unknown := set(where) - set(known):
-        raise UserError(f"resume() takes {', '.join(known)}. Received {', '.join(sorted(unknown))}; start a new run for that.")
+        raise UserError(f"resume() takes {', '.join(known)}. Received {', '.join(sorted(unknown))}. Start a new run for that.")
     run = Run.open(folder)
     saved = run.read_json("run.json")
     if "average" in saved:
-        raise UserError(f"{run.folder} is an average of runs, which has no steps to continue; continue one of the runs.")
+        raise UserError(f"{run.folder} is an average of runs, which has no steps to continue. Continue one of the runs.")
     given = {name: value for name, value in where.items() if value is not None}
     request = replace(request_of(run), **parse_options(Request, given, "resume"))
     own = again(saved.get("own", {}), _given(model, data, task, loss, optimizer), run.folder, trains=True)
@@ -135,9 +135,9 @@ def _given(model: Any, data: Any, task: Any, loss: Any, optimizer: Any) -> Own:
 
 
 def _choose_devices(request: Request, hosts: str | None, host_index: int | None, shard: str | None) -> Devices:
-    """Return the devices of a run; `shard` is what was asked for now: a run of several devices may continue on one."""
+    """Return the devices of a run; `shard` is what was requested now: a run of several devices may continue on one."""
     if shard == "full" and hosts is None and request.devices in (None, 1):
-        raise UserError("--shard full splits a run among several devices, received it for one; add --devices, or leave it out.")
+        raise UserError("--shard full splits a run among several devices. Received it for one. Add --devices, or leave it out.")
     return arrange(request.backend, request.device, request.devices, request.shard, hosts, host_index)
 
 
@@ -154,7 +154,7 @@ def _describe(run: Run, prepared: Prepared) -> None:
 
 
 def _command(prepared: Prepared) -> str:
-    """Return the command line that asks for the same; of a user's own objects, the call in Python."""
+    """Return the command line that requests the same; of a user's own objects, the call in Python."""
     request, own = prepared.request, prepared.own.plain()
     if not own:
         return request.command()
@@ -181,9 +181,9 @@ def _fit(
 ) -> Result:  # fmt: skip
     request, model, first = prepared.request, prepared.model, devices.hosts.first
     _check_hosts(devices.hosts, prepared, checkpoint)
-    devices.hosts.lost = f"continue on all hosts with nnatomy train --resume {run.folder} --hosts {hosts}"
+    devices.hosts.lost = f"Continue on all hosts with nnatomy train --resume {run.folder} --hosts {hosts}"
     freezing = transfer.Freezing(model, request.freeze) if request.freeze else None
-    lesson, learn = prepared.distillation or (None, None)
+    distillation, learn = prepared.distillation or (None, None)
     last = [
         *([freezing] if freezing is not None else []),
         *([Progress() if first else Callback()] if progress else []),
@@ -193,7 +193,7 @@ def _fit(
     prepared.task.feed = Feed(devices)
     fitted = fit(
         prepared.recipe, model, prepared.dataset, prepared.task, request.seed,
-        setup=transfer.setup(prepared, freezing, devices), learn=learn, lesson=lesson, budget=request.budget,
+        setup=transfer.setup(prepared, freezing, devices), learn=learn, distillation=distillation, budget=request.budget,
         callbacks=[checkpoints.Log(run) if first else Callback(), *extra], last=last, checkpoint=checkpoint,
         watched=_stopping_on_ctrl_c,
     )  # fmt: skip
@@ -216,7 +216,7 @@ def _fit(
 
 
 def _check_hosts(hosts: Hosts, prepared: Prepared, checkpoint: Checkpoint | None) -> None:
-    """Raises UserError where this host was given another command, other data or another version than the first one."""
+    """Raise UserError where this host was given another command, other data or another version than the first one."""
     splits = (prepared.dataset.train, prepared.dataset.validation, prepared.dataset.test)
     position = Position() if checkpoint is None else checkpoint.position
     mine: dict[str, Any] = {
@@ -227,8 +227,9 @@ def _check_hosts(hosts: Hosts, prepared: Prepared, checkpoint: Checkpoint | None
     for what, value in mine.items():
         if value != theirs[what]:
             raise UserError(
-                f"All hosts of a run need the same {what}, {hosts.names[hosts.index]} has {value} and the first one has "
-                f"{theirs[what]}; make them the same."
+                f"All hosts of a run need the same {what}. Received {hosts.names[hosts.index]}, which has {value} and the "
+                "first one has "
+                f"{theirs[what]}. Make them the same."
             )
 
 

@@ -40,17 +40,17 @@ class TrainedRun(Restored):
 
     @property
     def task(self) -> Task:
-        """What measures it."""
+        """The task that measures it."""
         return self.prepared.task
 
     @property
     def recipe(self) -> Recipe:
-        """How it was trained."""
+        """The recipe that trained it."""
         return self.prepared.recipe
 
     @property
     def dataset(self) -> Dataset:
-        """What it was trained on: preprocessing, classes and sizes, without examples."""
+        """The data that it was trained on: preprocessing, classes and sizes, without examples."""
         return self.prepared.dataset
 
     def evaluate(self, data: Any = None, split: str = "test") -> Evaluation:
@@ -101,7 +101,7 @@ def evaluate(
     """
     folder = _folder(run)
     if split not in SPLITS:
-        raise UserError(f"--split is train, validation or test. Received {split!r}; give one of these.")
+        raise UserError(f"--split is train, validation or test. Received {split!r}. Use --split test.")
     if folder.members:
         from nnatomy.runs.averaging import evaluate_members
 

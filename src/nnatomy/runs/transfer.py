@@ -1,4 +1,4 @@
-"""Transfer: runs that begin from other weights, with a new head, with parameters frozen or learning more slowly."""
+"""Transfer: runs that start from other weights, with a new head, with parameters frozen or learning more slowly."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def begin_from(model: Module, source: str | Path, keep: Iterable[str] = ()) -> Loaded:
-    """Gives a model the weights of a run's best epoch, or of a file; `keep`: names whose values stay as they are.
+    """Give a model the weights of a run's best epoch, or of a file; `keep`: names whose values stay as they are.
 
     Raises UserError where anything is missing, unexpected or misshapen, with --new-head as the remedy where that helps.
     """
@@ -43,25 +43,26 @@ def begin_from(model: Module, source: str | Path, keep: Iterable[str] = ()) -> L
     problems = [f"{what}: {', '.join(names[:6])}" for what, names in wrong.items() if names]
     if problems:
         raise UserError(
-            f"A run begins from weights that fit its model, those of {source} do not ({'; '.join(problems)}); begin from "
+            f"A run starts from weights that fit its model. Received those of {source}, which do not ({'. '.join(problems)}). "
+            "Start from "
             "the same architecture with the same options, or give --new-head where only the number of outputs differs."
         )
     return found
 
 
 def begin(prepared: Prepared) -> list[str]:
-    """Puts the weights that a request names in their places, and tells what begins from where and what is frozen.
+    """Load the weights that a request names; return notices of what starts from where and what is frozen.
 
     Raises UserError for weights, patterns and factors that do not fit.
     """
-    request, model, told = prepared.request, prepared.model, []
+    request, model, notices = prepared.request, prepared.model, []
     if request.new_head and request.from_ is None:
-        raise UserError("--new-head renews a layer of other weights, received it without --from; leave it out or name a run.")
+        raise UserError("--new-head renews a layer of other weights. Received it without --from. Leave it out or name a run.")
     if request.from_ is not None:
         renewed = head(prepared.recipe, prepared.dataset, model) if request.new_head else ()
         found = begin_from(model, request.from_, renewed)
-        anew = f"; new are {', '.join(renewed)}" if renewed else ""
-        told.append(f"begins from {request.from_}: {', '.join(found.loaded)}{anew}")
+        new = f"; new are {', '.join(renewed)}" if renewed else ""
+        notices.append(f"starts from {request.from_}: {', '.join(found.loaded)}{new}")
     freezing = Freezing(model, request.freeze) if request.freeze else None
     kept = random.default.state_dict()
     prepared.recipe.learn.begin(model, prepared.dataset, setup(prepared, freezing))  # refuses before a folder is made
@@ -69,9 +70,9 @@ def begin(prepared: Prepared) -> list[str]:
     if freezing is not None:
         for epochs in sorted({freezing.epochs[name] for name, _ in model.named_parameters()} - {0}):
             names = [name for name, _ in model.named_parameters() if freezing.epochs[name] == epochs]
-            how_long = "for good" if epochs == math.inf else f"for {counted(int(epochs), 'epoch')}"
-            told.append(f"frozen {how_long}: {', '.join(names)}")
-    return told
+            how_long = "for the whole run" if epochs == math.inf else f"for {counted(int(epochs), 'epoch')}"
+            notices.append(f"frozen {how_long}: {', '.join(names)}")
+    return notices
 
 
 def head(recipe: Recipe, dataset: Dataset, model: Module) -> tuple[str, ...]:
@@ -82,12 +83,14 @@ def head(recipe: Recipe, dataset: Dataset, model: Module) -> tuple[str, ...]:
     random.default.load_state_dict(kept)
     found = tuple(name for name, a in model.state_dict().items() if name not in other or other[name].shape != a.shape)
     if not found:
-        raise UserError(f"--new-head renews what depends on the outputs, {type(model).__name__} has no such layer; omit it.")
+        raise UserError(
+            f"--new-head renews what depends on the outputs. Received {type(model).__name__}, which has no such layer. Omit it."
+        )
     return found
 
 
 def matching(pattern: str, names: Iterable[str]) -> list[str]:
-    """The names that a pattern fits, alone or as the beginning of a path: c1* and c1 both fit c1.weight.
+    """The names that a pattern fits, alone or as the start of a path: c1* and c1 both fit c1.weight.
 
     Raises UserError where it fits none.
     """
@@ -99,10 +102,10 @@ def matching(pattern: str, names: Iterable[str]) -> list[str]:
 
 
 class Freezing(Callback):
-    """Holds parameters fast: for good, or for the first epochs (gradual unfreezing).
+    """Freezes parameters, for the whole run or for the first epochs (gradual unfreezing).
 
-    `patterns`: "c1*" for good, "c3*=2" for two epochs. What is held has no gradient, no optimizer step and no weight decay, and
-    a normalisation layer all of whose arrays are held normalises by the statistics it came with, and keeps them.
+    `patterns`: "c1*" for the whole run, "c3*=2" for two epochs. What is frozen has no gradient, no optimizer step and no weight
+    decay. A normalization layer all of whose arrays are frozen normalizes by the statistics it came with, and keeps them.
     """
 
     def __init__(self, model: Module, patterns: Iterable[str]) -> None:
@@ -112,7 +115,7 @@ class Freezing(Callback):
         for text in patterns:
             pattern, _, epochs = text.partition("=")
             if epochs and not (epochs.isdecimal() and int(epochs) > 0):
-                raise UserError(f"--freeze takes PATTERN or PATTERN=EPOCHS, received {text!r}; for example 'c1*=2'.")
+                raise UserError(f"--freeze takes PATTERN or PATTERN=EPOCHS. Received {text!r}. Use, for example, 'c1*=2'.")
             for name in matching(pattern, names):
                 self.epochs[name] = max(self.epochs.get(name, 0), int(epochs) if epochs else math.inf)
         longest = {id(tensor): 0.0 for _, tensor in model._tensors()}
@@ -121,11 +124,11 @@ class Freezing(Callback):
         self.epochs = {name: longest[id(tensor)] for name, tensor in model._tensors()}  # what is shared has several names
         parameters = [name for name, _ in model.named_parameters()]
         if all(self.epochs[name] > 0 for name in parameters):
-            raise UserError(f"Something must learn from the first epoch on, --freeze holds all {len(parameters)} parameters; "
-                            "leave some out.")  # fmt: skip
+            raise UserError(f"A parameter must learn from the first epoch on. Received --freeze for all {len(parameters)}. "
+                            "Leave some out.")  # fmt: skip
 
     def held(self, name: str, epoch: float) -> bool:
-        """Whether a parameter or buffer is held in an epoch, counted from 0; in epoch infinity only what is held for good."""
+        """Return True if a parameter or buffer is frozen in an epoch, counted from 0; infinity: in every epoch."""
         return self.epochs[name] > epoch or self.epochs[name] == math.inf
 
     def before_epoch(self, loop: Loop) -> None:
@@ -135,8 +138,8 @@ class Freezing(Callback):
             parameter.requires_grad = not self.held(name, epoch)
         for path, module in self.model.named_modules():
             own = {f"{path}.{name}": value for name, value in module._walk() if isinstance(value, Tensor)}
-            normalises = any(not isinstance(value, Parameter) for value in own.values())
-            if path and normalises and all(self.held(name, epoch) for name in own):
+            normalizes = any(not isinstance(value, Parameter) for value in own.values())
+            if path and normalizes and all(self.held(name, epoch) for name in own):
                 module.training = False
         if changed:
             loop.learner.version += 1
@@ -162,7 +165,7 @@ def optimizer_for(
     names = [name for name, _ in parameters]
     for pattern, factor in rates.items():
         if not 0 < factor < math.inf:
-            raise UserError(f"--rates takes a positive factor, received {pattern}={factor:g}; --freeze stops learning.")
+            raise UserError(f"--rates takes a positive factor. Received {pattern}={factor:g}. Use --freeze to stop learning.")
         factors |= {name: factor for name in matching(pattern, names) if name in factors}
     if not rates:
         return rule([(name, p) for name, p in parameters if name in factors])  # type: ignore[no-any-return]
@@ -170,6 +173,8 @@ def optimizer_for(
     optimizer: Optimizer = rule([{"params": [(n, p) for n, p in parameters if factors.get(n) == factor]} for factor in ordered])
     for group, factor in zip(optimizer.param_groups, ordered, strict=True):
         if not isinstance(group.get("lr"), float):
-            raise UserError(f"--rates changes a learning rate, {type(optimizer).__name__} chooses its own; leave it out.")
+            raise UserError(
+                f"--rates changes a learning rate. Received {type(optimizer).__name__}, which chooses its own. Leave it out."
+            )
         group["lr"] *= factor
     return optimizer

@@ -13,7 +13,7 @@ import numpy as np
 
 from nnatomy.errors import UserError
 from nnatomy.serving.frames import LENGTHS, Array, pack, unpack
-from nnatomy.serving.refusals import BROKEN, BUSY, UNFIT, Refusal
+from nnatomy.serving.refusals import BROKEN, BUSY, UNPROCESSABLE, Refusal
 
 Columns = dict[str, list[Any]]
 START_SECONDS = 120.0
@@ -66,7 +66,7 @@ class Worker:
         return self.process is not None and self.process.returncode is None
 
     async def start(self) -> None:
-        """Returns when the model is loaded. Raises UserError where the run cannot be used, Lost where the process ends."""
+        """Return when the model is loaded. Raises UserError where the run cannot be used, Lost where the process ends."""
         pipe = asyncio.subprocess.PIPE
         words = (sys.executable, "-m", "nnatomy.serving.worker", self.folder)
         self.process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, start_new_session=True)
@@ -88,10 +88,10 @@ class Worker:
             raise Lost from None
         said = await self._read(seconds or self.seconds)
         if "refused" in said:
-            raise Refusal(UNFIT, said["refused"])
+            raise Refusal(UNPROCESSABLE, said["refused"])
         if "failed" in said:
             print(f"nnatomy: a request failed: {said['failed']}", file=sys.stderr)
-            raise Refusal(BROKEN, "The model could not answer this request, an error of ours; the service's log names it.")
+            raise Refusal(BROKEN, "The model failed on this request. The service's log names the error.")
         return Found(said["columns"], said.get("lines_of"), said.get("files", {}))
 
     async def _read(self, seconds: float) -> dict[str, Any]:
@@ -107,7 +107,7 @@ class Worker:
             raise Lost from None
 
     async def stop(self) -> None:
-        """Ends the process, if it has not ended."""
+        """End the process, if it has not ended."""
         if self.process is not None:
             if self.process.returncode is None:
                 self.process.kill()
@@ -116,7 +116,7 @@ class Worker:
 
 @dataclass(eq=False)
 class Job:
-    """A request's inputs, the answer that somebody waits for, and whether a worker was lost over it."""
+    """A request's inputs, the response that a client waits for, and whether a worker was lost over it."""
 
     arrays: tuple[Array, ...]
     answer: asyncio.Future[Found]
@@ -128,13 +128,13 @@ class Job:
 
     @property
     def kind(self) -> list[tuple[Any, ...]]:
-        """What must be equal for two jobs to be one batch."""
+        """The key that must be equal for two jobs to be one batch."""
         return [(a.shape[1:], a.dtype) for a in self.arrays]
 
 
 @dataclass
 class Batcher:
-    """Hands waiting requests to free workers, as many at once as fit `most_rows`; nobody waits for others to come.
+    """Hands waiting requests to free workers, as many together as fit `most_rows`; no request waits for others to come.
 
     A request over which a worker was lost is tried once more, alone: what kills workers takes no other request with it.
     """
@@ -149,27 +149,27 @@ class Batcher:
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
     async def start(self) -> None:
-        """Starts all workers. Raises UserError where the run cannot be used."""
+        """Start all workers. Raises UserError where the run cannot be used."""
         try:
             await asyncio.gather(*(worker.start() for worker in self.workers))
         except Lost:
-            raise UserError("A worker ended before its model was loaded; the lines above say why.") from None
+            raise UserError("A worker ended before its model was loaded. The lines above say why.") from None
         self._tasks = [asyncio.create_task(self._serve(worker)) for worker in self.workers]
 
     async def stop(self) -> None:
-        """Ends all workers; whoever still waits is told."""
+        """End all workers; requests that still wait get an error."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         for job in self.waiting:
-            _fail(job, Refusal(BUSY, "The service is stopping; ask again when it runs."))
+            _fail(job, Refusal(BUSY, "The service is stopping. Send the request again when it runs."))
         self.waiting.clear()
         await asyncio.gather(*(worker.stop() for worker in self.workers))
 
     async def answer(self, arrays: tuple[Array, ...]) -> Found:
         """The answer to one request. Raises Refusal where too many wait, and where no worker could answer."""
         if len(self.waiting) >= self.most_waiting:
-            raise Refusal(BUSY, f"At most {self.most_waiting} requests wait at once, and so many do; ask again in a moment.")
+            raise Refusal(BUSY, f"At most {self.most_waiting} requests may wait. Received one more. Send it again in a moment.")
         job = Job(arrays, asyncio.get_running_loop().create_future())
         self.waiting.append(job)
         self._came.set()
@@ -186,11 +186,11 @@ class Batcher:
                 self._apart(jobs, refusal)
             except asyncio.CancelledError:
                 for job in jobs:
-                    _fail(job, Refusal(BUSY, "The service is stopping; ask again when it runs."))
+                    _fail(job, Refusal(BUSY, "The service is stopping. Send the request again when it runs."))
                 raise
             except Lost:
                 self.watch("lost", 1)
-                self._apart(jobs, Refusal(BROKEN, "The model's process ended twice over this request; send another one."))
+                self._apart(jobs, Refusal(BROKEN, "The model's process ended twice on this request. Send fewer rows."))
                 await self._again(worker)
             else:
                 start = 0
@@ -200,9 +200,9 @@ class Batcher:
                     start += job.rows
 
     def _apart(self, jobs: list[Job], refusal: Refusal) -> None:
-        """Has the jobs of a batch that went wrong tried again one by one; one that was alone is told why."""
+        """Has the jobs of a batch that went wrong tried again one by one; one that was alone gets the error."""
         for job in reversed(jobs):
-            if job.suspect or (len(jobs) == 1 and refusal.status == UNFIT):
+            if job.suspect or (len(jobs) == 1 and refusal.status == UNPROCESSABLE):
                 _fail(job, refusal)
             else:
                 job.suspect = True
@@ -221,7 +221,7 @@ class Batcher:
     async def _next(self, together: bool) -> list[Job]:
         """The requests of the next batch: the one that has waited longest, and what fits to it."""
         while True:
-            while self.waiting and self.waiting[0].answer.done():  # nobody waits for it any longer
+            while self.waiting and self.waiting[0].answer.done():  # its client waits no longer
                 self.waiting.popleft()
             if self.waiting:
                 break

@@ -5,9 +5,14 @@ from __future__ import annotations
 from nnatomy.data.requests import Fault, RequestError
 from nnatomy.errors import UserError
 
-MALFORMED, TOO_LARGE, UNSUPPORTED, UNFIT = 400, 413, 415, 422
-BROKEN, BUSY, LATE = 500, 503, 504
-STATUS: dict[Fault, int] = {"malformed": MALFORMED, "too large": TOO_LARGE, "unsupported": UNSUPPORTED, "unfit": UNFIT}
+MALFORMED, TOO_LARGE, UNSUPPORTED, UNPROCESSABLE = 400, 413, 415, 422
+BROKEN, BUSY, TIMED_OUT = 500, 503, 504
+STATUS: dict[Fault, int] = {
+    "malformed": MALFORMED,
+    "too large": TOO_LARGE,
+    "unsupported": UNSUPPORTED,
+    "unprocessable": UNPROCESSABLE,
+}
 
 
 class Refusal(UserError):

@@ -1,4 +1,4 @@
-"""The service: routes, limits, and who may ask. How a request is read, the kind of data says; answering is in batching.py."""
+"""The service: routes, limits, and allowed callers. The kind of data reads a request; batching.py computes the response."""
 
 from __future__ import annotations
 
@@ -24,16 +24,16 @@ from nnatomy.runs.folder import Run
 from nnatomy.runs.prepare import fitting
 from nnatomy.runs.restore import architecture_of, described
 from nnatomy.serving.batching import Batcher, Worker
-from nnatomy.serving.refusals import BROKEN, BUSY, LATE, MALFORMED, TOO_LARGE, Refusal
+from nnatomy.serving.refusals import BROKEN, BUSY, MALFORMED, TIMED_OUT, TOO_LARGE, Refusal
 from nnatomy.tasks import task_for
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-THREAD = 64 * 1024  # bytes from which a body is read beside the other requests, not between them
+THREAD = 64 * 1024  # bytes from which a body is read next to the other requests, not between them
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one request may take, and how many may wait."""
+    """The limits of one request, and of the requests that wait."""
 
     bytes: int = 8 * 2**20
     rows: int = 4096
@@ -43,12 +43,12 @@ class Limits:
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
             if not 0 < value < float("inf"):
-                raise UserError(f"The limit of {name} must be a positive number, received {value:g}; give another.")
+                raise UserError(f"The limit of {name} must be a positive number. Received {value:g}. Use a number above 0.")
 
 
 @dataclass(frozen=True)
 class Served:
-    """What is known of a run without its model."""
+    """The facts about a run that need no model."""
 
     folder: Path
     architecture: Architecture
@@ -59,18 +59,18 @@ class Served:
 
     @classmethod
     def of(cls, folder: str | Path, limits: Limits) -> Served:
-        """Raises UserError where the folder is no finished run, or of a kind that is not served."""
+        """Raise UserError where the folder is not a finished run, or of a kind that is not served."""
         run = Run.open(folder)
         architecture = architecture_of(run)
         saved = run.read_json("dataset.json")
         if not (run.best.exists() or run.last.exists()):
-            remedy = f"continue it with nnatomy train --resume {run.folder}"
-            raise UserError(f"The run in {run.folder} has no weights yet; {remedy}.")
+            remedy = f"Continue it with nnatomy train --resume {run.folder}"
+            raise UserError(f"The run in {run.folder} has no weights yet. {remedy}.")
         try:
             shape, classes = tuple(saved["input_shape"]), tuple(saved["classes"])
             task, description = str(saved["task"]), str(saved["description"])
         except (KeyError, TypeError):
-            raise UserError(f"{run.folder / 'dataset.json'} is damaged: it does not describe the data; train again.") from None
+            raise UserError(f"{run.folder / 'dataset.json'} is damaged: it does not describe the data. Train again.") from None
         preprocessing = data.preprocessing_from_json(run.read_json("preprocessing.json"))
         dataset = described(run.folder / "dataset.json", saved, preprocessing.to_json())
         if not task_for(fitting(architecture, dataset), dataset).takes_data:
@@ -80,7 +80,7 @@ class Served:
         return cls(run.folder, architecture, task, classes, description, reader)
 
     def schema(self, limits: Limits) -> dict[str, Any]:
-        """What GET /schema answers."""
+        """Return the response to GET /schema."""
         return {
             "architecture": self.architecture.name,
             "title": self.architecture.front["title"],
@@ -94,7 +94,7 @@ class Served:
 
 
 class Meters:
-    """What GET /metrics shows, in Prometheus' text format."""
+    """Return the response to GET /metrics, in Prometheus' text format."""
 
     def __init__(self) -> None:
         from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -110,10 +110,10 @@ class Meters:
             "nnatomy_batch_requests", "Requests answered together.", registry=registry, buckets=(1, 2, 4, 8, 16, 32, 64, 128)
         )
         self.lost = Counter("nnatomy_workers_lost", "Workers that ended before they answered.", registry=registry)
-        self.waiting = Gauge("nnatomy_requests_waiting", "Requests that no worker has begun.", registry=registry)
+        self.waiting = Gauge("nnatomy_requests_waiting", "Requests that no worker has started.", registry=registry)
 
     def watch(self, event: str, count: int) -> None:
-        """Counts an event of the batcher."""
+        """Count an event of the batcher."""
         if event == "batch":
             self.together.observe(count)
         else:
@@ -143,7 +143,7 @@ class Guard:
                     name = None
                 if name is None or name.lower() not in self.names:
                     title, known = header.decode().capitalize(), ", ".join(sorted(self.names))
-                    return f"{title} must name this service ({known}), received {value[:80]!r}; correct it."
+                    return f"{title} must name this service ({known}). Received {value[:80]!r}. Add it with --allow."
         return None
 
 
@@ -152,7 +152,7 @@ def application(
 ) -> Any:
     """The ASGI application that answers for a run; its workers run between its startup and its shutdown.
 
-    `names`: the host names by which it may be called. Raises UserError for a folder that is no run.
+    `names`: the host names by which it may be called. Raises UserError for a folder that is not a run.
     """
     from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
     from starlette.applications import Starlette
@@ -170,7 +170,7 @@ def application(
     batcher = Batcher(processes, limits.rows, limits.waiting, meters.watch)
 
     async def body_of(request: Request) -> bytes:
-        too_large = Refusal(TOO_LARGE, f"A body holds at most {limits.bytes} bytes, received more; send several requests.")
+        too_large = Refusal(TOO_LARGE, f"A body holds at most {limits.bytes} bytes. Received more. Send several requests.")
         length = request.headers.get("content-length", "0")
         if length.isdecimal() and int(length[:20]) > limits.bytes:
             raise too_large
@@ -183,9 +183,9 @@ def application(
                         raise too_large
                     parts.append(part)
         except TimeoutError:
-            raise Refusal(408, f"A body must arrive within {limits.seconds:g} s, this one did not; send it again.") from None
+            raise Refusal(408, f"A body must arrive within {limits.seconds:g} s. Received a part. Send it again.") from None
         except ClientDisconnect:
-            raise Refusal(MALFORMED, "The request ended before its body did; send it again.") from None
+            raise Refusal(MALFORMED, "The request ended before its body did. Send it again.") from None
         return b"".join(parts)
 
     async def answered(request: Request) -> dict[str, Any]:
@@ -200,8 +200,8 @@ def application(
             async with asyncio.timeout(limits.seconds):
                 found = await batcher.answer(arrays)
         except TimeoutError:
-            late = f"An answer must be found within {limits.seconds:g} s, this one was not; send fewer rows."
-            raise Refusal(LATE, late) from None
+            late = f"A response must be ready within {limits.seconds:g} s. Received more work than that. Send fewer rows."
+            raise Refusal(TIMED_OUT, late) from None
         meters.rows.inc(len(arrays[0]))
         content: dict[str, Any] = {"predictions": found.predictions(len(arrays[0]))} if found.columns else {}
         return content | ({"files": found.files} if found.files else {}) | ({"notices": notices} if notices else {})
@@ -216,7 +216,7 @@ def application(
             headers = {"Retry-After": "1"} if status == BUSY else {}
         except Exception as problem:  # the caller learns that, the log what
             print(f"nnatomy: a request failed: {type(problem).__name__}: {problem}", file=sys.stderr)
-            content, status = {"error": "The service could not answer, an error of ours; its log names it."}, BROKEN
+            content, status = {"error": "The service failed on this request. Its log names the error."}, BROKEN
         meters.requests.labels(str(status)).inc()
         meters.seconds.observe(time.perf_counter() - start)
         return JSONResponse(content, status, headers)
@@ -237,7 +237,8 @@ def application(
         known = ", ".join(f"{next(iter(sorted((r.methods or set()) - {'HEAD'})))} {r.path}" for r in routes)
         status = problem.status_code if isinstance(problem, HTTPException) else MALFORMED
         received = f"{request.method} {request.url.path[:80]}"
-        return JSONResponse({"error": f"This service answers {known}, received {received}; ask for one of these."}, status)
+        rule = f"This service answers {known}. Received {received}. Request one of these paths."
+        return JSONResponse({"error": rule}, status)
 
     @contextlib.asynccontextmanager
     async def running(app: Starlette) -> AsyncIterator[None]:
@@ -265,24 +266,26 @@ def serve(
     workers: int = 1,
     allow: Sequence[str] = (),
     limits: Limits | None = None,
-    tell: Callable[[dict[str, Any]], None] = lambda place: print(json.dumps(place)),
+    announce: Callable[[dict[str, Any]], None] = lambda place: print(json.dumps(place)),
 ) -> None:
     """Answers for a run over HTTP until it is interrupted.
 
     `host`: the address to listen on, the loopback one unless another is given; `port`: 0 for any that is free; `allow`: further
-    host names by which callers may name it; `tell` is called once it listens, with its "url".
-    Raises UserError where the web extra is not installed, the address cannot be had, or the folder is no run.
+    host names by which callers may name it; `announce` is called once it listens, with its "url".
+    Raises UserError where the web extra is not installed, the address cannot be had, or the folder is not a run.
     """
     try:
         import prometheus_client  # noqa: F401
         import starlette  # noqa: F401
         import uvicorn
     except ImportError:
-        raise UserError('Serving needs the web extra, it is not installed; pip install "nnatomy[web]".') from None
+        raise UserError('Serving needs the extra web, which is not installed. Run pip install "nnatomy[web]".') from None
     if not 1 <= workers <= 64:
-        raise UserError(f"--workers must be from 1 to 64, received {workers}; one is enough for most models.")
+        raise UserError(
+            f"--workers must be from 1 to 64. Received {workers}. Use --workers 1, which is enough for most models."
+        )
     if not 0 <= port <= 65535:
-        raise UserError(f"--port must be from 0 to 65535, received {port}; 8000 is usual.")
+        raise UserError(f"--port must be from 0 to 65535. Received {port}. Use --port 8000.")
     app = application(folder, limits, workers, (*LOOPBACK, host, *allow))
     place = listen(host, port)
     address, number = place.getsockname()[:2]
@@ -291,20 +294,20 @@ def serve(
     class Server(uvicorn.Server):
         async def startup(self, sockets: list[socket.socket] | None = None) -> None:
             log = logging.getLogger("uvicorn.error")
-            log.disabled = True  # a run that cannot be used is told in one sentence, below
+            log.disabled = True  # a run that cannot be used is reported in one sentence, below
             await super().startup(sockets)
             log.disabled = False
             if self.started:
-                tell({"url": url, "run": str(folder)})
+                announce({"url": url, "run": str(folder)})
 
     server = Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=10))
     try:
-        with contextlib.suppress(KeyboardInterrupt, SystemExit):  # by SystemExit uvicorn tells that it could not start
+        with contextlib.suppress(KeyboardInterrupt, SystemExit):  # by SystemExit uvicorn reports that it could not start
             server.run(sockets=[place])
     finally:
         place.close()
     if not server.started:
-        raise UserError(f"The run in {folder} could not be loaded by a worker; nnatomy evaluate {folder} says why.")
+        raise UserError(f"The run in {folder} could not be loaded by a worker. Run nnatomy evaluate {folder} to see why.")
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -317,7 +320,7 @@ def listen(host: str, port: int) -> socket.socket:
         place.listen(1024)
     except OSError as problem:
         named = port and not isinstance(problem, socket.gaierror)
-        remedy = "choose another --port" if named else "choose another --host"
-        raise UserError(f"The service needs an address of its own, {host}:{port} cannot be had "
-                        f"({problem.strerror or problem}); {remedy}.") from None  # fmt: skip
+        remedy = "Choose another --port" if named else "Choose another --host"
+        raise UserError(f"The service needs a free address. Received {host}:{port} "
+                        f"({problem.strerror or problem}). {remedy}.") from None  # fmt: skip
     return place

@@ -1,4 +1,4 @@
-"""What a worker process does: restores a run, then answers message after message until its input ends.
+"""A worker process: it restores a run, then answers message after message until its input ends.
 
     python -m nnatomy.serving.worker RUN
 """
@@ -44,44 +44,44 @@ def message(answer: Answer, rows: int) -> dict[str, Any]:
     return found | ({"files": files} if files else {})
 
 
-def filled_up(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
+def pad_rows(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
     """As many rows as the next power of two, the last one repeated: so that a plan serves many numbers of rows."""
     more = (1 << (len(arrays[0]) - 1).bit_length()) - len(arrays[0])
     return tuple(np.concatenate([a, a[-1:].repeat(more, axis=0)]) if more else a for a in arrays)
 
 
 def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
-    """Tells that it is ready, then answers; the end of `source` ends it."""
+    """Tell that it is ready, then answers; the end of `source` ends it."""
     from threadpoolctl import threadpool_limits
 
     from nnatomy.runs.restore import restore
 
-    def say(**values: Any) -> None:
+    def respond(**values: Any) -> None:
         target.write(pack(values))
         target.flush()
 
     try:
         prepared, _ = restore(folder)
     except UserError as problem:
-        say(refused=str(problem))
+        respond(refused=str(problem))
         return
     together = prepared.task.by_row
     prepared.task.planned = planned = together and not fields.ragged(prepared.dataset.fields)  # lengths would each want a plan
-    say(ready=True, together=together)
+    respond(ready=True, together=together)
     with threadpool_limits(1, user_api="blas"):
         while head := source.read(LENGTHS.size):
             first, second = LENGTHS.unpack(head)
             _, arrays = unpack(source.read(first), source.read(second))
             try:
                 rows = len(arrays[0])
-                answer = prepared.task.answer(prepared.model, filled_up(arrays) if planned else arrays)
+                answer = prepared.task.answer(prepared.model, pad_rows(arrays) if planned else arrays)
                 if answer.files and together:  # they would go to every request of the batch
                     raise RuntimeError(f"{type(prepared.task).__name__} answers with files and needs by_row = False")
-                say(**message(answer, rows))
+                respond(**message(answer, rows))
             except UserError as problem:
-                say(refused=str(problem))
-            except Exception as problem:  # told to the service, which answers for it
-                say(failed=f"{type(problem).__name__}: {problem}")
+                respond(refused=str(problem))
+            except Exception as problem:  # reported to the service, which responds
+                respond(failed=f"{type(problem).__name__}: {problem}")
 
 
 if __name__ == "__main__":

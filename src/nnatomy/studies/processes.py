@@ -1,4 +1,4 @@
-"""How many processes share a study's work, and the environment in which each starts."""
+"""The processes that share a study's work, and the environment in which each starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def processes(jobs: int | None, caller: str = "compare") -> tuple[int, int]:
 
     jobs = parse_option(INTEGER, "jobs", processors() if jobs is None else jobs, caller)
     if not 1 <= jobs <= 256:
-        raise UserError(f"--jobs must be from 1 to 256. Received {jobs}; leave it out for one a processor.")
+        raise UserError(f"--jobs must be from 1 to 256. Received {jobs}. Leave it out for one a processor.")
     return jobs, max(1, processors() // jobs)
 
 

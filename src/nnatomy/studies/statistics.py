@@ -1,4 +1,4 @@
-"""How sure a comparison is: variance of seeds apart from that of splits, paired tests on folds, many comparisons corrected."""
+"""The uncertainty of a comparison: variance of seeds and of splits, paired tests on folds, corrected for their number."""
 
 from __future__ import annotations
 

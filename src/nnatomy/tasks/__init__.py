@@ -30,4 +30,4 @@ def task_for(recipe: Recipe, dataset: Dataset, precision: Precision = FLOAT32) -
     for task in recipe.tasks:
         if task.name == name:
             return task(recipe, dataset, precision)  # type: ignore[no-any-return]
-    raise UserError(f"The recipe does {', '.join(recipe.task_names)}. Received data for {dataset.task}; choose other data.")
+    raise UserError(f"The recipe does {', '.join(recipe.task_names)}. Received data for {dataset.task}. Choose other data.")

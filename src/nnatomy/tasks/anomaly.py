@@ -11,7 +11,7 @@ from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline
-from nnatomy.tasks.figures import BLUE, GREY, ORANGE
+from nnatomy.tasks.figures import BLUE, GRAY, ORANGE
 from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter
 from nnatomy.tasks.reconstruction import Reconstruction
 from nnatomy.training.evaluation import Evaluation, Metric
@@ -94,7 +94,7 @@ def anomalies(arrays: dict[str, Array]) -> Figure:
     if len(np.unique(labels)) == 2:
         wrong, found, _ = roc_curve(labels, scores)
         right.plot(wrong, found, color=BLUE)
-        right.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1)
+        right.plot([0, 1], [0, 1], color=GRAY, ls="--", lw=1)
         right.set(title="ROC curve over all thresholds", xlabel="ordinary windows reported", ylabel="labeled windows found")
     else:
         right.set_axis_off()

@@ -1,4 +1,4 @@
-"""What a baseline is: a predictor without a network, which a network has to beat. Each task lists its own."""
+"""Baselines: predictors without a network, which a network has to beat. Each task lists its own."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class FittedBaseline:
     multiply_adds: int
     """For one example."""
     chosen: str = ""
-    """What the validation part or the training part decided, as text."""
+    """Return the choice of the validation part or the training part, as text."""
 
 
 Baseline = Callable[[Dataset, Sequence[Recipe]], FittedBaseline]
-"""baseline(dataset, recipes): fitted on the training part, beside the networks of these recipes.
+"""baseline(dataset, recipes): fitted on the training part, next to the networks of these recipes.
 
 Raises UserError where the data do not allow it.
 """

@@ -14,7 +14,7 @@ from nnatomy.errors import UserError
 from nnatomy.functional import cross_entropy, softmax
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of
-from nnatomy.tasks.figures import BLUE, GREY, short
+from nnatomy.tasks.figures import BLUE, GRAY, short
 from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter, Mistakes, Score
 from nnatomy.tasks.scoring import quietly
 from nnatomy.tasks.task import Task
@@ -44,7 +44,7 @@ def logistic(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
     words = len(dataset.preprocessing.to_json()["vocabulary"]) if tokens else 0
     (y,), (y_held,) = arrays_of(dataset.train, "target"), arrays_of(dataset.validation, "target")
     if len(np.unique(y)) < 2:
-        raise UserError("Logistic regression needs two classes to learn from. Received one in the training part; lower --cv.")
+        raise UserError("Logistic regression needs two classes to learn from. Received one in the training part. Lower --cv.")
     inputs = _features(arrays_of(dataset.train, "input"), words)
     held = _features(arrays_of(dataset.validation, "input"), words)
     best, least, chosen = None, np.inf, C[0]
@@ -198,7 +198,7 @@ def confusion(arrays: dict[str, Array], classes: list[str]) -> Figure:
     if roc is not None and len(np.unique(arrays["targets"])) == 2:
         x, y, _ = roc_curve(arrays["targets"], arrays["probabilities"][:, 1])
         roc.plot(x, y, color=BLUE)
-        roc.plot([0, 1], [0, 1], color=GREY, ls="--", lw=1)
+        roc.plot([0, 1], [0, 1], color=GRAY, ls="--", lw=1)
         roc.set(title=f"ROC curve for “{classes[1]}”", xlabel="false positive rate", ylabel="true positive rate")
         roc.grid(alpha=0.25)
     return figure

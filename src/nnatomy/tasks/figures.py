@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-BLUE, ORANGE, GREEN, GREY = "#2563a8", "#d1662a", "#2e8b57", "#6b7280"
+BLUE, ORANGE, GREEN, GRAY = "#2563a8", "#d1662a", "#2e8b57", "#6b7280"
 LONGEST = 24  # letters of a name that are shown
 
 

@@ -13,7 +13,7 @@ from nnatomy.errors import UserError
 from nnatomy.functional import mse_loss
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of, ridge
-from nnatomy.tasks.figures import BLUE, GREY, ORANGE
+from nnatomy.tasks.figures import BLUE, GRAY, ORANGE
 from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter, Mistakes, Score
 from nnatomy.tasks.scoring import apart, mean_in_units, true_values
 from nnatomy.tasks.task import Task
@@ -45,7 +45,7 @@ def seasonal(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
     correlation = np.array([np.mean(x[: len(x) - lag] * x[lag:]) for lag in range(reach + 2)])
     peaks = [p for p in range(2, reach + 1) if correlation[p] > max(correlation[p - 1], correlation[p + 1], 1e-9)]
     if not peaks:
-        raise UserError(f"No season was found within the window of {split.past} rows; a larger --window might show one.")
+        raise UserError(f"No season was found within the window of {split.past} rows. A larger --window might show one.")
     past, future = arrays_of(dataset.train, "input", "target", most=2000)
     period = min(peaks, key=lambda p: float(np.mean((season(past, columns, p, split.horizon) - future) ** 2)))
     return FittedBaseline(lambda x: season(x, columns, period, split.horizon), 1, 0, f"a season of {period} rows")
@@ -59,7 +59,7 @@ def season(x: Array, columns: list[int], period: int, horizon: int) -> Array:
 def _series(split: Split) -> SeriesSplit:
     found = _windows(split)
     if found is None:
-        raise UserError("Naive forecasts need windows over a series. Received whole sequences; compare without them.")
+        raise UserError("Naive forecasts need windows over a series. Received whole sequences. Compare without them.")
     return found
 
 
@@ -165,7 +165,7 @@ def forecasts(arrays: dict[str, Array]) -> Figure:
     figure = Figure(figsize=(10, 3.8), layout="constrained")
     panels = figure.subplots(1, 3)
     for axes, row in zip(panels[:2], (len(y) // 4, 3 * len(y) // 4), strict=True):
-        axes.plot(steps, y[row], color=GREY, label="true", marker="o", ms=3)
+        axes.plot(steps, y[row], color=GRAY, label="true", marker="o", ms=3)
         axes.plot(steps, guess[row], color=BLUE, label="forecast", marker="o", ms=3)
         axes.set(title=f"Test window {row}", xlabel="steps ahead")
         axes.legend(frameon=False, fontsize=9)

@@ -14,7 +14,7 @@ from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
 from nnatomy.random import Generator, generators_of
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of
-from nnatomy.tasks.figures import GREY, ORANGE
+from nnatomy.tasks.figures import GRAY, ORANGE
 from nnatomy.tasks.forward import evaluating, own_stream
 from nnatomy.tasks.parts import Answer, Array, Batch, Meter
 from nnatomy.tasks.scoring import quietly
@@ -255,7 +255,7 @@ def side_by_side(real: Array, made: Array, look: Look, pictures: int = 40) -> Fi
     x, y, names = plane(real, made, look)
     figure = Figure(figsize=(10, 4.4), layout="constrained")
     panels = figure.subplots(1, 2, sharex=True, sharey=True)
-    for axes, some, color, title in zip(panels, (x, y), (GREY, ORANGE), ("Held-out examples", "Samples")):
+    for axes, some, color, title in zip(panels, (x, y), (GRAY, ORANGE), ("Held-out examples", "Samples")):
         if x.shape[1] == 1:
             axes.hist(some[:, 0], bins=60, color=color, density=True)
             axes.set(title=f"{title}: {len(some):,}", xlabel=names[0], ylabel="density")

@@ -25,14 +25,14 @@ WRITTEN, TEMPERATURE = 200, 0.7  # how much is written after a prompt, and how f
 
 
 def unigrams(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
-    """How frequent each token is in the training part, one added to each count."""
+    """The frequency of each token in the training part, one added to each count."""
     counts = np.bincount(_tokens(dataset.train), minlength=dataset.outputs) + 1.0
     log_p = np.log(counts / counts.sum())
     return FittedBaseline(lambda x: np.broadcast_to(log_p, (*x.shape, len(log_p))), len(log_p), 0)
 
 
 def bigrams(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
-    """How often each token follows each other; p(b | a) = (n(a, b) + p(b)) / (n(a) + 1) with the unigrams' p(b)."""
+    """The frequency of each token after each other; p(b | a) = (n(a, b) + p(b)) / (n(a) + 1) with the unigrams' p(b)."""
     tokens, n = _tokens(dataset.train), dataset.outputs
     counts = np.zeros((n, n))
     np.add.at(counts, (tokens[:-1], tokens[1:]), 1.0)
@@ -46,7 +46,7 @@ def _tokens(split: Split) -> Array:
 
 
 class Language(Task):
-    """How well the next token is predicted, in nats, bits and perplexity, against the unigram entropy of the text."""
+    """The prediction of the next token, in nats, bits and perplexity, against the unigram entropy of the text."""
 
     name = "language"
     metrics: ClassVar[tuple[Metric, ...]] = (

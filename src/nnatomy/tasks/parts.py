@@ -1,4 +1,4 @@
-"""What a task works with: meters of a split, answers for users, and what pictures want to know of predictions."""
+"""Parts of a task: meters of a split, answers for users, and the values that pictures show of predictions."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Joined:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a model predicts, as a user wants it: columns with one value a line, or files."""
+    """A model's prediction, as a user wants it: columns with one value a line, or files."""
 
     columns: dict[str, Array]
     rows: Array | None = None
@@ -65,7 +65,7 @@ class Score:
     of: Callable[[Tensor, Tensor], Tensor]
     """of(outputs, inputs) -> (rows,), from decided outputs and the inputs that they belong to."""
     says: str
-    """What was predicted and what is true, for a person."""
+    """The predicted and the true value, for a person."""
 
 
 @dataclass(frozen=True)
@@ -75,15 +75,15 @@ class Mistakes:
     order: Array
     """Numbers of examples by falling error."""
     says: Mapping[int, str]
-    """What went wrong, by number of example, for the first ones at least."""
+    """The mistake, by number of example, for the first ones at least."""
     title: str
     note: str
-    """What `says` says."""
+    """The meaning of `says`."""
 
 
 @dataclass(frozen=True)
 class Coloring:
-    """What examples are, for a picture with a point for each: numbers on a scale, or places in `names`."""
+    """Values of examples, for a picture with a point for each: numbers on a scale, or places in `names`."""
 
     what: str
     """"the true class"."""

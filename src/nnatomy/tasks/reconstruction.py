@@ -46,7 +46,7 @@ def principal(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
 
 
 class Reconstruction(Task):
-    """How much of the inputs' variance comes back out."""
+    """The reconstruction's explained fraction of the inputs' variance."""
 
     name = "reconstruction"
     needs_targets = False

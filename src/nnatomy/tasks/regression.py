@@ -12,7 +12,7 @@ from nnatomy.data.dataset import Dataset
 from nnatomy.functional import mse_loss
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of, ridge
-from nnatomy.tasks.figures import BLUE, GREY
+from nnatomy.tasks.figures import BLUE, GRAY
 from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter, Mistakes, Score
 from nnatomy.tasks.scoring import mean_in_units, quietly, true_values
 from nnatomy.tasks.task import Task
@@ -104,10 +104,10 @@ def residuals(arrays: dict[str, Array]) -> Figure:
     left, right = figure.subplots(1, 2)
     left.scatter(y, guess, s=8, alpha=0.35, color=BLUE, linewidths=0)
     ends = [min(y.min(), guess.min()), max(y.max(), guess.max())]
-    left.plot(ends, ends, color=GREY, ls="--", lw=1)
+    left.plot(ends, ends, color=GRAY, ls="--", lw=1)
     left.set(title="Predicted against true (test)", xlabel="true", ylabel="predicted")
     right.hist(guess - y, bins=50, color=BLUE, alpha=0.8)
-    right.axvline(0, color=GREY, ls="--", lw=1)
+    right.axvline(0, color=GRAY, ls="--", lw=1)
     right.set(title="Residuals: predicted - true", xlabel="residual", ylabel="examples")
     for axes in (left, right):
         axes.grid(alpha=0.25)

@@ -1,4 +1,4 @@
-"""What several tasks need to score and to sort examples."""
+"""Common parts of several tasks: scoring and sorting of examples."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a task is: a streaming meter, reproducible evaluation, and what predictions mean to a user. The tasks are beside it."""
+"""A task: a streaming meter, reproducible evaluation, and the meaning of predictions. The tasks are next to it."""
 
 from __future__ import annotations
 
@@ -37,36 +37,36 @@ Predictor = Callable[[Batch], Any]
 
 
 class Task(ABC):
-    """What is measured of a model on a data set, and what its outputs mean."""
+    """A task measures a model on a data set, and says what its outputs mean."""
 
     name: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
-    """What may measure a model; the first is what comparisons use unless another is named. A meter may report more."""
+    """The metrics of a model; comparisons use the first unless another is named. A meter may report more."""
     needs_targets: ClassVar[bool] = True
-    """Whether the data must have targets of this task; without, any data of the recipe's kind will do."""
+    """True if the data must have targets of this task; without, any data of the recipe's kind will do."""
     takes_data: ClassVar[bool] = True
-    """Whether the model predicts for data; False where it makes examples of its own."""
+    """True if the model predicts for data, False where it makes examples of its own."""
     gives: ClassVar[tuple[tuple[str, str], ...]] = (("prediction", "what the model predicts"),)
     """The outputs of an exported model, (name, what it is) each: what `interpret` returns, then what the network returns."""
     drawn_as: ClassVar[Literal["classes", "values", "future", "tokens", "inputs", ""]] = ""
-    """What pictures may take decided outputs for: scores of classes, values, the values that follow a window, scores of the
+    """The form of decided outputs for pictures: scores of classes, values, the values that follow a window, scores of the
     token after each one, the inputs again; "" for another form."""
     explains: ClassVar[str] = ""
-    """What `saliency_score` is, for captions: "the predicted value"."""
+    """The name of `saliency_score`, for captions: "the predicted value"."""
     by_row: ClassVar[bool] = True
-    """Whether an example's answer does not depend on those beside it, so that several requests may be answered together.
+    """True if an example's answer does not depend on those next to it, so that several requests may be answered together.
     False where answers have files, which belong to a whole request."""
     baselines: ClassVar[Mapping[str, Baseline]] = {}
     """Predictors without a network by the names that tables show."""
     outputs_are: ClassVar[Literal["class scores", "numbers", ""]] = ""
-    """How outputs of several models are averaged and learned from: as scores of classes, as numbers, or not at all."""
+    """The way to average and to distill the outputs of models: as scores of classes, as numbers, or not at all."""
     batch_size: ClassVar[int] = 256
     """Examples that are evaluated in one batch."""
 
     def __init__(self, recipe: Recipe, dataset: Dataset, precision: Precision = FLOAT32) -> None:
         self.recipe, self.dataset, self.precision = recipe, dataset, precision
         self.planned = False
-        """Whether the forward pass is worth a plan, as the training was."""
+        """True if the forward pass is worth a plan, as the training was."""
         self.feed = Feed()
         self._functions: dict[tuple[bool, bool, tuple[fields.Field, ...]], tuple[Forward, Any]] = {}
 
@@ -82,7 +82,7 @@ class Task(ABC):
 
     def columns(self, meant: Any) -> dict[str, Array]:
         """Return what `interpret` returned as columns for a user, one value an example each."""
-        raise UserError(f"Predictions of {self.name} are not a table. Received a request for columns; use its files.")
+        raise UserError(f"Predictions of {self.name} are not a table. Received a request for columns. Use its files.")
 
     def present(self, meant: Any, inputs: Batch) -> Answer:
         """Return what `interpret` returned as a user wants it; overridden where that is more than one line an example."""
@@ -103,13 +103,13 @@ class Task(ABC):
         return fields.select(self.dataset.fields, batch, "input")
 
     def export_inputs(self) -> ExportedInputs | None:
-        """Return the inputs of an exported model where they are no data, such as a generator's noise; else None."""
+        """Return the inputs of an exported model where they are not data, such as a generator's noise; else None."""
         return None
 
     @classmethod
     def loss(cls, outputs: Any, *batch: Any) -> Any:
         """Return the task's usual loss of decided outputs, for models that bring none. Raises UserError where there is none."""
-        raise UserError(f"The task {cls.name} has no usual loss. Received a model without one; give loss=.")
+        raise UserError(f"The task {cls.name} has no usual loss. Received a model without one. Give loss=.")
 
     def figure(self, evaluation: Evaluation) -> Figure | None:
         """Return what the test split showed as a figure for the report; None where there is nothing to draw."""
@@ -117,18 +117,18 @@ class Task(ABC):
 
     def mistakes(self, evaluation: Evaluation) -> Mistakes:
         """Return the examples of a split in the order of their errors. Raises UserError where the task has no errors."""
-        raise UserError(f"Examples of {self.name} have no error each. Received a request for the worst ones; see its metrics.")
+        raise UserError(f"Examples of {self.name} have no error each. Received a request for the worst ones. See its metrics.")
 
     def saliency_score(self, outputs: Array, batch: Batch) -> Score:
         """Return the number that is explained for a batch of one example, given its decided outputs in float64.
 
         Raises UserError where the task has no such number.
         """
-        raise UserError(f"Saliency explains one number. Received outputs of {self.name}; choose another view.")
+        raise UserError(f"Saliency explains one number. Received outputs of {self.name}. Choose another view.")
 
     def coloring(self, model: Module, batch: Batch) -> Coloring:
-        """Return what tells the examples of a batch apart. Raises UserError where nothing does."""
-        raise UserError(f"Examples of {self.name} have no color of their own. Received a request for it; choose another view.")
+        """Return the names of a batch's examples, such as their classes. Raises UserError where nothing does."""
+        raise UserError(f"Examples of {self.name} have no own color. Received a request for it. Choose another view.")
 
     def targets(self, batch: Batch) -> tuple[Array, ...]:
         """Return the targets of a batch; none where it has none."""
@@ -147,7 +147,7 @@ class Task(ABC):
     def evaluate(self, model: Module, split: Split, batch_size: int | None = None, part: str = "test") -> Evaluation:
         """Return the metrics of a model on a split; each loss is averaged over examples.
 
-        Noise comes from a stream of its own, seeded by the part: evaluated twice, a stochastic model has the same scores.
+        Noise comes from its own stream, seeded by the part: evaluated twice, a stochastic model has the same scores.
         """
         meter, totals, examples = self.meter(), dict[str, float](), 0
         for batch, (losses, outputs) in self.run(model, split, True, batch_size or self.batch_size, part):

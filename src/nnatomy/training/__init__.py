@@ -1,1 +1,1 @@
-"""How a network learns: recipes, learners, the loop, batches. Nothing here knows a run's folder."""
+"""Training of a network: recipes, learners, the loop, batches. Nothing here knows a run's folder."""

@@ -39,7 +39,7 @@ class PlacedBatch:
 
 
 class Feed:
-    """How batches come to the step: as they are made; on a backend that compiles, in few shapes, placed ahead of their turn.
+    """The way of batches to the step: as they are made; on a backend that compiles, in few shapes, placed ahead of their turn.
 
     On several devices, a batch is padded until it can be divided evenly.
     """

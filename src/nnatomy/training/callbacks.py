@@ -1,4 +1,4 @@
-"""What happens besides the steps: the Callback that a loop calls, early stopping, and lowering the learning rate."""
+"""Events next to the steps: the Callback that a loop calls, early stopping, and lowering the learning rate."""
 
 from __future__ import annotations
 

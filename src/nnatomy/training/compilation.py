@@ -1,4 +1,4 @@
-"""How a run takes its steps: as they are, by a plan, or as XLA's program. The choice depends on the work alone."""
+"""The execution of a run's steps: eager, as a plan, or as XLA's program. The choice depends on the work alone."""
 
 from __future__ import annotations
 

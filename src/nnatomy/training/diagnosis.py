@@ -21,9 +21,9 @@ def explain(learner: Learner, state: dict[str, Any], batch: tuple[Any, ...], los
     with learner.lowered():
         where = first_bad_layer(learner.model, [Tensor(a) for a in inputs])
     rate = learner.lr(state)
-    remedy = "choose other settings with --set" if rate is None else f"lower --lr (now {rate:g})"
+    remedy = "Choose other settings with --set" if rate is None else f"Lower --lr (now {rate:g})"
     clip = " or limit the gradients with --set clip=1" if rate is not None else ""
-    return f"Training needs a finite loss, received {loss} at epoch {epoch + 1}, step {step + 1} ({where}); {remedy}{clip}."
+    return f"Training needs a finite loss. Received {loss} at epoch {epoch + 1}, step {step + 1} ({where}). {remedy}{clip}."
 
 
 def first_bad_layer(model: Module, inputs: list[Tensor]) -> str:
@@ -43,7 +43,7 @@ def first_bad_layer(model: Module, inputs: list[Tensor]) -> str:
     try:
         with no_grad():
             model(*inputs)
-    except Exception:  # a model that is no function of its inputs alone: a pair of adversaries, an agent
+    except Exception:  # a model that is not a function of its inputs alone: a pair of adversaries, an agent
         return "its layers could not be examined" + (f"; the parameter {bad} is not finite" if bad else "")
     finally:
         for remove in removers:

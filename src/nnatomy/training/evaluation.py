@@ -1,4 +1,4 @@
-"""What a measurement is: metrics with a direction, the result of evaluating, and what the loop needs of a task."""
+"""Measurements: metrics with a direction, the result of evaluating, and the loop's view of a task."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class Evaluation:
 
 
 class Measures(Protocol):
-    """What the loop needs of a task."""
+    """The loop's view of a task."""
 
     metrics: ClassVar[tuple[Metric, ...]]
     planned: bool

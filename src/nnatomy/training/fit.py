@@ -47,7 +47,7 @@ class Fitted:
 
 def fit(
     recipe: Recipe, model: Module, dataset: Dataset, task: Measures, seed: int = 0, *, setup: Setup | None = None,
-    learn: LearnerSpec | None = None, lesson: Dataset | None = None, budget: float | None = None,
+    learn: LearnerSpec | None = None, distillation: Dataset | None = None, budget: float | None = None,
     callbacks: Sequence[Callback] = (), last: Sequence[Callback] = (), checkpoint: Checkpoint | None = None,
     watched: Callable[[Loop], AbstractContextManager[Any]] = nullcontext,
 ) -> Fitted:  # fmt: skip
@@ -56,7 +56,7 @@ def fit(
     Args:
         seed: decides the order of the examples; initial weights and noise are the default generator's
         setup: precision, devices and what else a run decides
-        learn, lesson: a learner and a data set in place of the recipe's, such as a teacher's
+        learn, distillation: a learner and a data set in place of the recipe's, such as a teacher's
         budget: seconds
         callbacks: called before those of the recipe (early stopping, plateau), `last` after them
         checkpoint: continue from here exactly
@@ -65,7 +65,7 @@ def fit(
     Raises UserError where a loss stops being finite, and for what the learner cannot do.
     """
     setup = setup or Setup()
-    learner = (learn or recipe.learn).begin(model, lesson or dataset, setup)
+    learner = (learn or recipe.learn).begin(model, distillation or dataset, setup)
     watching = list(callbacks)
     if recipe.patience is not None:
         watching.append(EarlyStopping(recipe.patience))
@@ -73,7 +73,9 @@ def fit(
         watching.append(LowerOnPlateau(recipe.plateau))
     watching += last
     feed = Feed(setup.devices)
-    loop = Loop(recipe, lesson or dataset, task, learner, recipe.epochs, recipe.batch_size, seed, budget, watching, feed=feed)
+    loop = Loop(
+        recipe, distillation or dataset, task, learner, recipe.epochs, recipe.batch_size, seed, budget, watching, feed=feed
+    )
     state = learner.state()
     if checkpoint is not None:
         state, loop.position, loop.best = checkpoint.state, checkpoint.position, checkpoint.best

@@ -57,15 +57,15 @@ class Loop:
 
     def fit(self, state: dict[str, Any]) -> dict[str, Any]:
         """Train from `state` to the last epoch, the end of the budget, or until a callback sets `position.stopped`."""
-        at = self.position
-        at.total = at.total or self.epochs * self.steps_per_epoch
-        self.learner.set_total(at.total)
+        position = self.position
+        position.total = position.total or self.epochs * self.steps_per_epoch
+        self.learner.set_total(position.total)
         self.metric: Metric = self.task.metric(self.recipe.metric)
         self.state = self.devices.placed(state)
         self.step = Steps(self.learner, self.epochs * self.steps_per_epoch, per_row(self.dataset.fields), self.budget)
         self._pending: Pending[PendingStep] = Pending()
-        self._started, self._before = time.perf_counter(), at.seconds
-        self._agreed = False, False, at.seconds
+        self._started, self._before = time.perf_counter(), position.seconds
+        self._agreed = False, False, position.seconds
         self.clock = None if self.budget is None else Budget(self.budget, self.epochs * self.steps_per_epoch)
         for callback in self.callbacks:
             callback.begin(self)
@@ -73,42 +73,42 @@ class Loop:
             # What is not finite is found below, and named. Products of this size gain nothing from a second BLAS thread,
             # and lose all where another process wants the core: the threads wait for each other by spinning.
             with np.errstate(all="ignore"), threadpool_limits(1, user_api="blas"):
-                while at.epoch < self.epochs and not at.stopped and not self._stops():
+                while position.epoch < self.epochs and not position.stopped and not self._stops():
                     self._epoch()
             self.outcome = "interrupted" if self._stops() else "finished"
         except BaseException:
             self.outcome = "failed"
             raise
         finally:
-            at.seconds = self.elapsed()
+            position.seconds = self.elapsed()
             for callback in self.callbacks:
                 callback.end(self)
         return self.state
 
     def _epoch(self) -> None:
-        at = self.position
+        position = self.position
         self.learner.model.train()
-        self.learner.begin_epoch(at.epoch)
+        self.learner.begin_epoch(position.epoch)
         for callback in self.callbacks:
             callback.before_epoch(self)
-        order = np.random.Generator(np.random.Philox(key=[self.seed, at.epoch + 1]))  # the same whether resumed or not
+        order = np.random.Generator(np.random.Philox(key=[self.seed, position.epoch + 1]))  # the same whether resumed or not
         train, augment = self.dataset.train, self.recipe.augment
-        with closing(self.feed(train, self.batch_size, order, augment=augment, start=at.batch, share=True)) as batches:
+        with closing(self.feed(train, self.batch_size, order, augment=augment, start=position.batch, share=True)) as batches:
             for batch in batches:
-                self.learner.prepare(self.state, at.step, self.scale)
+                self.learner.prepare(self.state, position.step, self.scale)
                 if self.learner.collects:
                     batch = self._collected(batch)
                 self.state, metrics = self.step(self.state, batch)
                 self.task.planned = bool(self.step.planned)
-                self._note(self._pending.push(PendingStep(at.epoch, at.step, batch, metrics["loss"])))
-                at.batch += 1
-                at.step += 1
+                self._note(self._pending.push(PendingStep(position.epoch, position.step, batch, metrics["loss"])))
+                position.batch += 1
+                position.step += 1
                 for callback in self.callbacks:
                     callback.after_step(self)
                 if self._stops():
                     return self.read_losses()
-                if self.clock is not None and self.clock.is_spent(at, self._clock(), self.learner):
-                    at.stopped = f"the budget of {self.budget:g} s was spent"
+                if self.clock is not None and self.clock.is_spent(position, self._clock(), self.learner):
+                    position.stopped = f"the budget of {self.budget:g} s was spent"
                     break
         self._finish_epoch()
 
@@ -134,7 +134,7 @@ class Loop:
     def _finish_epoch(self) -> None:
         self.read_losses()
         self.state = self.devices.placed(self.learner.finish_epoch(self.state))
-        at, metrics = self.position, dict[str, float]()
+        position, metrics = self.position, dict[str, float]()
         if len(self.dataset.validation):
             weights = self.learner.evaluated(self.state)
             with self.weights(weights):
@@ -143,16 +143,16 @@ class Loop:
             value = metrics.get(self.metric.name)
             if math.isnan(metrics.get("loss", 0.0)):  # the last step of the epoch broke the weights
                 example = self.dataset.validation.take(np.arange(1))
-                raise UserError(explain(self.learner, self.state, example, math.nan, at.epoch, at.step))
-            if value is not None and self.metric.improves(value, at.best):
-                at.best, at.best_epoch = value, at.epoch + 1
+                raise UserError(explain(self.learner, self.state, example, math.nan, position.epoch, position.step))
+            if value is not None and self.metric.improves(value, position.best):
+                position.best, position.best_epoch = value, position.epoch + 1
                 self.best = self.devices.to_host(weights)
+        loss = position.loss_sum / max(position.examples, 1)
         line = {
-            "epoch": at.epoch + 1, "step": at.step, "lr": self.lr(), "train_loss": at.loss_sum / max(at.examples, 1),
-            "validation": metrics, "seconds": round(self.elapsed(), 3), "best_epoch": at.best_epoch,
+            "epoch": position.epoch + 1, "step": position.step, "lr": self.lr(), "train_loss": loss, "validation": metrics,
+            "seconds": round(self.elapsed(), 3), "best_epoch": position.best_epoch,
         }  # fmt: skip
-        at.epoch += 1
-        at.batch, at.loss_sum, at.examples = 0, 0.0, 0
+        position.epoch, position.batch, position.loss_sum, position.examples = position.epoch + 1, 0, 0.0, 0
         for callback in self.callbacks:
             callback.after_epoch(self, line)
 
@@ -187,7 +187,7 @@ class Loop:
         return self._swapped(weights)
 
     def agreed(self, save: bool) -> bool:
-        """Whether all hosts save now, as the first one wants; they also learn here whether to stop, and what time it is."""
+        """Return True if all hosts save now, as the first one decides; the hosts also agree on stopping and on the time."""
         self._agreed = self.devices.hosts.agreed(self.interrupted, save, self.elapsed())
         return self._agreed[1]
 

@@ -1,4 +1,4 @@
-"""How far a run has come, and how much of its time budget is left."""
+"""The position of a run, and the rest of its time budget."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 from nnatomy.training.batches import PlacedBatch
 from nnatomy.training.learners import Learner
 
-CALIBRATION = 20  # steps after which a budget is turned into a number of steps again
+CALIBRATION = 20  # steps after which a budget is converted to a number of steps again
 
 
 @dataclass
 class Position:
-    """How far a run has come; with the state it is all that a checkpoint needs."""
+    """The position of a run; with the state it is all that a checkpoint needs."""
 
     epoch: int = 0
     batch: int = 0  # batches of this epoch that are done

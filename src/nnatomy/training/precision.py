@@ -19,17 +19,17 @@ from nnatomy.tensor import Tensor
 class Precision:
     """`master`: the type of weights, optimizer state and evaluation. `half`: that of forward and backward, if narrower.
 
-    In half precision, losses, softmax and the statistics of normalisation are still computed in float32, and so are the running
-    statistics, which lie in buffers named running_*.
+    In half precision, losses, softmax and the statistics of normalization are still computed in float32, and so are the running
+    statistics, which are in buffers named running_*.
     """
 
     name: str
     master: str = "float32"
     half: str | None = None
     scaled: bool = False
-    """Whether gradients need loss scaling: float16 cannot hold small ones, bfloat16 has float32's range."""
+    """True if gradients need loss scaling: float16 cannot hold small ones, bfloat16 has float32's range."""
     matmul: str = "highest"
-    """What JAX calls the precision of float32 products: "highest" is float32 itself."""
+    """JAX's name for the precision of float32 products: "highest" is float32 itself."""
 
     def inputs(self, fields: tuple[Field, ...], batch: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return a batch as the model takes it: inputs in the type of the forward pass, targets in the master's."""
@@ -81,7 +81,7 @@ def precision_named(name: str, backend: str) -> Precision:
     if name not in PRECISIONS:
         raise unknown_name("precision", name, PRECISIONS)
     if backend == "numpy" and name not in ("float32", "float64"):
-        raise UserError(f"--precision {name} needs a backend with such numbers, received --backend numpy; add --backend jax.")
+        raise UserError(f"--precision {name} needs a backend with such numbers. Received --backend numpy. Add --backend jax.")
     return PRECISIONS[name]
 
 
@@ -101,7 +101,7 @@ class Scaling:
         return {"scale": B.asarray(self.scale, dtype="float32"), "fine": B.asarray(self.fine, dtype="int32")}
 
     def bind(self, state: Mapping[str, Any]) -> None:
-        """Makes it stand where `state` says."""
+        """Set it to `state`."""
         self.scale, self.fine = state["scale"], state["fine"]
 
     def select_finite(self, old: dict[str, Any], new: dict[str, Any], parameters: Iterable[Tensor]) -> dict[str, Any]:

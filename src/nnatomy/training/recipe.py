@@ -29,7 +29,7 @@ class Recipe:
     kind: str
     """The kind of data, by the name of its folder in data/kinds."""
     tasks: tuple[type[Any], ...]
-    """What is measured: classes of tasks/, such as (Classification,)."""
+    """The tasks: classes of tasks/, such as (Classification,)."""
     data: str
     """The data set that is used where the user names none."""
     build: Callable[..., Module]
@@ -43,7 +43,7 @@ class Recipe:
     metric: str
     """Which metric on the validation split decides the best epoch."""
     score: Mapping[str, float] = field(default_factory=dict)
-    """What metrics on the test split of `data` must reach; empty where the twin's score is the yardstick."""
+    """The required metrics on the test split of `data`; empty where the twin's score is the yardstick."""
     decide: Callable[[Any], Any] = _unchanged
     """From the model's outputs to what is scored: one number a class (the largest wins), or the regression's values."""
     load: Mapping[str, Any] = field(default_factory=dict)
@@ -74,7 +74,7 @@ class Recipe:
 
 
 class Contract(Enum):
-    """What every architecture promises; a case may declare an exception to one, with its reason."""
+    """The promises of every architecture; a case may declare an exception to one, with its reason."""
 
     TORCH = "equals its PyTorch twin"
     KERAS = "equals its Keras twin"
@@ -112,7 +112,7 @@ class Case:
     without: Mapping[Contract, str] = field(default_factory=dict)
     """Contracts that this case cannot keep, and why; a test fails where one would hold after all."""
     fields: tuple[Field, ...] | None = None
-    """What the arrays of the batch are; inputs and the targets last if None."""
+    """The fields of the batch; inputs and the targets last if None."""
 
     def inputs(self, batch: tuple[Any, ...]) -> tuple[Any, ...]:
         """Return the arrays of a batch that the model is called with."""

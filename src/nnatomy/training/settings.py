@@ -20,7 +20,7 @@ FLAGS = (
     "epochs", "batch_size", "seed", "split_seed", "budget", "backend", "device", "precision", "accumulate", "devices",
     "shard", "limit", "window", "horizon", "target", "data",
 )  # fmt: skip
-"""What has a flag of its own."""
+"""Settings that have their own flag."""
 
 
 def override(
@@ -34,13 +34,13 @@ def override(
     """A recipe with the user's choices in it. Raises UserError for unknown names and values that do not fit."""
     for name, value in (("--epochs", epochs), ("--batch-size", batch_size)):
         if value is not None and value < 1:
-            raise UserError(f"{name} must be at least 1, received {value}; give a larger number.")
+            raise UserError(f"{name} must be at least 1. Received {value}. Use a whole number from 1.")
     if lr is not None and not 0 < lr < float("inf"):
-        raise UserError(f"--lr must be a positive number, received {lr:g}; give one such as 0.001.")
+        raise UserError(f"--lr must be a positive number. Received {lr:g}. Use, for example, --lr 0.001.")
     recipe = replace(recipe, epochs=epochs or recipe.epochs, batch_size=batch_size or recipe.batch_size)
     if lr is not None:
         if "lr" not in recipe.learn.settings():
-            raise UserError(f"{type(recipe.learn).__name__} has no learning rate. Received --lr {lr:g}; leave it out.")
+            raise UserError(f"{type(recipe.learn).__name__} has no learning rate. Received --lr {lr:g}. Leave it out.")
         recipe = replace(recipe, learn=recipe.learn.changed("lr", lr))
     chosen = dict(settings or {})
     for key in sorted(chosen, key=lambda key: not key.endswith("optimizer")):  # its settings are those of the new one
@@ -52,7 +52,7 @@ def parse_seconds(text: str) -> float:
     """A time such as 90s, 5m or 1h in seconds; a number alone counts seconds. Raises UserError for other text."""
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|h|)", text.strip().lower())
     if match is None:
-        raise UserError(f"--budget takes a time such as 90s, 5m or 1h, received {text!r}.")
+        raise UserError(f"--budget takes a time such as 90s, 5m or 1h. Received {text!r}. Use, for example, --budget 5m.")
     return float(match[1]) * {"s": 1, "": 1, "m": 60, "h": 3600}[match[2]]
 
 
@@ -64,14 +64,16 @@ def _set(recipe: Recipe, key: str, text: str) -> Recipe:
     if key in FIELDS:
         value = None if text.lower() == "none" else _parse(key, text, FIELDS[key])
         if value is not None and value <= 0:
-            raise UserError(f"--set {key} must be positive. Received {text}; give such a number or none.")
+            raise UserError(f"--set {key} must be positive. Received {text}. Give such a number or none.")
         return replace(recipe, **cast(Any, {key: value}))
     if key in learns:
         like = OPTIONAL.get(key.rpartition(".")[2], learns[key]) if learns[key] is None else learns[key]
         value = None if text.lower() == "none" and not isinstance(like, str) else _parse(key, text, like)
         return replace(recipe, learn=recipe.learn.changed(key, value))
     if key in FLAGS:
-        raise UserError(f"--set changes the recipe, {key} has a flag of its own; give --{key.replace('_', '-')} {text}.")
+        raise UserError(
+            f"--set changes the recipe. Received {key}, which has its own flag. Give --{key.replace('_', '-')} {text}."
+        )
     raise unknown_name("setting", key, [*options, *FIELDS, *learns])
 
 
@@ -89,7 +91,7 @@ def _parse(key: str, text: str, like: Any) -> Any:
             return tuple(kind(part) for part in text.split(",") if part)
     except (ValueError, KeyError):
         shape = "numbers with commas between them" if isinstance(like, tuple | list) else f"of type {type(like).__name__}"
-        raise UserError(f"--set {key} must be {shape}, received {text!r}; for example {key}={_shown(like)}.") from None
+        raise UserError(f"--set {key} must be {shape}. Received {text!r}. Use, for example, {key}={_shown(like)}.") from None
     if like is None:
         for kind in (int, float):
             try:

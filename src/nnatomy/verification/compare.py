@@ -30,14 +30,14 @@ def verify(
     steps: int = 3,
     timing: bool = True,
 ) -> Verification:
-    """Holds an architecture's cases against its twins, from the same random weights and on the same batch.
+    """Hold an architecture's cases against its twins, from the same random weights and on the same batch.
 
     Compared are the outputs in evaluation mode; the loss in training mode; every parameter's gradient; and weights and buffers
     after `steps` steps of SGD with the case's learning rate and momentum 0.9; and against PyTorch in float64, and against a
     reference, all parameters and buffers after `steps` steps of the own learner. A tensor's difference is max|a - b| / scale,
     where the scale is the largest entry of the twin's tensor; for gradients it is no less than 1e-3 of the largest entry of all
     gradients, and that largest entry itself where both sides hold nothing but rounding (less than 100 machine epsilons of
-    it): a bias just before batch normalisation has a gradient of 0 in theory. At most 1e-9 passes in float64, 1e-4 in float32.
+    it): a bias just before batch normalization has a gradient of 0 in theory. At most 1e-9 passes in float64, 1e-4 in float32.
 
     Raises UserError where a twin's framework is not installed, and for unknown names.
     """
@@ -75,7 +75,7 @@ def compare(
     mine: Trajectory | Exception
     try:
         mine = travel(ours, case, start, batch, steps)
-    except Exception as problem:  # a broken model may raise anything; where, is told below
+    except Exception as problem:  # a broken model may raise anything; where, is reported below
         mine = problem
     return [_against(TWINS[twin](architecture, case, precision), ours, mine, start, batch, steps, precision) for twin in twins]
 
@@ -194,7 +194,7 @@ def _first_bad_stage(
 
 
 def _position(name: str, order: list[str]) -> int:
-    """Where in the order of execution the part stands that owns a parameter."""
+    """The place in the order of execution of the part that owns a parameter."""
     owner = name
     while "." in owner:
         owner = owner.rpartition(".")[0]
@@ -204,12 +204,12 @@ def _position(name: str, order: list[str]) -> int:
 
 
 def verify_architectures(
-    architectures: Sequence[Architecture], *, write: bool = False, tell: bool = True
+    architectures: Sequence[Architecture], *, write: bool = False, log: bool = True
 ) -> list[Verification]:
-    """Verifies several architectures; with `write` fills their pages' tables, with `tell` says on stderr what is being done."""
+    """Verify several architectures; with `write` fills their pages' tables, with `log` reports progress on stderr."""
     results = []
     for architecture in architectures:
-        if tell:
+        if log:
             print(f"Verifying {architecture.name} ...", file=sys.stderr)
         result = verify(architecture, timing=not compiles_by_shape())  # operations one by one are not how JAX is used
         results.append(result)

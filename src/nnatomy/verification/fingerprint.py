@@ -7,7 +7,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-CODE = ("model.py", "recipe.py", "learner.py", "task.py", "data.py")
+CODE_FILES = ("model.py", "recipe.py", "learner.py", "task.py", "data.py")
 """The files of an architecture's folder that decide what it learns."""
 DIGITS = 12
 
@@ -18,7 +18,7 @@ def fingerprint(folder: Path) -> str:
     Equal on every version of Python and for every layout of the same code; the names of files count, page and twins do not.
     """
     digest = hashlib.sha256()
-    for name in CODE:
+    for name in CODE_FILES:
         if (path := folder / name).exists():
             digest.update(f"{name} {tree(path.read_text(encoding='utf-8'))}\n".encode())
     return digest.hexdigest()[:DIGITS]
@@ -27,7 +27,7 @@ def fingerprint(folder: Path) -> str:
 def tree(code: str) -> str:
     """Return the syntax tree of code as text: each node with those of its fields that are there.
 
-    Strings that stand alone say something to readers only, wherever they stand.
+    Strings that stand alone are for readers only.
     """
     return _written(ast.parse(code))
 

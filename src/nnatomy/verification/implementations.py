@@ -38,7 +38,7 @@ class Implementation(ABC):
 
     @abstractmethod
     def load(self, state: Arrays) -> None:
-        """Takes over parameters and buffers, and forgets what the optimizer remembers."""
+        """Take over parameters and buffers, and forgets what the optimizer remembers."""
 
     @abstractmethod
     def state(self) -> Arrays:
@@ -46,7 +46,7 @@ class Implementation(ABC):
 
     @abstractmethod
     def outputs(self, inputs: tuple[Array, ...]) -> list[Array]:
-        """What the model answers in evaluation mode."""
+        """Return the model's outputs in evaluation mode."""
 
     @abstractmethod
     def gradients(self, batch: tuple[Array, ...]) -> tuple[float, Arrays]:
@@ -58,7 +58,7 @@ class Implementation(ABC):
 
     @abstractmethod
     def start(self, state: Arrays, steps: int) -> None:
-        """Take over parameters and buffers, and begin `steps` steps of the case's own learner.
+        """Take over parameters and buffers, and start `steps` steps of the case's own learner.
 
         Raises CannotLearn where this implementation does not have that learner.
         """
@@ -69,7 +69,7 @@ class Implementation(ABC):
 
     @abstractmethod
     def stages(self, inputs: tuple[Array, ...], training: bool) -> tuple[Arrays, Exception | None]:
-        """What each part of the model gave, by its path and in the order of execution, up to an exception if there is one."""
+        """Return the output of each part of the model by path, in the order of execution, up to an exception."""
 
 
 class CannotLearn(Exception):
@@ -344,7 +344,7 @@ class Keras(Implementation):
 
 
 class Reference(Implementation):
-    """What reference.py gives where no twin can exist: build(**options), load and state by our names, outputs, learn."""
+    """The reference.py of architectures without a twin: build(**options), load and state by our names, outputs, learn."""
 
     name = "reference"
 
@@ -404,7 +404,7 @@ def leaves(value: Any) -> list[Any]:
 
 
 def record(found: Arrays, path: str, out: Any) -> None:
-    """Notes the first Tensor of a part's answer; a part that runs again goes by its path and a number."""
+    """Note the first Tensor of a part's answer; a part that runs again goes by its path and a number."""
     first = next(iter(leaves(out)), None)
     if first is None:
         return
@@ -446,9 +446,9 @@ def tensorflow_and_keras() -> tuple[ModuleType, ModuleType]:
     except ImportError:
         raise _missing("TensorFlow and Keras") from None
     if keras.config.backend() != "tensorflow":
-        raise UserError(f"Keras must run on TensorFlow here, received {keras.config.backend()}; set KERAS_BACKEND=tensorflow.")
+        raise UserError(f"Keras must run on TensorFlow here. Received {keras.config.backend()}. Set KERAS_BACKEND=tensorflow.")
     return tf, keras
 
 
 def _missing(what: str) -> UserError:
-    return UserError(f'The twins need {what}, which this environment lacks; install it with: pip install "nnatomy[verify]"')
+    return UserError(f'The twins need {what}, which this environment lacks. Install it with: pip install "nnatomy[verify]"')

@@ -1,4 +1,4 @@
-"""What verifying found: differences and times, as tables, as JSON and on an architecture's page."""
+"""The report of a verification: differences and times, as tables, as JSON and on an architecture's page."""
 
 from __future__ import annotations
 
@@ -46,13 +46,13 @@ class Timing:
     seconds: dict[str, float]
 
     def ratio(self, twin: str = "torch") -> float:
-        """How many times as long ours takes."""
+        """The ratio of our time to the twin's."""
         return self.seconds["nnatomy"] / self.seconds[twin]
 
 
 @dataclass(frozen=True)
 class Verification:
-    """What came of verifying one architecture."""
+    """The result of verifying one architecture."""
 
     architecture: str
     comparisons: tuple[Comparison, ...]
@@ -60,7 +60,7 @@ class Verification:
 
     @property
     def passed(self) -> bool:
-        """Whether every difference is within its limit; nothing compared is nothing proven."""
+        """True if every difference is within its limit; nothing compared is nothing proven."""
         return bool(self.comparisons) and all(comparison.passed for comparison in self.comparisons)
 
     def to_json(self) -> dict[str, Any]:
@@ -103,7 +103,7 @@ class Verification:
 
 
 def show(results: Sequence[Verification]) -> None:
-    """Prints what was found as tables."""
+    """Print what was found as tables."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -139,7 +139,7 @@ def fill_table(page_text: str, name: str, rows: Sequence[Sequence[str]]) -> str:
     block = re.compile(rf"(<!-- table: {re.escape(name)} -->).*?(<!-- /table -->)", re.DOTALL)
     if not block.search(page_text):
         raise UserError(
-            f"The page must have a place for the table {name!r}, it has none; add <!-- table: {name} --> and <!-- /table -->."
+            f"The page must have a place for the table {name!r}. Received none. Add <!-- table: {name} --> and <!-- /table -->."
         )
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     lines = ["| " + " | ".join(row) + " |" for row in cells]

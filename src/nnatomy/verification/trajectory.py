@@ -15,7 +15,7 @@ from nnatomy.verification.implementations import Arrays, CannotLearn, Implementa
 
 @dataclass(frozen=True)
 class Trajectory:
-    """What one side computed on the way."""
+    """The values that one implementation computed on the way."""
 
     outputs: list[np.ndarray[Any, Any]]
     loss: float | None
@@ -26,7 +26,7 @@ class Trajectory:
 
 
 def travel(side: Implementation, case: Case, start: Arrays, batch: tuple[Any, ...], steps: int) -> Trajectory:
-    """Leads one side from the starting weights through an answer, a gradient and some steps, then through its own learner's."""
+    """Lead one side from the starting weights through an answer, a gradient and some steps, then through its own learner's."""
     side.load(start)
     outputs = side.outputs(case.inputs(batch))
     loss, gradients = None, Arrays()

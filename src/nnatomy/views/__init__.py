@@ -27,7 +27,7 @@ def names() -> tuple[str, ...]:
 
 
 def check_name(what: str) -> None:
-    """Raises UserError where there is no view of that name."""
+    """Raise UserError where there is no view of that name."""
     if what not in names():
         raise unknown_name("view", what, names())
 
@@ -44,7 +44,7 @@ def fitting(prepared: Prepared, run: Run | None) -> list[str]:
 
 
 def view(what: str, prepared: Prepared, run: Run | None = None, **options: Any) -> Figure:
-    """Draws a view of a prepared model, which is left as it was. Raises UserError, naming those that fit, where it does not.
+    """Draw a view of a prepared model, which is left as it was. Raises UserError, naming those that fit, where it does not.
 
     `options`: tsne=True lays the embedding out by t-SNE.
     """
@@ -55,10 +55,10 @@ def view(what: str, prepared: Prepared, run: Run | None = None, **options: Any) 
 
 
 def check_fit(what: str, prepared: Prepared, run: Run | None) -> None:
-    """Raises UserError where a view does not fit, naming those that do."""
+    """Raise UserError where a view does not fit, naming those that do."""
     reason = why_unsupported(what, prepared, run)
     if reason is not None:
         raise UserError(
-            f"The view {what!r} {reason}, which {prepared.architecture.name} on {prepared.dataset.name} has not; "
-            f"choose one of {', '.join(fitting(prepared, run))}."
+            f"The view {what!r} {reason}, which {prepared.architecture.name} on {prepared.dataset.name} does not have. "
+            f"Choose one of {', '.join(fitting(prepared, run))}."
         )

@@ -65,7 +65,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
     left_out = len([p for p in found if p in _leaves(prepared)]) > len(paths)
     caption(
         figure,
-        "Each row is a layer, in the order of the computation; one scale of colours a row, so columns can be compared. Shown "
+        "Each row is a layer, in the order of the computation; one scale of colors a row, so columns can be compared. Shown "
         "is what the module itself gives: before the activation function, where that is no module of its own."
         + (" Some layers are left out." if left_out else ""),
     )

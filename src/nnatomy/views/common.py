@@ -1,4 +1,4 @@
-"""What views share: examples, their names and looks by kind of data, colours that all can tell apart, captions."""
+"""Common parts of views: examples, their names and looks by kind of data, colors that all can distinguish, captions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from nnatomy.data import fields
 from nnatomy.data.dataset import Split
 from nnatomy.data.kinds import kind_of
-from nnatomy.data.kinds.looks import COLOURS, INK, Curves, Look, Rows, Words, numbered
+from nnatomy.data.kinds.looks import COLORS, INK, Curves, Look, Rows, Words, numbered
 from nnatomy.inspect.measure import text_width
 from nnatomy.tasks.figures import short
 
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 Array = np.ndarray[Any, Any]
 
 __all__ = [
-    "ACTIVE", "COLOURS", "INK", "MARKERS", "QUIET", "SIGNED", "caption", "class_name", "coloured_text", "examples", "heading",
-    "input_names", "look", "name_lines", "of_each_class", "short", "show_example", "spread", "text_below", "text_figure",
+    "ACTIVE", "COLORS", "INK", "MARKERS", "QUIET", "SIGNED", "caption", "class_name", "colored_text", "examples", "heading",
+    "input_names", "look", "name_lines", "of_each_class", "short", "show_example", "evenly_spaced", "text_below", "text_figure",
     "text_lines", "words_of",
 ]  # fmt: skip
 MARKERS = "os^vDPX<>h"
@@ -39,7 +39,7 @@ def examples(prepared: Prepared, split: Split, places: Array) -> tuple[Array, ..
     return tuple(prepared.task.precision.evaluated(split.take(places)))
 
 
-def spread(prepared: Prepared, split: Split, count: int) -> tuple[Array, ...]:
+def evenly_spaced(prepared: Prepared, split: Split, count: int) -> tuple[Array, ...]:
     """Up to `count` examples, evenly spaced over a split, as one batch."""
     return examples(prepared, split, np.unique(np.linspace(0, len(split) - 1, min(count, len(split))).round().astype(int)))
 
@@ -48,7 +48,7 @@ def of_each_class(prepared: Prepared, count: int, look: int = 500) -> tuple[Arra
     """Up to `count` test examples, of as many classes as there are; evenly spaced ones where there are no classes."""
     split = prepared.dataset.test
     if not prepared.dataset.classes:
-        return spread(prepared, split, count)
+        return evenly_spaced(prepared, split, count)
     seen = np.unique(np.linspace(0, len(split) - 1, min(look, len(split))).round().astype(int))
     (labels,) = fields.select(split.fields, split.take(seen), "target")
     firsts = [seen[labels == k] for k in range(len(prepared.dataset.classes))]
@@ -78,7 +78,7 @@ def class_name(prepared: Prepared, k: int) -> str:
 
 
 def look(prepared: Prepared) -> Look:
-    """How examples of the run's data look."""
+    """Return the look of the run's examples."""
     return kind_of(prepared.dataset).look(prepared.dataset)
 
 
@@ -89,27 +89,27 @@ def words_of(prepared: Prepared, ids: Array) -> list[str]:
 
 
 def input_names(seen: Look, count: int) -> list[str]:
-    """What so many inputs of a network are called."""
+    """Return the name of so many inputs of a network."""
     names = seen.columns if isinstance(seen, Curves) else seen.features if isinstance(seen, Rows) else ()
     return [short(name) for name in (names if len(names) == count else numbered(count))]
 
 
 def name_lines(figure: Figure, axes: Axes) -> None:
-    """The names of the lines in `axes` beside the figure's panels, where there are several."""
+    """The names of the lines in `axes` next to the figure's panels, where there are several."""
     handles, names = axes.get_legend_handles_labels()
     if len(names) > 1:
         figure.legend(handles, names, loc="outside right upper", fontsize=9, frameon=False)
 
 
 def show_example(axes: Axes, prepared: Prepared, inputs: Sequence[Array], at: int) -> None:
-    """Draws one example's input as its kind is best seen; what the values are is written beside the first alone."""
+    """Draw one example's input as its kind is best seen; what the values are is written next to the first alone."""
     kind_of(prepared.dataset).show(axes, tuple(array[at : at + 1] for array in inputs), prepared.dataset)
     if at:
         axes.set_ylabel("")
 
 
 def text_lines(words: Sequence[str], width: float, size: float, joined: bool) -> list[list[tuple[int, float, float]]]:
-    """Words, or characters that stand side by side where `joined`, broken into lines: (number, left, right) in points.
+    """Words, or characters that are side by side where `joined`, broken into lines: (number, left, right) in points.
 
     Lines of characters break after a space where they can.
     """
@@ -125,19 +125,19 @@ def text_lines(words: Sequence[str], width: float, size: float, joined: bool) ->
     return lines
 
 
-def coloured_text(
-    axes: Axes, words: Sequence[str], colours: Sequence[Any], lines: list[list[tuple[int, float, float]]], top: float,
+def colored_text(
+    axes: Axes, words: Sequence[str], colors: Sequence[Any], lines: list[list[tuple[int, float, float]]], top: float,
     size: float, joined: bool,
 ) -> float:  # fmt: skip
-    """Draws words on coloured grounds into axes whose units are points, y downwards; returns where the next line begins."""
+    """Draw words on colored backgrounds into axes whose units are points, y downwards; return where the next line starts."""
     from matplotlib.patches import Rectangle
 
     height = size * 1.75
     for line in lines:
         for number, left, right in line:
-            colour = colours[number]
-            dark = 0.3 * colour[0] + 0.59 * colour[1] + 0.11 * colour[2] < 0.5
-            axes.add_patch(Rectangle((left, top), right - left, height - 2, color=colour, lw=0))
+            color = colors[number]
+            dark = 0.3 * color[0] + 0.59 * color[1] + 0.11 * color[2] < 0.5
+            axes.add_patch(Rectangle((left, top), right - left, height - 2, color=color, lw=0))
             family = "monospace" if joined else "sans-serif"
             axes.text((left + right) / 2, top + height / 2 - 1, words[number], fontsize=size, family=family, ha="center",
                       va="center_baseline", color="white" if dark else INK)  # fmt: skip

@@ -19,7 +19,7 @@ def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
 
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:
-    """The confusion matrix; for two classes the ROC curve beside it."""
+    """The confusion matrix; for two classes the ROC curve next to it."""
     found = prepared.task.evaluate(prepared.model, prepared.dataset.test)
     figure = confusion(found.arrays, list(prepared.dataset.classes))
     right = found.metrics["accuracy"]

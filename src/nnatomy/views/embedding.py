@@ -12,7 +12,7 @@ from nnatomy.runs.folder import Run
 from nnatomy.tasks import forward
 from nnatomy.tasks.figures import short
 from nnatomy.tasks.parts import Coloring
-from nnatomy.views.common import COLOURS, MARKERS, caption, inputs_of, spread
+from nnatomy.views.common import COLORS, MARKERS, caption, evenly_spaced, inputs_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,8 +26,8 @@ MOST = 30  # names of one picture
 
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
     if not prepared.task.can("coloring"):
-        return "needs a task that tells examples apart"
-    two = inputs_of(prepared, spread(prepared, prepared.dataset.test, 2))
+        return "needs a task that distinguishes examples"
+    two = inputs_of(prepared, evenly_spaced(prepared, prepared.dataset.test, 2))
     return None if hidden(prepared, two) is not None else "needs a hidden layer"
 
 
@@ -35,7 +35,7 @@ def draw(prepared: Prepared, run: Run | None, tsne: bool = False) -> Figure:
     """The map by principal components, or by t-SNE."""
     from matplotlib.figure import Figure
 
-    batch = spread(prepared, prepared.dataset.test, EXAMPLES)
+    batch = evenly_spaced(prepared, prepared.dataset.test, EXAMPLES)
     found = hidden(prepared, inputs_of(prepared, batch))
     assert found is not None
     name, values = found
@@ -58,7 +58,7 @@ def draw(prepared: Prepared, run: Run | None, tsne: bool = False) -> Figure:
 def hidden(prepared: Prepared, inputs: tuple[Array, ...]) -> tuple[str, Array] | None:
     """(name, activations [examples, units]): what the last layer is given; for reconstructions the narrowest layer's output.
 
-    Of sequences the last step. None where no layer stands before the last one.
+    Of sequences the last step. None where no layer is before the last one.
     """
     with record(prepared.model) as seen:
         forward(prepared.model, inputs)
@@ -76,7 +76,7 @@ def hidden(prepared: Prepared, inputs: tuple[Array, ...]) -> tuple[str, Array] |
 
 
 def _weighted(module: Any) -> bool:
-    """Whether a module has weights of its own, rather than modules that have."""
+    """Return True if a module has its own weights, rather than modules that have."""
     return any(True for _ in module.parameters()) and all(
         m is module or not any(True for _ in m.parameters()) for m in module.modules()
     )
@@ -100,7 +100,7 @@ def _flat(values: Array, tsne: bool) -> tuple[Array, tuple[str, str], str]:
         return (
             plane,
             ("t-SNE 1", "t-SNE 2"),
-            "laid out by t-SNE, which keeps neighbours together; distances between groups mean little",
+            "laid out by t-SNE, which keeps neighbors together; distances between groups mean little",
         )
     count = min(2, values.shape[1], len(values))
     pca = PCA(n_components=count, svd_solver="full", random_state=0)
@@ -121,7 +121,7 @@ def _draw_points(figure: Any, axes: Any, coloring: Coloring, plane: Array) -> No
     for k, name in enumerate(coloring.names[:MOST]):
         rows = coloring.values == k
         if rows.any():
-            style = {"color": COLOURS[k % len(COLOURS)], "marker": MARKERS[(k + k // len(COLOURS)) % len(MARKERS)]}
+            style = {"color": COLORS[k % len(COLORS)], "marker": MARKERS[(k + k // len(COLORS)) % len(MARKERS)]}
             axes.scatter(*plane[rows].T, s=26, linewidths=0.3, edgecolors="white", label=short(name), **style)
     axes.legend(
         frameon=False, title=coloring.what.removeprefix("the "), loc="center left", bbox_to_anchor=(1, 0.5),

@@ -14,18 +14,18 @@ from nnatomy.runs.folder import Run
 from nnatomy.tasks import Mistakes, forward
 from nnatomy.tasks.figures import short
 from nnatomy.views.common import (
-    COLOURS,
+    COLORS,
     INK,
     QUIET,
     caption,
-    coloured_text,
+    colored_text,
+    evenly_spaced,
     examples,
     heading,
     input_names,
     inputs_of,
     look,
     name_lines,
-    spread,
     text_below,
     text_figure,
     text_lines,
@@ -94,7 +94,7 @@ def _images(prepared: Prepared, seen: Pictures, order: Array, told: dict[int, st
             gap = np.full((shown.shape[0], 1, *shown.shape[2:]), 1.0)
             shown = np.concatenate([shown, gap, seen.picture(back[k])], axis=1)
         axes.imshow(shown, cmap="gray", vmin=0, vmax=1)
-        axes.set_title(told[int(at)].replace(", ", "\n"), fontsize=9.5, color=COLOURS[1] if "→" in told[int(at)] else INK)
+        axes.set_title(told[int(at)].replace(", ", "\n"), fontsize=9.5, color=COLORS[1] if "→" in told[int(at)] else INK)
     pairs = "Each pair is a test image (left) and what came back (right)" if twice else "Each picture is a test image"
     caption(figure, f"{pairs}; above it {note}.")
     return figure
@@ -115,7 +115,7 @@ def _windows(prepared: Prepared, seen: Curves, order: Array, told: dict[int, str
         if prepared.task.drawn_as == "inputs":
             back = _given_back(prepared, inputs_of(prepared, tuple(a[k : k + 1] for a in batch)))[0]
             axes.plot(batch[0][k, :, 0], color=QUIET, lw=1.4, label=f"given ({names[0]})")
-            axes.plot(back[:, 0], color=COLOURS[1], lw=1.4, label="given back")
+            axes.plot(back[:, 0], color=COLORS[1], lw=1.4, label="given back")
             kind = "what was given and what came back"
         elif prepared.task.drawn_as == "future":
             horizon = batch[-1].shape[1]
@@ -123,19 +123,19 @@ def _windows(prepared: Prepared, seen: Curves, order: Array, told: dict[int, str
             given = inputs_of(prepared, tuple(a[k : k + 1] for a in batch))
             guess = np.asarray(prepared.recipe.decide(forward(prepared.model, given)).data)
             axes.plot(range(-steps + 1, 1), batch[0][k, :, column], color=QUIET, lw=1.2, label=f"past of {names[column]}")
-            axes.plot(range(1, horizon + 1), batch[-1][k, :, 0], color=COLOURS[0], lw=1.5, label="true")
-            axes.plot(range(1, horizon + 1), guess.reshape(-1)[:horizon], color=COLOURS[1], lw=1.5, ls="--", label="forecast")
+            axes.plot(range(1, horizon + 1), batch[-1][k, :, 0], color=COLORS[0], lw=1.5, label="true")
+            axes.plot(range(1, horizon + 1), guess.reshape(-1)[:horizon], color=COLORS[1], lw=1.5, ls="--", label="forecast")
             axes.axvline(0.5, color=QUIET, lw=0.7, ls=":")
             kind = "the past, what came, and what was forecast"
         else:
-            for column in range(min(wide, len(COLOURS))):
-                axes.plot(batch[0][k, :, column], color=COLOURS[column], lw=1.2, label=names[column])
+            for column in range(min(wide, len(COLORS))):
+                axes.plot(batch[0][k, :, column], color=COLORS[column], lw=1.2, label=names[column])
         axes.set_title(told[int(at)], fontsize=10)
         axes.grid(alpha=0.25)
     for axes in grid[-1]:
         axes.set_xlabel("step from now" if prepared.task.drawn_as == "future" else "step of the window")
     for axes in grid[:, 0]:
-        axes.set_ylabel("value (standardised)" if seen.standardized else "value")
+        axes.set_ylabel("value (standardized)" if seen.standardized else "value")
     name_lines(figure, grid[0, 0])
     caption(figure, f"Each panel is a test window ({kind}); above it {note}.")
     return figure
@@ -151,7 +151,7 @@ def _rows(prepared: Prepared, seen: Rows, order: Array, told: dict[int, str], ti
         odd, back = np.abs(returned - inputs[0]), seen.cells(returned)
         what = "the columns that came back worst, as given → as they came back"
     else:
-        train = spread(prepared, prepared.dataset.train, 1000)[0]
+        train = evenly_spaced(prepared, prepared.dataset.train, 1000)[0]
         odd = np.abs(inputs[0] - train.mean(axis=0)) / np.maximum(train.std(axis=0), 1e-6)  # in standard deviations
         what = "the columns in which it is furthest from the mean training row"
     oddness = np.array([odd[:, places].max(axis=1) for _, places in columns])  # [columns, rows]
@@ -191,16 +191,16 @@ def _sentences(prepared: Prepared, order: Array, told: dict[int, str], title: st
     axes.text(14, 22, _heading(prepared, title), fontsize=13)
     at = 44.0
     for answer, words, lines in blocks:
-        axes.text(14, at + 8, answer, fontsize=10, fontweight="bold", color=COLOURS[1] if "→" in answer else INK)
+        axes.text(14, at + 8, answer, fontsize=10, fontweight="bold", color=COLORS[1] if "→" in answer else INK)
         moved = [[(n, a + 20, b + 20) for n, a, b in one] for one in lines]
-        at = coloured_text(axes, words, [(1.0, 1.0, 1.0)] * len(words), moved, at + 18, size, False) + 14
+        at = colored_text(axes, words, [(1.0, 1.0, 1.0)] * len(words), moved, at + 18, size, False) + 14
     text_below(axes, f"Each block is a test sentence as the model reads it (□: a word that it does not know); above it {note}.",
                at + 6, width)  # fmt: skip
     return figure
 
 
 def _surprises(prepared: Prepared) -> Figure:
-    """Passages of the test text, each token coloured by how little it was expected."""
+    """Passages of the test text, each token colored by how little it was expected."""
     from matplotlib import colormaps
 
     seen, width = look(prepared), 900.0
@@ -225,7 +225,7 @@ def _surprises(prepared: Prepared) -> Figure:
     for answer, words, bits, lines in blocks:
         axes.text(14, at + 8, answer, fontsize=10, fontweight="bold", color=INK)
         moved = [[(n, a + 20, b + 20) for n, a, b in one] for one in lines]
-        at = coloured_text(axes, words, [shade(min(b, 12) / 14) for b in bits], moved, at + 18, size, joined) + 14
+        at = colored_text(axes, words, [shade(min(b, 12) / 14) for b in bits], moved, at + 18, size, joined) + 14
     text_below(axes, "Each block is a window of the test text. The darker a token's ground, the less the model expected it "
                      "(white: 0 bits, certain; darkest: 12 bits, a chance below 1 in 4,000).", at + 6, width)  # fmt: skip
     return figure

@@ -11,7 +11,7 @@ from nnatomy.inspect import record
 from nnatomy.runs.folder import Run
 from nnatomy.tasks import forward
 from nnatomy.tasks.figures import short
-from nnatomy.views.common import COLOURS, INK, SIGNED, caption, heading, input_names, inputs_of, look, spread
+from nnatomy.views.common import COLORS, INK, SIGNED, caption, evenly_spaced, heading, input_names, inputs_of, look
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -25,7 +25,7 @@ SHOWN = 40
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
     if not prepared.task.takes_data:
         return "needs a model that takes data"
-    return None if first_weights(prepared) is not None else "needs a first layer whose weights lie over the input"
+    return None if first_weights(prepared) is not None else "needs a first layer whose weights cover the input"
 
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:
@@ -52,7 +52,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
 
 def first_weights(prepared: Prepared) -> tuple[str, Array] | None:
     """(name, weights [units, ...]) of the layer that the input meets first, if each weight belongs to a place of the input."""
-    inputs = inputs_of(prepared, spread(prepared, prepared.dataset.train, 1))
+    inputs = inputs_of(prepared, evenly_spaced(prepared, prepared.dataset.train, 1))
     with record(prepared.model) as seen:
         forward(prepared.model, inputs)
     ran = [layer for layer in seen.values() if layer.outputs]
@@ -69,8 +69,8 @@ def first_weights(prepared: Prepared) -> tuple[str, Array] | None:
 def _images(prepared: Prepared, kernels: Array) -> Figure:
     from matplotlib.figure import Figure
 
-    colours = kernels.shape[1] == 3
-    pictures = kernels if colours else kernels[:, :1] if kernels.shape[1] == 1 else kernels.mean(axis=1, keepdims=True)
+    colors = kernels.shape[1] == 3
+    pictures = kernels if colors else kernels[:, :1] if kernels.shape[1] == 1 else kernels.mean(axis=1, keepdims=True)
     across = min(10, len(pictures))
     down = -(-len(pictures) // across)
     figure = Figure(figsize=(max(1.05 * across + 1.6, 7.5), 1.1 * down + 1.5), layout="constrained")
@@ -79,14 +79,14 @@ def _images(prepared: Prepared, kernels: Array) -> Figure:
         axes.set_axis_off()
     for axes, one in zip(grid.flat, pictures, strict=False):
         reach = float(np.abs(one).max()) or 1.0
-        if colours:
+        if colors:
             axes.imshow(np.moveaxis(one / reach / 2 + 0.5, 0, -1), interpolation="nearest")
         else:
             shown = axes.imshow(one[0] / reach, cmap=SIGNED, vmin=-1, vmax=1, interpolation="nearest")
     size = " × ".join(map(str, kernels.shape[2:]))
-    if colours:
-        caption(figure, f"Each square is one filter's weights over {size} pixels, by colour channel: grey is 0, and a pixel of "
-                        "the colour shown excites the unit most. Each filter is scaled by its own largest weight.")  # fmt: skip
+    if colors:
+        caption(figure, f"Each square is one filter's weights over {size} pixels, by color channel: gray is 0, and a pixel of "
+                        "the color shown excites the unit most. Each filter is scaled by its own largest weight.")  # fmt: skip
         return figure
     bar = figure.colorbar(shown, ax=grid, shrink=0.85, ticks=[-1, 0, 1])
     bar.ax.set_yticklabels(["quietens", "0", "excites"])
@@ -109,8 +109,8 @@ def _curves(prepared: Prepared, filters: Array) -> Figure:
         if k >= len(filters):
             axes.set_axis_off()
             continue
-        for column in range(min(filters.shape[2], len(COLOURS))):
-            axes.plot(filters[k, :, column], color=COLOURS[column], lw=1.2, label=names[column])
+        for column in range(min(filters.shape[2], len(COLORS))):
+            axes.plot(filters[k, :, column], color=COLORS[column], lw=1.2, label=names[column])
         axes.axhline(0, color="#9ca3af", lw=0.7)
         axes.tick_params(labelsize=7)
     for axes in grid[-1]:
@@ -136,7 +136,7 @@ def _columns(prepared: Prepared, weights: Array) -> Figure:
     figure = Figure(figsize=(min(max(0.24 * len(shown) + 4, 7), 14), min(0.26 * len(names) + 2.2, 13)), layout="constrained")
     axes = figure.subplots()
     if len(shown) == 1:
-        axes.barh(range(len(names))[::-1], shown[0], color=[COLOURS[1] if w > 0 else COLOURS[0] for w in shown[0]])
+        axes.barh(range(len(names))[::-1], shown[0], color=[COLORS[1] if w > 0 else COLORS[0] for w in shown[0]])
         axes.set_yticks(range(len(names))[::-1], names, fontsize=9 if len(names) < 30 else 7)
         axes.axvline(0, color=INK, lw=0.8)
         axes.grid(axis="x", alpha=0.25)

@@ -8,14 +8,14 @@ import numpy as np
 
 from nnatomy.runs.folder import Run
 from nnatomy.runs.gradients import read_gradients
-from nnatomy.views.common import COLOURS, MARKERS, caption, heading, name_lines
+from nnatomy.views.common import COLORS, MARKERS, caption, heading, name_lines
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nnatomy.runs.prepare import Prepared
 
-NAMED = 10  # layers that have a line with a name; of more, the depth is told by colour
+NAMED = 10  # layers that have a line with a name; of more, color shows the depth
 
 
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
@@ -36,10 +36,10 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
     left, right = figure.subplots(1, 2, sharex=True)
     for k, layer in enumerate(layers):
         named = len(layers) <= NAMED
-        colour: Any = COLOURS[k] if named else colormaps["viridis"](k / max(len(layers) - 1, 1))
+        color: Any = COLORS[k] if named else colormaps["viridis"](k / max(len(layers) - 1, 1))
         norms = np.array([line["gradients"].get(layer) or np.nan for line in lines], float)
         weights = np.array([line["weights"].get(layer) or np.nan for line in lines], float)
-        style: Any = {"color": colour, "lw": 1.5, "ms": 5, "marker": MARKERS[k] if named and len(epochs) <= 30 else None}
+        style: Any = {"color": color, "lw": 1.5, "ms": 5, "marker": MARKERS[k] if named and len(epochs) <= 30 else None}
         left.plot(epochs, norms, label=layer or "the model itself", **style)
         right.plot(epochs, norms / weights, **style)
     if len(epochs) == 1:

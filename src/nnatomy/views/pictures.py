@@ -34,12 +34,12 @@ def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: b
     if what is not None:
         views.check_name(what)
     if tsne and what != "embedding":
-        raise UserError(f"--tsne lays out the embedding, received it with {what or 'no --what'}; add --what embedding.")
+        raise UserError(f"--tsne lays out the embedding. Received it with {what or 'no --what'}. Add --what embedding.")
     path = out or _free(Path("drawings") / f"{name}{f'-{what}' if what else ''}.png")
     if path.suffix.lower() not in (".png", ".svg"):
-        raise UserError(f"--out must end in .png or .svg, received {path.name}; choose one of them.")
+        raise UserError(f"--out must end in .png or .svg. Received {path.name}. Use, for example, --out picture.png.")
     if path.exists():
-        raise UserError(f"--out must name a new file, {path} exists; choose another name or remove it.")
+        raise UserError(f"--out must name a new file. Received {path}, which exists. Choose another name or remove it.")
     if is_run:
         run = Run.open(subject)
         figure = _figure(restore_with_data(run), run, what, tsne)
@@ -48,7 +48,7 @@ def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: b
         figure = _figure(prepare(Request(key)), None, what, tsne)
         source = f"{name}, untrained"
     else:
-        if what not in (None, "gradients"):  # what training would not mend is refused before it
+        if what not in (None, "gradients"):  # what training would not fix is refused before it
             views.check_fit(what, prepare(Request(key)), None)
         print(f"Training {name} for its picture, 20 s at most; to draw a run of yours, give its folder.", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder:

@@ -15,18 +15,18 @@ from nnatomy.runs.folder import Run
 from nnatomy.tasks.figures import short
 from nnatomy.tensor import Tensor
 from nnatomy.views.common import (
-    COLOURS,
+    COLORS,
     INK,
     SIGNED,
     caption,
-    coloured_text,
+    colored_text,
+    evenly_spaced,
     heading,
     input_names,
     inputs_of,
     look,
     name_lines,
     of_each_class,
-    spread,
     text_below,
     text_figure,
     text_lines,
@@ -48,7 +48,7 @@ class Question:
     x: Array
     baseline: Array
     title: str
-    """What was answered, for people."""
+    """The prediction, for people."""
 
     def attributed(self) -> Attribution:
         """Integrated gradients, complete to 1 % of the change of the score."""
@@ -62,12 +62,12 @@ class Question:
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
     if not prepared.task.can("saliency_score"):
         return "needs a task with one number to explain"
-    inputs = inputs_of(prepared, spread(prepared, prepared.dataset.test, 1))
+    inputs = inputs_of(prepared, evenly_spaced(prepared, prepared.dataset.test, 1))
     return None if inputs[0].dtype.kind == "f" or _vectors(prepared, inputs) else "needs numbers or embedded tokens as input"
 
 
 def draw(prepared: Prepared, run: Run | None) -> Figure:
-    """What the answers for a few test examples rest on; how it is drawn depends on the kind of data."""
+    """Draw the attributions for a few test examples; the form depends on the kind of data."""
     with evaluating(prepared.model):
         match look(prepared):
             case Words() as seen:
@@ -81,7 +81,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
 
 
 def question(prepared: Prepared, batch: tuple[Array, ...]) -> Question:
-    """What is asked about one example, a batch of one: the score of its class, its value, its next token, its error."""
+    """The score that is explained for one example, a batch of one: its class, its value, its next token, its error."""
     inputs, model = inputs_of(prepared, batch), prepared.model
     vectors = _vectors(prepared, inputs) if inputs[0].dtype.kind in "iu" else None
 
@@ -119,11 +119,11 @@ def _baseline(prepared: Prepared, x: Array) -> Array:
     blank = look(prepared).blank(x)
     if blank is not None:
         return blank
-    return np.asarray(spread(prepared, prepared.dataset.train, 1000)[0].mean(axis=0), x.dtype).reshape(x.shape)
+    return np.asarray(evenly_spaced(prepared, prepared.dataset.train, 1000)[0].mean(axis=0), x.dtype).reshape(x.shape)
 
 
 def complete(found: Attribution) -> str:
-    """Completeness in numbers: the sum of the attributions beside the change of the score."""
+    """Completeness in numbers: the sum of the attributions next to the change of the score."""
     before = f"{found.baseline_score:.3g}".replace("-", "−")
     told = f"sum {found.values.sum():.3g} = {found.score:.3g} − {f'({before})' if found.baseline_score < 0 else before}"
     return told.replace("-", "−")
@@ -199,8 +199,8 @@ def _table(prepared: Prepared, seen: Rows) -> Figure:
         falls = asked.hidden(masks)
         top = np.argsort(-np.abs(sums), kind="stable")[:10][::-1]
         axes, at = grid.flat[k], np.arange(len(top))
-        axes.barh(at + 0.2, sums[top], 0.38, color=COLOURS[0], label="integrated gradients")
-        axes.barh(at - 0.2, falls[top], 0.38, color=COLOURS[4], label="occlusion")
+        axes.barh(at + 0.2, sums[top], 0.38, color=COLORS[0], label="integrated gradients")
+        axes.barh(at - 0.2, falls[top], 0.38, color=COLORS[4], label="occlusion")
         names = [f"{short(columns[i][0])} = {short(words[columns[i][0]][k], 12)}" for i in top]
         axes.set_yticks(at, names, fontsize=9)
         axes.axvline(0, color=INK, lw=0.8)
@@ -238,8 +238,8 @@ def _series(prepared: Prepared, seen: Curves) -> Figure:
         asked = question(prepared, tuple(a[k : k + 1] for a in batch))
         found = asked.attributed()
         falls = sum(fall * mask / size for fall, mask in zip(asked.hidden(masks), masks, strict=True))
-        for column in range(min(wide, len(COLOURS))):
-            rows[0, k].plot(asked.x[:, column], color=COLOURS[column], lw=1.3, label=names[column])
+        for column in range(min(wide, len(COLORS))):
+            rows[0, k].plot(asked.x[:, column], color=COLORS[column], lw=1.3, label=names[column])
         rows[0, k].set_title(f"{asked.title}\n{complete(found)}", fontsize=10)
         rows[0, k].grid(alpha=0.25)
         rows[0, k].set_xlim(-0.5, steps - 0.5)
@@ -292,9 +292,9 @@ def _text(prepared: Prepared, seen: Words) -> Figure:
         for name, values in zip(("integrated gradients", "occlusion, token by token"), both, strict=True):
             axes.text(14, at + 6, name, fontsize=8, color=INK)
             reach = float(np.abs(values).max()) or 1.0
-            colours = [middle(0.5 + 0.42 * v / reach) for v in values]
+            colors = [middle(0.5 + 0.42 * v / reach) for v in values]
             moved = [[(n, a + 14, b + 14) for n, a, b in one] for one in lines]
-            at = coloured_text(axes, words, colours, moved, at + 12, size, joined) + 6
+            at = colored_text(axes, words, colors, moved, at + 12, size, joined) + 6
         at += 8
     text_below(axes, f"Red tokens raise {what}, blue ones lower it, against tokens whose vectors are 0; each block "
                      f"has its own scale. {TOLD}", at + 4, width)  # fmt: skip

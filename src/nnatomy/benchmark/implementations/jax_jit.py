@@ -228,7 +228,7 @@ class Network(Answering):
         self.count += 1
         return float(loss)
 
-    def settle(self) -> None:
+    def synchronize(self) -> None:
         jax.block_until_ready(self.state)
 
     def moments(self) -> Arrays:

@@ -229,7 +229,7 @@ def mapped(model: Any, flattened: dict[str, tuple[int, ...]]) -> Iterator[Weight
 
 
 def pick(weights: dict[str, Array], name: str) -> Array:
-    """What `name` says: an array; a sum (+) or a stack (|) of two; a third [i] of one."""
+    """Return the array that `name` means: an array; a sum (+) or a stack (|) of two; a third [i] of one."""
     if "+" in name:
         first, second = name.split("+")
         return weights[first] + weights[second]

@@ -43,7 +43,7 @@ class Forward:
         self.tensors = dict(model.named_parameters()) | dict(model.named_buffers())
 
     def bind(self, weights: dict[str, Any]) -> None:
-        """Makes the model stand where `weights` says."""
+        """Set the model to `weights`."""
         for name, tensor in self.tensors.items():
             tensor.data = weights[name]
 
@@ -54,13 +54,13 @@ class Forward:
 
 
 def learner_of(model: Any, loss: Any, optimizer: partial[Any], setup: Setup | None = None) -> Learner:
-    """What the training loop makes of a model and loss(outputs, targets); its batches are inputs and targets."""
+    """Return the learner of a model and loss(outputs, targets); its batches are inputs and targets."""
 
     def both(model: Any, x: Any, y: Any) -> tuple[Any, Any]:
         outputs = model(x)
         return loss(outputs, y), outputs
 
-    examples: Any = ArraySplit(())  # all that a learner asks of its data is what the arrays of a batch are
+    examples: Any = ArraySplit(())  # a learner needs only the fields of its data
     return GradientDescent(both, optimizer).begin(model, examples, setup)
 
 

@@ -1,4 +1,4 @@
-"""What a kind of data is: everything about its data, in one object. Nothing else in the library asks which kind it is."""
+"""A kind of data: everything about its data, in one object. Nothing else in the library checks which kind it is."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ __all__ = ["BARELY", "NO", "PERHAPS", "SURELY", "ExportedInputs", "InputSpec", "
 Array = npt.NDArray[Any]
 P = TypeVar("P", bound=Preprocessing)
 NO, BARELY, PERHAPS, SURELY = range(4)
-"""How well a kind can read a source. BARELY: only where no other kind will do, so that its reader says what is wrong."""
+"""Confidence that a kind can read a source. BARELY: only where no other kind can, so that its reader reports the fault."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class ExportedInputs:
     """
 
     pads_ends = False
-    """Whether examples shorter than the input are padded at their ends, so that a model may not look ahead."""
+    """True if examples shorter than the input are padded at their ends, so that a model may not look ahead."""
 
     def __init__(self, dataset: Dataset, *inputs: InputSpec) -> None:
         self.dataset = dataset
@@ -85,7 +85,7 @@ class Kind(ABC, Generic[P]):
     """In the plural: "images"."""
     preprocessing: type[P]
     forms: ClassVar[tuple[str, ...]] = ()
-    """What `Dataset.kind` may be, by which recipes choose: the kind's own name unless its data take the form of other kinds."""
+    """Values of `Dataset.kind`, by which recipes choose: the kind's own name unless its data take the form of other kinds."""
     options: ClassVar[frozenset[str]] = frozenset()
     """Which options of `load` its readers take (see `reading.OPTIONS`), and "groups"."""
     endings: ClassVar[tuple[str, ...]] = ()
@@ -95,9 +95,9 @@ class Kind(ABC, Generic[P]):
     sets: ClassVar[Mapping[str, Named]] = {}
     """Sets that have names."""
     labels_optional: ClassVar[bool] = False
-    """Whether an architecture that needs no targets can take labeled data of this kind."""
+    """True if an architecture that needs no targets can take labeled data of this kind."""
     ragged: ClassVar[bool] = False
-    """Whether examples differ in length, so that batches of equally many have other shapes."""
+    """True if examples differ in length, so that batches of equally many have other shapes."""
 
     def fitted(self, dataset: Dataset) -> P:
         """Return a data set's preprocessing, which is one of this kind."""
@@ -126,15 +126,15 @@ class Kind(ABC, Generic[P]):
 
     def given(self, value: Any, preprocessing: P, raw: bool = False) -> Inputs:
         """Return the model's inputs in a Python value: an array, a data frame."""
-        raise UserError(f"A model of {self.noun} is given a file or folder. Received {type(value).__name__}; give a path.")
+        raise UserError(f"A model of {self.noun} is given a file or folder. Received {type(value).__name__}. Give a path.")
 
     def examples(self, source: Source, preprocessing: P) -> tuple[Split, tuple[str, ...]]:
         """Return the labeled examples in a file or folder, and what was noticed."""
-        raise UserError(f"Models of {self.noun} are not evaluated on files. Received {source}; call them with arrays.")
+        raise UserError(f"Models of {self.noun} are not evaluated on files. Received {source}. Call them with arrays.")
 
     def given_examples(self, value: Any, preprocessing: P) -> tuple[Split, tuple[str, ...]]:
         """Return the labeled examples in a Python value, and what was noticed."""
-        raise UserError(f"A model of {self.noun} is evaluated on files. Received {type(value).__name__}; give a path.")
+        raise UserError(f"A model of {self.noun} is evaluated on files. Received {type(value).__name__}. Give a path.")
 
     def reader(self, preprocessing: P, input_shape: tuple[int, ...]) -> RequestReader:
         """Return the reader of HTTP requests to a model."""

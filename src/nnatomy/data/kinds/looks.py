@@ -1,4 +1,4 @@
-"""How examples look: as pictures, words, curves or rows. A kind says which; views draw these four forms."""
+"""Looks of examples: pictures, words, curves or rows. A kind chooses one; views draw these four forms."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from nnatomy.data.dataset import Batch, Dataset
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["COLOURS", "INK", "Curves", "Look", "Pictures", "Rows", "Words", "look_at", "numbered"]
+__all__ = ["COLORS", "INK", "Curves", "Look", "Pictures", "Rows", "Words", "look_at", "numbered"]
 
 Array = npt.NDArray[Any]
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6b6b6b", "#b8a800", "#7a4f2a", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6b6b6b", "#b8a800", "#7a4f2a", "#000000")
 """Okabe and Ito's colors, which people with color blindness can distinguish, and a few more; markers differ as well."""
 INK = "#1f2937"
 SIGNS = {"\n": "⏎", "\t": "→", "\ufffd": "□", "<unk>": "□", "<pad>": ""}
@@ -60,7 +60,7 @@ class Words:
     joined: bool
 
     def words(self, ids: Array) -> list[str]:
-        """Return token numbers as text; a line break and what is unknown have signs of their own."""
+        """Return token numbers as text; a line break and what is unknown have their own signs."""
         return [SIGNS.get(self.vocabulary[int(i)], self.vocabulary[int(i)]) for i in ids]
 
     def blank(self, x: Array) -> Array | None:
@@ -88,8 +88,8 @@ class Curves:
         return None
 
     def show(self, axes: Axes, example: Batch) -> None:
-        for column, (name, colour) in enumerate(zip(self.columns, COLOURS[:7], strict=False)):
-            axes.plot(example[0][0][:, column], color=colour, lw=1.2, label=name)
+        for column, (name, color) in enumerate(zip(self.columns, COLORS[:7], strict=False)):
+            axes.plot(example[0][0][:, column], color=color, lw=1.2, label=name)
         axes.set(xlabel="step", ylabel="value")
         axes.grid(alpha=0.25)
 
@@ -115,14 +115,14 @@ class Rows:
 
     def show(self, axes: Axes, example: Batch) -> None:
         flat = example[0][0].reshape(-1)
-        axes.bar(range(len(flat)), flat, color=COLOURS[0])
+        axes.bar(range(len(flat)), flat, color=COLORS[0])
         axes.axhline(0, color=INK, lw=0.6)
         axes.set(xlabel="input feature", ylabel="value")
 
 
 Look = Pictures | Words | Curves | Rows
-"""How examples of a data set look. Each can `show` the inputs of one example, a batch of one, and names the `blank` input that
-shows nothing, where the mean training example need not serve."""
+"""The look of examples of a data set. Each can `show` the inputs of one example, a batch of one, and names the `blank`
+input that shows nothing, where the mean training example need not serve."""
 
 
 def numbered(count: int) -> tuple[str, ...]:

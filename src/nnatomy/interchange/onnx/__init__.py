@@ -41,7 +41,7 @@ def to_onnx(
     """The onnx.ModelProto (opset 20) of a model in evaluation mode, for batches of any size.
 
     `examples`: one array for each input, batches of one example or more. `function(*tensors)` is what is exported: `model` if
-    None, else a function that calls it. `axes`: where the batch lies in each input, None for an input without; the first axis
+    None, else a function that calls it. `axes`: where the batch is in each input, None for an input without; the first axis
     if not given. `inputs`, `outputs`: names; the arguments' and "output" if not given. Parameters become initializers named by
     their paths. Raises UserError where the model calls what ONNX cannot say.
     """
@@ -89,7 +89,7 @@ def _model(found: Program, inputs: list[str], outputs: list[str], title: str, me
         emit = FUNCTIONS.get(node.name)
         if emit is None:
             raise UserError(
-                f"A model is exported function by function, and {node.name}() has no form in ONNX here; keep it out of the "
+                f"A model is exported function by function, and {node.name}() has no form in ONNX here. Keep it out of the "
                 "model, or export to safetensors."
             )
         names = emit(g, node.outs[0], *node.args, **node.kwargs)
@@ -144,13 +144,13 @@ def session(model: Any) -> Any:
 
 
 def run(opened: Any, *arrays: Array) -> list[Array]:
-    """What a session answers for the inputs, in the order in which it names them."""
+    """Return a session's outputs for the inputs, in the order in which it names them."""
     feed = {given.name: array for given, array in zip(opened.get_inputs(), arrays)}
     return [np.asarray(found) for found in opened.run(None, feed)]
 
 
 def check(made: Any, expected: Callable[..., Any], *batches: tuple[Array, ...], tolerance: float = TOLERANCE) -> float:
-    """Holds an ONNX model against the function it was made of, on batches; returns the largest difference found.
+    """Hold an ONNX model against the function it was made of, on batches; return the largest difference found.
 
     The checker of ONNX goes through it with full checks; then ONNX Runtime computes each batch, and |a - b| must be at most
     `tolerance` (1 + |b|) everywhere. Raises UserError where one of both does not hold.
@@ -161,7 +161,7 @@ def check(made: Any, expected: Callable[..., Any], *batches: tuple[Array, ...], 
         opened = session(made)
     except UserError:
         raise
-    except Exception as problem:  # both libraries raise types of their own
+    except Exception as problem:  # both libraries raise their own types
         raise _failed(f"it is refused: {_first_line(problem)}") from problem
     worst = 0.0
     for batch in batches:
@@ -192,7 +192,7 @@ def _difference(a: Array, b: Array) -> float:
 
 
 def _failed(what: str) -> UserError:
-    return UserError(f"An exported model must answer as the original does, {what}; nothing was written, please report it.")
+    return UserError(f"An exported model must give the original's outputs, but {what}. Nothing was written. Please report it.")
 
 
 def _first_line(problem: Exception) -> str:
@@ -204,6 +204,6 @@ def _installed(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise UserError(
-            f"ONNX models need the package {name}, which is not installed; run pip install 'nnatomy[onnx]'."
+            f"ONNX models need the package {name}, which is not installed. Run pip install 'nnatomy[onnx]'."
         ) from None
 

@@ -1,7 +1,7 @@
-"""What a function of arrays computes for a batch of any size: two traces of it, at two batch sizes, compared.
+"""A function of arrays for a batch of any size: two traces of it, at two batch sizes, compared.
 
 A size that differs between the traces follows the batch: it is times * batch + plus. So do the shapes of constants, such as the
-zeros in which a recurrent layer begins. Whatever else differs cannot be exported.
+zeros in which a recurrent layer starts. Whatever else differs cannot be exported.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from nnatomy.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
 SIZES = (3, 5)
-"""The two batch sizes; neither is a size that code treats in a way of its own, as it may treat 1 or 2."""
+"""The two batch sizes; neither is a size that code treats in its own way, as it may treat 1 or 2."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Node:
 
 @dataclass
 class Program:
-    """What a function computes: calls in order from parameters and inputs to outputs."""
+    """The calls of a function, in order from parameters and inputs to outputs."""
 
     parameters: dict[str, Value]
     inputs: list[Value]
@@ -95,10 +95,10 @@ class Program:
 def program(
     function: Callable[..., Any], examples: Sequence[Array], axes: Sequence[int | None], state: Mapping[str, Tensor]
 ) -> Program:
-    """Traces `function(*tensors)`, which reads the tensors of `state`, for batches of any size.
+    """Trace `function(*tensors)`, which reads the tensors of `state`, for batches of any size.
 
-    `examples`: one array for each argument, with at least one example; axes[i]: where the batch of argument i lies, None if it
-    has none. Raises UserError where the function asks for values, or depends on the batch otherwise than by sizes.
+    `examples`: one array for each argument, with at least one example; axes[i]: where the batch of argument i is, None if it
+    has none. Raises UserError where the function requests values, or depends on the batch otherwise than by sizes.
     """
     _check_examples(examples, axes)
     first, second = (_Traced(function, [_resized(e, axis, n) for e, axis in zip(examples, axes)], state) for n in SIZES)
@@ -109,7 +109,7 @@ def program(
     if names[0] != names[1] or len(first.outputs) != len(second.outputs):
         raise UserError(
             "An exported model does the same for every batch size, this one calls other functions for "
-            f"{SIZES[1]} examples than for {SIZES[0]}; make what it does depend on one example at a time."
+            f"{SIZES[1]} examples than for {SIZES[0]}. Make what it does depend on one example at a time."
         )
     nodes = [pairing.node(a, b) for a, b in zip(first.trace.calls, second.trace.calls)]
     outputs = [pairing.tree(a, b, "an output") for a, b in zip(first.outputs, second.outputs)]
@@ -121,7 +121,7 @@ def _check_examples(examples: Sequence[Array], axes: Sequence[int | None]) -> No
     for example, axis in zip(examples, axes, strict=True):
         if axis is not None and (example.ndim <= axis or not example.shape[axis]):
             raise UserError(
-                f"To export a model, give it at least one example on axis {axis}; received shape {example.shape}, give a batch."
+                f"To export a model, give it at least one example on axis {axis}. Received shape {example.shape}. Give a batch."
             )
 
 
@@ -166,8 +166,8 @@ class _Traced:
         except Unplannable as why:
             text = str(why)
             raise UserError(
-                f"An exported model computes from shapes alone what it does, this one asks for {text[0].lower() + text[1:]}; "
-                "use functions of nnatomy there, such as where()."
+                f"An exported model decides by shapes alone. Received one that needs {text[0].lower() + text[1:]}. "
+                "Use functions of nnatomy there, such as where()."
             ) from None
         self.outputs = [leaf.data if isinstance(leaf, Tensor) else leaf for leaf in flat(returned)]
         self.outputs = [leaf.var if isinstance(leaf, TracedArray | TracedNumber) else leaf for leaf in self.outputs]
@@ -272,5 +272,5 @@ def _places(a: Array, axis: int) -> Array:
 def _otherwise(what: str, a: Any, b: Any) -> UserError:
     return UserError(
         f"An exported model treats each example alike, here {what} changes with the batch: {a} for {SIZES[0]} examples, "
-        f"{b} for {SIZES[1]}; make it the same for every batch."
+        f"{b} for {SIZES[1]}. Make it the same for every batch."
     )

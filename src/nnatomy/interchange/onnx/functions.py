@@ -1,7 +1,7 @@
-"""How each function of the seam is written in ONNX: the table FUNCTIONS. An emitter takes what the function takes.
+"""The ONNX form of each function of the seam: the table FUNCTIONS. An emitter takes what the function takes.
 
 `g` is the graph, `out` what the call gives (shape and dtype); the emitter returns the name of the result, or several names.
-Functions that only gradients and training need are not in the table. For recurrent layers and indices see the files beside it.
+Functions that only gradients and training need are not in the table. For recurrent layers and indices see the files next to it.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ def remainder(g: Graph, out: Value, a: Operand, b: Operand) -> str:
 
 def floor_divide(g: Graph, out: Value, a: Operand, b: Operand) -> str:
     x, y = g.operand(a, out.dtype), g.operand(b, out.dtype)
-    if out.dtype.kind in "iu":  # ONNX divides towards 0
+    if out.dtype.kind in "iu":  # ONNX divides toward 0
         return g.node("Div", g.node("Sub", x, g.node("Mod", x, y)), y)
     return g.node("Floor", g.node("Div", x, y))
 
@@ -178,7 +178,7 @@ def cumprod(g: Graph, out: Value, a: Value, axis: int) -> str:
     axis %= a.ndim
     count = a.shape[axis]
     if not isinstance(count, int):
-        raise UserError("Export to ONNX knows no running product over the batch; take it along another axis.")
+        raise UserError("Export to ONNX knows no running product over the batch. Take it along another axis.")
     parts = list(g.nodes_of("Split", g.operand(a, out.dtype), axis=axis, num_outputs=count, outputs=count))
     for i in range(1, count):
         parts[i] = g.node("Mul", parts[i - 1], parts[i])
@@ -298,7 +298,7 @@ def sum_pool(g: Graph, out: Value, x: Value, *, kernel: Sequence[int], stride: S
     return g.node("Mul", g.node("AveragePool", name, **how), g.constant(math.prod(kernel), out.dtype))
 
 
-# Normalisation and attention
+# Normalization and attention
 
 
 def layer_norm(g: Graph, out: Value, x: Value, weight: Any, bias: Any, *, eps: float) -> str:
@@ -317,9 +317,9 @@ def rms_norm(g: Graph, out: Value, x: Value, weight: Any, *, eps: float) -> str:
 def batch_norm(g: Graph, out: Value, x: Value, weight: Any, bias: Any, *, eps: float) -> str:
     """With the moments of the batch itself, as a layer without running ones has them."""
     name, axes = g.operand(x, out.dtype), g.ints(0, *range(2, x.ndim))
-    centred = g.node("Sub", name, g.node("ReduceMean", name, axes, keepdims=1))
-    variance = g.node("ReduceMean", g.node("Mul", centred, centred), axes, keepdims=1)
-    y = g.node("Div", centred, g.node("Sqrt", g.node("Add", variance, g.constant(eps, out.dtype))))
+    centered = g.node("Sub", name, g.node("ReduceMean", name, axes, keepdims=1))
+    variance = g.node("ReduceMean", g.node("Mul", centered, centered), axes, keepdims=1)
+    y = g.node("Div", centered, g.node("Sqrt", g.node("Add", variance, g.constant(eps, out.dtype))))
     for op, factor in (("Mul", weight), ("Add", bias)):
         if factor is not None:
             y = g.node(op, y, g.node("Reshape", g.operand(factor, out.dtype), g.ints(1, -1, *[1] * (x.ndim - 2))))
@@ -367,7 +367,7 @@ FUNCTIONS: dict[str, Emitter] = {
     "concatenate": concatenate, "stack": stack, "flip": flip, "tril": triangle(0), "triu": triangle(1),
     "getitem": indexing.getitem, "take_rows": indexing.take_rows, "index_put": indexing.index_put,
     "scatter_add": indexing.scatter_add, "add_rows": indexing.add_rows,
-    # products, pooling, normalisation, attention, recurrence
+    # products, pooling, normalization, attention, recurrence
     "matmul": matmul, "einsum": einsum, "conv": conv, "conv_input": conv_input, "max_pool": max_pool, "sum_pool": sum_pool,
     "layer_norm": layer_norm, "rms_norm": rms_norm, "batch_norm": batch_norm, "attention": attention,
     "lstm_scan": recurrent.lstm_scan, "gru_scan": recurrent.gru_scan, "rnn_scan": recurrent.rnn_scan,

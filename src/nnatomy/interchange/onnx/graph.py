@@ -13,7 +13,7 @@ from nnatomy.interchange.onnx.batch import Follows, Repeated, Shape, Size, Value
 
 Array = np.ndarray[Any, Any]
 Operand = Value | Array | Repeated | Follows | float
-"""What a function is called with: something computed, a constant, or a number."""
+"""An argument of a function: a computed value, a constant, or a number."""
 
 
 class Graph:
@@ -29,13 +29,13 @@ class Graph:
         self._batch: tuple[str, int] | None = None if parent is None else parent._batch
 
     def batch_is(self, value: Value) -> None:
-        """Notes an input whose shape tells how many examples there are."""
+        """Note an input whose shape says how many examples there are."""
         for axis, size in enumerate(value.shape):
             if self._batch is None and size == Follows(1, 0):
                 self._batch = value.name, axis
 
     def reserve(self, name: str) -> None:
-        """Keeps a name for an input, an output or a parameter."""
+        """Keep a name for an input, an output or a parameter."""
         self._taken.add(name)
 
     def fresh(self, word: str) -> str:
@@ -85,7 +85,7 @@ class Graph:
 
     def _size(self, size: Follows) -> str:
         if self._batch is None:
-            raise UserError("An exported model with batches needs an input that has the batch among its axes; give it one.")
+            raise UserError("An exported model with batches needs an input that has the batch among its axes. Give it one.")
         name, axis = self._batch
         found = self.node("Shape", name, start=axis, end=axis + 1)
         if size.times != 1:
@@ -97,7 +97,7 @@ class Graph:
         dtype = np.dtype(dtype)
         if isinstance(given, Value):
             if not given.name:
-                raise UserError("Export to ONNX has only the first result of this function; export to safetensors instead.")
+                raise UserError("Export to ONNX has only the first result of this function. Export to safetensors instead.")
             return given.name if given.dtype == dtype or dtype.kind == "U" else self.cast(given.name, dtype)
         if isinstance(given, Repeated):
             return self._repeated(given, dtype)

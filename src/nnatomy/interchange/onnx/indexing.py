@@ -21,28 +21,28 @@ def take_rows(g: Graph, out: Value, a: Value, rows: Value) -> str:
 
 @dataclass
 class _Part:
-    """What an index does with one axis of the array, or where it makes a new one (axis None)."""
+    """The effect of an index on one axis of the array, or where it makes a new one (axis None)."""
 
     axis: int | None
     index: Any  # a slice, a whole number, an array; None for a new axis
 
 
 def _parts(index: Any, ndim: int) -> list[_Part]:
-    """The index written out for every axis, truth values turned into the places where they hold."""
+    """The index written out for every axis, truth values converted to the places where they hold."""
     given = list(index) if isinstance(index, tuple) else [index]
-    settled: list[Any] = []
+    expanded: list[Any] = []
     for part in given:
         if np.dtype(getattr(part, "dtype", np.int64)).kind == "b":
             if not isinstance(part, np.ndarray):
-                raise UserError("How many elements a mask picks is known only when a model runs; use where() in its place.")
-            settled += list(np.nonzero(part))
+                raise UserError("How many elements a mask picks is known only when a model runs. Use where() in its place.")
+            expanded += list(np.nonzero(part))
         else:
-            settled.append(part)
-    used = sum(part is not None and part is not Ellipsis for part in settled)
-    where = next((i for i, part in enumerate(settled) if part is Ellipsis), len(settled))
-    settled[where : where + 1] = [slice(None)] * (ndim - used)
+            expanded.append(part)
+    used = sum(part is not None and part is not Ellipsis for part in expanded)
+    where = next((i for i, part in enumerate(expanded) if part is Ellipsis), len(expanded))
+    expanded[where : where + 1] = [slice(None)] * (ndim - used)
     parts, axis = [], 0
-    for part in settled:
+    for part in expanded:
         parts.append(_Part(None if part is None else axis, part))
         axis += part is not None
     return parts
@@ -85,7 +85,7 @@ def _gathered(g: Graph, out: Value, name: str, ndim: int, parts: Sequence[_Part]
     together = order == list(range(order[0], order[0] + len(order)))
     first = sum(1 for p in parts[: order[0]]) if together else 0  # slices and new axes before them stay before them
     if any(p.index is None for p in parts):
-        raise UserError("Export to ONNX knows no index with several arrays and a new axis; index first, then expand_dims().")
+        raise UserError("Export to ONNX knows no index with several arrays and a new axis. Index first, then expand_dims().")
     if axes + rest != list(range(ndim)):
         name = g.node("Transpose", name, perm=axes + rest)
     name = g.node("GatherND", name, _places(g, [p.index for p in chosen], out.shape[first : first + places]))
@@ -117,7 +117,7 @@ def index_put(g: Graph, out: Value, x: Any, index: Any, values: Operand) -> str:
 
 
 def _widths(part: Any, size: Size) -> tuple[int, int] | None:
-    """How much of an axis lies before and after a slice; None where the index is no such slice."""
+    """Return the lengths before and after a slice on an axis; None where the index is not such a slice."""
     if not isinstance(part, slice) or part.step not in (None, 1):
         return None
     start, stop = part.start or 0, size if part.stop is None else part.stop
@@ -155,14 +155,14 @@ def _scattered(g: Graph, out: Value, x: Any, parts: Sequence[_Part], values: Any
         isinstance(p.index, slice | int | np.ndarray) for p in parts
     ):
         raise UserError(
-            "Export to ONNX writes at places that are known beforehand and the same for each example; use where() instead."
+            "Export to ONNX writes at places that are known beforehand and the same for each example. Use where() instead."
         )
     shape = [int(n) for n in out.shape if isinstance(n, int)]
     numbers = np.arange(int(np.prod(shape, dtype=np.int64))).reshape(shape)
     index = tuple(p.index for p in parts if p.axis not in follows)
     places = numbers[index]
     if follows and follows != [0]:
-        raise UserError("Export to ONNX writes into arrays whose first axis is the batch; move that axis with transpose().")
+        raise UserError("Export to ONNX writes into arrays whose first axis is the batch. Move that axis with transpose().")
     name = g.operand(x, out.dtype)
     given = g.operand(values, out.dtype)
     lead: list[Any] = [out.shape[i] for i in follows]

@@ -24,7 +24,7 @@ def _made(nodes: Sequence[Any]) -> dict[str, Any]:
 
 
 def reads(nodes: Sequence[Any], outputs: Sequence[str] = ()) -> Counter[str]:
-    """How often each name is read, inside the bodies of scans too."""
+    """Return how often each name is read, inside the bodies of scans too."""
     found = Counter(outputs)
     for node in nodes:
         found.update(node.input)
@@ -44,10 +44,10 @@ def _products(nodes: list[Any], initializers: Mapping[str, Array], ranks: Mappin
 
     made = _made(nodes)
     for place, node in enumerate(nodes):
-        turned = made.get(node.input[1]) if node.op_type == "MatMul" else None
-        if turned is None or turned.op_type != "Transpose" or list(_attribute(turned, "perm").ints) != [1, 0]:
+        transposed = made.get(node.input[1]) if node.op_type == "MatMul" else None
+        if transposed is None or transposed.op_type != "Transpose" or list(_attribute(transposed, "perm").ints) != [1, 0]:
             continue
-        weight = turned.input[0]
+        weight = transposed.input[0]
         if ranks.get(node.input[0]) == 2 and weight in initializers and initializers[weight].dtype.kind == "f":
             nodes[place] = helper.make_node("Gemm", [node.input[0], weight], list(node.output), name=node.output[0], transB=1)
     return nodes
@@ -77,7 +77,7 @@ _BIASED = ("Gemm", "Conv", "ConvTranspose")
 
 
 def _for_each_channel(node: Any, initializers: Mapping[str, Array]) -> str:
-    """What is reshaped to (channels, 1, ...), and "" where something else is done."""
+    """Return the input that is reshaped to (channels, 1, ...), or "" where something else is done."""
     if node is None or node.op_type != "Reshape" or node.input[1] not in initializers:
         return ""
     channels, *ones = initializers[node.input[1]].tolist()
@@ -99,7 +99,7 @@ def _divided(nodes: list[Any], initializers: Mapping[str, Array]) -> list[Any]:
 
 
 def _without_identities(nodes: list[Any]) -> list[Any]:
-    """What read an Identity reads what that passes on; those that name an output of the graph stay."""
+    """Remove each Identity: its readers read its input; those that name an output of the graph stay."""
     passed: dict[str, str] = {}
     for node in nodes:
         if node.op_type == "Identity":
@@ -121,7 +121,7 @@ def _read(nodes: list[Any], outputs: Sequence[str]) -> list[Any]:
 
 
 def _named(nodes: list[Any], outputs: Sequence[str]) -> list[Any]:
-    """What makes an output of the graph gives it its name itself, where nothing stands in the way."""
+    """Give the maker of a graph's output the output's name, where nothing prevents it."""
     made, inner = _made(nodes), set(reads(nodes)) - {name for node in nodes for name in node.input}
     new: dict[str, str] = {}
     for node in nodes:

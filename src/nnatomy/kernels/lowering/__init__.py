@@ -19,14 +19,14 @@ from nnatomy.kernels.machine import Outline, Program, aligned, get_num_threads
 Array = np.ndarray[Any, Any]
 Shape = tuple[int, ...]
 
-SUBJECTS = ("products", "convolution", "pointwise", "reductions", "copies", "indexing", "normalisation", "losses", "attention",
+SUBJECTS = ("products", "convolution", "pointwise", "reductions", "copies", "indexing", "normalization", "losses", "attention",
             "recurrent", "randomness", "writing")  # fmt: skip
 """The modules of this folder."""
 
 
 @dataclass(frozen=True)
 class Lowering:
-    """How one function of the seam is run by kernels."""
+    """The lowering of one function of the seam to kernels."""
 
     emit: Callable[[Emitter, Sequence[Array], Sequence[Any], dict[str, Any]], bool]
     """(emitter, outputs, args, kwargs): appends the instructions that compute the outputs; False if it cannot."""
@@ -37,7 +37,7 @@ class Lowering:
     order: Callable[[Sequence[Any], dict[str, Any]], list[tuple[int, ...] | None]] | None = None
     """(args, kwargs): for each output the order of its axes in memory, outermost first; None is C order."""
     over: Mapping[int, int] = field(default_factory=dict)
-    """By output, the argument in whose memory it may lie: each place of it is read before it is written, and not again."""
+    """By output, the argument in whose memory it may be: each place of it is read before it is written, and not again."""
 
 
 LOWERINGS: dict[str, Lowering] = {}
@@ -57,7 +57,7 @@ def find(name: str) -> Lowering | None:
 def lowers(
     name: str, *, outputs: Any, work: Any, order: Any = None, over: Mapping[int, int] | None = None
 ) -> Callable[[Any], Any]:
-    """Registers the decorated function as the lowering of `name`."""
+    """Register the decorated function as the lowering of `name`."""
 
     def decorate(emit: Any) -> Any:
         LOWERINGS[name] = Lowering(emit, outputs, work, order, over or {})
@@ -94,7 +94,7 @@ class Emitter:
 
 
 def allocate(shape: Shape, dtype: Any, order: tuple[int, ...] | None = None) -> Array:
-    """An aligned array of uninitialised values whose axes stand in memory in this order."""
+    """An aligned array of uninitialized values whose axes are stored in this order."""
     flat = aligned(math.prod(shape), dtype)
     if order is None:
         return flat.reshape(shape)
@@ -102,7 +102,7 @@ def allocate(shape: Shape, dtype: Any, order: tuple[int, ...] | None = None) -> 
 
 
 def address(array: Array) -> int:
-    """Where an array's first element stands."""
+    """The address of an array's first element."""
     return int(array.__array_interface__["data"][0])
 
 

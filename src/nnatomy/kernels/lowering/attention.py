@@ -28,7 +28,7 @@ def _work(q: Any, k: Any, v: Any, *, causal: bool, scale: float) -> int:
 
 
 def _order(array: Any) -> tuple[int, ...] | None:
-    """(batch, heads, steps, features) stands in memory as (batch, steps, heads, features), as products before and after it."""
+    """(batch, heads, steps, features) is stored as (batch, steps, heads, features), as products before and after it."""
     return (0, 2, 1, 3) if len(array.shape) == 4 else None
 
 
@@ -36,17 +36,17 @@ def _fits(inputs: Sequence[Array], outs: Sequence[Array], lse: Array) -> bool:
     arrays = (*inputs, *outs)
     if any(a.dtype != np.float32 or not 2 <= a.ndim <= 4 or not a.size or any(s % 4 for s in a.strides) for a in arrays):
         return False
-    return lse.dtype == np.float32 and lse.flags.c_contiguous and all(map(_neighbours, outs))
+    return lse.dtype == np.float32 and lse.flags.c_contiguous and all(map(_neighbors, outs))
 
 
-def _neighbours(array: Array) -> bool:
-    """Whether features are neighbours in memory."""
+def _neighbors(array: Array) -> bool:
+    """Return True if features are neighbors in memory."""
     return array.shape[-1] == 1 or array.strides[-1] == array.itemsize
 
 
 def _readable(emitter: Emitter, array: Array) -> Array:
-    """The array, or a copy of it whose features are neighbours."""
-    if _neighbours(array):
+    """The array, or a copy of it whose features are neighbors."""
+    if _neighbors(array):
         return array
     copied = emitter.scratch(array.size).reshape(array.shape)
     emit_copy(emitter, array, copied)
@@ -71,7 +71,7 @@ def _up(count: int, grain: int) -> int:
 
 
 def _memory(emitter: Emitter, *parts: int) -> list[int]:
-    """Scratch memory for each thread: its address, its size for a thread, and where its parts of these sizes begin."""
+    """Scratch memory for each thread: its address, its size for a thread, and where its parts of these sizes start."""
     starts = [0, *itertools.accumulate(_up(part, 16) for part in parts)]
     size = starts.pop()
     return [address(emitter.scratch(size * emitter.threads)), size, *starts]

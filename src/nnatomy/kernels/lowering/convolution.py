@@ -18,7 +18,7 @@ from nnatomy.kernels.sources import convolution_tiles as tiles
 
 ACTIVATIONS = {None: tiles.NOTHING, "relu": tiles.RELU, "tanh": tiles.TANH}
 BLOCK = 160_000
-"""Floats of a block of input, at most: half of a large L2 cache, beside the weights and the results."""
+"""Floats of a block of input, at most: half of a large L2 cache, next to the weights and the results."""
 WINOGRAD_BLOCK = 160_000
 """Floats of the transformed inputs of a block that stays in the L2 cache."""
 DEPTH = 64
@@ -45,7 +45,7 @@ class Axis:
     """One axis of space of a convolution with stride 1 among the residues of its input.
 
     Output q meets, by tap (position in the kernel, residue, shift), the input stride (q + shift) + residues[residue] - padding.
-    It stands at start + step q.
+    It is at start + step q.
     """
 
     size: int
@@ -91,7 +91,7 @@ def backward_axes(size: int, out: int, kernel: int, stride: int, padding: tuple[
 
 @dataclass(frozen=True)
 class Blocks:
-    """How a convolution is cut into blocks, and where in a block its inputs stand."""
+    """The blocks of a convolution, and the place of its inputs in a block."""
 
     rows: int
     columns: int
@@ -106,7 +106,7 @@ class Blocks:
 
 
 def up(count: int, size: int) -> int:
-    """How many pieces of this size cover `count`."""
+    """Return the number of pieces of this size that cover `count`."""
     return -(-count // size)
 
 
@@ -181,7 +181,7 @@ def _steps(x: Array) -> list[int]:
 
 
 def _images(emitter: Emitter, x: Array, whole_rows: bool = False) -> Array:
-    """x (batch, channels, *space) as (channels, rows, columns, batch) with examples next to one another (whole_rows: columns
+    """x (batch, channels, *space) as (channels, rows, columns, batch) with examples next to each other (whole_rows: columns
     too), a view or a copy."""
     if x.ndim == 3:
         x = x[:, :, None, :]
@@ -243,19 +243,20 @@ def _products(
 
 
 def _three_by_three(v: Axis, h: Axis) -> bool:
-    """Whether a kernel is 3 x 3, with stride and dilation 1."""
+    """Return True if a kernel is 3 x 3, with stride and dilation 1."""
     return all(a.stride == a.step == 1 and len(a.taps) == 3 and a.reach == 2 for a in (v, h))
 
 
 def pays_winograd(n: int, channels: int, outputs: int, v: Axis, h: Axis, groups: int) -> bool:
-    """Whether Winograd's algorithm is the faster, as measured: 3 x 3, stride 1, full vectors, and enough channels."""
+    """Return True if Winograd's algorithm is the faster, as measured: 3 x 3, stride 1, full vectors, and enough channels."""
     return _three_by_three(v, h) and groups == 1 and n >= LANES and min(channels, outputs) >= 16 and min(v.count, h.count) >= 4
 
 
 @lru_cache(maxsize=1024)
 def cut_winograd(n: int, channels: int, outputs: int, count: int, threads: int) -> tuple[int, int, int]:
-    """How many of `count` tiles a block has, the rows of the products' tiles, and the panels that are put together at once, for
-    the least time counted in cycles. A block in the L2 cache is read again for each panel; a larger one only once, element by
+    """Return the tiles of a block, the rows of the products' tiles, and the panels made together, for the least time.
+
+    Time is counted in cycles. A block in the L2 cache is read again for each panel; a larger one only once, element by
     element of the 36, but then the products of all panels are written and read."""
     best, least = (1, 4, 1), math.inf
     for some in range(1, min(up(count, threads), 64) + 1):
@@ -277,7 +278,7 @@ def _winograd(
     emitter: Emitter, x: Array, w: Array, by: tuple[int, int, int], outputs: int, y: Array, axes: tuple[Axis, Axis],
     bias: Array | None, activation: str | None,
 ) -> None:  # fmt: skip
-    """What `_products` computes, where `pays_winograd`."""
+    """Emit what `_products` computes, where `pays_winograd`."""
     v, h = axes
     n, channels, threads = x.shape[3], x.shape[0], emitter.threads
     down, across = up(v.count, 4), up(h.count, 4)
@@ -400,8 +401,10 @@ def cut_weight(
 
 
 def pays_winograd_weight(n: int, channels: int, outputs: int, v: Axis, h: Axis, groups: int, threads: int) -> bool:
-    """Whether it is for the gradient of the weights, as measured: 3 x 3, stride 1, enough channels for the work between the
-    products, and not much more than half as many values again where tiles and vectors of channels are filled up."""
+    """Return True if Winograd's algorithm is the faster for the gradient of the weights, as measured.
+
+    It is for 3 x 3 and stride 1, with enough channels for the work between the products, and where padding of tiles and of
+    vectors of channels adds not much more than half as many values."""
     filled = math.prod(
         up(size, whole) * whole for size, whole in ((channels, LANES), (outputs, LANES), (v.count, 4), (h.count, 4))
     )

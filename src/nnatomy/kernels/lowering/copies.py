@@ -19,7 +19,7 @@ PARALLEL = 32_768
 
 
 def can_copy(source: Array, target: Array) -> bool:
-    """Whether `emit_copy` can."""
+    """Return True if `emit_copy` can."""
     if source.shape != target.shape or source.dtype != target.dtype or source.itemsize not in (1, 4, 8):
         return False
     if any(s % x.itemsize for x in (source, target) for s in x.strides) or overlap(source, target):
@@ -28,7 +28,7 @@ def can_copy(source: Array, target: Array) -> bool:
 
 
 def emit_copy(emitter: Emitter, source: Array, target: Array) -> bool:
-    """Copies `source` to `target`, of one shape and type, any strides; False where they share memory or have odd strides."""
+    """Copy `source` to `target`, of one shape and type, any strides; False where they share memory or have odd strides."""
     if not can_copy(source, target):
         return False
     if not source.size:
@@ -38,7 +38,7 @@ def emit_copy(emitter: Emitter, source: Array, target: Array) -> bool:
         lengths.insert(0, 1)
         to.insert(0, 0)
         at.insert(0, 0)
-    if 1 in at and at[-1] != 1:  # the source's rows stand across the target's: a transposition of these two axes
+    if 1 in at and at[-1] != 1:  # the source's rows are across the target's: a transposition of these two axes
         across = at.index(1)
         for values in (lengths, to, at):
             values[-1:-1] = [values.pop(across)]

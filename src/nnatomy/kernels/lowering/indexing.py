@@ -17,7 +17,7 @@ PARALLEL = 65_536
 
 
 def _run(shape: Sequence[int], strides: Sequence[int]) -> bool:
-    """Whether axes of these lengths and strides in bytes are one run of 4-byte elements."""
+    """Return True if axes of these lengths and strides in bytes are one run of 4-byte elements."""
     step = 4
     for n, s in zip(reversed(shape), reversed(strides)):
         if n != 1 and s != step:

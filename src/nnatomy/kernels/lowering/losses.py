@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from nnatomy.kernels.lowering import Array, Emitter, Shape, address, lowers, steps
-from nnatomy.kernels.lowering.normalisation import PARALLEL, merged, readable, rows_of, work
+from nnatomy.kernels.lowering.normalization import PARALLEL, merged, readable, rows_of, work
 
 
 def _axis(kwargs: dict[str, Any], ndim: int) -> int:
@@ -21,7 +21,7 @@ def _same(which: int) -> Any:
 
 
 def _axis_last(args: Sequence[Any], kwargs: dict[str, Any]) -> list[tuple[int, ...] | None]:
-    """The softmax's axis lies innermost."""
+    """The softmax's axis is innermost."""
     ndim = args[0].ndim
     axis = _axis(kwargs, ndim)
     return [(*(i for i in range(ndim) if i != axis), axis)]
@@ -55,7 +55,7 @@ lowers("log_softmax_vjp", outputs=_same(1), work=work, order=_axis_last)(_rows("
 
 
 def _numbers(labels: Any) -> bool:
-    """Whether kernels can read them as class numbers."""
+    """Return True if kernels can read them as class numbers."""
     return isinstance(labels, np.ndarray) and labels.dtype in (np.int64, np.int32) and labels.strides[0] % labels.itemsize == 0
 
 

@@ -35,7 +35,7 @@ Line = tuple[str, tuple[Ref, ...]]
 
 
 def supported(name: str) -> bool:
-    """Whether a chain may contain this operation."""
+    """Return True if a chain may contain this operation."""
     return name in STEPS or name in FUNCTIONS or name == "astype"
 
 
@@ -92,7 +92,7 @@ def common_axes(shape: Shape, strides: Sequence[Sequence[int]]) -> tuple[list[in
 
 
 def overlap(x: Array, y: Array) -> bool:
-    """Whether two arrays share memory, or it is hard to tell."""
+    """Return True if two arrays share memory, or it is not known."""
     if not np.may_share_memory(x, y):
         return False
     if (x.base if x.base is not None else x) is (y.base if y.base is not None else y):
@@ -222,7 +222,7 @@ def _block(rows: int, columns: int, steps: Sequence[Sequence[int]], arrays: int)
 
 
 def _way(s: Sequence[int], x: Array, is_input: bool, rows: int, columns: int, height: int, width: int) -> int:
-    """How an operand comes into a block."""
+    """The access to an operand in a block."""
     row, column = s[-2:]
     if is_input and not any(s):
         return SCALAR
@@ -252,7 +252,7 @@ class _Code:
             last.update((ref, j) for ref in refs)
         uniform = {("in", i) for i in range(len(inputs)) if ways[i] == SCALAR}
         place: dict[Ref, tuple[str, int]] = {("in", i): ("table", i) for i in range(len(inputs))}
-        home: dict[Ref, int] = {}  # lines whose result is written to an out at once
+        home: dict[Ref, int] = {}  # lines whose result is written to an out immediately
         for o, ref in enumerate(results):
             j = ref[1]
             if ref[0] == "tmp" and ref not in home:

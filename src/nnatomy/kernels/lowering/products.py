@@ -15,7 +15,7 @@ from nnatomy.kernels.processor import LANES, REGISTERS
 ROWS, WIDTH = 6, (4 if REGISTERS == 32 else 2) * LANES
 """The kernels' tile of C."""
 ACTIVATIONS = {None: 0, "relu": 0, "tanh": 1, "sigmoid": 2}
-"""Those that are kernels of their own: the compiler takes a second for them."""
+"""Those that are their own kernels: the compiler takes a second for them."""
 DEPTH = 384
 """The most of K in one pass: ROWS rows of A and WIDTH columns of B of that depth."""
 BLOCK = 128 * 1024
@@ -75,7 +75,7 @@ def matmul(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], kwargs:
 
 
 def _merged(a: Array, b: Array, out: Array) -> tuple[Array, Array, Array]:
-    """Leading axes along which B is the same and A's rows go on become rows; those of size 1 go."""
+    """Leading axes along which B is the same and A's rows continue become rows; those of size 1 go."""
     while out.ndim > 2:
         rows = out.shape[-2]
         if out.shape[-3] != 1 and (
@@ -90,7 +90,7 @@ def _merged(a: Array, b: Array, out: Array) -> tuple[Array, Array, Array]:
 
 
 def _offsets(array: Array) -> Any:
-    """Where each item (each index of the leading axes) begins, in elements."""
+    """Where each item (each index of the leading axes) starts, in elements."""
     found = np.zeros(1, np.int64)
     for size, step in zip(array.shape[:-2], steps(array)):
         found = (found[:, None] + step * np.arange(size)).reshape(-1)
@@ -100,7 +100,7 @@ def _offsets(array: Array) -> Any:
 def _blocks(
     emitter: Emitter, a: Array, b: Array, out: Array, bias: Array | None, by_row: bool, relu: bool, add: bool
 ) -> None:
-    """Instructions for out (+)= a b, whose rows have step 1: for blocks of items, columns, depth and rows of their own."""
+    """Instructions for out (+)= a b, whose rows have step 1: for blocks of items, columns, depth and rows."""
     (M, N), K = out.shape[-2:], a.shape[-1]
     (a_row, a_k), (b_k, b_column), row_step = steps(a)[-2:], steps(b)[-2:], steps(out)[-2]
     offsets = [_offsets(x) for x in (a, b, out)]
@@ -189,12 +189,12 @@ def _axis(items: int, M: int, N: int, threads: int) -> int:
 
 
 def dots_pay(M: int, N: int) -> bool:
-    """Whether rows of A times rows of B.T are better multiplied as they stand, vectors along K, than after a copy of B."""
+    """Return True if rows of A times rows of B.T are faster as they are, with vectors along K, than after a copy of B."""
     return M <= 4 or (N <= LANES and M <= 8)
 
 
 def choose(M: int, N: int, a: tuple[int, int], b: tuple[int, int], aligned: bool) -> tuple[bool, bool]:
-    """Whether to copy A into rows and B into panels first, by shapes, steps of A (row, k) and of B (k, column)."""
+    """Decide whether to copy A into rows and B into panels first, by shapes, steps of A (row, k) and of B (k, column)."""
     # A column of A costs a cache line for each tile: a long step (many pages) or many tiles repay a copy.
     pack_a = a[1] != 1 and M > 1 and (N > 2 * WIDTH or (N > WIDTH and a[1] >= 512))
     # Rows of B far apart fall into the same few sets of a cache; rows across cache lines cost 30 %. Few tiles repay neither.

@@ -39,7 +39,7 @@ def random_bits(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], kw
 
 @lowers("less", outputs=lambda args, kwargs: [(np.shape(args[0]), np.bool_)], work=lambda args, kwargs: float(np.size(args[0])))
 def less(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], kwargs: dict[str, Any]) -> bool:
-    """Whether each random word lies below a number: what a mask is drawn by. Comparisons of other types are pointwise."""
+    """Return True where a random word is below a number (a mask). Other comparisons are pointwise."""
     (words, bound), out = args, outs[0]
     if not isinstance(words, np.ndarray) or words.dtype != np.uint32 or type(bound) is not int or not 0 <= bound < 2**32:
         return False

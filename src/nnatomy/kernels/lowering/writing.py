@@ -20,7 +20,7 @@ def _size(args: Sequence[Any], kwargs: dict[str, Any]) -> float:
 
 
 def _plain(index: Any) -> bool:
-    """Whether an index names its part by slices and integers alone, each element once."""
+    """Return True if an index names its part by slices and integers alone, each element once."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(p is Ellipsis or isinstance(p, slice | int | np.integer) for p in parts)
 

@@ -5,7 +5,7 @@ after feature. All that stands on the right of other products is packed as rows 
 no tile of a result is cut off at its side; at its end results have space for the last tile's further rows.
 
 Under a causal mask, tiles above the diagonal are not computed. In the reference their weights are 0, and 0 times what is NaN or
-infinite is NaN; so that it is here too, sums begin with 0 times what is hidden.
+infinite is NaN; so that it is here too, sums start with 0 times what is hidden.
 """
 
 
@@ -45,7 +45,7 @@ _double, _single = tile(ROWS, 2, packed=False), tile(ROWS, 1, packed=False)
 
 @inner
 def _pack_rows(source, row, count, columns, target, width, factor):
-    """target[i, j] = factor source[i, j], in rows of `width` that end in zeros; rows of the source stand `row` apart."""
+    """target[i, j] = factor source[i, j], in rows of `width` that end in zeros; rows of the source are `row` apart."""
     for i in range(count):
         p, t = f32(source + 4 * i * row), f32(target + 4 * i * width)
         for j in range(0, width, LANES):
@@ -64,7 +64,7 @@ def _pack_panels(source, row, count, features, target):
 
 @inner
 def _unpack_rows(source, width, factor, count, columns, target, row):
-    """target[i, j] = factor source[i, j]; rows of the target stand `row` apart."""
+    """target[i, j] = factor source[i, j]; rows of the target are `row` apart."""
     for i in range(count):
         p, t = f32(source + 4 * i * width), f32(target + 4 * i * row)
         for j in range(0, width, LANES):
@@ -95,7 +95,7 @@ def _begin(target, rows, width, hidden, count, causal, first_query):
 
 @inner
 def _seen(causal, row, first_key, keys):
-    """How many keys of a block the query number `row` sees."""
+    """Return the number of keys of a block that the query number `row` sees."""
     return min(keys, row + 1 - first_key) if causal else keys
 
 
@@ -148,9 +148,9 @@ def _scale_row(row, width, factor):
 def forward(a, thread, threads):
     """y and lse of `attention`.
 
-    a: q, k, v, y, lse; scratch, its size for a thread, where therein q, y, scores, tops, sums, k and v begin; heads (outer,
+    a: q, k, v, y, lse; scratch, its size for a thread, where therein q, y, scores, tops, sums, k and v start; heads (outer,
     inner), queries, keys, features of q, of v, these as multiples of LANES, causal, scale; the steps of q, k, v and y (outer,
-    inner, row). Sizes and steps are in floats, features neighbours, lse contiguous.
+    inner, row). Sizes and steps are in floats, features neighbors, lse contiguous.
     """
     heads, queries, keys, features, columns, width, y_width = a[15], a[16], a[17], a[18], a[19], a[20], a[21]
     causal, scale = a[22], as_double(a[23])
@@ -225,7 +225,7 @@ def backward(a, thread, threads):
     """The gradients of `attention`; a head's weights are computed again, block by block.
 
     a: g, q, k, v, y, lse, dq, dk, dv; scratch, its size for a thread, where therein q, g, dq, weights, changes, k, dk, dv, the
-    panels of k and of v begin; sizes, causal and scale as in `forward`; the steps of g, q, k, v, y, dq, dk and dv.
+    panels of k and of v start; sizes, causal and scale as in `forward`; the steps of g, q, k, v, y, dq, dk and dv.
     """
     heads, queries, keys, features, columns, width, y_width = a[22], a[23], a[24], a[25], a[26], a[27], a[28]
     causal, scale = a[29], as_double(a[30])

@@ -30,7 +30,7 @@ _offer = foreign("sched_yield", 0)
 
 @njit(inline="always")
 def _meet(pool, thread, threads, meeting):
-    """Waits until all threads have come to this meeting."""
+    """Wait until all threads have come to this meeting."""
     atomic_write(pool + REACHED + 64 * thread, meeting)
     for other in range(threads):
         spins = 0
@@ -44,7 +44,7 @@ def _meet(pool, thread, threads, meeting):
 
 @njit(inline="never")
 def _run(pool, program, length, thread, threads, meeting):
-    """Executes the program; returns the number of the last meeting."""
+    """Execute the program; return the number of the last meeting."""
     p = i64(program)
     at = 0
     while at < length:

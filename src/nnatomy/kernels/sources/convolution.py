@@ -1,11 +1,11 @@
-"""Convolution without im2col, and its two adjoints. Images stand in memory as (channels, rows, columns, batch).
+"""Convolution without im2col, and its two adjoints. Images are stored as (channels, rows, columns, batch).
 
 A thread takes a block of output positions, copies the inputs that these meet into scratch memory (zeros around the image, the
-residues of a stride apart from one another), and then runs the micro-kernel along (columns, batch): each channel and kernel
+residues of a stride apart from each other), and then runs the micro-kernel along (columns, batch): each channel and kernel
 position is an offset in the block. The gradient of the input is the same with transposed weights, once for each residue of
 the stride. All geometry is decided by the lowering; kernels only follow it.
 
-`forward_*` and `weight_*` begin with the same arguments, which describe a block:
+`forward_*` and `weight_*` start with the same arguments, which describe a block:
 
     0 x  1-3 its strides by channel, row and column  4 batch  5-6 rows and columns of x  7 groups  8 channels of a group
     9-10 how many residues by row and by column  11 their table, rows first  12-13 stride  14-15 padding before
@@ -77,7 +77,7 @@ def fill_row(to, source, column, n, width, first, stride, count):
 
 @inner
 def fill(a, block, start, channels, top, left):
-    """Copies what the output positions from (top, left) meet of some channels: (channels, residues, rows, columns, batch)."""
+    """Copy what the output positions from (top, left) meet of some channels: (channels, residues, rows, columns, batch)."""
     n, height, width = a[4], a[5], a[6]
     residues = i64(a[11])
     rows, columns = a[20], a[21]
@@ -130,7 +130,7 @@ def _forward(rows, width):
         31 y  32-34 its strides by channel, row and column  35 bias or 0  36 activation  37 whether rows run on into the next
         38 where in a thread's scratch the sums stand  39 parts of the panels, which are shared as the blocks are
         40 rows of the kernel  41 table of the row of input that each meets from output row 0. The depth goes by rows of the
-        kernel first: rows that lie outside the image are left out."""
+        kernel first: rows that are outside the image are left out."""
         n, groups, depth, outputs, panels, flat = a[4], a[7], a[27], a[28], a[29], a[37]
         height, width_out, tall, wide = a[16], a[17], a[18], a[19]
         block = a[24] + 4 * thread * a[25]
@@ -204,12 +204,12 @@ def pack(a, thread, threads):
 
 
 def _weight(rows, columns):
-    """The kernel whose tiles take so many output channels and so many (channel, kernel position) at once."""
+    """The kernel whose tiles take so many output channels and so many (channel, kernel position) in one call."""
     product = dots(rows, columns)
 
     def weight(a, thread, threads):
         """After the block: 26 g  27-28 its strides by channel and row  29 output channels of a group  30 depth  31 table of
-        offsets by depth, filled up to whole tiles  32 table of offsets of g by output channel, likewise
+        offsets by depth, padded to whole tiles  32 table of offsets of g by output channel, likewise
         33 where in a thread's scratch the sums of a tile stand  34 the threads' sums (threads, outputs, depth)
         35 input channels that a block has  36 kernel positions."""
         n, groups, outputs, depth = a[4], a[7], a[29], a[30]

@@ -17,4 +17,4 @@ WINOGRAD_WEIGHT = tuple(
 )  # fmt: skip
 """(output channels, vectors of input channels) of the products of Winograd's weight gradient."""
 NOTHING, RELU, TANH = 0, 1, 2
-"""What may be applied to a result as it is written."""
+"""The operations that may be applied to a result as it is written."""

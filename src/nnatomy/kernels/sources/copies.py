@@ -8,7 +8,7 @@ from nnatomy.kernels.vectors import LANES, copy_memory, f32, i64, inner, share, 
 
 @inner
 def move(target, target_row, target_step, source, source_row, source_step, rows, columns):
-    """Copies a block of 4-byte elements between two addresses, with these steps from row to row and from column to column."""
+    """Copy a block of 4-byte elements between two addresses, with these steps from row to row and from column to column."""
     if target_step == 1 and source_step == 1:
         for r in range(rows):
             copy_memory(target + 4 * r * target_row, source + 4 * r * source_row, 4 * columns)
@@ -35,7 +35,7 @@ def move(target, target_row, target_step, source, source_row, source_step, rows,
 
 
 def copy(a, thread, threads):
-    """Copies an array.
+    """Copy an array.
 
     a: target, source, bytes of an element; rows, columns; rows and columns of a block; steps of the target from row to row and
     from column to column; the same of the source; outer dimensions: how many, their lengths, the target's steps, the source's.
@@ -71,7 +71,7 @@ def copy(a, thread, threads):
 
 @inner
 def _elements(size, to, target_row, target_step, at, source_row, source_step, rows, columns):
-    """Copies one element after another."""
+    """Copy one element after another."""
     for r in range(rows):
         for c in range(columns):
             i, j = r * target_row + c * target_step, r * source_row + c * source_step

@@ -1,4 +1,4 @@
-"""Softmax, its logarithm and the cross-entropy of rows, with their gradients. What lies beyond a row's end counts as -inf."""
+"""Softmax, its logarithm and the cross-entropy of rows, with their gradients. What is beyond a row's end counts as -inf."""
 
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DEEP = float32(-87.0)
 
 @inner
 def exp_of(x):
-    """e^x for x <= 0, and 0 where it would be denormal: beside a sum of at least 1 that is nothing, but it takes its time."""
+    """e^x for x <= 0, and 0 where it would be denormal: next to a sum of at least 1 that is nothing, but it takes its time."""
     return select(is_less(x, DEEP), float32(0), vexp(vmax(x, DEEP)))
 
 

@@ -1,6 +1,6 @@
-"""Elementary functions of float32: for a number, or for all lanes of a vector at once (`vexp` is `expf`, and so on).
+"""Elementary functions of float32: for a number, or for all lanes of a vector (`vexp` is `expf`, and so on).
 
-Polynomials whose coefficients minimise the largest relative error on an interval, to which the argument is reduced. Relative
+Polynomials whose coefficients minimize the largest relative error on an interval, to which the argument is reduced. Relative
 errors stay below 3e-7, infinities and NaN go where they should, tiny results are denormal. No branches: loops of them are SIMD.
 """
 

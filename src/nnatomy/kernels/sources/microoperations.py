@@ -75,7 +75,7 @@ STEPS = {
 """Name: number of operands, and what makes the LLVM code for one vector."""
 
 NUMBER = {name: i for i, name in enumerate(STEPS)}
-"""How a program names a step."""
+"""The name of a step in a program."""
 
 
 @intrinsic

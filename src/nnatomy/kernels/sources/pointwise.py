@@ -33,7 +33,7 @@ from nnatomy.kernels.vectors import (
 )  # fmt: skip
 
 DIRECT, SCALAR, EVERY, ROWS, COPIED = 0, 1, 2, 3, 4
-"""How an operand comes into a block: read or written in place; one number for all blocks; one number for each block; the same
+"""The access to an operand in a block: read or written in place; one number for all blocks; one number for each block; the same
 rows for all blocks, copied once; copied for each block."""
 FLOAT, TRUTH, INT32, INT64, DOUBLE = 0, 1, 2, 3, 4
 HEAD, WORDS = 18, 6  # words before the operands, and of each operand
@@ -57,7 +57,7 @@ def _element(operand, at):
 
 @inner
 def _copy(function, operand, start, rows, columns, place, call):
-    """Calls `gather` or `scatter`."""
+    """Call `gather` or `scatter`."""
     arguments = i64(call)
     arguments[0], arguments[1], arguments[2], arguments[3], arguments[4] = operand, start, rows, columns, place
     call_kernel(function, call, 0, 1)
@@ -65,7 +65,7 @@ def _copy(function, operand, start, rows, columns, place, call):
 
 @inner
 def _run(code, first, end, table, call, vectors):
-    """Runs some of the steps on one block. A step: number, function or 0, target, operands."""
+    """Run some of the steps on one block. A step: number, function or 0, target, operands."""
     for j in range(first, end):
         at = 6 * j
         to, x, y, z = 2 * code[at + 2], 2 * code[at + 3], 2 * code[at + 4], 2 * code[at + 5]
@@ -83,7 +83,7 @@ def chain(a, thread, threads):
     """All steps of a chain on all blocks.
 
     a: workspaces, bytes of each; tables, bytes of each; code, steps that come once, steps of a block; outer dimensions; rows,
-    columns; rows and columns of a block; operands, inputs; where a workspace keeps what lies beyond the last whole vector;
+    columns; rows and columns of a block; operands, inputs; where a workspace keeps what is beyond the last whole vector;
     the kernels `gather` and `scatter`, where needed; how many threads have a workspace;
     for each operand its address, way, type, steps from row to row and from column to column, and place in the workspace.
     A table holds (address, bytes from vector to vector) of whatever a step can name, operands first.
@@ -170,7 +170,7 @@ def chain(a, thread, threads):
 
 
 def gather(a, thread, threads):
-    """Copies a block of an operand, converted, to (rows, columns) in one piece.
+    """Copy a block of an operand, converted, to (rows, columns) in one piece.
 
     a: operand, first element, rows, columns, target.
     """
@@ -191,7 +191,7 @@ def gather(a, thread, threads):
 
 
 def scatter(a, thread, threads):
-    """Copies (rows, columns) in one piece to a block of an operand, numbers or truth values.
+    """Copy (rows, columns) in one piece to a block of an operand, numbers or truth values.
 
     a: operand, first element, rows, columns, source.
     """

@@ -1,9 +1,9 @@
-"""Pooling of images that stand in memory as (channels, rows, columns, batch), along the batch.
+"""Pooling of images that are stored as (channels, rows, columns, batch), along the batch.
 
 What meets what is a table for each axis: to place p belong the pairs starts[p] to starts[p + 1] of (place in the source,
 position in the kernel), in the order of the kernel. Forward, places are outputs; backward, inputs: each is written once.
 
-All kernels begin with the same arguments:
+All kernels start with the same arguments:
 
     0-1 tables of rows, starts and pairs  2-3 of columns  4 columns of the kernel  5 channels
     6-7 rows and columns of the result  8 batch  9 result  10 source  11-13 its strides by channel, row and column
@@ -34,7 +34,7 @@ LOWEST = np.float32(-np.inf)
 
 
 def largest(a, thread, threads):
-    """Then 14 positions (int32), as the result. The largest of each window, NaN where there is one, and where it stands."""
+    """Then 14 positions (int32), as the result. The largest of each window, NaN where there is one, and where it is."""
     row_starts, rows, column_starts, columns = i64(a[0]), i64(a[1]), i64(a[2]), i64(a[3])
     height, width, n = a[6], a[7], a[8]
     first, end = share(a[5] * height, 1, thread, threads)

@@ -78,7 +78,7 @@ def _panel(rows, depth, A, step_i, step_k, B, step, C, row_step, columns, add):
 
 @inner
 def _finish(C, row_step, rows, columns, bias, by_row, relu):
-    """Adds the bias (at address `bias`: one number for each column, or for each row; 0: none), then relu."""
+    """Add the bias (at address `bias`: one number for each column, or for each row; 0: none), then relu."""
     for i in range(rows):
         y = f32(C + 4 * i * row_step)
         for j in range(0, columns, LANES):
@@ -118,7 +118,7 @@ def product(a, thread, threads):
 
 
 def pack(a, thread, threads):
-    """Copies matrices of any strides into panels: target[column // width, row, column % width].
+    """Copy matrices of any strides into panels: target[column // width, row, column % width].
 
     a: source, target, rows, columns, the source's steps (row, column), width (a multiple of LANES), items, table of each item's
     offset in the source, the target's size of an item.

@@ -21,7 +21,7 @@ def _every(b, value, kind):
 
 @intrinsic
 def threefry(context, target, key0, key1, counter):
-    """Writes the 2 LANES words of the blocks `counter`, `counter` + 1, ... to an address."""
+    """Write the 2 LANES words of the blocks `counter`, `counter` + 1, ... to an address."""
 
     def code(ctx, b, sig, args):
         wide = ir.VectorType(_I64, LANES)
@@ -64,7 +64,7 @@ def random_bits(a, thread, threads):
 
 
 def below(a, thread, threads):
-    """Whether words are below a number. a: words, out, number of words, the number."""
+    """Return True where a word is below a number. a: words, out, number of words, the number."""
     words, out, bound = u32(a[0]), u8(a[1]), a[3]
     first, end = share(a[2], 64, thread, threads)
     for i in range(first, end):

@@ -1,7 +1,7 @@
 """Recurrent layers: all steps of a sequence in one kernel. Each thread runs its examples through all steps without meeting.
 
 W_hh is copied beforehand into panels, whose rows of B the micro-kernel reads one after another: forwards panel p has for each
-k the weights from h[k] to the gates of LANES units, gate by gate, so that a unit's gates stand side by side after their
+k the weights from h[k] to the gates of LANES units, gate by gate, so that a unit's gates are side by side after their
 product; backwards it is W_hh itself, WIDTH columns at a time. The gradient of W_hh is one product after the scan.
 
 The weights' gradients need what a state was before a step; the backward kernels write it out in the order of the steps, so that
@@ -87,7 +87,7 @@ def _tanh_slope(y):
 
 @inner
 def _prefetch(p, offset, count, step):
-    """Rows of one example's gates lie far from the next one's where the batch is the first axis: memory is asked in advance."""
+    """Rows of one example's gates lie far from the next one's where the batch is the first axis: memory is prefetched."""
     for k in range(count):
         prefetch(p, offset + k * step)
 

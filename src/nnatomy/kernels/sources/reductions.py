@@ -1,4 +1,4 @@
-"""Sums and extreme values along axes: of rows, whose elements lie next to one another, and of columns."""
+"""Sums and extreme values along axes: of rows, whose elements are next to each other, and of columns."""
 
 
 from __future__ import annotations
@@ -92,7 +92,7 @@ def _rows(combine, combine_numbers, across, neutral):
 
 def _columns(combine, neutral):
     def kernel(a, thread, threads):
-        """out[k, j] over i, where the elements of a row j lie next to one another.
+        """out[k, j] over i, where the elements of a row j are next to each other.
 
         a: out, x; lengths of k, i and j; steps of out along k, of x along k and i; parts of i; step of out from part to part.
         """

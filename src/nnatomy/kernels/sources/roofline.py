@@ -1,4 +1,4 @@
-"""What the machine can do at most: products of a tile that stays in the nearest cache, and a sum that streams from memory."""
+"""The machine's limits: products of a tile that stays in the nearest cache, and a sum that streams from memory."""
 
 from __future__ import annotations
 

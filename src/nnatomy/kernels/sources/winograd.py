@@ -2,10 +2,10 @@
 
 Tiles of 6 x 6 inputs give 4 x 4 outputs: y = A^T [ (G w G^T) * (B^T x B) ] A, where * multiplies the 36 elements one by one;
 summed over the channels, that is 36 products of matrices (Lavin and Gray 2016, equation 12). Interpolated at 0, r/2, -r/2, r
-and -r with r the root of 2: results are off by a quarter of what they are with 1, -1, 2 and -2. Images stand in memory as
+and -r with r the root of 2: results are off by a quarter of what they are with 1, -1, 2 and -2. Images are stored as
 (channels, rows, columns, batch). Infinity or NaN in one input reaches all outputs of its tiles.
 
-The gradient of the weights is the same turned round, dw = G^T [ sum over tiles of (B^T x B) * (A dy A^T) ] G: the products sum
+The gradient of the weights is the same transposed, dw = G^T [ sum over tiles of (B^T x B) * (A dy A^T) ] G: the products sum
 over tiles and batch, so that vectors run over channels here. Infinity or NaN reaches all of a channel's nine weights.
 """
 
@@ -248,8 +248,8 @@ def shrunk(h0, h1, h2, h3, h4, h5):
 
 @inner
 def gather(a, image, side, top, left, start, count, channel, channels, to):
-    """A square of an image for some examples, turned so that channels stand next to one another: (side, side, count, LANES).
-    image: where in a its address stands, followed by the strides by channel, row and column, and by rows and columns."""
+    """A square of an image for some examples, transposed so that channels are next to each other: (side, side, count, LANES).
+    image: where in a its address is, followed by the strides by channel, row and column, and by rows and columns."""
     source = a[image] + 4 * (channel * a[image + 1] + start)
     for i in range(side):
         for j in range(side):
@@ -266,7 +266,7 @@ def gather(a, image, side, top, left, start, count, channel, channels, to):
 
 @inner
 def six_by_six(square, v, step, pitch, count, temporary):
-    """B^T x B of `count` examples: to v, whose elements stand `step` apart and whose examples `pitch`."""
+    """B^T x B of `count` examples: to v, whose elements are `step` apart and whose examples `pitch`."""
     s, t, to = f32(square), f32(temporary), f32(v)
     row = 6 * count * LANES
     for b in range(count):

@@ -16,7 +16,7 @@ from nnatomy.runs.folder import environment, new_folder
 from nnatomy.runs.options import SOURCE, from_plain, parse_option, parse_options, to_plain
 from nnatomy.runs.own import named_only
 from nnatomy.runs.progress import counted
-from nnatomy.studies.comparison.planning import AFTER, MARGIN, Pace, fitted_into
+from nnatomy.studies.comparison.planning import AFTER, MARGIN, StepCost, reduce_to_budget
 from nnatomy.studies.comparison.progress import Progress
 from nnatomy.studies.comparison.protocol import (
     Plan,
@@ -42,18 +42,18 @@ def compare(
     report: bool = True,
     **asked: Any,
 ) -> Comparison:
-    """Compares architectures on the same folds of the same data, beside baselines that need no network; writes a folder.
+    """Compare architectures on the same folds of the same data, next to baselines that need no network; write a folder.
 
     >>> found = nn.compare("mlp", "lenet5", data="digits", cv=3, seeds=2)  # doctest: +SKIP
     >>> found.candidates[0].name, found.verdicts()[0], found.report  # doctest: +SKIP
 
-    Architectures are named, or a user's folders. What can be asked for is in `Protocol`. `jobs`: worker processes, one a
-    processor if not given; each is limited to its share of the threads. Raises UserError where the data cannot be read or
+    Architectures are named, or a user's folders. What can be requested is in `Protocol`. `jobs`: worker processes, one a
+    processor if not given; each is limited to its part of the threads. Raises UserError where the data cannot be read or
     no architecture fits them.
     """
-    begun = time.perf_counter()
+    started = time.perf_counter()
     if any(isinstance(name, list | tuple) for name in architectures):
-        raise UserError('compare() takes architectures one by one. Received a list; write compare("mlp", "lenet5").')
+        raise UserError('compare() takes architectures one by one. Received a list. Write compare("mlp", "lenet5").')
     keys = tuple(named_only(name, "compare") for name in architectures)
     source = find_architecture(keys[0]).recipes[0].data if data is None and keys else data
     source = None if source is None else parse_option(SOURCE, "data", source, "compare")
@@ -65,38 +65,40 @@ def compare(
     write_json(folder / "comparison.json", {"protocol": to_plain(protocol), "command": protocol.command()})
     write_json(folder / "environment.json", environment())
     write_json(folder / "plan.json", plan.to_json())
-    return _carry_on(folder, protocol, plan, jobs, begun, progress, report)
+    return _carry_on(folder, protocol, plan, jobs, started, progress, report)
 
 
 def resume_comparison(
     folder: str | Path, *, jobs: int | None = None, progress: bool = False, report: bool = True
 ) -> Comparison:
-    """Continues an interrupted comparison: what was finished is kept, and what is left gives what it would have given.
+    """Continue an interrupted comparison: what was finished is kept, and what is left gives what it would have given.
 
-    A budget that was turned into epochs is not counted again: the fits are as short as it made them, and all are done.
+    A budget that was converted to epochs is not counted again: the fits are as short as it made them, and all are done.
     """
-    begun = time.perf_counter()
+    started = time.perf_counter()
     path = Path(folder)
     if not (path / "comparison.json").is_file():
-        raise UserError(f"{path} is not the folder of a comparison: it has no comparison.json; name one that was begun.")
+        raise UserError(
+            f"{path} is not the folder of a comparison: it has no comparison.json. Name the folder of a started comparison."
+        )
     try:
         protocol = from_plain(Protocol, read_json(path / "comparison.json")["protocol"])
         plan = Plan.from_json(read_json(path / "plan.json")) if (path / "plan.json").is_file() else None
     except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is damaged: it does not say what was compared; start a new comparison.") from None
+        raise UserError(f"{path} is damaged: it does not say what was compared. Start a new comparison.") from None
     jobs, threads = processes(jobs)
     backends.use(protocol.backend)
     if plan is None:  # it ended before anything was done
         plan = survey(protocol, threads)
         write_json(path / "plan.json", plan.to_json())
     unchanged(protocol, plan)
-    return _carry_on(path, protocol, plan, jobs, begun, progress, report)
+    return _carry_on(path, protocol, plan, jobs, started, progress, report)
 
 
 def _carry_on(
-    folder: Path, protocol: Protocol, plan: Plan, jobs: int, begun: float, progress: bool, report: bool
+    folder: Path, protocol: Protocol, plan: Plan, jobs: int, started: float, progress: bool, report: bool
 ) -> Comparison:
-    """Does what has not been done, in order: baselines, the plan's lengths, fits, costs, conclusions."""
+    """Do what has not been done, in order: baselines, the plan's lengths, fits, costs, conclusions."""
     deadline = None
     if progress:
         _announce(protocol, plan)
@@ -106,20 +108,20 @@ def _carry_on(
         with Workers(folder, jobs, plan.threads) as workers:
             baselines = tuple(plan.does.baselines)
             work.do(workers, jobs, baseline_units(protocol, (1.0,), baselines))
-            if protocol.budget is not None and not plan.settled:
+            if protocol.budget is not None and not plan.lengths_decided:
                 told = len(plan.notices)
-                paces = _paces(workers, jobs, protocol, plan)
-                left = protocol.budget - (time.perf_counter() - begun) - AFTER
-                plan = work.plan = fitted_into(plan, protocol, paces, MARGIN * left, jobs)
-                deadline = begun + protocol.budget - AFTER
+                step_costs = _step_costs(workers, jobs, protocol, plan)
+                left = protocol.budget - (time.perf_counter() - started) - AFTER
+                plan = work.plan = reduce_to_budget(plan, protocol, step_costs, MARGIN * left, jobs)
+                deadline = started + protocol.budget - AFTER
                 write_json(folder / "plan.json", plan.to_json())
                 for notice in plan.notices[told:] if progress else ():
                     print(f"  note: {notice}", file=sys.stderr)
             units = [*architecture_units(protocol, plan), *baseline_units(protocol, plan.shares, baselines)]
             work.do(workers, jobs, units, deadline)
-        _remember(folder, time.perf_counter() - begun)
+        _remember(folder, time.perf_counter() - started)
         costs = [Unit("cost", name) for name in (*plan.architectures, *baselines) if name not in work.failed]
-        with Workers(folder, 1, jobs * plan.threads) as workers:  # alone, with all threads: as whoever predicts is
+        with Workers(folder, 1, jobs * plan.threads) as workers:  # alone, with all threads: as in prediction
             work.do(workers, 1, costs)
     except KeyboardInterrupt:
         print(f"\nStopped; what is finished is kept. Continue with: nnatomy compare --resume {folder}", file=sys.stderr)
@@ -134,14 +136,14 @@ def _carry_on(
 
 
 class _Work:
-    """The units of a comparison: those that lie in its folder are taken from there, others are dealt to workers."""
+    """The units of a comparison: those that are in its folder are taken from there, others are dealt to workers."""
 
     def __init__(self, folder: Path, plan: Plan, found: dict[Unit, Any], progress: bool) -> None:
         self.folder, self.plan, self.found, self.progress = folder, plan, found, progress
         self.failed: set[str] = set()
 
     def do(self, workers: Workers, jobs: int, units: Sequence[Unit], deadline: float | None = None) -> None:
-        """Answers all units into `found`; those of a candidate that has failed are passed over."""
+        """Answer all units into `found`; those of a candidate that has failed are passed over."""
         left = []
         for unit in units:
             path = self.folder / unit.file
@@ -174,16 +176,16 @@ class _Work:
         return f"{unit.candidate}, fold {unit.fold + 1}, seed {unit.seed}{share}{score}"
 
 
-def _paces(workers: Workers, jobs: int, protocol: Protocol, plan: Plan) -> dict[str, Pace]:
-    """How fast each architecture learns, measured with all workers busy, as they will be: the slowest of them counts."""
-    paces: dict[str, Pace] = {}
+def _step_costs(workers: Workers, jobs: int, protocol: Protocol, plan: Plan) -> dict[str, StepCost]:
+    """Measure the step costs of each architecture with all workers busy, as they will be; the slowest worker counts."""
+    step_costs: dict[str, StepCost] = {}
     units = [Unit("timing", name, protocol.cv - 1) for name in plan.architectures]
     for unit, timed in workers.run(units * -(-jobs // len(units))):
         if "failed" not in timed:
-            pace = Pace.of(timed, protocol, plan.ordered)
-            paces[unit.candidate] = max(pace, paces.get(unit.candidate, pace), key=lambda p: p.fit(1))
-    slow = max(paces.values(), key=lambda pace: pace.fit(1), default=Pace(0.0, 0.0, 0.0, 1.0, 0.0))
-    return {name: paces.get(name, slow) for name in plan.architectures}
+            cost = StepCost.of(timed, protocol, plan.ordered)
+            step_costs[unit.candidate] = max(cost, step_costs.get(unit.candidate, cost), key=lambda p: p.fit(1))
+    slow = max(step_costs.values(), key=lambda cost: cost.fit(1), default=StepCost(0.0, 0.0, 0.0, 1.0, 0.0))
+    return {name: step_costs.get(name, slow) for name in plan.architectures}
 
 
 def _announce(protocol: Protocol, plan: Plan) -> None:
@@ -196,7 +198,7 @@ def _announce(protocol: Protocol, plan: Plan) -> None:
 
 
 def _remember(folder: Path, seconds: float) -> None:
-    """Adds to the time that the comparison has taken, over all its resumptions."""
+    """Add to the time that the comparison has taken, over all its resumptions."""
     write_json(folder / "time.json", {"seconds": _spent(folder) + seconds})
 
 
@@ -222,14 +224,14 @@ def _row(result: Comparison, c: Any) -> tuple[str, ...]:
     pair = result.pair(c.name, result.best_baseline.name) if result.best_baseline and c.is_architecture else None
     p = "" if pair is None else "undefined" if pair.p != pair.p else shown_p(pair.p_holm)
     return (
-        c.name if c.is_architecture else f"{c.name} *", f"{c.mean:.4f}", f"{c.spread:.4f}", f"{split:.4f}",
+        c.name if c.is_architecture else f"{c.name} *", f"{c.mean:.4f}", f"{c.std:.4f}", f"{split:.4f}",
         "-" if seed is None else f"{seed:.4f}", f"{c.parameters:,}", f"{c.multiply_adds:,}",
         duration(c.seconds), duration(c.latency_one), duration(c.latency_many), p,
     )  # fmt: skip
 
 
 def legend(result: Comparison) -> str:
-    """What the columns of the table are."""
+    """Return the meaning of the table's columns."""
     baseline = f"against {result.best_baseline.name}, " if result.best_baseline else ""
     return (
         f"* needs no network. {result.plan.metric}: mean over folds and seeds. ± folds: standard deviation of the folds. "

@@ -13,20 +13,20 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLORS = ("#2563a8", "#d1662a", "#2e8b57", "#8e5bb5", "#b8912a", "#c2476b", "#3a9ea5", "#7a5c42")
-GREY, GREYS = "#6b7280", ("#6b7280", "#a3a9b4", "#c3c7ce")
+GRAY, GRAYS = "#6b7280", ("#6b7280", "#a3a9b4", "#c3c7ce")
 
 
 def colors(result: Comparison) -> dict[str, str]:
-    """Each architecture's color, the same in all pictures; baselines are grey."""
+    """Each architecture's color, the same in all pictures; baselines are gray."""
     shades = {name: COLORS[i % len(COLORS)] for i, name in enumerate(result.plan.architectures)}
-    greys = iter(GREYS)
-    return {c.name: shades[c.name] if c.is_architecture else next(greys) for c in result.candidates}
+    grays = iter(GRAYS)
+    return {c.name: shades[c.name] if c.is_architecture else next(grays) for c in result.candidates}
 
 
 def _focus(result: Comparison) -> tuple[float, float]:
     """The range of scores worth looking at: that of the architectures and of the best baseline, with a margin."""
     shown = [c for c in result.candidates if c.is_architecture or c is result.best_baseline]
-    values = [v for c in shown for v in (*c.scores.ravel(), c.mean - c.spread, c.mean + c.spread, *(p[1] for p in c.curve))]
+    values = [v for c in shown for v in (*c.scores.ravel(), c.mean - c.std, c.mean + c.std, *(p[1] for p in c.curve))]
     low, high = min(values), max(values)
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.1
     return low - margin, high + margin
@@ -57,7 +57,7 @@ def scores(result: Comparison) -> Figure:
         folds, seeds = c.scores.shape
         offsets = np.linspace(-0.22, 0.22, folds)[:, None] + np.zeros((1, seeds))
         axes.scatter(c.scores, row + offsets, s=22, color=shade[c.name], alpha=0.55, linewidths=0)
-        axes.errorbar(c.mean, row, xerr=c.spread, fmt="D", ms=7, color=shade[c.name], capsize=5, lw=1.6, mec="white")
+        axes.errorbar(c.mean, row, xerr=c.std, fmt="D", ms=7, color=shade[c.name], capsize=5, lw=1.6, mec="white")
     axes.set_yticks(range(len(result.candidates)), [_label(c) for c in reversed(result.candidates)])
     axes.set(xlim=(low, high), ylim=(-0.6, len(result.candidates) - 0.4))
     axes.set_xlabel(_axis_label(result))
@@ -78,11 +78,11 @@ def curves(result: Comparison) -> Figure | None:
     axes = figure.subplots()
     styles = iter(["--", ":", "-."])
     for c in drawn:
-        x, y, spread = (np.array(v) for v in zip(*c.curve, strict=True))
+        x, y, std = (np.array(v) for v in zip(*c.curve, strict=True))
         style = "-" if c.is_architecture else next(styles)
         axes.plot(x, y, style, marker="o", ms=4, color=shade[c.name], label=_label(c))
         if c.is_architecture:
-            axes.fill_between(x, y - spread, y + spread, color=shade[c.name], alpha=0.12, linewidth=0)
+            axes.fill_between(x, y - std, y + std, color=shade[c.name], alpha=0.12, linewidth=0)
     axes.set_xscale("log")
     sizes = sorted({round(point[0]) for c in drawn for point in c.curve})
     axes.set_xticks(sizes, [f"{n:,}" for n in sizes])
@@ -94,7 +94,7 @@ def curves(result: Comparison) -> Figure | None:
 
 
 def costs(result: Comparison) -> Figure:
-    """Score against parameters, training time and latency; what has no parameters stands at the left edge."""
+    """Score against parameters, training time and latency; what has no parameters is at the left edge."""
     from matplotlib.figure import Figure
 
     panels: list[tuple[str, Any]] = [
@@ -112,10 +112,10 @@ def costs(result: Comparison) -> Figure:
         for c, v in known:
             x = v if v > 0 else least / 3
             axes.errorbar(
-                x, c.mean, yerr=c.spread, fmt="o" if c.is_architecture else "s", color=shade[c.name], ms=7, capsize=3, lw=1.2
+                x, c.mean, yerr=c.std, fmt="o" if c.is_architecture else "s", color=shade[c.name], ms=7, capsize=3, lw=1.2
             )
             if v == 0:
-                axes.annotate("0", (x, c.mean), (8, 0), textcoords="offset points", va="center", fontsize=9, color=GREY)
+                axes.annotate("0", (x, c.mean), (8, 0), textcoords="offset points", va="center", fontsize=9, color=GRAY)
         _logarithmic(axes)
         axes.set_xlabel(title)
         axes.grid(alpha=0.25)
@@ -174,7 +174,7 @@ def significance(result: Comparison) -> Figure:
 def _cell(pair: Any, row: str) -> tuple[str, str, str]:
     """The color of a cell, its text and the text's color."""
     if pair is None or math.isnan(pair.p):
-        return "#f3f4f6", "no test", GREY
+        return "#f3f4f6", "no test", GRAY
     if pair.better is None:
         return "#f3f4f6", f"not shown\np = {shown_p(pair.p_holm)}", "#374151"
     won = pair.better == row

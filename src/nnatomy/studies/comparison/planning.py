@@ -18,8 +18,8 @@ LEAST_STEPS = 20
 
 
 @dataclass(frozen=True)
-class Pace:
-    """What a fit of one architecture takes, from its first steps."""
+class StepCost:
+    """The time of a fit of one architecture, from its first steps."""
 
     step: float
     validation: float
@@ -29,7 +29,7 @@ class Pace:
     test: float
 
     @classmethod
-    def of(cls, timed: Mapping[str, Any], protocol: Protocol, ordered: bool) -> Pace:
+    def of(cls, timed: Mapping[str, Any], protocol: Protocol, ordered: bool) -> StepCost:
         """From a "timing" unit of the last fold; in order of time the earlier folds have fewer rows."""
         part = (protocol.cv + 1) / (2 * protocol.cv) if ordered else 1.0
         return cls(timed["step"], timed["judging"], timed["start"], timed["steps"] * part,
@@ -44,29 +44,29 @@ class Pace:
         return self.start + epochs * self.epoch(share) + self.test
 
 
-def fitted_into(plan: Plan, protocol: Protocol, paces: Mapping[str, Pace], seconds: float, jobs: int) -> Plan:
+def reduce_to_budget(plan: Plan, protocol: Protocol, step_costs: Mapping[str, StepCost], seconds: float, jobs: int) -> Plan:
     """The plan as `seconds` allow: whole, without learning curves, or with fewer epochs, or even with part of the rows."""
     fits = protocol.cv * protocol.seeds
     available = max(seconds, 0.0) * jobs
-    curve = sum(protocol.cv * paces[name].fit(entry.whole, share)
+    curve = sum(protocol.cv * step_costs[name].fit(entry.whole, share)
                 for name, entry in plan.architectures.items() for share in plan.shares)  # fmt: skip
-    wants = {name: fits * paces[name].fit(entry.whole) for name, entry in plan.architectures.items()}
+    wants = {name: fits * step_costs[name].fit(entry.whole) for name, entry in plan.architectures.items()}
     if sum(wants.values()) + curve <= available:
-        return replace(plan, settled=True)
+        return replace(plan, lengths_decided=True)
     notices = list(plan.notices)
     if plan.shares:
         notices.append("Learning curves were left out: the budget has no time for them.")
     level = _level(list(wants.values()), available)
     architectures = {}
     for name, entry in plan.architectures.items():
-        architectures[name] = _cut(entry, paces[name], min(wants[name], level) / fits)
+        architectures[name] = _cut(entry, step_costs[name], min(wants[name], level) / fits)
         if architectures[name].cut:
             rows = f", each of {architectures[name].share:.0%} of the training rows" if architectures[name].share < 1 else ""
             notices.append(
                 f"{name} was cut short by the budget: {architectures[name].epochs} of {entry.whole} epochs{rows}; "
                 "its score might be better with more time."
             )
-    return replace(plan, architectures=architectures, shares=(), notices=tuple(notices), settled=True)
+    return replace(plan, architectures=architectures, shares=(), notices=tuple(notices), lengths_decided=True)
 
 
 def _level(wants: list[float], available: float) -> float:
@@ -80,12 +80,12 @@ def _level(wants: list[float], available: float) -> float:
     return math.inf
 
 
-def _cut(entry: Entry, pace: Pace, seconds: float) -> Entry:
-    """As many epochs as fit into the seconds of one fit; where not even one does, one over a share of the rows."""
-    left = seconds - pace.start - pace.test
-    epochs = min(entry.whole, int(left / pace.epoch()))
+def _cut(entry: Entry, cost: StepCost, seconds: float) -> Entry:
+    """As many epochs as fit into the seconds of one fit; where not even one does, one over a fraction of the rows."""
+    left = seconds - cost.start - cost.test
+    epochs = min(entry.whole, int(left / cost.epoch()))
     if epochs >= 1:
         return replace(entry, epochs=epochs)
-    least = min(1.0, LEAST_STEPS / pace.steps)
-    share = (left - pace.validation) / max(pace.steps * pace.step, 1e-9)
+    least = min(1.0, LEAST_STEPS / cost.steps)
+    share = (left - cost.validation) / max(cost.steps * cost.step, 1e-9)
     return replace(entry, epochs=1, share=float(f"{min(1.0, max(least, share)):.3g}"))

@@ -1,4 +1,4 @@
-"""How far a comparison is: a bar with the time left on a terminal or in a notebook, plain lines elsewhere."""
+"""The progress of a comparison: a bar with the time left on a terminal or in a notebook, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Progress:
         self._left = list(units)
         self._total = len(self._left)
         self._jobs, self._shown = jobs, shown
-        self._begun = self._told = time.perf_counter()
+        self._started = self._told = time.perf_counter()
         self._taken: dict[str, list[float]] = {}
         self._bar: Any = None
         self._task: Any = None
@@ -35,12 +35,12 @@ class Progress:
             self._bar.update(self._task, advance=1, description=text, left=self._until_done())
         elif self._shown and (time.perf_counter() - self._told > EVERY or not self._left):
             self._told = time.perf_counter()
-            so_far = clock(time.perf_counter() - self._begun)
+            so_far = clock(time.perf_counter() - self._started)
             print(f"{self._total - len(self._left)} of {self._total}: {text}  ({so_far} so far, {self._until_done()})",
                   file=sys.stderr, flush=True)  # fmt: skip
 
-    def say(self, text: str) -> None:
-        """A line beside the bar."""
+    def echo(self, text: str) -> None:
+        """A line next to the bar."""
         if self._bar is not None:
             self._bar.console.print(text, highlight=False, markup=False)
         elif self._shown:
@@ -57,7 +57,7 @@ class Progress:
         for unit in self._left:
             taken = self._taken.get(unit.candidate)
             work += unit.share * (sum(taken) / len(taken) if taken else usual)
-        spent, counted = time.perf_counter() - self._begun, sum(known) / self._jobs
+        spent, counted = time.perf_counter() - self._started, sum(known) / self._jobs
         overhead = max(1.0, spent / counted) if counted > 0 else 1.0  # reading data and the like
         return f"about {clock(work / self._jobs * min(overhead, 5.0))} left"
 

@@ -1,4 +1,4 @@
-"""What a comparison does, in plain values that its folder keeps: what was asked for, the plan, and each unit of work."""
+"""A comparison in plain values that its folder keeps: the request, the plan, and each unit of work."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from nnatomy.training.evaluation import metric_named
 
 @dataclass(frozen=True, kw_only=True)
 class Protocol(WorkRequest):
-    """What was asked for: the architectures, the data, and how often and how long each architecture is trained."""
+    """The request: the architectures, the data, and how often and how long each architecture is trained."""
 
     architectures: tuple[str, ...] = field(kw_only=False)
     cv: int = option(INTEGER, "Folds of the cross-validation.", 5, least=2)
@@ -30,11 +30,11 @@ class Protocol(WorkRequest):
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.architectures:
-            raise UserError("A comparison needs the names of architectures, received none; nnatomy list shows them.")
+            raise UserError("A comparison needs the names of architectures. Received none. Run nnatomy list to see them.")
         names = Counter(Path(key).name for key in self.architectures)
         twice = [name for name, count in names.items() if count > 1]
         if twice:
-            raise UserError(f"Each architecture is compared once, received {twice[0]} twice; leave one out.")
+            raise UserError(f"Each architecture is compared once. Received {twice[0]} twice. Leave one out.")
 
     @property
     def found(self) -> dict[str, Architecture]:
@@ -52,7 +52,7 @@ class Protocol(WorkRequest):
         return self.load_options(number, self.cv, share)
 
     def command(self) -> str:
-        """Return the command line that asks for the same."""
+        """Return the command line that requests the same."""
         return command_line(self, "compare", *self.architectures)
 
 
@@ -62,7 +62,7 @@ class Entry:
 
     epochs: int
     whole: int
-    """The epochs of its recipe, or those asked for."""
+    """The epochs of its recipe, or those requested."""
     share: float = 1.0
     key: str = ""
     """Where the architecture is found: its name, or a user's folder."""
@@ -74,7 +74,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Plan:
-    """What will be done, decided once: which architectures fit, by which metric, and for how long each is trained."""
+    """The plan, decided once: which architectures fit, by which metric, and for how long each is trained."""
 
     kind: str
     task: str
@@ -83,19 +83,19 @@ class Plan:
     refused: Mapping[str, str]
     """The reason why, by architecture."""
     shares: tuple[float, ...]
-    """Shares of the training rows for learning curves, below the whole."""
+    """Fractions of the training rows for learning curves, below the whole."""
     threads: int
     """Of each worker: results depend on it in their last bits, so a resumed comparison keeps it."""
     fingerprint: str
     name: str
     description: str
     ordered: bool = False
-    """Whether folds go forward in time."""
+    """True if folds go forward in time."""
     notices: tuple[str, ...] = ()
     stratified: bool = False
-    """Whether each fold has the classes in proportion."""
-    settled: bool = True
-    """Whether the lengths are decided; under a budget they are once the architectures' pace is known."""
+    """True if each fold has the classes in proportion."""
+    lengths_decided: bool = True
+    """True if the lengths are decided; under a budget they are once the architectures' pace is known."""
 
     @property
     def does(self) -> type[Task]:
@@ -105,7 +105,7 @@ class Plan:
                 for task in recipe.tasks:
                     if task.name == self.task:
                         return task
-        raise UserError(f"A comparison needs a recipe for its task. Received {self.task}, which none has; start a new one.")
+        raise UserError(f"A comparison needs a recipe for its task. Received {self.task}, which none has. Start a new one.")
 
     @property
     def judged_by(self) -> Metric:
@@ -135,7 +135,7 @@ class Unit:
 
     @property
     def file(self) -> str:
-        """Where the answer lies in the comparison's folder."""
+        """Where the answer is in the comparison's folder."""
         name = self.candidate.replace(" ", "-")
         if self.what in ("cost", "timing"):
             return f"{self.what}/{name}.json"

@@ -13,7 +13,7 @@ from nnatomy.studies.comparison.compare import legend, table
 from nnatomy.studies.comparison.results import Candidate, Comparison
 
 SPLITTERS = {
-    "groups": "rows of one group are never parted (GroupKFold, stratified for classes)",
+    "groups": "rows of one group are never split (GroupKFold, stratified for classes)",
     "time": "each fold's test part is later than all that was learned from (TimeSeriesSplit)",
     "classes": "each fold has the classes in proportion (StratifiedKFold)",
     "rows": "rows are dealt at random (KFold)",
@@ -21,7 +21,7 @@ SPLITTERS = {
 
 
 def write_report(result: Comparison) -> None:
-    """Writes the comparison's report.html."""
+    """Write the comparison's report.html."""
     write_atomically(result.report, render(result))
 
 

@@ -48,7 +48,7 @@ class Candidate:
         return float(self.scores.mean())
 
     @property
-    def spread(self) -> float:
+    def std(self) -> float:
         """The standard deviation of the folds' scores, each averaged over its seeds."""
         return float(self.scores.mean(axis=1).std(ddof=1))
 
@@ -62,7 +62,7 @@ class Candidate:
         split, seed = self.deviations
         return {
             "name": self.name, "type": "architecture" if self.is_architecture else "baseline",
-            "mean": self.mean, "std_over_folds": self.spread,
+            "mean": self.mean, "std_over_folds": self.std,
             "std_of_splits": split, "std_of_seeds": seed, "scores": self.scores.tolist(), "metrics": dict(self.metrics),
             "training_seconds": self.seconds, "parameters": self.parameters, "multiply_adds": self.multiply_adds,
             "latency_one_seconds": self.latency_one, "latency_many_seconds": self.latency_many, "epochs": self.epochs,
@@ -87,7 +87,7 @@ class Pair:
     """The one that is better, where that is shown."""
 
     def sentence(self, metric: str) -> str:
-        """The verdict in words."""
+        """The verdict as text."""
         if math.isnan(self.p):
             return f"{self.first} and {self.second} differ by the same {self.difference:+.4g} in every fold: no test applies."
         detail = f"p = {shown_p(self.p_holm)}, difference in {metric} {{:+.4g}}, 95 % interval {{:.4g}} to {{:.4g}}"
@@ -104,7 +104,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished comparison; candidates stand with the best first."""
+    """A finished comparison; candidates are sorted, the best first."""
 
     folder: Path
     protocol: Protocol
@@ -123,7 +123,7 @@ class Comparison:
 
     @property
     def higher(self) -> bool:
-        """Whether more of the metric is better."""
+        """True if more of the metric is better."""
         return self.plan.judged_by.better == "higher"
 
     @property
@@ -139,12 +139,12 @@ class Comparison:
         return next((pair for pair in self.pairs if {pair.first, pair.second} == {a, b}), None)
 
     def verdicts(self) -> list[str]:
-        """All tests in words, those that show a difference first."""
+        """All tests as text, those that show a difference first."""
         ordered = sorted(self.pairs, key=lambda pair: (pair.better is None, pair.p_holm if pair.p_holm == pair.p_holm else 2))
         return [pair.sentence(self.plan.metric) for pair in ordered]
 
     def to_json(self) -> dict[str, Any]:
-        """What `nnatomy compare --json` prints."""
+        """Return the values that `nnatomy compare --json` prints."""
         value = {
             "folder": str(self.folder), "data": self.plan.name, "kind": self.plan.kind, "task": self.plan.task,
             "metric": self.plan.metric, "higher_is_better": self.higher, "folds": self.folds, "seeds": self.seeds,
@@ -171,7 +171,7 @@ def shown_p(p: float) -> str:
 def concluded(
     folder: Path, protocol: Protocol, plan: Plan, found: Found, seconds: float, environment: Mapping[str, Any]
 ) -> Comparison:
-    """What the answers say together. Raises UserError where too few units were finished to say anything."""
+    """Return the conclusions from all units. Raises UserError where too few units were finished."""
     refused, notices = dict(plan.refused), list(plan.notices)
     for unit, answer in found.items():
         if "failed" in answer and unit.candidate not in refused and unit.what in ("fit", "baseline"):
@@ -226,8 +226,8 @@ def _whole(
     }
     if len(done[0]) < 2:
         raise UserError(
-            f"A comparison needs two folds with a finite {plan.metric}, {len(done[0])} are finished or can be judged; "
-            "continue with --resume, or choose another --metric or more data."
+            f"A comparison needs two folds with a finite {plan.metric}. Received {len(done[0])}. "
+            "Continue with --resume, or choose another --metric or more data."
         )
     seeds = next(s for s in range(protocol.seeds, 0, -1) if s == 1 or all(done[k] == done[0] for k in range(s)))
     unjudged = sorted(set(range(protocol.cv)) - scored)
@@ -294,7 +294,7 @@ def _point(answers: list[Mapping[str, Any]], folds: int, metric: str) -> tuple[f
 
 
 def _pairs(candidates: list[Candidate], test_over_train: float, sign: int) -> list[Pair]:
-    """Architectures against one another and against the best baseline, on the folds' scores averaged over seeds."""
+    """Architectures against each other and against the best baseline, on the folds' scores averaged over seeds."""
     architectures = [c for c in candidates if c.is_architecture]
     yardstick = [c for c in candidates if not c.is_architecture][:1]
     tested = [

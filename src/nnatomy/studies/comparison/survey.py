@@ -69,7 +69,7 @@ def _shared(
         name, other = next(iter(others.items()))
         raise UserError(
             f"Architectures are compared where they share a task. Received {next(iter(found))} for {task} and {name} for "
-            f"{other}; compare each with others of its own task."
+            f"{other}. Compare each with others of the same task."
         )
     return kind, task
 
@@ -93,7 +93,7 @@ def _none_fits(refused: Mapping[str, str]) -> UserError:
     if len(reasons) == 1:
         return UserError(reasons[0])
     listed = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in refused.items())
-    return UserError(f"None of these architectures fits the data ({listed}); choose other architectures or other data.")
+    return UserError(f"None of these architectures fits the data ({listed}). Choose other architectures or other data.")
 
 
 def _noun(kind: str) -> str:

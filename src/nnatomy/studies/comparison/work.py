@@ -1,4 +1,4 @@
-"""What a worker does with one unit: a fit, a baseline, what a candidate costs, or how fast an architecture learns."""
+"""The work of one unit: a fit, a baseline, the cost of a candidate, or the step cost of an architecture."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from nnatomy.training.callbacks import Callback
 from nnatomy.training.loop import Loop
 from nnatomy.training.recipe import Recipe
 
-KEPT = 4  # data sets that a worker keeps: units that follow one another often share theirs
+KEPT = 4  # data sets that a worker keeps: units that follow each other often share theirs
 MANY = 256  # examples of the larger batch whose latency is measured
 WARM, LONG = 3, 3.0  # steps before the clock starts, and seconds until it stops
 
@@ -41,7 +41,7 @@ class Bench:
         backends.use(self.protocol.backend)
 
     def run(self, unit: Unit) -> dict[str, Any]:
-        """What a unit found, as plain values; {"failed": reason} where a candidate cannot do it."""
+        """Return the result of a unit, as plain values; {"failed": reason} where a candidate cannot do it."""
         self.plan = Plan.from_json(read_json(self._folder / "plan.json"))  # a budget may have changed it
         try:
             found = {"fit": self.fit, "baseline": self.baseline, "cost": self.cost, "timing": self.timing}[unit.what](unit)
@@ -50,13 +50,13 @@ class Bench:
         return {key: finite(value) for key, value in found.items()}
 
     def fit(self, unit: Unit) -> dict[str, Any]:
-        """Trains an architecture on one fold from one seed, and measures it on the fold's test part."""
+        """Train an architecture on one fold from one seed, and measure it on the fold's test part."""
         recipe, dataset = self._architecture(unit.candidate, unit.fold, unit.share)
         fitted = fit_recipe(recipe, dataset, unit.seed)
-        at = fitted.position
+        position = fitted.position
         return {
-            "metrics": fitted.test().metrics, "epochs": at.epoch, "best_epoch": at.best_epoch, "stopped": at.stopped,
-            "seconds": round(at.seconds, 4), **_sizes(dataset),
+            "metrics": fitted.test().metrics, "epochs": position.epoch, "best_epoch": position.best_epoch,
+            "stopped": position.stopped, "seconds": round(position.seconds, 4), **_sizes(dataset),
         }  # fmt: skip
 
     def baseline(self, unit: Unit) -> dict[str, Any]:
@@ -135,10 +135,11 @@ class Bench:
 
 
 def unchanged(protocol: Protocol, plan: Plan) -> None:
-    """Raises UserError where the data are not those that the comparison began with."""
+    """Raise UserError where the data are not those that the comparison started with."""
     if fingerprint(load_for_baseline(protocol, plan.kind, plan.task, 0)) != plan.fingerprint:
         raise UserError(
-            f"A comparison continues on the data it began with, {protocol.data} has changed; start a new comparison."
+            f"A comparison continues on the data that it started with. Received {protocol.data}, which has changed. Start a "
+            "new comparison."
         )
 
 
@@ -150,9 +151,9 @@ class _Stopwatch(Callback):
 
     def after_step(self, loop: Loop) -> None:
         if loop.position.step == WARM:
-            self._begun = time.perf_counter()
+            self._started = time.perf_counter()
         elif loop.position.step > WARM:
-            self.steps, self.seconds = self.steps + 1, time.perf_counter() - self._begun
+            self.steps, self.seconds = self.steps + 1, time.perf_counter() - self._started
             loop.interrupted = loop.interrupted or self.seconds > LONG
 
 

@@ -36,7 +36,7 @@ class Worker:
         )  # fmt: skip
 
     def ask(self, unit: Unit) -> dict[str, Any]:
-        """What the unit found. Raises UserError where the process ends instead of answering."""
+        """Return the result of the unit. Raises UserError where the process ends without one."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
         try:
@@ -47,7 +47,7 @@ class Worker:
             line = ""
         if not line:
             raise UserError(
-                f"A worker ended before it had answered ({self._why()}); there may be too little memory: "
+                f"A worker ended before it had answered ({self._why()}). There may be too little memory: "
                 "continue with --resume and a lower --jobs."
             )
         found: dict[str, Any] = json.loads(line)
@@ -60,7 +60,7 @@ class Worker:
         return f"signal {-code}" if code < 0 else told[-1][:200] if told else f"exit code {code}"
 
     def close(self) -> None:
-        """Ends the process, whatever it is doing."""
+        """End the process, whatever it is doing."""
         self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.errors):
@@ -69,13 +69,13 @@ class Worker:
 
 
 class Workers:
-    """So many processes; `run` deals units to whoever is free and yields answers as they come."""
+    """So many processes; `run` gives units to free workers and yields results as they come."""
 
     def __init__(self, folder: Path, jobs: int, threads: int) -> None:
         self._workers = [Worker(folder, threads) for _ in range(jobs)]
 
     def run(self, units: Sequence[Unit], wanted: Callable[[Unit], bool] = lambda unit: True) -> Iterator[tuple[Unit, Any]]:
-        """Yields (unit, what it found) for the units that are still `wanted` when their turn comes."""
+        """Yield (unit, what it found) for the units that are still `wanted` when their turn comes."""
         waiting: queue.SimpleQueue[Unit] = queue.SimpleQueue()
         for unit in units:
             waiting.put(unit)
@@ -119,7 +119,7 @@ def serve(folder: Path) -> None:
     from nnatomy.studies.comparison.work import Bench
 
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is no answer
+    os.dup2(2, 1)  # whatever a library prints is not an answer
     bench = Bench(folder)
     for line in sys.stdin:
         unit = Unit(**json.loads(line))
@@ -136,5 +136,5 @@ def serve(folder: Path) -> None:
 if __name__ == "__main__":
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever began the comparison ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process ends it
     serve(Path(sys.argv[1]))

@@ -1,3 +1,3 @@
-"""Tuning: a recipe's settings are searched inside outer folds, so that the score told is not the one optimised."""
+"""Tuning: a recipe's settings are searched inside outer folds, so that the reported score is not the optimized one."""
 
 from __future__ import annotations

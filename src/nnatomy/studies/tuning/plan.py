@@ -1,4 +1,4 @@
-"""What a tuning does, in plain values that its folder keeps: what was asked for, and the data of each of its searches."""
+"""A tuning in plain values that its folder keeps: the request, and the data of each of its searches."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ALL_ROWS = -1
 
 @dataclass(frozen=True, kw_only=True)
 class Plan(WorkRequest):
-    """What was asked for. Each search has `trials`; there is one in each of `cv` outer folds, and one on all data."""
+    """The request. Each search has `trials`; there is one in each of `cv` outer folds, and one on all data."""
 
     architecture: str = field(kw_only=False)
     trials: int = option(INTEGER, "Settings tried in each search.", 30, least=1)
@@ -41,12 +41,12 @@ class Plan(WorkRequest):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.cv == 1:
-            raise UserError(f"--cv must be at least 2, or 0 for no outer folds, received {self.cv}; 3 is usual.")
+            raise UserError(f"--cv must be at least 2, or 0 for no outer folds. Received {self.cv}. Use --cv 3.")
         if self.how not in METHODS:
             raise unknown_name("way to search", self.how, METHODS)
         fixed = set(self.settings) & set(self.space)
         if fixed:
-            raise UserError(f"A setting is fixed or searched, received {min(fixed)} in both --set and --space; leave one out.")
+            raise UserError(f"A setting is fixed or searched. Received {min(fixed)} in both --set and --space. Leave one out.")
         read_space(self.space)
 
     @property
@@ -55,7 +55,7 @@ class Plan(WorkRequest):
         return [*range(self.cv), ALL_ROWS]
 
     def command(self) -> str:
-        """Return the command line that asks for the same."""
+        """Return the command line that requests the same."""
         return command_line(self, "tune", self.architecture)
 
     def load(self, search: int) -> tuple[Recipe, Dataset]:
@@ -65,7 +65,7 @@ class Plan(WorkRequest):
         return override(recipe, self.settings, epochs=self.epochs), dataset
 
     def searched(self, recipe: Recipe) -> Space:
-        """What is searched: what --space says, else what is usual for the recipe."""
+        """Return the searched settings: those of --space, else those that are usual for the recipe."""
         return read_space(self.space) or {k: v for k, v in usual_space(recipe).items() if k not in self.settings}
 
     def own(self, recipe: Recipe) -> dict[str, str]:
@@ -76,10 +76,12 @@ class Plan(WorkRequest):
     def of(cls, folder: Path) -> Plan:
         """The plan that a folder keeps. Raises UserError where it is none."""
         if not (folder / "tuning.json").is_file():
-            raise UserError(f"{folder} is not the folder of a tuning: it has no tuning.json; name one that was begun.")
+            raise UserError(
+                f"{folder} is not the folder of a tuning: it has no tuning.json. Name the folder of a started tuning."
+            )
         try:
             saved = read_json(folder / "tuning.json")["plan"]
             found: Plan = from_plain(cls, saved)
         except (KeyError, TypeError):
-            raise UserError(f"{folder / 'tuning.json'} is damaged: it does not say what was asked; tune again.") from None
+            raise UserError(f"{folder / 'tuning.json'} is damaged: it does not say what to tune. Tune again.") from None
         return found

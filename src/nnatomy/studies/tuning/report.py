@@ -14,14 +14,14 @@ from nnatomy.runs.progress import clock
 from nnatomy.studies.tuning.search import Search
 from nnatomy.studies.tuning.space import Range
 from nnatomy.studies.tuning.tune import Tuning
-from nnatomy.tasks.figures import BLUE, GREY, ORANGE
+from nnatomy.tasks.figures import BLUE, GRAY, ORANGE
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
 def write_report(result: Tuning, whole: Search) -> None:
-    """Writes the tuning's report.html."""
+    """Write the tuning's report.html."""
     write_atomically(result.report, render(result, whole))
 
 
@@ -29,7 +29,7 @@ def render(result: Tuning, whole: Search) -> str:
     """The whole page: the verdict, the settings, the outer folds, pictures of the trials, the command."""
     plan = result.plan
     title = f"Tuning {plan.architecture} on {whole.dataset.name}"
-    figures = [(f"{result.value:.4g}", f"validation {result.searched_by.name} of the best trial, which was optimised")]
+    figures = [(f"{result.value:.4g}", f"validation {result.searched_by.name} of the best trial, which was optimized")]
     if result.outer:
         (tuned, _), (own, _) = result.scores("tuned"), result.scores("own")
         where = f"{result.metric.name} tuned, on outer folds"
@@ -89,7 +89,7 @@ def _method(result: Tuning) -> list[tuple[str, str]]:
         ("seed", str(plan.seed)),
     ]
     if plan.cv:
-        rows.append(("outer folds", f"{plan.cv}, each with a search of its own; {plan.seeds} seeds for each score"))
+        rows.append(("outer folds", f"{plan.cv}, each with its own search; {plan.seeds} seeds for each score"))
     return rows + flat({"fixed": dict(plan.settings)})
 
 
@@ -108,7 +108,7 @@ def history(search: Search, done: list[Any]) -> Figure:
     given_up = [t.number + 1 for t in search.finished() if t.state.name == "PRUNED"]
     if given_up:
         foot = axes.get_xaxis_transform()
-        axes.plot(given_up, np.full(len(given_up), 0.03), "|", color=GREY, ms=8, transform=foot, label="given up")
+        axes.plot(given_up, np.full(len(given_up), 0.03), "|", color=GRAY, ms=8, transform=foot, label="given up")
     low, high = np.quantile(values, [0.05, 0.95])
     reach = max(high - low, 1e-9)
     axes.set_ylim(max(values.min(), low - reach) - 0.1 * reach, min(values.max(), high + reach) + 0.1 * reach)
@@ -143,7 +143,7 @@ def parallel(search: Search, done: list[Any]) -> Figure:
         else:
             labels = [(i / max(1, len(part.values) - 1), v) for i, v in enumerate(part.values)]
             places[name] = lambda v, p=part: p.values.index(v) / max(1, len(p.values) - 1)
-        axes.axvline(x, color=GREY, lw=1, zorder=1)
+        axes.axvline(x, color=GRAY, lw=1, zorder=1)
         for y, label in labels:
             axes.annotate(label, (x, y), (5, 0), textcoords="offset points", fontsize=8, va="center", color="#374151", zorder=3,
                           bbox={"fc": "white", "ec": "none", "alpha": 0.75, "pad": 0.8})  # fmt: skip

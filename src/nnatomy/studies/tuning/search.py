@@ -27,7 +27,7 @@ from nnatomy.training.loop import Loop
 
 EARLY = 2  # epochs before a trial may be given up
 TRIES, MEANWHILE = 10, ("already exists", "locked", "UNIQUE constraint", "no such table")
-"""How often a database is opened again where another process is making its tables, and what tells that."""
+"""Attempts to open a database while another process makes its tables, and the error that shows it."""
 REFUSED = "refused"
 """The attribute of a trial whose settings do not go together, or whose loss was not finite: why."""
 
@@ -37,7 +37,7 @@ def optuna() -> Any:
     try:
         import optuna as found
     except ImportError:
-        raise UserError('Tuning needs Optuna, it is not installed; pip install "nnatomy[tune]".') from None
+        raise UserError('Tuning needs Optuna, which is not installed. Run pip install "nnatomy[tune]".') from None
     found.logging.set_verbosity(found.logging.ERROR)
     return found
 
@@ -55,11 +55,11 @@ class Search:
 
     @property
     def title(self) -> str:
-        """What people read."""
+        """The name for people."""
         return "all data" if self.number == ALL_ROWS else f"fold {self.number + 1} of {self.plan.cv}"
 
     def _opened(self, folder: Path) -> Any:
-        """The study, made by whoever comes first, with the recipe's own settings as its first trial."""
+        """The study, made by the first process that comes, with the recipe's own settings as its first trial."""
         found = optuna()
         direction = "maximize" if self.metric.better == "higher" else "minimize"
         pruner = found.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=EARLY)
@@ -84,15 +84,15 @@ class Search:
         states = optuna().trial.TrialState
         return list(self.study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)))
 
-    def run(self, deadline: float, tell: Callable[[Search, Any], None], others: bool = True) -> None:
-        """Runs trials until there are enough of them, or the time is over; at least one has a score then.
+    def run(self, deadline: float, log: Callable[[Search, Any], None], others: bool = True) -> None:
+        """Run trials until there are enough of them, or the time is over; at least one has a score then.
 
         `others`: what seems to run elsewhere counts as done. A process that died has left such a trial.
         """
         while self._count(others) < self.plan.trials and not (self.plan.how == "grid" and self._all_tried()):
             if time.monotonic() > deadline and self.best() is not None:
                 return
-            self.study.optimize(self._trial, n_trials=1, callbacks=[lambda study, trial: tell(self, trial)])
+            self.study.optimize(self._trial, n_trials=1, callbacks=[lambda study, trial: log(self, trial)])
 
     def _count(self, others: bool) -> int:
         states = optuna().trial.TrialState
@@ -132,7 +132,7 @@ class Search:
         if found is None:
             reasons = [t.user_attrs[REFUSED] for t in self.finished() if REFUSED in t.user_attrs]
             why = f" ({reasons[0].rstrip('.')})" if reasons else ""
-            raise UserError(f"No trial on {self.title} came to a score{why}; change --space.")
+            raise UserError(f"No trial on {self.title} reached a score{why}. Change --space.")
         return dict(found.user_attrs["settings"])
 
 
@@ -163,7 +163,7 @@ def storage(folder: Path, plan: Plan) -> Any:
             if not any(sign in str(problem) for sign in MEANWHILE):
                 break
             time.sleep(0.1 * (attempt + 1))
-    raise UserError(f"Trials are kept in a database, {url} cannot be opened ({what}); correct --storage.")
+    raise UserError(f"Trials are kept in a database. Received {url}, which cannot be opened ({what}). Correct --storage.")
 
 
 def deadlines(plan: Plan, now: float) -> list[float]:
@@ -174,10 +174,10 @@ def deadlines(plan: Plan, now: float) -> list[float]:
     return [now + share * (i + 1) for i in range(len(plan.searches))]
 
 
-def search_all(folder: Path, plan: Plan, tell: Callable[[Search, Any], None], begun: float, others: bool = True) -> None:
-    """Runs what is left of every search, in the time of a budget that runs since `begun`; see `Search.run`."""
-    for number, deadline in zip(plan.searches, deadlines(plan, begun), strict=True):
-        Search(folder, plan, number).run(deadline, tell, others)
+def search_all(folder: Path, plan: Plan, log: Callable[[Search, Any], None], started: float, others: bool = True) -> None:
+    """Run what is left of every search, in the time of a budget that runs since `started`; see `Search.run`."""
+    for number, deadline in zip(plan.searches, deadlines(plan, started), strict=True):
+        Search(folder, plan, number).run(deadline, log, others)
 
 
 def _help(folder: Path) -> None:
@@ -191,5 +191,5 @@ def _help(folder: Path) -> None:
 if __name__ == "__main__":
     import signal
 
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; whoever began the tuning ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process ends it
     _help(Path(sys.argv[1]))

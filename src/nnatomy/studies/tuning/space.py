@@ -1,4 +1,4 @@
-"""What a search may change of a recipe: ranges and choices, by the names that `--set` knows, and lr, batch_size and epochs."""
+"""The settings that a search may change: ranges and choices, by the names of `--set`, and lr, batch_size and epochs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from nnatomy.training.settings import override
 Settings = dict[str, str]
 """Values as text, as `--set` takes them."""
 INTEGER_OPTIONS = ("epochs", "batch_size")
-"""Settings with a flag of their own that count something; lr is the third."""
+"""Settings with their own flag that count something; lr is the third."""
 STEPS = 3  # of a grid over a range
 ABOUT = {"lr": (10, 10), "weight_decay": (100, 10)}
 """Settings of learners that are usually searched, from their value over the first factor to their value times the second."""
@@ -48,7 +48,7 @@ class Range:
         return list(dict.fromkeys(round(v) for v in values)) if self.whole else values
 
     def holds(self, value: str) -> Any:
-        """The number that a text means, if it lies in the range; else None."""
+        """The number that a text means, if it is in the range; else None."""
         try:
             number = int(value) if self.whole else float(value)
         except ValueError:
@@ -95,7 +95,7 @@ def read_space(pairs: Mapping[str, str]) -> Space:
 
 
 def _read(name: str, text: str) -> Range | Choices:
-    rule = f"--space {name} must be LOW..HIGH or CHOICE|CHOICE, received {text!r}; for example lr=1e-4..1e-1."
+    rule = f"--space {name} must be LOW..HIGH or CHOICE|CHOICE. Received {text!r}. Use, for example, lr=1e-4..1e-1."
     if ".." in text:
         ends = text.split("..")
         try:
@@ -103,7 +103,7 @@ def _read(name: str, text: str) -> Range | Choices:
         except ValueError:
             raise UserError(rule) from None
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
-            raise UserError(f"--space {name} must go from a lower number to a higher one, received {text!r}; turn it round.")
+            raise UserError(f"--space {name} must go from a lower number to a higher one. Received {text!r}. Exchange the two.")
         return Range(low, high, name in INTEGER_OPTIONS or all(end.strip().lstrip("-").isdigit() for end in ends))
     values = tuple(dict.fromkeys(value.strip() for value in text.split("|")))
     if len(values) < 2 or "" in values:
@@ -112,7 +112,7 @@ def _read(name: str, text: str) -> Range | Choices:
 
 
 def usual_space(recipe: Recipe) -> Space:
-    """What is usually searched, about the recipe's own: learning rates, weight decay, batch size, the sizes of the model.
+    """Return the usual search around the recipe's values: learning rates, weight decay, batch size, sizes of the model.
 
     Of several optimizers that share a setting, that setting is searched; otherwise each one's own.
     """
@@ -172,4 +172,4 @@ def _number(name: str, text: str, kind: type) -> Any:
         return kind(text)
     except ValueError:
         noun = "a whole number" if kind is int else "a number"
-        raise UserError(f"{name} must be {noun}, received {text!r}; correct it.") from None
+        raise UserError(f"{name} must be {noun}. Received {text!r}. Correct it.") from None

@@ -45,7 +45,7 @@ class Outer:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What came of a tuning."""
+    """The result of a tuning."""
 
     folder: Path
     plan: Plan
@@ -55,10 +55,10 @@ class Tuning:
     best: Settings
     own: Settings
     value: float
-    """Of the best trial on all data: what was optimised, and so too good."""
+    """Of the best trial on all data: what was optimized, and so too good."""
     outer: list[Outer]
     trials: dict[str, int]
-    """How many trials of all searches "finished", were "given up", "refused", or "lost" with their process."""
+    """The numbers of trials of all searches that "finished", were "given up", "refused", or "lost" with their process."""
     seconds: float
     importance: dict[str, float] = field(default_factory=dict)
 
@@ -92,8 +92,8 @@ class Tuning:
                 f"The best trial's validation {self.searched_by.name} is {self.value:.4g}; it was optimized, and new data will "
                 "show a worse one: give --cv 3 to measure that."
             )
-        (tuned, spread), (own, other) = self.scores("tuned"), self.scores("own")
-        told = f"{self.metric.name} {tuned:.4g} ± {spread:.2g} tuned, {own:.4g} ± {other:.2g} with the recipe's own settings"
+        (tuned, std), (own, other) = self.scores("tuned"), self.scores("own")
+        told = f"{self.metric.name} {tuned:.4g} ± {std:.2g} tuned, {own:.4g} ± {other:.2g} with the recipe's own settings"
         where = f"over {len(self.outer)} outer folds that no search saw"
         p = "all differences are equal" if math.isnan(found.p) else f"p = {found.p:.2g}, corrected resampled t-test"
         if found.mean > 0 and (found.p < LEVEL or math.isnan(found.p)):
@@ -131,15 +131,15 @@ def tune(
     report: bool = True,
     **asked: Any,
 ) -> Tuning:
-    """Searches an architecture's settings for some data, and measures what that gains; writes a folder with the best recipe.
+    """Search an architecture's settings for some data, and measure the gain; write a folder with the best recipe.
 
     >>> found = nn.tune("mlp", "wine", trials=20)  # doctest: +SKIP
     >>> found.best, found.verdict(), found.recipe  # doctest: +SKIP
 
-    What can be asked for is in `Plan`. `jobs`: processes that try settings at once, one a processor if not given; with one,
+    What can be requested is in `Plan`. `jobs`: processes that try settings in parallel, one a processor if not given; with one,
     equal seeds give equal results. Raises UserError where the data do not fit the architecture, or Optuna is not installed.
     """
-    begun = time.monotonic()
+    started = time.monotonic()
     optuna()
     found = find_architecture(named_only(architecture, "tune"))
     source = parse_option(SOURCE, "data", found.recipes[0].data if data is None else data, "tune")
@@ -148,7 +148,7 @@ def tune(
     backends.use(plan.backend)
     recipe, dataset = plan.load(0 if plan.cv else ALL_ROWS)
     if not plan.searched(recipe):
-        raise UserError(f"The recipe of {architecture} has no setting that is usually searched; name some with --space.")
+        raise UserError(f"The recipe of {architecture} has no setting that is usually searched. Name some with --space.")
     own = applied(recipe, plan.own(recipe))
     own.build(dataset, **own.options)
     unknown_settings(plan, recipe)
@@ -157,40 +157,40 @@ def tune(
     folder = new_folder("tunings", f"{found.name}-{dataset.name}", out, "tuning")
     write_json(folder / "tuning.json", {"plan": to_plain(plan), "command": plan.command()})
     write_json(folder / "environment.json", environment())
-    return _carry_on(folder, plan, count, threads, begun, progress, report)
+    return _carry_on(folder, plan, count, threads, started, progress, report)
 
 
 def resume_tuning(folder: str | Path, *, jobs: int | None = None, progress: bool = False, report: bool = True) -> Tuning:
-    """Continues a tuning, or joins one that runs: several processes share its trials, also on several machines."""
-    begun = time.monotonic()
+    """Continue a tuning, or join one that runs: several processes share its trials, also on several machines."""
+    started = time.monotonic()
     path = Path(folder)
     plan = Plan.of(path)
     count, threads = processes(jobs, "tune")
     backends.use(plan.backend)
-    return _carry_on(path, plan, count, threads, begun, progress, report)
+    return _carry_on(path, plan, count, threads, started, progress, report)
 
 
 def unknown_settings(plan: Plan, recipe: Any) -> None:
-    """Raises UserError for a searched setting that the recipe does not have, before anything is tried."""
+    """Raise UserError for a searched setting that the recipe does not have, before anything is tried."""
     for name, part in plan.searched(recipe).items():
         value = part.grid()[0]
         applied(recipe, {name: value if isinstance(value, str) else f"{value:.4g}"})
 
 
 def _carry_on(
-    folder: Path, plan: Plan, jobs: int, threads: int, begun: float, progress: bool, report: bool
+    folder: Path, plan: Plan, jobs: int, threads: int, started: float, progress: bool, report: bool
 ) -> Tuning:  # fmt: skip
-    told = _Told(plan, progress)
+    line = ProgressLine(plan, progress)
     storage(folder, plan)  # its tables are made before others come
     try:
         with _helpers(folder, jobs - 1, threads):
-            search_all(folder, plan, told, begun)
-        search_all(folder, plan, told, begun, others=False)  # what processes that died have left
-        outer = [_judged(folder, plan, number, told) for number in range(plan.cv)]
+            search_all(folder, plan, line, started)
+        search_all(folder, plan, line, started, others=False)  # what processes that died have left
+        outer = [_judged(folder, plan, number, line) for number in range(plan.cv)]
     except KeyboardInterrupt:
         print(f"\nStopped; finished trials are kept. Continue with: nnatomy tune --resume {folder}", file=sys.stderr)
         raise
-    result = _concluded(folder, plan, outer, time.monotonic() - begun)
+    result = _concluded(folder, plan, outer, time.monotonic() - started)
     recipe, _ = plan.load(ALL_ROWS)
     saved = {"architecture": plan.architecture, "data": plan.data, "settings": {**plan.settings, **result.best}}
     write_json(result.recipe, saved | {"epochs": plan.epochs, "resolved": plain(applied(recipe, result.best))})
@@ -220,11 +220,11 @@ def _helpers(folder: Path, count: int, threads: int) -> Iterator[None]:
                 helper.stdin.close()
 
 
-class _Told:
+class ProgressLine:
     """Says how far the tuning is: a line for each trial."""
 
     def __init__(self, plan: Plan, progress: bool) -> None:
-        self.plan, self.progress, self.begun, self.mine = plan, progress, time.monotonic(), 0
+        self.plan, self.progress, self.started, self.mine = plan, progress, time.monotonic(), 0
 
     def __call__(self, search: Search, trial: Any) -> None:
         """After a trial of this process."""
@@ -233,21 +233,21 @@ class _Told:
             return
         done, best = len(search.finished()), search.best()
         place = self.plan.searches.index(search.number)
-        spent = time.monotonic() - self.begun
+        spent = time.monotonic() - self.started
         left = (len(self.plan.searches) - place) * self.plan.trials - done
         pace = spent / max(1, place * self.plan.trials + done)
         value = "given up" if trial.value is None else f"{trial.value:.4g}"
         best_value = "none yet" if best is None else f"{best.value:.4g}"
-        self.say(f"{search.title}: trial {done} of {self.plan.trials}: {value} (best {search.metric.name} {best_value}; "
+        self.echo(f"{search.title}: trial {done} of {self.plan.trials}: {value} (best {search.metric.name} {best_value}; "
                  f"about {clock(max(0.0, left * pace))} left)")  # fmt: skip
 
-    def say(self, line: str) -> None:
+    def echo(self, line: str) -> None:
         if self.progress:
             print(line, file=sys.stderr, flush=True)
 
 
-def _judged(folder: Path, plan: Plan, number: int, told: _Told) -> Outer:
-    """What the search of an outer fold found, on the fold's test part; kept in the folder."""
+def _judged(folder: Path, plan: Plan, number: int, line: ProgressLine) -> Outer:
+    """Return the result of an outer fold's search on the fold's test part; it is kept in the folder."""
     path = folder / "outer" / f"fold{number}.json"
     search = Search(folder, plan, number)
     settings = search.best_settings()
@@ -256,7 +256,7 @@ def _judged(folder: Path, plan: Plan, number: int, told: _Told) -> Outer:
         if kept.settings == settings:
             return kept
     metric = search.task.metrics[0].name
-    told.say(f"{search.title}: scores on its test part")
+    line.echo(f"{search.title}: scores on its test part")
     scores: dict[str, list[float]] = {}
     for name, chosen in (("tuned", settings), ("own", plan.own(search.recipe))):
         recipe = applied(search.recipe, chosen)
@@ -288,7 +288,7 @@ def _concluded(folder: Path, plan: Plan, outer: list[Outer], seconds: float) -> 
 
 
 def importance(search: Search) -> dict[str, float]:
-    """The share of each setting in the spread of the trials' scores (fANOVA, Hutter et al. 2014); none with few trials."""
+    """The fraction of each setting in the spread of the trials' scores (fANOVA, Hutter et al. 2014); none with few trials."""
     found = optuna()
     done = [t for t in search.finished() if t.state.name == "COMPLETE"]
     if len(done) < 4 or len({t.value for t in done}) < 2:
@@ -302,16 +302,16 @@ def importance(search: Search) -> dict[str, float]:
 
 
 def read_recipe(path: str | Path, architecture: str) -> dict[str, Any]:
-    """What `train` is asked for by a recipe's file: settings, lr, batch_size and epochs. Raises UserError where it is none."""
+    """The request to `train` in a recipe's file: settings, lr, batch_size and epochs. Raises UserError where it is none."""
     place = Path(path)
     if not place.is_file():
-        raise UserError(f"--recipe names a file, there is none at {place}; nnatomy tune writes one.")
-    saved = read_json(place, "name a recipe that nnatomy tune wrote")
+        raise UserError(f"--recipe names a file. Received {place}, which does not exist. Write one with nnatomy tune.")
+    saved = read_json(place, "Name a recipe that nnatomy tune wrote")
     if not isinstance(saved, dict) or not isinstance(saved.get("settings"), dict) or "architecture" not in saved:
-        raise UserError(f"{place} is not a recipe: it must hold an architecture and its settings; nnatomy tune writes one.")
+        raise UserError(f"{place} is not a recipe: it must hold an architecture and its settings. Write one with nnatomy tune.")
     if saved["architecture"] != find_architecture(architecture).key:
         raise UserError(
-            f"{place} is a recipe of {saved['architecture']}, received it for {architecture}; name that architecture."
+            f"{place} is a recipe of {saved['architecture']}. Received it for {architecture}. Name that architecture."
         )
     settings = {str(name): str(value) for name, value in saved["settings"].items()}
     asked: dict[str, Any] = {} if saved.get("epochs") is None else {"epochs": saved["epochs"]}
@@ -322,5 +322,5 @@ def read_recipe(path: str | Path, architecture: str) -> dict[str, Any]:
             if name in settings:
                 asked[name] = int(settings.pop(name))
     except ValueError:
-        raise UserError(f"{place} is damaged: lr, batch_size and epochs must be numbers; tune again.") from None
+        raise UserError(f"{place} is damaged: lr, batch_size and epochs must be numbers. Tune again.") from None
     return asked | {"settings": settings}

@@ -37,7 +37,7 @@ class Player:
 
     def __post_init__(self) -> None:
         if self.times < 1:
-            raise UserError(f"A player takes at least 1 update a step. Received times={self.times} for {self.name!r}; use 1.")
+            raise UserError(f"A player takes at least 1 update a step. Received times={self.times} for {self.name!r}. Use 1.")
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Alternating(LearnerSpec):
     def __post_init__(self) -> None:
         names = [player.name for player in self.players]
         if len(names) < 1 or len(set(names)) < len(names):
-            raise UserError(f"Alternating needs players of different names. Received {names}; name each once.")
+            raise UserError(f"Alternating needs players of different names. Received {names}. Name each once.")
 
     @property
     def losses(self) -> Mapping[str, Loss]:

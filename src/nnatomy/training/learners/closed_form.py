@@ -24,7 +24,7 @@ Sums = dict[str, Tensor]
 class ClosedForm(LearnerSpec):
     """The exact minimum of an objective that depends on the data through sums: S <- S + s(batch), then W = solve(S).
 
-    The sums begin again each epoch, so that one epoch is enough and more change nothing.
+    The sums start again each epoch, so that one epoch is enough and more change nothing.
     """
 
     begin_sums: Callable[..., Mapping[str, Any]]
@@ -67,7 +67,7 @@ class ClosedFormLearner(Learner):
         self.spec = spec
         self._zeros = {name: np.asarray(a) for name, a in spec.begin_sums(model, **spec.settings()).items()}
         if not self._zeros:
-            raise UserError("A closed form is solved from sums. Received none from begin_sums; return at least one array.")
+            raise UserError("A closed form is solved from sums. Received none from begin_sums. Return at least one array.")
         self.sums: Sums = {name: Tensor(a.copy()) for name, a in self._zeros.items()}
 
     def own_state(self) -> Tree:

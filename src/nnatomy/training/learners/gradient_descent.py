@@ -180,7 +180,7 @@ def in_range(name: str, value: float | None) -> float | None:
     most = 1.0 if name == "average" else math.inf
     if value is not None and not 0 < value < most:
         rule = "between 0 and 1" if most == 1 else "positive"
-        raise UserError(f"--set {name} must be {rule}. Received {value:g}; give such a number or none.")
+        raise UserError(f"--set {name} must be {rule}. Received {value:g}. Give such a number or none.")
     return value
 
 

@@ -1,4 +1,4 @@
-"""What every learner promises: a frozen description, and one step as a pure function of arrays. The learners are beside it."""
+"""The interface of every learner: a frozen description, and one step as a pure function of arrays. Learners are next to it."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _optimizer(rule: partial[Any], parameters: Named) -> Optimizer:
 
 @dataclass(frozen=True)
 class Setup:
-    """How a learner computes: what is decided by a run, not by its recipe."""
+    """The setup of a learner: the decisions of a run, not of its recipe."""
 
     precision: Precision = FLOAT32
     accumulate: int = 1
@@ -48,7 +48,7 @@ class Setup:
     optimizer: Callable[[partial[Any], Named], Optimizer] = _optimizer
     """optimizer(rule, named parameters): makes the optimizer, with other learning rates or without frozen parameters."""
     freezes: bool = False
-    """Whether parameters are frozen, or learn at rates of their own, by `optimizer`."""
+    """True if parameters are frozen, or learn at their own rates, by `optimizer`."""
 
 
 class LearnerSpec(ABC):
@@ -57,7 +57,7 @@ class LearnerSpec(ABC):
     can: ClassVar[frozenset[str]] = frozenset()
     """Of "accumulate", "half precision", "several devices", "freeze or rates", "distill": what the learner takes part in."""
     gradients_in_evaluation: bool = False
-    """Whether the losses take gradients themselves, so that they are evaluated with recording on."""
+    """True if the losses take gradients themselves; they are then evaluated with recording on."""
 
     @property
     def losses(self) -> Mapping[str, Loss]:
@@ -85,11 +85,11 @@ class LearnerSpec(ABC):
 
     def with_loss(self, loss: Loss) -> LearnerSpec:
         """Return this description with another loss. Raises UserError for a learner that does not follow a single one."""
-        raise UserError(f"A student follows one loss by gradients. Received a learner by {type(self).__name__}; "
-                        "choose another one.")  # fmt: skip
+        raise UserError(f"A student follows one loss by gradients. Received a learner by {type(self).__name__}. "
+                        "Choose an architecture that learns by GradientDescent.")  # fmt: skip
 
     def check(self, setup: Setup, model: Module) -> None:
-        """Raises UserError, which names the flag, where a run wants what this learner cannot do."""
+        """Raise UserError, which names the flag, where a run wants what this learner cannot do."""
         wants = {
             "accumulate": (setup.accumulate != 1, "--accumulate"),
             "half precision": (setup.precision.half is not None, "--precision"),
@@ -98,7 +98,7 @@ class LearnerSpec(ABC):
         }
         for capability, (wanted, flag) in wants.items():
             if wanted and capability not in self.can:
-                raise UserError(f"{type(self).__name__} does not take {flag}. Received it; leave it out.")
+                raise UserError(f"{type(self).__name__} does not take {flag}. Received it. Leave it out.")
 
 
 class Learner(ABC):
@@ -171,11 +171,11 @@ class Learner(ABC):
         if len(batch) > len(self.fields):
             raise UserError(
                 f"A batch has one array for each field of its split. Received {len(batch)} arrays for the fields "
-                f"{', '.join(field.name for field in self.fields)}; name them all in the split's `fields`."
+                f"{', '.join(field.name for field in self.fields)}. Name them all in the split's `fields`."
             )
         return self.fields
 
-    # What the loop asks
+    # For the loop
 
     @property
     def tensors(self) -> dict[str, Tensor]:
@@ -184,7 +184,7 @@ class Learner(ABC):
 
     @property
     def collects(self) -> bool:
-        """Whether `collect` does anything, so that it needs the model as the state has it."""
+        """True if `collect` does anything, so that it needs the model as the state has it."""
         return type(self).collect is not Learner.collect
 
     def state(self) -> Tree:
@@ -270,6 +270,6 @@ def parameters_of(model: Module, parts: Iterable[str] | None = None) -> Named:
 
 
 def require_parameters(model: Module) -> None:
-    """Raises UserError for a model that has nothing to learn by gradients."""
+    """Raise UserError for a model that has nothing to learn by gradients."""
     if not any(True for _ in model.parameters()):
-        raise UserError("A model needs parameters to be trained, this one has none; choose other options.")
+        raise UserError("A model needs parameters to be trained. Received one without. Choose other options.")

@@ -21,7 +21,10 @@ class Stages(LearnerSpec):
 
     def __init__(self, *stages: tuple[LearnerSpec, int]) -> None:
         if not stages or min(epochs for _, epochs in stages) < 1:
-            raise UserError(f"Stages need (learner, epochs) pairs with at least 1 epoch. Received {len(stages)}; add one.")
+            raise UserError(
+                f"Stages need (learner, epochs) pairs with at least 1 epoch. Received {len(stages)}. Add a pair such as "
+                "(GradientDescent(...), 5)."
+            )
         object.__setattr__(self, "stages", tuple(stages))
 
     @property

@@ -1,4 +1,4 @@
-"""How a run lies on its devices: over which of them, how state and batches are split, and how arrays come back to the host.
+"""The devices of a run: which they are, how state and batches are split, and how arrays come back to the host.
 
 XLA moves what has to be moved between devices; nothing here sends or receives.
 """
@@ -53,8 +53,8 @@ class Devices:
         return arrays
 
 
-class Spread(Devices):
-    """Several devices: each takes its share of every batch.
+class ShardedDevices(Devices):
+    """Several devices: each takes its part of every batch.
 
     `shard`: with "data", all hold the whole state; with "full", each holds 1/n of every array of the state that has an axis
     divisible by n, and parameters are put together only while they are used (Rajbhandari et al. 2020, stage 3).
@@ -84,7 +84,7 @@ class Spread(Devices):
         return found
 
     def layout(self, shape: tuple[int, ...]) -> Any:
-        """How an array of the state lies: split along its largest axis that divides evenly, if the state is to be split."""
+        """Return the layout of an array of the state; a split one is split along its largest axis that divides evenly."""
         from jax.sharding import NamedSharding, PartitionSpec
 
         axes = [axis for axis, size in enumerate(shape) if size and size % self.count == 0] if self.full else []
@@ -153,15 +153,15 @@ def arrange(
     if shard not in SHARDS:
         raise unknown_name("--shard", shard, SHARDS)
     if devices is not None and devices < 1:
-        raise UserError(f"--devices must be at least 1, received {devices}; give a larger number.")
+        raise UserError(f"--devices must be at least 1. Received {devices}. Use --devices 1.")
     if host_index is not None and hosts is None:
-        raise UserError(f"--host-index says which line of --hosts this machine is, received {host_index} alone; add --hosts.")
+        raise UserError(f"--host-index says which line of --hosts this machine is. Received {host_index} alone. Add --hosts.")
     if hosts is None and devices in (None, 1):
         return Devices()
     if backend != "jax":
-        raise UserError(f"Several devices need the jax backend, received --backend {backend}; add --backend jax.")
+        raise UserError(f"Several devices need the jax backend. Received --backend {backend}. Add --backend jax.")
     if device is not None and ":" in device:
-        raise UserError(f"--device names one device by its number, received {device} for several; leave the number out.")
+        raise UserError(f"--device names one device by its number. Received {device} for several. Leave the number out.")
     jax_devices = load_jax_devices()
     if devices is not None and device in (None, "cpu"):
         jax_devices.divide_cpu(devices)
@@ -172,14 +172,14 @@ def arrange(
         if len(there) < (devices or 1):
             raise UserError(_too_few(devices or 1, len(there), device or (there[0].platform if there else "such"), name))
         chosen += there[:devices]
-    return Spread(chosen, shard, met) if len(chosen) > 1 else Devices()
+    return ShardedDevices(chosen, shard, met) if len(chosen) > 1 else Devices()
 
 
 def _too_few(wanted: int, there: int, kind: str, host: str) -> str:
-    remedy = f"give --devices {max(there, 1)}"
+    remedy = f"Give --devices {max(there, 1)}"
     if kind == "cpu":
-        remedy = f"they must be asked for before JAX starts: begin again, with JAX_NUM_CPU_DEVICES={wanted} in the environment"
-    return f"--devices {wanted} needs as many {kind} devices, {host} has {there}; {remedy}."
+        remedy = f"Start again with JAX_NUM_CPU_DEVICES={wanted} in the environment, which JAX reads when it starts"
+    return f"--devices {wanted} needs as many {kind} devices. Received {there} on {host}. {remedy}."
 
 
 def _mapped(function: Callable[[Any], Any], tree: Any) -> Any:

@@ -37,7 +37,7 @@ class Hosts:
     names: Sequence[str] = ("this host",)
     index = 0
     lost = ""
-    """What is said when another host dies."""
+    """The message when another host dies."""
 
     @property
     def count(self) -> int:
@@ -45,7 +45,7 @@ class Hosts:
 
     @property
     def first(self) -> bool:
-        """Whether this is the host that writes and speaks."""
+        """True if this is the host that writes and speaks."""
         return self.index == 0
 
     def broadcast(self, value: Any) -> Any:
@@ -57,7 +57,7 @@ class Hosts:
         return array
 
     def agreed(self, stop: bool, save: bool, seconds: float) -> tuple[bool, bool, float]:
-        """Whether any host wants to stop; whether the first wants to save, and its time."""
+        """Return True if any host wants to stop; whether the first wants to save, and its time."""
         return stop, save, seconds
 
     @contextmanager
@@ -71,7 +71,7 @@ class Joined(Hosts):
 
     def __init__(self, names: Sequence[str], index: int, native: Path) -> None:
         self.names, self.index, self.native = names, index, native
-        self.lost = "start the command again on every host"
+        self.lost = "Start the command again on every host"
         self._ours: Any = None  # votes of the step before
         self._voted: Any = None
 
@@ -86,7 +86,7 @@ class Joined(Hosts):
         return np.asarray(broadcast_one_to_all(array))
 
     def agreed(self, stop: bool, save: bool, seconds: float) -> tuple[bool, bool, float]:
-        """As they stood one call ago, so that no device waits for an answer."""
+        """As they were one call ago, so that no device waits for an answer."""
         before = self._ours
         self._ours = self._vote(np.array([stop, save and self.first, seconds if self.first else 0.0]))
         if before is None:
@@ -127,7 +127,7 @@ class Joined(Hosts):
             raise
 
     def _leave_at_exit(self, code: int) -> None:
-        """Ends the process when Python does, without waiting for the others, who would wait for this one."""
+        """End the process when Python does, without waiting for the others, who would wait for this one."""
 
         def leave() -> None:
             self.native.unlink(missing_ok=True)
@@ -138,9 +138,9 @@ class Joined(Hosts):
         atexit.register(leave)
 
     def give_up(self) -> NoReturn:
-        """Says in one sentence that another host is gone, and ends this process: nothing can be computed without it."""
+        """Say in one sentence that another host is gone, and end this process: nothing can be computed without it."""
         show_cursor = "\x1b[?25h" if sys.stderr.isatty() else ""
-        text = f"{show_cursor}\nnnatomy: {self._who()} has died or cannot be reached; {self.lost}.\n"
+        text = f"{show_cursor}\nnnatomy: {self._who()} has died or cannot be reached. {self.lost}.\n"
         os.write(_stderr(), text.encode())
         self.native.unlink(missing_ok=True)
         os._exit(LOST)
@@ -157,7 +157,7 @@ class Joined(Hosts):
 
 
 def join(hosts: str, index: int | None = None) -> Joined:
-    """Meets the other hosts of a run. Must come before JAX computes anything.
+    """Meet the other hosts of a run. Must come before JAX computes anything.
 
     `hosts` is a file with one host[:port] a line, of which the first coordinates, or "auto": what the cluster's environment
     says (SLURM, Open MPI, Kubernetes, or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID). `index` is this host's
@@ -193,8 +193,9 @@ def join(hosts: str, index: int | None = None) -> Joined:
         met._leave_at_exit(2)
         first = str(problem).strip().splitlines()[0]
         raise UserError(
-            f"The hosts of a run must all be started within {PATIENCE} s and reach the first one, which failed here ({first}); "
-            "check the hosts file, the port and the other hosts."
+            f"The hosts of a run must all be started within {PATIENCE} s and reach the first one. Received an error here "
+            f"({first}). "
+            "Check the hosts file, the port and the other hosts."
         ) from problem
     return met
 
@@ -205,15 +206,17 @@ def read_hosts(path: str) -> list[str]:
         text = Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as problem:
         raise UserError(
-            f"--hosts needs a text file with one host[:port] a line, or auto, received {path} ({type(problem).__name__}); "
-            "write one."
+            f"--hosts needs a text file with one host[:port] a line, or auto. Received {path} ({type(problem).__name__}). "
+            "Write one."
         ) from None
     names = [line.partition("#")[0].strip() for line in text.splitlines()]
     names = [name for name in names if name]
     if bad := next((name for name in names if not re.fullmatch(r"[\w.-]+(:\d{1,5})?", name)), None):
-        raise UserError(f"A hosts file has one host[:port] a line, received {bad!r} in {path}; correct that line.")
+        raise UserError(f"A hosts file has one host[:port] a line. Received {bad!r} in {path}. Correct that line.")
     if len(names) < 2:
-        raise UserError(f"A hosts file lists at least two hosts, {path} has {len(names)}; add one, or leave --hosts out.")
+        raise UserError(
+            f"A hosts file lists at least two hosts. Received {path}, which has {len(names)}. Add one, or leave --hosts out."
+        )
     return names
 
 
@@ -221,13 +224,13 @@ def which_host(names: Sequence[str], index: int | None = None) -> int:
     """The line of the hosts file that is this machine, counted from 0: `index`, or the only one that names it."""
     if index is not None:
         if not 0 <= index < len(names):
-            raise UserError(f"--host-index counts the {len(names)} hosts from 0, received {index}; give a smaller number.")
+            raise UserError(f"--host-index counts the {len(names)} hosts from 0. Received {index}. Give a smaller number.")
         return index
     mine = [i for i, name in enumerate(names) if _is_here(name.partition(":")[0])]
     if len(mine) != 1:
         found = f"{len(mine)} lines" if mine else "no line"
         raise UserError(
-            f"One line of the hosts file must name this machine, {socket.gethostname()}, {found} did; add --host-index."
+            f"One line of the hosts file must name this machine, {socket.gethostname()}. Received {found}. Add --host-index."
         )
     return mine[0]
 
@@ -237,15 +240,15 @@ def _from_environment(index: int | None) -> dict[str, Any]:
     if all(given):
         if not (given[1].isdecimal() and given[2].isdecimal()):
             raise UserError(
-                f"{_VARIABLES[1]} and {_VARIABLES[2]} must be whole numbers, received {given[1]!r} and {given[2]!r}; "
-                "set them so."
+                f"{_VARIABLES[1]} and {_VARIABLES[2]} must be whole numbers. Received {given[1]!r} and {given[2]!r}. "
+                "Set them to whole numbers."
             )
         numbers = {"num_processes": int(given[1]), "process_id": int(given[2]) if index is None else index}
         return {"coordinator_address": _with_port(given[0]), "cluster_detection_method": "deactivate"} | numbers
     if not any(name in os.environ for name in ("SLURM_STEP_NODELIST", "OMPI_MCA_orte_hnp_uri", "KUBERNETES_SERVICE_HOST")):
         raise UserError(
             "--hosts auto reads what SLURM, Open MPI or Kubernetes set, or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and "
-            "JAX_PROCESS_ID, received none of them; set these three, or give a hosts file."
+            "JAX_PROCESS_ID. Received none of them. Set these three, or give a hosts file."
         )
     return {}
 
@@ -255,7 +258,7 @@ def _with_port(name: str) -> str:
 
 
 def _is_here(name: str) -> bool:
-    """Whether a name is one of this machine's: only addresses of its own can be listened at."""
+    """Return True if a name is one of this machine's: only its own addresses can be listened at."""
     try:
         addresses = {entry[4][0] for entry in socket.getaddrinfo(name, None, family=socket.AF_INET)}
     except OSError:
@@ -271,7 +274,7 @@ def _is_here(name: str) -> bool:
 
 
 def _set_native_output_aside() -> Path:
-    """Sends what C++ libraries print (connections, stack traces) to a file, which is returned; Python's output stays."""
+    """Send what C++ libraries print (connections, stack traces) to a file, which is returned; Python's output stays."""
     with tempfile.NamedTemporaryFile(prefix="nnatomy-native-", suffix=".log", delete=False) as file:
         path = Path(file.name)
         for number, stream in ((1, "stdout"), (2, "stderr")):

@@ -26,7 +26,7 @@ OUTPUTS: dict[str, Callable[[Any], Any]] = {"identity": lambda x: x, "sigmoid": 
 
 
 class TiedLinear(Module):
-    """y = x W + b, where W [outputs, inputs] is the weight of another layer: that layer turned round, with its own bias."""
+    """y = x W + b, where W [outputs, inputs] is the weight of another layer: that layer transposed, with its own bias."""
 
     def __init__(self, source: Linear) -> None:
         self._source = source  # not part of this layer's state: the weight is learned and saved once, with its owner
@@ -38,7 +38,7 @@ class TiedLinear(Module):
 
 
 class Autoencoder(Module):
-    """code = encode(x), reconstruction = decode(code): layers narrow to `code` numbers and widen again, as in a mirror.
+    """code = encode(x), reconstruction = decode(code): layers lead to `code` numbers, and their mirror image back.
 
     `features`: numbers in an example. `hidden`: widths of the layers between input and code. `code`: width of the bottleneck.
     `activation`: after each hidden layer; "identity" makes the network linear. `output_activation`: "identity", or "sigmoid"
@@ -57,7 +57,7 @@ class Autoencoder(Module):
     ) -> None:
         widths = [features, *hidden, code]
         if min(widths) < 1:
-            raise UserError(f"Each layer of an autoencoder has a width of at least 1. Received {widths}; give larger numbers.")
+            raise UserError(f"Each layer of an autoencoder has a width of at least 1. Received {widths}. Give larger numbers.")
         if activation not in ACTIVATIONS:
             raise unknown_name("activation", activation, ACTIVATIONS)
         if output_activation not in OUTPUTS:
@@ -77,7 +77,7 @@ class Autoencoder(Module):
         return self.encoder[-1](h)  # type: ignore[no-any-return]
 
     def decode(self, code: Float[Tensor, "batch code"]) -> Float[Tensor, "batch features"]:
-        """What the codes stand for, flat."""
+        """Return the reconstruction from codes, flat."""
         act = ACTIVATIONS[self.activation]
         h = code
         for layer in self.decoder[:-1]:

@@ -18,7 +18,7 @@ from nnatomy.tensor import Tensor
 Array = npt.NDArray[Any]
 
 BLUE, ORANGE, GREEN, RED = "#2563a8", "#d1662a", "#2e8b57", "#e11d48"
-COLOURS = (BLUE, ORANGE, GREEN, "#8b5fbf", "#b8860b", "#c2356b", "#1f9aa8", "#7a5230", "#6b7280", "#9bb51f")
+COLORS = (BLUE, ORANGE, GREEN, "#8b5fbf", "#b8860b", "#c2356b", "#1f9aa8", "#7a5230", "#6b7280", "#9bb51f")
 EXAMINED = 2000  # test examples that are looked at
 COLUMNS = 12
 
@@ -75,7 +75,7 @@ def _images(figure: SubFigure, dataset: Dataset, x: Array, back: Array, errors: 
 
 
 def _rows(figure: SubFigure, dataset: Dataset, x: Array, back: Array) -> None:
-    """Rows of a table and their reconstructions as colours."""
+    """Rows of a table and their reconstructions as colors."""
     n = min(len(x), 25)
     names = tuple(getattr(dataset.preprocessing, "feature_names", ())) or tuple(f"input {i}" for i in range(x.shape[1]))
     reach = float(np.quantile(np.abs(x[:n]), 0.98)) or 1.0
@@ -87,7 +87,7 @@ def _rows(figure: SubFigure, dataset: Dataset, x: Array, back: Array) -> None:
         step = -(-len(labels) // 20)
         axes.set_xticks(range(0, len(labels), step), labels[::step], rotation=60, ha="right", fontsize=9)
     grid[0].set_ylabel("row")
-    figure.colorbar(shown, ax=grid, label="standardised value")
+    figure.colorbar(shown, ax=grid, label="standardized value")
     figure.suptitle("Rows of the table before and after: what the code could hold, and what it had to drop", fontsize=12.5)
 
 
@@ -97,9 +97,9 @@ def _plane(codes: Array) -> tuple[Array, tuple[str, str]]:
         return np.hstack([codes, np.zeros_like(codes)]), ("the code", "")
     if codes.shape[1] == 2:
         return codes, ("first number of the code", "second number of the code")
-    centred = codes - codes.mean(axis=0)
-    directions = np.linalg.svd(centred, full_matrices=False)[2][:2]
-    return centred @ directions.T, ("first main direction of the codes", "second main direction")
+    centered = codes - codes.mean(axis=0)
+    directions = np.linalg.svd(centered, full_matrices=False)[2][:2]
+    return centered @ directions.T, ("first main direction of the codes", "second main direction")
 
 
 def _map(axes: Axes, codes: Array, labels: Array, classes: tuple[str, ...]) -> None:
@@ -107,12 +107,12 @@ def _map(axes: Axes, codes: Array, labels: Array, classes: tuple[str, ...]) -> N
     for c, name in enumerate(classes[:10]):
         mine = labels == c
         if mine.any():
-            axes.scatter(at[mine, 0], at[mine, 1], s=14, color=COLOURS[c % 10], alpha=0.7, linewidths=0)
+            axes.scatter(at[mine, 0], at[mine, 1], s=14, color=COLORS[c % 10], alpha=0.7, linewidths=0)
             x, y = np.median(at[mine], axis=0)
             axes.text(x, y, name, fontsize=13, weight="bold", ha="center", va="center",
-                      bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": COLOURS[c % 10], "alpha": 0.9})  # fmt: skip
+                      bbox={"boxstyle": "round,pad=0.15", "fc": "white", "ec": COLORS[c % 10], "alpha": 0.9})  # fmt: skip
     axes.set(xlabel=across, ylabel=up)
-    title = "The map of the codes: labels, which were never shown,\nonly colour it; like lies beside like"
+    title = "The map of the codes: labels, which were never shown,\nonly color it; like lies beside like"
     axes.set_title(title, fontsize=11.5)
 
 
@@ -134,10 +134,10 @@ def _strangers(axes: Axes, model: Autoencoder, x: Array, errors: Array) -> None:
     low, high = max(min(errors.min(), strange.min()), 1e-6), max(errors.max(), strange.max())
     bins = np.geomspace(low, high, 40 if len(x) > 200 else 16).tolist()
     axes.hist(errors, bins=bins, color=BLUE, alpha=0.75, label="test examples")
-    label = "strangers: each number taken from\nanother, random test example"
+    label = "mixed examples: each number taken from\nanother, random test example"
     axes.hist(strange, bins=bins, color=RED, alpha=0.55, label=label)
     axes.set(xscale="log", xlabel="error of an example", ylabel="examples")
-    axes.set_title("What is unlike all that was practised comes back badly:\nthe error tells strangers", fontsize=11.5)
+    axes.set_title("Examples unlike the training data are\nreconstructed badly: the error shows them", fontsize=11.5)
     axes.legend(fontsize=9.5, frameon=False, loc="upper left")
     axes.set_ylim(0, 1.25 * axes.get_ylim()[1])  # space for the legend
 
@@ -161,7 +161,7 @@ def _series(
     marked = np.flatnonzero(labels == 1)
     if len(marked):
         marked = marked[np.argsort(errors[marked], kind="stable")]
-        chosen[1] = (int(marked[int(0.75 * len(marked))]), "a window labelled as a failure")
+        chosen[1] = (int(marked[int(0.75 * len(marked))]), "a window labeled as a failure")
     panels: Any = parts[1].subplots(1, 2, sharey=True)
     for axes, (i, what) in zip(panels, chosen):
         axes.plot(x[i][:, 0], color="black", lw=1.6, label="input")
@@ -171,14 +171,14 @@ def _series(
         axes.set_title(f"{what[0].upper()}{what[1:]}{when}: error {errors[i]:.2f}", fontsize=11)
         axes.set(xlabel="row of the window")
         axes.grid(alpha=0.25)
-    panels[0].set_ylabel("standardised value")
+    panels[0].set_ylabel("standardized value")
     panels[0].legend(fontsize=10, frameon=False)
 
 
 def _score_over_time(figure: SubFigure, line: Timeline, errors: Array, usual: float) -> None:
     top, bottom = figure.subplots(2, 1, sharex=True)
     top.plot(line.times, line.values[:, 0], color=BLUE, lw=0.8)
-    shaded = "; stretches labelled as failures are shaded" if line.labelled else ""
+    shaded = "; stretches labeled as failures are shaded" if line.labeled else ""
     top.set_title(f"The series “{line.columns[0]}”{shaded}", fontsize=11.5)
     starts = line.test_starts[: len(errors)]
     middles = line.times[np.minimum(starts + line.window // 2, len(line.times) - 1)]
@@ -191,7 +191,7 @@ def _score_over_time(figure: SubFigure, line: Timeline, errors: Array, usual: fl
     low, high = bottom.get_ylim()
     bottom.set_ylim(low, high * 4)  # space for the legend
     for axes in (top, bottom):
-        for start, stop in line.labelled:
+        for start, stop in line.labeled:
             axes.axvspan(np.datetime64(start), np.datetime64(stop), color=RED, alpha=0.15, linewidth=0)
         axes.grid(alpha=0.25)
     locator = AutoDateLocator()

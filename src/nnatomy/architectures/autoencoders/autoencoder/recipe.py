@@ -1,4 +1,4 @@
-"""How the autoencoder is trained on images, tables and series, and the small instances that the contracts build."""
+"""The autoencoder's recipes for images, tables and series, and the small instances for the contracts."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def fit_to(
     features = math.prod(dataset.input_shape)
     if code >= features:
         raise UserError(
-            f"A code must have fewer numbers than the example, or copying would do. Received {code} for {features} numbers; "
-            "choose a smaller one with --set code=."
+            f"A code must have fewer numbers than the example, or copying would do. Received {code} for {features} numbers. "
+            "Choose a smaller one with --set code=."
         )
     return build(features, hidden, code, activation, tied=tied)
 
@@ -56,8 +56,8 @@ table = Recipe(
     metric="mse",
     patience=50,
 )
-# tanh saturates: a window that is more extreme than all that was seen comes back tamed, and so betrays itself. A linear
-# network, and to a degree one of relu, extrapolates, and gives extremes back faithfully.
+# tanh saturates: outputs are bounded, so a window far outside the training range has a large error. A linear network, and to a
+# degree one of relu, extrapolates, and can return such windows without error.
 series = Recipe(
     kind="series",
     tasks=(Anomaly,),

@@ -18,7 +18,7 @@ class Weight(NamedTuple):
 
 
 class Modern(keras.Model):
-    """The form taught today: 28 x 28 input, plain average pooling, full C3, a softmax at the end."""
+    """The form common today: 28 x 28 input, plain average pooling, full C3, a softmax at the end."""
 
     def __init__(self, classes: int, activation: str, dtype: str) -> None:
         super().__init__(dtype=dtype)

@@ -1,4 +1,4 @@
-"""LeNet-5 (LeCun, Bottou, Bengio and Haffner 1998): the form that the paper describes, and the one that is taught today.
+"""LeNet-5 (LeCun, Bottou, Bengio and Haffner 1998): the form that the paper describes, and the one that is common today.
 
 Training is in recipe.py, the theory in page.md.
 """
@@ -44,10 +44,10 @@ class LeNet5(Module):
         self.f6 = Linear(120, 84)
         self.output = Linear(84, classes)
 
-    def forward(self, x: Float[Tensor, "batch colours height width"]) -> Float[Tensor, "batch classes"]:
+    def forward(self, x: Float[Tensor, "batch colors height width"]) -> Float[Tensor, "batch classes"]:
         """One score a class. Raises UserError for images of another size."""
         if x.shape[1:] != (1, 28, 28):
-            raise UserError(f"LeNet-5 reads grey images [batch, 1, 28, 28]. Received shape {x.shape}; resize them.")
+            raise UserError(f"LeNet-5 reads gray images [batch, 1, 28, 28]. Received shape {x.shape}. Resize them.")
         act = ACTIVATIONS[self.activation]
         x = self.s2(act(self.c1(x)))  # [batch, 6, 14, 14]
         x = self.s4(act(self.c3(x)))  # [batch, 16, 5, 5]
@@ -131,7 +131,7 @@ def digit_codes() -> NDArray[Any]:
 
 
 def random_codes(classes: int, seed: int = 1998) -> NDArray[Any]:
-    """Codes of 84 numbers, +1 or -1 with equal chance, the same for every model: the paper's choice where no bitmaps fit."""
+    """Codes of 84 numbers, +1 or -1 with equal chance, the same for every model. The paper names them as an alternative."""
     return np.where(np.asarray(Generator(seed).bernoulli((classes, 84), 0.5)), 1.0, -1.0)
 
 
@@ -139,7 +139,7 @@ class LeNet5Paper(Module):
     """LeNet-5 as published: trainable sub-sampling, Table I, scaled tanh, and distances to fixed codes as outputs.
 
     `classes`: outputs; ten have the codes of the digits' bitmaps, other numbers random ones. `scores`: give the penalties with
-    their sign turned, so that the largest wins, as other classifiers have it. 60,000 parameters for any number of classes: the
+    their sign reversed, so that the largest wins, as in other classifiers. 60,000 parameters for any number of classes: the
     codes are not learned. Raises UserError for fewer than two classes.
     """
 
@@ -165,7 +165,7 @@ class LeNet5Paper(Module):
         if x.shape[2:] == (28, 28):
             x = ops.pad(x, ((0, 0), (0, 0), (2, 2), (2, 2)), mode="edge")
         if x.shape[2:] != (32, 32):
-            raise UserError(f"LeNet-5 reads images of 28 x 28 or 32 x 32. Received {x.shape[2]} x {x.shape[3]}; resize them.")
+            raise UserError(f"LeNet-5 reads images of 28 x 28 or 32 x 32. Received {x.shape[2]} x {x.shape[3]}. Resize them.")
         x = squash(self.c1(x))  # [batch, 6, 28, 28]
         x = squash(self.s2(x))  # [batch, 6, 14, 14]
         x = squash(self.c3(x))  # [batch, 16, 10, 10]
@@ -191,7 +191,8 @@ def map_criterion(
 ) -> Float[Tensor, ""]:
     """Mean over examples of y_target + log(e^-j + sum_i e^-y_i) (eq. 9).
 
-    The first term pulls F6 towards the right code, the second pushes it from the others, unless they are farther than j.
+    The first term pulls F6 towards the right code, the second pushes it from the wrong ones, the nearest most; penalties far
+    above j are left alone. The paper asks only for j > 0; 1 is this implementation's choice.
     """
     right = ops.gather(penalties, targets[:, None], axis=1)[:, 0]
     return F.batch_mean(right + ops.logaddexp(ops.logsumexp(-penalties, axis=1), -j))  # type: ignore[no-any-return]
@@ -208,7 +209,7 @@ def build(form: str = "modern", classes: int = 10, activation: str = "tanh") -> 
 
 def _check_classes(classes: int) -> None:
     if classes < 2:
-        raise UserError(f"LeNet-5 tells two or more classes apart. Received {classes}; give 2 or more.")
+        raise UserError(f"LeNet-5 needs two or more classes. Received {classes}. Give 2 or more.")
 
 
 def _small(shape: tuple[int, ...], fan_in: Any) -> Parameter:

@@ -49,7 +49,7 @@ def _probabilities(model: LeNet5 | LeNet5Paper, x: Array) -> Array:
 
 
 def _activity(model: LeNet5 | LeNet5Paper, x: Array) -> dict[str, Array]:
-    """What each layer passes on for one image, after its activation: maps [maps, height, width] or values [units]."""
+    """Return each layer's output for one image, after its activation: maps [maps, height, width] or values [units]."""
     found: dict[str, Array] = {}
 
     def after(name: str) -> Any:

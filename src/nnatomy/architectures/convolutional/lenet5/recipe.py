@@ -1,4 +1,4 @@
-"""How LeNet-5 is trained on images, and the small instances that the contracts build."""
+"""LeNet-5's recipes for images, and the small instances for the contracts."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from nnatomy.training.recipe import Case, Recipe
 def fit_to(dataset: Dataset, form: str = "modern", activation: str = "relu") -> LeNet5 | LeNet5Paper:
     """One output a class, the largest wins; `form` is "modern" or "paper", `activation` concerns the modern form alone.
 
-    Raises UserError for images that are not grey.
+    Raises UserError for images that are not gray.
     """
     if dataset.input_shape[0] != 1:
         raise UserError(
-            f"LeNet-5 reads grey images. Those of {dataset.name} have {dataset.input_shape[0]} colours; choose other data."
+            f"LeNet-5 reads gray images. Received {dataset.name} with {dataset.input_shape[0]} colors. Choose other data."
         )
     if form == "modern":
         return LeNet5(dataset.outputs, activation)
@@ -47,7 +47,7 @@ image = Recipe(
     batch_size=8,
     metric="loss",
     score={"accuracy": 0.97},
-    load={"resize": (28, 28), "grey": True},
+    load={"resize": (28, 28), "gray": True},
     augment=Augmentation((partial(crop, padding=2),)),
 )
 recipes = (image,)

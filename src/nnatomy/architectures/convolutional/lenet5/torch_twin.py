@@ -16,7 +16,7 @@ TABLE = [
 
 
 class Modern(nn.Module):
-    """The form taught today: 28 x 28 input, plain average pooling, full C3, a softmax at the end."""
+    """The form common today: 28 x 28 input, plain average pooling, full C3, a softmax at the end."""
 
     def __init__(self, classes: int, activation: str) -> None:
         super().__init__()

@@ -40,7 +40,7 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
 
 
 class BatchNorm(keras.layers.Layer):
-    """Batch normalisation that keeps the unbiased running variance, as PyTorch does; keras.layers' keeps the biased."""
+    """Batch normalization that keeps the unbiased running variance, as PyTorch does; keras.layers' keeps the biased."""
 
     def build(self, shape: tuple[int, ...]) -> None:
         size = (shape[-1],)
@@ -61,7 +61,7 @@ class BatchNorm(keras.layers.Layer):
 
 
 class MLP(keras.Model):
-    """Per hidden layer: linear, normalisation (if asked), activation, dropout; then a linear output layer."""
+    """Per hidden layer: linear, normalization (if requested), activation, dropout; then a linear output layer."""
 
     def __init__(
         self, outputs: int, hidden: Sequence[int], activation: str, dropout: float, batch_norm: bool, dtype: str

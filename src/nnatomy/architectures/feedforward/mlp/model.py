@@ -20,11 +20,11 @@ ACTIVATIONS: Mapping[str, Callable[[Any], Any]] = {
 
 
 class MLP(Module):
-    """h_0 = x, h_l = f(W_l h_(l-1) + b_l), and y = W_L h_(L-1) + b_L (Rumelhart, Hinton and Williams 1986).
+    """h_0 = x, h_l = f(h_(l-1) W_l^T + b_l), and y = h_(L-1) W_L^T + b_L (Rumelhart, Hinton and Williams 1986).
 
     `features`: numbers in an example. `outputs`: classes, or numbers to be predicted. `hidden`: units of each hidden layer,
-    from none (a linear model) to any depth. `activation`: f. `dropout`: share of hidden units silenced at each training step.
-    `batch_norm`: whether each W_l h + b_l is normalised over the batch. `l1`: what `loss` adds for each unit of sum |W|.
+    from none (a linear model) to any depth. `activation`: f. `dropout`: probability that a hidden unit is 0 in a training
+    step. `batch_norm`: normalize h_(l-1) W_l^T + b_l over the batch, then scale and shift. `l1`: factor of sum |W| in `loss`.
     Raises UserError for sizes below 1 and a negative penalty.
     """
 
@@ -68,7 +68,7 @@ def build(
 def loss(model: MLP, x: Float[Tensor, "batch ..."], targets: Tensor) -> tuple[Float[Tensor, ""], Tensor]:
     """Cross-entropy for class ids [batch], mean squared error for numbers [batch, outputs], plus l1 sum |W|; and the outputs.
 
-    The L2 penalty is the optimizer's `weight_decay`.
+    An L2 penalty is `weight_decay` of SGD or Adam; that of AdamW, which the recipes use, is decoupled and not a penalty.
     """
     y = model(x)
     fit: Tensor = mse_loss(y, targets) if targets.dtype.kind == "f" else cross_entropy(y, targets)

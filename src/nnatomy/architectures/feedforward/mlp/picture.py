@@ -1,4 +1,4 @@
-"""The picture of the multi-layer perceptron: what its first layer looks at, and how its layers pull the examples apart."""
+"""The picture of the multi-layer perceptron: what its first layer looks at, and how its layers separate the examples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from nnatomy.tensor import Tensor
 
 Array = npt.NDArray[Any]
 
-COLOURS = ("#2563a8", "#d1662a", "#2e8b57", "#8b5fbf", "#b8860b", "#c2356b", "#1f9aa8", "#7a5230", "#6b7280", "#9bb51f")
+COLORS = ("#2563a8", "#d1662a", "#2e8b57", "#8b5fbf", "#b8860b", "#c2356b", "#1f9aa8", "#7a5230", "#6b7280", "#9bb51f")
 EXAMPLES = 1000  # of the test split, at most
 SHOWN = 12  # columns of a table, most important first
 
@@ -54,7 +54,7 @@ def draw(model: MLP, dataset: Dataset) -> Figure:
 
 
 def _activations(model: MLP, x: Array) -> list[Array]:
-    """What each hidden layer passes on, and the output, for a batch; the model stays as it was."""
+    """Return the output of each hidden layer and of the network for a batch; the model is not changed."""
     found: list[Array] = []
     remove = model.dropout.register_forward_hook(lambda module, args, out: found.append(np.array(out.data)))
     try:
@@ -108,7 +108,7 @@ def _points(axes: Axes, x: Array, dataset: Dataset, y: Array) -> None:
     for i, name in enumerate(dataset.classes):
         across, up = x[y == i].T
         size = 14 if len(x) > 8 else 90
-        axes.scatter(across, up, size, color=COLOURS[i % 10], label=name, edgecolors="white", linewidths=0.3)
+        axes.scatter(across, up, size, color=COLORS[i % 10], label=name, edgecolors="white", linewidths=0.3)
     first, second = _columns(dataset)
     axes.set(xlabel=first, ylabel=second)
 
@@ -121,9 +121,9 @@ def _boundary(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) -> N
     scores = _forward(model, places).astype(np.float64)
     p = np.exp(scores - scores.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
-    colours = np.array([to_rgb(COLOURS[i % 10]) for i in range(p.shape[1])])
+    colors = np.array([to_rgb(COLORS[i % 10]) for i in range(p.shape[1])])
     shade = 0.45 * (p.max(axis=1, keepdims=True) - 1 / p.shape[1]) / (1 - 1 / p.shape[1])
-    image = (1 - shade + shade * colours[p.argmax(axis=1)]).reshape(*across.shape, 3)
+    image = (1 - shade + shade * colors[p.argmax(axis=1)]).reshape(*across.shape, 3)
     axes.imshow(image, origin="lower", extent=(across.min(), across.max(), up.min(), up.max()), aspect="auto", zorder=0)
     chosen = p.argmax(axis=1).reshape(across.shape)
     for i in np.unique(chosen)[1:]:
@@ -167,7 +167,7 @@ def _groups(dataset: Dataset) -> list[tuple[str, list[int]]]:
 
 
 def _importance(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) -> None:
-    """How much worse the test score becomes when one column's values are shuffled among the rows (Breiman 2001)."""
+    """Return the drop of the test score when one column's values are shuffled among the rows (Breiman 2001)."""
     rng = np.random.default_rng(0)
 
     def score(inputs: Array) -> float:
@@ -187,7 +187,7 @@ def _importance(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) ->
         losses.append(drops)
     means, spreads = np.mean(losses, axis=1), np.std(losses, axis=1)
     order = np.argsort(means, kind="stable")[::-1][:SHOWN][::-1]
-    axes.barh(range(len(order)), means[order], xerr=spreads[order], color=COLOURS[0], ecolor="#6b7280", height=0.7)
+    axes.barh(range(len(order)), means[order], xerr=spreads[order], color=COLORS[0], ecolor="#6b7280", height=0.7)
     axes.set_yticks(range(len(order)), [names[i] for i in order], fontsize=9)
     axes.axvline(0, color="black", lw=0.8)
     measure = "accuracy" if dataset.classes else "R²"
@@ -203,7 +203,7 @@ def _outputs(axes: Axes, out: Array, dataset: Dataset, y: Array) -> None:
         p /= p.sum(axis=1, keepdims=True)
         own = p[np.arange(len(y)), y]
         shown = [own[y == i] for i in range(len(dataset.classes))]
-        axes.hist(shown, bins=20, range=(0, 1), stacked=True, color=[COLOURS[i % 10] for i in range(len(shown))],
+        axes.hist(shown, bins=20, range=(0, 1), stacked=True, color=[COLORS[i % 10] for i in range(len(shown))],
                   label=[f"truly “{name}”" for name in dataset.classes])  # fmt: skip
         axes.set(xlabel="probability that the network gives to the true class", ylabel="test examples")
         axes.set_title(f"How sure it is of the truth; {(out.argmax(axis=1) == y).mean():.1%} of the test right", fontsize=11)
@@ -213,7 +213,7 @@ def _outputs(axes: Axes, out: Array, dataset: Dataset, y: Array) -> None:
     true, told = (dataset.preprocessing.inverse_targets(values)[:, 0] for values in (y, out))
     ends = [float(min(true.min(), told.min())), float(max(true.max(), told.max()))]
     axes.plot(ends, ends, color="black", lw=1, ls="--", label="perfect")
-    axes.scatter(true, told, 10, color=COLOURS[0], alpha=0.5, linewidths=0, label="test examples")
+    axes.scatter(true, told, 10, color=COLORS[0], alpha=0.5, linewidths=0, label="test examples")
     axes.set(xlabel="true value", ylabel="predicted value")
     axes.set_title("Predicted against true values", fontsize=11)
     axes.legend(fontsize=9, loc="upper left")
@@ -223,19 +223,19 @@ def _outputs(axes: Axes, out: Array, dataset: Dataset, y: Array) -> None:
 
 
 def _map(axes: Axes, values: Array, dataset: Dataset, y: Array, title: str) -> None:
-    """Examples by their two first principal components, coloured by class or target."""
-    centred = values - values.mean(axis=0)
-    _, widths, directions = np.linalg.svd(centred, full_matrices=False)
+    """Examples by their two first principal components, colored by class or target."""
+    centered = values - values.mean(axis=0)
+    _, widths, directions = np.linalg.svd(centered, full_matrices=False)
     place = np.zeros((len(values), 2))
     count = min(2, len(directions))
-    place[:, :count] = centred @ directions[:count].T
+    place[:, :count] = centered @ directions[:count].T
     size = 9 if len(values) > 8 else 60
     kept = (widths[:2] ** 2).sum() / max((widths**2).sum(), 1e-12)
     if dataset.classes:
         few = len(dataset.classes) <= 10
         for i, name in enumerate(dataset.classes):
             across, up = place[y == i].T
-            axes.scatter(across, up, size, color=COLOURS[i % 10], label=name if few else None, linewidths=0)
+            axes.scatter(across, up, size, color=COLORS[i % 10], label=name if few else None, linewidths=0)
         if few:
             axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.1), ncols=min(5, len(dataset.classes)),
                         frameon=False, handletextpad=0.1, columnspacing=0.8, markerscale=1.8 if size < 20 else 1)  # fmt: skip

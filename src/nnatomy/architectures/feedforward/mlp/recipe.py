@@ -1,4 +1,4 @@
-"""How the multi-layer perceptron is trained on images and on tables, and the small instances that the contracts build."""
+"""The multi-layer perceptron's recipes for images and tables, and the small instances for the contracts."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ recipes = (image, classification, regression)
 
 
 def _classes(shape: tuple[int, ...], classes: int, rows: int = 9) -> Any:
-    """A batch of `rows` examples around one centre for each class."""
+    """A batch of `rows` examples around one center for each class."""
 
     def batch(rng: np.random.Generator) -> tuple[Array, ...]:
         targets = np.arange(rows, dtype=np.int64) % classes

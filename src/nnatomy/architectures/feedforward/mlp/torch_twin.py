@@ -40,7 +40,7 @@ class BatchNorm(nn.Module):
 
 
 class MLP(nn.Module):
-    """Per hidden layer: linear, normalisation (if asked), activation, dropout; then a linear output layer."""
+    """Per hidden layer: linear, normalization (if requested), activation, dropout; then a linear output layer."""
 
     def __init__(
         self, features: int, outputs: int, hidden: Sequence[int], activation: str, dropout: float, batch_norm: bool

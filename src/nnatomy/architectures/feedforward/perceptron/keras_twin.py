@@ -1,4 +1,4 @@
-"""The perceptron in Keras: an independent twin, written from Rosenblatt (1958) and Widrow & Hoff (1960).
+"""The perceptron in Keras: an independent twin, written from Rosenblatt (1962) and Widrow & Hoff (1960).
 `weight_map` says which Keras variable holds each tensor of the architecture's state, and how it is transposed."""
 
 from collections.abc import Callable

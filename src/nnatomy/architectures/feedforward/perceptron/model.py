@@ -24,10 +24,12 @@ RULES = ("perceptron", "delta")
 
 
 class Perceptron(Module):
-    """Threshold units side by side: s = x W^T + b, and a unit fires where s > 0 (Rosenblatt 1958).
+    """A layer of threshold units: s = x W^T + b, and a unit fires where s > 0.
+
+    Rosenblatt's perceptron (1958) has fixed random units in front of this layer, which alone is meant today.
 
     `features`: numbers in an example. `outputs`: 1 for two classes, otherwise one unit for each class, one against the rest.
-    `rule`: what `loss` minimises, "perceptron" (Rosenblatt) or "delta" (Widrow and Hoff). All weights begin at 0.
+    `rule`: what `loss` minimizes, "perceptron" (Rosenblatt) or "delta" (Widrow and Hoff). All weights start at 0.
     Raises UserError for sizes below 1 and for another rule.
     """
 
@@ -70,7 +72,7 @@ def perceptron_criterion(
     """Mean over examples of sum over units of max(0, -t s): how far wrong units are from firing rightly.
 
     Its gradient by w is -t x where t s <= 0 and 0 elsewhere, so that a step of SGD with lr = 1 on one example is
-    Rosenblatt's w <- w + t x. A score of exactly 0 counts as a mistake, or weights of 0 would never begin to learn.
+    Rosenblatt's w <- w + t x. A score of exactly 0 counts as a mistake, or weights of 0 would never start to learn.
     """
     s: Tensor = model(x)
     return _missed(s, signs(targets, s.shape[1], s.dtype))
@@ -107,9 +109,10 @@ def loss(model: Perceptron, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]
 def correct(model: Perceptron, progress: Any, x: Tensor, targets: Tensor, lr: float | None = None) -> Tensor:
     """Correct the weights by the model's own rule, and return the mean loss before the correction.
 
-    Rosenblatt (1962): w <- w + lr t x and b <- b + lr t for each unit with t s <= 0; lr = 1 unless given, as any rate gives the
-    same decisions. Widrow and Hoff (1960): w <- w + lr (t - s) x / (|x|^2 + 1), and b alike, which converges for every lr
-    between 0 and 2 whatever the size of the inputs; lr = 0.02 unless given. The corrections of a batch are summed.
+    Rosenblatt (1962): w <- w + lr t x and b <- b + lr t for each unit with t s <= 0; lr = 1 unless given, as from zero
+    weights any rate gives the same decisions. Widrow and Hoff (1960), divided by the length (alpha-LMS; Widrow and Lehr 1990):
+    w <- w + lr (t - s) x / (|x|^2 + 1), and b alike; lr = 0.02 unless given. One example at a time this multiplies its error
+    by 1 - lr, so it is stable for every lr between 0 and 2. The corrections of a batch are summed.
     """
     x = x.flatten(1)
     s: Tensor = model(x)
@@ -126,15 +129,23 @@ def correct(model: Perceptron, progress: Any, x: Tensor, targets: Tensor, lr: fl
     return _missed(s, t) if model.rule == "perceptron" else _squared(s, t)
 
 
-# Learning as in 1958, until nothing is wrong
+# Rosenblatt's loop, until nothing is wrong
 
 
 def learn(model: Perceptron, x: Any, y: Any, epochs: int = 100, pocket: bool = True) -> list[int]:
-    """Rosenblatt's loop: each example on which a unit errs is added to its weights (t = +1) or taken away (t = -1).
+    """Train by Rosenblatt's rule: where t s <= 0, w <- w + t x and b <- b + t.
 
-    x: examples [N, ...]; y: class ids [N]. Ends after an epoch without mistakes, which comes if a plane separates the classes.
-    With `pocket` each unit keeps the weights that erred on the fewest examples so far (Gallant 1990, with ratchet).
-    Returns the number of mistakes in each epoch.
+    Args:
+        x: examples, (N, ...), flattened to (N, features)
+        y: class ids, (N,)
+        epochs: at most this many passes; a pass without mistakes ends training
+        pocket: keep each unit's weights with the fewest training errors (Gallant 1990, with ratchet)
+
+    Returns:
+        Mistakes in each epoch; a final 0 proves that planes separate the classes. If they do and the weights start at 0,
+        a unit makes at most (R / gamma)^2 mistakes (Novikoff 1962).
+
+    Source: Rosenblatt (1962).
     """
     outputs, dtype = model.weight.shape[0], model.weight.dtype
     X = np.asarray(x, dtype).reshape(len(x), -1)

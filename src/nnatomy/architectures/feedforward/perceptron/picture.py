@@ -14,7 +14,7 @@ from nnatomy.data.dataset import Dataset
 
 Array = npt.NDArray[Any]
 
-COLOURS = ("#2563a8", "#d1662a", "#2e8b57", "#8b5fbf", "#b8860b", "#c2356b", "#1f9aa8", "#7a5230", "#6b7280", "#9bb51f")
+COLORS = ("#2563a8", "#d1662a", "#2e8b57", "#8b5fbf", "#b8860b", "#c2356b", "#1f9aa8", "#7a5230", "#6b7280", "#9bb51f")
 EPOCHS = 30  # of the small experiments
 SHOWN = 14  # features of a table, strongest first
 
@@ -70,7 +70,7 @@ def _weights_of_features(axes: Axes, model: Perceptron, dataset: Dataset) -> Non
     if len(weights) == 1:
         chosen = weights[0, strongest]
         no, yes = dataset.classes
-        axes.barh(range(len(chosen)), chosen, color=np.where(chosen > 0, COLOURS[1], COLOURS[0]))
+        axes.barh(range(len(chosen)), chosen, color=np.where(chosen > 0, COLORS[1], COLORS[0]))
         axes.axvline(0, color="black", lw=0.8)
         axes.set_xlabel(f"weight:  ← a large value speaks for “{no}”   |   for “{yes}” →")
     else:
@@ -97,11 +97,11 @@ def _plane(axes: Axes, model: Perceptron, dataset: Dataset) -> None:
     across, up = np.meshgrid(np.linspace(low[0], high[0], 200), np.linspace(low[1], high[1], 200))
     s = np.stack([across, up], axis=-1) @ model.weight.numpy().T + model.bias.numpy()
     chosen = (s[..., 0] > 0).astype(int) if s.shape[-1] == 1 else s.argmax(axis=-1)
-    axes.contourf(across, up, chosen, levels=np.arange(-0.5, len(dataset.classes)), colors=COLOURS, alpha=0.18)
+    axes.contourf(across, up, chosen, levels=np.arange(-0.5, len(dataset.classes)), colors=COLORS, alpha=0.18)
     for i, name in enumerate(dataset.classes):
         across, up = x[y == i].T
         size = 18 if len(x) > 8 else 90
-        axes.scatter(across, up, size, color=COLOURS[i % 10], label=name, edgecolors="white", linewidths=0.4)
+        axes.scatter(across, up, size, color=COLORS[i % 10], label=name, edgecolors="white", linewidths=0.4)
     first, second = _feature_names(dataset)
     axes.set(xlabel=first, ylabel=second, xlim=(low[0], high[0]), ylim=(low[1], high[1]))
     axes.set_title("Which class is chosen where (shaded), and the test examples", fontsize=11)
@@ -109,22 +109,22 @@ def _plane(axes: Axes, model: Perceptron, dataset: Dataset) -> None:
 
 
 def _scores(axes: Axes, model: Perceptron, dataset: Dataset) -> None:
-    """How far from the threshold the test examples lie."""
+    """Draw the distances of the test examples from the threshold."""
     x, y = dataset.test.all()
     s = x.reshape(len(x), -1) @ model.weight.numpy().T + model.bias.numpy()
     if s.shape[1] == 1:
         low, high = (float(s.min()), float(s.max())) if np.ptp(s) > 0 else (-1.0, 1.0)
         for i, name in enumerate(dataset.classes):
-            axes.hist(s[y == i, 0], bins=30, range=(low, high), color=COLOURS[i], alpha=0.65, label=f"truly “{name}”")
+            axes.hist(s[y == i, 0], bins=30, range=(low, high), color=COLORS[i], alpha=0.65, label=f"truly “{name}”")
         axes.set(xlabel="score  s = w · x + b", ylabel="test examples")
         right = ((s[:, 0] > 0) == y).mean()
     else:
         rng = np.random.default_rng(0)
         for i in range(s.shape[1]):
-            for own, colour, label in ((False, "#b9bec7", "other classes"), (True, COLOURS[0], "the unit's own class")):
+            for own, color, label in ((False, "#b9bec7", "other classes"), (True, COLORS[0], "the unit's own class")):
                 values = s[(y == i) == own, i]
                 heights = i + rng.uniform(-0.28, 0.28, len(values))
-                axes.scatter(values, heights, s=9, color=colour, label=label if i == 0 else None)
+                axes.scatter(values, heights, s=9, color=color, label=label if i == 0 else None)
         axes.set_yticks(range(s.shape[1]), dataset.classes)
         axes.set(xlabel="score of the unit", ylabel="unit (one for each class)")
         right = (s.argmax(axis=1) == y).mean()
@@ -142,17 +142,17 @@ def _how_it_learns(figure: SubFigure) -> None:
     x = rng.uniform(-1, 1, (300, 2))
     above = x[:, 1] - 0.5 * x[:, 0] - 0.3  # of a slanted line
     x, above = x[abs(above) > 0.08][:60], above[abs(above) > 0.08][:60]
-    parted, mistakes = _followed(x, above > 0, epochs=EPOCHS)
-    _moving_line(left, x, above > 0, parted)
-    left.set_title(f"A line can part these points: after {len(parted)}\ncorrections all are right, and it rests", fontsize=11)
+    separated, mistakes = _followed(x, above > 0, epochs=EPOCHS)
+    _moving_line(left, x, above > 0, separated)
+    left.set_title(f"A line can separate these points: after {len(separated)}\ncorrections all are right", fontsize=11)
     x = rng.uniform(-1, 1, (60, 2))
     exclusive = (x[:, 0] > 0) != (x[:, 1] > 0)
     cycling, never = _followed(x, exclusive, epochs=EPOCHS)
     _moving_line(middle, x, exclusive, cycling)
     middle.set_title("No line can part XOR: the last 24 of\n" f"{len(cycling)} corrections, and no end", fontsize=11)
     epochs = range(1, EPOCHS + 1)
-    right.plot(epochs, mistakes, marker="o", ms=4, color=COLOURS[2], label="left: a line exists")
-    right.plot(epochs, never, marker="s", ms=4, color=COLOURS[5], label="middle: XOR")
+    right.plot(epochs, mistakes, marker="o", ms=4, color=COLORS[2], label="left: a line exists")
+    right.plot(epochs, never, marker="s", ms=4, color=COLORS[5], label="middle: XOR")
     right.set(xlabel="epoch (once through all 60 points)", ylabel="mistakes", ylim=(-1, None))
     right.set_title("Mistakes in each epoch: they end\nif a line exists, and only then", fontsize=11)
     right.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)
@@ -185,7 +185,7 @@ def _moving_line(axes: Axes, x: Array, fires: Array, lines: list[Array]) -> None
         axes.plot(across, up, color="black", alpha=1.0 if last else 0.05 + 0.45 * age**2, lw=2.2 if last else 1.1, label=label)
     for i, marker in enumerate("os"):
         across, up = x[fires == bool(i)].T
-        axes.scatter(across, up, 28, color=COLOURS[i], marker=marker, edgecolors="white", linewidths=0.6, zorder=3,
+        axes.scatter(across, up, 28, color=COLORS[i], marker=marker, edgecolors="white", linewidths=0.6, zorder=3,
                      label=("should stay silent", "should fire")[i])  # fmt: skip
     axes.set(xlim=ends, ylim=ends, aspect="equal", xlabel="input 1", ylabel="input 2")
     axes.legend(fontsize=8, loc="upper center", bbox_to_anchor=(0.5, -0.16), ncols=2, frameon=False)

@@ -1,4 +1,4 @@
-"""How the perceptron is trained on tables and on images, and the small instances that the contracts build."""
+"""The perceptron's recipes for tables and images, and the small instances for the contracts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The perceptron in PyTorch: an independent twin, written from Rosenblatt (1958) and Widrow & Hoff (1960).
+"""The perceptron in PyTorch: an independent twin, written from Rosenblatt (1962) and Widrow & Hoff (1960).
 It shares nothing with the architecture's model but the names and shapes of its state: weight, bias."""
 
 import torch

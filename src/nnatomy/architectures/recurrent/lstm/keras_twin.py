@@ -1,5 +1,5 @@
 """The LSTM in Keras: an independent twin, written from Hochreiter & Schmidhuber (1997) and Gers & Schmidhuber (2000).
-An own cell, run by keras.layers.RNN, has PyTorch's two biases (Keras' has one) and, if asked, peepholes."""
+An own cell, run by keras.layers.RNN, has PyTorch's two biases (Keras' has one) and, if requested, peepholes."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -155,17 +155,17 @@ def weight_map(model: LSTMModel) -> dict[str, Weight]:
     def same(variable: Any) -> Weight:
         return Weight(variable, np.array, np.array)
 
-    def turned(variable: Any) -> Weight:
+    def transposed(variable: Any) -> Weight:
         return Weight(variable, np.transpose, np.transpose)
 
-    weights = {"output.weight": turned(model.last.kernel), "output.bias": same(model.last.bias)}
+    weights = {"output.weight": transposed(model.last.kernel), "output.bias": same(model.last.bias)}
     if model.embedding is not None:
         weights["embedding.weight"] = same(model.embedding.embeddings)
     for directions in model.lstm.runs:
         for run in directions:
             cell, end = run.cell, run.name
-            weights[f"lstm.weight_ih_{end}"] = turned(cell.kernel)
-            weights[f"lstm.weight_hh_{end}"] = turned(cell.recurrent_kernel)
+            weights[f"lstm.weight_ih_{end}"] = transposed(cell.kernel)
+            weights[f"lstm.weight_hh_{end}"] = transposed(cell.recurrent_kernel)
             weights[f"lstm.bias_ih_{end}"] = same(cell.bias)
             weights[f"lstm.bias_hh_{end}"] = same(cell.recurrent_bias)
             if cell.peepholes:

@@ -38,7 +38,7 @@ class Step(NamedTuple):
 
 
 def cell(a: Tensor, c: Tensor, peepholes: Sequence[Tensor] = ()) -> Step:
-    """One moment of an LSTM layer, from the sums a = W_ih x_t + b_ih + W_hh h_{t-1} + b_hh and the cell c = c_{t-1}.
+    """One step of an LSTM layer, from the sums a = x_t W_ih^T + b_ih + h_{t-1} W_hh^T + b_hh and the cell c = c_{t-1}.
 
     i = sigmoid(a_i + p_i c)      what to write        g = tanh(a_g)   the candidate
     f = sigmoid(a_f + p_f c)      what to keep         c' = f c + i g  the new cell
@@ -61,7 +61,7 @@ def cell(a: Tensor, c: Tensor, peepholes: Sequence[Tensor] = ()) -> Step:
 class LSTM(Module):
     """Layers of LSTM cells over a sequence, forwards or both ways; parameters are named and shaped as in torch.nn.LSTM.
 
-    All weights begin uniform in [-1/sqrt(hidden), 1/sqrt(hidden)], as PyTorch's do. `dropout` acts between layers only.
+    All weights start uniform in [-1/sqrt(hidden), 1/sqrt(hidden)], as PyTorch's do. `dropout` acts between layers only.
     Raises UserError for sizes below 1.
     """
 
@@ -97,13 +97,13 @@ class LSTM(Module):
     ) -> tuple[Float[Tensor, "batch time width"], State]:
         """The top layer's outputs, width = hidden times directions, and the state after the last step.
 
-        `lengths`: steps at and past a sequence's length leave its state as it is and give zeros; the backward direction begins
-        at each sequence's own end. `state`: where to begin (zeros if None), as an earlier call returned it.
+        `lengths`: steps at and past a sequence's length leave its state as it is and give zeros; the backward direction starts
+        at each sequence's own end. `state`: where to start (zeros if None), as an earlier call returned it.
         """
         if len(x.shape) != 3 or x.shape[2] != self.inputs:
             raise UserError(f"This LSTM reads sequences [batch, time, {self.inputs}]. Received shape {x.shape}.")
-        alive = self._alive(x, lengths)
-        y = x.swapaxes(0, 1)  # [time, batch, ...]: the steps lie side by side in memory
+        valid = self._valid_mask(x, lengths)
+        y = x.swapaxes(0, 1)  # [time, batch, ...]: the steps are side by side in memory
         h, c = self._begin(x, state)
         hs: list[Tensor] = []
         cs: list[Tensor] = []
@@ -113,34 +113,34 @@ class LSTM(Module):
             outputs = []
             for direction in self.directions:
                 k = len(hs)
-                steps = self._unroll(y, alive, h[k], c[k], f"_l{layer}{direction}")
+                steps = self._unroll(y, valid, h[k], c[k], f"_l{layer}{direction}")
                 hs.append(steps[-1].h)
                 cs.append(steps[-1].c)
                 outputs.append(ops.stack([step.h for step in (reversed(steps) if direction else steps)]))
             y = ops.concatenate(outputs, axis=-1) if len(outputs) > 1 else outputs[0]
-            if alive is not None:
-                y = ops.where(alive, y, 0.0)
+            if valid is not None:
+                y = ops.where(valid, y, 0.0)
         return y.swapaxes(0, 1), (ops.stack(hs), ops.stack(cs))
 
-    def _unroll(self, x: Tensor, alive: Any, h: Tensor, c: Tensor, suffix: str) -> list[Step]:
+    def _unroll(self, x: Tensor, valid: Any, h: Tensor, c: Tensor, suffix: str) -> list[Step]:
         """The steps of one layer in one direction, in the order in which they are taken. x: [time, batch, width]."""
         weights = vars(self)
         W_ih, W_hh = weights["weight_ih" + suffix], weights["weight_hh" + suffix].T
         bias = weights["bias_ih" + suffix] + weights["bias_hh" + suffix]
         peepholes = [weights[f"peephole_{gate}{suffix}"] for gate in "ifo" if f"peephole_i{suffix}" in weights]
-        from_inputs = ops.unstack(ops.linear(x, W_ih, bias))  # one product for all steps; only W_hh h has to wait for its turn
+        from_inputs = ops.unstack(ops.linear(x, W_ih, bias))  # one product for all steps; h W_hh^T needs the step before
         order = range(len(from_inputs))
         steps = []
         for t in reversed(order) if suffix.endswith("_reverse") else order:
             step = cell(from_inputs[t] + h @ W_hh, c, peepholes)
-            if alive is not None:
-                step = step._replace(c=ops.where(alive[t], step.c, c), h=ops.where(alive[t], step.h, h))
+            if valid is not None:
+                step = step._replace(c=ops.where(valid[t], step.c, c), h=ops.where(valid[t], step.h, h))
             steps.append(step)
             h, c = step.h, step.c
         return steps
 
-    def _alive(self, x: Tensor, lengths: Tensor | None) -> Any:
-        """Whether step t lies within sequence b: an array [time, batch, 1], or None where all have the same length."""
+    def _valid_mask(self, x: Tensor, lengths: Tensor | None) -> Any:
+        """Return True where step t is within sequence b: an array [time, batch, 1], or None where all have the same length."""
         if lengths is None:
             return None
         if lengths.shape != x.shape[:1]:
@@ -195,7 +195,7 @@ class LSTMNetwork(Module):
         return self.answer(self.read(x), lengths, state)
 
     def read(self, x: Shaped[Tensor, "batch time *inputs"]) -> Float[Tensor, "batch time inputs"]:
-        """What the LSTM sees: the embedded tokens, or the numbers as they are."""
+        """Return the LSTM's input: the embedded tokens, or the numbers themselves."""
         return x if self.embedding is None else self.embedding(x)
 
     def answer(
@@ -230,11 +230,11 @@ def loss(model: LSTMNetwork, *batch: Tensor) -> tuple[Float[Tensor, ""], Tensor]
 
 
 def start_gates(model: LSTMNetwork, forget: float = 1.0, write: float = 0.0) -> LSTMNetwork:
-    """Sets where gates stand before learning: bias_ih + bias_hh is `forget` in the forget gates, `write` in the input gates.
+    """Set where gates are before learning: bias_ih + bias_hh is `forget` in the forget gates, `write` in the input gates.
 
-    A positive `forget` keeps what a cell holds until the cell learns not to (Gers, Schmidhuber & Cummins 2000); 1 serves well
-    (Jozefowicz, Zaremba & Sutskever 2015). A negative `write` keeps noise out of the cell until the gate learns what to let in
-    (Hochreiter & Schmidhuber 1997, section 5.4, has -3 and -6).
+    A positive `forget` keeps what a cell holds until the cell learns not to (Gers, Schmidhuber & Cummins 2000); the value 1 is
+    from Jozefowicz, Zaremba & Sutskever (2015). A negative `write` keeps noise out of the cell until the gate learns what to
+    let in (Hochreiter & Schmidhuber 1997, section 5.4, has -3 and -6).
     """
     n = model.lstm.hidden
     with no_grad():
@@ -253,7 +253,10 @@ def sample(
     Raises UserError for an empty prompt, a negative temperature, or a model that does not read tokens.
     """
     if model.embedding is None or model.readout != "each" or len(model.lstm.directions) > 1:
-        raise UserError('To write text, a model reads tokens in one direction and answers at "each" step; this one does not.')
+        raise UserError(
+            'To write text, a model reads tokens in one direction, with readout="each". Received another model. '
+            'Give vocabulary=, bidirectional=False and readout="each" to build().'
+        )
     if not len(prompt) or temperature < 0:
         raise UserError(f"sample() needs a prompt and a temperature >= 0. Received {len(prompt)} tokens and {temperature}.")
     generator = generator or random.default

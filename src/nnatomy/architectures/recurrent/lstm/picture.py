@@ -17,13 +17,13 @@ from nnatomy.random import Generator
 from nnatomy.tensor import Tensor
 
 Array = NDArray[Any]
-BLUE, ORANGE, GREEN, GREY = "#2563a8", "#d1662a", "#2e8b57", "#6b7280"
+BLUE, ORANGE, GREEN, GRAY = "#2563a8", "#d1662a", "#2e8b57", "#6b7280"
 LONGEST = 60  # steps up to which each has a label
 UNITS = 10
 
 
 def draw(model: Module, dataset: Dataset) -> Figure:
-    """Gates, cells and reach of the first layer on one test example, beside what was read; forecasts beside the truth."""
+    """Gates, cells and reach of the first layer on one test example, next to what was read; forecasts next to the truth."""
     network: Any = getattr(model, "network", model)  # a forecaster has the network inside
     example = _example(dataset)
     inputs = Tensor(example[0])
@@ -94,7 +94,7 @@ def _labels(dataset: Dataset, tokens: Array) -> list[str] | None:
 
 
 def _inputs(axes: Any, model: Module, dataset: Dataset, example: tuple[Array, ...]) -> None:
-    """The numbers that are read; for a forecast the foretold values and the true ones as well."""
+    """The numbers that are read; for a forecast the predicted values and the true ones as well."""
     x, target = example[0][0], example[-1][0]
     with no_grad():
         answer = model(Tensor(example[0])).numpy()[0]
@@ -105,11 +105,11 @@ def _inputs(axes: Any, model: Module, dataset: Dataset, example: tuple[Array, ..
         in_units = dataset.preprocessing.inverse_targets
         past, future, guess = (in_units(a.reshape(-1, 1))[:, 0] for a in (x[:, column], target, answer))
         ahead = len(x) + np.arange(len(future))
-        axes.plot(steps, past, color=GREY, label="past, which it reads")
+        axes.plot(steps, past, color=GRAY, label="past, which it reads")
         axes.plot(ahead, future, color=GREEN, label="true future")
-        axes.plot(ahead, guess, color=ORANGE, label="foretold")
-        axes.axvline(len(x) - 0.5, color=GREY, ls="--", lw=1)
-        axes.set_title(f"{saved['targets'][0]}: what the network reads and foretells", loc="left", fontsize=12)
+        axes.plot(ahead, guess, color=ORANGE, label="predicted")
+        axes.axvline(len(x) - 0.5, color=GRAY, ls="--", lw=1)
+        axes.set_title(f"{saved['targets'][0]}: what the network reads and predicts", loc="left", fontsize=12)
     else:
         marked = x.shape[1] == 2 and set(np.unique(x[:, 1])) <= {0.0, 1.0}
         for column in range(1 if marked else min(x.shape[1], 6)):
@@ -133,8 +133,8 @@ def _legend(axes: Any) -> None:
 
 def _averages(axes: Any, gates: dict[str, Array]) -> None:
     names = {"f": ("forget gate: keeps", BLUE), "i": ("input gate: writes", ORANGE), "o": ("output gate: shows", GREEN)}
-    for gate, (label, colour) in names.items():
-        axes.plot(gates[gate].mean(axis=1), color=colour, label=label, marker=".")
+    for gate, (label, color) in names.items():
+        axes.plot(gates[gate].mean(axis=1), color=color, label=label, marker=".")
     axes.set(ylim=(0, 1.02), ylabel="mean over units")
     axes.set_title("The gates: how far they stand open", loc="left", fontsize=12)
     _legend(axes)
@@ -142,16 +142,16 @@ def _averages(axes: Any, gates: dict[str, Array]) -> None:
 
 
 def _map(
-    figure: Figure, axes: Any, bar: Any, values: Array, units: Array, title: str, colours: str, low: float
+    figure: Figure, axes: Any, bar: Any, values: Array, units: Array, title: str, colors: str, low: float
 ) -> None:  # fmt: skip
-    image = axes.imshow(values.T, aspect="auto", cmap=colours, vmin=low, vmax=1, interpolation="nearest")
+    image = axes.imshow(values.T, aspect="auto", cmap=colors, vmin=low, vmax=1, interpolation="nearest")
     axes.set_yticks(range(len(units)), [f"unit {u}" for u in units], fontsize=9)
     axes.set_title(title, loc="left", fontsize=12)
     figure.colorbar(image, cax=bar)
 
 
 def _reach(axes: Any, network: LSTMNetwork, seen: Tensor) -> None:
-    """The norm of d(last answer)/d(what was seen at step t), as a share of the largest, against an untrained plain RNN."""
+    """The norm of d(last answer)/d(what was seen at step t), as a fraction of the largest, against an untrained plain RNN."""
     lstm = network.lstm
     x = Tensor(seen.data, requires_grad=True)
     scores = network.answer(x)[0]
@@ -160,10 +160,10 @@ def _reach(axes: Any, network: LSTMNetwork, seen: Tensor) -> None:
     plain = RNN(lstm.inputs, lstm.hidden, batch_first=True, bidirectional=len(lstm.directions) > 1, generator=Generator(0))
     z = Tensor(seen.data, requires_grad=True)
     plain(z)[1].sum().backward()
-    for t, label, colour in ((x, "this LSTM", BLUE), (z, "plain RNN of its size, untrained", GREY)):
+    for t, label, color in ((x, "this LSTM", BLUE), (z, "plain RNN of its size, untrained", GRAY)):
         assert t.grad is not None
         norms = np.sqrt((t.grad.numpy()[0].astype(np.float64) ** 2).sum(axis=-1))
-        axes.plot(np.maximum(norms / max(norms.max(), 1e-300), 1e-12), color=colour, label=label, marker=".")
+        axes.plot(np.maximum(norms / max(norms.max(), 1e-300), 1e-12), color=color, label=label, marker=".")
     axes.set(yscale="log", ylim=(1e-6, 2), ylabel="gradient norm")
     axes.set_title("How far back errors reach: gradient of the last answer by the input of each step", loc="left", fontsize=12)
     _legend(axes)

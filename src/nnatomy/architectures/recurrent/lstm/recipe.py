@@ -1,4 +1,4 @@
-"""How the LSTM is trained on sequences, forecasts, text and sentences, and the small instances that the contracts build."""
+"""The LSTM's recipes for sequences, forecasts, text and sentences, and the small instances for the contracts."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ def fit_to(
     dataset: Dataset, hidden: int = 128, layers: int = 1, bidirectional: bool = False, peepholes: bool = False,
     dropout: float = 0.0, embedding: int = 64, forget_bias: float = 1.0, input_bias: float = 0.0,
 ) -> LSTMNetwork:  # fmt: skip
-    """Text: scores of the next character at each step. Sentences: one answer for each. Series: all foretold values at the end.
+    """Text: scores of the next character at each step. Sentences: one answer for each. Series: all forecast values at the end.
 
-    `embedding`: width of the vectors that stand for tokens. `forget_bias`, `input_bias`: where these gates begin.
+    `embedding`: width of the vectors that stand for tokens. `forget_bias`, `input_bias`: where these gates start.
     """
     saved = dataset.preprocessing.to_json()
     tokens = dataset.fields[0].like == "tokens"
@@ -49,10 +49,10 @@ def fit_to(
 
 
 class FromLastValue(Module):
-    """Foretells how far the target moves away from its last known value: y_h = x_T + network(x - x_T)_h.
+    """Forecast how far the target moves away from its last known value: y_h = x_T + network(x - x_T)_h.
 
-    A series drifts, and levels that training never showed are no obstacle to whoever looks at differences only: the same
-    subtraction is what the NLinear of Zeng et al. (2023) adds to a linear forecast. `column`: the target's place in x;
+    A series drifts. A network that sees only differences is not misled by levels that training never showed. NLinear (Zeng et
+    al. 2023) adds the same subtraction to a linear forecast. `column`: the target's place in x;
     `alone`: the network sees the target's own past only, not that of the other columns.
     """
 
@@ -63,7 +63,7 @@ class FromLastValue(Module):
         return x[:, -1, self.column : self.column + 1] + self.network(self.seen(x))  # type: ignore[no-any-return]
 
     def seen(self, x: Float[Tensor, "batch time columns"]) -> Float[Tensor, "batch time inputs"]:
-        """What the network is shown."""
+        """Return the network's input."""
         chosen = x[:, :, self.column : self.column + 1] if self.alone else x
         return chosen - chosen[:, -1:]
 
@@ -72,7 +72,7 @@ def forecaster(
     dataset: Dataset, hidden: int = 32, layers: int = 1, peepholes: bool = False, dropout: float = 0.0,
     forget_bias: float = 1.0, input_bias: float = 0.0, alone: bool = True,
 ) -> FromLastValue:  # fmt: skip
-    """All foretold values from the state after the last known one."""
+    """All forecast values from the state after the last known one."""
     saved = dataset.preprocessing.to_json()
     inputs = 1 if alone else dataset.input_shape[-1]
     network = build(inputs, hidden, dataset.outputs * saved["horizon"], layers, False, peepholes, dropout, readout="last")
@@ -85,19 +85,20 @@ def forecast_loss(model: FromLastValue, past: Tensor, future: Tensor) -> tuple[T
     return F.mse_loss(outputs, future.reshape(future.shape[0], -1)), outputs
 
 
-def write(model: LSTMNetwork, dataset: Dataset, length: int = 600, temperature: float = 0.8) -> str:
-    """Text that the model goes on to write after a line break; the same each time."""
+def generate_text(model: LSTMNetwork, dataset: Dataset, length: int = 600, temperature: float = 0.8) -> str:
+    """Text that the model continues to write after a line break; the same each time."""
     preprocessing: Any = dataset.preprocessing
     prompt = preprocessing.encode("\n").tolist()
     return str(preprocessing.decode(np.array(sample(model, prompt, length, temperature, Generator(0)))))
 
 
-def forget_words(tokens: Array, rng: np.random.Generator, share: float = 0.3) -> Array:
-    """Makes a share of the words unknown (token 1), anew each time: so none can be learned by heart."""
+def word_dropout(tokens: Array, rng: np.random.Generator, share: float = 0.3) -> Array:
+    """Make a fraction of the words unknown (token 1), again each time: so none can be learned by heart."""
     return np.where((rng.uniform(size=tokens.shape) < share) & (tokens > 0), 1, tokens)
 
 
-# The task that Hochreiter and Schmidhuber (1997, section 5.4) chose to show that errors reach far back.
+# A later variant of a task of Hochreiter and Schmidhuber (1997, section 5.4): numbers in [0, 1], and their sum as target. The
+# paper has numbers in [-1, 1] and the target 0.5 + sum / 4.
 sequences = Recipe(
     kind="series",
     tasks=(Regression,),
@@ -121,7 +122,7 @@ text = Recipe(
     batch_size=32,
     metric="loss",
     load={"window": 64},
-    sample=write,
+    sample=generate_text,
 )
 sentences = Recipe(
     kind="sentences",
@@ -133,7 +134,7 @@ sentences = Recipe(
     epochs=8,
     batch_size=64,
     metric="accuracy",
-    augment=Augmentation((forget_words,)),
+    augment=Augmentation((word_dropout,)),
 )
 forecasts = Recipe(
     kind="series",

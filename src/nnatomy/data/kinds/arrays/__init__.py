@@ -19,7 +19,7 @@ from nnatomy.errors import UserError
 
 Array = npt.NDArray[Any]
 NAMES = {"X": ("X", "x", "inputs"), "y": ("y", "Y", "targets")}
-"""What the arrays of an .npz file may be called."""
+"""The allowed names of the arrays in an .npz file."""
 
 
 class ArraysKind(Kind[ArrayPreprocessing]):
@@ -38,7 +38,7 @@ class ArraysKind(Kind[ArrayPreprocessing]):
     def read(self, source: Source, reading: Reading) -> Dataset:
         x, y = _stored(source)
         if y is None and not reading.unlabeled:
-            raise UserError(f"Training needs the targets y. Received {source} without them; use np.savez(file, X=X, y=y).")
+            raise UserError(f"Training needs the targets y. Received {source} without them. Use np.savez(file, X=X, y=y).")
         labeled = not reading.reconstruction or {"classification", "regression"} & set(reading.tasks)
         return array_dataset(source.path.stem, x, y if labeled else None, reading)
 
@@ -81,7 +81,7 @@ class ArraysKind(Kind[ArrayPreprocessing]):
 def _stored(source: Source) -> tuple[Array, Array | None]:
     """Return X, and y where it is there, of an .npy or .npz file."""
     if source.suffix not in (".npy", ".npz"):
-        raise UserError(f"Arrays are read from .npy and .npz files. Received {source}; save them with np.save or np.savez.")
+        raise UserError(f"Arrays are read from .npy and .npz files. Received {source}. Save them with np.save or np.savez.")
     try:
         with source.path.open("rb") as file:
             stored = np.load(file, allow_pickle=False)
@@ -89,10 +89,10 @@ def _stored(source: Source) -> tuple[Array, Array | None]:
                 return stored, None
             found = {key: stored[key] for key in stored.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
-        raise UserError(f"{source} is damaged, or holds Python objects ({problem}); save it again with np.savez.") from problem
+        raise UserError(f"{source} is damaged, or holds Python objects ({problem}). Save it again with np.savez.") from problem
     x, y = (next((found[key] for key in keys if key in found), None) for keys in NAMES.values())
     if x is None:
-        raise UserError(f"An .npz file holds the array X. Received {source} with {', '.join(found)}; save it with X=... in it.")
+        raise UserError(f"An .npz file holds the array X. Received {source} with {', '.join(found)}. Save it with X=... in it.")
     return x, y
 
 
@@ -102,7 +102,7 @@ def _examples(x: Any, y: Any, source: str, preprocessing: ArrayPreprocessing) ->
         return ArraySplit((inputs, inputs)), ()
     if y is None or len(y) != len(x):
         held = "none" if y is None else f"{len(y)} for {len(x)} examples"
-        raise UserError(f"To evaluate, a file holds X and as many y. Received {source} with {held}; use predict.")
+        raise UserError(f"To evaluate, a file holds X and as many y. Received {source} with {held}. Use predict.")
     return ArraySplit((inputs, preprocessing.encode_targets(y))), ()
 
 

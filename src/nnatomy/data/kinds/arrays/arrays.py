@@ -53,7 +53,7 @@ class ArrayPreprocessing(Preprocessing):
         x = _numeric(given, "X")
         if x.shape[1:] != self.shape:
             wanted = ", ".join(map(str, self.shape))
-            raise UserError(f"The model takes X of shape (n, {wanted}). Received {x.shape}; reshape it.")
+            raise UserError(f"The model takes X of shape (n, {wanted}). Received {x.shape}. Reshape it.")
         return (x,)
 
     def prepare(self, *raw: Array) -> Batch:
@@ -75,11 +75,11 @@ class ArrayPreprocessing(Preprocessing):
             labels = [str(label) for label in np.asarray(y).tolist()]
             unknown = next((label for label in labels if label not in place), None)
             if unknown is not None:
-                raise UserError(f"The model knows the classes {', '.join(self.classes)}. Received {unknown!r}; remove it.")
+                raise UserError(f"The model knows the classes {', '.join(self.classes)}. Received {unknown!r}. Remove it.")
             return np.array([place[label] for label in labels], dtype=np.int64)
         values = _columns(_numeric(y, "y"))
         if values.shape[1] != len(self.target_mean):
-            raise UserError(f"The model has {len(self.target_mean)} targets. Received y of shape {np.shape(y)}; reshape it.")
+            raise UserError(f"The model has {len(self.target_mean)} targets. Received y of shape {np.shape(y)}. Reshape it.")
         return np.asarray((values - np.array(self.target_mean)) / np.array(self.target_std), dtype=np.float32)
 
     def inverse_targets(self, targets: Array) -> Array:
@@ -114,12 +114,12 @@ def array_dataset(name: str, x: Any, y: Any, reading: Reading, groups: Any = Non
     x = _numeric(x, "X")
     if x.ndim - 1 not in FORMS:
         raise UserError(
-            f"X has shape (n, features), (n, steps, features) or (n, channels, height, width). Received {x.shape}; reshape it."
+            f"X has shape (n, features), (n, steps, features) or (n, channels, height, width). Received {x.shape}. Reshape it."
         )
     targets = None if y is None else np.asarray(y)
     for what, array in (("y", targets), ("groups", groups)):
         if array is not None and len(array) != len(x):
-            raise UserError(f"X and {what} have a row for each example. Received {len(x)} and {len(array)}; remove the others.")
+            raise UserError(f"X and {what} have a row for each example. Received {len(x)} and {len(array)}. Remove the others.")
     task, ids, classes = _task(targets)
     together = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
     parts = reading.part(len(x), ids, classes, groups=together)
@@ -151,11 +151,11 @@ def _numeric(given: Any, what: str) -> Array:
         if values.dtype.kind not in "biuf" or not values.ndim:
             raise ValueError
     except ValueError:
-        raise UserError(f"{what} is an array of numbers. Received {type(given).__name__}; use np.asarray.") from None
+        raise UserError(f"{what} is an array of numbers. Received {type(given).__name__}. Use np.asarray.") from None
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
-        raise UserError(f"{what} holds finite numbers. Received NaN or infinity in row {row}; fill or remove it.")
+        raise UserError(f"{what} holds finite numbers. Received NaN or infinity in row {row}. Fill or remove it.")
     return values
 
 
@@ -169,10 +169,10 @@ def _task(y: Array | None) -> tuple[str, Array | None, tuple[str, ...]]:
         y = y.astype(str)
     if y.dtype.kind not in "biuU" or y.ndim != 1:
         raise UserError(
-            f"y is one class for each row (integers, texts or truth values), or floats. Received {y.dtype} of shape {y.shape}; "
-            "convert it."
+            f"y is one class for each row (integers, texts or truth values), or floats. Received {y.dtype} of shape {y.shape}. "
+            "Convert it with y.astype()."
         )
     labels, ids = np.unique(y, return_inverse=True)
     if len(labels) < 2:
-        raise UserError(f"Classes to tell apart are two or more. Received only {labels.tolist()}; give data with both.")
+        raise UserError(f"Classification needs two or more classes. Received only {labels.tolist()}. Give data with both.")
     return "classification", ids.astype(np.int64), tuple(str(label) for label in labels.tolist())

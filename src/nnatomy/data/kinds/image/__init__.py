@@ -20,7 +20,7 @@ from nnatomy.data.kinds.image.images import (
     deepest_of,
     image_dataset,
     in_a_grid,
-    is_grey,
+    is_gray,
     read_image,
     read_images,
     resize_images,
@@ -44,7 +44,7 @@ class ImageKind(Kind[ImagePreprocessing]):
     name = "image"
     noun = "images"
     preprocessing = ImagePreprocessing
-    options = frozenset({"resize", "grey"})
+    options = frozenset({"resize", "gray"})
     folders = "one sub-folder of pictures for each class, MNIST idx files"
     sets = SETS
     labels_optional = True
@@ -60,7 +60,8 @@ class ImageKind(Kind[ImagePreprocessing]):
             raise UserError(f"MNIST files are read four at a time: name their folder, {path.parent}, not {path.name}.")
         if path.is_file():
             raise UserError(
-                f"Pictures are read as a folder with one sub-folder for each class, {path} is one picture; name the folder."
+                f"Pictures are read as a folder with one sub-folder for each class. Received {path}, which is one picture. "
+                "Name the folder."
             )
         return _mnist(path, reading) if is_idx(path) else _folder(path, reading)
 
@@ -70,11 +71,13 @@ class ImageKind(Kind[ImagePreprocessing]):
         if path.is_file() and is_idx(path):
             images = read_idx(path)
             if images.ndim != 3:
-                raise UserError(f"Images have 3 axes (n, height, width), {path} has {images.ndim}; give the file of images.")
+                raise UserError(
+                    f"Images have 3 axes (n, height, width). Received {path}, which has {images.ndim}. Give the file of images."
+                )
             return Inputs(prepared(images[:, None]), tuple(str(n + 1) for n in range(len(images))))
         files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
         if not files:
-            raise UserError(f"{path} holds no pictures; give a picture or a folder of pictures.")
+            raise UserError(f"{path} holds no pictures. Give a picture or a folder of pictures.")
         scaled = read_images(files, preprocessing)
         return Inputs(prepared(scaled), tuple(str(p.relative_to(path)) if p != path else p.name for p in files))
 
@@ -89,8 +92,8 @@ class ImageKind(Kind[ImagePreprocessing]):
         files = [p for p in inside if p.parent != path]
         if not files:
             raise UserError(
-                f"To evaluate, {path} must be a folder with one sub-folder of pictures for each class; "
-                "use nnatomy predict for pictures without classes."
+                f"To evaluate, {path} must be a folder with one sub-folder of pictures for each class. "
+                "Use nnatomy predict for pictures without classes."
             )
         labels = class_ids([p.relative_to(path).parts[0] for p in files], preprocessing.classes, path)
         return ArraySplit((*preprocessing.transform(read_images(files, preprocessing)), labels), FIELDS), ()
@@ -122,7 +125,7 @@ class ImageKind(Kind[ImagePreprocessing]):
 
 
 def _mnist(folder: Path, reading: Reading) -> Dataset:
-    reading.use("grey")  # these images are grey already
+    reading.use("gray")  # these images are gray already
     arrays = idx_files(folder)
     images, labels = arrays["train-images"][:, None], arrays["train-labels"]
     classes = [str(c) for c in range(int(max(labels.max(), arrays["t10k-labels"].max())) + 1)]
@@ -154,15 +157,16 @@ def _folder(folder: Path, reading: Reading) -> Dataset:
         raise UserError(f"A folder of images has one sub-folder of pictures for each class, {folder} has none.")
     if len(groups) < 2:
         raise UserError(
-            f"Classes to tell apart must be two or more, {folder} has only {next(iter(groups))!r}; add another sub-folder."
+            f"Classification needs two or more classes. Received {folder}, which has only {next(iter(groups))!r}. Add "
+            "another sub-folder."
         )
     paths = [path for files in groups.values() for path in files]
     labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])
     deep = [deep_value(path) for path in paths]
     parts = reading.part(len(labels), labels, tuple(groups))
-    grey, deepest = reading.use("grey"), deepest_of([deep[row] for row in parts.train])
-    grey = is_grey([paths[row] for row in parts.train]) if grey is None else grey
-    pictures = [read_image(path, grey, deepest) for path in paths]
+    gray, deepest = reading.use("gray"), deepest_of([deep[row] for row in parts.train])
+    gray = is_gray([paths[row] for row in parts.train]) if gray is None else gray
+    pictures = [read_image(path, gray, deepest) for path in paths]
     sizes = [(picture.shape[1], picture.shape[2]) for picture in pictures]
     size = reading.use("resize")
     notices = []
@@ -171,7 +175,7 @@ def _folder(folder: Path, reading: Reading) -> Dataset:
         if set(sizes) != {size}:
             notices.append(f"Pictures of {len(set(sizes))} sizes were brought to {size[0]} x {size[1]}.")
     images = np.stack([resize_images(picture.astype(np.float32), size) for picture in pictures])
-    text = f"{len(paths)} {'grey' if grey else 'colour'} pictures of {len(groups)} classes from {folder}"
+    text = f"{len(paths)} {'gray' if gray else 'color'} pictures of {len(groups)} classes from {folder}"
     split = [(images[rows], labels[rows]) for rows in parts]
     return image_dataset(folder.name, split, tuple(groups), deepest=deepest, notices=notices, description=text)
 

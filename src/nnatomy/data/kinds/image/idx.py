@@ -30,31 +30,31 @@ def read_idx(path: Path) -> Array:
         if raw[:2] == b"\x1f\x8b":
             raw = gzip.decompress(raw)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path} is a damaged gzip file ({error}); fetch it again.") from error
+        raise UserError(f"{path} is a damaged gzip file ({error}). Fetch it again.") from error
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
     if len(raw) < 4 or raw[:2] != b"\0\0":
-        raise UserError(f"An idx file begins with two zero bytes, {path} does not; is it an MNIST file?")
+        raise UserError(f"An idx file begins with two zero bytes. Received {path}, which does not. Is it an MNIST file?")
     kind, dimensions = raw[2], raw[3]
     if kind != 8 or not 1 <= dimensions <= 4:
         raise UserError(
             f"idx files of unsigned bytes with 1 to 4 axes can be read, {path} has type {kind:#x} and {dimensions} axes."
         )
     if len(raw) < 4 + 4 * dimensions:
-        raise UserError(f"{path} ends inside its header after {len(raw)} bytes; fetch it again.")
+        raise UserError(f"{path} ends inside its header after {len(raw)} bytes. Fetch it again.")
     shape = struct.unpack(f">{dimensions}I", raw[4 : 4 + 4 * dimensions])
     expected, found = int(np.prod([int(s) for s in shape], dtype=object)), len(raw) - 4 - 4 * dimensions
     if found != expected or expected > MAX_BYTES:
         state = "is cut short" if found < expected else "is too long"
         sizes = " x ".join(map(str, shape))
-        raise UserError(f"{path} {state}: its header promises {sizes} bytes and {found} follow; fetch it again.")
+        raise UserError(f"{path} {state}: its header promises {sizes} bytes and {found} follow. Fetch it again.")
     return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
 def write_idx(path: Path, array: Array) -> None:
     """Write a uint8 array as a plain idx file."""
     if array.dtype != np.uint8:
-        raise UserError(f"idx files hold bytes here, received {array.dtype}; scale to 0..255 and cast to uint8.")
+        raise UserError(f"idx files hold bytes here. Received {array.dtype}. Scale to 0..255 and cast to uint8.")
     path.write_bytes(struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape) + array.tobytes())
 
 
@@ -75,14 +75,17 @@ def idx_files(folder: Path) -> dict[str, Array]:
         found = sorted(p for p in folder.iterdir() if p.is_file() and p.name.replace(".idx", "-idx").startswith(name))
         if not found:
             axes = 3 if name.endswith("images") else 1
-            raise UserError(f"An MNIST folder holds four idx files, {folder} lacks {name}-idx{axes}-ubyte(.gz); put it there.")
+            raise UserError(
+                f"An MNIST folder holds four idx files. Received {folder}, which lacks {name}-idx{axes}-ubyte(.gz). Put it "
+                "there."
+            )
         arrays[name] = read_idx(found[0])
         if arrays[name].ndim != (3 if name.endswith("images") else 1):
-            raise UserError(f"{found[0]} has {arrays[name].ndim} axes; images have 3 (n, height, width) and labels 1.")
+            raise UserError(f"{found[0]} has {arrays[name].ndim} axes. Images have 3 (n, height, width) and labels 1.")
     for part in ("train", "t10k"):
         images, labels = arrays[f"{part}-images"], arrays[f"{part}-labels"]
         if len(images) != len(labels):
-            raise UserError(f"{folder}: {part} has {len(images)} images and {len(labels)} labels; they belong in pairs.")
+            raise UserError(f"{folder}: {part} has {len(images)} images and {len(labels)} labels. They belong in pairs.")
     if arrays["train-images"].shape[1:] != arrays["t10k-images"].shape[1:]:
-        raise UserError(f"{folder}: training and test images differ in size; they must be of one set.")
+        raise UserError(f"{folder}: training and test images differ in size. They must be of one set.")
     return arrays

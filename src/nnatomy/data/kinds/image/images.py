@@ -1,4 +1,4 @@
-"""Images as NCHW floats: resizing, standardisation fitted on the training images, and reading of pictures."""
+"""Images as NCHW floats: resizing, standardization fitted on the training images, and reading of pictures."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
 
 __all__ = [
-    "FIELDS", "SUFFIXES", "ImagePreprocessing", "decode_image", "deep_value", "deepest_of", "image_dataset", "is_grey",
+    "FIELDS", "SUFFIXES", "ImagePreprocessing", "decode_image", "deep_value", "deepest_of", "image_dataset", "is_gray",
     "read_image", "read_images", "resize_images", "usual_size",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
 FIELDS = (Field("images", like="image"), Field("labels", role="target"))
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
-PIECE = 4096  # images turned to float32 at once: copies of 60,000 are large
+PIECE = 4096  # images converted to float32 in one call: copies of 60,000 are large
 DEEPEST = 65535.0  # the value of a pixel of more than 8 bits that becomes 255, where training pictures do not say another
-LARGEST = 128  # the side to which larger photographs are brought unless a size is asked for
+LARGEST = 128  # the side to which larger photographs are brought unless a size is requested
 
 
 def resize_images(images: Array, size: tuple[int, int]) -> Array:
     """Return images[..., h, w] at `size` (height, width), bilinear, and averaged where the result is smaller.
 
     Each output pixel is a weighted mean of the input under a triangle as wide as one pixel of the coarser grid
-    (Pillow's BILINEAR; half-pixel centres).
+    (Pillow's BILINEAR; half-pixel centers).
     """
     if images.shape[-2:] == tuple(size):
         return images
@@ -46,15 +46,15 @@ def resize_images(images: Array, size: tuple[int, int]) -> Array:
 def _triangle(n_in: int, n_out: int) -> Array:
     scale = n_in / n_out
     width = max(1.0, scale)
-    centres = (np.arange(n_out) + 0.5) * scale
-    distance = np.abs(np.arange(n_in) + 0.5 - centres[:, None]) / width
+    centers = (np.arange(n_out) + 0.5) * scale
+    distance = np.abs(np.arange(n_in) + 0.5 - centers[:, None]) / width
     weights = np.maximum(0.0, 1.0 - distance)
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
 @dataclass(frozen=True)
 class ImagePreprocessing(Preprocessing):
-    """Resizes images, scales them to [0, 1], and standardises each channel by the training images' mean and deviation."""
+    """Resizes images, scales them to [0, 1], and standardizes each channel by the training images' mean and deviation."""
 
     kind: ClassVar[str] = "image"
     size: tuple[int, int]  # height, width
@@ -78,14 +78,14 @@ class ImagePreprocessing(Preprocessing):
         std = np.sqrt(np.maximum(square - mean**2, 0.0))
         if not std.max() > 1e-6:
             raise UserError(
-                "Images to learn from must differ, every training image has the same single colour; check the files."
+                "Images to learn from must differ. Received training images of one and the same color. Check the files."
             )
         return cls(size, tuple(mean.tolist()), tuple(np.maximum(std, 1e-3).tolist()), tuple(classes), float(largest), deepest)
 
     def transform(self, raw: Array) -> Batch:
         """Return (inputs[N, C, H, W],) for raw images[N, C, h, w] with values 0..largest."""
         if raw.ndim != 4 or raw.shape[1] != len(self.mean):
-            raise UserError(f"The model takes images [n, {len(self.mean)}, height, width], received {list(raw.shape)}.")
+            raise UserError(f"The model takes images [n, {len(self.mean)}, height, width]. Received {list(raw.shape)}.")
         out = np.empty((len(raw), raw.shape[1], *self.size), np.float32)
         scale = np.float32(1.0 / self.largest) / np.asarray(self.std, np.float32)[:, None, None]
         shift = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)[:, None, None]
@@ -113,7 +113,7 @@ class ImagePreprocessing(Preprocessing):
         return scaled.clip(0.0, self.largest)
 
     def to_images(self, inputs: Array) -> Array:
-        """Return standardised inputs[N, C, H, W] as pictures in [0, 1] again."""
+        """Return standardized inputs[N, C, H, W] as pictures in [0, 1] again."""
         mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (self.mean, self.std))
         return np.asarray(np.clip(inputs * std + mean, 0.0, 1.0))
 
@@ -139,7 +139,7 @@ def image_dataset(
     notices: Sequence[str] = (),
     description: str = "",
 ) -> Dataset:
-    """Return the data set of three parts (images[N, C, H, W], class ids), standardised by the first."""
+    """Return the data set of three parts (images[N, C, H, W], class ids), standardized by the first."""
     preprocessing = ImagePreprocessing.fit(parts[0][0], classes, largest, resize, deepest)
     splits = [ArraySplit((*preprocessing.transform(x), y.astype(np.int64)), FIELDS) for x, y in parts]
     shape = (parts[0][0].shape[1], *preprocessing.size)
@@ -149,12 +149,12 @@ def image_dataset(
     )  # fmt: skip
 
 
-def read_image(path: Path, grey: bool, deepest: float = DEEPEST) -> Array:
+def read_image(path: Path, gray: bool, deepest: float = DEEPEST) -> Array:
     """Return one picture as uint8 [C, H, W], on white where it is transparent.
 
-    Raises UserError where Pillow is absent or the file is no picture.
+    Raises UserError where Pillow is absent or the file is not a picture.
     """
-    return decode_image(path, grey, str(path), deepest=deepest)
+    return decode_image(path, gray, str(path), deepest=deepest)
 
 
 def write_image(picture: Array, path: Path) -> None:
@@ -177,7 +177,7 @@ def in_a_grid(pictures: Array, margin: int = 1) -> Array:
 
 
 def decode_image(
-    source: Path | BinaryIO, grey: bool, name: str, largest_side: int | None = None, deepest: float = DEEPEST
+    source: Path | BinaryIO, gray: bool, name: str, largest_side: int | None = None, deepest: float = DEEPEST
 ) -> Array:
     """Return what `read_image` does, of a file or of bytes; `name` is what it is called in errors.
 
@@ -187,9 +187,11 @@ def decode_image(
     with _opened(source, name) as picture:
         side = max(picture.size)
         if largest_side is not None and side > largest_side:
-            raise UserError(f"A picture's sides are at most {largest_side} pixels, {name} has {side}; make it smaller.")
-        pixels = np.asarray(_opaque(picture, deepest).convert("L" if grey else "RGB"))
-    return pixels[None] if grey else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+            raise UserError(
+                f"A picture's sides are at most {largest_side} pixels. Received {name}, which has {side}. Make it smaller."
+            )
+        pixels = np.asarray(_opaque(picture, deepest).convert("L" if gray else "RGB"))
+    return pixels[None] if gray else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 @contextmanager
@@ -203,14 +205,16 @@ def _opened(source: Path | BinaryIO, name: str) -> Iterator[Any]:
         raise
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error,
             zlib.error, image.DecompressionBombError) as error:  # fmt: skip
-        raise UserError(f"{name} is not a picture that can be read; remove it or save it again as PNG.") from error
+        raise UserError(
+            f"A picture must be readable. Received {name}, which is not. Remove it or save it again as PNG."
+        ) from error
 
 
 def _pillow() -> Any:
     try:
         from PIL import Image
     except ImportError as error:
-        raise UserError("Reading pictures needs Pillow; install it with `pip install pillow`.") from error
+        raise UserError("Reading pictures needs Pillow. Install it with `pip install pillow`.") from error
     return Image
 
 
@@ -226,7 +230,7 @@ def _opaque(picture: Any, deepest: float) -> Any:
     return image.alpha_composite(image.new("RGBA", drawn.size, "white"), drawn)
 
 
-def is_grey(paths: Sequence[Path]) -> bool:
+def is_gray(paths: Sequence[Path]) -> bool:
     """Tell whether a sample of the pictures has equal red, green and blue everywhere."""
     sample = paths[:: max(1, len(paths) // 20)]
     return all(bool(np.all(rgb == rgb[:1])) for rgb in (read_image(path, False) for path in sample))
@@ -235,7 +239,7 @@ def is_grey(paths: Sequence[Path]) -> bool:
 def deep_value(path: Path) -> int:
     """Return a picture's largest pixel where it has more than 8 bits a pixel, 0 where it has not.
 
-    Raises UserError where the file is no picture; of others only the header is read.
+    Raises UserError where the file is not a picture; of others only the header is read.
     """
     with _opened(path, str(path)) as picture:
         return int(np.asarray(picture).max()) if picture.mode.startswith("I") else 0
@@ -256,6 +260,6 @@ def usual_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
 
 def read_images(paths: Sequence[Path], preprocessing: ImagePreprocessing) -> Array:
     """Return pictures as the model takes them raw: [N, C, H, W] of its size, with values 0..largest."""
-    grey = len(preprocessing.mean) == 1
-    pictures = [read_image(path, grey, preprocessing.deepest).astype(np.float32) for path in paths]
+    gray = len(preprocessing.mean) == 1
+    pictures = [read_image(path, gray, preprocessing.deepest).astype(np.float32) for path in paths]
     return np.stack([resize_images(p, preprocessing.size) for p in pictures]) * (preprocessing.largest / 255.0)

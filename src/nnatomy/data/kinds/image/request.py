@@ -37,20 +37,20 @@ class ImageReader(RequestReader):
             images = images[:, None]
         if images.ndim != 4 or images.shape[1] != len(p.mean) or 0 in images.shape:
             raise RequestError(
-                "unfit",
-                f"'images' must be numbers {self.describe()['inputs'][0]['type'].partition(', ')[2]}, received the shape "
-                f"{list(images.shape)}; nest them so.",
+                "unprocessable",
+                f"'images' must be numbers {self.describe()['inputs'][0]['type'].partition(', ')[2]}. Received the shape "
+                f"{list(images.shape)}. Nest them so.",
             )
         self.check_rows(len(images))
         if max(images.shape[2:]) > LARGEST_SIDE:
             raise RequestError(
-                "unfit",
-                f"A picture's sides are at most {LARGEST_SIDE} pixels, received {max(images.shape[2:])}; make it smaller.",
+                "unprocessable",
+                f"A picture's sides are at most {LARGEST_SIDE} pixels. Received {max(images.shape[2:])}. Make it smaller.",
             )
         if images.min() < 0 or images.max() > p.largest:
             raise RequestError(
-                "unfit",
-                f"Pixels lie between 0 and {p.largest:g}, received {images.min():g} to {images.max():g}; scale them so.",
+                "unprocessable",
+                f"Pixels lie between 0 and {p.largest:g}. Received {images.min():g} to {images.max():g}. Scale them so.",
             )
         return p.transform(images), []
 

@@ -18,14 +18,14 @@ __all__ = ["SETS"]
 def _digits(reading: Reading) -> Dataset:
     from sklearn.datasets import load_digits
 
-    reading.use("grey")  # these images are grey already
+    reading.use("gray")  # these images are gray already
     digits = load_digits()
     images, labels = digits.images[:, None].astype(np.float32), digits.target
     names = [str(n) for n in range(10)]
     parts = [(images[rows], labels[rows]) for rows in reading.part(len(labels), labels)]
     return image_dataset(
         "digits", parts, names, largest=16.0, resize=reading.use("resize"),
-        description="1,797 handwritten digits of 8 x 8 grey values (UCI Optical Recognition, test part; Alpaydin and Kaynak "
+        description="1,797 handwritten digits of 8 x 8 gray values (UCI Optical Recognition, test part; Alpaydin and Kaynak "
         "1998)",
     )  # fmt: skip
 
@@ -38,15 +38,15 @@ def _cifar10(source: Source, reading: Reading) -> Dataset:
             parts[part] = (archive["x"].transpose(0, 3, 1, 2), archive["y"].astype(np.int64))
             names = [str(name) for name in archive["names"]]
     x, y = (np.concatenate([parts["train_a"][n], parts["train_b"][n]]) for n in (0, 1))
-    if reading.use("grey"):
-        parts["test"] = (_grey(parts["test"][0]), parts["test"][1])
-        x = _grey(x)
+    if reading.use("gray"):
+        parts["test"] = (_gray(parts["test"][0]), parts["test"][1])
+        x = _gray(x)
     train, held, rest = reading.hold_out(len(y), y, tuple(names), 0.1)
     test = parts["test"] if rest is None else (x[rest], y[rest])
     return image_dataset("cifar10", [(x[train], y[train]), (x[held], y[held]), test], names, resize=reading.use("resize"))
 
 
-def _grey(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _gray(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return the luma (n, 1, height, width) of images (n, 3, height, width), as Pillow's "L" has it (ITU-R 601)."""
     return np.asarray(np.tensordot(images, np.array([0.299, 0.587, 0.114], np.float32), (1, 0))[:, None].round())
 
@@ -62,7 +62,7 @@ SETS: dict[str, Named] = {
     ),
     "cifar10": Public(
         "cifar10",
-        "12,000 of CIFAR-10's colour pictures, 32 x 32, ten classes (Krizhevsky 2009)",
+        "12,000 of CIFAR-10's color pictures, 32 x 32, ten classes (Krizhevsky 2009)",
         files=tuple(f"cifar10_small_{part}.npz" for part in ("train_a", "train_b", "test")),
         read=_cifar10,
     ),

@@ -24,7 +24,7 @@ class SentencesKind(Kind[WordPreprocessing]):
     """Sentences of different lengths, as numbers of words, each with its class."""
 
     name = "sentences"
-    noun = "labelled sentences"
+    noun = "labeled sentences"
     preprocessing = WordPreprocessing
     endings = (".tsv",)
     folders = "a pair of .pos and .neg texts"
@@ -50,7 +50,7 @@ class SentencesKind(Kind[WordPreprocessing]):
 
     def inputs(self, source: Source, preprocessing: WordPreprocessing, raw: bool = False) -> Inputs:
         if not source.text.strip():
-            raise UserError(f"{source} is empty; it should hold text.")
+            raise UserError(f"{source} is empty. It should hold text.")
         if source.suffix in (".tsv", ".tab") and reads_as_sentences(source.text):
             sentences = read_sentences(source.path)[0]
         else:

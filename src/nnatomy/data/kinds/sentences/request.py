@@ -28,7 +28,7 @@ class SentenceReader(RequestReader):
     def from_other(self, kind: str, body: bytes) -> tuple[Batch, list[str]]:
         sentences = [line for line in decoded(body).splitlines() if line.strip()]
         if not sentences:
-            raise RequestError("unfit", "The body needs at least one line of text, received none; send a sentence.")
+            raise RequestError("unprocessable", "The body needs at least one line of text. Received none. Send a sentence.")
         return self._encoded(sentences)
 
     def _encoded(self, sentences: Sequence[str]) -> tuple[Batch, list[str]]:

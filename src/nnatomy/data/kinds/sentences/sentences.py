@@ -1,4 +1,4 @@
-"""Labelled sentences as sequences of word numbers: a pair of .pos and .neg files, or lines of `sentence TAB label`."""
+"""Labeled sentences as sequences of word numbers: a pair of .pos and .neg files, or lines of `sentence TAB label`."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class WordPreprocessing(Preprocessing):
     """Numbers words by their frequency in the training sentences; 0 pads, 1 is any word seen too rarely."""
 
     kind: ClassVar[str] = "sentences"
-    vocabulary: tuple[str, ...]  # begins with PADDING, UNKNOWN
+    vocabulary: tuple[str, ...]  # starts with PADDING, UNKNOWN
     classes: tuple[str, ...]
 
     @classmethod
@@ -94,19 +94,20 @@ def reads_as_sentences(text: str) -> bool:
 def load_sentences(paths: tuple[Path, ...], reading: Reading) -> Dataset:
     """Return the data set of a (.neg, .pos) pair or of one file of `sentence TAB label` lines.
 
-    `x_train.tsv` takes x_dev.tsv and x_test.tsv beside it as validation and test; a fold splits the first two, and leaves
+    `x_train.tsv` takes x_dev.tsv and x_test.tsv next to it as validation and test; a fold splits the first two, and leaves
     the test file alone. Raises UserError where a file is empty, a line has no label, or one class is all there is.
     """
     official = _official_parts(paths[0]) if len(paths) == 1 else None
     if official is not None:
-        read = [_read_labelled(path) for path in official[: 3 if reading.fold is None else 2]]
+        read = [_read_labeled(path) for path in official[: 3 if reading.fold is None else 2]]
     else:
-        read = [_read_labelled(paths[0])] if len(paths) == 1 else [_read_pair(paths)]
+        read = [_read_labeled(paths[0])] if len(paths) == 1 else [_read_pair(paths)]
     sentences, labels = ([one for part in read for one in part[n]] for n in (0, 1))
     classes = tuple(sorted(set(labels)))
     if len(classes) < 2:
         raise UserError(
-            f"Classes to tell apart must be two or more, {paths[0]} has {len(classes)}; add sentences of another class."
+            f"Classification needs two or more classes. Received {paths[0]}, which has {len(classes)}. Add sentences of "
+            "another class."
         )
     place = {label: n for n, label in enumerate(classes)}
     ids = np.array([place[label] for label in labels], dtype=np.int64)
@@ -132,7 +133,7 @@ def load_sentences(paths: tuple[Path, ...], reading: Reading) -> Dataset:
 def read_sentences(path: Path) -> tuple[list[str], list[str]]:
     """Return the sentences and labels of a (.neg, .pos) pair, by its folder or one of its files, or of lines with labels."""
     pair = polarity_pair(path)
-    return _read_pair(pair) if pair else _read_labelled(path)
+    return _read_pair(pair) if pair else _read_labeled(path)
 
 
 def _official_parts(path: Path) -> tuple[Path, Path, Path] | None:
@@ -144,18 +145,23 @@ def _official_parts(path: Path) -> tuple[Path, Path, Path] | None:
     return (path, validation, test) if validation and test.is_file() else None
 
 
-def _read_labelled(path: Path) -> tuple[list[str], list[str]]:
+def _read_labeled(path: Path) -> tuple[list[str], list[str]]:
     sentences, labels = [], []
     for number, line in enumerate(read_text(path).splitlines(), 1):
         if not line.strip():
             continue
         sentence, tab, label = line.rpartition("\t")
         if not (tab and sentence.strip() and label.strip()):
-            raise UserError(f"Each line is a sentence, a tab and a label, line {number} of {path} is not; mend or remove it.")
+            raise UserError(
+                f"Each line is a sentence, a tab and a label. Received another form in line {number} of {path}. Correct or "
+                "remove it."
+            )
         sentences.append(sentence)
         labels.append(label.strip())
     if not sentences:
-        raise UserError(f"{path} is empty; it should hold lines of a sentence, a tab and a label.")
+        raise UserError(
+            f"A file of sentences has lines of a sentence, a tab and a label. Received {path}, which is empty. Add lines."
+        )
     if len(labels) > 2 and labels[0] not in labels[1:] and len(words(sentences[0])) == 1:  # a header line
         return sentences[1:], labels[1:]
     return sentences, labels
@@ -167,7 +173,7 @@ def _read_pair(paths: tuple[Path, ...]) -> tuple[list[str], list[str]]:
     for path, label in zip(paths, ("negative", "positive"), strict=True):
         lines = [line for line in read_text(path).splitlines() if line.strip()]
         if not lines:
-            raise UserError(f"{path} is empty; it should hold one {label} sentence a line.")
+            raise UserError(f"A file of sentences has one {label} sentence a line. Received {path}, which is empty. Add lines.")
         sentences += lines
         labels += [label] * len(lines)
     return sentences, labels

@@ -30,10 +30,10 @@ class SequencesKind(Kind[SequencePreprocessing]):
         return NO
 
     def read(self, source: Source, reading: Reading) -> Dataset:
-        raise UserError(f"Sequences are made, not read. Received {source}; use nnatomy.data.from_arrays for your own.")
+        raise UserError(f"Sequences are made, not read. Received {source}. Use nnatomy.data.from_arrays for your own.")
 
     def inputs(self, source: Source, preprocessing: SequencePreprocessing, raw: bool = False) -> Inputs:
-        raise UserError(f"A model of sequences is not given files, received {source}; call it from Python with arrays.")
+        raise UserError(f"A model of sequences is not given files. Received {source}. Call it from Python with arrays.")
 
     def given(self, value: Any, preprocessing: SequencePreprocessing, raw: bool = False) -> Inputs:
         arrays = preprocessing.transform(np.asarray(value))

@@ -27,9 +27,9 @@ class SequenceReader(RequestReader):
         sequences = numbers_of(member(value, "sequences"), "sequences")
         if sequences.ndim != 3 or 0 in sequences.shape:
             raise RequestError(
-                "unfit",
-                f"'sequences' must be numbers [sequence][step][feature], received the shape {list(sequences.shape)}; "
-                "nest them so.",
+                "unprocessable",
+                f"'sequences' must be numbers [sequence][step][feature]. Received the shape {list(sequences.shape)}. "
+                "Nest them so.",
             )
         self.check_rows(len(sequences))
         return self.preprocessing.transform(sequences), []

@@ -31,7 +31,7 @@ def narma10(u: Array) -> Array:
 
 @dataclass(frozen=True)
 class SequencePreprocessing(Preprocessing):
-    """Sequences of numbers as they are; targets standardised by the training ones."""
+    """Sequences of numbers as they are; targets standardized by the training ones."""
 
     kind: ClassVar[str] = "sequences"
     features: int
@@ -41,7 +41,7 @@ class SequencePreprocessing(Preprocessing):
     def transform(self, raw: Array) -> Batch:
         """Return (sequences[n, T, features] as float32,)."""
         if raw.ndim != 3 or raw.shape[2] != self.features:
-            raise UserError(f"The model takes sequences [n, steps, {self.features}], received {list(raw.shape)}.")
+            raise UserError(f"The model takes sequences [n, steps, {self.features}]. Received {list(raw.shape)}.")
         return (raw.astype(np.float32),)
 
     def inverse_targets(self, targets: Array) -> Array:
@@ -65,7 +65,7 @@ def sequences(name: str, reading: Reading) -> Dataset:
     rng, n, length = generator(reading.seed), 4000, int(reading.use("window", 30 if name == "narma10" else 50))
     stretches = ((0, 2800), (2800, 3400), (3400, n))
     if length < 11:
-        raise UserError(f"{name} needs sequences of at least 11 steps, received {length}; give a larger window.")
+        raise UserError(f"{name} needs sequences of at least 11 steps. Received {length}. Give a larger window.")
     if name == "narma10":
         u = rng.uniform(0, 0.5, n + length + 100)
         y = narma10(u)
@@ -81,9 +81,9 @@ def sequences(name: str, reading: Reading) -> Dataset:
         x, targets = np.stack([values, marks], axis=2), (values * marks).sum(axis=1)
         train, validation, test = (np.arange(*stretch) for stretch in stretches)
         rows = list(reading.part(n, official=(train, validation, test)))
-        text = "the sum of the two marked numbers of a sequence (Hochreiter and Schmidhuber 1997)"
+        text = "the sum of the two marked numbers of a sequence, all in [0, 1] (after Hochreiter and Schmidhuber 1997)"
     if min(map(len, rows)) < 2:
-        raise UserError(f"Sequences of {length} steps leave too little of {name}; give a smaller window or fewer folds.")
+        raise UserError(f"Sequences of {length} steps leave too little of {name}. Give a smaller window or fewer folds.")
     known = targets[rows[0]]
     preprocessing = SequencePreprocessing(x.shape[2], float(known.mean()), float(known.std()))
     scaled = ((targets - preprocessing.target_mean) / preprocessing.target_std).astype(np.float32)[:, None]

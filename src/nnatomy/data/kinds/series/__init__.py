@@ -38,8 +38,9 @@ class SeriesKind(Kind[SeriesPreprocessing]):
         timed = time_column(table, reading.use("types", {}))
         if timed is None:
             raise UserError(
-                f"A series needs a column of times such as 2024-01-31 13:00:00, {source} has {', '.join(table.columns)}; "
-                "add one, or name it with --types COLUMN=date."
+                f"A series needs a column of times such as 2024-01-31 13:00:00. Received {source}, which has "
+                f"{', '.join(table.columns)}. "
+                "Add one, or name it with --types COLUMN=date."
             )
         series = read_series(source.path.stem, table, timed)
         if "anomaly" in reading.tasks and "forecast" not in reading.tasks:
@@ -52,7 +53,7 @@ class SeriesKind(Kind[SeriesPreprocessing]):
 
     def examples(self, source: Source, preprocessing: SeriesPreprocessing) -> tuple[Split, tuple[str, ...]]:
         series = preprocessing.read(source.table)
-        values, notices = preprocessing.standardise(series.values), list[str]()
+        values, notices = preprocessing.standardize(series.values), list[str]()
         if preprocessing.task == "anomaly":
             starts = np.arange(0, len(values) - preprocessing.window + 1, preprocessing.stride)
             marks = marked_windows(series.times, starts, preprocessing.window, find_labels(source.path, notices))
@@ -62,7 +63,7 @@ class SeriesKind(Kind[SeriesPreprocessing]):
         if not len(split):
             raise UserError(
                 f"To evaluate, a series needs {preprocessing.window} past and {preprocessing.horizon} future rows, {source} "
-                f"has {len(values)}; give a longer one."
+                f"has {len(values)}. Give a longer one."
             )
         return split, ()
 

@@ -1,4 +1,4 @@
-"""Windows of a series for reconstruction: trained on an early, normal part, tested on windows labelled 0 (normal) or 1."""
+"""Windows of a series for reconstruction: trained on an early, normal part, tested on windows labeled 0 (normal) or 1."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ EARLY = 0.6  # the part of the series from which training windows are taken
 def anomaly_dataset(series: Series, path: Path, reading: Reading) -> Dataset:
     """Return windows[T, F] with a label each, from the columns of a series (or from the target alone).
 
-    Training and validation windows lie in the first 60 % and touch no labelled interval; all others are the test, where a
-    window is 1 when at least half of its rows are labelled. Fine series are averaged to means over an hour, ten minutes or
-    a minute as long as 1,000 rows remain, unless a window is given. Labels are NAB's JSON, given or found beside the file.
+    Training and validation windows are in the first 60 % and touch no labeled interval; all others are the test, where a
+    window is 1 when at least half of its rows are labeled. Fine series are averaged to means over an hour, ten minutes or
+    a minute as long as 1,000 rows remain, unless a window is given. Labels are NAB's JSON, given or found next to the file.
     A fold splits the windows by its stretches instead: training and validation by its windows without a label.
     Raises UserError where the labels do not fit or the series is too short.
     """
@@ -55,7 +55,7 @@ def anomaly_dataset(series: Series, path: Path, reading: Reading) -> Dataset:
     if reading.fold is not None:
         inside = [(starts >= a) & (starts + length <= b) for a, b in reading.periods(len(series.values))]
         train, held, test = (np.flatnonzero(part) for part in (inside[0] & (share == 0), inside[1] & (share == 0), inside[2]))
-        if not len(held):  # all of that stretch is labelled: the latest before it
+        if not len(held):  # all of that stretch is labeled: the latest before it
             train, held = _held_out(train, starts, length)
     else:
         early = starts + length <= EARLY * len(series.values)
@@ -64,25 +64,26 @@ def anomaly_dataset(series: Series, path: Path, reading: Reading) -> Dataset:
     if len(train) < 10 or len(held) < 1 or len(test) < 2:
         raise UserError(
             f"Windows of {length} rows leave too little to train on: {series.name} has "
-            f"{len(series.values)} rows, {len(train)} windows for training; give a longer series or a smaller window."
+            f"{len(series.values)} rows, {len(train)} windows for training. Give a longer series or a smaller window."
         )
     rows = np.unique(starts[train][:, None] + np.arange(length))
     if not np.nanstd(series.values[rows], axis=0).max() > 0:
         raise UserError(
-            f"A series must vary, {', '.join(series.columns)} is the same in every training row; choose another column."
+            f"A series must vary. Received {', '.join(series.columns)}, which is the same in every training row. Choose "
+            "another column."
         )
     preprocessing = SeriesPreprocessing.fit("anomaly", series, rows, series.columns, length)
     preprocessing = replace(preprocessing, stride=stride, seconds=seconds)
-    values = preprocessing.standardise(series.values)
+    values = preprocessing.standardize(series.values)
     windows = values[starts[:, None] + np.arange(length)]
     marks = (share >= 0.5).astype(np.int64)
     parts = [ArraySplit((windows[part], marks[part])) for part in (train, held, test)]
     if not intervals:
-        notices.append("No labelled anomalies were found: scores can be drawn, not judged; give labels with --labels.")
+        notices.append("No labeled anomalies were found: scores can be drawn, not judged; give labels with --labels.")
     spans = tuple((str(a), str(b)) for a, b in intervals)
     timeline = Timeline(series.times, series.values, series.columns, length, starts[test], spans)
     text = (
-        f"{len(starts)} windows of {length} rows; {int(marks[test].sum())} of {len(test)} test windows are labelled anomalies"
+        f"{len(starts)} windows of {length} rows; {int(marks[test].sum())} of {len(test)} test windows are labeled anomalies"
     )
     shape, outputs = (length, len(series.columns)), len(series.columns)
     return Dataset(
@@ -107,7 +108,7 @@ def _stretch(series: Series) -> int:
 
 
 def marked_windows(times: Array, starts: Array, length: int, intervals: Sequence[Interval]) -> Array:
-    """Return the share of labelled rows in each window of `length` rows, by the rows where windows start."""
+    """Return the fraction of labeled rows in each window of `length` rows, by the rows where windows start."""
     inside = np.zeros(len(times), dtype=bool)
     for first, last in intervals:
         inside |= (times >= first) & (times <= last)
@@ -115,7 +116,7 @@ def marked_windows(times: Array, starts: Array, length: int, intervals: Sequence
 
 
 def find_labels(path: Path, notices: list[str]) -> list[Interval]:
-    """Return the intervals in the first JSON beside a file that names the file; none where there is no such JSON."""
+    """Return the intervals in the first JSON next to a file that names the file; none where there is no such JSON."""
     for candidate in sorted(path.parent.glob("*.json")):
         if candidate.stat().st_size > 10_000_000:
             continue
@@ -123,13 +124,13 @@ def find_labels(path: Path, notices: list[str]) -> list[Interval]:
             intervals = read_labels(candidate, path.name, given=False)
         except UserError:
             continue  # another JSON file that has nothing to do with this series
-        notices.append(f"Labelled anomalies are those of {candidate.name}.")
+        notices.append(f"Labeled anomalies are those of {candidate.name}.")
         return intervals
     return []
 
 
 def read_labels(path: Path, name: str, given: bool) -> list[Interval]:
-    """Return the labelled intervals for the file `name` in a JSON of NAB's form, or, where `given`, in a plain list of pairs.
+    """Return the labeled intervals for the file `name` in a JSON of NAB's form, or, where `given`, in a plain list of pairs.
 
     NAB: {"<file>": [[start, end], ...]} or {"<file>": {"windows": [...]}}. Raises UserError for any other content.
     """
@@ -140,7 +141,9 @@ def read_labels(path: Path, name: str, given: bool) -> list[Interval]:
     if isinstance(found, Mapping):
         keys = [key for key in found if key == name or key.endswith("/" + name)]
         if not keys:
-            raise UserError(f"Labels name the file they belong to, {path} has none for {name}; add a key {name!r}.")
+            raise UserError(
+                f"Labels name the file they belong to. Received {path}, which has none for {name}. Add a key {name!r}."
+            )
         found = found[keys[0]]
         found = found.get("windows") if isinstance(found, Mapping) else found
     elif not given:
@@ -149,5 +152,5 @@ def read_labels(path: Path, name: str, given: bool) -> list[Interval]:
         return [(np.datetime64(a.replace(" ", "T")[:19]), np.datetime64(b.replace(" ", "T")[:19])) for a, b in found]
     except (TypeError, ValueError, AttributeError) as error:
         raise UserError(
-            f"Labels are pairs of times [start, end], {path} has other values for {name}; mend the file."
+            f"Labels are pairs of times [start, end]. Received {path}, which has other values for {name}. Correct the file."
         ) from error

@@ -1,4 +1,4 @@
-"""Tables with a column of times as series: reading, filling gaps, standardising, and windows for forecasting."""
+"""Tables with a column of times as series: reading, filling gaps, standardizing, and windows for forecasting."""
 
 from __future__ import annotations
 
@@ -76,11 +76,12 @@ def in_order(series: Series) -> Series:
         return series
     if np.mean(steps < 0) >= 0.99:
         series = replace(series, times=series.times[::-1], values=series.values[::-1])
-        notices.append("The newest row stands first: the series was turned round.")
+        notices.append("The newest row was first: the series was reversed.")
     elif np.mean(steps < 0) > 0.01:
         row = int(np.flatnonzero(steps < 0)[0]) + 3
         raise UserError(
-            f"A series stands in order of time, row {row} of {series.name} goes back in time; sort the file by {series.time!r}."
+            f"A series is in order of time. Received row {row} of {series.name}, which goes back in time. Sort the file by "
+            f"{series.time!r}."
         )
     uneven = int((np.abs(steps) != np.median(np.abs(steps))).sum())
     if uneven:
@@ -89,7 +90,7 @@ def in_order(series: Series) -> Series:
 
 
 def fill_gaps(values: Array) -> Array:
-    """Return values with each gap filled by the last value before it; gaps at the beginning stay NaN."""
+    """Return values with each gap filled by the last value before it; gaps at the start stay NaN."""
     known = np.isfinite(values)
     last = np.maximum.accumulate(np.where(known, np.arange(len(values))[:, None], -1), axis=0)
     return np.where(last >= 0, np.take_along_axis(values, np.maximum(last, 0), axis=0), np.nan)
@@ -109,7 +110,7 @@ def averaged(series: Series, seconds: int) -> Series:
 
 @dataclass(frozen=True)
 class SeriesPreprocessing(Preprocessing):
-    """Fills gaps and standardises each column by the training rows; `transform` cuts the windows that the model takes."""
+    """Fills gaps and standardizes each column by the training rows; `transform` cuts the windows that the model takes."""
 
     kind: ClassVar[str] = "series"
     task: str  # "forecast" or "anomaly"
@@ -134,8 +135,8 @@ class SeriesPreprocessing(Preprocessing):
         scale = (tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
         return cls(task, series.time, series.columns, tuple(targets), *scale, window, horizon, layout=series.layout)
 
-    def standardise(self, values: Array) -> Array:
-        """Return float32 values[rows, F] with gaps filled; gaps at the beginning become the training mean."""
+    def standardize(self, values: Array) -> Array:
+        """Return float32 values[rows, F] with gaps filled; gaps at the start become the training mean."""
         return self.prepare(fill_gaps(values))[0]
 
     def prepare(self, *raw: Array) -> Batch:
@@ -144,7 +145,7 @@ class SeriesPreprocessing(Preprocessing):
 
     def transform(self, raw: RawTable) -> Batch:
         """Return (past[1, window, F],), the last window, for a forecast; (windows[n, window, F],) for anomalies."""
-        return (self._windows(self.standardise(self.read(raw).values)),)
+        return (self._windows(self.standardize(self.read(raw).values)),)
 
     def raw(self, given: RawTable) -> Batch:
         """Return the windows that `transform` cuts in the file's units, float64, with gaps filled."""
@@ -169,7 +170,8 @@ class SeriesPreprocessing(Preprocessing):
         absent = [c for c in (self.time, *self.columns) if c not in raw.columns]
         if absent:
             raise UserError(
-                f"The model was trained with the column {absent[0]!r}, {raw.source} has no such column; add it or name it so."
+                f"The model was trained with the column {absent[0]!r}. Received {raw.source}, which has no such column. Add "
+                "it or name it so."
             )
         times = parse_times(raw.columns[self.time], self.time, self.layout)
         values = np.stack([numbers(raw.columns[c]) for c in self.columns], axis=1)
@@ -178,7 +180,8 @@ class SeriesPreprocessing(Preprocessing):
             series = averaged(series, self.seconds)
         if len(series.values) < self.window:
             raise UserError(
-                f"The model looks at {self.window} rows, {raw.source} has {len(series.values)}; give a longer series."
+                f"The model reads {self.window} rows. Received {raw.source}, which has {len(series.values)}. Give a longer "
+                "series."
             )
         return series
 
@@ -201,7 +204,7 @@ class SeriesPreprocessing(Preprocessing):
 
 
 def forecast_dataset(series: Series, target: str | None, reading: Reading) -> Dataset:
-    """Return windows (past[T, F], future[H, 1]) of a series, parted by time 60/20/20 (ETT sets: 12/4/4 months as usual).
+    """Return windows (past[T, F], future[H, 1]) of a series, split by time 60/20/20 (ETT sets: 12/4/4 months as usual).
 
     A fold splits it instead where there is one: rows from its training stretch to its test stretch, in order of time.
     Raises UserError where the target is absent or the series is too short for the windows.
@@ -218,17 +221,18 @@ def forecast_dataset(series: Series, target: str | None, reading: Reading) -> Da
     train, *later = parts = _periods(series, reading)
     if min(train[1] - train[0] - past, *(b - a for a, b in later)) < future:
         raise UserError(
-            f"A series needs rows for its windows ({past} past and {future} future) in each of its three parts, "
-            f"{series.name} has {len(series.values)} rows; give a longer series, or a smaller window or horizon."
+            f"A series needs rows for its windows ({past} past and {future} future) in each of its three parts. "
+            f"Received {series.name}, which has {len(series.values)} rows. Give a longer series, or a smaller window or "
+            "horizon."
         )
     series = _without_sparse(series, target, slice(*train), notices)
     gaps = int((~np.isfinite(series.values)).sum())
     if gaps:
         notices.append(f"{gaps} missing values were filled with the last one before them.")
     preprocessing = SeriesPreprocessing.fit("forecast", series, np.arange(*train), [target], past, horizon=future)
-    values = preprocessing.standardise(series.values)
+    values = preprocessing.standardize(series.values)
     column = (series.columns.index(target),)
-    bounds = (train, *((a - past, b) for a, b in parts[1:]))  # what lies before a part may be looked at, not foretold
+    bounds = (train, *((a - past, b) for a, b in parts[1:]))  # what is before a part may be looked at, not predicted
     splits = [SeriesSplit(values[a:b], column, past, future) for a, b in bounds]
     text = f"{len(series.values)} rows of {len(series.columns)} columns; {past} rows forecast {future} of {target}"
     shape = (past, len(series.columns))
@@ -265,5 +269,7 @@ def _without_sparse(series: Series, target: str, train: slice, notices: list[str
             reason = "is missing in most training rows" if absent[n] > 0.5 else "is the same in every training row"
             notices.append(f"Column {column!r} {reason}: left out.")
     if spread[series.columns.index(target)] == 0:
-        raise UserError(f"A target must vary, {target!r} is the same in every training row; choose another column.")
+        raise UserError(
+            f"A target must vary. Received {target!r}, which is the same in every training row. Choose another column."
+        )
     return replace(series, columns=tuple(series.columns[n] for n in kept), values=series.values[:, kept])

@@ -70,10 +70,10 @@ SETS: dict[str, Named] = {
     ),
     "nab_machine_temperature": Public(
         "timeseries/nab_machine_temperature_system_failure.csv",
-        "a machine's temperature every five minutes, with labelled failures (NAB; Lavin and Ahmad 2015)",
+        "a machine's temperature every five minutes, with labeled failures (NAB; Lavin and Ahmad 2015)",
     ),
     "nab_ambient_temperature": Public(
         "timeseries/nab_ambient_temperature_system_failure.csv",
-        "an office's temperature every hour, with labelled failures (NAB; Lavin and Ahmad 2015)",
+        "an office's temperature every hour, with labeled failures (NAB; Lavin and Ahmad 2015)",
     ),
 }

@@ -89,11 +89,13 @@ def _examples(table: RawTable, source: str, preprocessing: TablePreprocessing) -
         return ArraySplit((inputs, inputs)), tuple(told)
     if target not in table.columns:
         raise UserError(
-            f"To evaluate, {source} must hold the target {target!r} too; use nnatomy predict for a file without it."
+            f"To evaluate, {source} must hold the target {target!r} too. Use nnatomy predict for a file without it."
         )
     table = rows_with_target(table, target, preprocessing.task, notices)
     if not len(table):
-        raise UserError(f"To evaluate, rows need a value of the target {target!r}, {source} has none; use nnatomy predict.")
+        raise UserError(
+            f"To evaluate, rows need a value of the target {target!r}. Received {source}, which has none. Use nnatomy predict."
+        )
     (inputs,), told = preprocessing.encode(table)
     return ArraySplit((inputs, preprocessing.encode_target(table.columns[target]))), (*notices, *told)
 

@@ -1,4 +1,4 @@
-"""What a table's columns are: their types, their outliers, and which of them give the target away or repeat one another."""
+"""The columns of a table: their types and outliers, and which of them leak the target or repeat each other."""
 
 from __future__ import annotations
 
@@ -33,11 +33,13 @@ def _check_choice(name: str, kind: str, present: Sequence[str]) -> None:
     if kind == "numeric" and sum(map(is_numeric, present)) * 2 < len(present):
         wrong = next(c for c in present if not is_numeric(c))
         raise UserError(
-            f"Column {name!r} cannot be numeric, most of its cells are not numbers ({wrong!r}); choose categorical."
+            f"Column {name!r} cannot be numeric. Received cells that are mostly not numbers ({wrong!r}). Use --types "
+            f"{name}=categorical."
         )
     if kind == "boolean" and not any({c.lower() for c in present} <= words for words in WORDS):
         raise UserError(
-            f"A boolean column holds true and false, yes and no, or 1 and 0, {name!r} has others; choose categorical."
+            f"A boolean column holds true and false, yes and no, or 1 and 0. Received {name!r}, which has others. Choose "
+            "categorical."
         )
     if kind == "date":
         parse_times(present, name)
@@ -51,15 +53,18 @@ def task_of(target: str, kind: str, cells: Sequence[str], chosen: bool = False) 
     present = [c for c in cells if c]
     distinct = len(set(present))
     if kind == "empty":
-        raise UserError(f"The target {target!r} has no values; choose another column.")
+        raise UserError(f"The target {target!r} has no values. Choose another column.")
     if kind == "constant":
-        raise UserError(f"A target needs two values or more, {target!r} is {present[0]!r} in every row; choose another column.")
+        raise UserError(
+            f"A target needs two values or more. Received {target!r}, which is {present[0]!r} in every row. Choose another "
+            "column."
+        )
     if kind in ("boolean", "categorical"):
         return "classification"
     if kind in ("text", "date"):
         raise UserError(
-            f"A target is a class or a number, {target!r} holds {'dates' if kind == 'date' else 'free text'} "
-            f"({distinct} different in {len(present)} rows); choose another column or its type."
+            f"A target is a class or a number. Received {target!r}, which holds {'dates' if kind == 'date' else 'free text'} "
+            f"({distinct} different in {len(present)} rows). Choose another column or its type."
         )
     values = numbers(cells)
     values = values[np.isfinite(values)]

@@ -24,16 +24,16 @@ MOST_LEVELS = 30  # one-hot columns a category may take; the rarer ones share "o
 
 @dataclass(frozen=True)
 class Field:
-    """How one column becomes features: a standardised number, a truth value, or a one-hot category; then "is missing"."""
+    """The features of one column: a standardized number, a truth value, or a one-hot category; then "is missing"."""
 
     name: str
     type: str  # "numeric", "date", "boolean" or "categorical"
     fill: float | str  # for a missing cell: the training median, or the most frequent category
-    indicator: bool  # whether a feature tells that the cell was missing
+    indicator: bool  # whether a feature says that the cell was missing
     mean: float = 0.0
     std: float = 1.0
     levels: tuple[str, ...] = ()
-    other: bool = False  # whether rare and unseen categories have a feature of their own
+    other: bool = False  # whether rare and unseen categories have their own feature
     log: bool = False  # whether a long-tailed number is taken as sign(x) log(1 + |x|)
     layout: str = ""  # of dates, as the table for training has them
 
@@ -97,7 +97,7 @@ class Field:
         return np.stack(columns + [missing] * self.indicator, axis=1).astype(np.float32)
 
     def decode(self, features: Array) -> list[str]:
-        """Return the cells that features[n, k] were made of, as far as these tell: "" where one was missing."""
+        """Return the cells that features[n, k] were made of, as far as these show: "" where one was missing."""
         values = features[:, 0].astype(np.float64) * self.std + self.mean
         if self.type == "categorical":
             names = [*self.levels, *["other"] * self.other]
@@ -151,7 +151,7 @@ def _values(name: str, kind: str, cells: Sequence[str], layout: str) -> Array:
 
 @dataclass(frozen=True)
 class TablePreprocessing(Preprocessing):
-    """Turns rows of a table into inputs float32[n, features]; targets are class ids or standardised numbers."""
+    """Turns rows of a table into inputs float32[n, features]; targets are class ids or standardized numbers."""
 
     kind: ClassVar[str] = "table"
     fields: tuple[Field, ...]
@@ -184,7 +184,8 @@ class TablePreprocessing(Preprocessing):
         absent = [field.name for field in self.fields if field.name not in table.columns]
         if absent:
             raise UserError(
-                f"The model was trained with the column {absent[0]!r}, {table.source} has no such column; add it or name it so."
+                f"The model was trained with the column {absent[0]!r}. Received {table.source}, which has no such column. Add "
+                "it or name it so."
             )
         notices, parts = [], []
         known = {field.name for field in self.fields} | {self.target}
@@ -199,18 +200,20 @@ class TablePreprocessing(Preprocessing):
         return (np.concatenate(parts, axis=1),), notices
 
     def decode(self, inputs: Array) -> dict[str, list[str]]:
-        """Return the cells of each column that inputs[n, features] were made of, as far as these tell."""
+        """Return the cells of each column that inputs[n, features] were made of, as far as these show."""
         ends = np.cumsum([len(field.features()) for field in self.fields])
         parts = np.split(inputs, ends[:-1], axis=1)
         return {field.name: field.decode(part) for field, part in zip(self.fields, parts, strict=True)}
 
     def encode_target(self, cells: Sequence[str]) -> Array:
-        """Return class ids int64[n], or standardised targets float32[n, 1]; raises UserError for an unknown class."""
+        """Return class ids int64[n], or standardized targets float32[n, 1]; raises UserError for an unknown class."""
         if self.task == "classification":
             place = {name: n for n, name in enumerate(self.classes)}
             unknown = next((c for c in cells if c not in place), None)
             if unknown is not None:
-                raise UserError(f"Classes are {', '.join(self.classes)}; the target {self.target!r} has {unknown!r}.")
+                raise UserError(
+                    f"Classes are {', '.join(self.classes)}. Received {unknown!r} in {self.target!r}. Correct or remove it."
+                )
             return np.array([place[c] for c in cells], dtype=np.int64)
         return ((numbers(cells)[:, None] - self.target_mean) / self.target_std).astype(np.float32)
 

@@ -18,14 +18,14 @@ def is_frame(value: Any) -> bool:
 def table_of_frame(frame: Any, name: str = "the frame") -> RawTable:
     """Return a frame's columns as text, "" where a cell is missing. Raises UserError for what is not a frame, or is empty."""
     if not is_frame(frame):
-        raise UserError(f"A data frame has named columns. Received {type(frame).__name__}; give a pandas or polars frame.")
+        raise UserError(f"A data frame has named columns. Received {type(frame).__name__}. Give a pandas or polars frame.")
     names = [str(column) for column in frame.columns]
     repeated = next((column for column in names if names.count(column) > 1), None)
     if repeated is not None:
-        raise UserError(f"Column names must differ. Received {repeated!r} more than once; rename one.")
+        raise UserError(f"Column names must differ. Received {repeated!r} more than once. Rename one.")
     table = RawTable({label: _texts(frame[column]) for label, column in zip(names, frame.columns, strict=True)}, name)
     if not len(table):
-        raise UserError(f"A table has columns and rows. Received a frame of shape {tuple(frame.shape)}; add rows.")
+        raise UserError(f"A table has columns and rows. Received a frame of shape {tuple(frame.shape)}. Add rows.")
     return table
 
 

@@ -58,6 +58,7 @@ class TableReader(RequestReader):
                 if cell and not np.isfinite(found):
                     what = "a number" if field.type == "numeric" else "true or false"
                     raise RequestError(
-                        "unfit", f"{field.name!r} must be {what}, row {row} has {cell[:60]!r}; send null if unknown."
+                        "unprocessable",
+                        f"{field.name!r} must be {what}. Received {cell[:60]!r} in row {row}. Send null if unknown."
                     )
         return self.preprocessing.encode(table)

@@ -76,12 +76,12 @@ def points(name: str, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
         angle = 4.5 * np.sqrt(t) + 2 * np.pi * ids / 3
         return np.sqrt(t)[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1) + 0.02 * noise, ids
     if name == "blobs":
-        centres = np.array([[0.0, 2.0], [-1.8, -1.0], [1.8, -1.0]])
-        return centres[ids] + 0.7 * noise, ids
+        centers = np.array([[0.0, 2.0], [-1.8, -1.0], [1.8, -1.0]])
+        return centers[ids] + 0.7 * noise, ids
     xy = rng.uniform(-1, 1, (n, 2))
     if name == "xor":
         return xy, (xy[:, 0] * xy[:, 1] < 0).astype(np.int64)
-    xy[:, 1] += np.where(xy[:, 1] > xy[:, 0], 0.15, -0.15)  # halves: parted by the line y = x, with a gap
+    xy[:, 1] += np.where(xy[:, 1] > xy[:, 0], 0.15, -0.15)  # halves: split by the line y = x, with a gap
     return xy, (xy[:, 1] > xy[:, 0]).astype(np.int64)
 
 

@@ -97,22 +97,25 @@ def table_dataset(
 def _about_time(reading: Reading) -> str:
     if reading.fold is None:
         return (
-            "Rows in order of time are parted at random here, so scores may flatter; an architecture for series parts them by "
+            "Rows in order of time are split at random here, so scores may flatter; an architecture for series splits them by "
             "time."
         )
     how = "groups are kept together, whenever they were" if reading.fold.groups else "every fold is later than its training"
-    return f"Rows stand in order of time: {how}."
+    return f"Rows are in order of time: {how}."
 
 
 def _check_names(table: RawTable, target: str | None, keep: Sequence[str], reconstruction: bool) -> None:
     names = list(table.columns)
     if len(names) < 2:
         raise UserError(
-            f"A table needs an input column and a target column, {table.source} has only {names[0]!r}; "
-            "check the delimiter (comma, semicolon, tab or bar)."
+            f"A table needs an input column and a target column. Received {table.source}, which has only {names[0]!r}. "
+            "Check the delimiter (comma, semicolon, tab or bar)."
         )
     if target is None and not reconstruction:
-        raise UserError(f"Which column is to be predicted? Name it with --target; {table.source} has {', '.join(names)}.")
+        raise UserError(
+            f"A table needs a target. Received {table.source} with {', '.join(names)}. Name the column to predict with "
+            "--target."
+        )
     if target is not None and target not in names:
         raise unknown_name("column", target, names)
     for column in keep:
@@ -124,9 +127,13 @@ def _check_groups(table: RawTable, groups: str, target: str | None) -> None:
     if groups not in table.columns:
         raise unknown_name("column", groups, table.columns)
     if groups == target:
-        raise UserError(f"--groups names a column beside the target, received the target {groups!r}; choose another column.")
+        raise UserError(
+            f"--groups names a column other than the target. Received the target {groups!r}. Choose another column."
+        )
     if "" in table.columns[groups]:
-        raise UserError(f"Every row needs its group, {groups!r} has missing cells; fill them or choose another column.")
+        raise UserError(
+            f"Every row needs its group. Received {groups!r}, which has missing cells. Fill them or choose another column."
+        )
 
 
 def _parts(
@@ -217,14 +224,14 @@ def _tell(
     if missing:
         listed = ", ".join(f"{c} {n}" for c, n in missing.items())
         notices.append(
-            f"Missing cells were filled (median or most frequent value; features tell where training rows had them): {listed}."
+            f"Missing cells were filled (median or most frequent value; features mark where training rows had them): {listed}."
         )
     for column in inputs:
         present = [c for c in table.columns[column] if c]
         if kinds[column] == "numeric":
             bad = [c for c in present if not np.isfinite(number(c))]
             if bad:
-                notices.append(f"Column {column!r}: {len(bad)} cells that are no finite numbers ({bad[0]!r}) count as missing.")
+                notices.append(f"Column {column!r}: {len(bad)} cells without a finite number ({bad[0]!r}) count as missing.")
         elif kinds[column] == "categorical":
             numeric = np.isfinite(numbers(present)).mean()
             if 0.9 <= numeric < 1:

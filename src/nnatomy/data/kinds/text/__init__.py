@@ -37,7 +37,7 @@ class TextKind(Kind[CharacterPreprocessing]):
 
     def inputs(self, source: Source, preprocessing: CharacterPreprocessing, raw: bool = False) -> Inputs:
         if not source.text.strip():
-            raise UserError(f"{source} is empty; it should hold text.")
+            raise UserError(f"{source} is empty. It should hold text.")
         return Inputs(preprocessing.transform(source.text.replace("\r\n", "\n")), (source.path.name,))
 
     def examples(self, source: Source, preprocessing: CharacterPreprocessing) -> tuple[Split, tuple[str, ...]]:
@@ -45,8 +45,9 @@ class TextKind(Kind[CharacterPreprocessing]):
         split = WindowSplit(tokens, preprocessing.window, preprocessing.window)
         if not len(split):
             raise UserError(
-                f"To evaluate, a text needs at least {preprocessing.window + 1} characters, {source} has {len(tokens)}; "
-                "give more."
+                f"To evaluate, a text needs at least {preprocessing.window + 1} characters. Received {source}, which has "
+                f"{len(tokens)}. "
+                "Give more."
             )
         unknown = int((tokens == 0).sum())
         notice = f"{unknown} characters do not occur in the training text; they count as unknown."

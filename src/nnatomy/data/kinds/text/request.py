@@ -24,7 +24,7 @@ class PromptReader(RequestReader):
     def from_json(self, value: Mapping[str, Any]) -> tuple[Batch, list[str]]:
         text = member(value, "text")
         if not isinstance(text, str):
-            raise RequestError("unfit", f"'text' must be text, received {type_of(text)}; send a prompt.")
+            raise RequestError("unprocessable", f"'text' must be text. Received {type_of(text)}. Send a prompt.")
         return self._encoded(text)
 
     def from_other(self, kind: str, body: bytes) -> tuple[Batch, list[str]]:

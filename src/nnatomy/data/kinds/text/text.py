@@ -25,7 +25,7 @@ class CharacterPreprocessing(Preprocessing):
     """Numbers characters by their place in the training text's sorted vocabulary; 0 is the unknown character."""
 
     kind: ClassVar[str] = "text"
-    vocabulary: tuple[str, ...]  # begins with UNKNOWN
+    vocabulary: tuple[str, ...]  # starts with UNKNOWN
     window: int = WINDOW
 
     @classmethod
@@ -45,7 +45,7 @@ class CharacterPreprocessing(Preprocessing):
     def transform(self, raw: str) -> Batch:
         """Return (tokens[1, len(text)],) for a text."""
         if not raw:
-            raise UserError("A prompt needs at least one character, received none; give some text.")
+            raise UserError("A prompt needs at least one character. Received none. Use, for example, --prompt A.")
         return (self.encode(raw)[None],)
 
     def to_json(self) -> dict[str, Any]:
@@ -65,14 +65,15 @@ def load_text(source: Source, reading: Reading) -> Dataset:
     need = 20 * (length + 1)
     if len(text) < need and reading.fold is None:
         raise UserError(
-            f"Text must hold a window in each of its parts (90/5/5 %), {path} has {len(text)} characters and windows of "
-            f"{length} need {need}; give more text or a smaller window."
+            f"Text must hold a window in each of its parts (90/5/5 %). Received {path}, which has {len(text)} characters and "
+            "windows of "
+            f"{length} need {need}. Give more text or a smaller window."
         )
     pieces = [text[a:b] for a, b in reading.periods(len(text), (0.05, 0.05))]
     if min(map(len, pieces)) <= length:
         raise UserError(
-            f"Text must hold a window in each part, {path} has {len(text)} characters, the smallest part "
-            f"{min(map(len, pieces))} and windows are of {length}; give more text, a smaller window or fewer folds."
+            f"Text must hold a window in each part. Received {path}, which has {len(text)} characters, the smallest part "
+            f"{min(map(len, pieces))} and windows are of {length}. Give more text, a smaller window or fewer folds."
         )
     preprocessing = CharacterPreprocessing.fit(pieces[0], length)
     splits = [WindowSplit(preprocessing.encode(piece), length, length) for piece in pieces]

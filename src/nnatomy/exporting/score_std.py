@@ -10,7 +10,7 @@ from nnatomy.errors import UserError
 from nnatomy.runs.prepare import Prepared
 
 
-def spread(folder: str | Path, prepared: Prepared) -> str:
+def score_std(folder: str | Path, prepared: Prepared) -> str:
     """The sentences of a comparison's folder about the architecture of a run.
 
     Raises UserError where the folder holds no finished comparison, or one of other architectures or other data.
@@ -24,19 +24,22 @@ def spread(folder: str | Path, prepared: Prepared) -> str:
         trained = request.data or prepared.architecture.recipes[0].data, request.target
         if name not in candidates:
             raise UserError(
-                f"The comparison in {path} is of {', '.join(candidates)}, not of {name}; give one with that architecture."
+                f"--comparison must contain the architecture of the run, {name}. Received {path} with "
+                f"{', '.join(candidates)}. Give another comparison."
             )
         if compared != trained:
             raise UserError(
-                f"Spread counts where it was measured on the run's own data, {_named(*trained)}; {path} is a comparison on "
-                f"{_named(*compared)}, give another one."
+                f"The standard deviation of scores must be measured on the run's own data, {_named(*trained)}. Received "
+                f"{path}, a comparison on "
+                f"{_named(*compared)}. Give one on the run's data."
             )
         return _sentences(candidates, name, metric, saved, command)
     except (OSError, KeyError, TypeError, AttributeError, ValueError) as problem:
         if isinstance(problem, UserError):
             raise
         raise UserError(
-            f"--comparison names the folder of a finished comparison, {path} is none; give one that nnatomy compare wrote."
+            f"--comparison names the folder of a finished comparison. Received {path}, which is not one. Give one that "
+            "nnatomy compare wrote."
         ) from None
 
 

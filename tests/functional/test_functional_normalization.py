@@ -1,4 +1,4 @@
-"""Normalisation functions equal PyTorch's; running moments follow as PyTorch's do."""
+"""Normalization functions equal PyTorch's; running moments follow as PyTorch's do."""
 
 import numpy as np
 import pytest

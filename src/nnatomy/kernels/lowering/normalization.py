@@ -19,7 +19,7 @@ PARALLEL = 16_384
 
 
 def readable(*arrays: Any) -> bool:
-    """Whether kernels can read them, if need be by a copy: float32 that is not empty, strides in whole elements."""
+    """Return True if kernels can read them, if need be by a copy: float32 that is not empty, strides in whole elements."""
     return all(
         isinstance(x, np.ndarray) and x.dtype == np.float32 and x.size > 0 and all(s % 4 == 0 for s in x.strides)
         for x in arrays if x is not None
@@ -36,7 +36,7 @@ def merged(x: Array, axes: Sequence[int] | None = None) -> int | None:
 
 
 def rows_of(emitter: Emitter, x: Array) -> tuple[Array, int]:
-    """x, or a copy of it, such that its last axis lies in one piece, and the distance between such rows in elements."""
+    """x, or a copy of it, such that its last axis is in one piece, and the distance between such rows in elements."""
     step = merged(x, range(x.ndim - 1))
     if step is None or (x.strides[-1] != x.itemsize and x.shape[-1] > 1):
         x = copied(emitter, x, tuple(range(x.ndim)))
@@ -45,7 +45,7 @@ def rows_of(emitter: Emitter, x: Array) -> tuple[Array, int]:
 
 
 def copied(emitter: Emitter, x: Array, order: Sequence[int]) -> Array:
-    """A copy of x whose axes lie in memory in this order."""
+    """A copy of x whose axes are in memory in this order."""
     flat = emitter.scratch(x.size, x.dtype)
     copy = flat.reshape([x.shape[i] for i in order]).transpose([order.index(i) for i in range(x.ndim)])
     emit_copy(emitter, x, copy)
@@ -104,7 +104,7 @@ def _norm(
         x.size // n, n, address(x), step, address(y), n, 0 if mean is None else address(mean), address(rstd),
         vector(emitter, weight, n, 1.0), vector(emitter, bias, n, 0.0), number(eps), mean is not None,
     ]  # fmt: skip
-    emitter.add("normalisation", "layer_norm", arguments, x.size > PARALLEL)
+    emitter.add("normalization", "layer_norm", arguments, x.size > PARALLEL)
     return True
 
 
@@ -139,10 +139,10 @@ def _norm_vjp(
         rows, n, address(g), g_step, address(x), x_step, address(outs[0]), n, means, rstds,
         vector(emitter, weight, n, 1.0), mean is not None, sums, parts,
     ]  # fmt: skip
-    emitter.add("normalisation", "layer_norm_vjp", arguments, parallel)
+    emitter.add("normalization", "layer_norm_vjp", arguments, parallel)
     if sums:
         dbias = address(outs[2]) if len(outs) > 2 else 0
-        emitter.add("normalisation", "add_parts", [n, sums, parts, address(outs[1]), dbias])
+        emitter.add("normalization", "add_parts", [n, sums, parts, address(outs[1]), dbias])
     return True
 
 
@@ -179,7 +179,7 @@ def _batch_norm_vjp_outputs(args: Sequence[Any], kwargs: dict[str, Any]) -> list
 
 
 class _Channels:
-    """How arrays that lie alike, or copies of them, are walked channel by channel."""
+    """A walk channel by channel over arrays of one layout, or copies of them."""
 
     def __init__(self, emitter: Emitter, like: Array) -> None:
         self.emitter, self.order = emitter, _memory_order(like)
@@ -196,7 +196,7 @@ class _Channels:
 
     @property
     def columns(self) -> bool:
-        """Whether the channels of a place lie side by side."""
+        """True if the channels of a place are side by side."""
         return self.inner == 1 and self.channels > 1
 
     def fits(self, x: Array) -> bool:
@@ -231,7 +231,7 @@ def batch_norm(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any], kwa
         arguments, kernel = [walk.outer, c, *walk(x), *walk(y), *rest], "batch_norm_columns"
     else:
         arguments, kernel = [c, walk.outer, walk.inner, *walk(x), *walk(y), *rest], "batch_norm"
-    emitter.add("normalisation", kernel, arguments, x.size > PARALLEL)
+    emitter.add("normalization", kernel, arguments, x.size > PARALLEL)
     return True
 
 
@@ -257,5 +257,5 @@ def batch_norm_vjp(emitter: Emitter, outs: Sequence[Array], args: Sequence[Any],
         arguments, kernel = [walk.outer, c, *walk(g), *walk(x), *walk(dx), *rest], "batch_norm_columns_vjp"
     else:
         arguments, kernel = [c, walk.outer, walk.inner, *walk(g), *walk(x), *walk(dx), *rest], "batch_norm_vjp"
-    emitter.add("normalisation", kernel, arguments, x.size > PARALLEL)
+    emitter.add("normalization", kernel, arguments, x.size > PARALLEL)
     return True

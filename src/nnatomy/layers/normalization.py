@@ -1,4 +1,4 @@
-"""Normalisation layers: functional/normalisation.py with weights and running statistics."""
+"""Normalization layers: functional/normalization.py with weights and running statistics."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = [
 
 
 class _BatchNorm(Module):
-    """What the three dimensions share. momentum=None averages all batches alike and counts them in `num_batches_tracked`."""
+    """The common part of the three dimensions. momentum=None averages all batches; `num_batches_tracked` counts them."""
 
     axes: tuple[int, ...]
 
@@ -74,7 +74,7 @@ class BatchNorm3d(_BatchNorm):
 
 
 class _InstanceNorm(Module):
-    """What the three dimensions share."""
+    """The common part of the three dimensions."""
 
     axes: int
 
@@ -165,7 +165,7 @@ class GroupNorm(Module):
 
 
 class LocalResponseNorm(Module):
-    """Each channel by the activity of its `size` neighbours (Krizhevsky et al. 2012, section 3.3)."""
+    """Each channel by the activity of its `size` neighbors (Krizhevsky et al. 2012, section 3.3)."""
 
     def __init__(self, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> None:
         checks.sizes("LocalResponseNorm", size=size)

@@ -1,4 +1,4 @@
-"""Normalisation and the softmax's cross-entropy as one operation each: their small-step forms stand beside them.
+"""Normalization and the softmax's cross-entropy as one operation each: their small-step forms are next to them.
 
 A fused operation computes value and gradients in one call of the backend. Its `_by_steps` form is the same in small operations:
 what it is held to, and the way by which a gradient is itself differentiated.
@@ -12,7 +12,7 @@ from typing import Any
 from nnatomy.backends import B
 from nnatomy.ops import indexing, reductions, shapes
 from nnatomy.ops import pointwise as pw
-from nnatomy.ops.primitive import primitive, settle, through
+from nnatomy.ops.primitive import check_dtype, primitive, through
 from nnatomy.tensor import Tensor
 
 Gradients = Sequence[Any]
@@ -29,9 +29,9 @@ def _scaled(x: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
 
 def layer_norm_by_steps(x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
     """w (x - mean) / sqrt(variance + eps) + b, the moments over the last axis of x (..., n); w and b (n) or None."""
-    centred = x - reductions.mean(x, -1, keepdims=True)
-    variance = reductions.mean(pw.square(centred), -1, keepdims=True)
-    return _scaled(centred / pw.sqrt(variance + eps), weight, bias, x.shape[-1:])
+    centered = x - reductions.mean(x, -1, keepdims=True)
+    variance = reductions.mean(pw.square(centered), -1, keepdims=True)
+    return _scaled(centered / pw.sqrt(variance + eps), weight, bias, x.shape[-1:])
 
 
 def _layer_norm_vjp(needs: Sequence[bool], g: Any, ys: Any, x: Any, weight: Any, bias: Any, eps: float) -> Gradients:
@@ -44,7 +44,7 @@ def _layer_norm_vjp(needs: Sequence[bool], g: Any, ys: Any, x: Any, weight: Any,
 @primitive(joint=_layer_norm_vjp, saved=2)
 def _layer_norm(x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
     y, mean, rstd = B.layer_norm(x, weight, bias, eps=eps)
-    return settle("layer_norm", (x, weight, bias), y), mean, rstd
+    return check_dtype("layer_norm", (x, weight, bias), y), mean, rstd
 
 
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
@@ -70,7 +70,7 @@ def _rms_norm_vjp(needs: Sequence[bool], g: Any, ys: Any, x: Any, weight: Any, e
 @primitive(joint=_rms_norm_vjp, saved=1)
 def _rms_norm(x: Any, weight: Any, *, eps: float) -> Any:
     y, rstd = B.rms_norm(x, weight, eps=eps)
-    return settle("rms_norm", (x, weight), y), rstd
+    return check_dtype("rms_norm", (x, weight), y), rstd
 
 
 def rms_norm(x: Any, weight: Any = None, *, eps: float) -> Any:
@@ -84,9 +84,9 @@ def rms_norm(x: Any, weight: Any = None, *, eps: float) -> Any:
 def batch_norm_by_steps(x: Any, weight: Any, bias: Any, *, eps: float, moments: Any = None) -> Any:
     """w (x - mean) / sqrt(variance + eps) + b, the moments of each channel of x (batch, channels, ...); w and b (channels)."""
     axes, shape = (0, *range(2, len(x.shape))), (x.shape[1],) + (1,) * (len(x.shape) - 2)
-    centred = x - reductions.mean(x, axes, keepdims=True)
-    variance = reductions.mean(pw.square(centred), axes, keepdims=True)
-    return _scaled(centred / pw.sqrt(variance + eps), weight, bias, shape)
+    centered = x - reductions.mean(x, axes, keepdims=True)
+    variance = reductions.mean(pw.square(centered), axes, keepdims=True)
+    return _scaled(centered / pw.sqrt(variance + eps), weight, bias, shape)
 
 
 def _batch_norm_vjp(
@@ -103,7 +103,7 @@ def _batch_norm(x: Any, weight: Any, bias: Any, *, eps: float, moments: Callable
     y, mean, variance = B.batch_norm(x, weight, bias, eps=eps)
     if moments is not None:
         moments(mean, variance)
-    return settle("batch_norm", (x, weight, bias), y), mean, variance
+    return check_dtype("batch_norm", (x, weight, bias), y), mean, variance
 
 
 def batch_norm(
@@ -142,6 +142,6 @@ def _softmax_cross_entropy(x: Any, *, labels: Any) -> Any:
 def softmax_cross_entropy(x: Any, labels: Any) -> Any:
     """-ln softmax(x_i)[labels_i] of each row of x (n, classes), labels (n) integers: shape (n).
 
-    A label that is no class gives NaN; its gradient counts only if it is multiplied by 0.
+    A label that is not a class gives NaN; its gradient counts only if it is multiplied by 0.
     """
     return _softmax_cross_entropy(x, labels=indexing.raw(labels))

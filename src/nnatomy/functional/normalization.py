@@ -1,4 +1,4 @@
-"""Normalisation as functions of their input, and linear maps. The layers with their weights are in layers/normalisation.py."""
+"""Normalization as functions of their input, and linear maps. The layers with their weights are in layers/normalization.py."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from nnatomy.errors import UserError
 from nnatomy.functional.masking import rows_that_count
 from nnatomy.functional.widening import widened
 from nnatomy.ops import linear
-from nnatomy.ops import normalisation as fused
+from nnatomy.ops import normalization as fused
+from nnatomy.ops.pointwise import real
 
 __all__ = [
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "linear", "local_response_norm", "normalize", "rms_norm",
@@ -21,14 +22,15 @@ __all__ = [
 
 def normalize(x: Any, p: float = 2.0, axis: int = 1, eps: float = 1e-12) -> Any:
     """x / max(|x|_p, eps), the norm taken over `axis`."""
+    x = real(x)
     return x / ops.clip(ops.norm(x, axis=axis, keepdims=True, p=p), eps)
 
 
 def _moments(x: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
     """x minus its mean over `axes`, the mean, and the variance (divided by n), all with their axes kept."""
     mean = ops.mean(x, axis=axes, keepdims=True)
-    centred = x - mean
-    return centred, mean, ops.mean(ops.square(centred), axis=axes, keepdims=True)
+    centered = x - mean
+    return centered, mean, ops.mean(ops.square(centered), axis=axes, keepdims=True)
 
 
 def _as(y: Any, x: Any) -> Any:
@@ -58,6 +60,7 @@ def _flat(x: Any, normalized_shape: Sequence[int], *weights: Any) -> list[Any]:
 def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """w (x - mean) / sqrt(variance + eps) + b over the last axes, which have `normalized_shape` (Ba et al. 2016, eq. 4)."""
     _check_trailing(x, normalized_shape, "layer_norm()")
+    x = real(x)
     if len(normalized_shape) == 1:
         return fused.layer_norm(x, weight, bias, eps=eps)
     return ops.reshape(fused.layer_norm(*_flat(x, normalized_shape, weight, bias), eps=eps), x.shape)
@@ -66,6 +69,7 @@ def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias
 def rms_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """w x / sqrt(mean(x^2) + eps) over the last axes (Zhang and Sennrich 2019, eq. 4); eps None is the dtype's epsilon."""
     _check_trailing(x, normalized_shape, "rms_norm()")
+    x = real(x)
     if eps is None:
         eps = {2: 2.0**-10, 4: 2.0**-23, 8: 2.0**-52}[x.dtype.itemsize]
     if len(normalized_shape) == 1:
@@ -79,12 +83,13 @@ def batch_norm(
 ) -> Any:  # fmt: skip
     """w (x - mean) / sqrt(variance + eps) + b for each channel of axis 1 (Ioffe and Szegedy 2015, algorithm 1).
 
-    In training the moments are the batch's, and the running ones (Tensors, or None) move towards them by `momentum`, the
+    In training the moments are the batch's, and the running ones (Tensors, or None) move toward them by `momentum`, the
     variance as n / (n - 1) times the batch's; otherwise the running ones are used. Inside `masked_examples` the moments are
     those of the examples that count, and one alone moves nothing.
     """
     axes = (0, *range(2, len(x.shape)))
     shape = (1, x.shape[1]) + (1,) * (len(x.shape) - 2)
+    x = real(x)
     if not training:
         if running_mean is None or running_var is None:
             raise UserError("batch_norm() needs the running moments when it does not train. Received None.")
@@ -97,8 +102,8 @@ def batch_norm(
     count = math.prod(x.shape[a] for a in axes)
     if count < 2:
         raise UserError(
-            f"Batch statistics need more than one value for each channel. Received shape {tuple(x.shape)}; "
-            "use a larger batch, or eval()."
+            f"Batch statistics need more than one value for each channel. Received shape {tuple(x.shape)}. "
+            "Use a larger batch, or eval()."
         )
     kept = rows_that_count(x)
     if kept is not None:
@@ -121,30 +126,31 @@ def _masked_batch_norm(
     count = kept.sum().astype(wide.dtype) * math.prod(x.shape[2:])
     share = kept.astype(wide.dtype) / B.maximum(count, 1.0)
     mean = ops.sum(wide * share, axis=axes, keepdims=True)
-    centred = wide - mean
-    variance = ops.sum(ops.square(centred) * share, axis=axes, keepdims=True)
+    centered = wide - mean
+    variance = ops.sum(ops.square(centered) * share, axis=axes, keepdims=True)
     if running_mean is not None:
         momentum = B.where(count >= 2, momentum, 0.0).astype(wide.dtype)
         _follow(running_mean, _plain(mean), momentum)
         _follow(running_var, _plain(variance) * (count / B.maximum(count - 1, 1.0)), momentum)
-    return _affine(_as(centred / ops.sqrt(variance + eps), x), weight, bias, shape)
+    return _affine(_as(centered / ops.sqrt(variance + eps), x), weight, bias, shape)
 
 
 def instance_norm(
     x: Any, running_mean: Any = None, running_var: Any = None, weight: Any = None, bias: Any = None,
     use_input_stats: bool = True, momentum: float = 0.1, eps: float = 1e-5,
 ) -> Any:  # fmt: skip
-    """As `batch_norm`, the moments taken over space for each example and channel by itself (Ulyanov et al. 2016, eq. 6)."""
+    """As `batch_norm`, the moments taken over space for each example and channel by itself (Ulyanov et al. 2016)."""
     if not use_input_stats:
         return batch_norm(x, running_mean, running_var, weight, bias, training=False, eps=eps)
+    x = real(x)
     count = math.prod(x.shape[2:])
     if count < 2:
         raise UserError(f"Instance statistics need more than one place in space. Received shape {tuple(x.shape)}.")
-    centred, mean, variance = _moments(widened(x), tuple(range(2, len(x.shape))))
+    centered, mean, variance = _moments(widened(x), tuple(range(2, len(x.shape))))
     if running_mean is not None:
         _follow(running_mean, _over_examples(mean), momentum)
         _follow(running_var, _over_examples(variance) * (count / (count - 1)), momentum)
-    return _affine(_as(centred / ops.sqrt(variance + eps), x), weight, bias, (1, x.shape[1]) + (1,) * (len(x.shape) - 2))
+    return _affine(_as(centered / ops.sqrt(variance + eps), x), weight, bias, (1, x.shape[1]) + (1,) * (len(x.shape) - 2))
 
 
 def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
@@ -153,23 +159,26 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
         raise UserError(
             f"group_norm() needs (batch, channels, ...) with channels in {num_groups} groups. Received shape {tuple(x.shape)}."
         )
-    grouped = ops.reshape(widened(x), (x.shape[0], num_groups, -1))
-    centred, _, variance = _moments(grouped, (2,))
-    y = ops.reshape(centred / ops.sqrt(variance + eps), x.shape)
+    x = real(x)
+    members = x.shape[1] // num_groups * math.prod(x.shape[2:])  # counted: -1 is undefined for an empty batch
+    grouped = ops.reshape(widened(x), (x.shape[0], num_groups, members))
+    centered, _, variance = _moments(grouped, (2,))
+    y = ops.reshape(centered / ops.sqrt(variance + eps), x.shape)
     return _affine(_as(y, x), weight, bias, (1, x.shape[1]) + (1,) * (len(x.shape) - 2))
 
 
 def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0) -> Any:
-    """x / (k + alpha mean of x^2 over `size` neighbouring channels)^beta (Krizhevsky et al. 2012, section 3.3).
+    """x / (k + alpha mean of x^2 over `size` neighboring channels)^beta (Krizhevsky et al. 2012, section 3.3).
 
     Channels beyond the ends are 0. As in PyTorch, alpha multiplies the mean; the paper's multiplies the sum.
     """
     if len(x.shape) < 3:
         raise UserError(f"local_response_norm() needs (batch, channels, *space). Received shape {tuple(x.shape)}.")
-    squares = ops.reshape(ops.square(x), (x.shape[0], 1, x.shape[1], -1))
+    x = real(x)
+    squares = ops.reshape(ops.square(widened(x)), (x.shape[0], 1, x.shape[1], math.prod(x.shape[2:])))
     squares = ops.pad(squares, [(0, 0), (0, 0), (size // 2, (size - 1) // 2), (0, 0)])
     mean = ops.reshape(ops.avg_pool(squares, (size, 1), 1), x.shape)
-    return x / ops.power(k + alpha * mean, beta)
+    return _as(widened(x) / ops.power(k + alpha * mean, beta), x)
 
 
 def _plain(t: Any) -> Any:

@@ -12,7 +12,7 @@ import torch
 import nnatomy as nn
 from nnatomy import functional as F
 from nnatomy.backends import B
-from nnatomy.ops import normalisation as fused
+from nnatomy.ops import normalization as fused
 
 T = torch.nn.functional
 RNG = np.random.default_rng(5)

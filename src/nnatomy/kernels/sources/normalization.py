@@ -1,6 +1,6 @@
 """Layer, RMS and batch norm with their gradients.
 
-Rows (the last axis of layer and RMS norm) and runs (what lies in one piece of a batch norm's channel) are summed by vectors in
+Rows (the last axis of layer and RMS norm) and runs (what is in one piece of a batch norm's channel) are summed by vectors in
 float32, and many such sums are added in float64. Moments are taken in two passes over what is in the cache.
 """
 
@@ -55,9 +55,9 @@ def sum_of(x, at, n):
 
 
 @inner
-def squares_of(x, at, n, centre):
-    """The sum of (x - centre)^2 over the same."""
-    c = splat(centre)
+def squares_of(x, at, n, center):
+    """The sum of (x - center)^2 over the same."""
+    c = splat(center)
     s0 = s1 = s2 = s3 = splat(float32(0))
     end = at + n
     while at + 4 * LANES <= end:
@@ -70,22 +70,22 @@ def squares_of(x, at, n, centre):
         s0 = fma(d0, d0, s0)
         at += LANES
     if at < end:
-        d0 = load_filled(x, at, end - at, centre) - c
+        d0 = load_filled(x, at, end - at, center) - c
         s1 = fma(d0, d0, s1)
     return total((s0 + s1) + (s2 + s3))
 
 
 def layer_norm(a, thread, threads):
-    """a: rows, n, x, its step, y, its step, mean, rstd, weight, bias, eps, centred (else RMS norm)."""
+    """a: rows, n, x, its step, y, its step, mean, rstd, weight, bias, eps, centered (else RMS norm)."""
     rows, n, x_step, y_step = a[0], a[1], a[3], a[5]
     x, y, means, rstds, weight, bias = f32(a[2]), f32(a[4]), f32(a[6]), f32(a[7]), f32(a[8]), f32(a[9])
-    eps, centred = as_double(a[10]), a[11]
+    eps, centered = as_double(a[10]), a[11]
     whole = n - n % LANES
     first, end = share(rows, LANES, thread, threads)
     for row in range(first, end):
         at, to = row * x_step, row * y_step
         mean = float32(0)
-        if centred:
+        if centered:
             mean = float32(sum_of(x, at, n) / float32(n))
             means[row] = mean
         rstd = float32(1.0 / math.sqrt(float64(squares_of(x, at, n, mean)) / n + eps))
@@ -100,14 +100,14 @@ def layer_norm(a, thread, threads):
 
 
 def layer_norm_vjp(a, thread, threads):
-    """a: rows, n, g, its step, x, its step, dx, its step, mean, rstd, weight, centred, sums, parts.
+    """a: rows, n, g, its step, x, its step, dx, its step, mean, rstd, weight, centered, sums, parts.
 
-    `sums` has for each of `parts` shares of the rows 4 lines of n numbers, n rounded up to whole vectors: the sums of g n and
-    of g of some rows, and of all; where it is 0, they are not wanted.
+    The rows are cut into `parts`. For each, `sums` has 4 lines of n numbers, n rounded up to whole vectors: the sums of g n
+    and of g of some rows, and of all. Where it is 0, they are not wanted.
     """
     rows, n, g_step, x_step, d_step = a[0], a[1], a[3], a[5], a[7]
     g, x, dx, means, rstds, weight = f32(a[2]), f32(a[4]), f32(a[6]), f32(a[8]), f32(a[9]), f32(a[10])
-    centred, parts = a[11], a[13]
+    centered, parts = a[11], a[13]
     width = (n + LANES - 1) // LANES * LANES
     whole = n - n % LANES
     left = n - whole
@@ -121,7 +121,7 @@ def layer_norm_vjp(a, thread, threads):
         for row in range(first, end):
             g_at, at, to = row * g_step, row * x_step, row * d_step
             mean = float32(0)
-            if centred:
+            if centered:
                 mean = means[row]
             m, r = splat(mean), splat(rstds[row])
             # The means of h = g w and of h n.
@@ -140,7 +140,7 @@ def layer_norm_vjp(a, thread, threads):
                 n0 = fma(h, load_part(x, at + i, count) - m, n0)
                 i += LANES
             c1 = zero
-            if centred:
+            if centered:
                 c1 = splat(float32(total(h0 + h1) / float32(n)))
             c2 = splat(float32(total(n0 + n1) / float32(n))) * r
             if a[12]:
@@ -182,7 +182,7 @@ def add_parts(a, thread, threads):
                 store_part(out, i, s, min(n - i, LANES))
 
 
-# Batch norm where a channel's values lie in runs: `outer` of them, each of `run` numbers.
+# Batch norm where a channel's values are in runs: `outer` of them, each of `run` numbers.
 
 
 def batch_norm(a, thread, threads):
@@ -302,7 +302,7 @@ def batch_norm_vjp(a, thread, threads):
                     i -= LANES
 
 
-# Batch norm where the channels of a row lie side by side: each lane has a channel, whose values stand `step` apart.
+# Batch norm where the channels of a row are side by side: each lane has a channel, whose values are `step` apart.
 
 
 def batch_norm_columns(a, thread, threads):
