@@ -93,11 +93,11 @@ class GAN(Module):
     ) -> None:  # fmt: skip
         if min(noise, *shape, *hidden) < 1:
             sizes = f"noise {noise}, shape {tuple(shape)}, hidden {tuple(hidden)}"
-            raise UserError(f"All sizes of a GAN are at least 1. Received {sizes}; use larger ones.")
+            raise UserError(f"All sizes of a GAN are at least 1. Received {sizes}. Use larger ones.")
         if objective not in OBJECTIVES:
             raise unknown_name("objective", objective, OBJECTIVES)
         if not (penalty > 0 and clip > 0):
-            raise UserError(f"penalty and clip are positive. Received {penalty:g} and {clip:g}; use 10 and 0.01.")
+            raise UserError(f"penalty and clip are positive. Received {penalty:g} and {clip:g}. Use 10 and 0.01.")
         self.noise, self.objective, self.penalty, self.clip = noise, objective, penalty, clip
         self.generator = Generator(noise, shape, tuple(reversed(hidden)), bounds)
         self.critic = Critic(shape, hidden)
