@@ -102,7 +102,7 @@ def test_units_return_for_tensors_too() -> None:
         ("a,b\n1,2\n3,\n5,6\n", {}, "column 'b'"),
         ("a,b\n1,2\n3,inf\n5,6\n", {}, "column 'b'"),
         ("a,b\n1,2\n3,2\n5,2\n7,2\n9,2\n11,2\n", {}, "same number in every row of 'b'"),
-        ("a,b\n1,2\n3,4\n", {"target": "c"}, "--target names a column"),
+        ("a,b\n1,2\n3,4\n", {"target": "c"}, "--target names a column of .*Use one of a, b"),
         ("a\nleft\nright\n", {"target": "a"}, "column of numbers"),
     ],
 )
@@ -137,3 +137,18 @@ def test_new_points_need_the_columns_of_training(tmp_path: Path) -> None:
         data.load_inputs(tmp_path / "c.csv", fitted)
     with pytest.raises(UserError, match="points of 2 numbers"):
         data.load_inputs(np.zeros((3, 3)), fitted)
+
+
+def test_arrays_in_python_are_points_to_a_model_of_points(tmp_path: Path) -> None:
+    import nnatomy as nn
+
+    options: dict[str, Any] = {"epochs": 1, "settings": {"hidden": "4"}, "report": False}
+    run = nn.train("gan", POINTS, out=tmp_path / "a", **options)
+    assert (run.dataset.kind, run.dataset.classes) == ("density", ())
+    run = nn.train("gan", (POINTS, np.arange(80) % 2), out=tmp_path / "b", **options)
+    assert run.dataset.classes == ("0", "1")
+    assert "modes" in run.metrics
+    assert data.from_arrays(POINTS).kind == "table"
+    with pytest.raises(UserError, match="--out"):
+        nn.train("gan", POINTS, out=tmp_path / "a", **options)
+    assert "modes" in nn.evaluate(tmp_path / "b", (POINTS, np.arange(80) % 2)).metrics

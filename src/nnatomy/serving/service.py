@@ -74,7 +74,7 @@ class Served:
         preprocessing = data.preprocessing_from_json(run.read_json("preprocessing.json"))
         dataset = described(run.folder / "dataset.json", saved, preprocessing.to_json())
         if not task_for(fitting(architecture, dataset), dataset).takes_data:
-            raise UserError(f"A service answers for data. Received {run.folder}, which makes examples; use nnatomy sample.")
+            raise UserError(f"A service answers for data. Received {run.folder}, which makes examples. Use nnatomy sample.")
         reader = kind_of(preprocessing).reader(preprocessing, shape)
         reader.most_rows = limits.rows
         return cls(run.folder, architecture, task, classes, description, reader)

@@ -66,7 +66,7 @@ def mixture(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
         if likelihood > most:
             best, most = model, likelihood
     if best is None:
-        raise UserError(f"A mixture needs at least 5 training examples. Received {len(x)}; give more.")
+        raise UserError(f"A mixture needs at least 5 training examples. Received {len(x)}. Give more.")
     k, rng = best.n_components, generator(0)
     spread = best.covariances_ if form == "full" else [np.diag(c) for c in best.covariances_]
     roots = np.stack([np.linalg.cholesky(c) for c in spread])
@@ -131,7 +131,7 @@ class Generation(Task):
         return self.dataset.preprocessing.inverse(outputs)
 
     def predictor(self, model: Module, batch_size: int = 256) -> Predictor:
-        raise UserError("A generator makes examples from noise and takes no data. Received data; use nnatomy sample.")
+        raise UserError("A generator makes examples from noise and takes no data. Received data. Use nnatomy sample.")
 
     def sample(self, model: Any, count: int, seed: int) -> Answer:
         """Return `count` new examples; the same ones for the same seed.

@@ -94,8 +94,8 @@ class Task(ABC):
         Raises UserError where the task makes none.
         """
         raise UserError(
-            f"A sample comes from a recipe with sample=, or from a task that makes examples. Received a run for {self.name}; "
-            "use nnatomy predict."
+            f"A sample comes from a recipe with sample=, or from a task that makes examples. Received a run for {self.name}. "
+            "Use nnatomy predict."
         )
 
     def model_inputs(self, batch: Batch) -> Batch:

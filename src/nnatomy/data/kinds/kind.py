@@ -149,7 +149,11 @@ class Kind(ABC, Generic[P]):
 
         The file that shows all of them together is named "samples".
         """
-        raise UserError(f"Models of {self.noun} make no examples. Received a request for some; use nnatomy predict.")
+        raise UserError(f"Models of {self.noun} make no examples. Received a request for some. Use nnatomy predict.")
+
+    def of_arrays(self, name: str, x: Any, y: Any, reading: Reading) -> Dataset | None:
+        """Return the data set of arrays in Python that are of this kind; None where they are not."""
+        return None
 
     def look(self, dataset: Dataset) -> Look:
         """Return how examples look, for reports and views."""

@@ -41,12 +41,18 @@ class DensityKind(Kind[PointPreprocessing]):
         target = reading.use("target")
         if source.suffix in STORED:
             if target is not None:
-                raise UserError(f"Arrays have no named columns. Received --target {target}; store the modes as y in the file.")
+                raise UserError(f"Arrays have no named columns. Received --target {target}. Store the modes as y in the file.")
             points, modes = named_arrays(source)
             columns = tuple(f"x{i + 1}" for i in range(points.shape[1]))
         else:
             columns, points, modes = numbers_of_table(source.table, target, str(source))
         return points_dataset(source.path.stem, points, modes, reading, columns=columns, target=target or "")
+
+    def of_arrays(self, name: str, x: Any, y: Any, reading: Reading) -> Dataset | None:
+        if np.ndim(x) != 2:
+            return None
+        modes = None if y is None else [str(mode) for mode in np.asarray(y).tolist()]
+        return points_dataset(name, x, modes, reading, columns=tuple(f"x{i + 1}" for i in range(np.shape(x)[1])))
 
     def inputs(self, source: Source, preprocessing: PointPreprocessing, raw: bool = False) -> Inputs:
         points, _ = self._stored(source, preprocessing)
@@ -100,7 +106,7 @@ class DensityKind(Kind[PointPreprocessing]):
         table = source.table
         absent = [column for column in preprocessing.columns if column not in table.columns]
         if absent:
-            raise UserError(f"Points have the columns of training. Received {source} without {', '.join(absent)}; add them.")
+            raise UserError(f"Points have the columns of training. Received {source} without {', '.join(absent)}. Add them.")
         kept = {name: table.columns[name] for name in preprocessing.columns}
         modes = table.columns.get(preprocessing.target) if preprocessing.target else None
         _, points, _ = numbers_of_table(type(table)(kept, table.source), None, str(source))

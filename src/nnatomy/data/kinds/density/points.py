@@ -40,7 +40,7 @@ class PointPreprocessing(Preprocessing):
         """Return (points (n, columns) as float64,). Raises UserError for another shape, or for what is not finite."""
         points = numeric(given, "the points")
         if points.shape[1] != len(self.columns):
-            raise UserError(f"The model knows points of {len(self.columns)} numbers. Received {points.shape[1]}; cut them.")
+            raise UserError(f"The model knows points of {len(self.columns)} numbers. Received {points.shape[1]}. Cut them.")
         return (points,)
 
     def prepare(self, *raw: Array) -> Batch:
@@ -91,14 +91,14 @@ def points_dataset(
     """
     x = numeric(points, name)
     if modes is not None and len(modes) != len(x):
-        raise UserError(f"Points and their modes have the same rows. Received {len(x)} and {len(modes)}; remove the others.")
+        raise UserError(f"Points and their modes have the same rows. Received {len(x)} and {len(modes)}. Remove the others.")
     classes = tuple(sorted(set(modes), key=_natural)) if modes is not None else ()
     ids = class_ids(list(modes), classes, name) if modes is not None else None
     parts = reading.part(len(x), ids, classes)
     mean, std = x[parts.train].mean(axis=0), x[parts.train].std(axis=0)
     flat = next((column for column, s in zip(columns, std) if not s > 0), None)
     if flat is not None:
-        raise UserError(f"Each column of the points varies. Received the same number in every row of {flat!r}; remove it.")
+        raise UserError(f"Each column of the points varies. Received the same number in every row of {flat!r}. Remove it.")
     preprocessing = PointPreprocessing(tuple(columns), tuple(mean.tolist()), tuple(std.tolist()), classes, target)
     arrays = preprocessing.prepare(x) if ids is None else (*preprocessing.prepare(x), ids)
     splits = [ArraySplit(tuple(a[rows] for a in arrays), fields_of(classes)) for rows in parts]
@@ -115,10 +115,10 @@ def numbers_of_table(table: RawTable, target: str | None, source: str) -> tuple[
     Raises UserError for an unknown target, and for a cell that is not a number.
     """
     if target is not None and target not in table.columns:
-        raise UserError(f"--target names a column. Received {target!r}; {source} has {', '.join(table.columns)}.")
+        raise UserError(f"--target names a column of {source}. Received {target!r}. Use one of {', '.join(table.columns)}.")
     columns = tuple(name for name in table.columns if name != target)
     if not columns:
-        raise UserError(f"Points need a column of numbers. Received {source} with the column {target!r} alone; add others.")
+        raise UserError(f"Points need a column of numbers. Received {source} with the column {target!r} alone. Add others.")
     points = np.empty((len(table), len(columns)))
     for place, name in enumerate(columns):
         points[:, place] = [number(cell) for cell in table.columns[name]]
@@ -126,7 +126,7 @@ def numbers_of_table(table: RawTable, target: str | None, source: str) -> tuple[
         if len(bad):
             cell = table.columns[name][bad[0]]
             raise UserError(
-                f"Points are numbers. Received {cell!r} in column {name!r} of {source}, row {bad[0] + 1}; remove the column, "
+                f"Points are numbers. Received {cell!r} in column {name!r} of {source}, row {bad[0] + 1}. Remove the column, "
                 f"fill the cell, or name the column of the modes: --target {name}."
             )
     return columns, points, None if target is None else table.columns[target]
@@ -144,7 +144,7 @@ def named_arrays(source: Source) -> tuple[Array, list[str] | None]:
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
         raise UserError(f"{source} is damaged, or holds Python objects ({problem}); save it again with np.savez.") from problem
     if "X" not in found:
-        raise UserError(f"An .npz file holds the array X. Received {source} with {', '.join(found)}; save it with X=... in it.")
+        raise UserError(f"An .npz file holds the array X. Received {source} with {', '.join(found)}. Save it with X=... in it.")
     modes = found.get("y")
     return found["X"], None if modes is None else [str(mode) for mode in np.asarray(modes).tolist()]
 
@@ -156,13 +156,13 @@ def numeric(given: Any, what: str) -> Array:
         if values.dtype.kind not in "biuf":
             raise ValueError
     except ValueError:
-        raise UserError(f"Points are numbers. Received {type(given).__name__} in {what}; use np.asarray.") from None
+        raise UserError(f"Points are numbers. Received {type(given).__name__} in {what}. Use np.asarray.") from None
     if values.ndim != 2 or not values.shape[1]:
-        raise UserError(f"Points have the shape (n, columns). Received {values.shape} in {what}; reshape them.")
+        raise UserError(f"Points have the shape (n, columns). Received {values.shape} in {what}. Reshape them.")
     values = values.astype(np.float64)
     if not np.isfinite(values).all():
         row = int(np.argwhere(~np.isfinite(values))[0][0])
-        raise UserError(f"Points are finite numbers. Received NaN or infinity in row {row} of {what}; fill or remove it.")
+        raise UserError(f"Points are finite numbers. Received NaN or infinity in row {row} of {what}. Fill or remove it.")
     return values
 
 
