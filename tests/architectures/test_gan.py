@@ -15,7 +15,7 @@ from nnatomy import data
 from nnatomy.architectures.generative.gan import model as architecture
 from nnatomy.architectures.generative.gan.model import GAN, OBJECTIVES, critic_objective, generator_objective, gradient_norms
 from nnatomy.architectures.generative.gan.picture import draw
-from nnatomy.architectures.generative.gan.recipe import cases, image, points
+from nnatomy.architectures.generative.gan.recipe import black_and_white, cases, image, points
 from nnatomy.data.dataset import SubsetSplit
 from nnatomy.data.kinds.density.sets import SPREAD, ring
 from nnatomy.errors import UserError
@@ -242,6 +242,15 @@ def test_bounds_hold_samples_between_them() -> None:
     assert made.shape == (200, 1, 3, 3)
     assert -0.5 <= made.min() < -0.4
     assert 1.9 < made.max() <= 2.0
+
+
+def test_bounds_of_pictures_are_black_and_white() -> None:
+    dataset = data.load("digits", ("image",), tasks=("generation",))
+    low, high = black_and_white(dataset)
+    x = dataset.train.all()[0]
+    assert (x.min(), x.max()) == (pytest.approx(low, abs=1e-5), pytest.approx(high, abs=1e-5))
+    with pytest.raises(UserError, match="bounded=false"):
+        points.build(data.load("eight_gaussians", ("density",), tasks=("generation",)), bounded=True)
 
 
 def test_wrong_sizes_and_names_are_refused() -> None:

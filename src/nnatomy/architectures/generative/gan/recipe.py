@@ -21,6 +21,9 @@ from nnatomy.architectures.generative.gan.model import (
 )
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.fields import Field
+from nnatomy.data.kinds import kind_of
+from nnatomy.data.kinds.looks import Pictures
+from nnatomy.errors import UserError
 from nnatomy.optim import Adam, Linear, RMSprop
 from nnatomy.tasks import Generation
 from nnatomy.tensor import Tensor
@@ -30,10 +33,21 @@ from nnatomy.training.recipe import Case, Contract, Recipe
 
 def build_for(
     dataset: Dataset, noise: int = 2, hidden: Sequence[int] = (128, 128), objective: str = "wgan-gp", penalty: float = 10.0,
-    clip: float = 0.01,
+    clip: float = 0.01, bounded: bool = False,
 ) -> GAN:  # fmt: skip
-    """Return a GAN whose examples have the shape of the data's."""
-    return build(noise, dataset.input_shape, hidden, objective, penalty, clip)
+    """Return a GAN whose examples have the shape of the data's; `bounded` holds pixels between black and white.
+
+    Raises UserError where examples are not pictures and `bounded` is set.
+    """
+    return build(noise, dataset.input_shape, hidden, objective, penalty, clip, black_and_white(dataset) if bounded else None)
+
+
+def black_and_white(dataset: Dataset) -> tuple[float, float]:
+    """Return the smallest and the largest standardized value of a pixel, over all channels."""
+    look = kind_of(dataset).look(dataset)
+    if not isinstance(look, Pictures) or not look.mean:
+        raise UserError(f"Only pictures have bounds. Received {dataset.name} with bounded=true. Use --set bounded=false.")
+    return min(-m / s for m, s in zip(look.mean, look.std)), max((1 - m) / s for m, s in zip(look.mean, look.std))
 
 
 # Gulrajani et al. (2017): Adam, five updates of the critic to one of the generator, and a rate that falls to 0. The average of
@@ -54,7 +68,7 @@ points = Recipe(
     tasks=(Generation,),
     data="eight_gaussians",
     build=build_for,
-    options={"noise": 2, "hidden": (128, 128), "objective": "wgan-gp", "penalty": 1.0, "clip": 0.01},
+    options={"noise": 2, "hidden": (128, 128), "objective": "wgan-gp", "penalty": 1.0, "clip": 0.01, "bounded": False},
     learn=LEARN,
     epochs=60,
     batch_size=320,
@@ -66,15 +80,16 @@ image = Recipe(
     tasks=(Generation,),
     data="digits",
     build=build_for,
-    options={"noise": 32, "hidden": (256, 256), "objective": "wgan-gp", "penalty": 10.0, "clip": 0.01},
+    options={"noise": 32, "hidden": (256, 256), "objective": "wgan-gp", "penalty": 10.0, "clip": 0.01, "bounded": False},
     learn=LEARN,
     epochs=400,
     batch_size=160,
     metric="energy_distance",
     score={"modes": 10, "energy_distance": 0.03},
 )
+# Most pixels of MNIST are black: with a sigmoid at the end they are exactly that from the start.
 mnist = replace(
-    image, data="mnist", options={**image.options, "noise": 64}, epochs=12, batch_size=320, score={},
+    image, data="mnist", options={**image.options, "noise": 64, "bounded": True}, epochs=12, batch_size=320, score={},
 )  # fmt: skip
 recipes = (points, image, mnist)
 
