@@ -249,7 +249,10 @@ def side_by_side(real: Array, made: Array, look: Look, pictures: int = 40) -> Fi
         halves: Any = figure.subfigures(1, 2)
         for half, (title, some) in zip(halves, (("Held-out examples", real), ("Samples", made))):
             half.suptitle(title, fontsize=11)
-            for axes, example in zip(half.subplots(4, pictures // 4).flat, some[:pictures]):
+            grid = half.subplots(4, pictures // 4)
+            for axes in grid.flat:
+                axes.set_axis_off()
+            for axes, example in zip(grid.flat, some[:pictures]):
                 look.show(axes, (example[None],))
         return figure
     x, y, names = plane(real, made, look)
