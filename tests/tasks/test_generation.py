@@ -80,6 +80,14 @@ def test_the_figure_shows_points_of_any_size(shape: tuple[int, ...]) -> None:
     assert [axes.get_title() for axes in figure.axes] == ["Held-out examples: 50", "Samples: 50"]
 
 
+def test_the_figure_is_in_the_users_units() -> None:
+    dataset = data.load("eight_gaussians", ("density",), tasks=("generation",))
+    x = dataset.test.all()[0]
+    figure = Generation(nn.architecture("gan").recipes[0], dataset).figure(Evaluation({}, {"real": x, "made": x}))
+    offsets = np.asarray(figure.axes[1].collections[0].get_offsets())
+    np.testing.assert_allclose(offsets, dataset.preprocessing.inverse(x), atol=1e-5)
+
+
 @pytest.fixture(scope="module")
 def points(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("runs") / "points"

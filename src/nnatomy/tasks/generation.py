@@ -10,6 +10,7 @@ import numpy as np
 from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset, generator
 from nnatomy.data.kinds import ExportedInputs, InputSpec, kind_of
+from nnatomy.data.kinds.looks import Look, Pictures
 from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
 from nnatomy.random import Generator, generators_of
@@ -24,8 +25,6 @@ from nnatomy.training.recipe import Recipe
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-    from nnatomy.data.kinds.looks import Look
 
 MOST = 2000
 """Examples of a split that are compared, and as many samples: every pair has a distance."""
@@ -156,7 +155,10 @@ class Generation(Task):
         return super().model_inputs(batch) if taken is None else taken.made_up(generator(0), len(batch[0]))
 
     def figure(self, evaluation: Evaluation) -> Figure:
-        return side_by_side(evaluation.arrays["real"], evaluation.arrays["made"], kind_of(self.dataset).look(self.dataset))
+        real, made, look = evaluation.arrays["real"], evaluation.arrays["made"], kind_of(self.dataset).look(self.dataset)
+        if not isinstance(look, Pictures):  # which undo their scaling themselves
+            real, made = map(self.dataset.preprocessing.inverse, (real, made))
+        return side_by_side(real, made, look)
 
 
 class _Noise(ExportedInputs):
@@ -241,8 +243,6 @@ def distances(a: Array, b: Array) -> Array:
 def side_by_side(real: Array, made: Array, look: Look, pictures: int = 40) -> Figure:
     """Return examples next to samples: as pictures, or as points in the plane of their two main directions."""
     from matplotlib.figure import Figure
-
-    from nnatomy.data.kinds.looks import Pictures
 
     if isinstance(look, Pictures):
         figure = Figure(figsize=(10, 3.2), layout="constrained")
