@@ -101,6 +101,12 @@ def arrays(folder: Path, wild: Array) -> Path:
     return folder / "a.npz"
 
 
+def density(folder: Path, wild: Array) -> Path:
+    xy = np.random.default_rng(0).normal(size=(N, 2)) * [1, 30] + [0, 5]
+    xy[wild] = 1e6
+    return _written(folder / "d.csv", ["x,y,mode", *(f"{x},{y},mode{c}" for (x, y), c in zip(xy, CLASSES, strict=True))])
+
+
 def points(folder: Path, wild: Array) -> Path:
     xy = np.random.default_rng(0).normal(size=(N, 2))
     xy[wild] = 1e6
@@ -143,5 +149,6 @@ SAMPLES = {
     "arrays": Sample(arrays),
     "environment": Sample(lambda folder, wild: "grid", made=True),
     "graph": Sample(graph),
+    "density": Sample(density, {"target": "mode", "tasks": ("generation",)}),
     "points": Sample(points),
 }

@@ -91,7 +91,7 @@ def test_a_kind_says_what_it_is(name: str) -> None:
 @each_file
 def test_its_files_are_recognized_among_all_kinds(name: str, tmp_path: Path, read: Callable[..., Dataset]) -> None:
     source = Source(sample(name).write(tmp_path, NONE))
-    assert kinds.kind(name).recognize(source, Reading()) >= PERHAPS
+    assert kinds.kind(name).recognize(source, Reading(sample(name).options.get("tasks"))) >= PERHAPS
     assert kind_of(read(name)).name == name
 
 

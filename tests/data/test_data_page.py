@@ -18,7 +18,7 @@ def test_the_code_of_the_page_prints_what_it_says(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     pairs = re.findall(r"```python\n(.*?)```\n\n```output\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
-    assert len(pairs) == 3
+    assert len(pairs) == 4
     names: dict[str, object] = {"__name__": __name__}
     try:
         for code, output in pairs:

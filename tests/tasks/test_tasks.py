@@ -69,6 +69,13 @@ def _pair_words(following: Array) -> list[str]:
 
 
 _VOCABULARY: list[Any] = []
+RING = data.load("eight_gaussians", ("density",), tasks=("generation",), limit=300)
+
+
+def _of_itself(x: Array) -> float:
+    """The energy distance of a sample from itself: pairs of an example and itself count between both, not within either."""
+    distances = np.linalg.norm(x[:, None].astype(np.float64) - x, axis=2)
+    return float(-2 * distances.sum() / (len(x) ** 2 * (len(x) - 1)))
 
 
 CASES: dict[type[Task], Case] = {
@@ -91,6 +98,10 @@ CASES: dict[type[Task], Case] = {
     tasks.Reconstruction: Case(
         lambda folder: data.load("wine", ("table",), tasks=("reconstruction",)), lambda x, y: x[0],
         lambda x, y: np.zeros_like(x[0]), {"explained": 1, "mse": 0},
+    ),
+    tasks.Generation: Case(
+        lambda folder: RING, lambda x, y: x[0], lambda x, y: np.zeros_like(x[0]),
+        {"energy_distance": _of_itself(RING.test.all()[0]), "coverage": 1, "precision": 1, "modes": 8},
     ),
     tasks.Anomaly: Case(
         _anomalies, lambda x, y: np.where(y[0][:, None, None] == 1, 0.0, x[0]), lambda x, y: np.zeros_like(x[0]),

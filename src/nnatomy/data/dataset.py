@@ -203,6 +203,10 @@ class Preprocessing(ABC):
         """Return the inputs that `transform` gives, from what `raw` gives."""
         return raw
 
+    def inverse(self, inputs: Any) -> Any:
+        """Return inputs of the model, arrays or Tensors, in the units of the user's file; as they are if nothing was scaled."""
+        return inputs
+
     def inverse_targets(self, targets: Array) -> Array:
         """Return targets or predictions in the units of the user's file; unchanged where nothing was scaled."""
         return targets
@@ -238,8 +242,8 @@ class Dataset:
     """A data set ready for training; floats are float32, class ids and tokens int64."""
 
     name: str
-    kind: str  # "table", "image", "text", "sentences", "series" or "pairs"
-    task: str  # "classification", "regression", "language", "forecast", "anomaly", "translation" or "reconstruction"
+    kind: str  # the name of a kind of data: "table", "image", "pairs", ...
+    task: str  # the name of a task: "classification", "translation", "generation", ...
     train: Split
     validation: Split
     test: Split

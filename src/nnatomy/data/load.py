@@ -74,8 +74,8 @@ def load(
 
 
 def from_arrays(
-    X: Any, y: Any = None, *, name: str = "arrays", groups: Any = None, seed: int = 0, limit: int | None = None,
-    fold: Fold | None = None,
+    X: Any, y: Any = None, *, name: str = "arrays", accepts: Sequence[str] = (), groups: Any = None, seed: int = 0,
+    limit: int | None = None, fold: Fold | None = None,
 ) -> Dataset:  # fmt: skip
     """Return the data set of arrays, split as a file of them would be.
 
@@ -83,6 +83,7 @@ def from_arrays(
         X: numbers (n, features), (n, steps, features) or (n, channels, height, width); standardized by the training rows
         y: integers, texts or truth values (n,) for classes; floats (n,) or (n, outputs) for regression; None: no targets
         name: of the data set
+        accepts: kinds that read arrays in their own way if they can, such as "density": points, and y names their modes
         groups: (n,); rows with equal values stay in one split
         seed, limit, fold: as for `load`
 
@@ -91,7 +92,9 @@ def from_arrays(
     from nnatomy.data.kinds.arrays.arrays import array_dataset
 
     reading = Reading(TASKS, seed=seed, fold=fold, limit=limit)
-    return _checked(array_dataset(name, X, y, reading, groups), reading)
+    found = (kinds.kind(accepted).of_arrays(name, X, y, reading) for accepted in accepts)
+    dataset = next((one for one in found if one is not None), None)
+    return _checked(array_dataset(name, X, y, reading, groups) if dataset is None else dataset, reading)
 
 
 def from_frame(
@@ -169,7 +172,7 @@ def _checked(found: Dataset, reading: Reading) -> Dataset:
             f"Rows are split by the fold that is given. Received {found.name}, whose reader ({owner.name}) ignores it. Have it "
             "split its rows with Reading.part."
         )
-    free = reading.targets_welcome or (owner.labels_optional and reading.reconstruction)
+    free = reading.targets_welcome or (owner.labels_optional and reading.unlabeled)
     if not reading.wants(found.task) and not free:
         if reading.options.get("target") is not None and reading.reconstruction:
             raise UserError(

@@ -18,8 +18,8 @@ from nnatomy.data.dataset import Batch, Preprocessing
 from nnatomy.errors import UserError
 
 __all__ = [
-    "SUFFIXES", "ImagePreprocessing", "decode_image", "deep_value", "deepest_of", "is_gray", "opened", "read_image",
-    "read_images", "resize_images", "usual_size",
+    "SUFFIXES", "ImagePreprocessing", "decode_image", "deep_value", "deepest_of", "in_a_grid", "is_gray", "opened",
+    "read_image", "read_images", "resize_images", "usual_size", "write_image",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
@@ -104,6 +104,12 @@ class ImagePreprocessing(Preprocessing):
         mean, std = (np.asarray(v)[:, None, None] for v in (self.mean, self.std))
         return 1 / self.largest / std, mean / std
 
+    def inverse(self, inputs: Any) -> Any:
+        """Return standardized inputs[N, C, H, W] as pixels from 0 to the largest value again."""
+        mean, std = (np.asarray(v, inputs.dtype)[:, None, None] for v in (self.mean, self.std))
+        scaled = (inputs * std + mean) * self.largest
+        return scaled.clip(0.0, self.largest)
+
     def to_images(self, inputs: Array) -> Array:
         """Return standardized inputs[N, C, H, W] as pictures in [0, 1] again."""
         mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (self.mean, self.std))
@@ -126,6 +132,25 @@ def read_image(path: Path, gray: bool, deepest: float = DEEPEST) -> Array:
     Raises UserError where Pillow is absent or the file is not a picture.
     """
     return decode_image(path, gray, str(path), deepest=deepest)
+
+
+def write_image(picture: Array, path: Path) -> None:
+    """Write a picture (C, H, W) with values in [0, 1] as a PNG file."""
+    pixels = np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+    _pillow().fromarray(pixels[0] if len(pixels) != 3 else pixels.transpose(1, 2, 0)).save(path)
+
+
+def in_a_grid(pictures: Array, margin: int = 1) -> Array:
+    """Return pictures (N, C, H, W) as one, in rows of about the square root of N, with white lines between them."""
+    n, channels, height, width = pictures.shape
+    columns = max(1, round(float(np.sqrt(n))))
+    rows = -(-n // columns)
+    tall, wide = height + margin, width + margin
+    sheet = np.ones((channels, rows * tall + margin, columns * wide + margin), pictures.dtype)
+    for k, picture in enumerate(pictures):
+        top, left = margin + k // columns * tall, margin + k % columns * wide
+        sheet[:, top : top + height, left : left + width] = picture
+    return sheet
 
 
 def decode_image(

@@ -22,8 +22,10 @@ __all__ = ["OPTIONS", "TASKS", "Inputs", "Parts", "Reading", "Source"]
 Array = npt.NDArray[Any]
 TASKS = (
     "classification", "node classification", "graph classification", "regression", "language", "translation", "forecast",
-    "anomaly", "control", "segmentation", "reconstruction",
+    "anomaly", "control", "segmentation", "generation", "reconstruction",
 )  # fmt: skip
+UNLABELED = TASKS[-2:]
+"""Tasks that need no targets."""
 OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "window", "horizon")
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""
 
@@ -111,6 +113,11 @@ class Reading:
         return "reconstruction" in self.tasks
 
     @property
+    def unlabeled(self) -> bool:
+        """True if a task was named that needs no targets, so that labeled data and data without labels will both do."""
+        return not self.any_task and bool(set(UNLABELED) & set(self.tasks))
+
+    @property
     def targets_welcome(self) -> bool:
         """True if the architecture learns from inputs alone, and looks at targets only to say what it has found."""
         return "clustering" in self.tasks
@@ -118,7 +125,7 @@ class Reading:
     @property
     def targets_optional(self) -> bool:
         """True if a source without targets will do."""
-        return self.reconstruction or self.targets_welcome
+        return self.reconstruction or self.unlabeled or self.targets_welcome
 
     @property
     def given(self) -> dict[str, Any]:

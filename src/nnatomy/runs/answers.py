@@ -52,7 +52,7 @@ def as_csv(answer: Answer) -> str:
 def check_new(out: Path | None) -> None:
     """Raises UserError where something of this name exists."""
     if out is not None and out.exists():
-        raise UserError(f"--out names a new file or folder. Received {out}, which exists; choose another name or remove it.")
+        raise UserError(f"--out must name a new file or folder. Received {out}, which exists. Choose another name.")
 
 
 def check_out(answer: Answer, out: Path | None) -> None:
@@ -97,5 +97,5 @@ def write_sample(made: str | Answer, out: Path) -> list[Path]:
         return [out]
     if out.suffix and made.files:
         endings = sorted({Path(name).suffix for name in made.files})
-        raise UserError(f"--out has the ending {' or '.join(endings)}, or names a folder. Received {out}; change its ending.")
+        raise UserError(f"--out has the ending {' or '.join(endings)}, or names a folder. Received {out}. Change its ending.")
     return write_answer(made, out)

@@ -32,7 +32,9 @@ def data_name(given: Any) -> str:
     return "frame" if hasattr(given, "columns") else (given if isinstance(given, type) else type(given)).__name__
 
 
-def load_own(given: Any, request: DataRequest, wanted: tuple[str, ...] | None = None) -> Dataset:
+def load_own(
+    given: Any, request: DataRequest, wanted: tuple[str, ...] | None = None, accepts: tuple[str, ...] = ()
+) -> Dataset:
     """Return arrays, a frame or a Dataset as a data set. Raises UserError for another value, and for options of no effect."""
     if isinstance(given, Absent):
         raise UserError(f"This run's data are your own, {given.name}. Received none. Give data= to nn.load_run.")
@@ -42,7 +44,7 @@ def load_own(given: Any, request: DataRequest, wanted: tuple[str, ...] | None = 
     if _is_arrays(given):
         _refuse(request, "arrays", ("limit",))
         x, y = given if isinstance(given, tuple | list) else (given, None)
-        return data.from_arrays(x, y, seed=request.splits_by, limit=request.limit)
+        return data.from_arrays(x, y, accepts=accepts, seed=request.splits_by, limit=request.limit)
     if hasattr(given, "columns"):
         _refuse(request, "a frame", ("limit", "target", "keep", "types", "groups"))
         return data.from_frame(

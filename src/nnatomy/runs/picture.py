@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnatomy.data.fields import select
 from nnatomy.inspect import diagram, trace
 
 if TYPE_CHECKING:
@@ -33,4 +32,4 @@ def diagram_of(prepared: Prepared) -> Figure:
     split = prepared.dataset.train
     batch = prepared.task.precision.evaluated(split.take(np.arange(1)))
     title = f"{prepared.architecture.front['title']} for {prepared.dataset.name}"
-    return diagram(trace(prepared.model, *select(split.fields, batch, "input", "given")), title=title)
+    return diagram(trace(prepared.model, *prepared.task.model_inputs(batch)), title=title)

@@ -82,7 +82,7 @@ def _chosen(request: Request, own: Own) -> tuple[Architecture, Recipe, Dataset]:
     found = find_architecture(request.architecture)
     if own.data is not None:
         wanted = tuple(name for recipe in found.recipes for name in recipe.task_names)
-        dataset = load_own(own.data, request, wanted)
+        dataset = load_own(own.data, request, wanted, tuple(dict.fromkeys(recipe.kind for recipe in found.recipes)))
         return found, fitting(found, dataset, recipes_of(found, request)), dataset
     options, recipes = request.load_options(), recipes_of(found, request)
     if request.data is None:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from nnatomy.data import fields
 from nnatomy.runs import drawing
 from nnatomy.runs.folder import write_atomically
 from nnatomy.runs.page import cards, flat, image, page, pairs_table, section
@@ -81,7 +80,7 @@ def _summary(result: Result) -> str:
     """One row a layer: its place, its output's shape, its parameters and multiply-adds, for one example."""
     from nnatomy.layers.summary import summary
 
-    inputs = fields.select(result.dataset.fields, result.dataset.test.take(np.arange(1)), "input", "given")
+    inputs = result.prepared.task.model_inputs(result.dataset.test.take(np.arange(1)))
     example = result.prepared.task.precision.evaluated(inputs)
     found = summary(result.model, *example)
     head = "<tr><th>layer</th><th>what</th><th>output</th><th class=n>parameters</th><th class=n>multiply-adds</th></tr>"

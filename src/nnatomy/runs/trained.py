@@ -160,9 +160,9 @@ def sample(
     Raises UserError for a run that makes nothing.
     """
     if count < 1:
-        raise UserError(f"--count is at least 1. Received {count}; use 1 or more.")
+        raise UserError(f"--count is at least 1. Received {count}. Use 1 or more.")
     if not 0 <= seed < 2**64:
-        raise UserError(f"--seed is from 0 to 2^64 - 1. Received {seed}; use 0.")
+        raise UserError(f"--seed is from 0 to 2^64 - 1. Received {seed}. Use 0.")
     prepared, _ = restore(run, backend=backend, device=device)
     if prepared.recipe.sample is not None:
         return prepared.recipe.sample(prepared.model, prepared.dataset)

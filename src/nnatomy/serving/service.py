@@ -21,9 +21,11 @@ from nnatomy.data.kinds import kind_of
 from nnatomy.data.requests import RequestError, RequestReader
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import Run
-from nnatomy.runs.restore import architecture_of
+from nnatomy.runs.prepare import fitting
+from nnatomy.runs.restore import architecture_of, described
 from nnatomy.serving.batching import Batcher, Worker
 from nnatomy.serving.refusals import BROKEN, BUSY, MALFORMED, TIMED_OUT, TOO_LARGE, Refusal
+from nnatomy.tasks import task_for
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 THREAD = 64 * 1024  # bytes from which a body is read next to the other requests, not between them
@@ -70,6 +72,9 @@ class Served:
         except (KeyError, TypeError):
             raise UserError(f"{run.folder / 'dataset.json'} is damaged: it does not describe the data. Train again.") from None
         preprocessing = data.preprocessing_from_json(run.read_json("preprocessing.json"))
+        dataset = described(run.folder / "dataset.json", saved, preprocessing.to_json())
+        if not task_for(fitting(architecture, dataset), dataset).takes_data:
+            raise UserError(f"A service answers for data. Received {run.folder}, which makes examples. Use nnatomy sample.")
         reader = kind_of(preprocessing).reader(preprocessing, shape)
         reader.most_rows = limits.rows
         return cls(run.folder, architecture, task, classes, description, reader)

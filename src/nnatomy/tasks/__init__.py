@@ -9,6 +9,7 @@ from nnatomy.tasks.clustering import Clustering
 from nnatomy.tasks.control import Control
 from nnatomy.tasks.forecast import Forecast
 from nnatomy.tasks.forward import forward
+from nnatomy.tasks.generation import Generation
 from nnatomy.tasks.graph_classification import GraphClassification
 from nnatomy.tasks.language import Language
 from nnatomy.tasks.node_classification import NodeClassification
@@ -24,8 +25,8 @@ from nnatomy.training.recipe import Recipe
 
 __all__ = [
     "Anomaly", "Answer", "Baseline", "Classification", "Clustering", "Coloring", "Control", "Evaluation", "FittedBaseline",
-    "Forecast", "GraphClassification", "Language", "Meter", "Metric", "Mistakes", "NodeClassification", "Reconstruction",
-    "Regression", "Score", "Segmentation", "Task", "Translation", "forward", "task_for",
+    "Forecast", "Generation", "GraphClassification", "Language", "Meter", "Metric", "Mistakes", "NodeClassification",
+    "Reconstruction", "Regression", "Score", "Segmentation", "Task", "Translation", "forward", "task_for",
 ]  # fmt: skip
 
 

@@ -44,6 +44,8 @@ class Task(ABC):
     """The metrics of a model; comparisons use the first unless another is named. A meter may report more."""
     needs_targets: ClassVar[bool] = True
     """True if the data must have targets of this task; without, any data of the recipe's kind will do."""
+    takes_data: ClassVar[bool] = True
+    """True if the model predicts for data, False where it makes examples of its own."""
     gives: ClassVar[tuple[tuple[str, str], ...]] = (("prediction", "what the model predicts"),)
     """The outputs of an exported model, (name, what it is) each: what `interpret` returns, then what the network returns."""
     drawn_as: ClassVar[Literal["classes", "values", "future", "tokens", "inputs", ""]] = ""
@@ -98,7 +100,14 @@ class Task(ABC):
 
         Raises UserError where the task makes none.
         """
-        raise UserError(f"New examples come from models of generation. Received a model of {self.name}; use nnatomy predict.")
+        raise UserError(
+            f"A sample comes from a recipe with sample=, or from a task that makes examples. Received a run for {self.name}. "
+            "Use nnatomy predict."
+        )
+
+    def model_inputs(self, batch: Batch) -> Batch:
+        """Return what the model is called with, for as many examples as a batch has: its inputs; noise, for a generator."""
+        return fields.select(self.dataset.fields, batch, "input", "given")
 
     def export_inputs(self) -> ExportedInputs | None:
         """Return the inputs of an exported model where they are not data, such as a generator's noise; else None."""

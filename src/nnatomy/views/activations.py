@@ -32,6 +32,8 @@ EXAMPLES, LAYERS, MAPS = 3, 8, 16
 
 
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
+    if not prepared.task.takes_data:
+        return "needs a model that takes data"
     return why_not_by_row(prepared) or (None if _leaves(prepared) else "needs a model with layers inside")
 
 

@@ -59,8 +59,8 @@ def of_each_class(prepared: Prepared, count: int, look: int = 500) -> tuple[Arra
 
 
 def inputs_of(prepared: Prepared, batch: tuple[Array, ...]) -> tuple[Array, ...]:
-    """The arrays of a batch that a model is called with in training."""
-    return fields.select(prepared.dataset.fields, batch, "input", "given")
+    """The arrays that a model is called with for a batch."""
+    return prepared.task.model_inputs(batch)
 
 
 def why_not_by_row(prepared: Prepared) -> str | None:

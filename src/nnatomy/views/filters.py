@@ -23,6 +23,8 @@ SHOWN = 40
 
 
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
+    if not prepared.task.takes_data:
+        return "needs a model that takes data"
     return None if first_weights(prepared) is not None else "needs a first layer whose weights cover the input"
 
 

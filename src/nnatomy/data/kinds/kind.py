@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 
 import numpy as np
@@ -94,7 +95,7 @@ class Kind(ABC, Generic[P]):
     sets: ClassVar[Mapping[str, Named]] = {}
     """Sets that have names."""
     labels_optional: ClassVar[bool] = False
-    """True if an architecture that gives its input back can take labeled data of this kind."""
+    """True if an architecture that needs no targets can take labeled data of this kind."""
     ragged: ClassVar[bool] = False
     """True if examples differ in length, so that batches of equally many have other shapes."""
 
@@ -150,6 +151,17 @@ class Kind(ABC, Generic[P]):
     def exported(self, dataset: Dataset) -> ExportedInputs:
         """Return the inputs of an exported model. Raises UserError, the reason, where none can be exported."""
         raise UserError(f"Models of {self.noun} are not exported to ONNX. Use --to safetensors.")
+
+    def made(self, inputs: Array, dataset: Dataset) -> tuple[dict[str, Array], dict[str, Callable[[Path], None]]]:
+        """Return examples that a model made, (n, ...), as a user wants them: columns, and functions that write files.
+
+        The file that shows all of them together is named "samples".
+        """
+        raise UserError(f"Models of {self.noun} make no examples. Received a request for some. Use nnatomy predict.")
+
+    def of_arrays(self, name: str, x: Any, y: Any, reading: Reading) -> Dataset | None:
+        """Return the data set of arrays in Python that are of this kind; None where they are not."""
+        return None
 
     def look(self, dataset: Dataset) -> Look:
         """Return how examples look, for reports and views."""

@@ -12,7 +12,7 @@ import numpy as np
 
 from nnatomy import backends
 from nnatomy.data import fields
-from nnatomy.data.dataset import Dataset
+from nnatomy.data.dataset import Batch, Dataset
 from nnatomy.errors import UserError
 from nnatomy.runs.fitting import fit_recipe
 from nnatomy.runs.folder import finite
@@ -21,7 +21,7 @@ from nnatomy.runs.prepare import fingerprint
 from nnatomy.studies.comparison.protocol import Plan, Protocol, Unit
 from nnatomy.studies.comparison.survey import load_for_architecture, load_for_baseline, recipes_for
 from nnatomy.studies.files import read_json
-from nnatomy.tasks import FittedBaseline, forward
+from nnatomy.tasks import FittedBaseline, forward, task_for
 from nnatomy.training.callbacks import Callback
 from nnatomy.training.loop import Loop
 from nnatomy.training.recipe import Recipe
@@ -76,14 +76,16 @@ class Bench:
         if unit.candidate not in self.plan.architectures:
             whole = len(self._data(0, 1.0).train)
             small = self._data(0, min(1.0, 500 / whole))  # how much was learned from makes an answer no slower
-            return _latencies(self._fitted(unit.candidate, small).outputs, small)
+            outputs = self._fitted(unit.candidate, small).outputs
+            return _latencies(outputs, small, lambda batch: fields.select(small.fields, batch, "input"))
         from nnatomy.layers.summary import summary
 
         recipe, dataset = self._architecture(unit.candidate, 0, 1.0)
         model = recipe.build(dataset, **recipe.options).eval()
-        found = summary(model, *fields.select(dataset.fields, dataset.test.take(np.arange(1)), "input", "given"))
+        task = task_for(recipe, dataset)
+        found = summary(model, *task.model_inputs(dataset.test.take(np.arange(1))))
         sizes = {"parameters": found.parameters, "multiply_adds": found.multiply_adds}
-        return sizes | _latencies(lambda *x: forward(model, x), dataset, "given")
+        return sizes | _latencies(lambda *x: forward(model, x), dataset, task.model_inputs)
 
     def timing(self, unit: Unit) -> dict[str, Any]:
         """Seconds a step, for judging the validation part and for getting under way, from the first steps of a fit."""
@@ -159,10 +161,10 @@ def _sizes(dataset: Dataset) -> dict[str, int]:
     return {"train": len(dataset.train), "validation": len(dataset.validation), "test": len(dataset.test)}
 
 
-def _latencies(answer: Callable[..., Any], dataset: Dataset, *more: fields.Role) -> dict[str, Any]:
+def _latencies(answer: Callable[..., Any], dataset: Dataset, inputs_of: Callable[[Batch], Batch]) -> dict[str, Any]:
     many = min(MANY, len(dataset.test))
     batches = {"latency_one": dataset.test.take(np.arange(1)), "latency_many": dataset.test.take(np.arange(many))}
-    inputs = {name: fields.select(dataset.fields, batch, "input", *more) for name, batch in batches.items()}
+    inputs = {name: inputs_of(batch) for name, batch in batches.items()}
     return {name: _median_seconds(answer, arrays) for name, arrays in inputs.items()} | {"many": many}
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -28,6 +30,7 @@ class ArraysKind(Kind[ArrayPreprocessing]):
     forms = tuple(FORMS.values())
     preprocessing = ArrayPreprocessing
     endings = (".npz",)
+    labels_optional = True
 
     def recognize(self, source: Source, reading: Reading) -> int:
         return PERHAPS if source.suffix == ".npz" else NO
@@ -62,6 +65,11 @@ class ArraysKind(Kind[ArrayPreprocessing]):
         from nnatomy.data.kinds.arrays.export import ArrayInputs
 
         return ArrayInputs(dataset, self.fitted(dataset))
+
+    def made(self, inputs: Array, dataset: Dataset) -> tuple[dict[str, Array], dict[str, Callable[[Path], None]]]:
+        """Return arrays that a model made as one .npy file, in the units of the user's file."""
+        found = self.fitted(dataset).inverse(np.asarray(inputs, np.float64))
+        return {}, {"samples.npy": lambda path: np.save(path, found)}
 
     def limits(self, dataset: Dataset) -> str:
         return (

@@ -64,6 +64,10 @@ class ArrayPreprocessing(Preprocessing):
         """Return (inputs (n, ...) as float32,)."""
         return self.prepare(*self.raw(raw))
 
+    def inverse(self, inputs: Any) -> Any:
+        mean, std = (np.asarray(a, inputs.dtype) for a in self.scale())
+        return inputs * std + mean
+
     def encode_targets(self, y: Any) -> Array:
         """Return class ids int64 (n,), or standardized targets float32 (n, outputs). Raises UserError for unknown classes."""
         if self.task == "classification":

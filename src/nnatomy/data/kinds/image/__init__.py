@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from nnatomy.data.dataset import ArraySplit, Dataset, Split
 from nnatomy.data.kinds.image.idx import idx_files, is_idx, read_idx
@@ -17,16 +21,20 @@ from nnatomy.data.pictures import (
     ImagePreprocessing,
     deep_value,
     deepest_of,
+    in_a_grid,
     is_gray,
     read_image,
     read_images,
     resize_images,
     usual_size,
+    write_image,
 )
 from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.requests import RequestReader
 from nnatomy.data.splits import class_ids
 from nnatomy.errors import UserError
+
+Array = npt.NDArray[Any]
 
 
 class ImageKind(Kind[ImagePreprocessing]):
@@ -102,6 +110,13 @@ class ImageKind(Kind[ImagePreprocessing]):
     def limits(self, dataset: Dataset) -> str:
         shape = " × ".join(map(str, dataset.input_shape))
         return f"It sees images of {shape} (channels × height × width); others are resized."
+
+    def made(self, inputs: Array, dataset: Dataset) -> tuple[dict[str, Array], dict[str, Callable[[Path], None]]]:
+        """Return pictures as PNG files, one each, and a grid of all of them."""
+        pictures = self.fitted(dataset).to_images(inputs)
+        digits = len(str(len(pictures)))
+        files: dict[str, Callable[[Path], None]] = {"samples.png": partial(write_image, in_a_grid(pictures))}
+        return {}, files | {f"{n + 1:0{digits}}.png": partial(write_image, p) for n, p in enumerate(pictures)}
 
     def look(self, dataset: Dataset) -> Look:
         fitted = self.fitted(dataset)

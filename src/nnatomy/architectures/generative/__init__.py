@@ -1,0 +1,1 @@
+"""Generative architectures: models that make new examples."""

@@ -1,0 +1,172 @@
+"""Points as a data set: numbers standardized by the training rows; the names of their modes, if any, as classes."""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from nnatomy.data.cells import number
+from nnatomy.data.csvfile import RawTable
+from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing
+from nnatomy.data.fields import Field
+from nnatomy.data.reading import Reading, Source
+from nnatomy.data.splits import class_ids
+from nnatomy.errors import UserError
+
+__all__ = ["PointPreprocessing", "fields_of", "named_arrays", "numbers_of_table", "points_dataset"]
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class PointPreprocessing(Preprocessing):
+    """Standardizes each column by the training rows."""
+
+    kind: ClassVar[str] = "density"
+    columns: tuple[str, ...]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    classes: tuple[str, ...] = ()
+    """The names of the modes, where the data name them."""
+    target: str = ""
+    """The column of a CSV file that names them."""
+
+    def raw(self, given: Any) -> Batch:
+        """Return (points (n, columns) as float64,). Raises UserError for another shape, or for what is not finite."""
+        points = numeric(given, "the points")
+        if points.shape[1] != len(self.columns):
+            raise UserError(f"The model knows points of {len(self.columns)} numbers. Received {points.shape[1]}. Cut them.")
+        return (points,)
+
+    def prepare(self, *raw: Array) -> Batch:
+        return (((raw[0] - np.array(self.mean)) / np.array(self.std)).astype(np.float32),)
+
+    def transform(self, raw: Any) -> Batch:
+        """Return (inputs (n, columns) as float32,)."""
+        return self.prepare(*self.raw(raw))
+
+    def inverse(self, inputs: Any) -> Any:
+        return inputs * np.array(self.std, inputs.dtype) + np.array(self.mean, inputs.dtype)
+
+    def ids(self, modes: Sequence[str], source: str) -> Array:
+        """Return the modes (n,) of points as class ids. Raises UserError for a mode that training did not have."""
+        return class_ids(list(modes), self.classes, source)
+
+    def to_json(self) -> dict[str, Any]:
+        lists = {name: list(getattr(self, name)) for name in ("columns", "mean", "std", "classes")}
+        return {"kind": self.kind, **lists, "target": self.target}
+
+    @classmethod
+    def from_json(cls, saved: Mapping[str, Any]) -> PointPreprocessing:
+        columns, mean, std, classes = (tuple(saved[name]) for name in ("columns", "mean", "std", "classes"))
+        return cls(columns, mean, std, classes, str(saved["target"]))
+
+
+def fields_of(classes: Sequence[str]) -> tuple[Field, ...]:
+    """Return what the arrays of a batch are: points, and their modes where these have names."""
+    return (Field("points"), Field("modes", role="target"))[: 2 if classes else 1]
+
+
+def points_dataset(
+    name: str, points: Any, modes: Sequence[str] | None, reading: Reading, *, columns: Sequence[str], target: str = "",
+    description: str = "",
+) -> Dataset:  # fmt: skip
+    """Return the data set of points.
+
+    Args:
+        name: of the data set
+        points: numbers (n, columns)
+        modes: the name of each point's mode (n,), or None
+        reading: how the rows are split; each split has its fraction of every mode
+        columns: the names of the columns
+        target: the column of the file that names the modes
+        description: of the data set
+
+    Raises UserError for other shapes, for numbers that are not finite, and for columns that do not vary.
+    """
+    x = numeric(points, name)
+    if modes is not None and len(modes) != len(x):
+        raise UserError(f"Points and their modes have the same rows. Received {len(x)} and {len(modes)}. Remove the others.")
+    classes = tuple(sorted(set(modes), key=_natural)) if modes is not None else ()
+    ids = class_ids(list(modes), classes, name) if modes is not None else None
+    parts = reading.part(len(x), ids, classes)
+    mean, std = x[parts.train].mean(axis=0), x[parts.train].std(axis=0)
+    flat = next((column for column, s in zip(columns, std) if not s > 0), None)
+    if flat is not None:
+        raise UserError(f"Each column of the points varies. Received the same number in every row of {flat!r}. Remove it.")
+    preprocessing = PointPreprocessing(tuple(columns), tuple(mean.tolist()), tuple(std.tolist()), classes, target)
+    arrays = preprocessing.prepare(x) if ids is None else (*preprocessing.prepare(x), ids)
+    splits = [ArraySplit(tuple(a[rows] for a in arrays), fields_of(classes)) for rows in parts]
+    said = description or f"{len(x):,} points of {x.shape[1]} numbers" + (f" in {len(classes)} modes" if classes else "")
+    return Dataset(
+        name, "density", "generation", splits[0], splits[1], splits[2], classes, preprocessing, (), x.shape[1:], said,
+        x.shape[1],
+    )  # fmt: skip
+
+
+def numbers_of_table(table: RawTable, target: str | None, source: str) -> tuple[tuple[str, ...], Array, list[str] | None]:
+    """Return the names of a table's columns, its points, and their modes: the column `target`.
+
+    Raises UserError for an unknown target, and for a cell that is not a number.
+    """
+    if target is not None and target not in table.columns:
+        raise UserError(f"--target names a column of {source}. Received {target!r}. Use one of {', '.join(table.columns)}.")
+    columns = tuple(name for name in table.columns if name != target)
+    if not columns:
+        raise UserError(f"Points need a column of numbers. Received {source} with the column {target!r} alone. Add others.")
+    points = np.empty((len(table), len(columns)))
+    for place, name in enumerate(columns):
+        points[:, place] = [number(cell) for cell in table.columns[name]]
+        bad = np.flatnonzero(~np.isfinite(points[:, place]))
+        if len(bad):
+            cell = table.columns[name][bad[0]]
+            raise UserError(
+                f"Points are numbers. Received {cell!r} in column {name!r} of {source}, row {bad[0] + 1}. Remove the column, "
+                f"fill the cell, or name the column of the modes: --target {name}."
+            )
+    return columns, points, None if target is None else table.columns[target]
+
+
+def named_arrays(source: Source) -> tuple[Array, list[str] | None]:
+    """Return the array X of an .npz or .npy file, and y as names of modes where it is there.
+
+    Raises UserError for a damaged file, or one without X.
+    """
+    try:
+        with source.path.open("rb") as file:
+            stored = np.load(file, allow_pickle=False)
+            found = {"X": stored} if isinstance(stored, np.ndarray) else {name: stored[name] for name in stored.files}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
+        raise UserError(f"{source} is damaged, or holds Python objects ({problem}); save it again with np.savez.") from problem
+    if "X" not in found:
+        raise UserError(f"An .npz file holds the array X. Received {source} with {', '.join(found)}. Save it with X=... in it.")
+    modes = found.get("y")
+    return found["X"], None if modes is None else [str(mode) for mode in np.asarray(modes).tolist()]
+
+
+def numeric(given: Any, what: str) -> Array:
+    """Return points (n, columns) as float64. Raises UserError for other shapes and for numbers that are not finite."""
+    try:
+        values = np.asarray(given)
+        if values.dtype.kind not in "biuf":
+            raise ValueError
+    except ValueError:
+        raise UserError(f"Points are numbers. Received {type(given).__name__} in {what}. Use np.asarray.") from None
+    if values.ndim != 2 or not values.shape[1]:
+        raise UserError(f"Points have the shape (n, columns). Received {values.shape} in {what}. Reshape them.")
+    values = values.astype(np.float64)
+    if not np.isfinite(values).all():
+        row = int(np.argwhere(~np.isfinite(values))[0][0])
+        raise UserError(f"Points are finite numbers. Received NaN or infinity in row {row} of {what}. Fill or remove it.")
+    return values
+
+
+def _natural(name: str) -> tuple[bool, float, str]:
+    """An order in which mode 10 comes after mode 9."""
+    value = number(name)
+    return (np.isnan(value), 0.0 if np.isnan(value) else value, name)
