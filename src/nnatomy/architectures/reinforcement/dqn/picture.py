@@ -57,8 +57,9 @@ def _grid(world: GridWorld, learned: Array) -> Figure:
     ends = [min(exact[free].min(), learned[free].min()), max(exact[free].max(), learned[free].max())]
     right.plot(ends, ends, color=INK, lw=1, ls="--", label="equal")
     same = np.mean([exact[s, learned[s].argmax()] >= exact[s].max() - 1e-6 for s in free])
-    right.set_title(f"All action values: learned against exact\n({same:.0%} of the cells have a best action)", fontsize=11)
+    right.set_title(f"All action values: learned against exact\n({same:.0%} of the cells have an optimal arrow)", fontsize=11)
     right.set(xlabel="exact Q(s, a)", ylabel="learned Q(s, a)")
+    right.locator_params(nbins=5)
     right.legend(fontsize=8, frameon=False)
     right.grid(alpha=0.25)
     return figure
