@@ -21,7 +21,7 @@ from nnatomy.tensor import Tensor
 Array = npt.NDArray[Any]
 
 COLORS = ("#2563a8", "#d1662a", "#2e8b57", "#8b5fbf", "#b8860b", "#c2356b", "#1f9aa8", "#7a5230", "#111827", "#8aa80c")
-PLANES = 4  # component planes that are shown, those of largest evenly_spaced
+PLANES = 4  # component planes that are shown, those of the largest deviation
 EXAMPLES = 2_000  # of the training split, whose hits are counted
 EPOCHS = 40  # of the small map that unfolds
 SHOWN = (0, 4, 16, 40)
