@@ -91,7 +91,10 @@ class Task(ABC):
 
         Raises UserError where the task makes none.
         """
-        raise UserError(f"New examples come from models of generation. Received a model of {self.name}; use nnatomy predict.")
+        raise UserError(
+            f"A sample comes from a recipe with sample=, or from a task that makes examples. Received a run for {self.name}. "
+            "Use nnatomy predict."
+        )
 
     def export_inputs(self) -> ExportedInputs | None:
         """Return the inputs of an exported model where they are no data, such as a generator's noise; else None."""
