@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from nnatomy.data.kinds.pairs.pairs import PairSplit
 from nnatomy.data.kinds.pairs.vocabulary import BOS, EOS, PAD, UNK
 from nnatomy.errors import UserError
 from nnatomy.optim import Adam, Cosine
+from nnatomy.runs.prepare import fitting
 from nnatomy.tasks import Translation, task_for
 from nnatomy.tasks.search import log_softmax, search
 from nnatomy.training.learners import GradientDescent
@@ -257,6 +259,14 @@ def test_evaluation_is_by_the_raw_references() -> None:
     assert again.metrics == found.metrics
     wide = partial(task.evaluate, batch_size=7)(model, dataset.test)
     assert wide.metrics == pytest.approx(found.metrics, rel=1e-5)
+
+
+def test_a_data_set_gets_the_recipe_that_names_it() -> None:
+    letters = nn.data.load("letters", limit=20)
+    captions = next(r for r in nn.architecture("seq2seq").recipes if r.data == "multi30k")
+    assert fitting(nn.architecture("seq2seq"), letters).data == "letters"
+    assert fitting(nn.architecture("seq2seq"), replace(letters, name="multi30k")) is captions
+    assert fitting(nn.architecture("seq2seq"), replace(letters, name="mine")).data == "letters"
 
 
 def test_training_and_evaluation_on_jax_are_those_on_numpy(tmp_path: Path) -> None:

@@ -46,9 +46,9 @@ captions = Recipe(
     tasks=(Translation,),
     data="multi30k",
     build=fit_to,
-    options={"hidden": 256, "embedding": 128, "dropout": 0.1},
-    learn=GradientDescent(loss, partial(Adam, lr=4e-3), schedule=partial(Cosine, warmup=0.02), clip=5.0),
-    epochs=5,
+    options={"hidden": 256, "embedding": 128, "dropout": 0.2},
+    learn=GradientDescent(loss, partial(Adam, lr=3e-3), schedule=partial(Cosine, warmup=0.05), clip=5.0),
+    epochs=4,
     batch_size=128,
     metric="bleu",
 )
