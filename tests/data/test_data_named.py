@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small_files import mnist_folder
 
-from nnatomy.data import load
+from nnatomy.data import fields, load
 from nnatomy.data.kinds import public, sets
 from nnatomy.data.sets import locate
 from nnatomy.errors import UserError
@@ -28,7 +28,9 @@ def test_public_sets_load_by_their_names(real: Real, name: str) -> None:
     assert found.name == name
     assert found.kind == sets()[name][0].name
     first = found.train.take(np.arange(2))
-    assert all(len(array) == 2 and np.isfinite(array).all() for array in first)
+    assert all(np.isfinite(array).all() for array in first)
+    assert all(len(array) == 2 for field, array in zip(found.fields, first, strict=True) if field.per == "example")
+    assert fields.count(found.fields, first) == 2
     if found.task == "classification":
         assert first[-1].dtype == np.int64
         assert found.outputs == len(found.classes)

@@ -83,6 +83,14 @@ CASES: dict[type[Task], Case] = {
         lambda folder: data.load("iris"), lambda x, y: _one_hot(y[0], 3), lambda x, y: np.zeros((len(y[0]), 3)),
         {"accuracy": 1, "balanced_accuracy": 1, "f1": 1, "auc": 1},
     ),
+    tasks.NodeClassification: Case(
+        lambda folder: data.load("karate"), lambda x, y: _one_hot(y[0], 2), lambda x, y: np.zeros((len(y[0]), 2)),
+        {"accuracy": 1, "balanced_accuracy": 1, "f1": 1, "auc": 1},
+    ),
+    tasks.GraphClassification: Case(
+        lambda folder: data.load("motifs", limit=60), lambda x, y: _one_hot(y[0], 3), lambda x, y: np.zeros((len(y[0]), 3)),
+        {"accuracy": 1, "balanced_accuracy": 1, "f1": 1, "auc": 1},
+    ),
     tasks.Regression: Case(
         lambda folder: data.load("diabetes"), lambda x, y: y[0], lambda x, y: np.zeros_like(y[0]),
         {"r2": 1, "mae": 0, "rmse": 0},

@@ -138,7 +138,7 @@ def _about(value: Any) -> Range | Choices | None:
     if isinstance(value, int) and value >= 1:
         return Range(max(1, value // 2), 2 * value, True) if value >= 8 else Range(max(1, value - 1), value + 1, True)
     if isinstance(value, float) and 0 <= value < 1:
-        return Range(0.0, 0.5, False)
+        return Range(0.0, max(0.5, value), False)
     if isinstance(value, tuple | list) and value and all(isinstance(v, int) and not isinstance(v, bool) for v in value):
         sizes = [tuple(max(1, v // 2) for v in value), tuple(value), tuple(2 * v for v in value), (*value, value[-1])]
         return Choices(tuple(",".join(map(str, s)) for s in dict.fromkeys(sizes)))

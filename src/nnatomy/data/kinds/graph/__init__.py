@@ -13,6 +13,7 @@ from nnatomy.data.kinds.graph.graphs import GraphPreprocessing, fields_of, undir
 from nnatomy.data.kinds.graph.sampling import NeighborSampling
 from nnatomy.data.kinds.graph.sets import SETS
 from nnatomy.data.kinds.kind import NO, SURELY, Kind
+from nnatomy.data.kinds.looks import Look, look_at
 from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.splits import class_ids
 from nnatomy.errors import UserError
@@ -59,6 +60,9 @@ class GraphKind(Kind[GraphPreprocessing]):
         if self.fitted(dataset).ids:
             return "Its nodes have no features but who they are, so it knows the nodes of its training graph only."
         return "Edges are read in both directions; numbers far from those of its training nodes are not cut off."
+
+    def look(self, dataset: Dataset) -> Look:
+        return look_at(dataset, self.fitted(dataset).feature_names)
 
     def show(self, axes: Axes, example: Batch, dataset: Dataset) -> None:
         from nnatomy.data.kinds.graph.drawing import draw_example
