@@ -78,6 +78,10 @@ CASES: dict[type[Task], Case] = {
         _anomalies, lambda x, y: np.where(y[0][:, None, None] == 1, 0.0, x[0]), lambda x, y: np.zeros_like(x[0]),
         {"auc": 1, "average_precision": 1},
     ),
+    tasks.Segmentation: Case(
+        lambda folder: data.load("shape_masks", limit=20), lambda x, y: np.moveaxis(_one_hot(y[0], 4), -1, 1),
+        lambda x, y: np.zeros((len(y[0]), 4, *y[0].shape[1:])), {"miou": 1, "pixel_accuracy": 1, "boundary_iou": 1},
+    ),
     Counting: Case(
         lambda folder: dots(), lambda x, y: y[0][:, None].astype(float), lambda x, y: np.full((len(y[0]), 1), 3.0),
         {"off": 0, "exact": 1},
