@@ -129,6 +129,10 @@ CASES: dict[type[Task], Case] = {
         lambda x, y: {"texts": ["the"] * len(y[0]), "scores": np.zeros((*y[0].shape, len(_VOCABULARY[0])))},
         {"bleu": 100, "exact": 1, "perplexity": 1},
     ),
+    tasks.Segmentation: Case(
+        lambda folder: data.load("shape_masks", limit=20), lambda x, y: np.moveaxis(_one_hot(y[0], 4), -1, 1),
+        lambda x, y: np.zeros((len(y[0]), 4, *y[0].shape[1:])), {"miou": 1, "pixel_accuracy": 1, "boundary_iou": 1},
+    ),
     Counting: Case(
         lambda folder: dots(), lambda x, y: y[0][:, None].astype(float), lambda x, y: np.full((len(y[0]), 1), 3.0),
         {"off": 0, "exact": 1},
