@@ -3,15 +3,9 @@
 from __future__ import annotations
 
 from nnatomy.catalog import Architecture
-from results.table import END, README, filled, problems, read
+from results.table import problems, read
 
 
 def test_results_are_there_and_good(architecture: Architecture) -> None:
     found = problems(architecture, read())
     assert not found, "\n".join([*found, f"Measure it again: python benchmarks/results.py {architecture.name}"])
-
-
-def test_readme_shows_them() -> None:
-    text = README.read_text(encoding="utf-8")
-    assert END in text
-    assert filled(text, read()) == text, "README's table is not that of docs/results.md: python benchmarks/results.py"

@@ -12,7 +12,7 @@ import nnatomy as nn
 from nnatomy.errors import UserError
 from nnatomy.interchange.onnx import check, to_onnx
 
-pyg = pytest.importorskip("torch_geometric.nn", reason="the verify extra is not installed")
+pyg = pytest.importorskip("torch_geometric.nn", reason="torch-geometric is not installed")
 RNG = np.random.default_rng(2)
 X = RNG.normal(size=(7, 5))
 # a node without edges (6), a loop (2 -> 2), an edge in one direction only (5 -> 0), and one that is there twice (0 -> 1)

@@ -17,7 +17,7 @@ from nnatomy.errors import UserError
 from nnatomy.functional import batch_mean, cross_entropy
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline
-from nnatomy.tasks.bleu import bleu
+from nnatomy.tasks.bleu import bleu, installed
 from nnatomy.tasks.figures import BLUE, GRAY, ORANGE, short
 from nnatomy.tasks.forward import evaluating
 from nnatomy.tasks.parts import Array, Batch, Meter, Mistakes
@@ -92,6 +92,9 @@ def references(split: Split) -> list[str]:
     return list(found)
 
 
+BLEU = Metric("bleu", "higher", "%", "n-grams that translation and reference share, of the texts as they are written")
+
+
 class Translation(Task):
     """What is written for a source, against the reference: BLEU, the fraction of exact matches, and perplexity.
 
@@ -100,7 +103,7 @@ class Translation(Task):
 
     name = "translation"
     metrics: ClassVar[tuple[Metric, ...]] = (
-        Metric("bleu", "higher", "%", "n-grams that translation and reference share, of the texts as they are written"),
+        *((BLEU,) if installed() else ()),
         Metric("exact", "higher", says="fraction of translations that equal the reference"),
         Metric("perplexity", "lower", says="the number of equally likely tokens with the reference's cross-entropy"),
     )
@@ -109,6 +112,11 @@ class Translation(Task):
     baselines: ClassVar[Mapping[str, Baseline]] = {
         "copied source": copy, "word by word": word_by_word, "most frequent target": most_frequent,
     }  # fmt: skip
+
+    def metric(self, name: str) -> Metric:
+        if name == BLEU.name and not installed():
+            bleu([], [])  # which says what to install
+        return super().metric(name)
 
     @classmethod
     def loss(cls, outputs: Any, *batch: Any) -> Any:
@@ -229,8 +237,8 @@ class _Written:
 
     def result(self) -> Evaluation:
         exact = np.array([a == b for a, b in zip(self._texts, self._references, strict=True)])
-        metrics = {
-            "bleu": bleu(self._texts, self._references, characters=not self._task.words),
+        metrics = {"bleu": bleu(self._texts, self._references, not self._task.words)} if installed() else {}
+        metrics |= {
             "exact": float(exact.mean()),
             "perplexity": math.exp(min(sum(self._nats) / sum(self._tokens), 700.0)) if self._nats else math.nan,
         }
@@ -251,13 +259,12 @@ def by_length(found: dict[str, Array], words: bool, groups: int = 6) -> Figure:
     places = [np.flatnonzero((lengths >= a) & (lengths < b)) for a, b in itertools.pairwise(edges)] or [np.arange(len(lengths))]
     places = [rows for rows in places if len(rows)]
     names = [f"{lengths[rows].min()}-{lengths[rows].max()}" for rows in places]
-    scores = [
-        bleu([found["translations"][i] for i in rows], [found["references"][i] for i in rows], not words) for rows in places
-    ]
     figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    left.bar(names, scores, color=BLUE)
-    left.set(title="Quality by the length of the source (test)", xlabel="tokens of the source", ylabel="BLEU")
+    *left, right = figure.subplots(1, 2 if installed() else 1, squeeze=False)[0]
+    for axes in left:
+        texts = [([found["translations"][i] for i in rows], [found["references"][i] for i in rows]) for rows in places]
+        axes.bar(names, [bleu(made, true, not words) for made, true in texts], color=BLUE)
+        axes.set(title="Quality by the length of the source (test)", xlabel="tokens of the source", ylabel="BLEU")
     right.bar(names, [100 * exact[rows].mean() for rows in places], color=ORANGE)
     right.set(title="Translations that equal the reference", xlabel="tokens of the source", ylabel="%")
     for axes in (left, right):

@@ -15,7 +15,7 @@ from nnatomy.backends import B
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.kinds.pairs.vocabulary import BOS, EOS, PAD, UNK
 from nnatomy.graph import no_grad
-from nnatomy.tasks.bleu import bleu
+from nnatomy.tasks.bleu import bleu, installed
 from nnatomy.tasks.search import search
 from nnatomy.tasks.translation import references
 from nnatomy.tensor import Tensor
@@ -137,6 +137,7 @@ def _plane(figure: Any, axes: Any, vectors: Array, lengths: Array, sources: list
 
 def _quality(axes: Any, lengths: Array, texts: list[str], true: list[str], words: bool) -> None:
     """How well sources of each length are translated: one vector of fixed size must hold them all."""
+    words = words and installed()
     edges = np.unique(lengths)
     if len(edges) > LABELED:
         edges = np.unique(np.quantile(lengths, np.linspace(0, 1, 7)).round().astype(int))[:-1]
