@@ -147,7 +147,7 @@ WRONG_PATHS: list[tuple[str, Callable[[Path], Path | str], dict[str, Any], str]]
         "an unknown name, far",
         lambda p: "qqqqqq",
         {},
-        "No data set or file has this name. Received 'qqqqqq'. Choose one of: digits, iris",
+        "No data set or file has this name. Received 'qqqqqq'. Choose one of: ",
     ),
     ("an empty folder", lambda p: p, {}, "is an empty folder"),
     ("a folder of other files", lambda p: _near(p).parent, {}, "holds none of these"),
