@@ -60,6 +60,6 @@ def of_contracts(costs: dict[str, float]) -> dict[str, float]:
     for test, seconds in costs.items():
         path, _, identifier = test.rstrip("]").partition("[")
         for name in architectures():
-            if "contracts/" in path and name in identifier.split("-"):
+            if "contracts/" in path and name == identifier.partition("-")[0]:
                 found[name] = found.get(name, 0.0) + seconds
     return found

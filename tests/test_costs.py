@@ -39,7 +39,8 @@ def test_the_dearest_are_printed(pytester: pytest.Pytester, monkeypatch: pytest.
 
 def test_contracts_are_added_up_by_architecture() -> None:
     costs = {
-        "tests/contracts/test_a.py::test_a[torch-float64-lstm-two layers]": 1.0, "tests/contracts/test_b.py::test_b[lstm]": 2.0,
+        "tests/contracts/test_a.py::test_a[lstm-two layers]": 1.0, "tests/contracts/test_b.py::test_b[lstm]": 2.0,
+        "tests/contracts/test_b.py::test_b[seq2seq-lstm]": 0.5,
         "tests/contracts/test_b.py::test_b[mlp]": 4.0, "tests/layers/test_c.py::test_c[lstm]": 8.0, "tests/d.py::test_d": 16.0,
     }  # fmt: skip
-    assert of_contracts(costs) == {"lstm": 3.0, "mlp": 4.0}
+    assert of_contracts(costs) == {"lstm": 3.0, "mlp": 4.0, "seq2seq": 0.5}

@@ -59,7 +59,7 @@ def test_a_tsv_file_is_what_it_holds(tmp_path: Path, second: Callable[[int], str
 
 def test_two_columns_of_numbers_are_no_pairs(tmp_path: Path) -> None:
     (tmp_path / "x.tsv").write_text("\n".join(f"{n}\t{n * n}" for n in range(40)), encoding="utf-8")
-    with pytest.raises(UserError, match=r"pairs of texts, .* holds tables"):
+    with pytest.raises(UserError, match=r"pairs of texts. .* holds tables"):
         load(tmp_path / "x.tsv", ("pairs",))
 
 

@@ -146,7 +146,7 @@ def test_wrong_folders(tmp_path: Path) -> None:
     image.fromarray(np.full((8, 10), 255, np.uint8)).save(folder / "masks" / "p03.png")
     refused(folder, "at least one pixel. Received .*p03.png")
     (folder / "masks" / "p03.png").write_text("no picture")
-    refused(folder, "p03.png is not a picture")
+    refused(folder, "p03.png, which is not")
     refused(folder_of(tmp_path / "b", halves(1)), "two classes or more. Received only 1")
     refused(folder_of(tmp_path / "c", halves(0, 1, n=3)), "at least 5 rows")
     (tmp_path / "d" / "images").mkdir(parents=True)

@@ -267,7 +267,7 @@ def by_length(found: dict[str, Array], words: bool, groups: int = 6) -> Figure:
         axes.set(title="Quality by the length of the source (test)", xlabel="tokens of the source", ylabel="BLEU")
     right.bar(names, [100 * exact[rows].mean() for rows in places], color=ORANGE)
     right.set(title="Translations that equal the reference", xlabel="tokens of the source", ylabel="%")
-    for axes in (left, right):
+    for axes in (*left, right):
         axes.grid(alpha=0.25, axis="y", color=GRAY)
         axes.set_axisbelow(True)
     return figure

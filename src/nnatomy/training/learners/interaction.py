@@ -90,7 +90,7 @@ class InteractionLearner(Learner):
         self.optimizers = {"all": self.optimizer}
 
     def collect(self, batch: tuple[Any, ...]) -> tuple[Any, ...]:
-        return self.agent.collect(self.model, batch)
+        return self.precision.evaluated(self.agent.collect(self.model, batch))
 
     def external_state(self) -> Tree:
         return self.agent.external_state()

@@ -115,7 +115,8 @@ class DQNAgent(Agent):
             action = int(self.rng.integers(len(self.world.actions)))
         else:
             with no_grad():
-                action = int(np.asarray(model.online(Tensor(B.asarray(state[None]))).data).argmax())
+                kind = next(model.online.parameters()).dtype
+                action = int(np.asarray(model.online(Tensor(B.asarray(state[None], dtype=kind))).data).argmax())
         observation, reward, terminated, truncated = self.world.step(action)
         following = self._seen(observation)
         self.memory.add(state, action, reward, following, 0.0 if terminated else self.gamma)
