@@ -153,7 +153,8 @@ def markdown(rows: Sequence[Row]) -> str:
         """Written by `python benchmarks/results.py`: every architecture's default recipe, and each that has a goal, trained
         from several seeds, which also decide the splits. Scores are means ± standard deviations on test data that took no part
         in training or in choosing the epoch. The PyTorch twin begins with the same weights, sees the same batches and chooses
-        its epoch in the same way; forward, backward and update are PyTorch's. What learns without gradients has no such twin.
+        its epoch in the same way; forward, backward and update are PyTorch's. Only what plain gradient
+        descent trains has such a twin.
         Baselines are predictors without a network, on the same splits. Seconds are those of our training from one seed.""",
         """The fingerprint is that of the architecture's code: where it has changed since, or a row is missing or below its
         goal, a test fails until the row has been measured again.""",

@@ -226,7 +226,7 @@ class OnlineELM:
         """Take in a chunk: x (n, ...), targets (n,) or (n, outputs).
 
         Raises:
-            UserError: if the first chunk does not determine the solution; without a ridge it needs as many examples as nodes
+            UserError: if the first chunk does not determine the solution; without a ridge it needs one for each node, and for c
         """
         with no_grad():
             rows = np.asarray(_rows(self.model, *_tensors(self.model, x, targets)).data)

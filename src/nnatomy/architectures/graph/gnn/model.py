@@ -58,7 +58,7 @@ def gin(inputs: int, outputs: int, *, hidden: int, **_: Any) -> GINConv:
 
 
 def mpnn(inputs: int, outputs: int, *, hidden: int, edge_features: int, **_: Any) -> MessagePassing:
-    """Perceptrons for message and update; messages also read the edge. Source: Gilmer et al. (2017)."""
+    """A perceptron for the message, a linear map for the update; messages also read the edge. Source: Gilmer et al. (2017)."""
     return MessagePassing(perceptron(2 * inputs + edge_features, hidden, hidden), Linear(inputs + hidden, outputs))
 
 
