@@ -11,7 +11,7 @@ from nnatomy.tensor import Tensor, grad
 
 
 class GradientError(AssertionError):
-    """A gradient differs from central differences; the message names input, position, what came and what was expected."""
+    """A gradient differs from central differences; the message names input, position, computed and expected value."""
 
 
 def check_gradients(

@@ -39,7 +39,7 @@ def now() -> int:
 
 
 def bind(tensor: type[Tensor]) -> None:
-    """Tell the walk which class gradients are of."""
+    """Set the class that gradients are made of."""
     global _tensor
     _tensor = tensor
 
@@ -151,7 +151,7 @@ def backward(
 
     with set_grad_enabled(create_graph):
         arriving = _starting(roots, gradients, create_graph)
-        while True:  # one turn for each node; plain loops and local names, for it runs once for each operation of a step
+        while True:  # one pass for each node; plain loops and local names, because it runs once for each operation of a step
             first = None  # the key of the first node that is new to the queue
             for t, g in arriving:
                 if g is None:

@@ -75,7 +75,7 @@ class Generator:
         """True with probability p."""
         shape = sizes((shape,))
         if not 0 <= p <= 1:
-            raise UserError(f"A probability lies between 0 and 1. Received {p}.")
+            raise UserError(f"A probability is between 0 and 1. Received {p}.")
         return (self.bits(math.prod(shape)) < min(int(p * 2.0**32), 0xFFFFFFFF)).reshape(shape) | (p >= 1)
 
     def integers(self, low: int, high: int, shape: Shape = ()) -> Any:

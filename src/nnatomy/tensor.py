@@ -26,7 +26,7 @@ _OPERATORS = {
 
 
 def bind(table: Any) -> None:
-    """Tell Tensor where its operators are spelled out; methods without a word of their own take the operation's."""
+    """Set the module that defines Tensor's operators; a method without a docstring takes the operation's."""
     global _ops
     _ops = table
     for name, method in vars(Tensor).items():
@@ -159,7 +159,7 @@ class Tensor:
         graph.backward([self], [_seed(self, gradient)], retain_graph=keep, create_graph=create_graph)
 
     def detach(self) -> Tensor:
-        """The same values without history; shares memory."""
+        """The same values without history, in the same memory."""
         return Tensor(self.data)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:

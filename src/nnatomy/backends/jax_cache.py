@@ -24,10 +24,10 @@ _started = _reported = False
 
 
 def keep() -> None:
-    """Has JAX keep programs in NNATOMY_CACHE or the platform's folder for caches, unless the user chose a folder for JAX.
+    """Make JAX keep programs in NNATOMY_CACHE or the platform's folder for caches, unless the user chose a folder for JAX.
 
     Each kind of processor has its own folder. Where none can be used (a home that is read-only, or open to others),
-    programs are compiled again in each process. Several processes may share it: what another one is just writing is not used.
+    programs are compiled again in each process. Several processes may share it: a file is not used while another one writes it.
     """
     global _started
     if _started or jax.config.jax_compilation_cache_dir is not None:

@@ -55,7 +55,7 @@ def names() -> list[str]:
 
 
 def described() -> str:
-    """The device that computations run on, as text: its name, and what it is."""
+    """The device that computations run on, as text: its name and its kind."""
     device = jax.config.jax_default_device or jax.local_devices()[0]
     return f"{device.platform}:{device.id} ({device.device_kind})"
 

@@ -340,7 +340,7 @@ def log_softmax_vjp(g: Array, y: Array, *, axis: int) -> Array:
 
 @_compiled()
 def softmax_cross_entropy(x: Array, labels: Array) -> tuple[Array, Array]:
-    """-log_softmax(x)[i, labels[i]] of each row i, NaN where there is no such class; the logarithms of the sums of e^x."""
+    """-log_softmax(x)[i, labels[i]] of each row i, NaN where the class does not exist; the logarithms of the sums of e^x."""
     wide = _wide(x)
     top = wide.max(axis=1)
     log_total = jnp.log(jnp.exp(wide - top[:, None]).sum(axis=1))
@@ -359,7 +359,7 @@ def softmax_cross_entropy_vjp(g: Array, x: Array, labels: Array, lse: Array) -> 
 
 
 def _classes(x: Array, labels: Array) -> Array:
-    """The labels, -1 where there is no such class."""
+    """The labels, -1 where the class does not exist."""
     wide = labels.astype("int64")
     return jnp.where((wide >= 0) & (wide < x.shape[1]), wide, -1).astype("int32")
 

@@ -339,7 +339,7 @@ def log_softmax_vjp(g: Array, y: Array, *, axis: int) -> Array:
 
 
 def softmax_cross_entropy(x: Array, labels: Array) -> tuple[Array, Array]:
-    """-log_softmax(x)[i, labels[i]] of each row i, NaN where there is no such class; the logarithms of the sums of e^x."""
+    """-log_softmax(x)[i, labels[i]] of each row i, NaN where the class does not exist; the logarithms of the sums of e^x."""
     top = x.max(axis=1)
     log_total = np.log(np.exp(x - top[:, None]).sum(axis=1))
     known, picked = _picked(x, labels)

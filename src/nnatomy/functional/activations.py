@@ -132,7 +132,7 @@ def logsigmoid(x: Any) -> Any:
 
 
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
-    """y = x held between min_val and max_val; slope 0 at both ends, as in PyTorch."""
+    """y = x clipped to [min_val, max_val]; slope 0 at both ends, as in PyTorch."""
     if not min_val <= max_val:
         raise UserError(f"hardtanh() needs min_val <= max_val. Received {min_val!r} and {max_val!r}; exchange them.")
     return ops.where(ops.less_equal(x, min_val), min_val, ops.where(ops.greater_equal(x, max_val), max_val, x))

@@ -202,7 +202,7 @@ def _kept(input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any,
     labels = B.where(kept, labels, 0)
     classes = input.shape[_class_axis(input)]
     if _outside(labels, 0, classes - 1):
-        raise UserError(f"Class numbers must lie between 0 and {classes - 1}. Received {labels.min()} to {labels.max()}.")
+        raise UserError(f"Class numbers must be between 0 and {classes - 1}. Received {labels.min()} to {labels.max()}.")
     if weight is None:
         return kept, None, _or_nothing(kept.astype(input.dtype).sum(), rows)
     weights = raw(weight)

@@ -35,7 +35,8 @@ def masked_examples(mask: Any) -> Iterator[None]:
 def rows_that_count(x: Any) -> Any:
     """Booleans (rows, 1, ..., 1) for the rows of x, or None where all count: outside `masked_examples`, and for one number.
 
-    Rows are the examples, or for each example in turn its steps. Raises UserError for another number of rows.
+    Rows are the examples, or the steps of the first example, then of the second, and so on. Raises UserError for another
+    number of rows.
     """
     mask = _mask.get()
     if mask is None or not x.shape:

@@ -14,7 +14,7 @@ __all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "s
 
 def _check(p: float) -> None:
     if not 0 <= p <= 1:
-        raise UserError(f"A dropout probability must lie between 0 and 1. Received {p}.")
+        raise UserError(f"A dropout probability must be between 0 and 1. Received {p}.")
 
 
 def _drop(x: Any, shape: tuple[int, ...], p: float, generator: random.Generator | None) -> Any:

@@ -158,7 +158,7 @@ class LogSigmoid(Module):
 
 
 class Hardtanh(Module):
-    """y = x held between min_val and max_val."""
+    """y = x clipped to [min_val, max_val]."""
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
         if not max_val > min_val:

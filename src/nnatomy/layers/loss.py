@@ -171,7 +171,7 @@ class KLDivLoss(Module):
 
 
 class CosineEmbeddingLoss(Module):
-    """Draws pairs with target 1 to one direction, and pairs with -1 apart."""
+    """Moves pairs with target 1 toward one direction, and pairs with target -1 away from each other."""
 
     def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
         self.margin, self.reduction = margin, _reduction(reduction)

@@ -95,7 +95,7 @@ class AvgPool3d(_AvgPool):
 
 
 class _AdaptivePool(Module):
-    """Cell i of m covers floor(i n / m) to ceil((i + 1) n / m) of an axis; None stands for the input's own size."""
+    """Cell i of m covers floor(i n / m) to ceil((i + 1) n / m) of an axis; None means the input's size."""
 
     axes: int
 

@@ -1,4 +1,4 @@
-"""The primitives and what is spelled with them. Each takes plain arrays or Tensors, and answers in kind."""
+"""The primitives and the functions composed of them. Each takes plain arrays or Tensors, and returns the same type."""
 
 # ruff: noqa: I001  (names packed, not one a line)
 

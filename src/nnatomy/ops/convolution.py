@@ -283,7 +283,7 @@ def interpolate(
             x = indexing.take(x, B.asarray(np.minimum(sources.astype("int64"), old - 1)), axis)
             continue
         x = pointwise.real(x)
-        # in Python's numbers: a compiler that rounds `at` in two ways would take a share that does not belong to `low`
+        # in Python's numbers: a compiler that rounds `at` in two ways would take a fraction that does not belong to `low`
         corners = (old - 1) / max(new - 1, 1)
         at = [i * corners if align_corners else max((i + 0.5) * step - 0.5, 0.0) for i in range(new)]
         low = [min(int(a), old - 1) for a in at]

@@ -34,7 +34,7 @@ def _within(a: Any, index: Index) -> Index:
 
 
 def _axes_of(part: Any) -> int:
-    """How many axes of an array one part of an index reads."""
+    """Return the number of axes that one part of an index reads."""
     if part is None or part is Ellipsis:
         return 0
     return len(part.shape) if hasattr(part, "dtype") and part.dtype.kind == "b" else 1

@@ -1,4 +1,4 @@
-"""Products of matrices: matmul, einsum and what is spelled with them."""
+"""Products of matrices: matmul, einsum and the functions composed of them."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ def _einsum(*operands: Any, formula: str) -> Any:
 
 
 def einsum(formula: str, *operands: Any) -> Any:
-    """Einstein's summation, "ij,jk->ik": indices absent from the result are summed. "..." stands for leading axes."""
+    """Einstein's summation, "ij,jk->ik": indices absent from the result are summed. "..." means leading axes."""
     explicit = _explicit(formula, operands)
     inputs, output = explicit.split("->")
     pairs = [_distinct(term, operand) for term, operand in zip(inputs.split(","), operands, strict=True)]
@@ -104,7 +104,7 @@ def einsum(formula: str, *operands: Any) -> Any:
 
 
 def _distinct(term: str, operand: Any) -> tuple[str, Any]:
-    """The term and its operand with the diagonal taken over any index that stands in it twice."""
+    """The term and its operand with the diagonal taken over any index that occurs in it twice."""
     for c in dict.fromkeys(term):
         while term.count(c) > 1:
             i, j = term.index(c), term.rindex(c)

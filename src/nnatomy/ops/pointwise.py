@@ -287,7 +287,7 @@ def _clip(a: Any, low: Any, high: Any) -> Any:
 
 
 def clip(a: Any, low: Any = None, high: Any = None) -> Any:
-    """y = a held between `low` and `high` (torch.clamp); either may be None, or a Tensor that gradients flow to."""
+    """y = a clipped to [low, high] (torch.clamp); either may be None, or a Tensor that gradients flow to."""
     if isinstance(low, Tensor) or isinstance(high, Tensor):
         a = a if low is None else maximum(a, low)
         return a if high is None else minimum(a, high)

@@ -29,7 +29,7 @@ class Primitive:
     `vjps[i](g, y, *args, **kwargs)` is the gradient of argument i, given that of the output y; None where there is none.
     `joint(needs, g, y, *args, **kwargs)` returns all of them in one call, where they share work; `needs[i]` says which count.
     The last `saved` outputs of the forward function are kept for the derivatives and not handed out.
-    `real`: its outputs are no integers, so integers and booleans are taken as floating-point numbers.
+    `real`: its outputs are not integers, so integers and booleans are converted to floating-point numbers.
     """
 
     __slots__ = ("joint", "name", "real", "saved", "short", "vjps")
@@ -142,7 +142,7 @@ def _is_whole(value: Any) -> bool:
 def primitive(
     *vjps: Vjp, joint: Vjp = None, saved: int = 0, real: bool = False
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Turn an array function into an operation on arrays and Tensors. `vjps` are above the function they derive."""
+    """Make an operation on arrays and Tensors of an array function. `vjps` are above the function they derive."""
 
     def decorate(forward: Callable[..., Any]) -> Callable[..., Any]:
         name = forward.__name__.strip("_")

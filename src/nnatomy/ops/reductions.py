@@ -115,7 +115,7 @@ def prod(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 def _extreme_vjp(g: Any, y: Any, a: Any, axis: Axis, keepdims: bool) -> Any:
-    """Tied extremes share the gradient equally."""
+    """Tied extremes get equal parts of the gradient."""
     hit = pw.astype(pw.equal(a, _spread(y, a.shape, axis)), a.dtype)
     return _spread(g, a.shape, axis) * hit / sum(hit, axis, keepdims=True)
 

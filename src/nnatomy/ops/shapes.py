@@ -15,7 +15,7 @@ from nnatomy.tensor import Axis
 
 
 def plain(axis: Any) -> Any:
-    """An axis, or several, as Python integers. Raises UserError for what is no integer."""
+    """An axis, or several, as Python integers. Raises UserError for a value that is not an integer."""
     if axis is None or type(axis) is int:
         return axis
     if isinstance(axis, tuple | list):
@@ -27,7 +27,7 @@ def plain(axis: Any) -> Any:
 
 
 def with_an_axis(function: Callable[..., Any]) -> Callable[..., Any]:
-    """What is done along an axis, also of an array without one: it counts as one element, and axis 0 or -1 may be named."""
+    """Make a function along an axis accept an array without axes: it counts as one element, and axis may be 0 or -1."""
 
     @functools.wraps(function)
     def wrapped(a: Any, *args: Any, **kwargs: Any) -> Any:

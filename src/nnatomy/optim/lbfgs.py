@@ -266,7 +266,7 @@ def strong_wolfe(
 
 
 def cubic_minimum(a: Point, b: Point, lowest: float, highest: float) -> float:
-    """The minimum of the cubic through two points with their slopes, held between two bounds (Nocedal & Wright 2006, 3.59)."""
+    """The minimum of the cubic through two points with their slopes, clipped to two bounds (Nocedal & Wright 2006, 3.59)."""
     a, b = (a, b) if a.t <= b.t else (b, a)
     d1 = a.slope + b.slope - 3 * (a.f - b.f) / (a.t - b.t) if a.t != b.t else math.nan
     square = d1 * d1 - a.slope * b.slope

@@ -244,7 +244,7 @@ class Adafactor(Optimizer):
     u = g / sqrt(max(V, eps1^2));  p <- p - max(eps2, rms(p)) min(lr, 1 / sqrt(t)) u / max(1, rms(u) / d).
 
     `eps` is (eps1, eps2), eps1 = None for the dtype's resolution; weight decay is decoupled. So steps are relative to the size
-    of p as in the paper, but `lr` is given, and there is no first moment.
+    of p as in the paper, but `lr` is given, and no first moment is kept.
     """
 
     def __init__(

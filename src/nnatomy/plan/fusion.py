@@ -15,7 +15,7 @@ VIEWS = frozenset(("reshape", "transpose", "broadcast_to", "moveaxis", "view"))
 
 
 def is_view(call: Call) -> bool:
-    """Return True if a call's result is in its first argument's memory (a reshape may turn out not to)."""
+    """Return True if a call's result is in its first argument's memory (a reshape may still copy)."""
     if call.name == "getitem":
         parts = call.args[1] if isinstance(call.args[1], tuple) else (call.args[1],)
         return all(p is None or p is Ellipsis or isinstance(p, slice | int | np.integer) for p in parts)
@@ -25,7 +25,7 @@ def is_view(call: Call) -> bool:
 
 
 def simplified(calls: Sequence[Call], wanted: Sequence[Var]) -> tuple[list[Call], dict[Var, Var]]:
-    """Without repeated calls and without those that nothing wants; and what stands for the results of the repeated ones."""
+    """Remove repeated calls and calls whose results are unused. Also return what replaces the results of repeated calls."""
     same: dict[Var, Var] = {}
     first: dict[Any, Call] = {}
     kept: list[Call] = []
@@ -43,7 +43,7 @@ def simplified(calls: Sequence[Call], wanted: Sequence[Var]) -> tuple[list[Call]
 
 
 def _needed(calls: Sequence[Call], wanted: Sequence[Var]) -> list[Call]:
-    """The calls that what is wanted depends on."""
+    """The calls that the wanted results depend on."""
     needed = set(wanted)
     kept: list[Call] = []
     for call in reversed(calls):

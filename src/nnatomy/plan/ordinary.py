@@ -1,7 +1,7 @@
 """Compiles ordinary functions: those that read and write a model, an optimizer or a generator next to their arguments.
 
 The function is traced while a Watch notices what it touches. That becomes its state: inputs of the next trace and, where it was
-changed, results that are written back after each call. The function is traced until nothing new turns up, and then once more:
+changed, results that are written back after each call. The function is traced until nothing new is found, and then once more:
 two traces that differ come from something that a replay would not repeat.
 """
 
@@ -142,7 +142,7 @@ class Ordinary:
         self._by_reference = recorder.in_place
 
     def begin(self, args: tuple[Tree, ...], kwargs: dict[str, Tree]) -> Callable[[], Tree]:
-        """The call, ready to run; raises Unplannable, or what stands in the way, while nothing has happened yet."""
+        """The call, ready to run. Raises Unplannable, or the error that prevents the call, before anything has changed."""
         leaves, key = self._flattened(args, kwargs)
         known = self.made.get(key, [])
         self.found.prepare()
@@ -164,7 +164,7 @@ class Ordinary:
             self.made[oldest].pop(0)
             if not self.made[oldest]:
                 del self.made[oldest]
-        leaves, key = self._flattened(args, kwargs)  # arrays are no longer read in place, if it turned out to have a state
+        leaves, key = self._flattened(args, kwargs)  # arrays are no longer read in place if it has a state
         self.made.setdefault(key, []).insert(0, made)
         return functools.partial(made, values, leaves)
 
@@ -237,7 +237,7 @@ class Ordinary:
     def _trace(
         self, given: tuple[tuple[Tree, ...], dict[str, Tree]], leaves: list[Any], places: list[Place], values: list[Any]
     ) -> tuple[Any, Outcome, bool, Surroundings]:
-        """One trace: what was recorded, what became of it, and whether it touched what had not been found before."""
+        """One trace: its record, its outcome, and whether it touched anything new."""
         outcome = Outcome()
         grew = False
         surroundings: Any = None
@@ -265,7 +265,7 @@ class Ordinary:
                     surroundings.add(watch)
                     changed, outcome.modes = surroundings.restore()
                 if changed:
-                    raise Unplannable(f"it changes {changed}, which is no state and would not change when it is replayed")
+                    raise Unplannable(f"it changes {changed}, which is not a state and would not change in a replay")
                 watch.refuse_randomness()
                 if any(watch.grad.__get__(t) is not None for t in made):
                     raise Unplannable("it leaves a gradient in an argument; return the gradient")
@@ -279,12 +279,12 @@ class Ordinary:
             try:
                 recorded = self.recorder.record(run, places, values, leaves)
             except Exception:
-                if not grew:  # else it may go well once all that is touched has stand-ins
+                if not grew:  # else the next trace may succeed, with stand-ins for all that is touched
                     raise
         return recorded, outcome, grew, surroundings
 
     def _take(self, watch: Watch, outcome: Outcome, places: list[Place], state: list[Any], arguments: list[Any]) -> None:
-        """Reads, while stand-ins still stand everywhere, what a call is to leave behind and to return."""
+        """Reads the values that a call leaves in the state and returns, while all stand-ins are still in place."""
         which = {id(a): i for i, a in enumerate(arguments)}
         for i, (place, old) in enumerate(zip(places, state)):
             new = place.take(watch)
@@ -323,7 +323,7 @@ class Ordinary:
         return len(outcome.results) - 1
 
     def _template(self, tree: Tree, watch: Watch, outcome: Outcome, kind: Any, which: dict[int, int]) -> Any:
-        """A function of the results (and the arguments) that puts together what is returned."""
+        """A function of the results (and the arguments) that builds the returned value."""
         if isinstance(tree, dict):
             parts = [(key, self._template(part, watch, outcome, kind, which)) for key, part in tree.items()]
             return lambda results, leaves: {key: part(results, leaves) for key, part in parts}

@@ -252,7 +252,7 @@ class Plan:
     # Instructions
 
     def _lower(self) -> None:
-        """Turn calls into instructions, with calls of Python between where there is no kernel."""
+        """Convert calls to instructions, with calls of Python where there is no kernel."""
         scratch = _Scratch()
         outline = Outline()  # at first only to learn which kernels and how much scratch memory the calls need
         for call in self._calls:
@@ -332,7 +332,7 @@ class Plan:
         return self._same.get(v, v) in self._views
 
     def run(self) -> None:
-        """Compute the results from what stands in the inputs and the state."""
+        """Compute the results from the values in the inputs and the state."""
         for part in self._parts:
             part()
 

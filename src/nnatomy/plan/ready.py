@@ -1,4 +1,4 @@
-"""A plan with what is copied into it before a run and what is read after it."""
+"""A plan with the values that are copied into it before a run and those that are read after it."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ class Ready:
         return others if self.state is None else (self.state.tree, *others)
 
     def _reader(self, tree: Tree) -> Callable[[], Any]:
-        """A function that makes what is returned, with copies of the arrays that the next run will overwrite."""
+        """A function that builds the returned value, with copies of the arrays that the next run overwrites."""
         if isinstance(tree, dict):
             parts = [(key, self._reader(part)) for key, part in tree.items()]
             return lambda: {key: read() for key, read in parts}

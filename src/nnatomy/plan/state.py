@@ -142,7 +142,7 @@ class Found:
         self.read = False  # whether any value counts, or all are only written
 
     def grow(self, watch: Watch) -> bool:
-        """Take in what a trace touched; whether that was anything new."""
+        """Add everything that a trace touched. Return True if any of it is new."""
         before = self._size()
         theirs = {id(seen.grad) for seen in watch.tensors.values() if seen.grad is not None}
         for key, seen in watch.tensors.items():

@@ -177,7 +177,7 @@ class Surroundings:
                     return {"training": default, **attributes}
 
                 what = f"of {type(kept.owner).__name__}"
-                place = Place(what, read, lambda before: None, attributes, kept.owner)  # the watch restores it
+                place = Place(what, read, lambda before: None, attributes, kept.owner)  # the Watch restores it
                 place.before = {"training": default, **kept.before}
                 place.named = not _of_a_library(type(kept.owner))
                 self.places.append(place)

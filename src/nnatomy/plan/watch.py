@@ -1,8 +1,8 @@
 """Notices which Tensors, modules, optimizers and generators a function touches, and puts all of them back as they were.
 
 While a Watch is entered, the engine's classes report each first access to it. So nothing needs to be found by searching a
-function's closure, and nothing that was reached on a hidden way keeps a stand-in. This package is below the engine, so it
-finds the engine's classes among the modules that are loaded: of a class that is not, there are no objects.
+function's closure, and nothing that was reached in a hidden way keeps a stand-in. This package is below the engine, so it
+finds the engine's classes among the loaded modules: a class that is not loaded has no objects.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def engine(module: str, name: str) -> Any:
 
 
 class _Nothing:
-    """Stands for a class that is not loaded."""
+    """The placeholder of a class that is not loaded."""
 
 
 @dataclass
@@ -139,13 +139,13 @@ class Watch:
         self._inside.add(id(tensor))
 
     def keep(self, owner: Any) -> None:
-        """Take down an object's attributes, before the function changes any."""
+        """Record an object's attributes before the function changes any of them."""
         key = id(owner)
         if key in self.objects or key in self._inside or threading.get_ident() != self._thread:
             return
         optimizer = engine("optim.optimizer", "Optimizer")
         if isinstance(owner, optimizer) and type(owner).state_tree is not optimizer.state_tree:
-            raise Unplannable(f"{type(owner).__name__} decides by the values of losses how to go on")
+            raise Unplannable(f"{type(owner).__name__} decides its next step by the values of losses")
         self.objects[key] = Kept(owner)
 
     def _replace(self, kind: type, name: str, value: Any) -> None:
@@ -183,7 +183,7 @@ class Watch:
 
 
 class _Slot:
-    """Stands for `data`, `grad` or `requires_grad` of Tensors while they are watched."""
+    """Replaces `data`, `grad` or `requires_grad` of Tensors while a Watch is entered."""
 
     def __init__(self, slot: Any, watch: Watch, name: str) -> None:
         self.slot, self.watch, self.name = slot, watch, name
@@ -196,7 +196,7 @@ class _Slot:
         if seen is not None:
             if self.name == "data" and not seen.written:
                 if tensor.node is not None and seen.requires_grad:
-                    raise Unplannable("it goes on from a result that was computed outside of it; give it .detach()")
+                    raise Unplannable("it continues the graph of a result from outside of it; give it .detach()")
                 seen.read = True
             elif self.name == "grad" and not seen.grad_written:
                 seen.grad_read = True
