@@ -1,7 +1,7 @@
 """Keeps the object code of kernels in the user's cache, has it compiled where it is missing, and loads it without Numba.
 
-A file's name holds a fingerprint of all that its contents depend on, so versions live side by side. Files are written beside
-their place and moved there: several processes may share the folder. Where it cannot be used, code stays in memory.
+A file's name holds a fingerprint of all that its contents depend on, so versions do not overwrite each other. Files are
+written under another name and renamed: several processes may share the folder. Where it cannot be used, code stays in memory.
 """
 
 from __future__ import annotations
@@ -164,7 +164,7 @@ def usable_folder(kind: str = "kernels") -> Path | None:
         place = folder(kind)
         place.mkdir(mode=0o700, parents=True, exist_ok=True)
         return place if _private(place.stat()) else None
-    except (OSError, RuntimeError):  # RuntimeError: there is no home
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home folder
         return None
 
 
@@ -256,7 +256,7 @@ def _imported(module: str) -> list[Path]:
 
 
 def _after_fork() -> None:
-    """In a forked child: a thread that held the lock is not there to give it back."""
+    """Make a new lock in a forked child: a thread that held the old one does not exist there and cannot release it."""
     global _lock
     _lock = threading.RLock()
 

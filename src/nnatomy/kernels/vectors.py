@@ -227,7 +227,7 @@ def splat(context, x):
 
 @intrinsic
 def transpose(context, source, source_step, target, target_step, rows, columns):
-    """target[j, i] = source[i, j] for i < rows, j < columns, both at most LANES. Rows are `step` elements apart."""
+    """target[j, i] = source[i, j] for i < rows, j < columns, both at most LANES. Rows have a stride of `step` elements."""
     n = types.int64
 
     def code(ctx, b, sig, args):
@@ -253,7 +253,7 @@ def _transpose(b, source, source_step, target, target_step, rows, columns):
     b.cbranch(whole, full, part)
 
     def places(pointer, step, count):
-        """Where the rows stand; `count` given: those beyond it at the first, for a mask of nothing."""
+        """Yield the pointer of each row. With `count`, a row beyond it gets the first row's pointer, for an empty mask."""
         for i in range(LANES):
             offset = b.mul(step, ir.Constant(_I64, i))
             if count is not None:
@@ -496,7 +496,7 @@ def atomic_write(context, address, value):
 
 @intrinsic
 def pause(context):
-    """Tell the processor that this is a waiting loop."""
+    """Mark a waiting loop for the processor."""
 
     def code(ctx, b, sig, args):
         if "x86" in b.module.triple:

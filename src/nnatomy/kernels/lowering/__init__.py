@@ -75,7 +75,7 @@ class Emitter:
         self._scratch: dict[int, Array] = {}  # by size in cache lines; free again for the next call
 
     def add(self, module: str, name: str, arguments: Sequence[int], parallel: bool = False) -> None:
-        """One kernel. `parallel`: on all threads, each taking its share; give it where the work is above some 10 us."""
+        """One kernel. `parallel`: on all threads, each with its part of the work; use it where the work is above some 10 us."""
         self.program.add(module, name, arguments, parallel and self.threads > 1)
 
     def scratch(self, count: int, dtype: Any = np.float32) -> Array:

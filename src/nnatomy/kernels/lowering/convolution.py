@@ -152,7 +152,7 @@ def cut(v: Axis, h: Axis, n: int, channels: int, depth: int, rows: int, panels: 
 
 
 def _offsets(v: Axis, h: Axis, blocks: Blocks, channels: int, n: int) -> list[int]:
-    """Where each (kernel row, channel, kernel column) stands in a block, for the output position that comes first."""
+    """The offset of each (kernel row, channel, kernel column) in a block, for the first output position."""
     return [
         c * blocks.channel + (i * len(h.residues) + j) * blocks.residue + (down * blocks.in_columns + across) * n
         for _, i, down in v.taps for c in range(channels) for _, j, across in h.taps

@@ -163,7 +163,7 @@ def _dense(*arrays: Array | None) -> bool:
 
 def _memory_order(x: Array) -> tuple[int, ...]:
     order = sorted(range(x.ndim), key=lambda i: -abs(x.strides[i]))
-    if x.shape[1] == 1:  # where it stands says nothing; first, it makes one long run of all
+    if x.shape[1] == 1:  # an axis of 1 may have any place; in the first, it makes one long run of all
         order = [1, *(i for i in order if i != 1)]
     return tuple(order)
 

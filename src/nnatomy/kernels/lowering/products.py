@@ -167,14 +167,14 @@ def _even(count: int, most: int, grain: int) -> int:
 
 
 def _axis(items: int, M: int, N: int, threads: int) -> int:
-    """The axis of C that threads share: the one whose tiles they share more evenly; rows if both do."""
+    """The axis of C that is split among threads: the one whose tiles divide more evenly; rows if both divide equally."""
     units = items * -(-M // ROWS), items * -(-N // WIDTH)
     filled = [u / (-(-u // threads) * threads) for u in units]
     return int(filled[1] > filled[0])
 
 
-# What pays was measured by benchmarks/products.py's way of timing, each choice forced in turn, in GF/s of one thread (AVX-512,
-# 48 KB and 1.25 MB caches, other processes running):
+# Each choice was timed separately, by the method of benchmarks/products.py, in GF/s of one thread (AVX-512, 48 KB and 1.25 MB
+# caches, other processes running):
 #
 #   x w.T, K x N:        32 x 32          32 x 10         128 x 128        784 x 256
 #     M                 1   4   8  32    1   4   8  32    1   4   8  32    1   4   8  32
@@ -197,6 +197,6 @@ def choose(M: int, N: int, a: tuple[int, int], b: tuple[int, int], aligned: bool
     """Decide whether to copy A into rows and B into panels first, by shapes, steps of A (row, k) and of B (k, column)."""
     # A column of A costs a cache line for each tile: a long step (many pages) or many tiles repay a copy.
     pack_a = a[1] != 1 and M > 1 and (N > 2 * WIDTH or (N > WIDTH and a[1] >= 512))
-    # Rows of B far apart fall into the same few sets of a cache; rows across cache lines cost 30 %. Few tiles repay neither.
+    # Rows of B with a long step fall into few sets of a cache; rows across cache lines cost 30%. Few tiles repay neither.
     pack_b = b[1] != 1 or (M > 4 * ROWS and (not aligned or b[0] % LANES != 0 or b[0] >= 1024))
     return pack_a, pack_b

@@ -82,7 +82,7 @@ def _extent(x: Any, kwargs: Kwargs) -> tuple[int, int]:
 
 
 def _threads(emitter: Emitter, gates: Any, units: int) -> int:
-    """Return the number of threads that share the examples."""
+    """Return the number of threads that the examples are split among."""
     return emitter.threads if 2.0 * gates.size * units > PARALLEL else 1
 
 

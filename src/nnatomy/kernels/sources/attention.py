@@ -1,11 +1,11 @@
 """Attention by blocks of queries and keys (Dao et al. 2022): scores are made, used and forgotten while they are in cache.
 
-For each head, what stands on the left of scores is packed as rows, on the right as panels: PANEL keys side by side, feature
-after feature. All that stands on the right of other products is packed as rows too, their width a multiple of LANES, so that
+For each head, the left operand of scores is packed as rows, the right operand as panels: PANEL keys side by side, feature
+after feature. The right operand of each other product is packed as rows too, their width a multiple of LANES, so that
 no tile of a result is cut off at its side; at its end results have space for the last tile's further rows.
 
-Under a causal mask, tiles above the diagonal are not computed. In the reference their weights are 0, and 0 times what is NaN or
-infinite is NaN; so that it is here too, sums start with 0 times what is hidden.
+Under a causal mask, tiles above the diagonal are not computed. In the reference their weights are 0, and 0 times NaN or
+infinity is NaN. To give the same result, sums here start with 0 times the hidden values.
 """
 
 
@@ -45,7 +45,7 @@ _double, _single = tile(ROWS, 2, packed=False), tile(ROWS, 1, packed=False)
 
 @inner
 def _pack_rows(source, row, count, columns, target, width, factor):
-    """target[i, j] = factor source[i, j], in rows of `width` that end in zeros; rows of the source are `row` apart."""
+    """target[i, j] = factor source[i, j], in rows of `width` that end in zeros; the source's row stride is `row`."""
     for i in range(count):
         p, t = f32(source + 4 * i * row), f32(target + 4 * i * width)
         for j in range(0, width, LANES):
@@ -64,7 +64,7 @@ def _pack_panels(source, row, count, features, target):
 
 @inner
 def _unpack_rows(source, width, factor, count, columns, target, row):
-    """target[i, j] = factor source[i, j]; rows of the target are `row` apart."""
+    """target[i, j] = factor source[i, j]; the target's row stride is `row`."""
     for i in range(count):
         p, t = f32(source + 4 * i * width), f32(target + 4 * i * row)
         for j in range(0, width, LANES):

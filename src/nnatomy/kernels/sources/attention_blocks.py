@@ -12,4 +12,4 @@ KEYS = max(128 // _UNIT, 1) * _UNIT
 """Keys of a block: whole panels, and whole tiles where keys are rows of a result."""
 QUERIES = 64 // ROWS * ROWS
 STEP = KEYS + LANES
-"""From one row of a block of scores to the next: rows of a power of two would share few places in the cache."""
+"""The row stride of a block of scores: with a power of two, rows would fall into few sets of the cache."""

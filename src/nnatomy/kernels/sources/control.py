@@ -1,12 +1,13 @@
-"""Not arithmetic: running a list of kernels on several threads, and what its threads do while there is nothing to run.
+"""Run a list of kernels on several threads, which wait while there is nothing to run. No arithmetic is here.
 
 A program is a list of instructions, each [kernel's address, length, flags, arguments ...] in int64. PARALLEL kernels run on
-every thread, each taking its share; others on the first. Threads meet BEFORE a parallel kernel that follows others, and after
-each parallel kernel: so results depend on the number of threads only through how kernels share their work, which is fixed.
+every thread, each with its part of the work; others on the first. Threads meet BEFORE a parallel kernel that follows others,
+and after each parallel kernel: so results depend on the number of threads only through how kernels split their work, which is
+fixed.
 
-Threads share an array of int64 at `pool`, one cache line apart: the job (128 times its number, and its threads, in one word: a
-worker that a job leaves out may look late, and must not mistake the next job for it); its program, length and how many meetings
-were before it; `asleep`; a mutex; a condition; then for each thread how many meetings it has reached.
+Threads share an array of int64 at `pool`, each entry in its own cache line: the job (128 times its number, and its threads, in
+one word: a worker that a job leaves out may look late, and must not mistake the next job for it); its program, its length and
+the number of meetings before it; `asleep`; a mutex; a condition; then for each thread the number of meetings it has reached.
 """
 
 

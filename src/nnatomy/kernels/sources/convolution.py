@@ -1,7 +1,7 @@
 """Convolution without im2col, and its two adjoints. Images are stored as (channels, rows, columns, batch).
 
 A thread takes a block of output positions, copies the inputs that these meet into scratch memory (zeros around the image, the
-residues of a stride apart from each other), and then runs the micro-kernel along (columns, batch): each channel and kernel
+residues of a stride separately), and then runs the micro-kernel along (columns, batch): each channel and kernel
 position is an offset in the block. The gradient of the input is the same with transposed weights, once for each residue of
 the stride. All geometry is decided by the lowering; kernels only follow it.
 
@@ -127,8 +127,8 @@ def _forward(rows, width):
 
     def forward(a, thread, threads):
         """After the block: 26 packed weights  27 depth  28 output channels of a group  29 their panels  30 table of offsets
-        31 y  32-34 its strides by channel, row and column  35 bias or 0  36 activation  37 whether rows run on into the next
-        38 where in a thread's scratch the sums stand  39 parts of the panels, which are shared as the blocks are
+        31 y  32-34 its strides by channel, row and column  35 bias or 0  36 activation  37 whether rows continue into the next
+        38 the offset of the sums in a thread's scratch  39 parts of the panels, which are split as the blocks are
         40 rows of the kernel  41 table of the row of input that each meets from output row 0. The depth goes by rows of the
         kernel first: rows that are outside the image are left out."""
         n, groups, depth, outputs, panels, flat = a[4], a[7], a[27], a[28], a[29], a[37]
@@ -210,7 +210,7 @@ def _weight(rows, columns):
     def weight(a, thread, threads):
         """After the block: 26 g  27-28 its strides by channel and row  29 output channels of a group  30 depth  31 table of
         offsets by depth, padded to whole tiles  32 table of offsets of g by output channel, likewise
-        33 where in a thread's scratch the sums of a tile stand  34 the threads' sums (threads, outputs, depth)
+        33 the offset of a tile's sums in a thread's scratch  34 the threads' sums (threads, outputs, depth)
         35 input channels that a block has  36 kernel positions."""
         n, groups, outputs, depth = a[4], a[7], a[29], a[30]
         height, width, tall, wide = a[16], a[17], a[18], a[19]

@@ -125,7 +125,7 @@ def log1pf(x):
 
 @inner
 def turned(x, turns):
-    """sin(x + turns pi / 2) for |x| <= TURNED: sine or cosine of what is left of x after whole quarter turns."""
+    """sin(x + turns pi / 2) for |x| <= TURNED: sine or cosine of the remainder of x after whole quarter turns."""
     n = nearest(multiply(x, 2.0 / math.pi))
     r = fma(n, -HALF_PI_LOW, fma(n, -HALF_PI_MIDDLE, fma(n, -HALF_PI_HIGH, x)))
     s = multiply(r, r)

@@ -302,7 +302,7 @@ def batch_norm_vjp(a, thread, threads):
                     i -= LANES
 
 
-# Batch norm where the channels of a row are side by side: each lane has a channel, whose values are `step` apart.
+# Batch norm where the channels of a row are side by side: each lane has a channel, whose values have the stride `step`.
 
 
 def batch_norm_columns(a, thread, threads):

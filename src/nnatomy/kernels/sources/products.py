@@ -93,7 +93,7 @@ def product(a, thread, threads):
     """C (+)= A B for a list of items, then bias and relu.
 
     a: A, B, C, M, N, K, A's steps (row, k), B's row step, from one panel of WIDTH columns to the next, C's row step, add,
-    bias or 0, whether it is by row, relu, items, table of each item's offsets in A, B and C, axis to share (0: rows).
+    bias or 0, whether it is by row, relu, items, table of each item's offsets in A, B and C, axis to split (0: rows).
     """
     M, N, K, step_i, step_k, step, next_panel, row_step, add = a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10], a[11]
     bias, by_row, relu, items, table, axis = a[12], a[13], a[14], a[15], i64(a[16]), a[17]
@@ -163,7 +163,7 @@ def rows_of_dots(a, thread, threads):
     """C = A B for a list of items, where the rows of A and the columns of B have step 1; then bias and relu.
 
     a: A, B, C, M, N, K, A's row step, B's column step, C's row step, bias or 0, whether it is by row, relu, items, table of
-    each item's offsets in A, B and C, a table of 8 multiples of B's column step. Threads share the columns.
+    each item's offsets in A, B and C, a table of 8 multiples of B's column step. The columns are split among threads.
     """
     M, N, K, step_i, step_j, row_step, bias, by_row = a[3], a[4], a[5], a[6], a[7], a[8], a[9], a[10]
     table, eight = i64(a[13]), i64(a[14])

@@ -8,7 +8,7 @@ The weights' gradients need what a state was before a step; the backward kernels
 the product may take all steps as rows of a matrix.
 
 Arrays (batch, steps, ...) have step 1 along their last axis; the kernels' arguments give for each its address and its steps by
-example and by time. Running from the end is a negative step. Scratch is one block for each thread, `stride` floats apart.
+example and by time. Running from the end is a negative step. Scratch is one block of `stride` floats for each thread.
 """
 
 from __future__ import annotations
@@ -87,7 +87,7 @@ def _tanh_slope(y):
 
 @inner
 def _prefetch(p, offset, count, step):
-    """Rows of one example's gates lie far from the next one's where the batch is the first axis: memory is prefetched."""
+    """Prefetch memory: where the batch is the first axis, the gates of one example are far from those of the next."""
     for k in range(count):
         prefetch(p, offset + k * step)
 

@@ -68,7 +68,7 @@ def stretched(g0, g1, g2):
 
 def weights(a, thread, threads):
     """a: w  1-4 its strides by output and input channel, row and column  5 outputs  6 inputs  7 rows of a panel  8 result,
-    (panels, 36, inputs, rows)  9 scratch, 27 vectors for each thread. Negative strides turn the kernel round."""
+    (panels, 36, inputs, rows)  9 scratch, 27 vectors for each thread. Negative strides rotate the kernel by 180 degrees."""
     outputs, inputs, rows = a[5], a[6], a[7]
     g = f32(a[9] + 4 * 27 * LANES * thread)
     half = f32(a[9] + 4 * (27 * thread + 9) * LANES)
@@ -266,7 +266,7 @@ def gather(a, image, side, top, left, start, count, channel, channels, to):
 
 @inner
 def six_by_six(square, v, step, pitch, count, temporary):
-    """B^T x B of `count` examples: to v, whose elements are `step` apart and whose examples `pitch`."""
+    """B^T x B of `count` examples, written to v: `step` from one element to the next, `pitch` from one example to the next."""
     s, t, to = f32(square), f32(temporary), f32(v)
     row = 6 * count * LANES
     for b in range(count):
