@@ -158,7 +158,7 @@ class LeNet5Paper(Module):
             layer.bias = _small((layer.weight.shape[0],), fan_in)
 
     def forward(self, x: Float[Tensor, "batch 1 height width"]) -> Float[Tensor, "batch classes"]:
-        """The penalties y_i = sum_j (x_j - w_ij)^2 (eq. 7): the smallest one is the answer.
+        """The penalties y_i = sum_j (x_j - w_ij)^2 (eq. 7): the smallest one is the prediction.
 
         Images are 32 x 32; those of 28 x 28 get a frame of two pixels, the edge repeated. Raises UserError for other sizes.
         """
@@ -192,7 +192,7 @@ def map_criterion(
     """Mean over examples of y_target + log(e^-j + sum_i e^-y_i) (eq. 9).
 
     The first term pulls F6 toward the right code, the second pushes it from the wrong ones, the nearest most; penalties far
-    above j are left alone. The paper asks only for j > 0; 1 is this implementation's choice.
+    above j are left alone. The paper requires only j > 0; 1 is this implementation's choice.
     """
     right = ops.gather(penalties, targets[:, None], axis=1)[:, 0]
     return F.batch_mean(right + ops.logaddexp(ops.logsumexp(-penalties, axis=1), -j))  # type: ignore[no-any-return]

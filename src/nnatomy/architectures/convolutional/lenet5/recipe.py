@@ -54,7 +54,7 @@ recipes = (image,)
 
 
 def _images(size: int, classes: int = 10, rows: int = 6) -> Any:
-    """A batch of `rows` images of noise, the classes in turn."""
+    """A batch of `rows` images of noise, with the classes 0, 1, ... repeated."""
 
     def batch(rng: np.random.Generator) -> tuple[NDArray[Any], ...]:
         return rng.normal(size=(rows, 1, size, size)), np.arange(rows, dtype=np.int64) % classes

@@ -128,7 +128,7 @@ def loss(model: keras.Model, x: Any, mask: Any, weights: Any = None, training: b
 
 
 def weight_map(model: keras.Model) -> dict[str, Weight]:
-    """Our names to Keras variables; Keras keeps kernels as (height, width, in, out), those of up-convolutions turned over."""
+    """Our names to Keras variables; Keras keeps kernels as (height, width, in, out), those of up-convolutions flipped."""
 
     def same(variable: Any) -> Weight:
         return Weight(variable, np.array, np.array)

@@ -196,8 +196,8 @@ def crop(x: Any, like: Any) -> Any:
 def overlap_tile(model: Callable[[Any], Any], image: Array, depth: int, tile: int) -> Array:
     """Return scores (classes, height, width) of an image of any size by a model without padding, tile by tile.
 
-    Each tile's output joins the others without a seam: the input tiles overlap by the border that the model consumes. What
-    lies outside the image is mirrored.
+    Each tile's output joins the others without a seam: the input tiles overlap by the border that the model consumes. Pixels
+    outside the image are mirrored.
 
     Args:
         image: (channels, height, width), each side longer than half of `shrinkage(depth)`
@@ -251,7 +251,7 @@ def border_weights(cells: Array, w0: float = 10.0, sigma: float = 5.0) -> Array:
     """Return w(x) = w_c(x) + w0 exp(-(d1(x) + d2(x))^2 / (2 sigma^2)), which makes narrow gaps between cells expensive.
 
     w_c balances background and cells: the mean pixels of the two, divided by those of the pixel's own. d1 and d2 are the
-    distances to the nearest and to the second nearest cell; with fewer than two cells there is no gap, and the second term is
+    distances to the nearest and to the second nearest cell; fewer than two cells have no gap, and the second term is
     0. It is also 0 inside cells, as in the paper's figure 3.
 
     Args:

@@ -56,9 +56,9 @@ def _examined(dataset: Dataset) -> tuple[Array, Array]:
 def _without_skips(
     model: UNet, images: Array, truth: Array, classes: int
 ) -> tuple[list[str], list[Array], list[tuple[float, float]]]:
-    """What is left out, the masks (n, height, width) that are predicted then, and their mean IoU: of all pixels, near borders.
+    """Return names of the skips left out, the masks (n, height, width) predicted without them, and their mean IoU.
 
-    The first entry has all skips, the last one none: zeros are in their place.
+    The IoU is that of all pixels and that near borders. The first entry has all skips, the last one none: zeros replace them.
     """
     skips = [*range(model.depth)]
     names = ["all skips", *(f"without skip {k + 1}" for k in skips), "without any"]
@@ -91,7 +91,7 @@ def _telling(truth: Array, chosen: Array, classes: int) -> int:
 
 
 def _colors(dataset: Dataset) -> Array:
-    """The color of each class (256, 3); white where there is no class."""
+    """The color of each class (256, 3); white for values that are not a class."""
     table = np.full((256, 3), 255, np.uint8)
     table[: dataset.outputs] = dataset.preprocessing.to_json()["palette"]
     return table

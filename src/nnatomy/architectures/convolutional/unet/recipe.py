@@ -1,4 +1,4 @@
-"""How the U-Net is trained on images with masks, and the small instances that the contracts build."""
+"""Training of the U-Net on images with masks, and the small instances that the contracts build."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the extreme learning machine is trained on images and on tables, and the small instances that the contracts build."""
+"""Training of the extreme learning machine on images and on tables, and the small instances that the contracts build."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def build(features: int, outputs: int = 1, rule: str = "perceptron") -> Perceptr
 
 
 def signs(targets: Int[Tensor, " batch"], outputs: int, dtype: Any = "float32") -> Float[Tensor, "batch outputs"]:
-    """t = +1 for an example's own class and -1 otherwise; a single unit stands for class 1."""
+    """t = +1 for an example's own class and -1 otherwise; a single unit represents class 1."""
     own: Tensor = one_hot(targets, max(outputs, 2), dtype=dtype)
     return 2 * (own[:, 1:] if outputs == 1 else own) - 1
 

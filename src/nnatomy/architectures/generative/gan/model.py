@@ -1,4 +1,4 @@
-"""The GAN: a generator turns noise into examples, and a critic learns to tell these from real ones.
+"""The GAN: a generator maps noise to examples, and a critic learns to distinguish these from real ones.
 
 Four objectives of the same two networks: Goodfellow et al.'s two, the Wasserstein GAN and its gradient penalty. Training is
 in recipe.py, the theory in page.md.
@@ -140,7 +140,7 @@ def critic_objective(
         z: noise, one row an example
         mix: places between both, in [0, 1], one an example
     """
-    fake = model.generator(z)  # no detach: the learner holds the generator constant in the critic's turn
+    fake = model.generator(z)  # no detach: the learner holds the generator constant in the critic's step
     real_score, fake_score = model.critic(x), model.critic(fake)
     if model.objective in ("minimax", "non-saturating"):
         return batch_mean(ops.softplus(-real_score)) + batch_mean(ops.softplus(fake_score)), fake

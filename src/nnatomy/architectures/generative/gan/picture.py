@@ -125,7 +125,7 @@ def _cloud(axes: Axes, dataset: Dataset, real: Array, made: Array) -> None:
 
 
 def _scores(axes: Axes, model: GAN, real: Array, made: Array) -> None:
-    """What the critic says of held-out examples, of samples, and of normal noise in their place."""
+    """The critic's scores of held-out examples, of samples, and of normal noise in place of examples."""
     noise = np.random.default_rng(2).normal(size=real.shape).astype(real.dtype) * real.std() + real.mean()
     shown = ((real, BLUE, "held-out examples"), (made, ORANGE, "samples"), (noise, GRAY, "noise, never shown to it"))
     for x, color, name in shown:

@@ -1,4 +1,4 @@
-"""How GANs are trained on points and on images, and the small instances that the contracts build."""
+"""Training of GANs on points and on images, and the small instances that the contracts build."""
 
 from __future__ import annotations
 

@@ -40,7 +40,7 @@ def dense(units: int, dtype: str, bias: bool = True) -> keras.layers.Dense:
 
 
 class Graph(NamedTuple):
-    """What a layer sees of a graph: sources, targets, which edges are loops, and the number of nodes."""
+    """A layer's view of a graph: sources, targets, which edges are loops, and the number of nodes."""
 
     source: Any
     target: Any

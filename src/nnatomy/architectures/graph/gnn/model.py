@@ -36,7 +36,7 @@ def gcn(inputs: int, outputs: int, **_: Any) -> GCNConv:
 
 
 def gat(inputs: int, outputs: int, *, heads: int, attention_dropout: float, last: bool, **_: Any) -> GATConv:
-    """Weighted mean whose weights each head computes from both ends; heads share `outputs` but at the last layer.
+    """Weighted mean whose weights each head computes from both ends; `outputs` is split among heads except at the last layer.
 
     Source: Velickovic et al. (2018).
     """
@@ -48,7 +48,7 @@ def gat(inputs: int, outputs: int, *, heads: int, attention_dropout: float, last
 
 
 def sage(inputs: int, outputs: int, **_: Any) -> SAGEConv:
-    """The mean of the neighbors, and i by a weight of its own. Source: Hamilton, Ying and Leskovec (2017)."""
+    """The mean of the neighbors, and i with a separate weight. Source: Hamilton, Ying and Leskovec (2017)."""
     return SAGEConv(inputs, outputs)
 
 
@@ -181,7 +181,7 @@ def loss(model: NodeNetwork | GraphNetwork, *batch: Tensor) -> tuple[Float[Tenso
 
 
 def dirichlet_energy(h: Any, edges: Any) -> float:
-    """Return how far neighbors are apart: E(H) = 1/2 sum over edges s -> t of |h_s / sqrt(1 + d_s) - h_t / sqrt(1 + d_t)|^2.
+    """Return how much neighbors differ: E(H) = 1/2 sum over edges s -> t of |h_s / sqrt(1 + d_s) - h_t / sqrt(1 + d_t)|^2.
 
     Every edge is there in both directions; loops count nothing. Source: Cai and Wang (2020), definition 3.1.
     """

@@ -174,7 +174,7 @@ def _map_of_graphs(axes: Axes, model: GraphNetwork, dataset: Dataset) -> None:
 
 
 def _depth(axes: Axes, edges: Array, nodes: int) -> None:
-    """How far the features of neighbors point apart after each layer of untrained networks; and GCN's Dirichlet energy."""
+    """The angles between features of neighbors after each layer of untrained networks, and GCN's Dirichlet energy."""
     kept = default.state_dict()
     x = np.random.default_rng(0).normal(size=(nodes, WIDTH)).astype(np.float32)
     names = {"gcn": "GCN", "gat": "GAT", "sage": "GraphSAGE", "gin": "GIN"}

@@ -1,4 +1,4 @@
-"""How graph neural networks are trained on nodes and on whole graphs, and the small instances that the contracts build."""
+"""Training of graph neural networks on nodes and on whole graphs, and the small instances that the contracts build."""
 
 from __future__ import annotations
 

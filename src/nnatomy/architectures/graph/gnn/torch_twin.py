@@ -1,5 +1,5 @@
 """Graph neural networks in PyTorch: an independent twin, written from Kipf and Welling (2017), Velickovic et al. (2018),
-Hamilton et al. (2017), Xu et al. (2019) and Gilmer et al. (2017). With the model it shares names and shapes alone."""
+Hamilton et al. (2017), Xu et al. (2019) and Gilmer et al. (2017). It shares only names and shapes with the model."""
 
 from itertools import pairwise
 

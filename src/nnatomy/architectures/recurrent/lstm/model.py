@@ -164,10 +164,10 @@ class LSTM(Module):
 
 
 class LSTMNetwork(Module):
-    """An LSTM between what it reads (numbers, or tokens through an embedding) and a linear layer that answers.
+    """An LSTM between its inputs (numbers, or tokens through an embedding) and a linear output layer.
 
-    `readout`: "each" answers at every step; "last" once, from the final hidden states of the top layer, both directions
-    side by side. `vocabulary`: with it the network reads tokens and `inputs` is the width of their embedding.
+    `readout`: "each" gives an output at every step; "last" one output, from the final hidden states of the top layer, both
+    directions side by side. `vocabulary`: with it the network reads tokens and `inputs` is the width of their embedding.
     Raises UserError for sizes below 1 and for another readout.
     """
 
@@ -185,7 +185,7 @@ class LSTMNetwork(Module):
     def forward(
         self, x: Shaped[Tensor, "batch time *inputs"], lengths: Int[Tensor, " batch"] | None = None
     ) -> Float[Tensor, "batch *time outputs"]:
-        """Answers for tokens [batch, time] or numbers [batch, time, inputs]: at each step, or one a sequence."""
+        """Outputs for tokens [batch, time] or numbers [batch, time, inputs]: at each step, or one per sequence."""
         return self.run(x, lengths)[0]
 
     def run(
@@ -201,7 +201,7 @@ class LSTMNetwork(Module):
     def answer(
         self, seen: Float[Tensor, "batch time inputs"], lengths: Int[Tensor, " batch"] | None = None, state: State | None = None
     ) -> tuple[Float[Tensor, "batch *time outputs"], State]:
-        """From what the LSTM sees to the answers and the state."""
+        """Return the outputs and the state for the LSTM's input."""
         y, (h, c) = self.lstm(seen, lengths, state)
         if self.readout == "last":
             y = ops.concatenate(h.unstack()[-len(self.lstm.directions) :], axis=-1)
@@ -221,7 +221,7 @@ def loss(model: LSTMNetwork, *batch: Tensor) -> tuple[Float[Tensor, ""], Tensor]
 
     The batch is (x, targets) or (x, lengths, targets).
 
-    Every answer counts alike: with readout "each", those at padded steps as well.
+    Every output counts equally: with readout "each", those at padded steps as well.
     """
     answers, targets = model(*batch[:-1]), batch[-1]
     if targets.dtype.kind == "f":

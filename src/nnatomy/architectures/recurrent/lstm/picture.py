@@ -151,7 +151,7 @@ def _map(
 
 
 def _reach(axes: Any, network: LSTMNetwork, seen: Tensor) -> None:
-    """The norm of d(last answer)/d(what was seen at step t), as a fraction of the largest, against an untrained plain RNN."""
+    """The norm of d(last output)/d(input at step t), as a fraction of the largest, next to that of an untrained plain RNN."""
     lstm = network.lstm
     x = Tensor(seen.data, requires_grad=True)
     scores = network.answer(x)[0]

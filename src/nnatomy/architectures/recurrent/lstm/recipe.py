@@ -28,9 +28,9 @@ def fit_to(
     dataset: Dataset, hidden: int = 128, layers: int = 1, bidirectional: bool = False, peepholes: bool = False,
     dropout: float = 0.0, embedding: int = 64, forget_bias: float = 1.0, input_bias: float = 0.0,
 ) -> LSTMNetwork:  # fmt: skip
-    """Text: scores of the next character at each step. Sentences: one answer for each. Series: all forecast values at the end.
+    """Text: scores of the next character at each step. Sentences: one output for each. Series: all forecast values at the end.
 
-    `embedding`: width of the vectors that stand for tokens. `forget_bias`, `input_bias`: where these gates start.
+    `embedding`: width of the vectors that represent tokens. `forget_bias`, `input_bias`: where these gates start.
     """
     saved = dataset.preprocessing.to_json()
     tokens = dataset.fields[0].like == "tokens"

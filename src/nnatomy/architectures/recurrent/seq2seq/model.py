@@ -37,7 +37,7 @@ class Seq2Seq(Module):
 
     Args:
         source, target: sizes of the vocabularies
-        embedding: width of the vectors that stand for tokens
+        embedding: width of the vectors that represent tokens
         hidden, layers: units and layers of the encoder, and of the decoder
         cell: "lstm": v is the encoder's last (h, c), where the decoder starts (Sutskever et al. 2014); "gru": v is its last h,
             which the decoder also reads at every step (Cho et al. 2014)

@@ -109,7 +109,7 @@ def _course(figure: Any, model: Seq2Seq, dataset: Dataset, source: Array, text: 
 
 
 def _title(source: str, text: str, true: str) -> str:
-    """What is translated, and how it should be."""
+    """Return the title: the source, its translation and the reference."""
     verdict = "as the reference" if text == true else f"reference: “{_cut(true)}”"
     lines = f"“{_cut(source, 90)}” is translated as", f"“{_cut(text)}” ({verdict})"
     return (" " if len("".join(lines)) < 90 else "\n").join(lines)
@@ -136,7 +136,7 @@ def _plane(figure: Any, axes: Any, vectors: Array, lengths: Array, sources: list
 
 
 def _quality(axes: Any, lengths: Array, texts: list[str], true: list[str], words: bool) -> None:
-    """How well sources of each length are translated: one vector of fixed size must hold them all."""
+    """Draw the quality of translation by length of the source: one vector of fixed size must hold every length."""
     words = words and installed()
     edges = np.unique(lengths)
     if len(edges) > LABELED:

@@ -1,4 +1,4 @@
-"""How sequence to sequence is trained on letters and on captions, and the small instances that the contracts build."""
+"""Training of sequence to sequence on letters and on captions, and the small instances that the contracts build."""
 
 from __future__ import annotations
 

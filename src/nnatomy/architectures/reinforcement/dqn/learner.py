@@ -130,7 +130,7 @@ class DQNAgent(Agent):
         model.move_target(self.tau, self.every)
 
     def external_state(self) -> dict[str, Any]:
-        """Return the memory, the stream of random numbers and the episode; nothing where there is no world."""
+        """Return the memory, the stream of random numbers and the episode; an empty dict without a world."""
         if not hasattr(self, "world"):
             return {}
         return {
@@ -139,7 +139,7 @@ class DQNAgent(Agent):
         }  # fmt: skip
 
     def restore_external_state(self, saved: dict[str, Any]) -> None:
-        """Continue: the episode is played again by its seed and its actions. Raises UserError where that ends elsewhere."""
+        """Continue: repeat the episode from its seed and its actions. Raises UserError if that ends in another state."""
         if not saved:
             return
         for name, array in self.memory.arrays().items():

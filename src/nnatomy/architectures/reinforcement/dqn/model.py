@@ -36,9 +36,9 @@ class QNetwork(Module):
 
     Args:
         inputs: numbers in a state
-        actions: how many actions there are
+        actions: number of actions
         hidden: units of the hidden layers; without any, the network is linear, and a table where states are one-hot
-        dueling: whether V and A have streams of their own above the common layers, each with the last hidden layer's size
+        dueling: whether V and A have separate streams above the common layers, each with the last hidden layer's size
 
     Source: Mnih et al. (2015); dueling: Wang et al. (2016), equation 9.
     """
@@ -65,7 +65,7 @@ class QNetwork(Module):
 
 
 class DQN(Module):
-    """An online network that learns, and a target network, an older copy of it, that says what it learns from.
+    """An online network that learns, and a target network, an older copy of it, that computes its targets.
 
     The target network's weights are buffers: saved, copied by `move_target`, followed by no gradient.
 

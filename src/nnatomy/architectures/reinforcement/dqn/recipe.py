@@ -1,4 +1,4 @@
-"""How the deep Q-network is trained: on a small grid world by default, on CartPole by the second recipe."""
+"""Training of the deep Q-network: on a small grid world by default, on CartPole by the second recipe."""
 
 from __future__ import annotations
 

@@ -120,7 +120,7 @@ def loss(model: SOM, x: Tensor, *targets: Tensor) -> tuple[Tensor, Tensor]:
 def principal_plane(model: SOM, x: Array) -> None:
     """Spread the units over the plane of the first two principal components of x (N, ...), two standard deviations each way.
 
-    The longer side of the grid lies along the first component. A single feature has one component alone.
+    The longer side of the grid is along the first component. A single feature has only one component.
     Source: Kohonen, Self-Organizing Maps, 3rd edition (2001), section 3.7.
     """
     flat = np.asarray(x, np.float64).reshape(len(x), -1)

@@ -1,4 +1,4 @@
-"""The map's picture: its U-matrix with the classes, what its units stand for, and how a map unfolds in the data."""
+"""The map's picture: its U-matrix with the classes, the vectors of its units, and a map that unfolds in the data."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def _distances(axes: Axes, model: SOM, dataset: Dataset) -> None:
     hits = np.bincount(best, minlength=len(model.places))
     place, labels = model.places, np.asarray(model.labels.data)[:, 0].round().astype(int)
     classes = dataset.classes if targets and labels.min() >= 0 else ()
-    short = bool(classes) and max(map(len, classes)) <= 2  # then the name stands in the dot
+    short = bool(classes) and max(map(len, classes)) <= 2  # then the name is drawn in the dot
     scale = (190 / max(model.weights.shape[:2])) ** 2  # points of area: the largest dot nearly fills its cell
     for k, name in enumerate(classes or ("examples",)):
         own = (hits > 0) & ((labels == k) if classes else True)

@@ -1,4 +1,4 @@
-"""How the self-organizing map is trained on images and on tables, and the small instances that the contracts build."""
+"""Training of the self-organizing map on images and on tables, and the small instances that the contracts build."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _scattered(features: int, rows: int = 12) -> Any:
     return batch
 
 
-# The sizes and schedules that minisom has unless told otherwise.
+# The default sizes and schedules of minisom.
 MINISOM = LocalRule(partial(learn, sigma=1.5, sigma_end=0.5, rate=0.5, rate_end=0.5 / 3, decay="asymptotic"), loss=loss)
 
 cases = (

@@ -1,4 +1,4 @@
-"""MiniSom beside our map, from the same start: the winner, the second best and their distance, and three steps of each rule.
+"""MiniSom next to our map, from the same start: the winner, the second best and their distance, and three steps of each rule.
 
 MiniSom's grid is (x, y) with rows of hexagons along x shifted by y; so its x is our column, and its y our row.
 """
