@@ -3,7 +3,7 @@
     python benchmarks/attention.py             # prints a table
     python benchmarks/attention.py gpt long    # only those whose names contain one of the words
 
-Queries, keys and values are parts of one projection, as in a model. Answers are compared before anything is timed. Ours are
+Queries, keys and values are parts of one projection, as in a model. Results are compared before anything is timed. Ours are
 instructions of one program, as in a plan. PyTorch has two ways on a CPU: "flash" goes by blocks, "math" keeps all weights;
 its backward time is that of both less that of forward. GF/s counts the multiply-adds of pairs that see each other.
 """
@@ -35,7 +35,7 @@ WAYS = {"flash": SDPBackend.FLASH_ATTENTION, "math": SDPBackend.MATH}
 
 
 def program(name: str, args: Sequence[Any], options: dict[str, Any]) -> tuple[Program, list[Any]]:
-    """One instruction of a plan, and where its results will stand."""
+    """One instruction of a plan, and the place of its results."""
     lowering = find(name)
     assert lowering is not None
     assert lowering.order is not None

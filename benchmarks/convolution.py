@@ -3,7 +3,7 @@
     python benchmarks/convolution.py
 
 One thread each, processor time, the least of many repeats: other processes do not count. Operations are those of the direct
-algorithm, so that Winograd's may seem to do more than the processor can. Answers are compared before anything is timed.
+algorithm, so that Winograd's may seem to do more than the processor can. Results are compared before anything is timed.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
     python benchmarks/products.py            # the products of five networks, forward and backward
     python benchmarks/products.py gpt 1024   # only those whose names contain one of the words
 
-Answers are compared before anything is timed. A product is named (M x K) (K x N); "t" marks an operand stored transposed. Ours
+Results are compared before anything is timed. A product is named (M x K) (K x N); "t" marks an operand stored transposed. Ours
 are instructions of one program, as in a plan; NumPy's include its call from Python, which is most of their time below 1 us.
 """
 

@@ -1,4 +1,4 @@
-"""What each architecture reaches by its recipes, next to its PyTorch twin: writes docs/results.md and README's tables.
+"""Scores of each architecture's recipes, next to its PyTorch twin: writes docs/results.md and README's tables.
 
     python benchmarks/results.py                           # all architectures, three seeds each
     python benchmarks/results.py lstm mlp                  # replaces their rows alone

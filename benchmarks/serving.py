@@ -4,7 +4,7 @@
     python benchmarks/serving.py --out docs/performance.md     # writes its section of that page
 
 LeNet-5, trained for two epochs on the digits that come with scikit-learn. Requests are pixels as JSON over connections that
-stay open. Every answer is compared with the model's own; one that differs or is lost ends the benchmark.
+stay open. Every response is compared with the model's output; one that differs or is lost ends the benchmark.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Client:
         self.expected = expected
 
     def ask(self, number: int) -> float:
-        """Seconds until the answer for a picture is there."""
+        """Return the seconds until the response for a picture arrives."""
         which = number % len(self.bodies)
         start = time.perf_counter()
         self.connection.request("POST", "/predict", self.bodies[which], {"Content-Type": "application/json"})
@@ -65,7 +65,7 @@ class Client:
         seconds = time.perf_counter() - start
         found, (name, probability) = answer["predictions"][0], self.expected[which]
         if found["prediction"] != name or abs(found["probability"] - probability) > 1e-5:
-            raise SystemExit(f"The service answered {found}, the model {name} with {probability}.")
+            raise SystemExit(f"The service returned {found}, the model {name} with {probability}.")
         return seconds
 
 

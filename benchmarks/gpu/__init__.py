@@ -4,7 +4,7 @@
     operations.py       what a step of them computes
     implementations.py  which libraries there are; ours.py and pytorch.py train with them
     server.py           the requests that a worker takes
-    measure.py          compares answers, then times them
+    measure.py          compares results, then times them
     card.py             what the device can do at most
     page.py             the tables and the page
 """

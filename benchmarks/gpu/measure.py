@@ -1,4 +1,4 @@
-"""Compares answers in float32, then times the libraries in bfloat16, block by block in turn."""
+"""Compares results in float32, then times the libraries in bfloat16, one block of each after the other."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def chosen(
 
 
 def bench(settings: Settings, log: Log = lambda line: None) -> Report:
-    """Measure all; return what page.py shows and JSON holds. What is not there or fails is left out, with why."""
+    """Measure all; return the report for page.py and JSON. A library that is missing or fails is left out, with the reason."""
     began = time.perf_counter()
     if why := KINDS[OURS].missing():
         raise UserError(f"This benchmark needs JAX. Received a Python without: {why}.")
@@ -105,7 +105,7 @@ def product_rate(settings: Settings) -> float:
 
 
 def run(workload: Workload, names: Sequence[str], settings: Settings, described: dict[str, str]) -> dict[str, Any]:
-    """All of one workload: its answers in float32, then in bfloat16, then the times of those that agree."""
+    """Run one workload: compare results in float32, then in bfloat16, then time the libraries that agree."""
     from gpu.operations import operations
 
     size = settings.batch or workload.size

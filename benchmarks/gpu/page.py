@@ -46,7 +46,7 @@ def timed(report: Report) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
 
 
 def peak(report: Report) -> float:
-    """Operations a second that a share is a fraction of: the published ones of the card, or what a product reached here."""
+    """Operations a second that make 100%: the published ones of the card, or those that a product reached here."""
     return float(report["peak"]["published"] or report["peak"]["measured"])
 
 

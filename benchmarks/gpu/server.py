@@ -10,8 +10,8 @@ from nnatomy.benchmark.worker import Worker
 
 
 def start(workload: str, tiny: bool, name: str) -> Worker:
-    """A worker that has been sent what it is to be."""
-    environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # several share the card, of which none may take all memory
+    """A worker that has received its settings."""
+    environment = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false"}  # several processes use the card, so none may take all memory
     if tiny:
         environment |= {"JAX_PLATFORMS": "cpu", "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     return Worker(name, "gpu.server", name, workload, tiny, environment=environment)

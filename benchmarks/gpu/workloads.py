@@ -18,12 +18,12 @@ from nnatomy.benchmark.workloads import Batch, mlp, named
 Build = Callable[[Any], Any]
 """nn -> model."""
 BATCHES = 4
-"""Different ones, taken in turn; they are on the device before anything is timed."""
+"""Number of different batches, used one after the other; they are on the device before anything is timed."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A model, its optimizer, what it is fed with, and what it is as text."""
+    """A model, its optimizer, its inputs, and its description."""
 
     name: str
     what: str
@@ -33,7 +33,7 @@ class Workload:
     size: int
     """Examples in a training step."""
     compared: int
-    """Examples in a step whose answers are compared, in float32."""
+    """Examples in a step whose results are compared, in float32."""
     unit: str
     """The unit that is counted in a second."""
     units: int = 1
@@ -45,7 +45,7 @@ class Workload:
     tolerance: float = 1e-3
     """As that of the CPU benchmark's workloads."""
     products: float = 0.0
-    """Multiply-adds of an example that belong to no layer: attention, and an output that shares the embedding's weight."""
+    """Multiply-adds of an example outside of layers: attention, and an output that uses the embedding's weight."""
 
     def batches(self, size: int) -> list[Batch]:
         """Return the batches of a run, the same in every process."""
@@ -70,7 +70,7 @@ class Workload:
 
 
 def gpt2(vocabulary: int = 50257, width: int = 768, heads: int = 12, depth: int = 12, steps: int = 1024) -> Build:
-    """GPT-2 (Radford et al. 2019) with nanoGPT's names; its output shares the weight of the token embedding."""
+    """GPT-2 (Radford et al. 2019) with nanoGPT's names; its output uses the weight of the token embedding."""
 
     def build(nn: Any) -> Any:
         class Attention(nn.Module):  # type: ignore[misc]
@@ -123,7 +123,7 @@ def _gpt2_std(depth: int) -> Callable[[str, tuple[int, ...]], float]:
 
 
 def resnet50(classes: int = 1000, width: int = 64, depths: Sequence[int] = (3, 4, 6, 3)) -> Build:
-    """ResNet-50 (He et al. 2016) as torchvision has it: the stride stands in the 3x3 convolutions."""
+    """ResNet-50 (He et al. 2016) as torchvision has it: the 3x3 convolutions have the stride."""
 
     def build(nn: Any) -> Any:
         class Bottleneck(nn.Module):  # type: ignore[misc]

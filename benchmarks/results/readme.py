@@ -21,7 +21,7 @@ def filled(readme: str, rows: Sequence[Row]) -> str:
         before, _, rest = readme.partition(begin)
         _, end, after = rest.partition(END)
         if not end:
-            raise ValueError(f"README.md must have {begin}, and {END} after it. Received a text without; restore them.")
+            raise ValueError(f"README.md must have {begin}, and {END} after it. Received a text without them. Restore both.")
         readme = f"{before}{begin}\n\n{table}\n\n{END}{after}"
     return readme
 
@@ -41,12 +41,12 @@ def of_commands() -> str:
 
 
 def sentence(command: Callable[..., object]) -> str:
-    """What a command's help begins with, on one line."""
+    """The first paragraph of a command's help, on one line."""
     return " ".join((getdoc(command) or "").partition("\n\n")[0].split())
 
 
 def of_results(rows: Sequence[Row]) -> str:
-    """What a command reaches, and in which time."""
+    """The table of the score that each command reaches, and of the time it takes."""
     defaults = {name: next(iter(measured(architectures()[name])))[1] for name in {row.architecture for row in rows}}
     header = ("command", "metric", "test score", "its PyTorch twin", "best without a network", "seconds")
     table: list[tuple[str, ...]] = []

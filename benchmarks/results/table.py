@@ -34,7 +34,7 @@ class Score:
 
     @classmethod
     def read(cls, text: str) -> Score | None:
-        """The score that a cell says; None where it says that there is none."""
+        """The score in a cell; None for a cell without a score."""
         return None if text == NONE else cls(*map(float, text.split(" ± ")))
 
 
@@ -48,7 +48,7 @@ class Row:
     metric: str
     ours: Score
     twin: Score | None
-    """None where there is no twin to train, as of a rule without gradients."""
+    """None without a twin to train, as for a rule without gradients."""
     goal: float | None
     baseline: tuple[float, str] | None
     """The best predictor without a network: its score, and its name."""
@@ -72,7 +72,7 @@ class Row:
 
     @classmethod
     def read(cls, cells: Sequence[str]) -> Row:
-        """The row that these cells say."""
+        """The row of these cells."""
         architecture, recipe, metric, ours, twin, goal, baseline, seconds, seeds, code = cells
         score = Score.read(ours)
         assert score is not None
@@ -133,7 +133,7 @@ def problems(architecture: Architecture, rows: Sequence[Row]) -> list[str]:
 
 
 def read(page: Path = PAGE) -> list[Row]:
-    """The rows of a page; none where there is no page yet."""
+    """The rows of a page; an empty list if the page does not exist yet."""
     lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
     cells = [[cell.strip() for cell in line.strip("| ").split(" | ")] for line in lines if line.startswith("| ")]
     return [Row.read(row) for row in cells if len(row) == len(HEADER) and row[0] != HEADER[0] and set(row[0]) != {"-"}]

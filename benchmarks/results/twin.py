@@ -118,7 +118,7 @@ def options_for(build: Any, recipe: Recipe, dataset: Dataset, built: list[inspec
 
 
 def fitted(batch: tuple[Any, ...], dataset: Dataset, task: Task, options: dict[str, Any]) -> list[torch.Tensor]:
-    """A batch as the twin's loss takes it: rows of `features` where it has that option, and the right answers at the end."""
+    """A batch as the twin's loss takes it: rows of `features` where it has that option, and the targets at the end."""
     inputs = list(fields.select(dataset.fields, batch, "input", "given"))
     target = fields.select(dataset.fields, batch, "target")[0] if task.needs_targets else inputs[0]
     if "features" in options:

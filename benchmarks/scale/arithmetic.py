@@ -26,7 +26,7 @@ class Model:
 
     @property
     def parameters(self) -> int:
-        """V d + T d + L (12 d^2 + 13 d) + 2 d: embeddings, blocks, last norm; the output shares the tokens' embedding."""
+        """V d + T d + L (12 d^2 + 13 d) + 2 d: embeddings, blocks, last norm; the output uses the tokens' embedding."""
         d = self.width
         return (VOCABULARY + STEPS + 2) * d + self.depth * (12 * d * d + 13 * d)
 
@@ -55,7 +55,7 @@ MODELS = (
 
 
 def state_bytes(parameters: int, devices: int = 1) -> float:
-    """Weights and moments on each of so many devices that share them: 12 P / n."""
+    """Weights and moments on each device when they are split among n devices: 12 P / n."""
     return STATE * parameters / devices
 
 

@@ -42,12 +42,12 @@ dnn_version_info { major: 9 minor: 10 patch: 0 }
 runtime_version { major: 12 minor: 8 patch: 0 }
 device_description_str: "NVIDIA H100 80GB HBM3"
 """
-"""An H100 as XLA's compiler wants to know it."""
+"""An H100 in the form that XLA's compiler needs."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """A GPT-2 step: its sizes, sequences on each device, devices, how they share the work, and what it is compiled for."""
+    """A GPT-2 step: its sizes, sequences on each device, devices, the split of the work, and the target of compilation."""
 
     depth: int
     width: int

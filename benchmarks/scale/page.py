@@ -26,7 +26,7 @@ MEMORY, RATE, REACHED, NVLINK, NETWORK = 80e9, 989e12, 0.4, 450e9, 50e9
 other GPUs of its machine (NVLink, one way) and to other machines (a network of 400 Gbit/s for each GPU)."""
 
 Case = tuple[Model, int, str]
-"""A model, the number of devices, and how they share the work."""
+"""A model, the number of devices, and the split of the work among them."""
 
 
 # What is compiled
