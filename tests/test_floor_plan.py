@@ -1,4 +1,4 @@
-"""Nothing outside data/kinds and tasks asks which kind of data or which task it has: it asks the kind or the task itself."""
+"""No code outside data/kinds and tasks checks for a certain kind of data or task: it calls the kind or the task itself."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ NAMES = {*kinds.names(), *(made.name for made in TASKS.values() if hasattr(made,
 OTHER_MEANINGS = {
     ("kernels/lowering/pointwise.py", "table"),  # of numbers, in a compiled kernel
     ("atlas/formulas.py", "text"),  # LaTeX's command
-    ("data/reading.py", "reconstruction"),  # the tasks without targets: what every reader asks is answered here, once
+    ("data/reading.py", "reconstruction"),  # the tasks without targets: one check here, for all readers
     ("data/reading.py", "clustering"),
 }
-"""Where such a word means something else, or its question is answered for all: file and word."""
+"""Exceptions, where such a word means something else or one check serves all callers: file and word."""
 
 
 def branches(code: str) -> Iterator[tuple[int, str]]:

@@ -120,7 +120,7 @@ def linear(encoder: Array, decoder: Array, tied: bool = False) -> architecture.A
 
 
 def test_tied_weights_allow_rotations_only(cloud: Array) -> None:
-    """The components, rotated, are as good as before; another invertible mixture needs a decoder of its own."""
+    """The components, rotated, are as good as before; another invertible mixture needs another decoder."""
     rng = np.random.default_rng(1)
     x = cloud - cloud.mean(axis=0)
     axes = np.linalg.eigh(np.cov(x.T, bias=True))[1][:, 5:]

@@ -127,7 +127,7 @@ def test_gradient_norms_are_of_each_example_by_itself() -> None:
 
 @pytest.mark.parametrize("objective", OBJECTIVES)
 def test_gradients_of_each_player_equal_central_differences(objective: str) -> None:
-    """Of each player's own loss along a random direction of its own parameters, with the noise of the learner."""
+    """Gradients of each player's loss along a random direction of that player's parameters, with the noise of the learner."""
     model = GAN(3, (2,), (6, 5), objective).astype("float64")
     learner = replace(points.learn, average=None).begin(model)
     rng = np.random.default_rng(0)

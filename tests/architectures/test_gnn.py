@@ -101,7 +101,7 @@ STAR = undirected(np.array([(0, 1), (0, 2), (0, 3), (4, 5)]))[0]  # centers 0 an
 
 
 def test_a_sum_counts_neighbors_and_a_mean_does_not() -> None:
-    """Where all features are equal, a mean or attention gives every node the same; GIN tells 3 neighbors from 1."""
+    """Where all features are equal, a mean or attention gives every node the same; GIN distinguishes 3 neighbors from 1."""
     x = np.ones((6, 3))
     for layer in ("gat", "sage"):
         found = scores(network(layer), x, STAR)
@@ -187,7 +187,7 @@ def test_published_sizes() -> None:
 
 
 def theirs(layer: str) -> list[Any]:
-    """Two layers of torch_geometric, with weights of their own."""
+    """Two layers of torch_geometric, each with its own weights."""
     pyg = pytest.importorskip("torch_geometric.nn")
     import torch
 
@@ -354,7 +354,7 @@ def test_published_parts_of_a_folder_hold(tmp_path: Path) -> None:
     assert [part.all()[2].tolist() for part in (found.train, found.validation, found.test)] == [
         [n for n in range(12) if n % 3 == k] for k in range(3)
     ]
-    assert found.input_shape == (12,)  # nodes without features are told apart by their ids
+    assert found.input_shape == (12,)  # nodes without features differ by their ids
 
 
 def test_wrong_options_get_one_sentence() -> None:

@@ -147,7 +147,7 @@ def test_codes_are_drawn_digits_or_fixed_random_signs() -> None:
     assert codes.shape == (10, 84)
     assert set(codes.reshape(-1)) == {-1.0, 1.0}
     apart = ((codes[:, None] - codes[None]) ** 2).sum(axis=2)
-    assert apart[~np.eye(10, dtype=bool)].min() >= 16  # four pixels at least tell any two digits apart
+    assert apart[~np.eye(10, dtype=bool)].min() >= 16  # any two digits differ in at least four pixels
     assert apart[3, 8] < apart[3, 4]  # like characters have like codes
     assert np.array_equal(architecture.LeNet5Paper().codes.numpy(), codes)
     random.seed(5)

@@ -142,7 +142,7 @@ def test_equals_our_own_layer(bidirectional: bool) -> None:
 @pytest.mark.parametrize("readout", ["each", "last"])
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_ragged_batches_equal_single_runs(readout: str, bidirectional: bool) -> None:
-    """Each sequence alone, cut to its length, answers as it does in the padded batch; what the padding holds is no matter."""
+    """Each sequence alone, cut to its length, has the same output as in the padded batch, for any values in the padding."""
     model = build(3, 5, 2, layers=2, bidirectional=bidirectional, peepholes=True, readout=readout).astype(np.float64)
     x = numbers(4, 6, 3)
     answers = model(x, Tensor(LENGTHS))
@@ -323,7 +323,7 @@ def test_adding_problem_is_solved_where_a_plain_rnn_fails() -> None:
     rnn, output = nn.RNN(2, 32, batch_first=True), nn.Linear(32, 1)
     assert error_after_training(lstm, list(lstm.parameters())) < 0.02
     failed = error_after_training(lambda x: output(rnn(x)[0][:, -1]), [*rnn.parameters(), *output.parameters()])
-    assert failed > 0.14  # always to answer 1 has an error of 1/6
+    assert failed > 0.14  # the constant output 1 has an error of 1/6
 
 
 # The network around it
@@ -353,7 +353,7 @@ def test_loss_counts_every_step() -> None:
 
 
 def test_sampling_carries_the_state() -> None:
-    """Writing step by step is the same as reading all that was written at once; equal generators write equal texts."""
+    """Writing step by step is the same as reading the whole text in one call; equal generators write equal texts."""
     model = build(3, 8, 6, vocabulary=6, layers=2)
     written = sample(model, [1, 2], 20, temperature=0.0)
     scores = model(Tensor(np.array([[1, 2, *written[:-1]]]))).numpy()[0]

@@ -51,7 +51,7 @@ def trained(model: Perceptron, x: Array, y: Array, epochs: int, loss: Any = perc
 
 
 def test_the_rule_by_hand() -> None:
-    """w and b after a mistake, after a right answer and after a mistake of the other class, worked out on paper."""
+    """w and b after a mistake, after a correct output and after a mistake of the other class, computed on paper."""
     model = double(features=2)
     learn(model, np.array([[1.0, 2.0]]), np.array([1]), epochs=1, pocket=False)  # s = 0: a mistake, so w = (1, 2), b = 1
     assert model.weight.tolist() == [[1.0, 2.0]]

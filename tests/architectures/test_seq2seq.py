@@ -1,4 +1,4 @@
-"""What the page of sequence to sequence claims."""
+"""Claims of the page of sequence to sequence."""
 
 from __future__ import annotations
 

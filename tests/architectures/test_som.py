@@ -208,7 +208,7 @@ def test_the_principal_plane_is_flat_centered_and_two_deviations_wide() -> None:
     values, axes = np.linalg.eigh(np.cov(x.T))
     first = (w - w.mean(axis=0)) @ axes[:, -1]
     assert np.abs(first).max() == pytest.approx(2 * np.sqrt(values[-1]))
-    assert np.ptp(first.reshape(5, 9), axis=0).max() < 1e-9  # the longer side lies along the first component
+    assert np.ptp(first.reshape(5, 9), axis=0).max() < 1e-9  # the longer side is along the first component
     single = fresh(1, 3, 4)
     principal_plane(single, x[:, :1])
     assert np.isfinite(codebook(single)).all()

@@ -227,7 +227,7 @@ def test_wrong_nnatomy_kernels_is_refused_in_a_sentence() -> None:
 
 @pytest.fixture
 def compiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The kernels that were compiled; code is a stand-in for object code, and its address is what it says."""
+    """Names of the compiled kernels; object code is replaced by a text that starts with its address."""
     done: list[str] = []
 
     def compile_kernel(module: str, name: str, entry: str) -> bytes:
@@ -403,7 +403,7 @@ def test_the_kernel_in_the_documentation_computes_what_it_says(monkeypatch: pyte
     np.testing.assert_allclose(y, expected, rtol=1e-6, atol=1e-7)
 
 
-# What the user is told
+# Messages to the user
 
 
 def test_compiling_is_announced_once_and_not_in_json(

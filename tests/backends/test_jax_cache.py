@@ -1,4 +1,4 @@
-"""The cache of XLA's programs: who is told that it is filled, and what it forgets."""
+"""The cache of XLA's programs: the message when it is filled, and the programs that it removes."""
 
 from __future__ import annotations
 

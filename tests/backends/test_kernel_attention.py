@@ -106,7 +106,7 @@ def test_long_sequences_by_blocks() -> None:
 
 @pytest.mark.parametrize("rising", [False, True])
 def test_large_scores(rising: bool) -> None:
-    """The largest score stands in the first block or in the last; scores far below it underflow to 0."""
+    """The largest score is in the first block or in the last; scores far below it underflow to 0."""
     g, q, k, v = arrays((2,), 5, 600, 4, 4)
     q[..., 0] = 30
     k[..., 0] = np.linspace(0, 300, 600)[:: 1 if rising else -1]

@@ -145,7 +145,7 @@ CHANNELS = [(2, 1), (2, 5), (65, 16), (64, 37), (1000, 3), (3, 4, 7), (2, 1, 5),
 
 
 def orders(x: Any) -> dict[str, Any]:
-    """x with its batch outermost, as is usual, and innermost, as convolutions leave it; with its channels innermost; turned."""
+    """x with its batch outermost (the default) and innermost (after convolutions); with its channels innermost; transposed."""
     axes = range(x.ndim)
     chosen = {
         "batch first": tuple(axes), "batch last": (*axes[1:], 0), "channels last": (0, *axes[2:], 1), "turned": axes[::-1],

@@ -1,4 +1,4 @@
-"""The benchmark runs, compares answers before it times, and refuses what differs."""
+"""The benchmark runs, compares results before it times, and refuses results that differ."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_quick_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 
 
 class Fake(worker.Worker):
-    """A worker without a process: our own library, whose answers a test may bend."""
+    """A worker without a process: our own library, whose results a test may change."""
 
     bend: Any = staticmethod(lambda name, what, answer: answer)
 

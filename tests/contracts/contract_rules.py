@@ -45,6 +45,6 @@ def judged(item: Any) -> Generator[None, object, object]:
 
 
 def place(model: nn.Module) -> None:
-    """Move a model that was made on NumPy to the active backend: drawn there, each value would be a program of its own."""
+    """Move a model that was made on NumPy to the active backend: drawn there, each value would be a separate program."""
     for _, t in (*model.named_parameters(), *model.named_buffers()):
         t.data = B.asarray(t.data)

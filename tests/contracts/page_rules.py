@@ -33,7 +33,7 @@ def sections(page: str, level: int = 2) -> dict[str, str]:
 
 
 def _hidden(fence: re.Match[str]) -> str:
-    """Return a fenced block whose # signs are no headings."""
+    """Return a fenced block whose # signs are not headings."""
     return fence[0].replace("#", "\0")
 
 

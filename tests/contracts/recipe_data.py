@@ -1,4 +1,4 @@
-"""Whether the data that an architecture's default recipe needs are on this machine."""
+"""A check that the data of an architecture's default recipe are on this machine."""
 
 from __future__ import annotations
 

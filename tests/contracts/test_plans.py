@@ -31,7 +31,7 @@ def test_planned_equals_eager(architecture: Architecture, case: Case, monkeypatc
         ours.model.train()
         nn.seed(3)
         learn = own_learner(architecture, case)
-        if "distill" in learn.can and case.loss is not None:  # Adam turns rounding on gradients near zero into whole steps
+        if "distill" in learn.can and case.loss is not None:  # Adam makes whole steps of rounding errors in gradients near zero
             learn = GradientDescent(case.loss, partial(optim.SGD, lr=case.lr, momentum=0.9))
         learner = learn.begin(ours.model)
         learner.set_total(STEPS)

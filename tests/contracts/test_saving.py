@@ -1,4 +1,4 @@
-"""Contract 6: saved as safetensors and loaded into a fresh model, an architecture answers the same, bit for bit."""
+"""Contract 6: saved as safetensors and loaded into a fresh model, an architecture gives the same outputs, bit for bit."""
 
 from __future__ import annotations
 

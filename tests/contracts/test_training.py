@@ -47,7 +47,7 @@ def test_overfits_one_batch(architecture: Architecture, case: Case) -> None:
 
 
 class Interrupt(Callback):
-    """Asks the loop to stop after a number of steps, as Ctrl-C does."""
+    """Makes the loop stop after a number of steps, as Ctrl-C does."""
 
     def __init__(self, step: int) -> None:
         self.step = step

@@ -19,7 +19,7 @@ def check(architecture: Architecture, case: Case, twin: str, precision: str) -> 
     if twin not in twins_of(architecture):
         stands_in = "reference" in twins_of(architecture) or twin == "reference"
         if stands_in and twins_of(architecture):
-            return  # the other kind of twin stands in its place
+            return  # the other kind of twin replaces it
         pytest.fail(f"{architecture.name} has no {FILES[twin]}, and no reference.py in its place")
     found = compared(architecture.name, case.name, twin, precision)
     numbers = ", ".join(f"{measure} {value:.1e}" for measure, value in found.differences.items())
@@ -30,7 +30,7 @@ def check(architecture: Architecture, case: Case, twin: str, precision: str) -> 
 
 @pytest.mark.contract(Contract.TORCH)
 def test_equals_its_pytorch_twin(architecture: Architecture, case: Case) -> None:
-    """In double precision, the steps of its own learner included."""
+    """Compare in double precision, including the steps of the architecture's learner."""
     check(architecture, case, "torch", "float64")
 
 

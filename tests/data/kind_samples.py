@@ -28,7 +28,7 @@ class Sample:
     dealt: bool = True
     """True if rows are dealt at random, so that every row is tested once; else they follow each other in time."""
     made: bool = False
-    """True if there is no file: rows cannot be made wild, nor read again."""
+    """True if there is no file: rows cannot be made extreme, and cannot be read again."""
 
 
 def table(folder: Path, wild: Array) -> Path:

@@ -98,7 +98,7 @@ def test_too_little_to_part_is_refused() -> None:
             call()
 
 
-# Whatever stands in the rows that are held out, what is learned from is the same, to the last bit.
+# The training data are the same, to the last bit, for any values in the held-out rows.
 
 
 def _table(write: Write, wild: bool) -> Dataset:

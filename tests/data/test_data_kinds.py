@@ -75,7 +75,7 @@ def parts(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Array, ...]]:
 
 
 def left_out(name: str, part: str) -> bool:
-    """Whether a kind leaves a part to the base, which refuses it in one sentence."""
+    """Return True if a kind leaves a part to the base class, which refuses it in one sentence."""
     return getattr(type(kinds.kind(name)), part) is getattr(kinds.Kind, part)
 
 
@@ -181,7 +181,7 @@ def test_inputs_of_a_file_are_those_of_the_model(name: str, tmp_path: Path, read
     source = _to_predict(name, tmp_path)
     inputs = load_inputs(source, found.preprocessing)
     expected = fields.select(found.train.fields, found.train.take(np.arange(2)), "input")
-    own, aside = inputs.arrays[: len(expected)], inputs.arrays[len(expected) :]  # the latter is for the task's answer
+    own, aside = inputs.arrays[: len(expected)], inputs.arrays[len(expected) :]  # the latter is for the task's output
     assert [(a.dtype, a.ndim) for a in own] == [(a.dtype, a.ndim) for a in expected]
     of_examples = [array for field, array in zip(found.input_fields, own, strict=True) if field.per == "example"]
     assert of_examples

@@ -22,7 +22,7 @@ Array = np.ndarray[Any, Any]
 def folder_of(
     path: Path, masks: Sequence[Array], sizes: Sequence[tuple[int, int]] = ((8, 10),), palette: Sequence[int] = ()
 ) -> Path:
-    """Write a folder of pictures with the masks given, made as large as `sizes` say in turn."""
+    """Write a folder of pictures with the masks given, resized to the sizes in `sizes`, which are used again in order."""
     rng = np.random.default_rng(0)
     for part in ("images", "masks"):
         (path / part).mkdir(parents=True, exist_ok=True)
@@ -38,7 +38,7 @@ def folder_of(
 
 
 def halves(*numbers: int, n: int = 20) -> list[Array]:
-    """Masks whose columns hold the numbers in turn."""
+    """Masks whose columns hold the numbers in order, each in a block of equal width."""
     return [np.tile(np.repeat(numbers, -(-10 // len(numbers)))[:10], (8, 1)) for _ in range(n)]
 
 

@@ -269,7 +269,7 @@ def test_integers_of_numpy_and_lists_name_axes_and_sizes() -> None:
     assert nn.arange(np.int64(3)).dtype == np.int64
 
 
-# What is refused, in words of ours
+# Refused calls, with our messages
 
 HOT = {"weight": np.zeros((1, 1)), "bias": np.zeros(1)}
 REFUSED: dict[str, tuple[Callable[[], Any], str]] = {

@@ -1,4 +1,4 @@
-"""The generator: known answers, moments, distributions, state, splitting, and what it refuses."""
+"""The generator: known values, moments, distributions, state, splitting, and the arguments that it refuses."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import stats
 import nnatomy as nn
 from nnatomy.backends import B
 
-KNOWN = [  # (counter, key, answer), the vectors that Random123 publishes for threefry2x32 with 20 rounds
+KNOWN = [  # (counter, key, result), the vectors that Random123 publishes for threefry2x32 with 20 rounds
     (0x00000000_00000000, (0x00000000, 0x00000000), (0x6B200159, 0x99BA4EFE)),
     (0xFFFFFFFF_FFFFFFFF, (0xFFFFFFFF, 0xFFFFFFFF), (0x1CB996FC, 0xBB002BE7)),
     (0x243F6A88_85A308D3, (0x13198A2E, 0x03707344), (0xC4923A9C, 0x483DF7A0)),
@@ -28,7 +28,7 @@ def test_blocks_follow_the_counter() -> None:
     whole = B.random_bits((1, 2), 0, 20)
     assert np.array_equal(B.random_bits((1, 2), 4, 12), whole[8:])
     assert np.array_equal(B.random_bits((1, 2), 0, 7), whole[:7])
-    across = B.random_bits((1, 2), 2**32 - 1, 4)  # the counter's upper word turns over
+    across = B.random_bits((1, 2), 2**32 - 1, 4)  # the counter's lower word overflows
     assert np.array_equal(across[2:], B.random_bits((1, 2), 2**32, 2))
 
 

@@ -1,4 +1,4 @@
-"""Exported runs: for every kind of data the file answers as the run does, and what is next to it is true and enough."""
+"""Exported runs: for every kind of data the file gives the run's outputs, and the files next to it are correct and complete."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ torch = pytest.importorskip("torch")
 
 
 def same(ours: Callable[..., Any], theirs: Callable[..., Any], *arrays: Any, tolerance: float = 1e-10) -> None:
-    """Both functions of the same arrays agree in float64, and ours answers plain arrays with a plain array."""
+    """Both functions of the same arrays agree in float64, and ours returns a plain array for plain arrays."""
     leaves = [nn.tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
     twins = [torch.tensor(a, requires_grad=a.dtype.kind == "f") for a in arrays]
     y, expected = ours(*leaves), theirs(*twins)

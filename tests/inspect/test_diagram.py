@@ -22,13 +22,13 @@ F32 = np.float32
 
 
 def boxes(figure: Figure) -> list[tuple[float, float, float, float]]:
-    """Left, top, right, bottom of every box; those behind a folded one, which mark that it stands for several, left out."""
+    """Left, top, right, bottom of every box, without those behind a folded one, which mark that it represents several."""
     found = [p for p in figure.axes[0].patches if isinstance(p, FancyBboxPatch) and p.get_linewidth() > 0.7]
     return [(b.get_x(), b.get_y(), b.get_x() + b.get_width(), b.get_y() + b.get_height()) for b in found]
 
 
 def check(figure: Figure) -> None:
-    """Boxes are apart or nested; every text is within the picture; the picture is not out of all proportion."""
+    """Boxes do not overlap unless nested; every text is within the picture; the picture is not too wide or too high."""
     width, height = figure.get_size_inches() * 72
     rectangles = boxes(figure)
     for a, b in combinations(rectangles, 2):

@@ -1,4 +1,4 @@
-"""Run as a program: reads the files of a folder with little memory, and watches for anything that only running code can do.
+"""Run as a program: reads the files of a folder with little memory, and detects actions that only running code can do.
 
 hostile_reader.py FOLDER BYTES writes one JSON line for each file: its name, "loaded" or the exception's type, and the message.
 """
@@ -23,7 +23,7 @@ HARMLESS = ("os.listdir", "os.scandir", "os.fspath")
 
 
 def watch(event: str, arguments: tuple[Any, ...]) -> None:
-    """End the program at once where a file made it do something."""
+    """End the program immediately where a file made it do something."""
     writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
     if (event.startswith(FORBIDDEN) and event not in HARMLESS) or writes:
         print(json.dumps({"file": str(now), "result": "EXECUTED", "message": f"{event} {arguments!r}"[:300]}), flush=True)
@@ -47,7 +47,7 @@ def outcome(path: Path) -> dict[str, str]:
 now = Path()
 if __name__ == "__main__":
     folder, limit = Path(sys.argv[1]), int(sys.argv[2])
-    for path in sorted((folder / "good").iterdir()):  # imports what reading needs, before imports are watched
+    for path in sorted((folder / "good").iterdir()):  # imports the modules that reading needs, before imports are monitored
         assert outcome(path)["result"] == "loaded", outcome(path)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     resource.setrlimit(resource.RLIMIT_AS, (used + limit, used + limit))

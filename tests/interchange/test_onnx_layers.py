@@ -1,4 +1,4 @@
-"""Every layer that answers in evaluation mode is exported and gives in ONNX Runtime what it gives here."""
+"""Every layer that works in evaluation mode is exported, and ONNX Runtime computes the same outputs."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Called(L.Module):
 
 
 def moved(layer: Any, *inputs: Array) -> Any:
-    """The layer after a training pass, so that running moments are no longer 0 and 1."""
+    """The layer after a training pass, so that running moments differ from 0 and 1."""
     layer.train()
     layer(*map(nn.Tensor, inputs))
     return layer

@@ -83,7 +83,7 @@ def compare(ours: Any, theirs: Any, *arrays: np.ndarray, tolerance: float = 1e-1
 
 
 def same_signature(ours: type, theirs: type, renamed: dict[str, str] | None = None) -> None:
-    """Arguments that both have share names, order and defaults; ours has no others but keyword `generator`."""
+    """Common arguments have the same names, order and defaults; ours has no others except keyword `generator`."""
     ignored = {"self", "device", "dtype", "inplace", "size_average", "reduce"}
     names = renamed or {}
     mine = {k: v for k, v in inspect.signature(ours).parameters.items() if k != "generator"}

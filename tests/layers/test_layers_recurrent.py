@@ -89,7 +89,7 @@ def test_ragged_batches(name, options, layers, both_ways, lengths):
 
 @each_kind
 def test_ragged_sequences_are_the_same_by_scan_and_step_by_step(name, options):
-    """From no state they go through the scans, from a state step by step; zeros are no state."""
+    """From no state they go through the scans, from a state step by step; zeros give the same result as no state."""
     layer = getattr(nn, name)(IN, HIDDEN, num_layers=2, bidirectional=True, **options).astype("float64")
     zeros = nn.tensor(np.zeros((4, N, HIDDEN)))
     found = []

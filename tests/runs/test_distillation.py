@@ -185,7 +185,7 @@ def test_the_command_line(teacher: Path, tmp_path: Path, capsys: pytest.CaptureF
 
 @pytest.mark.slow
 def test_a_student_gains_from_its_teacher(tmp_path: Path) -> None:
-    """An MLP on 300 digits, whose teacher is LeNet-5 on the same: mean test loss over two seeds, alone and taught."""
+    """An MLP on 300 digits, whose teacher is LeNet-5 on the same: mean test loss of two seeds, without and with the teacher."""
     train("lenet5", out=tmp_path / "teacher", limit=300, epochs=20, report=False)
     options: dict[str, Any] = {"epochs": 100, "lr": 0.005, "settings": {"dropout": "0"}, "report": False}
     losses: dict[str, list[float]] = {"alone": [], "taught": []}

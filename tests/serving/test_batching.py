@@ -17,7 +17,7 @@ pytestmark = pytest.mark.any_kernels
 
 
 class Doubling(Worker):
-    """Answers with twice the inputs; dies over 13, and takes its time."""
+    """Returns twice the inputs, after a delay; fails for inputs over 13."""
 
     def __init__(self) -> None:
         super().__init__("", 1.0)

@@ -1,4 +1,4 @@
-"""The service as its callers meet it: over HTTP, with good requests, bad ones, many at once, and dying workers."""
+"""The service as its callers meet it: over HTTP, with good requests, bad ones, many at the same time, and failing workers."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_unknown_members_are_told_with_the_nearest_name(table: Service) -> None:
 
 def test_large_and_slow_requests_end(pictures: Service) -> None:
     assert pictures.ask("POST", "/predict", b" " * 100_001, Content_Type="application/json")[0] == 413
-    many = iter([b" " * 60_000] * 2)  # its length is not told beforehand
+    many = iter([b" " * 60_000] * 2)  # its length is not sent beforehand
     assert pictures.ask("POST", "/predict", many, Content_Type="application/json")[0] == 413  # type: ignore[arg-type]
     assert pictures.predict({"images": [[[0]]] * 5000})[0] == 413
     connection = http.client.HTTPConnection("127.0.0.1", pictures.port, timeout=30)

@@ -68,7 +68,7 @@ def _check_files(found: Comparison) -> None:
     assert saved["candidates"][0]["scores"] == found.candidates[0].scores.tolist()
     assert saved["verdicts"] == found.verdicts()
     page = found.report.read_text(encoding="utf-8")
-    assert not re.search(r"(src|href)=\"(?!data:)", page)  # it stands alone
+    assert not re.search(r"(src|href)=\"(?!data:)", page)  # it needs no other file
     for text in (*found.refused, *(v.split(" (")[0] for v in found.verdicts()), "Holm", "StratifiedKFold"):
         assert text in page
     header, rows = table(found)
@@ -97,12 +97,12 @@ def test_every_kind_of_data(
     assert splitter in found.report.read_text(encoding="utf-8")
     means = [c.mean for c in found.candidates]
     assert means == sorted(means, reverse=found.higher)
-    assert all(c.deviations[1] is None for c in found.candidates)  # one seed cannot tell seeds from splits
+    assert all(c.deviations[1] is None for c in found.candidates)  # one seed cannot separate seeds from splits
 
 
 @pytest.mark.usefixtures("inline")
 def test_groups_are_kept_together(tmp_path: Path) -> None:
-    """Where someone lives tells all of a person seen before, and nothing of others."""
+    """The place determines the target of a person seen before, and carries no information about others."""
     rng = np.random.default_rng(0)
     person = np.arange(240) // 8
     answer = rng.integers(0, 2, 30)[person]
@@ -175,7 +175,7 @@ def test_a_killed_comparison_continues_and_ends_as_if_it_had_not_been(tmp_path: 
 
 
 def _leaky(folder: Path) -> tuple[Path, np.ndarray]:
-    """A table whose column `leak` tells the class by its distance from the mean of its own fold, and by nothing else."""
+    """A table whose column `leak` gives the class only by its distance from the mean of its fold."""
     rng = np.random.default_rng(0)
     n = 240
     y = np.arange(n) % 2

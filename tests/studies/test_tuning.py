@@ -1,4 +1,4 @@
-"""Tuning: spaces, searches that several processes share, scores of folds that no search saw, and the recipe that is written."""
+"""Tuning: spaces, searches by several processes, scores of folds that no search saw, and the recipe that is written."""
 
 from __future__ import annotations
 

@@ -42,7 +42,7 @@ def test_distances_are_those_of_numpy() -> None:
 
 
 def clusters(rng: np.random.Generator, kept: int, spread: float = 0.1) -> tuple[Array, Array]:
-    """400 points of the first `kept` of 8 clusters in turn, and the number of each point's cluster."""
+    """400 points that cycle through the first `kept` of 8 clusters, and the number of each point's cluster."""
     labels = np.arange(400) % kept
     angle = labels * np.pi / 4
     return np.stack([np.cos(angle), np.sin(angle)], axis=1) * 4 + spread * rng.normal(size=(400, 2)), labels

@@ -1,4 +1,4 @@
-"""A task that lives in the tests alone goes through fitting, answers, export, the service and a comparison as any other."""
+"""A task that exists only in the tests works in fitting, prediction, export, the service and a comparison as any other."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ COMMON: dict[str, Any] = {"backend": "jax", "device": "cpu", "precision": "float
 
 
 def curves(folder: Path) -> dict[str, Any]:
-    """Losses by architecture and way of running, and how the fully sharded state lay."""
+    """Losses by architecture and way of running, and the placement of the fully sharded state."""
     import nnatomy as nn
 
     found: dict[str, Any] = {}

@@ -122,7 +122,7 @@ def test_the_first_bad_stage_is_named(fault: str, told: str) -> None:
 
 
 def test_a_learner_that_steps_otherwise_is_noticed() -> None:
-    """Outputs and gradients agree, but the clipping of its own learner is not the twin's."""
+    """Outputs and gradients agree, but the architecture's learner clips and the twin's does not."""
     twin = fake_architecture()
     other = replace(CASE, learn=GradientDescent(loss, partial(SGD, lr=0.1), clip=1e-3))
     own = compare(twin, CASE, "float64", ["torch"])[0]
