@@ -17,7 +17,7 @@ pytestmark = pytest.mark.any_kernels
 
 
 class Doubling(Worker):
-    """Returns twice the inputs, after a delay; fails for inputs over 13."""
+    """Returns twice the inputs after 10 ms; raises Lost if one is 13, and Refusal if one is -1."""
 
     def __init__(self) -> None:
         super().__init__("", 1.0)

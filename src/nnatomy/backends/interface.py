@@ -1,7 +1,7 @@
 """The interface of a backend: a module with a `name` and these functions. tests/backends compare every backend with this list.
 
 Names without a note mean what they mean in NumPy, on float32, float64, integer and boolean arrays. Functions are pure: they
-return new arrays (or views) and change none. What is noted is specified by numpy_reference.py, in code that reads as the rule.
+return new arrays (or views) and change none. numpy_reference.py specifies the functions with a note, in code like the formula.
 
 Next to the functions, ops/ use of an array its operators, `shape`, `dtype`, `ndim`, `size`, `T`, indexing by slices, integers,
 arrays, None and ..., and the methods `astype`, `reshape`, `transpose`, `sum`, `prod`, `max` and `min` with axis and keepdims.

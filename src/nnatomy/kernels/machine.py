@@ -93,7 +93,7 @@ def processors() -> int:
 
 
 def get_num_threads() -> int:
-    """The threads that kernels use: what `set_num_threads` or NNATOMY_THREADS says, else one for each processor."""
+    """The threads that kernels use: the number set by `set_num_threads` or NNATOMY_THREADS, else one for each processor."""
     global _threads
     if _threads is None:
         given = os.environ.get("NNATOMY_THREADS")

@@ -300,9 +300,9 @@ _SAID = ((ValueError, UserError), (IndexError, IndexError), (TypeError, TypeErro
 def explained(name: str, values: Sequence[Any], error: Exception) -> Exception:
     """The same error with the operation's name and the shapes it received."""
     if isinstance(error, UserError) or (isinstance(error, TypeError) and type(error) is not TypeError):
-        return error  # what a trace raises says already what it cannot do
+        return error  # errors of a trace already name the cause
     received = ", ".join(f"shape {tuple(v.shape)}" if hasattr(v, "shape") else repr(v)[:40] for v in values)
     text = f"{name}() cannot take {received}: {error}"
-    if isinstance(error, TypeError) and "shape" in str(error):  # JAX's word for what NumPy calls a ValueError
+    if isinstance(error, TypeError) and "shape" in str(error):  # JAX raises TypeError where NumPy raises ValueError
         return UserError(text)
     return next(said(text) for kind, said in _SAID if isinstance(error, kind))

@@ -28,7 +28,7 @@ def compile(function: Callable[..., Any], *, warn: bool = True) -> Compiled:
 
     `function(*trees) -> tree`: nested dictionaries, lists and tuples of arrays and numbers; it must be pure. If it returns
     `(state, ...)` with a state that is a dictionary shaped like its first argument, as a training step does, the state is
-    donated: what a call returns is updated in place by the next. Other arguments that are dictionaries (parameters) are read
+    donated: the next call updates the returned state in place. Other arguments that are dictionaries (parameters) are read
     where they are. Where a function cannot be planned, because it requests values, it runs as it is; `reason` and, with `warn`,
     a RuntimeWarning say why.
     """
@@ -86,7 +86,7 @@ class Compiled:
         return ready(given)
 
     def eager_seconds(self, *args: Tree) -> float:
-        """Roughly what one call takes without a plan, counted from what it computes and never measured: the same every time."""
+        """Estimate the seconds of one call without a plan from its operations; not measured, so always the same."""
         recorded = self._planned(lambda: _Recorded(self.function, args)) if active() else None
         if recorded is None:
             return 0.0

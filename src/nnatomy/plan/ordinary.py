@@ -24,10 +24,10 @@ Tree = Any
 Run = Callable[[list[Any], list[Any]], Any]
 DIFFERENT = "two traces of it differ, so that a replay would not do what it does"
 MOST_TRACES = 8
-"""So many are made until what a function touches must be known."""
+"""After so many traces, everything that a function touches must be known."""
 MOST_ENTRIES = 16
 MOST_CHANGES = 8
-"""So many times in a row may something else than the arguments' shapes demand another trace."""
+"""Limit on new traces in a row for a reason other than the shapes of the arguments."""
 
 
 class Program(Protocol):

@@ -130,7 +130,7 @@ class Plan:
         self.memory = self._arena.nbytes
 
     def _kept(self, updates: Sequence[tuple[Array, Var]], wanted: Sequence[Var]) -> list[Var]:
-        """Copy what is wanted of arrays that a run overwrites, as it was before; return all that is wanted."""
+        """Copy the wanted values of arrays that a run overwrites, as they were before; return all wanted Vars."""
         written = {id(array) for array, _ in updates}
         for v in dict.fromkeys(wanted):
             view = self._views[v]
@@ -360,7 +360,7 @@ def _masked(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _epilogue(call: Call, kwargs: dict[str, Any]) -> Callable[[Any], Any] | None:
-    """Compute the rest of a fused call, after the function that it is named for, which does not know of it."""
+    """Compute the bias and the activation of a fused call, after the function that the call is named for."""
     bias, activation = kwargs.pop("bias", None), kwargs.pop("activation", None)
     if bias is None and activation is None:
         return None

@@ -183,7 +183,7 @@ class Surroundings:
                 self.places.append(place)
 
     def restore(self) -> tuple[str, list[tuple[Any, bool]]]:
-        """Put all of it back; says what had been changed, as text, and which modules had been given another mode."""
+        """Restore all of it. Return a text that names the changes, and the modules whose mode was changed."""
         changed = ""
         modes: list[tuple[Any, bool]] = []
         for place in self.places:

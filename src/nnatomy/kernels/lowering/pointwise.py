@@ -12,7 +12,7 @@ from nnatomy.kernels import library
 from nnatomy.kernels.lowering import Array, Emitter, Shape, address, lowers
 
 BLOCK = 1024
-"""Elements of a block, so that what is in work stays in the first cache."""
+"""Elements of a block, so that its operands stay in the first cache."""
 PARALLEL = 10_000.0
 """Nanoseconds of work from which threads pay."""
 

@@ -1,6 +1,6 @@
 """Pooling of images that are stored as (channels, rows, columns, batch), along the batch.
 
-What meets what is a table for each axis: to place p belong the pairs starts[p] to starts[p + 1] of (place in the source,
+Each axis has a table of windows: to place p belong the pairs starts[p] to starts[p + 1] of (place in the source,
 position in the kernel), in the order of the kernel. Forward, places are outputs; backward, inputs: each is written once.
 
 All kernels start with the same arguments:
@@ -101,7 +101,7 @@ def spread(a, thread, threads):
 
 
 def add_windows(a, thread, threads):
-    """Each place's sum over what it meets: sums of windows, and their adjoint."""
+    """Each place's sum over its pairs: sums of windows, and their adjoint."""
     row_starts, rows, column_starts, columns = i64(a[0]), i64(a[1]), i64(a[2]), i64(a[3])
     height, width, n = a[6], a[7], a[8]
     first, end = share(a[5] * height, 1, thread, threads)
