@@ -359,7 +359,7 @@ def test_published_parts_of_a_folder_hold(tmp_path: Path) -> None:
 
 def test_wrong_options_get_one_sentence() -> None:
     for options, words in (
-        ({"layer": "gnc"}, "no layer named .gnc."), ({"layers": 0}, "at least 1 layer"),
+        ({"layer": "gnc"}, "No layer has this name. Received .gnc."), ({"layers": 0}, "at least 1 layer"),
         ({"layer": "gat", "hidden": 9}, "divide the hidden"),
         ({"edge_features": 2}, "layer=mpnn"), ({"readout": "median"}, "readout"),
     ):  # fmt: skip

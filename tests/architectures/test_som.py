@@ -255,7 +255,7 @@ def test_a_table_without_a_target_is_mapped_too(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("options", "message"), [
     ({"rows": 1, "columns": 1}, "at least 1 feature and 2 units"), ({"rows": 0}, "at least 1 feature and 2 units"),
-    ({"grid": "square"}, "no grid named 'square'"), ({"method": "onlin"}, "did you mean 'online'"),
+    ({"grid": "square"}, "No grid has this name. Received 'square'"), ({"method": "onlin"}, "Did you mean 'online'"),
 ])  # fmt: skip
 def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
@@ -264,7 +264,7 @@ def test_wrong_options_are_refused(options: dict[str, Any], message: str) -> Non
 
 @pytest.mark.parametrize(("settings", "message"), [
     ({"sigma": 0.0}, "The setting sigma is a positive number"), ({"sigma_end": -1.0}, "sigma_end"),
-    ({"rate": float("nan")}, "rate"), ({"decay": "linaer"}, "did you mean 'linear'"),
+    ({"rate": float("nan")}, "rate"), ({"decay": "linaer"}, "Did you mean 'linear'"),
 ])  # fmt: skip
 def test_wrong_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):

@@ -116,6 +116,7 @@ def test_idle_workers_use_no_processor() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system does not fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:.*fork.*:RuntimeWarning")  # of JAX, where another test has loaded it
 def test_a_forked_child_has_threads_of_its_own() -> None:
     nn.set_num_threads(2)
     program, counts = counting(True)

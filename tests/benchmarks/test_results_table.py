@@ -12,7 +12,7 @@ pytest.importorskip("torch")
 import results.measure
 from nnatomy.catalog import architecture
 from nnatomy.verification.fingerprint import fingerprint
-from results.readme import END, filled
+from results.readme import END, filled, of_results
 from results.table import Row, Score, markdown, measured, problems, read, replaced
 
 
@@ -71,7 +71,7 @@ def test_what_is_wrong_is_found(what: str) -> None:
 def test_two_recipes_for_the_same_data_have_a_row_each() -> None:
     rows = rows_for("gnn")
     assert [row.recipe for row in rows if "cora" in row.recipe] == ["graph/cora", "graph/cora cora-gat"]
-    table = filled(f"{BEGIN}{END}", rows)
+    table = of_results(rows)
     assert "`nnatomy train gnn --data cora`" in table
     assert "`nnatomy train gnn --variant cora-gat`" in table
 

@@ -176,7 +176,8 @@ def test_every_layer_has_a_case():
         "Module", "Sequential", "RNN", "LSTM", "GRU", "RNNCell", "LSTMCell", "GRUCell", "StochasticDepth", "Step", "Maxout",
         "DiceLoss", "HingeLoss", "InfoNCELoss", "SigmoidFocalLoss", "SoftMarginLoss", "MultiheadAttention",
         "SinusoidalPositionalEncoding", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
-        "TransformerEncoderLayer", "BasicBlock", "Bottleneck", "DepthwiseSeparable", "InvertedResidual", "SqueezeExcitation",
+        "TransformerEncoderLayer", "BasicBlock", "Bottleneck", "MessagePassing", "GATConv", "GCNConv", "GINConv", "SAGEConv",
+         "DepthwiseSeparable", "InvertedResidual", "SqueezeExcitation",
     }  # fmt: skip
     assert ours == set(SHARED) | elsewhere
 

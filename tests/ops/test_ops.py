@@ -46,7 +46,6 @@ HOW = {"kernel": (2,), "stride": (1,), "padding": ((1, 0),)}
 CONV = {"stride": (1,), "padding": ((1, 0),), "dilation": (1,), "groups": 1}
 position = np.array([[[0, 1, 1, 0]]])
 adjoints = {  # derivatives that are primitives themselves: (the call, shapes of its inputs)
-    "add_rows": (lambda v: indexing._add_rows(v, rows=np.array([1, 0, 1]), shape=(3, 2)), [(3, 2)]),
     "pool_scatter": (lambda g: convolution._pool_scatter(g, position=position, space=(4,), dilation=(1,), **HOW), [(1, 1, 4)]),
     "pool_gather": (lambda x: convolution._pool_gather(x, position=position, dilation=(1,), **HOW), [(1, 1, 4)]),
     "sum_pool_input": (lambda g: convolution._sum_pool_input(g, space=(4,), **HOW), [(1, 1, 4)]),

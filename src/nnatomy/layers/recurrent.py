@@ -205,7 +205,7 @@ class _Recurrent(Module):
         padding = steps - counts
         time = B.arange(steps)
         held = time[None, :] >= counts[:, None] if reverse else time[None, :] < padding[:, None]
-        held = (held if axis == 1 else B.swapaxes(held, 0, 1))[:, :, None]
+        held = (held if axis == 1 else B.moveaxis(held, 0, 1))[:, :, None]
         if self.biases_add:
             b_ih, b_hh = b_hh, None  # so that the cell at rest sees no bias
         x_gates = ops.linear(x if reverse else _later(x, padding, axis), w_ih, b_ih)
@@ -245,7 +245,7 @@ def _later(x: Any, by: Any, axis: int) -> Any:
     """Each sequence `by` steps later along the time `axis`; what leaves at the end comes in at the start."""
     steps, batch = x.shape[axis], x.shape[1 - axis]
     origin, row = (B.arange(steps)[None, :] - by[:, None]) % steps, B.arange(batch)[:, None]
-    places = row * steps + origin if axis == 1 else B.swapaxes(origin * batch + row, 0, 1)
+    places = row * steps + origin if axis == 1 else B.moveaxis(origin * batch + row, 0, 1)
     return ops.embedding(ops.reshape(x, (steps * batch, x.shape[2])), places)
 
 

@@ -7,8 +7,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.ops import indexing, pointwise, reductions, shapes
@@ -279,8 +277,8 @@ def interpolate(
     for axis, (old, new) in enumerate(zip(x.shape[2:], sizes, strict=True), start=2):
         step = 1 / scales[axis - 2] if scales else old / new
         if mode == "nearest":
-            sources = np.arange(new, dtype="float32") * np.float32(step)  # in float32, as PyTorch rounds them
-            x = indexing.take(x, B.asarray(np.minimum(sources.astype("int64"), old - 1)), axis)
+            sources = B.arange(new).astype("float32") * B.asarray(step, dtype="float32")  # as PyTorch rounds them
+            x = indexing.take(x, B.minimum(sources.astype("int64"), old - 1), axis)
             continue
         x = pointwise.real(x)
         # in Python's numbers: a compiler that rounds `at` in two ways would take a fraction that does not belong to `low`

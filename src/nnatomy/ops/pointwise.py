@@ -5,8 +5,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from nnatomy.backends import B, known
 from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
@@ -350,8 +348,8 @@ def _divisible(a: Any, b: Any) -> None:
     """Raises UserError where integers are divided by 0; of floating-point numbers the result is infinite or NaN."""
     kinds = [getattr(getattr(value, "dtype", None), "kind", "i" if isinstance(value, int) else "f") for value in (a, b)]
     if all(kind in "biu" for kind in kinds):
-        found = b if isinstance(b, int) else known(b)
-        if found is not None and not np.all(found):
+        found = None if isinstance(b, int) else known(b)
+        if b == 0 if isinstance(b, int) else found is not None and not found.all():
             raise UserError("Integers cannot be divided by 0. Received a 0 as divisor; convert with .astype('float32').")
 
 
