@@ -1,4 +1,4 @@
-"""`nnatomy`: its commands and how bad input is answered. What the commands do is in runs/, studies/ and atlas/."""
+"""`nnatomy`: its commands and the messages for bad input. The work of the commands is in runs/, studies/ and atlas/."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as problem:
         if hasattr(
             problem, "format_message"
-        ):  # a command line that cannot be read, told by Typer's own copy of Click or by Click
+        ):  # a command line that cannot be read: an error of Typer's own copy of Click, or of Click
             return _refuse(problem, debug, " ".join(str(problem.format_message()).split()))
         if debug:
             raise

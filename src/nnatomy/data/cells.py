@@ -17,7 +17,7 @@ TYPES = ("numeric", "categorical", "boolean", "date", "text")  # those that a us
 WORDS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"}, {"0", "1"}, {"0.0", "1.0"})
 TRUE = frozenset({"true", "yes", "t", "y", "1", "1.0"})
 TRUTH = {word: float(word in TRUE) for words in WORDS for word in words}
-ENOUGH = 20  # rows below which a coincidence is no evidence
+ENOUGH = 20  # with fewer rows, a coincidence is not evidence
 
 
 def number(cell: str) -> float:

@@ -208,7 +208,7 @@ def _opaque(picture: Any, deepest: float) -> Any:
 
 
 def is_gray(paths: Sequence[Path]) -> bool:
-    """Tell whether a sample of the pictures has equal red, green and blue everywhere."""
+    """Return True if a sample of the pictures has equal red, green and blue everywhere."""
     sample = paths[:: max(1, len(paths) // 20)]
     return all(bool(np.all(rgb == rgb[:1])) for rgb in (read_image(path, False) for path in sample))
 

@@ -1,4 +1,4 @@
-"""Data that a user gives in Python: arrays, a data frame, a Dataset; and what stands for what was not given again."""
+"""Data that a user gives in Python: arrays, a data frame, a Dataset; and a substitute where it is not given again."""
 
 from __future__ import annotations
 

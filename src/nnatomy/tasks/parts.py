@@ -1,4 +1,4 @@
-"""Parts of a task: meters of a split, answers for users, and the values that pictures show of predictions."""
+"""Parts of a task: meters of a split, predictions for users, and the values that pictures show of predictions."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """What a search wrote, the best hypothesis of each row."""
+    """The result of a search: the best hypothesis of each row."""
 
     tokens: Array
     """(rows, steps), without the start token; `end` and what follows it are `end`."""

@@ -19,7 +19,7 @@ from nnatomy.training.recipe import Recipe
 
 @dataclass
 class Checkpoint:
-    """Where a fit continues: the state, how far it had come, the best weights so far, and what its callbacks and world kept."""
+    """The saved point of a fit: its state and position, the best weights so far, and the states of callbacks and world."""
 
     state: dict[str, Any]
     position: Position

@@ -57,7 +57,7 @@ class Recipe:
     sample: Callable[[Any, Dataset], str] | None = None
     """sample(model, dataset): something the trained model makes, as text for the report."""
     name: str = ""
-    """What --variant calls it, where its architecture has others for the same data."""
+    """Its name for --variant, where its architecture has others for the same data."""
 
     @property
     def task_names(self) -> tuple[str, ...]:

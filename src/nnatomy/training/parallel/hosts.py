@@ -86,7 +86,7 @@ class Joined(Hosts):
         return np.asarray(broadcast_one_to_all(array))
 
     def agreed(self, stop: bool, save: bool, seconds: float) -> tuple[bool, bool, float]:
-        """As they were one call ago, so that no device waits for an answer."""
+        """As they were one call ago, so that no device waits for a response."""
         before = self._ours
         self._ours = self._vote(np.array([stop, save and self.first, seconds if self.first else 0.0]))
         if before is None:

@@ -1,4 +1,4 @@
-"""How a world looks: a cart with its pole, a car in its valley, two swinging links, a maze; other observations as bars."""
+"""Pictures of a world: a cart with its pole, a car in its valley, two swinging links, a maze; other observations as bars."""
 
 from __future__ import annotations
 

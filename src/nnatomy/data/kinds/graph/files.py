@@ -31,7 +31,7 @@ def is_graph_folder(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class GraphFiles:
-    """What a folder holds: the graph, its target and its published parts, where there are any."""
+    """The contents of a folder: the graph, its target and its published parts, where there are any."""
 
     raw: RawGraph
     target: str = ""

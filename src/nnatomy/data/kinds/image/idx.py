@@ -59,7 +59,7 @@ def write_idx(path: Path, array: Array) -> None:
 
 
 def is_idx(path: Path) -> bool:
-    """Tell whether a path is an idx file by its name, or a folder that holds one."""
+    """Return True if a path is an idx file by its name, or a folder that holds one."""
     if path.is_dir():
         return any(is_idx(child) for child in path.iterdir() if child.is_file())
     return "-ubyte" in path.name or path.name.removesuffix(".gz").endswith(".idx")
