@@ -1,4 +1,4 @@
-"""Whether answers are the same: what differs is not timed."""
+"""Comparison of losses, gradients and outputs: an implementation that differs is not timed."""
 
 from __future__ import annotations
 

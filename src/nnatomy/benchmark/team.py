@@ -76,7 +76,7 @@ class Team:
         return found
 
     def hold(self, kind: str, answers: Mapping[str, Any], compare: Callable[[str, Any, Any], Agreement]) -> None:
-        """Send home whose answers differ from ours, by compare(name, ours, theirs)."""
+        """Leave out the workers whose outputs differ from ours, by compare(name, ours, theirs)."""
         for name, answer in answers.items():
             if name == OURS:
                 continue

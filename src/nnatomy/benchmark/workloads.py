@@ -1,7 +1,7 @@
 """The networks that are measured, and what they are fed with.
 
-`nn` is nnatomy or torch.nn: they name their parts alike, so that the text of a model serves both. What JAX and Keras write in
-their own way stands in implementations/.
+`nn` is nnatomy or torch.nn: they name their parts alike, so that the text of a model serves both. The code for JAX
+and Keras is in implementations/.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""MODEL.md: what a stranger must know of an exported model, from the run's own records and the architecture's page."""
+"""MODEL.md: the card of an exported model, from the run's records and the architecture's page."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ def fingerprint(folder: Path) -> str:
 def tree(code: str) -> str:
     """Return the syntax tree of code as text: each node with those of its fields that are there.
 
-    Strings that stand alone are for readers only.
+    Docstrings and other string statements are left out.
     """
     return _written(ast.parse(code))
 

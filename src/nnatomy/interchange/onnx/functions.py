@@ -372,5 +372,5 @@ FUNCTIONS: dict[str, Emitter] = {
     "layer_norm": layer_norm, "rms_norm": rms_norm, "batch_norm": batch_norm, "attention": attention,
     "lstm_scan": recurrent.lstm_scan, "gru_scan": recurrent.gru_scan, "rnn_scan": recurrent.rnn_scan,
 }  # fmt: skip
-"""Each function that a model may use when it answers, and how it is written in ONNX."""
+"""Each function that a forward pass may use, and its ONNX writer."""
 

@@ -33,7 +33,7 @@ REFUSED = "refused"
 
 
 def optuna() -> Any:
-    """Optuna, told to be quiet."""
+    """Return the module optuna with its log reduced."""
     try:
         import optuna as found
     except ImportError:
@@ -151,7 +151,7 @@ class _GivingUp(Callback):
 
 
 def storage(folder: Path, plan: Plan) -> Any:
-    """Where trials are kept: a file in the folder, or the database that --storage names."""
+    """Return the storage of the trials: a file in the folder, or the database that --storage names."""
     url = plan.storage or f"sqlite:///{(folder / 'trials.db').resolve()}"
     patience = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else None
     found = optuna()
@@ -167,7 +167,7 @@ def storage(folder: Path, plan: Plan) -> Any:
 
 
 def deadlines(plan: Plan, now: float) -> list[float]:
-    """When each search must end, on the clock of time.monotonic: a tenth of a budget is left for the scores."""
+    """Return when each search must end, by time.monotonic; a tenth of the budget is left for the scores."""
     if plan.budget is None:
         return [math.inf] * len(plan.searches)
     share = 0.9 * plan.budget / len(plan.searches)
