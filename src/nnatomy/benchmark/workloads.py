@@ -18,7 +18,7 @@ from nnatomy.errors import unknown_name
 
 Batch = tuple[Array, Array]
 
-BATCHES = 16  # different ones, taken in turn: a single batch would be learned by heart, and units die of it
+BATCHES = 16  # different ones, used in turn: a network that memorizes one batch gets dead units
 
 
 @dataclass(frozen=True)

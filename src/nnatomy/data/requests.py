@@ -41,7 +41,7 @@ class RequestReader(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Return what a request holds, in plain values: "inputs", and "example", a body that is answered."""
+        """Return what a request holds, in plain values: "inputs", and "example", a valid body."""
 
     @abstractmethod
     def from_json(self, value: Mapping[str, Any]) -> tuple[Batch, list[str]]:

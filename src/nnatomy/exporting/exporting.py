@@ -46,7 +46,7 @@ class Exported:
     difference: float
     """The largest |a - b| / (1 + |b|) between the exported model and the run's, over all batches; 0 for safetensors."""
     checked_on: str
-    """"test data", or "made-up examples" where the run's own data are away, or "every weight" for safetensors."""
+    """"test data", or "made-up examples" where the run's own data are missing, or "every weight" for safetensors."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the values that `nnatomy export --json` prints."""

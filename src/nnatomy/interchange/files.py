@@ -38,7 +38,7 @@ def read(path: str | Path) -> Arrays:
 
 
 def contents(path: str | Path) -> Contents:
-    """As `read`, with what is known of the names."""
+    """As `read`, with information about the names."""
     place = Path(path).expanduser()
     if place.is_dir():
         place = _in_folder(place)

@@ -83,7 +83,7 @@ def _array(path: Path, name: str, dataset: Any) -> Array:
         raise refusal(path, f"points elsewhere with {name!r}", "Do not trust it")
     half = dataset.dtype.itemsize == 2 and dataset.attrs.get("dtype") == "bfloat16"
     if dataset.dtype.kind not in PLAIN and not half:
-        raise refusal(path, f"holds {name!r} as {dataset.dtype}, which is no plain number", "Save the weights alone")
+        raise refusal(path, f"holds {name!r} as {dataset.dtype}, which is not a plain number", "Save the weights alone")
     values = np.asarray(dataset[()])
     if half:
         return widened(values.view("<u2"), BFLOAT16)

@@ -186,7 +186,7 @@ class _Reader:
         if (name, key) not in self.storages:
             number, member = np.dtype(TORCH[name].stored), f"{self.root}data/{key}"
             if self.archive.size_of(member) != count * number.itemsize:
-                raise refusal(self.archive.path, f"lies about the size of its storage {key[:20]!r}", "Download it again")
+                raise refusal(self.archive.path, f"claims a wrong size for its storage {key[:20]!r}", "Download it again")
             stored = number.newbyteorder(">") if self.swapped else number
             numbers = np.frombuffer(self.archive.read(member), stored).astype(number, copy=False)
             self.storages[name, key] = widened(numbers, TORCH[name])

@@ -67,7 +67,7 @@ def train(
         hosts, host_index: those of `hosts.join`: every host makes the same call, the first one writes the folder
         options: those of `Request`, such as epochs, batch_size, lr, seed, target, settings
 
-    Raises UserError for bad input, before anything is written where it can be known by then.
+    Raises UserError for bad input, before anything is written where possible.
     """
     for name, value in (("model", model), ("out", out)):
         if (name == "model" and value is None) or (name == "out" and not isinstance(value, str | PathLike | None)):

@@ -136,7 +136,7 @@ class Job:
 class Batcher:
     """Hands waiting requests to free workers, as many together as fit `most_rows`; no request waits for others to come.
 
-    A request over which a worker was lost is tried once more, alone: what kills workers takes no other request with it.
+    A request during which a worker was lost is tried once more, alone, so that it cannot harm another request.
     """
 
     workers: Sequence[Worker]

@@ -57,7 +57,7 @@ class Answer:
     files: dict[str, Callable[[Path], None]] = field(default_factory=dict)
     """Functions that write a file, by the file's name: a mask as PNG, a sound as WAV."""
     file_rows: Mapping[str, int] = field(default_factory=dict)
-    """Which input a file is about, by the file's name, counted from 0: `runs.answers.named` names the file after it."""
+    """The row of the input, from 0, by the file's name; `runs.answers.named` names the file after that input."""
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ class Checkpoint:
 
 @dataclass
 class Fitted:
-    """A trained model with the weights of its best epoch, and how it came about."""
+    """A trained model with the weights of its best epoch, and the record of its training."""
 
     model: Module
     task: Measures
@@ -60,7 +60,7 @@ def fit(
         budget: seconds
         callbacks: called before those of the recipe (early stopping, plateau), `last` after them
         checkpoint: continue from here exactly
-        watched: a block around the loop, such as one that handles Ctrl-C
+        watched: a context manager around the loop, such as one that handles Ctrl-C
 
     Raises UserError where a loss stops being finite, and for what the learner cannot do.
     """

@@ -416,7 +416,7 @@ def record(found: Arrays, path: str, out: Any) -> None:
 
 @cache
 def pytorch() -> Any:
-    """PyTorch, once it is known that it is there. Raises UserError otherwise."""
+    """Return the module torch. Raises UserError where it is not installed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

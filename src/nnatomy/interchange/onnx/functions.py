@@ -261,7 +261,7 @@ def conv_input(
     g: Graph, out: Value, x: Value, w: Any, *, space: Sequence[int], stride: Sequence[int], padding: Pairs,
     dilation: Sequence[int], groups: int,
 ) -> str:  # fmt: skip
-    """The transposed convolution; ONNX wants to know how many places of `space` are beyond what it would give by itself."""
+    """The transposed convolution; ONNX needs the number of places of `space` beyond its own default."""
     sizes = zip(x.shape[2:], stride, w.shape[2:], dilation, padding)
     plain = [(n - 1) * s + (k - 1) * d + 1 - sum(p) for n, s, k, d, p in sizes]  # type: ignore[operator]
     how = {

@@ -1,4 +1,4 @@
-"""Which architectures can be compared on some data: those that share a task, each with the recipe and the data for it."""
+"""The architectures that can be compared on some data: those with a common task, each with the recipe and the data for it."""
 
 from __future__ import annotations
 

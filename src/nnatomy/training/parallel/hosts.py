@@ -161,8 +161,8 @@ def join(hosts: str, index: int | None = None) -> Joined:
 
     `hosts` is a file with one host[:port] a line, of which the first coordinates, or "auto": what the cluster's environment
     says (SLURM, Open MPI, Kubernetes, or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID). `index` is this host's
-    line, counted from 0; if None, the line that names this machine. Raises UserError where these cannot be known, or where
-    hosts do not come.
+    line, counted from 0; if None, the line that names this machine. Raises UserError where these cannot be determined, or where
+    hosts do not connect.
     """
     import jax
 
@@ -314,5 +314,5 @@ def _on_abort(met: Joined) -> None:
 
 
 def _stderr() -> int:
-    """Where Python's errors go."""
+    """Return the file descriptor of Python's errors."""
     return sys.stderr.fileno()

@@ -34,7 +34,7 @@ def read_idx(path: Path) -> Array:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
     if len(raw) < 4 or raw[:2] != b"\0\0":
-        raise UserError(f"An idx file begins with two zero bytes. Received {path}, which does not. Is it an MNIST file?")
+        raise UserError(f"An idx file starts with two zero bytes. Received {path}, which does not. Is it an MNIST file?")
     kind, dimensions = raw[2], raw[3]
     if kind != 8 or not 1 <= dimensions <= 4:
         raise UserError(
