@@ -138,7 +138,7 @@ def run(
 
 
 def start(workload: str, settings: Settings, name: str) -> Worker:
-    """A worker that has been sent what it is to be."""
+    """Return a worker that has received its setup."""
     threads = str(settings.threads)
     return Worker(
         name, "nnatomy.benchmark.server", name, workload, settings.threads, {"fused_adam": settings.fused_adam},

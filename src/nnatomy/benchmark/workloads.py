@@ -1,4 +1,4 @@
-"""The networks that are measured, and what they are fed with.
+"""The networks that are measured, and their data.
 
 `nn` is nnatomy or torch.nn: they name their parts alike, so that the text of a model serves both. The code for JAX
 and Keras is in implementations/.
@@ -23,7 +23,7 @@ BATCHES = 16  # different ones, used in turn: a network that memorizes one batch
 
 @dataclass(frozen=True)
 class Workload:
-    """A model, what it is fed with, and what it is as text."""
+    """A model, its data, and its description."""
 
     name: str
     what: str
@@ -234,7 +234,7 @@ def encoder(nn: Any, attend: Any, width: int = 128, heads: int = 4, depth: int =
     return Encoder()
 
 
-# What they are fed with
+# Their data
 
 
 def examples(*shape: int) -> Callable[[np.random.Generator, int], Batch]:

@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Exit as leave:
         return leave.exit_code
     except (BrokenPipeError, SystemExit):  # the reader has left, as head does; Rich reports it by SystemExit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # buffered output is discarded
         return 0
     except MemoryError:
         sentence = "This needs more memory than there is; lower --batch-size, --limit the data or choose a smaller model."

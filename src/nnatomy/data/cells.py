@@ -1,4 +1,4 @@
-"""Cells of text as numbers or truth values, and what a column of them holds. Nothing here knows a target."""
+"""Cells of text as numbers or truth values, and the type of a column. Targets are not used here."""
 
 from __future__ import annotations
 

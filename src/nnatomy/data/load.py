@@ -156,7 +156,7 @@ def _read(source: Source, accepted: tuple[str, ...], reading: Reading) -> Datase
 def _recognized(able: Kind[Any], source: Source, reading: Reading) -> int:
     try:
         return able.recognize(source, reading)
-    except UserError:  # what cannot be read: its reader says why
+    except UserError:  # a source that cannot be read: its reader raises the error
         return BARELY
 
 

@@ -173,7 +173,7 @@ def decode_image(
 
 @contextmanager
 def opened(source: Path | BinaryIO, name: str) -> Iterator[Any]:
-    """Open a picture with Pillow; what goes wrong with it until it is closed is one UserError."""
+    """Open a picture with Pillow; any failure until it is closed raises a UserError."""
     image = _pillow()
     try:
         with image.open(source) as picture:

@@ -101,7 +101,7 @@ def _object(body: bytes) -> Mapping[str, Any]:
 
 
 def type_of(value: Any) -> str:
-    """Return what JSON calls a value."""
+    """Return the JSON name of a value's type."""
     names = {dict: "an object", list: "an array", str: "text", bool: "true or false", int: "a number", float: "a number"}
     return names.get(type(value), "null")
 

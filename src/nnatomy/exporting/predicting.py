@@ -72,7 +72,7 @@ def _task(path: Path) -> Task:
 
 
 class _Opened:
-    """An exported model: from raw inputs to what its first output means."""
+    """An exported model: from raw inputs to the decoded first output."""
 
     def __init__(self, path: Path, task: Task) -> None:
         self._path = path

@@ -84,7 +84,7 @@ class Frame:
 
 @dataclass
 class Nothing:
-    """A module that hands on what it is given."""
+    """A module that returns its input."""
 
     width: float = 20.0
     height: float = 8.0

@@ -47,7 +47,7 @@ def _read(path: Path, source: Any, size: int) -> dict[str, Array]:
                 found[name] = _array(path, name, dataset)
     except UserError:
         raise
-    except Exception:  # h5py hands on whatever the HDF5 library says of a damaged file, under many types
+    except Exception:  # h5py raises the HDF5 library's errors for a damaged file, under many types
         raise refusal(path, "is damaged, cut short or not Keras' HDF5", "Download or write it again") from None
     if not found:
         raise refusal(path, "holds no weights", "Save the model after it was built")

@@ -1,7 +1,7 @@
-"""PyTorch's zip files: the pickle inside is read by a small interpreter of our own that knows state dicts and nothing else.
+"""PyTorch's zip files: our own small interpreter reads the pickle inside; it supports state dicts only.
 
-Python's unpickler calls whatever a file names. This one imports and calls nothing: it understands the opcodes and the few names
-of which a state dict consists, and refuses every other by its name.
+Python's unpickler calls anything that a file names. This one imports and calls nothing: it reads the opcodes and the few
+names of which a state dict consists, and refuses every other by its name.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class Absent:
 
 
 def data_name(given: Any) -> str:
-    """Return what a run's folder calls a user's data."""
+    """Return the name of a user's data in a run's folder."""
     if isinstance(given, Dataset | Absent):
         return given.name
     if _is_arrays(given):

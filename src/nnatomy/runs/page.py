@@ -45,7 +45,7 @@ def section(title: str, body: str) -> str:
 
 
 def cards(values: Iterable[tuple[str, str]]) -> str:
-    """Figures in large type, (figure, what it is) each."""
+    """Figures in large type, (figure, label) each."""
     inside = "".join(f'<div class="card"><b>{html.escape(v)}</b><span>{html.escape(name)}</span></div>' for v, name in values)
     return f'<div class="cards">{inside}</div>'
 

@@ -219,7 +219,7 @@ class Batcher:
                 await asyncio.sleep(REST_SECONDS)
 
     async def _next(self, together: bool) -> list[Job]:
-        """The requests of the next batch: the one that has waited longest, and what fits to it."""
+        """The requests of the next batch: the one that has waited longest, and those that fit with it."""
         while True:
             while self.waiting and self.waiting[0].answer.done():  # its client waits no longer
                 self.waiting.popleft()

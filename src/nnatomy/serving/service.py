@@ -121,7 +121,7 @@ class Meters:
 
 
 class Guard:
-    """Lets only those in who name this service as it is reached: no page of another site, no name that was bent to here."""
+    """Accept only requests that name this service: none from a page of another site or a rebound DNS name."""
 
     def __init__(self, app: Any, names: Sequence[str]) -> None:
         self.app, self.names = app, frozenset(name.lower() for name in names)
@@ -214,7 +214,7 @@ def application(
         except Refusal as refusal:
             content, status = {"error": str(refusal)}, refusal.status
             headers = {"Retry-After": "1"} if status == BUSY else {}
-        except Exception as problem:  # the caller learns that, the log what
+        except Exception as problem:  # the caller gets the fact, the log the cause
             print(f"nnatomy: a request failed: {type(problem).__name__}: {problem}", file=sys.stderr)
             content, status = {"error": "The service failed on this request. Its log names the error."}, BROKEN
         meters.requests.labels(str(status)).inc()

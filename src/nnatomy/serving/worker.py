@@ -85,6 +85,6 @@ def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    messages = os.fdopen(os.dup(1), "wb")  # whatever prints goes to the error output
+    messages = os.fdopen(os.dup(1), "wb")  # all printed text goes to the error output
     os.dup2(2, 1)
     main(sys.argv[1], sys.stdin.buffer, messages)

@@ -20,7 +20,7 @@ Batch = tuple[Array, ...]
 
 
 class Meter(Protocol):
-    """Measures a split batch by batch; keeps of it what its metrics need, and no more."""
+    """Measures a split batch by batch; keeps only the parts that its metrics need."""
 
     def add(self, outputs: Any, batch: Batch) -> None:
         """Take the decided outputs of a batch, and the batch itself with its targets."""

@@ -1,4 +1,4 @@
-"""A recipe says how an architecture is trained on one kind of data; a case is what the shared contracts build of it."""
+"""A recipe says how an architecture is trained on one kind of data; a case is a small model of it for the shared contracts."""
 
 from __future__ import annotations
 

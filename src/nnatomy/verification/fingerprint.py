@@ -1,4 +1,4 @@
-"""Fingerprints of code: what was measured with it is stale once it computes something else, not once it is explained better."""
+"""Fingerprints of code: they show stale measurements. They change with the computation, not with comments."""
 
 from __future__ import annotations
 

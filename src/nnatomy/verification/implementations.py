@@ -152,7 +152,7 @@ class Ours(Implementation):
         try:
             with no_grad():
                 self.model(*map(Tensor, inputs))
-        except Exception as problem:  # a broken model may raise anything; what it did before is what we are after
+        except Exception as problem:  # a broken model may raise anything; we want the outputs before that
             return found, problem
         finally:
             for remove in removers:

@@ -1,4 +1,4 @@
-"""report.html of a comparison: who won and how sure that is, one file that opens without a network."""
+"""report.html of a comparison: the ranking and its uncertainty, one file that opens without a network."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ Found = Mapping[Unit, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Candidate:
-    """An architecture or a baseline: its scores[folds, seeds] and what it costs."""
+    """An architecture or a baseline: its scores[folds, seeds] and its cost."""
 
     name: str
     is_architecture: bool

@@ -60,7 +60,7 @@ class Worker:
         return f"signal {-code}" if code < 0 else told[-1][:200] if told else f"exit code {code}"
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process, also during work."""
         self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.errors):

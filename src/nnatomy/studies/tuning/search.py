@@ -158,7 +158,7 @@ def storage(folder: Path, plan: Plan) -> Any:
     for attempt in range(TRIES):
         try:
             return found.storages.RDBStorage(url, engine_kwargs=patience)
-        except Exception as problem:  # whatever the database's own library says
+        except Exception as problem:  # any error of the database's library
             what = str(problem).splitlines()[0][:120]
             if not any(sign in str(problem) for sign in MEANWHILE):
                 break

@@ -1,4 +1,4 @@
-"""Several hosts as one run: who takes part, how they join and agree through JAX, and what is said when one of them dies."""
+"""Several hosts as one run: their list, their connection through JAX, and the message when one of them dies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ABOUT_HOSTS = re.compile("gloo|nccl|coordination|peer|heartbeat|socket|unavaila
 class Hosts:
     """The hosts of a run and which of them this process is; here, the only one.
 
-    What the first one decides holds for all: every host calls the methods below equally often and in the same order.
+    The decisions of the first one hold for all: every host calls the methods below equally often and in the same order.
     """
 
     names: Sequence[str] = ("this host",)
@@ -127,7 +127,7 @@ class Joined(Hosts):
             raise
 
     def _leave_at_exit(self, code: int) -> None:
-        """End the process when Python does, without waiting for the others, who would wait for this one."""
+        """End the process when Python does, without waiting for the others, which would wait for this one."""
 
         def leave() -> None:
             self.native.unlink(missing_ok=True)
@@ -293,7 +293,7 @@ _kept: list[Any] = []
 
 
 def _on_abort(met: Joined) -> None:
-    """JAX aborts the process when a host stops answering; what is said then is said here.
+    """Print our message when JAX aborts the process because a host stopped responding.
 
     The signal comes in a thread of JAX's, where Python's own handlers never run: they wait for the main thread.
     """

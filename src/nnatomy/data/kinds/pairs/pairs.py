@@ -104,7 +104,7 @@ class PairPreprocessing(Preprocessing):
         return padded(rows, PAD), np.array([len(row) for row in rows], np.int64)
 
     def prepare(self, *raw: Array) -> Batch:
-        """Return tokens and lengths without what only pads all texts."""
+        """Return tokens and lengths without the padding that all texts have in common."""
         tokens, lengths = raw
         return tokens[:, : lengths.max(initial=1)], lengths
 

@@ -58,7 +58,7 @@ class WordPreprocessing(Preprocessing):
         return select(split.fields, split.all(), "input")
 
     def prepare(self, *raw: Array) -> Batch:
-        """Return tokens and lengths without what only fills up all sentences."""
+        """Return tokens and lengths without the padding that all sentences have in common."""
         tokens, lengths = raw
         return tokens[:, : lengths.max(initial=1)], lengths
 
