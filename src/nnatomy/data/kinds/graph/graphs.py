@@ -214,7 +214,7 @@ def graph_dataset(
     classes = tuple(sorted(set(labels) - {""}))
     if len(classes) < 2:
         raise UserError(
-            f"Classification needs two or more classes. Received {len(classes)} in {target!r} of {name}. Choose a --target."
+            f"Classes must be two or more. Received {len(classes)} in {target!r} of {name}. Choose a --target."
         )
     place = {label: n for n, label in enumerate(classes)}
     labeled = np.array([n for n, label in enumerate(labels) if label], np.int64)
