@@ -182,7 +182,7 @@ def split_front_matter(text: str, path: Path) -> tuple[dict[str, Any], str]:
     """The "key: value" lines between two lines of "---", and the text after them; [a, b] is a list."""
     lines = text.splitlines()
     if not lines or lines[0] != "---" or "---" not in lines[1:]:
-        raise UserError(f'A page begins with front matter between two lines of "---". Received {path}, which does not. Add it.')
+        raise UserError(f'A page starts with front matter between two lines of "---". Received {path}, which does not. Add it.')
     end = lines.index("---", 1)
     front: dict[str, Any] = {}
     for line in lines[1:end]:

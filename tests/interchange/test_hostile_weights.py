@@ -348,7 +348,7 @@ def test_malicious_files_are_refused(tmp_path: Path) -> None:
     assert "wants to run 'posix.system'" in messages["system.pt"]
     assert "wants to run '__builtin__.eval'" in messages["eval.pt"]
     assert "needs STRING" in messages["instance.pt"]
-    assert "lies about the size of its storage" in messages["storage_lies.pt"]
+    assert "claims a wrong size for its storage" in messages["storage_lies.pt"]
     assert "32 times its size" in messages["bomb.npz"]
     assert "points elsewhere" in messages["external.h5"]
     assert "F8_E4M3" in messages["dtype.safetensors"]

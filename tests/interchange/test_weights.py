@@ -220,7 +220,7 @@ def test_numpy_files(tmp_path: Path) -> None:
     np.save(tmp_path / "0.bias.npy", np.array([5.0, 6.0]))
     assert load(model, tmp_path / "0.bias.npy", strict=False).loaded == ("0.bias",)
     np.savez(tmp_path / "objects.npz", a=np.array([{}], dtype=object))
-    with pytest.raises(UserError, match="no plain number"):
+    with pytest.raises(UserError, match="not a plain number"):
         read(tmp_path / "objects.npz")
 
 

@@ -35,7 +35,7 @@ FENCE = re.compile(r"(^```\w*\n.*?^```$)", re.DOTALL | re.MULTILINE)
 
 
 def readable(page: str) -> str:
-    """Return Markdown for a terminal: formulas in Unicode, answers open, links to pages as commands, no comments."""
+    """Return Markdown for a terminal: Unicode formulas, exercise answers visible, links to pages as commands, no comments."""
     parts = FENCE.split(page)
     return "".join(part if FENCE.fullmatch(part) else _readable_prose(part) for part in parts)
 

@@ -1,21 +1,21 @@
-"""`nnatomy bench`: our training steps and answers next to those of PyTorch, torch.compile, JAX and Keras on this machine's CPU.
+"""`nnatomy bench`: our training and inference next to PyTorch, torch.compile, JAX and Keras on this machine's CPU.
 
 The harness, which any benchmark of several libraries can use:
 
-    implementation.py   what a library must be able to do to be measured
+    implementation.py   the interface of a library that is measured
     worker.py           a process that holds one implementation, and its handle
     team.py             the workers of one workload, which take turns while they are timed
-    agreement.py        whether answers are the same
-    machine.py          what figures depend on, and what else the machine did
+    agreement.py        whether losses, gradients and outputs are the same
+    machine.py          the machine's properties and its other load
     report.py           files, tables, sentences and the picture of a report
 
 The benchmark of this machine's CPU:
 
-    workloads.py        the networks and what they are fed with
-    implementations/    one file for each library: how it trains such a network, and how it answers with it
+    workloads.py        the networks and their data
+    implementations/    one file for each library: training and inference of such a network
     server.py           the requests that its worker takes
-    measure.py          compares answers, then times them
-    roofline.py         what the machine could do at best
-    libraries.py        what the libraries weigh
-    tables.py, page.py  what it says on a terminal, and on a page
+    measure.py          compares outputs, then times them
+    roofline.py         the machine's limits
+    libraries.py        sizes and import costs of the libraries
+    tables.py, page.py  the report for a terminal, and for a page
 """

@@ -1,4 +1,4 @@
-"""Whether answers are the same: what differs is not timed."""
+"""Comparison of losses, gradients and outputs: an implementation that differs is not timed."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def compare(ours: Answer, theirs: Answer, one: bool = False, allowed: float = TO
     losses = _apart(ours, theirs)[: 1 if one else None]
     first, loss = losses[0], float(np.max(losses))
     moment, worst = 0.0, ""
-    # A bias before a batch norm has no gradient but rounding's: what is tiny next to all others is measured by those.
+    # A bias before a batch norm has a gradient of rounding errors only: tiny gradients are compared on the others' scale.
     floor = 0.05 * max(float(np.abs(m).max()) for m in theirs[1].values())
     for name in sorted(ours[1].keys() | theirs[1].keys()):
         if name not in ours[1] or name not in theirs[1]:

@@ -63,7 +63,7 @@ class Kind:
 
     name: str
     module: str
-    """Where its class `Network` is, an Implementation."""
+    """The module of its class `Network`, an Implementation."""
     needs: tuple[str, ...] = ()
     """Packages to import."""
     remedy: str = ""
@@ -75,7 +75,7 @@ class Kind:
         return LABELS[self.name]
 
     def missing(self) -> str | None:
-        """Why it cannot be measured here, or None."""
+        """Return why it cannot be measured here, or None."""
         absent = [name for name in self.needs if importlib.util.find_spec(name) is None]
         return f"{' and '.join(absent)} not installed" + (f": {self.remedy}" if self.remedy else "") if absent else None
 

@@ -1,4 +1,4 @@
-"""Compares answers, then lets one worker after the other run: medians, ratios, memory, fraction of the roofline."""
+"""Compares outputs, then lets one worker after the other run: medians, ratios, memory, fraction of the roofline."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def run(
         described |= team.ask("build", team[OURS].ask("weights"), but=OURS)
         if settings.what != "infer":
             answers = team.ask("train", COMPARED)
-            if COMPILED in team[OURS].ask("notes"):  # once more: what is measured finds its kernels in the cache
+            if COMPILED in team[OURS].ask("notes"):  # once more, so that the measured process loads its kernels from the cache
                 team.replace(OURS)
                 team[OURS].ask("build", None)
                 answers[OURS] = team[OURS].ask("train", COMPARED)
@@ -138,7 +138,7 @@ def run(
 
 
 def start(workload: str, settings: Settings, name: str) -> Worker:
-    """A worker that has been sent what it is to be."""
+    """Return a worker that has received its setup."""
     threads = str(settings.threads)
     return Worker(
         name, "nnatomy.benchmark.server", name, workload, settings.threads, {"fused_adam": settings.fused_adam},

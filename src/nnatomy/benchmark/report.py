@@ -19,7 +19,7 @@ from nnatomy.errors import UserError
 from nnatomy.runs.folder import write_atomically
 
 MARK = "nnatomy bench"
-"""Stands in every file that a benchmark writes, so that it overwrites no other."""
+"""The mark in each file that a benchmark writes; files without it are not overwritten."""
 COLORS = {"eager": "#6b7280", "torch": "#d1662a", "compile": "#a8325e", "jax": "#2563a8", "keras": "#3f8f5f"}
 
 Report = dict[str, Any]
@@ -76,7 +76,7 @@ def write(
 
 
 def agreed(report: Report) -> bool:
-    """Return True if all answers were the same."""
+    """Return True if all implementations agreed."""
     return not any(r["differ"] for r in report["results"])
 
 
@@ -109,7 +109,7 @@ def means(report: Report) -> dict[str, dict[str, float]]:
     return {kind: {name: statistics.geometric_mean(r) for name, r in of.items()} for kind, of in found.items()}
 
 
-# In words
+# As text
 
 
 def number(value: float) -> str:
@@ -185,7 +185,7 @@ def in_markdown(table: Table) -> str:
 
 
 def wrapped(parts: list[str]) -> str:
-    """A page of these parts: paragraphs are filled; tables, lists, headings and code stand as they are."""
+    """A page of these parts: paragraphs are filled; tables, lists, headings and code are unchanged."""
     return "\n\n".join(_filled(part) for part in parts) + "\n"
 
 

@@ -28,7 +28,7 @@ class Server(worker.Server):
         return self._imported
 
     def build(self, weights: Arrays | None) -> str:
-        """Make the network; return what the implementation is as text."""
+        """Build the network; return a description of the implementation."""
         self.network = self._module.Network(self._workload, weights, self._options)
         return self.network.describe()
 

@@ -68,7 +68,7 @@ def busy(report: Report) -> str:
         return f"Other processes took at most {taken[worst]:.2f} of {cores} cores: the machine was quiet."
     return (
         f"**The machine was not quiet**: other processes took up to {taken[worst]:.2f} of {cores} cores ({worst}).\n"
-        "Threads that wait for one another suffer most from that: these ratios are provisional, not to be cited."
+        "Threads that wait for each other suffer most from that: these ratios are provisional, not to be cited."
     )
 
 

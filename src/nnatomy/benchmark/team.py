@@ -57,7 +57,7 @@ class Team:
         self.workers = [new if w.name == name else w for w in self.workers]
 
     def ask(self, what: str, *args: Any, only: str | None = None, but: str | None = None) -> dict[str, Any]:
-        """All together, as for what is not timed."""
+        """Call all workers together, for requests that are not timed."""
         asked = [w for w in self.workers if only in (None, w.name) and w.name != but]
         for worker in asked:
             worker.send(what, *args)
@@ -76,7 +76,7 @@ class Team:
         return found
 
     def hold(self, kind: str, answers: Mapping[str, Any], compare: Callable[[str, Any, Any], Agreement]) -> None:
-        """Send home whose answers differ from ours, by compare(name, ours, theirs)."""
+        """Leave out the workers whose outputs differ from ours, by compare(name, ours, theirs)."""
         for name, answer in answers.items():
             if name == OURS:
                 continue

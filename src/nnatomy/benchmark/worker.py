@@ -1,6 +1,6 @@
 """A process that holds one implementation and runs its requests, and the handle that sends them.
 
-Every implementation has its own process, so that no two thread pools share one; it waits at a pipe while others run. Its peak
+Every implementation has its own process, so that thread pools are separate; it waits at a pipe while others run. Its peak
 memory is that of one library and one network.
 """
 
@@ -42,7 +42,7 @@ class Worker:
     ) -> None:
         self.name = name
         self.errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
-        found = os.pathsep.join(path for path in sys.path if path)  # what is found here is found there
+        found = os.pathsep.join(path for path in sys.path if path)  # the worker finds the same modules
         self.process = subprocess.Popen(
             [sys.executable, "-m", __name__, server, str(threads or 0)], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
             stderr=self.errors, env=os.environ | {"PYTHONPATH": found, "TF_CPP_MIN_LOG_LEVEL": "3", **environment},
@@ -148,7 +148,7 @@ def resident(peak: bool) -> float:
 
 
 def serve(server: Any, questions: BinaryIO, answers: BinaryIO) -> None:
-    """Answer with the server's public methods until the pipe is closed."""
+    """Respond by the server's public methods until the pipe is closed."""
     while True:
         try:
             what, args = pickle.load(questions)

@@ -1,7 +1,7 @@
-"""The networks that are measured, and what they are fed with.
+"""The networks that are measured, and their data.
 
-`nn` is nnatomy or torch.nn: they name their parts alike, so that the text of a model serves both. What JAX and Keras write in
-their own way stands in implementations/.
+`nn` is nnatomy or torch.nn: they name their parts alike, so that the text of a model serves both. The code for JAX
+and Keras is in implementations/.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from nnatomy.errors import unknown_name
 
 Batch = tuple[Array, Array]
 
-BATCHES = 16  # different ones, taken in turn: a single batch would be learned by heart, and units die of it
+BATCHES = 16  # different ones, used in turn: a network that memorizes one batch gets dead units
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A model, what it is fed with, and what it is as text."""
+    """A model, its data, and its description."""
 
     name: str
     what: str
@@ -234,7 +234,7 @@ def encoder(nn: Any, attend: Any, width: int = 128, heads: int = 4, depth: int =
     return Encoder()
 
 
-# What they are fed with
+# Their data
 
 
 def examples(*shape: int) -> Callable[[np.random.Generator, int], Batch]:

@@ -29,7 +29,7 @@ def bench(
 ) -> int:
     """Measure our speed next to PyTorch, JAX and Keras on this machine's CPU.
 
-    Compares answers before it times anything.
+    Compares outputs before it times anything.
     """
     from nnatomy.benchmark import measure, page, report, tables
 

@@ -1,4 +1,4 @@
-"""`nnatomy`: its commands and how bad input is answered. What the commands do is in runs/, studies/ and atlas/."""
+"""`nnatomy`: its commands and the messages for bad input. The work of the commands is in runs/, studies/ and atlas/."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except typer.Exit as leave:
         return leave.exit_code
     except (BrokenPipeError, SystemExit):  # the reader has left, as head does; Rich reports it by SystemExit
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is still buffered goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # buffered output is discarded
         return 0
     except MemoryError:
         sentence = "This needs more memory than there is; lower --batch-size, --limit the data or choose a smaller model."
@@ -97,7 +97,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Exception as problem:
         if hasattr(
             problem, "format_message"
-        ):  # a command line that cannot be read, told by Typer's own copy of Click or by Click
+        ):  # a command line that cannot be read: an error of Typer's own copy of Click, or of Click
             return _refuse(problem, debug, " ".join(str(problem.format_message()).split()))
         if debug:
             raise

@@ -37,7 +37,7 @@ def predict(
         print_json({"run": str(run), "predictions": answers.lines(answer)})
     if out is not None:
         written = answers.write_answer(answer, out)
-        more = f" and {len(written) - SHOWN} more beside it" if len(written) > SHOWN else ""
+        more = f" and {len(written) - SHOWN} more next to it" if len(written) > SHOWN else ""
         print(f"Predictions written: {', '.join(map(str, written[:SHOWN]))}{more}.", file=sys.stderr)
     elif not as_json:
         print(answers.as_csv(answer), end="")

@@ -159,7 +159,7 @@ def noise(images: Array, rng: np.random.Generator, std: float = 0.05) -> Array:
     return np.asarray(images + (std * rng.standard_normal(images.shape)).astype(images.dtype))
 
 
-# What moves with the pixels: (array, rng in the state that the images saw, (height, width), fill, settings) -> array
+# Changes of masks and boxes: (array, rng in the state that the images saw, (height, width), fill, settings) -> array
 
 
 def _mask(change: Callable[..., Array], **own: Any) -> Callable[..., Array]:

@@ -1,4 +1,4 @@
-"""Cells of text as numbers or truth values, and what a column of them holds. Nothing here knows a target."""
+"""Cells of text as numbers or truth values, and the type of a column. Targets are not used here."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TYPES = ("numeric", "categorical", "boolean", "date", "text")  # those that a us
 WORDS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"}, {"0", "1"}, {"0.0", "1.0"})
 TRUE = frozenset({"true", "yes", "t", "y", "1", "1.0"})
 TRUTH = {word: float(word in TRUE) for words in WORDS for word in words}
-ENOUGH = 20  # rows below which a coincidence is no evidence
+ENOUGH = 20  # with fewer rows, a coincidence is not evidence
 
 
 def number(cell: str) -> float:

@@ -46,7 +46,7 @@ DEFAULT = (Field("inputs"), Field("targets", role="target"))
 
 
 def named(arrays: int) -> tuple[Field, ...]:
-    """Return the fields of a batch of so many arrays that nothing is known of: inputs, and the targets last."""
+    """Return default fields for a batch of so many arrays: inputs, and the targets last."""
     return (*(Field(f"inputs{i or ''}") for i in range(arrays - 1)), DEFAULT[-1])
 
 

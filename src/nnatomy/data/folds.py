@@ -41,7 +41,7 @@ class Fold:
     groups: str | None = None
     """A column of a table: rows with the same value are never split."""
     share: float = 1.0
-    """The part of the training rows that is used, for learning curves: smaller shares are within larger ones."""
+    """The part of the training rows that is used, for learning curves: smaller parts are within larger ones."""
 
     def __post_init__(self) -> None:
         if self.of < 2 or self.inner_of < 2:

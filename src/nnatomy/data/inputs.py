@@ -42,7 +42,7 @@ def load_inputs(source: Any, preprocessing: Preprocessing, raw: bool = False) ->
 def load_examples(source: Any, preprocessing: Preprocessing) -> tuple[Split, tuple[str, ...]]:
     """Return the examples in a file of the kind a model was trained on, targets included, and what was noticed.
 
-    A value such as arrays (X, y) or a data frame stands for its file.
+    A value such as arrays (X, y) or a data frame takes the place of its file.
 
     Raises UserError where the source is absent, holds no targets, or does not fit what was trained on.
     """

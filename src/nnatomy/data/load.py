@@ -104,7 +104,7 @@ def from_frame(
 ) -> Dataset:  # fmt: skip
     """Return the data set of a pandas or polars data frame, read as a CSV file with its columns would be.
 
-    Without a `target` the frame's rows are to be given back (reconstruction). The other options are those of `load`.
+    Without a `target` the task is reconstruction of the frame's rows. The other options are those of `load`.
     Raises UserError for what is not a frame, and as `load` does for a table.
     """
     from nnatomy.data.kinds.table import KIND
@@ -156,7 +156,7 @@ def _read(source: Source, accepted: tuple[str, ...], reading: Reading) -> Datase
 def _recognized(able: Kind[Any], source: Source, reading: Reading) -> int:
     try:
         return able.recognize(source, reading)
-    except UserError:  # what cannot be read: its reader says why
+    except UserError:  # a source that cannot be read: its reader raises the error
         return BARELY
 
 

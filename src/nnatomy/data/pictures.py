@@ -173,7 +173,7 @@ def decode_image(
 
 @contextmanager
 def opened(source: Path | BinaryIO, name: str) -> Iterator[Any]:
-    """Open a picture with Pillow; what goes wrong with it until it is closed is one UserError."""
+    """Open a picture with Pillow; any failure until it is closed raises a UserError."""
     image = _pillow()
     try:
         with image.open(source) as picture:
@@ -208,7 +208,7 @@ def _opaque(picture: Any, deepest: float) -> Any:
 
 
 def is_gray(paths: Sequence[Path]) -> bool:
-    """Tell whether a sample of the pictures has equal red, green and blue everywhere."""
+    """Return True if a sample of the pictures has equal red, green and blue everywhere."""
     sample = paths[:: max(1, len(paths) // 20)]
     return all(bool(np.all(rgb == rgb[:1])) for rgb in (read_image(path, False) for path in sample))
 

@@ -41,7 +41,7 @@ class RequestReader(ABC):
 
     @abstractmethod
     def describe(self) -> dict[str, Any]:
-        """Return what a request holds, in plain values: "inputs", and "example", a body that is answered."""
+        """Return what a request holds, in plain values: "inputs", and "example", a valid body."""
 
     @abstractmethod
     def from_json(self, value: Mapping[str, Any]) -> tuple[Batch, list[str]]:
@@ -101,7 +101,7 @@ def _object(body: bytes) -> Mapping[str, Any]:
 
 
 def type_of(value: Any) -> str:
-    """Return what JSON calls a value."""
+    """Return the JSON name of a value's type."""
     names = {dict: "an object", list: "an array", str: "text", bool: "true or false", int: "a number", float: "a number"}
     return names.get(type(value), "null")
 

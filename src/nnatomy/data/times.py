@@ -41,7 +41,7 @@ def time_layout(cells: Sequence[str]) -> str | None:
 
 
 def parse_times(cells: Sequence[str], column: str, layout: str = "") -> npt.NDArray[Any]:
-    """Return datetime64[s] for each cell; raises UserError that names the first row that is no time.
+    """Return datetime64[s] for each cell. Raises UserError that names the first row that is not a time.
 
     `layout` is the one that training found; without it the cells themselves decide. 02/01/2024 is read as training read it,
     whatever is next to it; ISO 8601, which cannot be mistaken, is always understood.
@@ -74,7 +74,7 @@ def time_column(table: RawTable, types: Mapping[str, str]) -> str | None:
 
 
 def is_ordered(table: RawTable, time: str) -> bool:
-    """Tell whether a column holds times that nearly always go forward."""
+    """Return True if a column holds times that nearly always increase."""
     try:
         steps = np.diff(parse_times(table.columns[time], time).astype(np.int64))
     except UserError:

@@ -1,4 +1,4 @@
-"""MODEL.md: what a stranger must know of an exported model, from the run's own records and the architecture's page."""
+"""MODEL.md: the card of an exported model, from the run's records and the architecture's page."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MOST = 40  # inputs that are listed
 
 
 def model_card(prepared: Prepared, run: Run, exported: Exported, description: dict[str, Any], deviations: str = "") -> str:
-    """The text of MODEL.md; `deviations`: what is known of how the scores vary."""
+    """Return the text of MODEL.md; `deviations`: a sentence on the variation of the scores."""
     architecture, saved = prepared.architecture, run.read_json("run.json")
     sections = [
         ("Data", _data(prepared)),

@@ -17,7 +17,7 @@ Arrays = tuple[np.ndarray[Any, Any], ...]
 
 
 def examples(restored: Prepared, inputs: ExportedInputs, count: int) -> tuple[Arrays, bool]:
-    """Raw inputs of `count` examples, and whether they are the run's own: made-up ones stand in where its data are away."""
+    """Return raw inputs of `count` examples, and True if they are the run's own; without its data they are made up."""
     if restored.task.export_inputs() is not None:  # they are not data
         return inputs.made_up(generator(0), count), False
     try:

@@ -46,7 +46,7 @@ class Exported:
     difference: float
     """The largest |a - b| / (1 + |b|) between the exported model and the run's, over all batches; 0 for safetensors."""
     checked_on: str
-    """"test data", or "made-up examples" where the run's own data are away, or "every weight" for safetensors."""
+    """"test data", or "made-up examples" where the run's own data are missing, or "every weight" for safetensors."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the values that `nnatomy export --json` prints."""
@@ -65,7 +65,7 @@ def export(
     model.json, which describes it and holds what ONNX cannot say; and MODEL.md. "safetensors": model.safetensors, the weights
     by name with the description as metadata; and MODEL.md. `out`: the model's file, <run>/<format>/model.<format> if None.
     `comparison`: the folder of a finished one with this architecture on the same data, whose spread of scores the card gives.
-    Raises UserError where a file exists, or where the exported model does not answer as the run's own does.
+    Raises UserError where a file exists, or where the exported model's outputs differ from those of the run's model.
     """
     if to not in FORMATS:
         raise unknown_name("format", to, FORMATS)
@@ -167,7 +167,7 @@ def _as_onnx(prepared: Prepared, taken: ExportedInputs, description: dict[str, A
 
 
 def _reads_forwards(prepared: Prepared, raw: Arrays) -> None:
-    """Prompts shorter than the window are padded at their ends, so what comes later must not change what came before."""
+    """Check that later tokens do not change earlier outputs, since prompts shorter than the window are padded at the end."""
     tokens = raw[0]
     half = tokens.shape[1] // 2
     whole, part = (forward(prepared.model, (t,)).data for t in (tokens, tokens[:, :half]))

@@ -72,7 +72,7 @@ def _task(path: Path) -> Task:
 
 
 class _Opened:
-    """An exported model: from raw inputs to what its first output means."""
+    """An exported model: from raw inputs to the decoded first output."""
 
     def __init__(self, path: Path, task: Task) -> None:
         self._path = path
@@ -90,7 +90,7 @@ class _Opened:
         """Return the model's first output in float64; text shorter than its window is padded with 0, and has more steps."""
         if len(inputs) < len(self._shapes):
             raise _apart(self._path)
-        inputs = inputs[: len(self._shapes)]  # what follows is for the task's answer
+        inputs = inputs[: len(self._shapes)]  # the rest is for the task's prediction
         try:
             parts = [self._run(tuple(a[i : i + PIECE] for a in inputs)) for i in range(0, len(inputs[0]), PIECE)]
         except Exception as problem:  # ONNX Runtime raises its own types

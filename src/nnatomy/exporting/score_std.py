@@ -1,4 +1,4 @@
-"""The spread of an architecture's scores over splits and seeds, for the model card: what a comparison found."""
+"""The spread of an architecture's scores over splits and seeds, for the model card, from a comparison."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Looking inside a model: what each layer gives, what feeds what, and what an answer rests on.
+"""Inspection of a model: the outputs of its layers, the paths of the data, and attribution of a prediction to its input.
 
 >>> with nn.inspect.record(model) as seen:  # doctest: +SKIP
 ...     model(x)

@@ -90,7 +90,7 @@ def occlusion(score: Score, x: Array, baseline: Array, masks: Sequence[Array], *
 
 
 def windows(shape: tuple[int, ...], size: int, stride: int) -> list[Array]:
-    """Masks for the squares of `size` pixels, `stride` apart, that cover an image [channels, height, width], edges included."""
+    """Return masks of squares that cover an image [channels, height, width], of `size` pixels, one every `stride` pixels."""
     _, height, width = shape
     masks = []
     for top in _starts(height, size, stride):

@@ -125,7 +125,7 @@ class Run:
         call.multiply_adds += normalization_cost(module, args)
         call.shape = next((t.shape for t in tensors(output)), ())
         taken = {id(t) for t in tensors(args)}
-        if isinstance(output, Tensor) and id(output) in taken:  # given back untouched, as dropout does: to be seen all the same
+        if isinstance(output, Tensor) and id(output) in taken:  # unchanged, as by dropout: a copy makes the call visible
             output = clone(output)
         assert call.parent is not None
         self._mark(call.parent)

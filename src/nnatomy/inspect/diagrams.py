@@ -256,7 +256,7 @@ class _Canvas:
         if self.several:
             notes.append("Parallel arrows are several tensors that go the same way.")
         if closed:
-            notes.append("Modules that lie deeper are drawn closed.")
+            notes.append("Deeper modules are drawn closed.")
         for line in _wrapped(" ".join(notes), width - 2 * PAD):
             at += 12
             self.text(PAD, at + 2, line, SMALL, color=QUIET)

@@ -25,7 +25,7 @@ INPUT, OUTPUT = -1, -2
 """The ends of an edge that are outside: what a part was given, and what it returns."""
 
 MOST_OPERATIONS = 60
-"""A module that does more of its own between its calls, such as a recurrent one at each step, is shown closed."""
+"""A module with more own operations between its calls, such as a recurrent one, is shown closed."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Part:
     """One call of a module, or one operation that a module's own code does between its calls."""
 
     path: str
-    """Where the module is, as `named_modules` has it; for an operation that of the module that does it."""
+    """The module's path in `named_modules`; for an operation, the path of the module that calls it."""
     kind: str
     """The module's class, or the operation's name."""
     family: str
@@ -178,7 +178,7 @@ class _Flow:
         return self._opens(self.run.owner(node)) and self.run.functions[node].rearranges
 
     def _resolved(self, node: graph.Node) -> list[tuple[graph.Node | None, Any]]:
-        """Where the data of an operation come from."""
+        """Return the sources of an operation's data."""
         return self._behind(self.sources[node])
 
     def _behind(self, stack: list[tuple[graph.Node | None, Any]]) -> list[tuple[graph.Node | None, Any]]:
@@ -258,7 +258,7 @@ class _Flow:
     def _with_ports(
         self, call: Call, parts: tuple[Part, ...], places: Mapping[Any, int], edges: dict[tuple[int, int], int]
     ) -> tuple[tuple[Part, ...], dict[tuple[int, int], int]]:
-        """Where a module is given several different Tensors, a part for each, named as its `forward` names it."""
+        """Add a part for each input of a module with several different inputs, named as in its `forward`."""
         names = list(signature(call.module.forward).parameters) if call.module is not None else []
         ports: dict[Any, int] = {}  # by the key of what comes in: which argument it is
         for number, t in enumerate(call.args):

@@ -10,7 +10,7 @@ from nnatomy.inspect.flow import INPUT, OUTPUT, Edge, Part
 
 WORTH = 3  # parts that folding must save
 ALONE = frozenset(["add", "concatenate", "linear", "conv", "scaled_dot_product_attention", "attention_weights"])
-"""Operations that stand for themselves in a chain: paths meet in them, or they are what a reader looks for."""
+"""Operations that are shown by themselves in a chain: paths meet there, or readers look for them."""
 
 
 def fold(part: Part) -> Part:

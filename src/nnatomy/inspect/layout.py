@@ -1,4 +1,4 @@
-"""Where the boxes of a diagram stand: blocks that know their size and draw themselves on a canvas, in points, y downwards.
+"""Layout of a diagram's boxes: blocks that know their size and draw themselves on a canvas, in points, y downwards.
 
 A module's parts are laid out from top to bottom. Where paths part and meet again they are side by side; a path with nothing
 on it goes round the others as a separate line, which is how residual connections show.
@@ -84,7 +84,7 @@ class Frame:
 
 @dataclass
 class Nothing:
-    """A module that hands on what it is given."""
+    """A module that returns its input."""
 
     width: float = 20.0
     height: float = 8.0
@@ -183,7 +183,7 @@ def _divided(stack: Stack, count: int) -> Columns:
 
 
 def _cut(stack: Stack, height: float) -> list[tuple[int, int]]:
-    """Where columns of at most this height start and end; a taller block has one to itself."""
+    """Return the start and end of columns of at most this height; a taller block has one to itself."""
     cuts, first, total = [], 0, 0.0
     for k, block in enumerate(stack.blocks):
         if k > first and total + block.height + GAP > height:
@@ -311,7 +311,7 @@ def inside(part: Part, canvas: Canvas, depth: int) -> Block:
 def _region(places: list[int], edges: tuple[Edge, ...] | list[Edge], blocks: list[Block]) -> Block:
     """Parts, given by place, between one entry and one exit; `edges` between them, from INPUT and to OUTPUT.
 
-    A part that no path goes round divides the region: what lies between two such is a separate step.
+    A part that no path goes round divides the region: each stretch between two of them is a separate step.
     """
     order = {place: k for k, place in enumerate(places)} | {INPUT: -1, OUTPUT: len(places)}
     spans = [(order[e.source], order[e.target], e.count) for e in edges]

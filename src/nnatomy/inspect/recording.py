@@ -46,7 +46,7 @@ class Layer:
 
 @contextmanager
 def record(model: Module, layers: Iterable[str] | None = None) -> Iterator[dict[str, Layer]]:
-    """A block in which a dictionary fills with what the layers take and give, by path ("" is the model itself).
+    """A context manager that fills a dictionary with the layers' inputs and outputs, by path ("" is the model itself).
 
     `layers`: the paths to watch, all if None. Outputs keep their gradients when `backward()` runs inside the block or after
     it. The model is not changed; what it computes is the same, bit for bit. Raises UserError for a path that is not there.

@@ -31,14 +31,14 @@ def read(path: str | Path) -> Arrays:
     """The arrays of a weight file by the names that the file gives them; nothing in it is executed.
 
     Safetensors, PyTorch (.pt, .pth, .bin in the zip format), Keras (.keras, .weights.h5, .h5) and NumPy (.npy, .npz), known by
-    their contents; an index (model.safetensors.index.json) or the folder it is in stands for all its parts. bfloat16 comes
+    their contents; an index (model.safetensors.index.json) or its folder is read with all its parts. bfloat16 comes
     back as float32. Sizes that a file claims are checked before memory is taken. Raises UserError for all else.
     """
     return contents(path).arrays
 
 
 def contents(path: str | Path) -> Contents:
-    """As `read`, with what is known of the names."""
+    """As `read`, with information about the names."""
     place = Path(path).expanduser()
     if place.is_dir():
         place = _in_folder(place)
@@ -100,9 +100,9 @@ def _sharded(path: Path) -> Contents:
         parts = list(dict.fromkeys(places.values()))
         fine = all(isinstance(part, str) and Path(part).name == part and "\\" not in part for part in parts)
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise refusal(path, "is no index of parts: it has no weight_map", "Give model.safetensors.index.json") from None
+        raise refusal(path, "is not an index of parts: it has no weight_map", "Give model.safetensors.index.json") from None
     if not fine or any(part.endswith(".json") for part in parts):
-        raise refusal(path, "names parts outside its own folder", "Put the parts beside it and name them plainly")
+        raise refusal(path, "names parts outside its own folder", "Put the parts next to it and name them plainly")
     arrays: Arrays = {}
     for part in parts:
         arrays.update(contents(path.parent / part).arrays)

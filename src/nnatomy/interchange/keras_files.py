@@ -47,7 +47,7 @@ def _read(path: Path, source: Any, size: int) -> dict[str, Array]:
                 found[name] = _array(path, name, dataset)
     except UserError:
         raise
-    except Exception:  # h5py hands on whatever the HDF5 library says of a damaged file, under many types
+    except Exception:  # h5py raises the HDF5 library's errors for a damaged file, under many types
         raise refusal(path, "is damaged, cut short or not Keras' HDF5", "Download or write it again") from None
     if not found:
         raise refusal(path, "holds no weights", "Save the model after it was built")
@@ -83,7 +83,7 @@ def _array(path: Path, name: str, dataset: Any) -> Array:
         raise refusal(path, f"points elsewhere with {name!r}", "Do not trust it")
     half = dataset.dtype.itemsize == 2 and dataset.attrs.get("dtype") == "bfloat16"
     if dataset.dtype.kind not in PLAIN and not half:
-        raise refusal(path, f"holds {name!r} as {dataset.dtype}, which is no plain number", "Save the weights alone")
+        raise refusal(path, f"holds {name!r} as {dataset.dtype}, which is not a plain number", "Save the weights alone")
     values = np.asarray(dataset[()])
     if half:
         return widened(values.view("<u2"), BFLOAT16)

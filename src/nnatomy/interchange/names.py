@@ -113,4 +113,4 @@ class Flattened:
 
 
 Names = Mapping[str, "str | Flattened | None"]
-"""Foreign names, or their beginnings, -> ours; None leaves out what it names."""
+"""Foreign names, or prefixes of them, -> ours; None leaves an array out."""

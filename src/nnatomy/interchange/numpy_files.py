@@ -35,13 +35,13 @@ def _array(path: Path, data: bytes, name: str) -> np.ndarray[Any, Any]:
             version = np.lib.format.read_magic(stream)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, fortran, dtype = read(stream)
-    except Exception:  # it parses a Python literal: what that may raise is listed nowhere
+    except Exception:  # it parses a Python literal, whose exceptions are not documented
         raise refusal(path, f"has no readable header in {name!r}", "Write it again with numpy.save") from None
     if dtype.kind not in PLAIN:
-        raise refusal(path, f"holds {name!r} as {_short(dtype)}, which is no plain number", "Save arrays of numbers alone")
+        raise refusal(path, f"holds {name!r} as {_short(dtype)}, which is not a plain number", "Save arrays of numbers alone")
     begin = stream.tell()
     if any(type(n) is not int or n < 0 for n in shape) or math.prod(shape) * dtype.itemsize != len(data) - begin:
-        raise refusal(path, f"is cut short or lies about the size of {name!r}", "Download or write it again")
+        raise refusal(path, f"is cut short or claims a wrong size for {name!r}", "Download or write it again")
     try:
         return np.frombuffer(data, dtype, offset=begin).reshape(shape, order="F" if fortran else "C")
     except (ValueError, OverflowError):

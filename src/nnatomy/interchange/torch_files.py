@@ -1,7 +1,7 @@
-"""PyTorch's zip files: the pickle inside is read by a small interpreter of our own that knows state dicts and nothing else.
+"""PyTorch's zip files: our own small interpreter reads the pickle inside; it supports state dicts only.
 
-Python's unpickler calls whatever a file names. This one imports and calls nothing: it understands the opcodes and the few names
-of which a state dict consists, and refuses every other by its name.
+Python's unpickler calls anything that a file names. This one imports and calls nothing: it reads the opcodes and the few
+names of which a state dict consists, and refuses every other by its name.
 """
 
 from __future__ import annotations
@@ -186,7 +186,7 @@ class _Reader:
         if (name, key) not in self.storages:
             number, member = np.dtype(TORCH[name].stored), f"{self.root}data/{key}"
             if self.archive.size_of(member) != count * number.itemsize:
-                raise refusal(self.archive.path, f"lies about the size of its storage {key[:20]!r}", "Download it again")
+                raise refusal(self.archive.path, f"claims a wrong size for its storage {key[:20]!r}", "Download it again")
             stored = number.newbyteorder(">") if self.swapped else number
             numbers = np.frombuffer(self.archive.read(member), stored).astype(number, copy=False)
             self.storages[name, key] = widened(numbers, TORCH[name])

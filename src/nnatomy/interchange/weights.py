@@ -171,7 +171,7 @@ def _from_keras(model: Module, arrays: dict[str, Array], names: Names, used: set
         variables = layers.setdefault(layer, {})
         if variable in variables:
             raise UserError(
-                f"A table of names takes Keras's layers one by one. Received {layer!r}, which stands for several. Name each."
+                f"A table of names takes Keras's layers one by one. Received {layer!r}, which names several. Name each."
             )
         variables[variable] = foreign
     modules = dict(model.named_modules())
@@ -197,7 +197,7 @@ def _from_keras(model: Module, arrays: dict[str, Array], names: Names, used: set
 
 
 def _own_name(layer: str) -> str:
-    """Where a layer goes that no table names: to the module of its name."""
+    """Return the module's name for a layer that no table names."""
     if layer.startswith("model_weights/"):  # model.save("x.h5"): the layer's name comes first, then the model's, then again
         return layer.split("/")[1]
     return layer.removeprefix("layers/").replace("/", ".")

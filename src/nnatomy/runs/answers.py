@@ -1,4 +1,4 @@
-"""The result of `predict`: an answer with its rows named, as text for a CSV file, and its files in a folder."""
+"""The result of `predict`: predictions with their rows named, as text for a CSV file, and their files in a folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnatomy.tasks import Answer
 
 
 def named(answer: Answer, rows: Sequence[str]) -> Answer:
-    """Return an answer with a first column "row" that names the input of each line, and files that bear their input's name.
+    """Return an Answer with a first column "row" that names the input of each line, and files named after their input.
 
     Raises UserError where two files would have one name.
     """
@@ -35,13 +35,13 @@ def named(answer: Answer, rows: Sequence[str]) -> Answer:
 
 
 def lines(answer: Answer) -> list[dict[str, Any]]:
-    """Return the lines of an answer in plain values, as JSON has them."""
+    """Return the lines of an Answer as plain values for JSON."""
     columns = {name: np.asarray(values).tolist() for name, values in answer.columns.items()}
     return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
 
 
 def as_csv(answer: Answer) -> str:
-    """Return the columns of an answer as CSV; numbers with six digits."""
+    """Return the columns of an Answer as CSV; numbers with six digits."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(answer.columns)
@@ -50,19 +50,19 @@ def as_csv(answer: Answer) -> str:
 
 
 def check_new(out: Path | None) -> None:
-    """Raises UserError where something of this name exists."""
+    """Raise UserError where something with this name exists."""
     if out is not None and out.exists():
         raise UserError(f"--out must name a new file or folder. Received {out}, which exists. Choose another name.")
 
 
 def check_out(answer: Answer, out: Path | None) -> None:
-    """Raise UserError for an answer that has files and no place for them."""
+    """Raise UserError for an Answer that has files but no place for them."""
     if answer.files and out is None:
         raise UserError(f"These results are files. Received no --out for {len(answer.files)} of them. Add --out FOLDER.")
 
 
 def write_answer(answer: Answer, out: Path) -> list[Path]:
-    """Write an answer and return what was written: columns into the CSV file `out`, files into the folder next to it.
+    """Write an Answer and return the paths written: columns into the CSV file `out`, files into the folder next to it.
 
     That folder has the file's name without its ending; an `out` without an ending is the folder itself, and the columns are
     in predictions.csv. Raises UserError where something exists already.

@@ -35,7 +35,7 @@ CARRIED = ("run.json", "environment.json", "preprocessing.json", "dataset.json",
 
 
 class Ensemble(Module):
-    """Several models as one: classes by the mean of the members' probabilities, numbers by the mean of their answers.
+    """Several models as one: classes by the mean of the members' probabilities, numbers by the mean of their outputs.
 
     Scores come out as log(1/M sum_m softmax(z_m)), so that their softmax is that mean. `decide`: from each member's output to
     its scores. `inputs`: how many arrays each member reads of those given, one after the other; None where all read the same.
@@ -48,7 +48,7 @@ class Ensemble(Module):
         self._decide, self._inputs, self._classes = tuple(decide), inputs, classes
 
     def forward(self, *arrays: Tensor) -> Tensor:
-        """The average of the members' answers."""
+        """Return the average of the members' outputs."""
         answers, first = [], 0
         for i, (member, decide) in enumerate(zip(self.members, self._decide)):
             last = len(arrays) if self._inputs is None else first + self._inputs[i]
@@ -180,7 +180,7 @@ def mean_weights(members: Sequence[Prepared], names: Sequence[str]) -> dict[str,
 
 
 def check_alike(first: Prepared, other: Prepared, name: str) -> None:
-    """Raise UserError unless two runs answer the same question about the same test examples, which neither learned from."""
+    """Raise UserError unless two runs predict the same targets for the same test examples, which neither was trained on."""
     ours, theirs = first.dataset, other.dataset
     same = (ours.task, ours.outputs, ours.classes) == (theirs.task, theirs.outputs, theirs.classes)
     if same and len(ours.train) == len(theirs.train) and len(ours.test) == len(theirs.test):
@@ -212,7 +212,7 @@ def evaluate_members(
 def predict_members(
     run: Run, source: str | Path, backend: str | None = None, device: str | None = None
 ) -> tuple[Answer, Sequence[str]]:
-    """Averaged answers for a file; and what was noticed in it."""
+    """Return averaged predictions for a file, and the notices about the file."""
     members = [restore(member.folder, backend=backend, device=device)[0] for member in run.members]
     found = [data.load_inputs(absolute_path(source), member.dataset.preprocessing) for member in members]
     arrays = found[0].arrays if _share(members) else tuple(a for inputs in found for a in inputs.arrays)

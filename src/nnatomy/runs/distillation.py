@@ -1,4 +1,4 @@
-"""Knowledge distillation: a student learns from a trained run's answers as well as from the targets (Hinton et al. 2015)."""
+"""Knowledge distillation: a student learns from a trained run's outputs as well as from the targets (Hinton et al. 2015)."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from nnatomy.training.recipe import Recipe
 Array = np.ndarray[Any, Any]
 
 LARGEST = 2**30
-"""Bytes that the teacher's answers may take."""
+"""The most bytes that the teacher's outputs may take."""
 
 
 def distill(
@@ -102,7 +102,7 @@ class Distillation:
 
 @dataclass(frozen=True)
 class SplitWithTeacher(Split):
-    """Examples with a teacher's answers before their targets."""
+    """Examples with a teacher's outputs before their targets."""
 
     whole: Split
     answers: Array
@@ -124,9 +124,9 @@ class SplitWithTeacher(Split):
 
 
 def add_teacher_outputs(prepared: Prepared) -> tuple[Dataset, LearnerSpec]:
-    """The student's data with its teacher's answers, given once for each training example as it is, and the loss.
+    """Return the student's data with the teacher's outputs for each unchanged training example, and the loss.
 
-    Raises UserError for a teacher of another task, data set or split, and where the answers would not fit into memory.
+    Raises UserError for a teacher of another task, data set or split, and where the outputs would not fit into memory.
     """
     request = prepared.request
     if not 0 <= request.soft <= 1:
@@ -161,7 +161,7 @@ def _answers(teacher: Prepared, classes: bool, temperature: float) -> Array:
         parts.append(scores.astype(np.float32))
         if len(teacher.dataset.train) * parts[0][0].nbytes > LARGEST:
             raise UserError(
-                f"A teacher's answers must fit into {LARGEST >> 20} MiB, those for {len(teacher.dataset.train):,} examples do "
+                f"A teacher's outputs must fit into {LARGEST >> 20} MiB, those for {len(teacher.dataset.train):,} examples do "
                 "not. Train the teacher with --limit."
             )
     return np.concatenate(parts)

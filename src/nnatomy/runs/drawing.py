@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure whole or not at all, as its name's ending says."""
+    """Write a figure atomically, in the format of its name's ending."""
     from nnatomy.runs.folder import write_atomically
 
     write_atomically(path, render(figure, path.suffix.lower().lstrip(".")))

@@ -130,7 +130,7 @@ class _Neural(BaseEstimator):  # type: ignore[misc]
                     replace(recipe, batch_size=min(recipe.batch_size, len(x))), self.model_, dataset, self._task_, seed
                 )
             self.model_.to_backend()
-            self.model_.eval().astype("float64")  # so that a row's answer does not depend on the rows around it
+            self.model_.eval().astype("float64")  # so that a row's output does not depend on the rows around it
         finally:
             random.default.load_state_dict(before)
         self.n_iter_ = fitted.position.epoch

@@ -46,7 +46,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
 
 def finite(value: Any) -> Any:
-    """A value as JSON knows it, which has no NaN and no infinity: None stands for them."""
+    """A value that JSON can hold: NaN and infinity become None."""
     if isinstance(value, Mapping):
         return {key: finite(item) for key, item in value.items()}
     return None if isinstance(value, float) and not math.isfinite(value) else value
@@ -185,7 +185,7 @@ class Run:
             except ValueError:
                 break
             if not (isinstance(found, dict) and "epoch" in found):
-                raise UserError(f"{self.log} is damaged: line {len(lines) + 1} is no epoch. Restore it or train again.")
+                raise UserError(f"{self.log} is damaged: line {len(lines) + 1} is not an epoch. Restore it or train again.")
             lines.append(found)
         return lines
 
@@ -199,7 +199,7 @@ class Run:
             raise UserError(f"{path} could not be written ({problem.strerror}). Free space or choose another --out.") from None
 
     def rewind(self, lines: list[dict[str, Any]]) -> None:
-        """Make metrics.jsonl hold exactly `lines`: what came after a checkpoint is run again."""
+        """Make metrics.jsonl hold exactly `lines`: epochs after a checkpoint are run again."""
         write_atomically(self.log, "".join(json.dumps(finite(line)) + "\n" for line in lines))
 
 

@@ -18,7 +18,7 @@ from nnatomy.errors import UserError
 from nnatomy.training.settings import parse_seconds
 
 OPTION = "option"
-"""Where a field's metadata has its `Option`."""
+"""The key of an `Option` in a field's metadata."""
 
 
 @dataclass(frozen=True)

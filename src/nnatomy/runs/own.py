@@ -56,7 +56,7 @@ class Own:
             raise UserError(f"An architecture's recipe has its own {given[0]}. Received {given[0]}= with a name. Leave it out.")
 
     def plain(self) -> dict[str, Any]:
-        """Return the names of what was given, as a run's folder keeps them."""
+        """Return the names of the given objects, as a run's folder keeps them."""
         found: dict[str, Any] = {} if self.model is None else {"model": name_of(self.model)}
         if self.data is not None:
             found["data"] = data_name(self.data)
@@ -91,13 +91,13 @@ class OwnModel(Architecture):
 
 
 def name_of(model: Any) -> str:
-    """Return what a model is called: its class, or the function that makes it."""
+    """Return the name of a model: its class, or the function that makes it."""
     named = model if inspect.isroutine(model) or isinstance(model, type) else type(model)
     return str(getattr(named, "__name__", "model")).strip("<>")
 
 
 def named_only(model: Any, caller: str) -> str:
-    """Return what finds an architecture in another process. Raises UserError for an object, which cannot be sent there."""
+    """Return the name or path of an architecture for another process. Raises UserError for an object, which cannot be sent."""
     if not isinstance(model, str | PathLike | None):
         raise UserError(
             f"{caller}() trains in processes that find architectures by a name or a folder. Received {name_of(model)}. Put it "
@@ -240,7 +240,7 @@ def check_model(model: Module, recipe: Recipe, dataset: Dataset, precision: Prec
 
 
 def again(saved: Mapping[str, Any], given: Own, folder: Path, *, trains: bool) -> Own:
-    """Return a run's own objects, given again. Raises UserError for what is missing, which the folder names.
+    """Return a run's own objects, given again. Raises UserError for a missing object that the folder names.
 
     `trains`: whether the run is to continue, which needs the data and the optimizer too.
     """

@@ -1,4 +1,4 @@
-"""Data that a user gives in Python: arrays, a data frame, a Dataset; and what stands for what was not given again."""
+"""Data that a user gives in Python: arrays, a data frame, a Dataset; and a substitute where it is not given again."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Absent:
 
 
 def data_name(given: Any) -> str:
-    """Return what a run's folder calls a user's data."""
+    """Return the name of a user's data in a run's folder."""
     if isinstance(given, Dataset | Absent):
         return given.name
     if _is_arrays(given):

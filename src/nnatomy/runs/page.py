@@ -1,4 +1,4 @@
-"""The parts of pages that stand alone: one HTML file with its style and pictures inside, for a browser without a network."""
+"""The parts of self-contained pages: one HTML file with its style and pictures inside, for a browser without a network."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def section(title: str, body: str) -> str:
 
 
 def cards(values: Iterable[tuple[str, str]]) -> str:
-    """Figures in large type, (figure, what it is) each."""
+    """Figures in large type, (figure, label) each."""
     inside = "".join(f'<div class="card"><b>{html.escape(v)}</b><span>{html.escape(name)}</span></div>' for v, name in values)
     return f'<div class="cards">{inside}</div>'
 
@@ -63,7 +63,7 @@ def pairs_table(rows: Iterable[tuple[str, str]]) -> str:
 
 
 def table(header: Sequence[str], rows: Iterable[Sequence[str]], numeric: Sequence[int] = ()) -> str:
-    """A table with a header; the columns in `numeric` stand to the right."""
+    """A table with a header; the columns in `numeric` are aligned right."""
 
     def cells(tag: str, row: Sequence[str]) -> str:
         return "".join(f"<{tag}{' class=n' * (i in numeric)}>{html.escape(v)}</{tag}>" for i, v in enumerate(row))

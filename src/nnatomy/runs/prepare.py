@@ -70,7 +70,7 @@ def prepare(request: Request, own: Own = NOTHING) -> Prepared:
 
 
 def requested(recipe: Recipe, request: Request) -> Recipe:
-    """Return a recipe with what a request changes of it."""
+    """Return a recipe with the changes of a request."""
     return override(recipe, request.settings, epochs=request.epochs, batch_size=request.batch_size, lr=request.lr)
 
 

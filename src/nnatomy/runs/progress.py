@@ -92,7 +92,7 @@ def clock(seconds: float) -> str:
 
 
 def announce(prepared: Prepared) -> None:
-    """Print, before the work starts, what will be trained on what, and what was noticed in the data."""
+    """Print, before the work starts, the architecture, the data and the notices about the data."""
     dataset = prepared.dataset
     sizes = ", ".join(
         f"{len(s):,} {name}"
@@ -108,6 +108,6 @@ def announce(prepared: Prepared) -> None:
 
 
 def log(notices: Sequence[str]) -> None:
-    """Print what was noticed in data."""
+    """Print the notices about data."""
     for notice in notices:
         print(f"  note: {notice}", file=sys.stderr)

@@ -71,7 +71,7 @@ class DataRequest:
 
 @dataclass(frozen=True, kw_only=True)
 class WorkRequest(DataRequest):
-    """Data, and what everything that trains on them takes."""
+    """Data, and the options of every command that trains on them."""
 
     epochs: int | None = option(INTEGER, "Passes over the training data; the recipe's if not given.", least=1)
     budget: float | None = option(SECONDS, "Fit the work into a time: 90s, 5m, 1h.", positive=True, example="5m")

@@ -1,4 +1,4 @@
-"""A run's folder made a trained model again; it needs nothing but the folder, and a user's own model."""
+"""Restore a trained model from a run's folder; it needs only the folder, and a user's own model."""
 
 from __future__ import annotations
 

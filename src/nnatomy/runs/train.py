@@ -67,7 +67,7 @@ def train(
         hosts, host_index: those of `hosts.join`: every host makes the same call, the first one writes the folder
         options: those of `Request`, such as epochs, batch_size, lr, seed, target, settings
 
-    Raises UserError for bad input, before anything is written where it can be known by then.
+    Raises UserError for bad input, before anything is written where possible.
     """
     for name, value in (("model", model), ("out", out)):
         if (name == "model" and value is None) or (name == "out" and not isinstance(value, str | PathLike | None)):
@@ -143,7 +143,7 @@ def _choose_devices(request: Request, hosts: str | None, host_index: int | None,
 
 
 def _describe(run: Run, prepared: Prepared) -> None:
-    """Write what a run's folder says from the start."""
+    """Write the first records of a run's folder."""
     request, own = prepared.request, prepared.own.plain()
     if prepared.own.data is not None:
         own["fingerprint"] = fingerprint(prepared.dataset)
@@ -169,7 +169,7 @@ def _command(prepared: Prepared) -> str:
 
 
 def _prepare_teacher(prepared: Prepared) -> None:
-    """Prepare what a student learns from its teacher, if it has one."""
+    """Prepare a student's data and loss from its teacher, if it has one."""
     if prepared.request.teacher is not None:
         from nnatomy.runs.distillation import add_teacher_outputs
 
@@ -189,7 +189,7 @@ def _fit(
         *([freezing] if freezing is not None else []),
         *([Progress() if first else Callback()] if progress else []),
         GradientLog(run) if first else Callback(),
-        checkpoints.Checkpoints(run),  # last, so that it saves what the others have decided
+        checkpoints.Checkpoints(run),  # last, so that it saves the decisions of the others
     ]
     prepared.task.feed = Feed(devices)
     fitted = fit(

@@ -30,7 +30,7 @@ class TrainedRun(Restored):
 
     @property
     def folder(self) -> Path:
-        """Where it is."""
+        """The run's folder."""
         return self.run.folder
 
     @property
@@ -70,7 +70,7 @@ def load_run(
     folder: str | Path, *, model: Any = None, data: Any = None, task: Any = None, loss: Any = None, optimizer: Any = None,
     backend: str | None = None, device: str | None = None,
 ) -> TrainedRun:  # fmt: skip
-    """Return the trained run in a folder; it needs nothing but the folder, and what was your own.
+    """Return the trained run in a folder; it needs only the folder, and the objects that you passed.
 
     >>> run = nn.load_run("runs/mlp")  # doctest: +SKIP
     >>> run.model, run.predict("new.csv"), run.evaluate().metrics  # doctest: +SKIP

@@ -121,7 +121,7 @@ class Freezing(Callback):
         longest = {id(tensor): 0.0 for _, tensor in model._tensors()}
         for name, tensor in model._tensors():
             longest[id(tensor)] = max(longest[id(tensor)], self.epochs.get(name, 0))
-        self.epochs = {name: longest[id(tensor)] for name, tensor in model._tensors()}  # what is shared has several names
+        self.epochs = {name: longest[id(tensor)] for name, tensor in model._tensors()}  # a shared array has several names
         parameters = [name for name, _ in model.named_parameters()]
         if all(self.epochs[name] > 0 for name in parameters):
             raise UserError(f"A parameter must learn from the first epoch on. Received --freeze for all {len(parameters)}. "

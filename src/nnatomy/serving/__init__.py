@@ -1,4 +1,4 @@
-"""A trained run as a small HTTP service. Requests are read here, answers are computed in their own processes."""
+"""A trained run as a small HTTP service. Requests are read here, predictions are computed in separate processes."""
 
 from nnatomy.serving.service import Limits, application, serve
 

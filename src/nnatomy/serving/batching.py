@@ -1,4 +1,4 @@
-"""Requests that wait at the same time are answered together, by worker processes that may die without a request being lost."""
+"""Batches of waiting requests, computed by worker processes; a worker that dies loses no request."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ REST_SECONDS = 0.5  # before a worker that does not start is started again
 
 @dataclass(frozen=True)
 class Found:
-    """The answer to a batch: columns, which row of the inputs each line is about (None: one line each), and files."""
+    """The result for a batch: columns, the input row of each line (None: one line each), and files."""
 
     columns: Columns
     lines_of: list[int] | None = None
@@ -49,7 +49,7 @@ class Found:
 
 
 class Lost(Exception):
-    """A worker ended, or took too long and was ended, before it answered."""
+    """A worker ended, or took too long and was ended, before it sent a result."""
 
 
 class Worker:
@@ -57,7 +57,7 @@ class Worker:
 
     def __init__(self, folder: str, seconds: float, example: Sequence[Array] = ()) -> None:
         self.folder, self.seconds = folder, seconds
-        self.example = example  # inputs that are answered before the first request: kernels are loaded, or compiled, by then
+        self.example = example  # inputs of a first call at the start, which loads or compiles the kernels
         self.together = True
         self.process: asyncio.subprocess.Process | None = None
 
@@ -78,7 +78,7 @@ class Worker:
             await self.ask(self.example, START_SECONDS)
 
     async def ask(self, arrays: Sequence[Array], seconds: float | None = None) -> Found:
-        """The answer to a batch of inputs."""
+        """Return the result for a batch of inputs."""
         if self.process is None or self.process.stdin is None:
             raise Lost
         try:
@@ -136,14 +136,14 @@ class Job:
 class Batcher:
     """Hands waiting requests to free workers, as many together as fit `most_rows`; no request waits for others to come.
 
-    A request over which a worker was lost is tried once more, alone: what kills workers takes no other request with it.
+    A request during which a worker was lost is tried once more, alone, so that it cannot harm another request.
     """
 
     workers: Sequence[Worker]
     most_rows: int
     most_waiting: int
     watch: Callable[[str, int], None] = lambda event, count: None
-    """Told of each "batch" with its requests, and of each worker that was "lost"."""
+    """Called for each "batch" with its number of requests, and for each worker that was "lost"."""
     waiting: deque[Job] = field(default_factory=deque)
     _came: asyncio.Event = field(default_factory=asyncio.Event)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -167,7 +167,7 @@ class Batcher:
         await asyncio.gather(*(worker.stop() for worker in self.workers))
 
     async def answer(self, arrays: tuple[Array, ...]) -> Found:
-        """The answer to one request. Raises Refusal where too many wait, and where no worker could answer."""
+        """Return the result for one request. Raises Refusal where too many wait, or where no worker sent a result."""
         if len(self.waiting) >= self.most_waiting:
             raise Refusal(BUSY, f"At most {self.most_waiting} requests may wait. Received one more. Send it again in a moment.")
         job = Job(arrays, asyncio.get_running_loop().create_future())
@@ -219,7 +219,7 @@ class Batcher:
                 await asyncio.sleep(REST_SECONDS)
 
     async def _next(self, together: bool) -> list[Job]:
-        """The requests of the next batch: the one that has waited longest, and what fits to it."""
+        """The requests of the next batch: the one that has waited longest, and those that fit with it."""
         while True:
             while self.waiting and self.waiting[0].answer.done():  # its client waits no longer
                 self.waiting.popleft()

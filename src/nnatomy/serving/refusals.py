@@ -1,4 +1,4 @@
-"""Why a request is not answered: one sentence, and the HTTP status that says whose turn it is to fix it."""
+"""Refused requests: one sentence, and the HTTP status, which shows whether client or server is at fault."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STATUS: dict[Fault, int] = {
 
 
 class Refusal(UserError):
-    """A request that is refused, or could not be answered, with its HTTP status."""
+    """A request that is refused or failed, with its HTTP status."""
 
     def __init__(self, status: int, sentence: str) -> None:
         super().__init__(sentence)

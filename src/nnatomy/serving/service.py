@@ -103,13 +103,13 @@ class Meters:
         self.requests = Counter("nnatomy_requests", "Requests to /predict, by status.", ["status"], registry=registry)
         self.rows = Counter("nnatomy_rows", "Rows that were answered.", registry=registry)
         self.seconds = Histogram(
-            "nnatomy_request_seconds", "From a request's first byte to its answer.", registry=registry,
+            "nnatomy_request_seconds", "From a request's first byte to its response.", registry=registry,
             buckets=(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30),
         )  # fmt: skip
         self.together = Histogram(
             "nnatomy_batch_requests", "Requests answered together.", registry=registry, buckets=(1, 2, 4, 8, 16, 32, 64, 128)
         )
-        self.lost = Counter("nnatomy_workers_lost", "Workers that ended before they answered.", registry=registry)
+        self.lost = Counter("nnatomy_workers_lost", "Workers that ended before they sent a result.", registry=registry)
         self.waiting = Gauge("nnatomy_requests_waiting", "Requests that no worker has started.", registry=registry)
 
     def watch(self, event: str, count: int) -> None:
@@ -121,7 +121,7 @@ class Meters:
 
 
 class Guard:
-    """Lets only those in who name this service as it is reached: no page of another site, no name that was bent to here."""
+    """Accept only requests that name this service: none from a page of another site or a rebound DNS name."""
 
     def __init__(self, app: Any, names: Sequence[str]) -> None:
         self.app, self.names = app, frozenset(name.lower() for name in names)
@@ -150,7 +150,7 @@ class Guard:
 def application(
     folder: str | Path, limits: Limits | None = None, workers: int = 1, names: Sequence[str] = LOOPBACK
 ) -> Any:
-    """The ASGI application that answers for a run; its workers run between its startup and its shutdown.
+    """The ASGI application that serves a run; its workers run between its startup and its shutdown.
 
     `names`: the host names by which it may be called. Raises UserError for a folder that is not a run.
     """
@@ -214,7 +214,7 @@ def application(
         except Refusal as refusal:
             content, status = {"error": str(refusal)}, refusal.status
             headers = {"Retry-After": "1"} if status == BUSY else {}
-        except Exception as problem:  # the caller learns that, the log what
+        except Exception as problem:  # the caller gets the fact, the log the cause
             print(f"nnatomy: a request failed: {type(problem).__name__}: {problem}", file=sys.stderr)
             content, status = {"error": "The service failed on this request. Its log names the error."}, BROKEN
         meters.requests.labels(str(status)).inc()
@@ -268,7 +268,7 @@ def serve(
     limits: Limits | None = None,
     announce: Callable[[dict[str, Any]], None] = lambda place: print(json.dumps(place)),
 ) -> None:
-    """Answers for a run over HTTP until it is interrupted.
+    """Serve a run over HTTP until interrupted.
 
     `host`: the address to listen on, the loopback one unless another is given; `port`: 0 for any that is free; `allow`: further
     host names by which callers may name it; `announce` is called once it listens, with its "url".

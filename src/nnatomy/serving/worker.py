@@ -1,4 +1,4 @@
-"""A worker process: it restores a run, then answers message after message until its input ends.
+"""A worker process: it restores a run, then computes one result for each message until its input ends.
 
     python -m nnatomy.serving.worker RUN
 """
@@ -22,12 +22,12 @@ from nnatomy.tasks import Answer
 
 
 def plain(column: Any) -> list[Any]:
-    """A column as JSON knows it: null stands for what is not finite."""
+    """A column for JSON: null where a number is not finite."""
     return [None if isinstance(v, float) and not math.isfinite(v) else v for v in column.tolist()]
 
 
 def message(answer: Answer, rows: int) -> dict[str, Any]:
-    """An answer to the first `rows` inputs of a batch, in plain values: columns, files as base64, the input of each line."""
+    """The results for the first `rows` inputs of a batch, as plain values: columns, files as base64, the input of each line."""
     found: dict[str, Any] = {}
     if answer.rows is None:
         found["columns"] = {name: plain(values[:rows]) for name, values in answer.columns.items()}
@@ -51,7 +51,7 @@ def pad_rows(arrays: tuple[Any, ...]) -> tuple[Any, ...]:
 
 
 def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
-    """Tell that it is ready, then answers; the end of `source` ends it."""
+    """Report that the model is ready, then respond to messages until `source` ends."""
     from threadpoolctl import threadpool_limits
 
     from nnatomy.runs.restore import restore
@@ -85,6 +85,6 @@ def main(folder: str, source: BinaryIO, target: BinaryIO) -> None:
 
 
 if __name__ == "__main__":
-    messages = os.fdopen(os.dup(1), "wb")  # whatever prints goes to the error output
+    messages = os.fdopen(os.dup(1), "wb")  # all printed text goes to the error output
     os.dup2(2, 1)
     main(sys.argv[1], sys.stdin.buffer, messages)

@@ -1,4 +1,4 @@
-"""The processes that share a study's work, and the environment in which each starts."""
+"""The processes of a study, and the environment in which each starts."""
 
 from __future__ import annotations
 

@@ -44,9 +44,9 @@ class Difference:
 def corrected_t_test(differences: Array, test_over_train: float) -> Difference:
     """Return the corrected resampled t-test of differences[folds] (Nadeau and Bengio 2003, section 5).
 
-    t = mean / sqrt((1 / K + test_over_train) var) with K - 1 degrees of freedom, two-sided. The second term stands for the
-    training rows that folds share; `test_over_train` is the size of a test part over that of the rest. The interval is for this
-    difference alone, uncorrected for other comparisons.
+    t = mean / sqrt((1 / K + test_over_train) var) with K - 1 degrees of freedom, two-sided. The second term corrects for
+    the training rows that folds share; `test_over_train` is the size of a test part over that of the rest. The interval is
+    for this difference alone, uncorrected for other comparisons.
     """
     from scipy.special import stdtr, stdtrit
 

@@ -1,4 +1,4 @@
-"""Tasks: what is measured of a model. One file a task, with all that depends on it; a recipe names the class."""
+"""Tasks: the metrics and outputs of a model. One file a task, with all that depends on it; a recipe names the class."""
 
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError

@@ -22,7 +22,7 @@ WINDOWS = 20_000
 
 @dataclass(frozen=True)
 class FittedBaseline:
-    """A fitted baseline, and what it costs."""
+    """A fitted baseline, and its cost."""
 
     outputs: Callable[..., Any]
     """outputs(*inputs): decided outputs for the inputs of a batch, in the form that the task's meter takes."""

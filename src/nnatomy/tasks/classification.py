@@ -58,7 +58,7 @@ def fitted_logistic(dataset: Dataset, features: Callable[..., Any]) -> FittedBas
     for c in C:
         model = LogisticRegression(C=c, tol=1e-3, max_iter=200)
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what has not converged in 200 steps is judged as it is
+            warnings.simplefilter("ignore")  # a fit that has not converged in 200 steps is used as it is
             model.fit(inputs, y)
             loss = log_loss(y_held, _all_classes(model, held, dataset.outputs), labels=np.arange(dataset.outputs))
         if loss < least:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 UNITS = 100
 """Centers of a baseline where no recipe says how many units its network has."""
 ROW, COLUMN, DISTANCE, NEIGHBOR, LABEL = range(5)
-"""Columns of the outputs: where the best-matching unit is, its distance, 1 if the second best is beside it, its class."""
+"""Columns of the outputs: the best-matching unit's place, its distance, 1 if the second best is adjacent, its class."""
 
 
 def _sides(recipes: Sequence[Recipe]) -> tuple[int, int]:
@@ -98,7 +98,7 @@ def plane(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
 
 
 class Clustering(Task):
-    """How near the centers are, and how well a map keeps the order of the data; classes, where there are any, name units."""
+    """Distances to the centers, and the order of the data on a map; classes, where there are any, name units."""
 
     name = "clustering"
     needs_targets = False
@@ -111,7 +111,7 @@ class Clustering(Task):
     explains = "the distance from the best-matching unit"
     baselines: ClassVar[Mapping[str, Baseline]] = {"mean": mean, "k-means": k_means, "plane": plane}
     gives = (
-        ("unit", "row and column of the best-matching unit, its distance, 1 if the second best is beside it, its class or -1"),
+        ("unit", "row and column of the best-matching unit, its distance, 1 if the second best is adjacent, its class or -1"),
         ("map", "the same, as the network gives it"),
     )
 

@@ -37,7 +37,7 @@ Policy = Callable[[Array], Array]
 
 @dataclass(frozen=True)
 class Episode:
-    """What happened from the first observation to the end."""
+    """The events from the first observation to the end."""
 
     observations: Array  # (steps + 1, numbers), as the environment gave them
     actions: Array  # (steps,)

@@ -39,7 +39,7 @@ def seasonal(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
     """
     split = _series(dataset.train)
     columns = list(split.targets)
-    x = np.diff(split.values[:, columns[0]].astype(np.float64))  # levels drift, and hide a season in what drifts
+    x = np.diff(split.values[:, columns[0]].astype(np.float64))  # levels drift, which hides a season
     x = x - x.mean()
     reach = min(split.past, len(x) // 2)
     correlation = np.array([np.mean(x[: len(x) - lag] * x[lag:]) for lag in range(reach + 2)])

@@ -103,7 +103,7 @@ def _like(draw: Any) -> Any:
 
 
 class Generation(Task):
-    """How near samples of the model are to held-out examples, and which of these they leave out."""
+    """Distances of the model's samples to held-out examples, and the examples that the samples miss."""
 
     name = "generation"
     needs_targets = False

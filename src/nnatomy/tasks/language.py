@@ -21,7 +21,7 @@ from nnatomy.tasks.task import Predictor, Task, stream
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.recipe import Recipe
 
-WRITTEN, TEMPERATURE = 200, 0.7  # how much is written after a prompt, and how far from the likeliest it strays
+WRITTEN, TEMPERATURE = 200, 0.7  # tokens after a prompt; below 1, sampling favors likely characters
 
 
 def unigrams(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:

@@ -1,4 +1,4 @@
-"""Classification of nodes: the classes of some nodes of a graph are known, those of others are wanted."""
+"""Classification of nodes: the classes of some nodes of a graph are known, those of the others are predicted."""
 
 from __future__ import annotations
 

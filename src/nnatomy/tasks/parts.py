@@ -1,4 +1,4 @@
-"""Parts of a task: meters of a split, answers for users, and the values that pictures show of predictions."""
+"""Parts of a task: meters of a split, predictions for users, and the values that pictures show of predictions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Batch = tuple[Array, ...]
 
 
 class Meter(Protocol):
-    """Measures a split batch by batch; keeps of it what its metrics need, and no more."""
+    """Measures a split batch by batch; keeps only the parts that its metrics need."""
 
     def add(self, outputs: Any, batch: Batch) -> None:
         """Take the decided outputs of a batch, and the batch itself with its targets."""
@@ -57,7 +57,7 @@ class Answer:
     files: dict[str, Callable[[Path], None]] = field(default_factory=dict)
     """Functions that write a file, by the file's name: a mask as PNG, a sound as WAV."""
     file_rows: Mapping[str, int] = field(default_factory=dict)
-    """Which input a file is about, by the file's name, counted from 0: `runs.answers.named` names the file after it."""
+    """The row of the input, from 0, by the file's name; `runs.answers.named` names the file after that input."""
 
 
 @dataclass(frozen=True)

@@ -58,8 +58,8 @@ class Reconstruction(Task):
     explains = "the reconstruction error"
     baselines: ClassVar[Mapping[str, Baseline]] = {"mean": mean_example, "principal components": principal}
     gives = (
-        ("error", "the mean squared difference between an example, as the network sees it, and what came out"),
-        ("reconstruction", "what came out, as the network sees examples"),
+        ("error", "the mean squared difference between an example, as the network sees it, and its reconstruction"),
+        ("reconstruction", "the network's output, in the scale of its inputs"),
     )
 
     outputs_are = "numbers"

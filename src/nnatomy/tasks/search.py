@@ -33,7 +33,7 @@ class Decoder(Protocol):
 
 @dataclass(frozen=True)
 class Found:
-    """What a search wrote, the best hypothesis of each row."""
+    """The result of a search: the best hypothesis of each row."""
 
     tokens: Array
     """(rows, steps), without the start token; `end` and what follows it are `end`."""
@@ -55,7 +55,7 @@ def search(
         step: as `Decoder.step`
         state: before the first token, for `rows` rows
         start, end: the tokens that start and end every sequence
-        longest: the most tokens of a sequence, the end included; what has not ended by then is taken as it is
+        longest: the most tokens of a sequence, the end included; an unfinished sequence is returned as it is
         never: tokens that are not written
 
     Source: Sutskever, Vinyals and Le (2014), section 3.2; Wu et al. (2016), equation 14, for the length penalty.

@@ -45,7 +45,7 @@ class Task(ABC):
     needs_targets: ClassVar[bool] = True
     """True if the data must have targets of this task; without, any data of the recipe's kind will do."""
     takes_data: ClassVar[bool] = True
-    """True if the model predicts for data, False where it makes examples of its own."""
+    """True if the model predicts for data, False where it generates examples."""
     gives: ClassVar[tuple[tuple[str, str], ...]] = (("prediction", "what the model predicts"),)
     """The outputs of an exported model, (name, what it is) each: what `interpret` returns, then what the network returns."""
     drawn_as: ClassVar[Literal["classes", "values", "future", "tokens", "inputs", ""]] = ""
@@ -54,8 +54,8 @@ class Task(ABC):
     explains: ClassVar[str] = ""
     """The name of `saliency_score`, for captions: "the predicted value"."""
     by_row: ClassVar[bool] = True
-    """True if an example's answer does not depend on those next to it, so that several requests may be answered together.
-    False where answers have files, which belong to a whole request."""
+    """True if an example's prediction is independent of the other rows, so that several requests can be one batch.
+    False where predictions have files, which belong to a whole request."""
     baselines: ClassVar[Mapping[str, Baseline]] = {}
     """Predictors without a network by the names that tables show."""
     outputs_are: ClassVar[Literal["class scores", "numbers", ""]] = ""
@@ -144,7 +144,7 @@ class Task(ABC):
     # What is the same for all
 
     def can(self, ability: str) -> bool:
-        """Return True if the task has one of "mistakes", "saliency_score", "coloring" and "figure" of its own."""
+        """Return True if the task defines one of "mistakes", "saliency_score", "coloring" and "figure" itself."""
         return getattr(type(self), ability) is not getattr(Task, ability)
 
     def metric(self, name: str) -> Metric:

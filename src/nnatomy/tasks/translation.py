@@ -96,7 +96,7 @@ BLEU = Metric("bleu", "higher", "%", "n-grams that translation and reference sha
 
 
 class Translation(Task):
-    """What is written for a source, against the reference: BLEU, the fraction of exact matches, and perplexity.
+    """Translations compared with their references: BLEU, the fraction of exact matches, and perplexity.
 
     The model is a `tasks.search.Decoder`; its `beam` and `length_penalty`, where it has them, say how it is searched.
     """
@@ -201,7 +201,7 @@ class Translation(Task):
 
 
 class _Written:
-    """What was written for a split, its references, and the log-probabilities of these."""
+    """The translations of a split, its references, and the log-probabilities of the references."""
 
     def __init__(self, task: Translation, written: list[str] | None, true: list[str] | None) -> None:
         self._task, self._written, self._true = task, written, true

@@ -1,4 +1,4 @@
-"""From a split to what a compiled step takes: batches of few shapes, made ahead by a thread, and losses that are read late."""
+"""Batches of few shapes for a compiled step, made ahead by a thread, and losses that are read late."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Why a loss is not finite: the layer that produced the first bad value."""
+"""Diagnosis of a loss that is not finite: the layer that produced the first bad value."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from nnatomy.training.recipe import Recipe
 
 @dataclass
 class Checkpoint:
-    """Where a fit continues: the state, how far it had come, the best weights so far, and what its callbacks and world kept."""
+    """The saved point of a fit: its state and position, the best weights so far, and the states of callbacks and world."""
 
     state: dict[str, Any]
     position: Position
@@ -30,7 +30,7 @@ class Checkpoint:
 
 @dataclass
 class Fitted:
-    """A trained model with the weights of its best epoch, and how it came about."""
+    """A trained model with the weights of its best epoch, and the record of its training."""
 
     model: Module
     task: Measures
@@ -60,7 +60,7 @@ def fit(
         budget: seconds
         callbacks: called before those of the recipe (early stopping, plateau), `last` after them
         checkpoint: continue from here exactly
-        watched: a block around the loop, such as one that handles Ctrl-C
+        watched: a context manager around the loop, such as one that handles Ctrl-C
 
     Raises UserError where a loss stops being finite, and for what the learner cannot do.
     """

@@ -29,7 +29,7 @@ __all__ = ["Callback", "Loop", "Position"]
 
 @dataclass
 class Loop:
-    """One run: what is trained, on what, how long, and what watches it.
+    """One training run: the learner, its data, its length and its callbacks.
 
     A step may be dispatched before earlier losses are read. Before anything looks at the state, `read_losses` waits for these.
     """
@@ -158,7 +158,7 @@ class Loop:
 
     @property
     def devices(self) -> Devices:
-        """Where the state and the batches are."""
+        """The devices of the state and the batches."""
         return self.feed.devices
 
     @property

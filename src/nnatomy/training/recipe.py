@@ -1,4 +1,4 @@
-"""A recipe says how an architecture is trained on one kind of data; a case is what the shared contracts build of it."""
+"""A recipe says how an architecture is trained on one kind of data; a case is a small model of it for the shared contracts."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Recipe:
     sample: Callable[[Any, Dataset], str] | None = None
     """sample(model, dataset): something the trained model makes, as text for the report."""
     name: str = ""
-    """What --variant calls it, where its architecture has others for the same data."""
+    """Its name for --variant, where its architecture has others for the same data."""
 
     @property
     def task_names(self) -> tuple[str, ...]:

@@ -35,7 +35,7 @@ def verify(
     Compared are the outputs in evaluation mode; the loss in training mode; every parameter's gradient; and weights and buffers
     after `steps` steps of SGD with the case's learning rate and momentum 0.9; and against PyTorch in float64, and against a
     reference, all parameters and buffers after `steps` steps of the own learner. A tensor's difference is max|a - b| / scale,
-    where the scale is the largest entry of the twin's tensor; for gradients it is no less than 1e-3 of the largest entry of all
+    where the scale is the largest entry of the twin's tensor; for gradients it is at least 1e-3 of the largest entry of all
     gradients, and that largest entry itself where both sides hold nothing but rounding (less than 100 machine epsilons of
     it): a bias just before batch normalization has a gradient of 0 in theory. At most 1e-9 passes in float64, 1e-4 in float32.
 
@@ -145,7 +145,7 @@ def _own_steps(
 ) -> tuple[dict[str, float], str]:
     """The differences after the steps of the own learner by parameter and buffer, and why they are missing where they must not.
 
-    They are compared with PyTorch in double precision, since Adam turns rounding on gradients near zero into whole steps.
+    They are compared with PyTorch in double precision, since Adam makes whole steps of rounding errors in gradients near zero.
     """
     declared = Contract.OWN_STEPS in ours.case.without
     needed = twin.name == "reference" or (twin.name == "torch" and precision == "float64" and not declared)
@@ -157,7 +157,7 @@ def _own_steps(
 
 
 def _misfit(ours: Arrays, theirs: Arrays) -> str:
-    """In words: how names or shapes of the twin's parameters and buffers differ from ours."""
+    """Return the differences in names or shapes between the twin's parameters and buffers and ours, as text."""
     problems = [f"only nnatomy has {name}" for name in ours if name not in theirs]
     problems += [f"only the twin has {name}" for name in theirs if name not in ours]
     problems += [
@@ -171,7 +171,7 @@ def _misfit(ours: Arrays, theirs: Arrays) -> str:
 def _first_bad_stage(
     ours: Ours, twin: Implementation, start: Arrays, inputs: tuple[Any, ...], training: bool, limit: float
 ) -> str:
-    """In words: the first part of the model, in the order of execution, whose answer differs from that of its namesake."""
+    """Return the name of the first part of the model, in the order of execution, whose output differs from the twin's."""
     ours.load(start)
     twin.load(start)
     mine, problem = ours.stages(inputs, training)

@@ -1,4 +1,4 @@
-"""Fingerprints of code: what was measured with it is stale once it computes something else, not once it is explained better."""
+"""Fingerprints of code: they show stale measurements. They change with the computation, not with comments."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def fingerprint(folder: Path) -> str:
 def tree(code: str) -> str:
     """Return the syntax tree of code as text: each node with those of its fields that are there.
 
-    Strings that stand alone are for readers only.
+    Docstrings and other string statements are left out.
     """
     return _written(ast.parse(code))
 

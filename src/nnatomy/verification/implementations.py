@@ -1,6 +1,6 @@
 """Our model and its twins behind one interface, so that they can be led through the same steps.
 
-What is compared on the way stands in verification.py.
+The comparison itself is in compare.py.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Implementation(ABC):
 
 
 class CannotLearn(Exception):
-    """Why an implementation does not have a learner."""
+    """An implementation without a learner, and the reason."""
 
 
 def own_learner(architecture: Architecture, case: Case) -> LearnerSpec:
@@ -152,7 +152,7 @@ class Ours(Implementation):
         try:
             with no_grad():
                 self.model(*map(Tensor, inputs))
-        except Exception as problem:  # a broken model may raise anything; what it did before is what we are after
+        except Exception as problem:  # a broken model may raise anything; we want the outputs before that
             return found, problem
         finally:
             for remove in removers:
@@ -388,14 +388,14 @@ FILES = {"torch": "torch_twin.py", "keras": "keras_twin.py", "reference": "refer
 
 
 def twins_of(architecture: Architecture) -> tuple[str, ...]:
-    """Return which of TWINS an architecture is compared with: its two twins, or the reference that stands in their place."""
+    """Return which of TWINS an architecture is compared with: its two twins, or the reference used instead."""
     if (architecture.folder / FILES["reference"]).is_file():
         return ("reference",)
     return tuple(twin for twin in ("torch", "keras") if (architecture.folder / FILES[twin]).is_file())
 
 
 def leaves(value: Any) -> list[Any]:
-    """The Tensors of a model's answer, which may be nested in tuples and dictionaries."""
+    """Return the Tensors of a model's output, which may be nested in tuples and dictionaries."""
     if isinstance(value, dict):
         value = list(value.values())
     if isinstance(value, tuple | list):
@@ -404,7 +404,7 @@ def leaves(value: Any) -> list[Any]:
 
 
 def record(found: Arrays, path: str, out: Any) -> None:
-    """Note the first Tensor of a part's answer; a part that runs again goes by its path and a number."""
+    """Record the first Tensor of a part's output; a part that runs again is named by its path and a number."""
     first = next(iter(leaves(out)), None)
     if first is None:
         return
@@ -416,7 +416,7 @@ def record(found: Arrays, path: str, out: Any) -> None:
 
 @cache
 def pytorch() -> Any:
-    """PyTorch, once it is known that it is there. Raises UserError otherwise."""
+    """Return the module torch. Raises UserError where it is not installed."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")

@@ -13,7 +13,7 @@ from nnatomy.errors import UserError
 LIMITS = {"float64": 1e-9, "float32": 1e-4}
 """The largest relative difference that passes."""
 TITLES = {"torch": "PyTorch", "keras": "Keras", "reference": "reference"}
-"""What tables call the twins."""
+"""Names of the twins in tables."""
 MEASURES = ("outputs", "loss", "gradients", "weights", "buffers", "own steps")
 
 
@@ -28,7 +28,7 @@ class Comparison:
     differences: Mapping[str, float]
     """By what is compared, of MEASURES; infinite where it did not come to a comparison, absent where it does not apply."""
     first_bad: str = ""
-    """Where the first difference above the limit shows; empty where there is none."""
+    """The place of the first difference above the limit; empty where there is none."""
 
     @property
     def passed(self) -> bool:

@@ -26,7 +26,7 @@ class Trajectory:
 
 
 def travel(side: Implementation, case: Case, start: Arrays, batch: tuple[Any, ...], steps: int) -> Trajectory:
-    """Lead one side from the starting weights through an answer, a gradient and some steps, then through its own learner's."""
+    """Run one side from the starting weights: outputs, a gradient, some steps, then steps of its own learner."""
     side.load(start)
     outputs = side.outputs(case.inputs(batch))
     loss, gradients = None, Arrays()

@@ -1,6 +1,6 @@
 """The pictures of `nnatomy draw --what` of any run: one file a view, found on this package's path.
 
-They know no architecture and no task.
+They do not depend on an architecture or a task.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def names() -> tuple[str, ...]:
 
 
 def check_name(what: str) -> None:
-    """Raise UserError where there is no view of that name."""
+    """Raise UserError where no view has that name."""
     if what not in names():
         raise unknown_name("view", what, names())
 

@@ -67,7 +67,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
     caption(
         figure,
         "Each row is a layer, in the order of the computation; one scale of colors a row, so columns can be compared. Shown "
-        "is what the module itself gives: before the activation function, where that is no module of its own."
+        "is what the module itself gives: before the activation function, where that is not a separate module."
         + (" Some layers are left out." if left_out else ""),
     )
     return figure

@@ -64,7 +64,7 @@ def inputs_of(prepared: Prepared, batch: tuple[Array, ...]) -> tuple[Array, ...]
 
 
 def why_not_by_row(prepared: Prepared) -> str | None:
-    """Return why a view that shows examples row by row does not fit data whose examples lie in arrays together; else None."""
+    """Return why a view of examples row by row does not fit data whose examples are not rows of arrays; else None."""
     return None if fields.per_row(prepared.dataset.fields) else "needs examples that are rows of arrays, one each"
 
 

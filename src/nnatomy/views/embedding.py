@@ -52,7 +52,7 @@ def draw(prepared: Prepared, run: Run | None, tsne: bool = False) -> Figure:
     caption(
         figure,
         f"Each point is a test example: its {values.shape[1]} activations in {name}, {how}. Color is {coloring.what}; examples "
-        "that lie close together look alike to the network.",
+        "that are close together look alike to the network.",
     )
     return figure
 

@@ -116,7 +116,7 @@ def _images(prepared: Prepared, seen: Pictures, order: Array, told: dict[int, st
             shown = np.concatenate([shown, gap, seen.picture(back[k])], axis=1)
         axes.imshow(shown, cmap="gray", vmin=0, vmax=1)
         axes.set_title(told[int(at)].replace(", ", "\n"), fontsize=9.5, color=COLORS[1] if "→" in told[int(at)] else INK)
-    pairs = "Each pair is a test image (left) and what came back (right)" if twice else "Each picture is a test image"
+    pairs = "Each pair is a test image (left) and its reconstruction (right)" if twice else "Each picture is a test image"
     caption(figure, f"{pairs}; above it {note}.")
     return figure
 
@@ -137,7 +137,7 @@ def _windows(prepared: Prepared, seen: Curves, order: Array, told: dict[int, str
             back = _given_back(prepared, inputs_of(prepared, tuple(a[k : k + 1] for a in batch)))[0]
             axes.plot(batch[0][k, :, 0], color=QUIET, lw=1.4, label=f"given ({names[0]})")
             axes.plot(back[:, 0], color=COLORS[1], lw=1.4, label="given back")
-            kind = "what was given and what came back"
+            kind = "the input and its reconstruction"
         elif prepared.task.drawn_as == "future":
             horizon = batch[-1].shape[1]
             column = seen.targets[0] if seen.targets else 0
@@ -147,7 +147,7 @@ def _windows(prepared: Prepared, seen: Curves, order: Array, told: dict[int, str
             axes.plot(range(1, horizon + 1), batch[-1][k, :, 0], color=COLORS[0], lw=1.5, label="true")
             axes.plot(range(1, horizon + 1), guess.reshape(-1)[:horizon], color=COLORS[1], lw=1.5, ls="--", label="forecast")
             axes.axvline(0.5, color=QUIET, lw=0.7, ls=":")
-            kind = "the past, what came, and what was forecast"
+            kind = "the past, the true future, and the forecast"
         else:
             for column in range(min(wide, len(COLORS))):
                 axes.plot(batch[0][k, :, column], color=COLORS[column], lw=1.2, label=names[column])
@@ -179,7 +179,7 @@ def _rows(prepared: Prepared, seen: Rows, order: Array, told: dict[int, str], ti
     width, size, left = 960.0, 9.0, (14.0, 76.0, 330.0)
     figure, axes = text_figure(74 + 21 * len(order) + 46, width)
     axes.text(14, 22, _heading(prepared, title), fontsize=13)
-    for at, name in zip(left, ("test row", "answer", what), strict=True):
+    for at, name in zip(left, ("test row", "prediction", what), strict=True):
         axes.text(at, 50, name, fontsize=size, fontweight="bold", color=INK)
     for k, row in enumerate(order):
         y = 71 + 21 * k
@@ -195,7 +195,7 @@ def _rows(prepared: Prepared, seen: Rows, order: Array, told: dict[int, str], ti
                 break
             shown.append(cell)
         axes.text(left[2], y, ",   ".join(shown), fontsize=size, color=INK)
-    text_below(axes, f"Each line is a row of the test split: {note}; beside it {what}, in the table's own units.",
+    text_below(axes, f"Each line is a row of the test split: {note}; next to it {what}, in the table's own units.",
                71 + 21 * len(order) + 2, width)  # fmt: skip
     return figure
 

@@ -62,7 +62,7 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
         bar.set_ticks([0, len(layers) - 1], labels=[layers[0], layers[-1]])
     caption(
         figure,
-        f"Measured after each epoch on the same {lines[0]['examples']} training examples, without dropout. Lines that lie "
-        "close together learn at one pace; a layer whose line lies far below the others hardly learns (a vanishing gradient).",
+        f"Measured after each epoch on the same {lines[0]['examples']} training examples, without dropout. Lines that are "
+        "close together learn at one pace; a layer whose line is far below the others hardly learns (a vanishing gradient).",
     )
     return figure

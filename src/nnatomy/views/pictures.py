@@ -48,7 +48,7 @@ def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: b
         figure = _figure(prepare(Request(key)), None, what, tsne)
         source = f"{name}, untrained"
     else:
-        if what not in (None, "gradients"):  # what training would not fix is refused before it
+        if what not in (None, "gradients"):  # refused before training, which would not fix it
             views.check_fit(what, prepare(Request(key)), None)
         print(f"Training {name} for its picture, 20 s at most; to draw a run of yours, give its folder.", file=sys.stderr)
         with tempfile.TemporaryDirectory() as folder:

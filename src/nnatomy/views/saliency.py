@@ -1,4 +1,4 @@
-"""Saliency: what an answer rests on in the input, by integrated gradients and by occlusion, for any kind of data."""
+"""Saliency: the parts of the input that a prediction depends on, by integrated gradients and occlusion, for any data."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def question(prepared: Prepared, batch: tuple[Array, ...]) -> Question:
 
 
 def _vectors(prepared: Prepared, inputs: tuple[Array, ...]) -> tuple[Any, Array] | None:
-    """The module that turns tokens into vectors, and those of the first example [steps, width]; None where there is none."""
+    """Return the module that maps tokens to vectors and the first example's vectors [steps, width]; None if there is none."""
     with record(prepared.model) as seen, evaluating(prepared.model):
         prepared.model(*[Tensor(a) for a in inputs])
     for layer in seen.values():
@@ -145,7 +145,7 @@ def _images(prepared: Prepared, seen: Pictures) -> Figure:
     batch = of_each_class(prepared, 5)
     count = len(batch[0])
     figure = Figure(figsize=(2.45 * count + 1.4, 8.6), layout="constrained")
-    heading(figure, f"What the answers of {prepared.architecture.front['title']} rest on: {count} test images")
+    heading(figure, f"What the predictions of {prepared.architecture.front['title']} depend on: {count} test images")
     rows: Any = figure.subplots(3, count, squeeze=False)
     for axes in rows.flat:
         axes.set_xticks([])
@@ -174,7 +174,7 @@ def _images(prepared: Prepared, seen: Pictures) -> Figure:
         row[0].set_ylabel(name, fontsize=10)
         bar = figure.colorbar(image, ax=row, shrink=0.8, ticks=[-1, 0, 1])
         bar.ax.set_yticklabels(["lowers it", "0", "raises it"])
-    rows[0, 0].set_ylabel("input and answer", fontsize=10)
+    rows[0, 0].set_ylabel("input and prediction", fontsize=10)
     caption(
         figure,
         f"Red pixels raise {what}, blue ones lower it, against a black image; each map has its own scale. {TOLD}",
@@ -189,7 +189,7 @@ def _table(prepared: Prepared, seen: Rows) -> Figure:
     batch = of_each_class(prepared, 4)
     count, columns = len(batch[0]), seen.groups
     figure = Figure(figsize=(13, 3.9 * -(-count // 2) + 0.9), layout="constrained")
-    heading(figure, f"What the answers of {prepared.architecture.front['title']} rest on: {count} rows of the test split")
+    heading(figure, f"What the predictions of {prepared.architecture.front['title']} depend on: {count} rows of the test split")
     grid: Any = figure.subplots(-(-count // 2), min(count, 2), squeeze=False)
     for axes in grid.flat[count:]:
         axes.set_axis_off()
@@ -228,7 +228,7 @@ def _series(prepared: Prepared, seen: Curves) -> Figure:
     steps, wide = prepared.dataset.input_shape
     names = input_names(seen, wide)
     figure = Figure(figsize=(4.6 * count + 0.8, 3.4 + 2 * (0.9 + 0.14 * wide)), layout="constrained")
-    heading(figure, f"What the answers of {prepared.architecture.front['title']} rest on: {count} test windows")
+    heading(figure, f"What the predictions of {prepared.architecture.front['title']} depend on: {count} test windows")
     rows: Any = figure.subplots(3, count, squeeze=False, height_ratios=(2.4, 0.7 + 0.14 * wide, 0.7 + 0.14 * wide))
     size = max(1, steps // 24)
     masks = []
@@ -286,7 +286,7 @@ def _text(prepared: Prepared, seen: Words) -> Figure:
     height = 44 + sum(30 + 2 * (len(lines) * line + 18) for *_, lines in blocks) + 50
     figure, axes = text_figure(height, width)
     axes.text(
-        14, 22, f"What the answers of {prepared.architecture.front['title']} rest on: {len(blocks)} test examples", fontsize=13
+        14, 22, f"What the predictions of {prepared.architecture.front['title']} depend on: {len(blocks)} examples", fontsize=13
     )
     at, middle = 44.0, colormaps[SIGNED]
     for title, words, both, lines in blocks:

@@ -12,7 +12,7 @@ from nnatomy.benchmark.implementation import OURS, Array, Arrays, Implementation
 
 
 class Answering(Implementation):
-    """An implementation whose network also answers, and starts each block from the first weights."""
+    """An implementation with inference, which starts each block from the first weights."""
 
     @abstractmethod
     def weights(self) -> Arrays:

@@ -21,7 +21,7 @@ from nnatomy.plan import Compiled, compile
 from nnatomy.training.learners import GradientDescent, Learner, Setup
 
 compilations: list[str] = []
-BLAS_THREADS = 1  # what the training loop gives to NumPy's products
+BLAS_THREADS = 1  # as many as the training loop gives to NumPy's products
 
 
 def attend(q: Any, k: Any, v: Any, causal: bool) -> Any:
@@ -32,7 +32,7 @@ def prepare(threads: int) -> None:
     machine.set_num_threads(threads)
     library.announce = lambda sentence: compilations.append(COMPILED)
     threadpool_limits(BLAS_THREADS, user_api="blas")
-    np.seterr(all="ignore")  # as in the training loop, which finds what is not finite by itself
+    np.seterr(all="ignore")  # as in the training loop, which finds non-finite values itself
 
 
 class Forward:

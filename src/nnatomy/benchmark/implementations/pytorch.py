@@ -35,7 +35,7 @@ class Network(Answering):
         self.first = {name: t.clone() for name, t in self.model.state_dict().items()}
         functional = torch.nn.functional
         self.loss = functional.mse_loss if workload.loss == "mse" else functional.cross_entropy
-        # One shape at a time, as trained and asked: code for any shape would be slower.
+        # Compiled for each shape that is measured: code for any shape would be slower.
         self.forward = torch.compile(self.model, dynamic=False) if options.get("compile") else self.model
         self.restart()
 

@@ -100,7 +100,7 @@ class Kind(ABC, Generic[P]):
     """True if examples differ in length, so that batches of equally many have other shapes."""
 
     def named(self, source: str) -> Named | None:
-        """Return the set that a name stands for though `sets` does not list it, such as "gymnasium:Acrobot-v1"; else None."""
+        """Return the set with this name where `sets` does not list it, such as "gymnasium:Acrobot-v1"; else None."""
         return None
 
     def value(self, value: Any, reading: Reading) -> Dataset | None:

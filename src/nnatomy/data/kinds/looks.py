@@ -131,7 +131,7 @@ def numbered(count: int) -> tuple[str, ...]:
 
 
 def look_at(dataset: Dataset, names: Sequence[str] = ()) -> Look:
-    """Return how numbers without a kind of their own look, by the shape of an example."""
+    """Return the Look of numbers that have no kind, by the shape of an example."""
     shape = dataset.input_shape
     if len(shape) == 3:
         return Pictures()

@@ -58,7 +58,7 @@ class PixelReader(RequestReader):
         if images.min() < 0 or images.max() > p.largest:
             raise RequestError(
                 "unprocessable",
-                f"Pixels lie between 0 and {p.largest:g}. Received {images.min():g} to {images.max():g}. Scale them so.",
+                f"Pixels are between 0 and {p.largest:g}. Received {images.min():g} to {images.max():g}. Scale them so.",
             )
         return self.transform(images), []
 

@@ -196,7 +196,7 @@ def flat(tree: Any) -> list[Any]:
 
 
 class _Pairing:
-    """Makes one description of what two traces say."""
+    """Merges two traces into one description."""
 
     def __init__(self) -> None:
         self.known: dict[int, Value] = {}

@@ -261,7 +261,7 @@ def conv_input(
     g: Graph, out: Value, x: Value, w: Any, *, space: Sequence[int], stride: Sequence[int], padding: Pairs,
     dilation: Sequence[int], groups: int,
 ) -> str:  # fmt: skip
-    """The transposed convolution; ONNX wants to know how many places of `space` are beyond what it would give by itself."""
+    """The transposed convolution; ONNX needs the number of places of `space` beyond its own default."""
     sizes = zip(x.shape[2:], stride, w.shape[2:], dilation, padding)
     plain = [(n - 1) * s + (k - 1) * d + 1 - sum(p) for n, s, k, d, p in sizes]  # type: ignore[operator]
     how = {
@@ -372,5 +372,5 @@ FUNCTIONS: dict[str, Emitter] = {
     "layer_norm": layer_norm, "rms_norm": rms_norm, "batch_norm": batch_norm, "attention": attention,
     "lstm_scan": recurrent.lstm_scan, "gru_scan": recurrent.gru_scan, "rnn_scan": recurrent.rnn_scan,
 }  # fmt: skip
-"""Each function that a model may use when it answers, and how it is written in ONNX."""
+"""Each function that a forward pass may use, and its ONNX writer."""
 

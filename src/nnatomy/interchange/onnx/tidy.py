@@ -110,7 +110,7 @@ def _without_identities(nodes: list[Any]) -> list[Any]:
 
 
 def _read(nodes: list[Any], outputs: Sequence[str]) -> list[Any]:
-    """Only what the outputs depend on."""
+    """Return only the nodes that the outputs depend on."""
     needed = set(outputs)
     kept = []
     for node in reversed(nodes):

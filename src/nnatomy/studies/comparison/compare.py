@@ -143,7 +143,7 @@ class _Work:
         self.failed: set[str] = set()
 
     def do(self, workers: Workers, jobs: int, units: Sequence[Unit], deadline: float | None = None) -> None:
-        """Answer all units into `found`; those of a candidate that has failed are passed over."""
+        """Compute all units into `found`, except those of a candidate that has failed."""
         left = []
         for unit in units:
             path = self.folder / unit.file
@@ -236,8 +236,8 @@ def legend(result: Comparison) -> str:
     return (
         f"* needs no network. {result.plan.metric}: mean over folds and seeds. ± folds: standard deviation of the folds. "
         "sd: what the split and the seed cause, separated by analysis of variance. mult-adds: for one example. "
-        "training: median of one fit, with others beside it. "
-        f"latency: median for one example, and for {result.many}, with nothing beside it. "
+        "training: median of one fit, with other fits at the same time. "
+        f"latency: median for one example, and for {result.many}, with nothing else running. "
         f"p: {baseline}corrected for {counted(len(result.pairs), 'test')}."
     )
 

@@ -70,7 +70,7 @@ def reduce_to_budget(plan: Plan, protocol: Protocol, step_costs: Mapping[str, St
 
 
 def _level(wants: list[float], available: float) -> float:
-    """The largest amount such that all, each given at most that, get no more than is available."""
+    """Return the largest cap such that the wants, each cut to it, sum to no more than `available`."""
     left, level = available, math.inf
     for n, want in enumerate(sorted(wants)):
         level = left / (len(wants) - n)

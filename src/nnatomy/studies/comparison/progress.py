@@ -28,7 +28,7 @@ class Progress:
             self._bar = self._made_bar()
 
     def done(self, unit: Unit, answer: Mapping[str, Any], text: str) -> None:
-        """One unit was answered."""
+        """Record a finished unit."""
         self._left.remove(unit)
         self._taken.setdefault(unit.candidate, []).append(float(answer.get("seconds", 0.0)) / unit.share)
         if self._bar is not None:

@@ -65,7 +65,7 @@ class Entry:
     """The epochs of its recipe, or those requested."""
     share: float = 1.0
     key: str = ""
-    """Where the architecture is found: its name, or a user's folder."""
+    """The architecture's name, or a user's folder."""
 
     @property
     def cut(self) -> bool:
@@ -135,7 +135,7 @@ class Unit:
 
     @property
     def file(self) -> str:
-        """Where the answer is in the comparison's folder."""
+        """Path of the result in the comparison's folder."""
         name = self.candidate.replace(" ", "-")
         if self.what in ("cost", "timing"):
             return f"{self.what}/{name}.json"

@@ -1,4 +1,4 @@
-"""report.html of a comparison: who won and how sure that is, one file that opens without a network."""
+"""report.html of a comparison: the ranking and its uncertainty, one file that opens without a network."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def render(result: Comparison) -> str:
         section("Scores and costs", html_table(header, rows, range(1, len(header))) + _explained(result)),
         section("Scores by fold", image(drawing.scores(result), "svg", "Scores of each candidate by fold and seed")
                 + "<p class=quiet>Dots: one fold and seed each. Diamond and bar: mean and standard deviation over folds. "
-                "A baseline far from all others would stand at the edge with its score, and be missing below.</p>"),
+                "A baseline far from all others is at the edge with its score, and is left out below.</p>"),
     ]  # fmt: skip
     curves = drawing.curves(result)
     if curves is not None:
         sections.append(section("Learning curves: would more data help?", image(curves, "svg", "Score by training examples")
                                 + "<p class=quiet>First seed only; the band is the deviation over folds. Every point has "
-                                "the recipe's epochs, so smaller shares also take fewer steps.</p>"))  # fmt: skip
+                                "the recipe's epochs, so smaller parts also take fewer steps.</p>"))  # fmt: skip
     sections += [
         section("What the score costs", image(drawing.costs(result), "svg", "Score against parameters, time and latency")),
         section("Which differences are shown", image(drawing.significance(result), "svg", "Significance of each pair")),

@@ -1,4 +1,4 @@
-"""From the answers of all units to what a comparison says: scores with their spread, costs, paired tests, curves."""
+"""Results of a comparison, from the results of all units: scores with their spread, costs, paired tests, curves."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Found = Mapping[Unit, Mapping[str, Any]]
 
 @dataclass(frozen=True)
 class Candidate:
-    """An architecture or a baseline: its scores[folds, seeds] and what it costs."""
+    """An architecture or a baseline: its scores[folds, seeds] and its cost."""
 
     name: str
     is_architecture: bool
@@ -41,7 +41,7 @@ class Candidate:
     epochs: str = ""
     chosen: str = ""
     curve: tuple[tuple[float, float, float], ...] = ()
-    """(training examples, mean score, deviation over folds), by share; first seeds only."""
+    """(training examples, mean score, deviation over folds), by fraction of the rows; first seeds only."""
 
     @property
     def mean(self) -> float:
@@ -217,7 +217,7 @@ def _whole(
     architectures: list[str],
     notices: list[str],
 ) -> tuple[list[int], int]:
-    """The folds and the number of seeds for which every architecture has an answer; says what had to be left out."""
+    """The folds and the number of seeds for which every architecture has a result; adds a notice about the rest."""
     scored = {fold for answers in table.values() for (fold, _), a in answers.items() if _score(a, plan.metric) is not None}
     judged = sorted(scored)
     done = {

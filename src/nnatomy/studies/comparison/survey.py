@@ -1,4 +1,4 @@
-"""Which architectures can be compared on some data: those that share a task, each with the recipe and the data for it."""
+"""The architectures that can be compared on some data: those with a common task, each with the recipe and the data for it."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _shared(
 ) -> tuple[str, str]:
     """Return the kind and task that most architectures have in common; the others are moved from `found` to `refused`.
 
-    Raises UserError where another task is done by as many: there is no one number by which all could be compared.
+    Raises UserError where another task has as many architectures: there is no single metric to compare all by.
     """
     kind, task = Counter((recipe.kind, task) for recipe, _, task in found.values()).most_common(1)[0][0]
     others: dict[str, str] = {}

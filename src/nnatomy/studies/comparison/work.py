@@ -75,7 +75,7 @@ class Bench:
         """Parameters, multiply-adds for one example, and the median latency of one example and of many, in seconds."""
         if unit.candidate not in self.plan.architectures:
             whole = len(self._data(0, 1.0).train)
-            small = self._data(0, min(1.0, 500 / whole))  # how much was learned from makes an answer no slower
+            small = self._data(0, min(1.0, 500 / whole))  # the number of training rows does not change the latency
             outputs = self._fitted(unit.candidate, small).outputs
             return _latencies(outputs, small, lambda batch: fields.select(small.fields, batch, "input"))
         from nnatomy.layers.summary import summary

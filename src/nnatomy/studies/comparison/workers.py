@@ -1,4 +1,4 @@
-"""Worker processes: each reads units from its input, writes what it finds into the comparison's folder, and answers in a line.
+"""Worker processes: each reads units from its input, writes results into the comparison's folder, and prints a line for each.
 
 `python -m nnatomy.studies.comparison.workers FOLDER` is one worker. It ends when its input does, so none outlives a
 comparison that is killed.
@@ -47,7 +47,7 @@ class Worker:
             line = ""
         if not line:
             raise UserError(
-                f"A worker ended before it had answered ({self._why()}). There may be too little memory: "
+                f"A worker ended before it sent a result ({self._why()}). There may be too little memory: "
                 "continue with --resume and a lower --jobs."
             )
         found: dict[str, Any] = json.loads(line)
@@ -60,7 +60,7 @@ class Worker:
         return f"signal {-code}" if code < 0 else told[-1][:200] if told else f"exit code {code}"
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """End the process, also during work."""
         self.process.kill()
         self.process.wait()
         for stream in (self.process.stdin, self.process.stdout, self.errors):
@@ -119,7 +119,7 @@ def serve(folder: Path) -> None:
     from nnatomy.studies.comparison.work import Bench
 
     answers = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # whatever a library prints is not an answer
+    os.dup2(2, 1)  # output that a library prints is not a result
     bench = Bench(folder)
     for line in sys.stdin:
         unit = Unit(**json.loads(line))

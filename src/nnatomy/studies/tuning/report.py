@@ -48,13 +48,13 @@ def render(result: Tuning, whole: Search) -> str:
         sections.append(section("Trials", image(history(whole, done), "svg", "Score by trial")
                                 + "<p class=quiet>The search on all data: each trial's score on the validation part, and the "
                                 "best so far.</p>"))  # fmt: skip
-        sections.append(section("All settings at once", image(parallel(whole, done), "svg", "Parallel coordinates")
+        sections.append(section("All settings together", image(parallel(whole, done), "svg", "Parallel coordinates")
                                 + "<p class=quiet>A line is a trial: it crosses each axis at the value that was tried. Dark "
                                 "lines have the best scores.</p>"))  # fmt: skip
     if result.importance:
         sections.append(section("Which settings matter", image(bars(result.importance), "svg", "Importance of each setting")
-                                + "<p class=quiet>Share of the spread of scores that a setting alone explains (fANOVA, Hutter "
-                                "et al. 2014), in the search on all data.</p>"))  # fmt: skip
+                                + "<p class=quiet>Fraction of the spread of scores that a setting alone explains (fANOVA, "
+                                "Hutter et al. 2014), in the search on all data.</p>"))  # fmt: skip
     train = f"nnatomy train {plan.architecture} --data {plan.data} --recipe {result.recipe}"
     train += f" --target {plan.target}" if plan.target else ""
     sections += [
@@ -168,6 +168,6 @@ def bars(importance: dict[str, float]) -> Figure:
     axes = figure.subplots()
     found = axes.barh(names, [importance[name] for name in names], color=BLUE)
     axes.bar_label(found, [f"{importance[name]:.0%}" for name in names], padding=4, fontsize=9)
-    axes.set(xlabel="share of the spread of scores", xlim=(0, 1.08 * max(importance.values()) or 1))
+    axes.set(xlabel="fraction of the spread of scores", xlim=(0, 1.08 * max(importance.values()) or 1))
     axes.spines[["top", "right"]].set_visible(False)
     return figure

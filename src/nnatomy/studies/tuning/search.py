@@ -33,7 +33,7 @@ REFUSED = "refused"
 
 
 def optuna() -> Any:
-    """Optuna, told to be quiet."""
+    """Return the module optuna with its log reduced."""
     try:
         import optuna as found
     except ImportError:
@@ -151,14 +151,14 @@ class _GivingUp(Callback):
 
 
 def storage(folder: Path, plan: Plan) -> Any:
-    """Where trials are kept: a file in the folder, or the database that --storage names."""
+    """Return the storage of the trials: a file in the folder, or the database that --storage names."""
     url = plan.storage or f"sqlite:///{(folder / 'trials.db').resolve()}"
     patience = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else None
     found = optuna()
     for attempt in range(TRIES):
         try:
             return found.storages.RDBStorage(url, engine_kwargs=patience)
-        except Exception as problem:  # whatever the database's own library says
+        except Exception as problem:  # any error of the database's library
             what = str(problem).splitlines()[0][:120]
             if not any(sign in str(problem) for sign in MEANWHILE):
                 break
@@ -167,7 +167,7 @@ def storage(folder: Path, plan: Plan) -> Any:
 
 
 def deadlines(plan: Plan, now: float) -> list[float]:
-    """When each search must end, on the clock of time.monotonic: a tenth of a budget is left for the scores."""
+    """Return when each search must end, by time.monotonic; a tenth of the budget is left for the scores."""
     if plan.budget is None:
         return [math.inf] * len(plan.searches)
     share = 0.9 * plan.budget / len(plan.searches)

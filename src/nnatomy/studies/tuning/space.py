@@ -132,7 +132,7 @@ def usual_space(recipe: Recipe) -> Space:
 
 
 def _about(value: Any) -> Range | Choices | None:
-    """A range or choices about an option's value; None where there is no usual one."""
+    """Return a range or choices around an option's value; None where there is no usual one."""
     if isinstance(value, bool):
         return Choices(("false", "true"))
     if isinstance(value, int) and value >= 1:

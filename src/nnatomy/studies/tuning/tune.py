@@ -55,7 +55,7 @@ class Tuning:
     best: Settings
     own: Settings
     value: float
-    """Of the best trial on all data: what was optimized, and so too good."""
+    """Of the best trial on all data: optimistic, because it was optimized."""
     outer: list[Outer]
     trials: dict[str, int]
     """The numbers of trials of all searches that "finished", were "given up", "refused", or "lost" with their process."""
@@ -185,7 +185,7 @@ def _carry_on(
     try:
         with _helpers(folder, jobs - 1, threads):
             search_all(folder, plan, line, started)
-        search_all(folder, plan, line, started, others=False)  # what processes that died have left
+        search_all(folder, plan, line, started, others=False)  # trials that processes left when they died
         outer = [_judged(folder, plan, number, line) for number in range(plan.cv)]
     except KeyboardInterrupt:
         print(f"\nStopped; finished trials are kept. Continue with: nnatomy tune --resume {folder}", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""Learners: how parameters change. A recipe holds a frozen description, which starts a Learner; the loop knows nothing else."""
+"""Learners: updates of parameters. A recipe holds a frozen description, which starts a Learner; the loop knows nothing else."""
 
 from nnatomy.training.learners.alternating import Alternating, Player
 from nnatomy.training.learners.closed_form import ClosedForm

@@ -1,4 +1,4 @@
-"""Agents: they act in a world outside the step, and learn inside it from what they remember."""
+"""Agents: they act in a world outside the step, and learn inside it from stored experience."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from nnatomy.training.learners.learner import ADAMW, Batch, Learner, LearnerSpec
 
 
 class Agent(ABC):
-    """One who acts: meets the world with a model, remembers, and hands out batches to learn from."""
+    """An agent: acts in the world with a model, stores experience, and returns batches to learn from."""
 
     @abstractmethod
     def collect(self, model: Module, batch: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -37,7 +37,7 @@ class Agent(ABC):
 
 @dataclass(frozen=True)
 class Interaction(LearnerSpec):
-    """Act, remember, and follow the gradient of a loss on what was remembered."""
+    """Act, store experience, and follow the gradient of a loss on it."""
 
     agent: Callable[..., Agent]
     """agent(model, dataset, **settings): makes the agent of a run."""

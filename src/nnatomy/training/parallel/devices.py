@@ -1,6 +1,6 @@
 """The devices of a run: which they are, how state and batches are split, and how arrays come back to the host.
 
-XLA moves what has to be moved between devices; nothing here sends or receives.
+XLA moves arrays between devices where needed; nothing here sends or receives.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Several hosts as one run: who takes part, how they join and agree through JAX, and what is said when one of them dies."""
+"""Several hosts as one run: their list, their connection through JAX, and the message when one of them dies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ABOUT_HOSTS = re.compile("gloo|nccl|coordination|peer|heartbeat|socket|unavaila
 class Hosts:
     """The hosts of a run and which of them this process is; here, the only one.
 
-    What the first one decides holds for all: every host calls the methods below equally often and in the same order.
+    The decisions of the first one hold for all: every host calls the methods below equally often and in the same order.
     """
 
     names: Sequence[str] = ("this host",)
@@ -86,7 +86,7 @@ class Joined(Hosts):
         return np.asarray(broadcast_one_to_all(array))
 
     def agreed(self, stop: bool, save: bool, seconds: float) -> tuple[bool, bool, float]:
-        """As they were one call ago, so that no device waits for an answer."""
+        """As they were one call ago, so that no device waits for a response."""
         before = self._ours
         self._ours = self._vote(np.array([stop, save and self.first, seconds if self.first else 0.0]))
         if before is None:
@@ -127,7 +127,7 @@ class Joined(Hosts):
             raise
 
     def _leave_at_exit(self, code: int) -> None:
-        """End the process when Python does, without waiting for the others, who would wait for this one."""
+        """End the process when Python does, without waiting for the others, which would wait for this one."""
 
         def leave() -> None:
             self.native.unlink(missing_ok=True)
@@ -161,8 +161,8 @@ def join(hosts: str, index: int | None = None) -> Joined:
 
     `hosts` is a file with one host[:port] a line, of which the first coordinates, or "auto": what the cluster's environment
     says (SLURM, Open MPI, Kubernetes, or JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID). `index` is this host's
-    line, counted from 0; if None, the line that names this machine. Raises UserError where these cannot be known, or where
-    hosts do not come.
+    line, counted from 0; if None, the line that names this machine. Raises UserError where these cannot be determined, or where
+    hosts do not connect.
     """
     import jax
 
@@ -293,7 +293,7 @@ _kept: list[Any] = []
 
 
 def _on_abort(met: Joined) -> None:
-    """JAX aborts the process when a host stops answering; what is said then is said here.
+    """Print our message when JAX aborts the process because a host stopped responding.
 
     The signal comes in a thread of JAX's, where Python's own handlers never run: they wait for the main thread.
     """
@@ -314,5 +314,5 @@ def _on_abort(met: Joined) -> None:
 
 
 def _stderr() -> int:
-    """Where Python's errors go."""
+    """Return the file descriptor of Python's errors."""
     return sys.stderr.fileno()

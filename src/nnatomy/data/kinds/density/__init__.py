@@ -30,7 +30,7 @@ class DensityKind(Kind[PointPreprocessing]):
     labels_optional = True
 
     def recognize(self, source: Source, reading: Reading) -> int:
-        """Tables and arrays are points only to a model that asks for no targets."""
+        """Read tables and arrays as points only for a model without targets."""
         if not reading.unlabeled:
             return NO
         if source.suffix in STORED:

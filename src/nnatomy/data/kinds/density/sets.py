@@ -26,7 +26,7 @@ def ring(modes: int = 8) -> npt.NDArray[np.float64]:
 
 
 def grid(side: int = 5) -> npt.NDArray[np.float64]:
-    """Return centers (side^2, 2) on a square grid whose lines are 2 apart."""
+    """Return centers (side^2, 2) on a square grid with spacing 2."""
     places = 2.0 * (np.arange(side) - (side - 1) / 2)
     return np.stack(np.meshgrid(places, places), axis=-1).reshape(-1, 2)
 
@@ -54,7 +54,7 @@ def _spirals(reading: Reading) -> Dataset:
 
 
 EIGHT = f"8 Gaussians on a circle of radius {RADIUS:g}, standard deviation {SPREAD:g}"
-GRID = f"25 Gaussians on a grid, 2 apart, standard deviation {SPREAD:g}"
+GRID = f"25 Gaussians on a grid with spacing 2, standard deviation {SPREAD:g}"
 SETS: dict[str, Named] = {
     "eight_gaussians": Made(partial(_mixture, "eight_gaussians", ring(), EIGHT)),
     "grid_of_gaussians": Made(partial(_mixture, "grid_of_gaussians", grid(), GRID)),

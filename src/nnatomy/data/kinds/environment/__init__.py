@@ -80,9 +80,7 @@ class EnvironmentKind(Kind[EnvironmentPreprocessing]):
         return self.given_examples(source, preprocessing)
 
     def given_examples(self, value: Any, preprocessing: EnvironmentPreprocessing) -> tuple[Split, tuple[str, ...]]:
-        raise UserError(
-            f"An agent is evaluated by playing episodes of its own environment. Received {value}; leave out the data."
-        )
+        raise UserError(f"An agent is evaluated on episodes of its training environment. Received {value}; leave out the data.")
 
     def reader(self, preprocessing: EnvironmentPreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
         from nnatomy.data.kinds.environment.request import ObservationReader

@@ -41,7 +41,7 @@ class EnvironmentPreprocessing(Preprocessing):
     def fit(cls, source: str, seeds: Array) -> EnvironmentPreprocessing:
         """Fit on the episodes that `seeds` start."""
         world = open_world(source)
-        bounded = (np.abs(world.low) < 1e6) & (np.abs(world.high) < 1e6)  # float32's largest number stands for no bound, too
+        bounded = (np.abs(world.low) < 1e6) & (np.abs(world.high) < 1e6)  # float32's largest number also means no bound
         low, high = np.where(bounded, world.low, 0.0), np.where(bounded, world.high, 0.0)
         shift, scale = (low + high) / 2, (high - low) / 2
         if not world.states and not bounded.all():

@@ -31,7 +31,7 @@ class Layout:
     slip: float = 0.0
     """The probability that a move goes to the left or to the right of where it was meant to go, half of it each."""
     cost: float = 0.02
-    """What each step takes from the reward."""
+    """The cost of each step, subtracted from the reward."""
     limit: int = 50
     """The steps after which an episode is truncated."""
 

@@ -1,4 +1,4 @@
-"""What is known of some worlds without learning: a linear policy that balances the pole, the exact solution of a grid."""
+"""Solutions of some worlds without learning: a linear policy that balances the pole, the exact solution of a grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a world looks: a cart with its pole, a car in its valley, two swinging links, a maze; other observations as bars."""
+"""Pictures of a world: a cart with its pole, a car in its valley, two swinging links, a maze; other observations as bars."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ __all__ = ["maze", "scene"]
 
 Array = npt.NDArray[Any]
 Scene = Callable[["Axes", Array], None]
-"""scene(axes, observation): draw what the environment looks like."""
+"""scene(axes, observation): draw the environment."""
 
 
 def scene(source: str, columns: tuple[str, ...]) -> Scene:
-    """Return what draws the world of a source, whose observations have these columns."""
+    """Return the Scene of a source, whose observations have these columns."""
     if source in GRIDS:
         return lambda axes, observation: walker(axes, GRIDS[source], int(observation[0]))
     known = {"CartPole": cart_pole, "MountainCar": mountain_car, "Acrobot": acrobot}
@@ -50,7 +50,7 @@ def maze(axes: Axes, layout: Layout) -> None:
 
 
 def walker(axes: Axes, layout: Layout, cell: int) -> None:
-    """Draw a maze and who walks in it."""
+    """Draw a maze and the agent in it."""
     maze(axes, layout)
     row, column = divmod(cell, layout.shape[1])
     axes.plot([column], [row], "o", ms=16, color=COLORS[0], mec="white", mew=1.5)

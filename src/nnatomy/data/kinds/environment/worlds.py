@@ -19,7 +19,7 @@ __all__ = ["GYMNASIUM", "World", "keep", "open_world"]
 Array = npt.NDArray[Any]
 GYMNASIUM, OBJECT = "gymnasium:", "object:"
 LONGEST = 1000
-"""Steps after which an episode is truncated where the environment has no limit of its own."""
+"""Steps after which an episode is truncated where the environment does not set a limit."""
 NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "CartPole": (("position", "velocity", "angle", "angular_velocity"), ("left", "right")),
     "MountainCar": (("position", "velocity"), ("left", "coast", "right")),
@@ -27,7 +27,7 @@ NAMES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
         ("cos_1", "sin_1", "cos_2", "sin_2", "angular_velocity_1", "angular_velocity_2"), ("torque_-1", "torque_0", "torque_1")
     ),
 }  # fmt: skip
-"""What the numbers of an observation and the actions are, by the names of gymnasium's environments without their version."""
+"""The meaning of an observation's numbers and of the actions, by gymnasium's environment names without their version."""
 _kept: dict[str, Callable[[], Any]] = {}
 
 
@@ -147,7 +147,7 @@ def _of_gymnasium(name: str) -> Any:
         ) from None
     try:
         return gymnasium.make(name, disable_env_checker=True)
-    except Exception as problem:  # unknown names, missing libraries: errors of its own
+    except Exception as problem:  # unknown names, missing libraries: errors of gymnasium
         reason = " ".join(str(problem).split())
         raise UserError(f"gymnasium makes environments by their id, such as CartPole-v1. Received {name!r}: {reason}") from None
 

@@ -71,7 +71,7 @@ class GraphKind(Kind[GraphPreprocessing]):
 
 
 def _files(source: Source, preprocessing: GraphPreprocessing, needed: bool = True) -> GraphFiles:
-    """What a folder holds, for a model of one graph or of many."""
+    """The contents of a folder, for a model of one graph or of many."""
     if not is_graph_folder(source.path):
         raise UserError(f"A model of graphs takes a folder with nodes.csv and edges.csv. Received {source}. Name a folder.")
     found = read_files(source.path, preprocessing.target, needed)

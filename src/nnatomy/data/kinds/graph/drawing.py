@@ -1,4 +1,4 @@
-"""How a graph is drawn: places of its nodes, and the part of it around a node."""
+"""Drawing of a graph: places of its nodes, and the part of it around a node."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def places(edges: Array, nodes: int) -> Array:
         size = np.maximum(np.sqrt((move**2).sum(axis=-1, keepdims=True)), 1e-9)
         found = found + move / size * np.minimum(size, 0.1 * (1 - step / STEPS))
     centered = found - found.mean(axis=0)
-    turned = centered @ np.linalg.eigh(centered.T @ centered)[1][:, ::-1]  # the longest way lies across
+    turned = centered @ np.linalg.eigh(centered.T @ centered)[1][:, ::-1]  # the longest extent is horizontal
     return np.asarray(turned / max(float(np.abs(turned).max()), 1e-9))
 
 

@@ -31,7 +31,7 @@ def is_graph_folder(path: Path) -> bool:
 
 @dataclass(frozen=True)
 class GraphFiles:
-    """What a folder holds: the graph, its target and its published parts, where there are any."""
+    """The contents of a folder: the graph, its target and its published parts, where there are any."""
 
     raw: RawGraph
     target: str = ""
@@ -138,7 +138,7 @@ def _unique(names: Sequence[object], file: str) -> None:
 
 
 def _places(known: Iterable[object], wanted: Iterable[object], file: str, where: str) -> Array:
-    """The rows of what is named. Raises UserError for an unknown name."""
+    """Return the rows of the wanted names. Raises UserError for an unknown name."""
     place = {name: n for n, name in enumerate(known)}
     names = list(wanted)
     unknown = next((n for n, name in enumerate(names) if name not in place), None)

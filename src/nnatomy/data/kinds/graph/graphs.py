@@ -19,8 +19,8 @@ __all__ = ["Columns", "GraphPreprocessing", "RawGraph", "fields_of", "graph_data
 
 Array = npt.NDArray[Any]
 NODES, GRAPHS = "node classification", "graph classification"
-DEGREES = 8  # features of nodes without columns, where there are many graphs; the last one stands for all higher degrees
-MOST_VALUES = 64  # different words of a column that become features of their own
+DEGREES = 8  # features of nodes without columns, where there are many graphs; the last one counts all higher degrees
+MOST_VALUES = 64  # the most different words of a column that become one feature each
 
 CHOSEN, SIZES, TARGETS = Field("chosen", points_to="nodes"), Field("sizes"), Field("targets", role="target")
 
@@ -133,7 +133,7 @@ NO_COLUMNS = Columns((), (), (), ())
 class GraphPreprocessing(Preprocessing):
     """Columns of nodes and edges as numbers.
 
-    Nodes without columns are told apart by their ids in one graph, and by their degrees in many (Xu et al. 2019, section 7).
+    Nodes without columns have their ids as features in one graph, and their degrees in many (Xu et al. 2019, section 7).
     """
 
     kind: ClassVar[str] = "graph"
@@ -151,7 +151,7 @@ class GraphPreprocessing(Preprocessing):
 
     @property
     def fields(self) -> tuple[Field, ...]:
-        """What the arrays of a batch are."""
+        """The arrays of a batch."""
         return fields_of(self.task == GRAPHS, bool(self.edge_columns.names))
 
     def takes(self, raw: RawGraph) -> bool:
@@ -214,7 +214,7 @@ def graph_dataset(
     classes = tuple(sorted(set(labels) - {""}))
     if len(classes) < 2:
         raise UserError(
-            f"Classes to tell apart must be two or more. Received {len(classes)} in {target!r} of {name}. Choose a --target."
+            f"Classes must be two or more. Received {len(classes)} in {target!r} of {name}. Choose a --target."
         )
     place = {label: n for n, label in enumerate(classes)}
     labeled = np.array([n for n, label in enumerate(labels) if label], np.int64)

@@ -34,7 +34,7 @@ def read_idx(path: Path) -> Array:
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
     if len(raw) < 4 or raw[:2] != b"\0\0":
-        raise UserError(f"An idx file begins with two zero bytes. Received {path}, which does not. Is it an MNIST file?")
+        raise UserError(f"An idx file starts with two zero bytes. Received {path}, which does not. Is it an MNIST file?")
     kind, dimensions = raw[2], raw[3]
     if kind != 8 or not 1 <= dimensions <= 4:
         raise UserError(
@@ -59,7 +59,7 @@ def write_idx(path: Path, array: Array) -> None:
 
 
 def is_idx(path: Path) -> bool:
-    """Tell whether a path is an idx file by its name, or a folder that holds one."""
+    """Return True if a path is an idx file by its name, or a folder that holds one."""
     if path.is_dir():
         return any(is_idx(child) for child in path.iterdir() if child.is_file())
     return "-ubyte" in path.name or path.name.removesuffix(".gz").endswith(".idx")

@@ -24,7 +24,7 @@ __all__ = ["PairPreprocessing", "PairSplit", "lines_of", "pair_dataset", "pairs_
 
 Array = npt.NDArray[Any]
 IGNORED = -100  # a target that no loss and no metric counts
-MINIMUM = 3  # how often a word is seen in large sets to have a number of its own
+MINIMUM = 3  # in large sets, a word needs this many occurrences to get its own number
 FEWEST = 20  # different sources that can be split where some occur several times
 LARGE = 10_000  # pairs from which a set is large
 VALIDATION, TEST = ("validation", "valid", "val", "dev"), ("test",)
@@ -84,7 +84,7 @@ class PairPreprocessing(Preprocessing):
     longest: int
     """The longest target of training, EOS included."""
     language: str = ""
-    """The ending of the files with the targets, where sources and targets were in files of their own."""
+    """The ending of the files with the targets, where sources and targets were in separate files."""
 
     @classmethod
     def fit(cls, sources: Sequence[str], targets: Sequence[str], language: str = "") -> PairPreprocessing:
@@ -104,7 +104,7 @@ class PairPreprocessing(Preprocessing):
         return padded(rows, PAD), np.array([len(row) for row in rows], np.int64)
 
     def prepare(self, *raw: Array) -> Batch:
-        """Return tokens and lengths without what only pads all texts."""
+        """Return tokens and lengths without the padding that all texts have in common."""
         tokens, lengths = raw
         return tokens[:, : lengths.max(initial=1)], lengths
 
@@ -131,7 +131,7 @@ def pair_dataset(
 
     Args:
         official: rows of published parts; a fold splits the first two, and leaves the third alone
-        language: the ending of the files with the targets, where they are in files of their own
+        language: the ending of the files with the targets, where they are in separate files
     """
     sources, _ = pairs
     if official is None:

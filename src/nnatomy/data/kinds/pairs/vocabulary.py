@@ -36,9 +36,9 @@ class Vocabulary:
     tokens: tuple[str, ...]
     """PAD, BOS, EOS and UNK, then the tokens as they are written."""
     spaced: bool = True
-    """Whether tokens are words; else characters."""
+    """True if tokens are words, False if they are characters."""
     capital: bool = False
-    """Whether texts start with a capital letter."""
+    """True if texts start with a capital letter."""
     joined_left: tuple[str, ...] = ()
     """Marks without a space before them, such as a full stop."""
     joined_right: tuple[str, ...] = ()

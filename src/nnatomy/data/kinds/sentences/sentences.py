@@ -58,7 +58,7 @@ class WordPreprocessing(Preprocessing):
         return select(split.fields, split.all(), "input")
 
     def prepare(self, *raw: Array) -> Batch:
-        """Return tokens and lengths without what only fills up all sentences."""
+        """Return tokens and lengths without the padding that all sentences have in common."""
         tokens, lengths = raw
         return tokens[:, : lengths.max(initial=1)], lengths
 
@@ -82,9 +82,9 @@ def polarity_pair(path: Path) -> tuple[Path, Path] | None:
 
 
 def reads_as_sentences(text: str) -> bool:
-    """Tell whether the first lines of a tab-separated file are a sentence of several words, a tab and a label.
+    """Return True if the first lines of a tab-separated file are a sentence of several words, a tab and a label.
 
-    Labels are one word each, or the same few: what follows the tab in pairs of texts is a text of its own.
+    Labels are one word each, or few different ones; in pairs of texts, a second text follows the tab.
     """
     lines = [line.split("\t") for line in text.splitlines()[:50] if line.strip()]
     if not lines or any(len(cells) != 2 for cells in lines):
@@ -124,7 +124,7 @@ def load_sentences(paths: tuple[Path, ...], reading: Reading) -> Dataset:
     if official is not None and reading.fold is not None:
         notices.append(f"The sentences of {official[2].name} take no part.")
     elif official is not None:
-        notices.append(f"Validation and test are the files beside it: {official[1].name}, {official[2].name}.")
+        notices.append(f"Validation and test are the files next to it: {official[1].name}, {official[2].name}.")
     name = re.sub(r"[._-](neg|train)$", "", paths[0].name.removesuffix(".txt").removesuffix(paths[0].suffix))
     text = f"{sum(map(len, splits))} sentences of {len(classes)} classes, {len(preprocessing.vocabulary)} words"
     shape, outputs = (max(len(s) for split in splits for s in split.sequences),), len(classes)

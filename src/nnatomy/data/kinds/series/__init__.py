@@ -79,7 +79,7 @@ class SeriesKind(Kind[SeriesPreprocessing]):
 
     def limits(self, dataset: Dataset) -> str:
         window = self.fitted(dataset).window
-        return f"It sees {window} rows at once, evenly spaced as in training; gaps take the value before them."
+        return f"It reads {window} rows in one call, evenly spaced as in training; gaps take the value before them."
 
     def look(self, dataset: Dataset) -> Look:
         fitted = self.fitted(dataset)

@@ -64,7 +64,7 @@ def read_series(name: str, table: RawTable, time: str) -> Series:
             reason = {"constant": "is the same in every row", "empty": "has no values"}.get(kind, "holds no numbers")
             notices.append(f"Column {column!r} {reason}: left out.")
     if not columns:
-        raise UserError(f"A series needs a column of numbers beside its times, {name} has none. {' '.join(notices)}".strip())
+        raise UserError(f"A series needs a column of numbers next to its times, {name} has none. {' '.join(notices)}".strip())
     values = np.stack(list(columns.values()), axis=1)
     return in_order(Series(name, time, times, tuple(columns), values, tuple(notices), layout))
 

@@ -31,7 +31,7 @@ def _sines(n: int, rng: np.random.Generator) -> Array:
 
 
 def mackey_glass(n: int, tau: int = 17, steps: int = 10) -> Array:
-    """Return n points, one time unit apart, of dx/dt = 0.2 x(t - tau) / (1 + x(t - tau)^10) - 0.1 x (Mackey and Glass 1977).
+    """Return n points, one per time unit, of dx/dt = 0.2 x(t - tau) / (1 + x(t - tau)^10) - 0.1 x (Mackey and Glass 1977).
 
     Runge-Kutta of order four with `steps` steps a unit, the delayed value interpolated; the first 300 units are dropped.
     """

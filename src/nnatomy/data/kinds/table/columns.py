@@ -83,7 +83,7 @@ def far_outliers(values: Array) -> int:
 
 
 def one_to_one(a: Sequence[str], b: Sequence[str]) -> bool:
-    """Tell whether each value of `a` goes with one value of `b` and the reverse, missing cells and 0.1 % of rows aside."""
+    """Return True if `a` and `b` map one to one; missing cells and 0.1 % of rows are ignored."""
     pairs = [(x, y) for x, y in zip(a, b, strict=True) if x and y]
     if len(pairs) < max(ENOUGH, len(a) // 10):
         return False

@@ -127,7 +127,7 @@ class Field:
 
 
 def _long_tailed(values: Array) -> bool:
-    """Tell whether values are never negative and their skewness is above 2 (an exponential distribution's)."""
+    """Return True if values are never negative and their skewness is above 2 (an exponential distribution's)."""
     spread = values.std()
     return bool(values.min() >= 0 and spread > 0 and np.mean(((values - values.mean()) / spread) ** 3) > 2)
 
@@ -151,7 +151,7 @@ def _values(name: str, kind: str, cells: Sequence[str], layout: str) -> Array:
 
 @dataclass(frozen=True)
 class TablePreprocessing(Preprocessing):
-    """Turns rows of a table into inputs float32[n, features]; targets are class ids or standardized numbers."""
+    """Converts rows of a table into inputs float32[n, features]; targets are class ids or standardized numbers."""
 
     kind: ClassVar[str] = "table"
     fields: tuple[Field, ...]

@@ -31,7 +31,7 @@ EMBEDDED = {
 
 
 def _embedded(name: str, reading: Reading) -> Dataset:
-    """Return one of scikit-learn's sets, without its target for an architecture that does nothing but give its input back."""
+    """Return one of scikit-learn's sets, without its target for an architecture that only reconstructs its input."""
     from sklearn import datasets
 
     loaders: dict[str, Callable[[], Any]] = {

@@ -62,7 +62,7 @@ def table_dataset(
     parts = _parts(table, ids, classes, reading, groups, ordered)
     cells = {column: [values[row] for row in parts.train] for column, values in table.columns.items()}
     if groups is not None:
-        notices.append(f"Column {groups!r} says which rows belong together: it is no input.")
+        notices.append(f"Column {groups!r} says which rows belong together: it is not an input.")
     inputs = _inputs({c: k for c, k in kinds.items() if c != groups}, cells, target, task, keep, notices)
     outliers = _outliers(kinds, inputs, cells, notices)
     _tell(table, kinds, inputs, cells, notices)

@@ -65,7 +65,7 @@ class TextKind(Kind[CharacterPreprocessing]):
         return TextInputs(dataset, InputSpec("tokens", dataset.input_shape, "int64", holds))
 
     def limits(self, dataset: Dataset) -> str:
-        return f"It sees {self.fitted(dataset).window} characters at once; those that its training text lacks count as one."
+        return f"It sees {self.fitted(dataset).window} characters in one call; those that its training text lacks count as one."
 
     def look(self, dataset: Dataset) -> Look:
         return Words(self.fitted(dataset).vocabulary, joined=True)

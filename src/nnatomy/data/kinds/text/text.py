@@ -16,7 +16,7 @@ from nnatomy.errors import UserError
 __all__ = ["CharacterPreprocessing", "load_text"]
 
 Array = npt.NDArray[Any]
-UNKNOWN = "\ufffd"  # stands for characters that training did not see
+UNKNOWN = "\ufffd"  # the token of characters that training did not see
 WINDOW = 128
 
 
