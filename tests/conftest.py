@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
@@ -58,6 +59,10 @@ def _same_start() -> Iterator[None]:
     """Every test starts from the same random stream and on the numpy backend, and leaves both as it found them."""
     from nnatomy import backends, random
 
+    before = sys.modules.get("nnatomy.backends.jax_devices")
+    kept = before and before.settings()
     random.seed(0)
     yield
     backends.use("numpy")
+    if after := sys.modules.get("nnatomy.backends.jax_devices"):
+        after.restore(kept or {"jax_enable_x64": False, "jax_default_device": None, "jax_default_matmul_precision": None})

@@ -36,7 +36,8 @@ def with_an_axis(function: Callable[..., Any]) -> Callable[..., Any]:
         found = function(reshape(a, (1,)), *args, **kwargs)
         return tuple(reshape(y, ()) for y in found) if isinstance(found, tuple) else reshape(found, ())
 
-    wrapped.__code__ = wrapped.__code__.replace(co_name=function.__name__)  # a trace names an operation by its frame
+    code: Any = wrapped
+    code.__code__ = code.__code__.replace(co_name=function.__name__)  # a trace names an operation by its frame
     return wrapped
 
 

@@ -355,7 +355,9 @@ FUNCTIONS: dict[str, Emitter] = {
     "less_equal": comparison("LessOrEqual"), "greater_equal": comparison("GreaterOrEqual"),
     "logical_and": logic("And"), "logical_or": logic("Or"), "logical_xor": logic("Xor"), "logical_not": logic("Not"),
     "and": bits("BitwiseAnd", "And"), "or": bits("BitwiseOr", "Or"), "xor": bits("BitwiseXor", "Xor"),
-    "invert": bits("BitwiseNot", "Not"), "isnan": of_float("IsNaN"), "isinf": of_float("IsInf"), "isfinite": isfinite,
+    "bitwise_and": bits("BitwiseAnd", "And"), "bitwise_or": bits("BitwiseOr", "Or"),
+    "bitwise_xor": bits("BitwiseXor", "Xor"), "bitwise_not": bits("BitwiseNot", "Not"), "invert": bits("BitwiseNot", "Not"),
+    "isnan": of_float("IsNaN"), "isinf": of_float("IsInf"), "isfinite": isfinite,
     "where": where, "astype": converted, "asarray": converted, "array": converted,
     # along axes
     "sum": reduction("ReduceSum"), "prod": reduction("ReduceProd"), "max": reduction("ReduceMax"),
