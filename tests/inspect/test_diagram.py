@@ -119,7 +119,7 @@ def test_every_architecture_is_drawn(architecture: Architecture) -> None:
         assert f"{model.count_parameters():,} parameters" in words(figure)
         called: set[str] = set()
         for child, module in model.named_modules():
-            module.register_forward_hook(lambda *_, child=child: called.add(child))
+            module.register_forward_hook(lambda *_, child=child, called=called: called.add(child))
         with nn.no_grad():
             model(*map(nn.tensor, inputs))
         for child, module in model.named_modules():  # a critic or a target network has no part in the outputs

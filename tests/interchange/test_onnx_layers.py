@@ -153,7 +153,7 @@ FUNCTIONS: list[tuple[str, Callable[..., Any], list[Array]]] = [
     ("truth values", lambda a, b: (ops.logical_and(a > 0, b), ops.logical_or(a > 0, b), ops.logical_xor(a > 0, b), ~(a > 0),
      ops.logical_not(a), (a > 0) & (b > 0), (a > 0) | (b > 0), (a > 0) ^ (b > 0)), [x(3, 4), ids(3, 4)]),
     ("bits", lambda a, b: (a & b, a | b, a ^ b, ~a), [ids(3, 4), ids(3, 4)]),
-    ("largest of segments", lambda a: ops.segment_max(a, np.array([1, 0, 1]), 2), [x(3, 4)]),
+    ("largest of segments", lambda a: ops.segment_max(ops.transpose(a), np.array([1, 0, 1, 0]), 2).T, [x(3, 4)]),
     ("clip", lambda a: (ops.clip(a, -0.5, 0.2), ops.clip(a, low=0.0), ops.clip(a, high=0.1)), [x(3, 4)]),
     ("where", lambda a, b: (ops.where(a > 0, a, b), ops.where(a > 0, 1.0, a)), [x(3, 4), x(3, 4)]),
     ("types", lambda a: (a.astype("int64"), a.astype("bool"), a.astype("int32").astype("float32"),
