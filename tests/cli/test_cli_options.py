@@ -103,6 +103,6 @@ def test_groups_stay_together_in_a_run(tmp_path: Path) -> None:
     rows = [f"{rng.normal():.3f},{i % 30},{'yes' if i % 2 else 'no'}" for i in range(180)]
     (tmp_path / "table.csv").write_text("x,patient,y\n" + "\n".join(rows) + "\n")
     result = nn.train("mlp", tmp_path / "table.csv", target="y", groups="patient", epochs=1, out=tmp_path / "run", report=False)
-    assert any("patient" in notice and "no input" in notice for notice in result.dataset.notices)
+    assert any("patient" in notice and "not an input" in notice for notice in result.dataset.notices)
     assert [c.name for c in result.dataset.columns if c.role == "input"] == ["x"]
     assert "--groups patient" in result.prepared.request.command()
