@@ -20,7 +20,7 @@ from nnatomy.training.recipe import Case, Contract
 from nnatomy.verification.implementations import Ours
 from nnatomy.verification.trajectory import cast, draw_weights
 
-SHORT: dict[str, Any] = {"epochs": 2, "limit": 90, "offline": True, "report": False}
+SHORT: dict[str, Any] = {"epochs": 2, "limit": 60, "offline": True, "report": False}
 
 
 @pytest.mark.contract(Contract.OVERFIT)
@@ -74,6 +74,6 @@ def test_interrupted_and_resumed_equals_undisturbed(architecture: Architecture, 
         differing = [key for key in undisturbed if undisturbed[key].tobytes() != continued[key].tobytes()]
         assert undisturbed.keys() == continued.keys()
         assert not differing, f"{architecture.name}: resuming changes {', '.join(differing)} in {name}"
-    other = train(architecture.name, out=tmp_path / "other", seed=4, **SHORT | {"epochs": 1}).model.state_dict()
+    other = train(architecture.name, out=tmp_path / "other", seed=4, **SHORT | {"epochs": 1, "limit": 40}).model.state_dict()
     same = [name for name, array in calm.model.state_dict().items() if array.tobytes() == other[name].tobytes()]
     assert len(same) < len(other), f"{architecture.name}: the seed changes nothing"

@@ -356,14 +356,14 @@ def test_card_tells_the_spread_that_a_comparison_measured(tmp_path: Path) -> Non
     assert "not on record" not in card
     other = tmp_path / "other"
     nn.train("perceptron", "iris", out=other, report=False, epochs=1)
-    with pytest.raises(UserError, match=r"own data, iris; .* is a comparison on wine"):
+    with pytest.raises(UserError, match=r"own data, iris\. .* a comparison on wine"):
         export(other, comparison=folder)
     with pytest.raises(UserError, match="names the folder of a finished comparison"):
         export(run, comparison=run)
     saved = json.loads((folder / "result.json").read_text())
     saved["candidates"] = [c for c in saved["candidates"] if c["name"] != "perceptron"]
     (folder / "result.json").write_text(json.dumps(saved))
-    with pytest.raises(UserError, match="not of perceptron"):
+    with pytest.raises(UserError, match="architecture of the run, perceptron"):
         export(run, comparison=folder)
     assert not (run / "onnx").exists()
     assert not (other / "onnx").exists()
