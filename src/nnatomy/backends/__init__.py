@@ -102,7 +102,7 @@ def known(array: Any) -> Any:
     """Return the values of an array as NumPy's; None where a compiled step does not know them yet."""
     if isinstance(array, np.ndarray):
         return array
-    return importlib.import_module(MODULES["jax"]).known(array) if current() == "jax" else None
+    return B.known(array) if current() == "jax" else None
 
 
 def load_jax_devices() -> Any:

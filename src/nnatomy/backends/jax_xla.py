@@ -48,12 +48,17 @@ def known(x: Any) -> Any:
 
 def cumsum(x: Array, *, axis: int) -> Array:
     """Sums up to each element; small integers are added as NumPy adds them, in the widest type."""
-    return jnp.cumsum(x, axis=axis, dtype=jnp.sum(x[:0]).dtype)
+    return jnp.cumsum(x, axis=axis, dtype=_added(x.dtype))
 
 
 def cumprod(x: Array, *, axis: int) -> Array:
     """Products up to each element, in the type of `cumsum`."""
-    return jnp.cumprod(x, axis=axis, dtype=jnp.sum(x[:0]).dtype)
+    return jnp.cumprod(x, axis=axis, dtype=_added(x.dtype))
+
+
+def _added(dtype: Any) -> Any:
+    """The type in which NumPy adds up: the widest of integers."""
+    return {"b": "int64", "i": "int64", "u": "uint64"}.get(dtype.kind, dtype)
 
 
 # Writing

@@ -344,10 +344,14 @@ def clone(a: Any) -> Any:
 # Piecewise constant: the gradient is 0
 
 
+def _is_whole(value: Any) -> bool:
+    """Return True for integers and booleans, Python's and arrays."""
+    return value.dtype.kind in "biu" if hasattr(value, "dtype") else isinstance(value, int)
+
+
 def _divisible(a: Any, b: Any) -> None:
     """Raises UserError where integers are divided by 0; of floating-point numbers the result is infinite or NaN."""
-    kinds = [getattr(getattr(value, "dtype", None), "kind", "i" if isinstance(value, int) else "f") for value in (a, b)]
-    if all(kind in "biu" for kind in kinds):
+    if _is_whole(a) and _is_whole(b):
         found = None if isinstance(b, int) else known(b)
         if b == 0 if isinstance(b, int) else found is not None and not found.all():
             raise UserError("Integers cannot be divided by 0. Received a 0 as divisor; convert with .astype('float32').")
@@ -454,8 +458,7 @@ def logical_not(a: Any) -> Any:
 def _whole(name: str, *values: Any) -> None:
     """Raises UserError unless all are integers or booleans."""
     for value in values:
-        kind = getattr(getattr(value, "dtype", None), "kind", "i" if isinstance(value, int) else "f")
-        if kind not in "biu":
+        if not _is_whole(value):
             raise UserError(
                 f"{name}() takes integers or booleans. Received {getattr(value, 'dtype', value)}; compare first, "
                 "or convert with .astype()."

@@ -11,7 +11,7 @@ from numpy import generic
 
 from nnatomy import graph
 from nnatomy.backends import B
-from nnatomy.backends.dtypes import is_floating
+from nnatomy.backends.dtypes import is_floating, is_half
 from nnatomy.errors import UserError
 from nnatomy.graph import is_grad_enabled
 from nnatomy.tensor import Tensor
@@ -100,7 +100,7 @@ def unbroadcast(g: Any, value: Any, name: str) -> Any:
     Half precision counts as float32 next to float32 (a penalty on half weights joins a loss): its gradient is narrowed again.
     """
     shape, have = value.shape, g.shape
-    if g.dtype == FLOAT32 and str(value.dtype) in ("float16", "bfloat16"):
+    if g.dtype == FLOAT32 and is_half(value.dtype):
         from nnatomy.ops import pointwise
 
         g = pointwise.astype(g, value.dtype)
@@ -195,6 +195,12 @@ def primitive(
         return found
 
     return decorate
+
+
+def named_as(function: Callable[..., Any], wrapper: Any) -> Callable[..., Any]:
+    """Return the wrapper with the function's name and help, also in its frames, by which a trace names an operation."""
+    wrapper.__code__ = wrapper.__code__.replace(co_name=function.__name__)
+    return functools.wraps(function)(wrapper)
 
 
 def _arguments(function: Callable[..., Any]) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -12,20 +11,23 @@ from nnatomy.backends.dtypes import is_half
 from nnatomy.errors import UserError
 from nnatomy.ops import pointwise as pw
 from nnatomy.ops import shapes
-from nnatomy.ops.primitive import FLOAT32, primitive
+from nnatomy.ops.primitive import FLOAT32, named_as, primitive
 from nnatomy.tensor import Axis, Tensor
 
 
 def _careful(function: Callable[..., Any]) -> Callable[..., Any]:
     """A reduction that computes in float32 where its input is of half precision, and narrows the result again."""
 
-    @functools.wraps(function)
-    def careful(a: Any, *args: Any, **kwargs: Any) -> Any:
-        if a.dtype is not FLOAT32 and is_half(a.dtype):
-            return _narrowed(function(pw.astype(a, FLOAT32), *args, **kwargs), a.dtype)
-        return function(a, *args, **kwargs)
+    along = shapes.with_an_axis(function)
 
-    return shapes.with_an_axis(careful)
+    def careful(a: Any, *args: Any, **kwargs: Any) -> Any:
+        if a.dtype is FLOAT32 and a.shape:  # one call more where nothing needs care
+            return function(a, *args, **kwargs)
+        if is_half(a.dtype):
+            return _narrowed(along(pw.astype(a, FLOAT32), *args, **kwargs), a.dtype)
+        return along(a, *args, **kwargs)
+
+    return named_as(function, careful)
 
 
 def _narrowed(y: Any, dtype: Any) -> Any:

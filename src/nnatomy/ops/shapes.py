@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import builtins
-import functools
 import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from nnatomy.backends import B
 from nnatomy.errors import UserError
-from nnatomy.ops.primitive import primitive
+from nnatomy.ops.primitive import named_as, primitive
 from nnatomy.tensor import Axis
 
 
@@ -29,16 +28,13 @@ def plain(axis: Any) -> Any:
 def with_an_axis(function: Callable[..., Any]) -> Callable[..., Any]:
     """Make a function along an axis accept an array without axes: it counts as one element, and axis may be 0 or -1."""
 
-    @functools.wraps(function)
     def wrapped(a: Any, *args: Any, **kwargs: Any) -> Any:
         if a.shape:
             return function(a, *args, **kwargs)
         found = function(reshape(a, (1,)), *args, **kwargs)
         return tuple(reshape(y, ()) for y in found) if isinstance(found, tuple) else reshape(found, ())
 
-    code: Any = wrapped
-    code.__code__ = code.__code__.replace(co_name=function.__name__)  # a trace names an operation by its frame
-    return wrapped
+    return named_as(function, wrapped)
 
 
 def place(axis: int, n: int) -> int:
