@@ -17,7 +17,6 @@ from nnatomy.data import fields
 from nnatomy.data.dataset import batches
 from nnatomy.data.kinds.graph import NeighborSampling, drawing, fields_of, undirected
 from nnatomy.errors import UserError
-from nnatomy.optim import Adam
 from nnatomy.tasks import task_for
 from nnatomy.tensor import Tensor
 
@@ -176,7 +175,7 @@ def test_each_neighbor_is_sampled_as_often() -> None:
     np.testing.assert_allclose(seen / 2000, [1, *(0.4,) * 5], atol=0.05)
 
 
-# Sizes, and the layers of torch_geometric
+# Sizes
 
 
 def test_published_sizes() -> None:
@@ -184,60 +183,6 @@ def test_published_sizes() -> None:
     gcn, gat = (build(1433, 7, *options) for options in (("gcn", 16), ("gat", 64, 2, 8)))
     assert gcn.count_parameters() == 23_063
     assert gat.count_parameters() == 92_373
-
-
-def theirs(layer: str) -> list[Any]:
-    """Two layers of torch_geometric, each with its own weights."""
-    pyg = pytest.importorskip("torch_geometric.nn")
-    import torch
-
-    torch.manual_seed(0)
-
-    def mlp(a: int, b: int) -> Any:
-        return torch.nn.Sequential(torch.nn.Linear(a, 8), torch.nn.ReLU(), torch.nn.Linear(8, b))
-
-    made = {
-        "gcn": lambda: [pyg.GCNConv(3, 8), pyg.GCNConv(8, 4)],
-        "gat": lambda: [pyg.GATConv(3, 4, heads=2), pyg.GATConv(8, 4, heads=1, concat=False)],
-        "sage": lambda: [pyg.SAGEConv(3, 8), pyg.SAGEConv(8, 4)],
-        "gin": lambda: [pyg.GINConv(mlp(3, 8), train_eps=True), pyg.GINConv(mlp(8, 4), train_eps=True)],
-    }
-    return [conv.double() for conv in made[layer]()]
-
-
-@pytest.mark.parametrize("layer", ["gcn", "gat", "sage", "gin"])
-def test_three_steps_are_those_of_torch_geometric(layer: str) -> None:
-    """From its weights, loaded by name: outputs, gradients, and weights after three steps of Adam."""
-    import torch
-
-    convs = theirs(layer)
-    model = network(layer)
-    model.load_state_dict(
-        {f"convs.{k}.{name}": value.numpy() for k, conv in enumerate(convs) for name, value in conv.state_dict().items()}
-    )
-    x, edges, chosen, y = RNG.normal(size=(9, 3)), random_graph(9, 14), np.array([1, 4, 7, 8]), np.array([0, 3, 1, 2])
-    edges = edges[edges[:, 0] != edges[:, 1]]
-    parameters = [p for conv in convs for p in conv.parameters()]
-    ours, other = Adam(model.named_parameters(), lr=0.05), torch.optim.Adam(parameters, lr=0.05)
-    model.train()
-    for _ in range(3):
-        ours.zero_grad()
-        other.zero_grad()
-        value, found = loss(model, *map(Tensor, (x, edges, chosen, y)))
-        value.backward()
-        h = convs[0](torch.tensor(x), torch.tensor(edges.T))
-        h = convs[1](torch.nn.functional.elu(h) if layer == "gat" else torch.relu(h), torch.tensor(edges.T))[chosen]
-        torch.nn.functional.cross_entropy(h, torch.tensor(y)).backward()
-        np.testing.assert_allclose(found.numpy(), h.detach().numpy(), atol=1e-10)
-        named = dict(model.named_parameters())
-        for k, conv in enumerate(convs):
-            for name, p in conv.named_parameters():
-                np.testing.assert_allclose(named[f"convs.{k}.{name}"].grad.numpy(), p.grad.numpy(), atol=1e-10)
-        ours.step()
-        other.step()
-    for k, conv in enumerate(convs):
-        for name, p in conv.named_parameters():
-            np.testing.assert_allclose(named[f"convs.{k}.{name}"].numpy(), p.detach().numpy(), atol=1e-9)
 
 
 def test_the_penalty_is_adams_weight_decay_on_the_first_layer() -> None:

@@ -40,6 +40,13 @@ def test_equals_its_keras_twin(architecture: Architecture, case: Case) -> None:
     check(architecture, case, "keras", "float32")
 
 
+@pytest.mark.contract(Contract.LIBRARY)
+def test_equals_the_library_that_ships_it(architecture: Architecture, case: Case) -> None:
+    """Where library.py says that one does: outputs, gradients and three steps of SGD from the same weights, by name."""
+    if "library" in twins_of(architecture, case):
+        check(architecture, case, "library", "float64")
+
+
 @pytest.mark.contract(Contract.REFERENCE)
 def test_equals_its_reference(architecture: Architecture, case: Case) -> None:
     check(architecture, case, "reference", "float64")

@@ -80,6 +80,7 @@ class Contract(Enum):
 
     TORCH = "equals its PyTorch twin"
     KERAS = "equals its Keras twin"
+    LIBRARY = "equals the library that ships it"
     REFERENCE = "equals its outside reference"
     OWN_STEPS = "is as its twin after three steps of its own learner"
     GRADIENTS = "has the gradients of central differences"

@@ -161,12 +161,12 @@ class Ours(Implementation):
 
 
 class Torch(Implementation):
-    name = "torch"
+    name, module = "torch", "torch_twin"
 
     def __init__(self, architecture: Architecture, case: Case, precision: str) -> None:
         self.torch = torch = pytorch()
         self.architecture = architecture
-        self.twin = architecture.module("torch_twin")
+        self.twin = architecture.module(self.module)
         with torch.random.fork_rng(devices=[]):
             self.model = self.twin.build(**case.options).to(getattr(torch, precision))
         self.case = case
@@ -247,6 +247,24 @@ class Torch(Implementation):
         for handle in handles:
             handle.remove()
         return found, None
+
+
+class Library(Torch):
+    """The network as a well-known library ships it for PyTorch; library.py says which, and how weights are named there."""
+
+    name, module = "library", "library"
+
+    def __init__(self, architecture: Architecture, case: Case, precision: str) -> None:
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")  # of what libraries import
+                super().__init__(architecture, case, precision)
+        except ModuleNotFoundError as missing:
+            raise _missing(str(missing.name)) from None
+        self.name = self.twin.LIBRARY
+
+    def start(self, state: Arrays, steps: int) -> None:
+        raise CannotLearn("a library's network takes the steps of SGD alone; those of the own learner are the twin's")
 
 
 class Keras(Implementation):
@@ -382,16 +400,22 @@ class Reference(Implementation):
 
 
 TWINS: dict[str, Callable[[Architecture, Case, str], Implementation]] = {
-    "torch": Torch, "keras": Keras, "reference": Reference,
+    "torch": Torch, "keras": Keras, "library": Library, "reference": Reference,
 }  # fmt: skip
-FILES = {"torch": "torch_twin.py", "keras": "keras_twin.py", "reference": "reference.py"}
+FILES = {"torch": "torch_twin.py", "keras": "keras_twin.py", "library": "library.py", "reference": "reference.py"}
 
 
-def twins_of(architecture: Architecture) -> tuple[str, ...]:
-    """Return which of TWINS an architecture is compared with: its two twins, or the reference used instead."""
+def twins_of(architecture: Architecture, case: Case | None = None) -> tuple[str, ...]:
+    """Return which of TWINS an architecture is compared with: twins and the library that ships it, or a reference instead.
+
+    With a case, those that have its variant: library.py may say by `ships(**options)` that the library lacks it.
+    """
     if (architecture.folder / FILES["reference"]).is_file():
         return ("reference",)
-    return tuple(twin for twin in ("torch", "keras") if (architecture.folder / FILES[twin]).is_file())
+    found = tuple(twin for twin in ("torch", "keras", "library") if (architecture.folder / FILES[twin]).is_file())
+    if case is None or "library" not in found or architecture.module("library").ships(**case.options):
+        return found
+    return found[:-1]
 
 
 def leaves(value: Any) -> list[Any]:
@@ -451,4 +475,4 @@ def tensorflow_and_keras() -> tuple[ModuleType, ModuleType]:
 
 
 def _missing(what: str) -> UserError:
-    return UserError(f'The twins need {what}, which this environment lacks. Install it with: pip install "nnatomy[verify]"')
+    return UserError(f'The comparison needs {what}, which is not installed. Install it with: pip install "nnatomy[verify]"')

@@ -12,8 +12,8 @@ from nnatomy.errors import UserError
 
 LIMITS = {"float64": 1e-9, "float32": 1e-4}
 """The largest relative difference that passes."""
-TITLES = {"torch": "PyTorch", "keras": "Keras", "reference": "reference"}
-"""Names of the twins in tables."""
+TITLES = {"torch": "PyTorch", "keras": "Keras"}
+"""Names of the twins in tables; a reference and a library go by their own."""
 MEASURES = ("outputs", "loss", "gradients", "weights", "buffers", "own steps")
 
 
@@ -101,7 +101,7 @@ class Verification:
         for case, twin in dict.fromkeys((c.case, c.twin) for c in self.comparisons):
             found = [by.get((case, twin, precision)) for precision in LIMITS]
             cells = [" / ".join(_short(c.differences[m]) if c and m in c.differences else "-" for c in found) for m in shown]
-            rows.append((case, TITLES[twin], *cells))
+            rows.append((case, TITLES.get(twin, twin), *cells))
         return rows
 
 

@@ -28,7 +28,7 @@ def measure(
     if len({len(a) for a in batch}) == 1:
         times = -(-examples // len(batch[0]))
         batch = tuple(np.concatenate([a] * times) for a in batch)
-    sides: list[Implementation] = [ours, *(TWINS[twin](architecture, case, "float32") for twin in twins)]
+    sides: list[Implementation] = [ours, *(TWINS[twin](architecture, case, "float32") for twin in twins if twin != "library")]
     found: dict[str, list[float]] = {side.name: [] for side in sides}
     with _one_thread("torch" in twins):
         for side in sides:
