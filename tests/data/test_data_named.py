@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,6 @@ from nnatomy.errors import UserError
 NAMED = public()
 Real = Callable[[str], Path]
 FETCHED = [name for name, known in NAMED.items() if known.url]
-DIGESTS = [name for name, known in NAMED.items() if known.sha256]
 
 
 @pytest.mark.parametrize("name", NAMED)
@@ -36,11 +37,15 @@ def test_public_sets_load_by_their_names(real: Real, name: str) -> None:
         assert found.outputs == len(found.classes)
 
 
-@pytest.mark.parametrize("name", DIGESTS)
-def test_sets_with_a_digest_are_the_files_that_are_meant(real: Real, name: str) -> None:
-    import hashlib
-
-    assert hashlib.sha256(real(NAMED[name].place).read_bytes()).hexdigest() == NAMED[name].sha256
+@pytest.mark.parametrize("name", NAMED)
+def test_every_file_of_a_public_set_has_its_digest(real: Real, name: str) -> None:
+    known = NAMED[name]
+    digests = [*known.files.values(), *([known.sha256] if known.sha256 else [])]
+    assert digests
+    assert all(len(digest) == 64 for digest in digests)
+    place = real(known.place)
+    assert place.is_dir() == (known.sha256 is None)
+    assert locate(known, offline=True) == place
 
 
 @pytest.mark.parametrize("name", FETCHED)
@@ -56,7 +61,9 @@ def test_absent_sets_are_fetched_once_with_their_digest(name: str, tmp_path: Pat
     monkeypatch.setenv("NNATOMY_DATA", str(tmp_path))
     monkeypatch.setattr(pooch, "retrieve", retrieve)
     known = NAMED[name]
-    assert locate(known, offline=False) == locate(known, offline=True) == tmp_path / known.place
+    assert locate(known, offline=False) == tmp_path / known.place
+    with pytest.raises(UserError, match="content differs"):
+        locate(known, offline=False)  # it is there, so that it is not fetched again
     assert calls == [(known.url, f"sha256:{known.sha256}")]
 
 
@@ -75,8 +82,12 @@ def test_a_network_that_fails_says_which_file_to_put_where(tmp_path: Path, monke
 
 def test_an_unpacked_mnist_is_found_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NNATOMY_DATA", str(tmp_path))
-    mnist_folder(tmp_path / "mnist")
-    assert load("mnist", offline=True).name == "mnist"
+    folder = mnist_folder(tmp_path / "mnist")
+    content = {f"{path.name}.gz": sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+    known = replace(NAMED["mnist"], files=content)
+    assert locate(known, offline=True) == folder
+    mnist_folder(folder, compress=True)  # the digests are of the content
+    assert locate(known, offline=True) == folder
 
 
 def test_time_ordered_rows_in_a_table_are_noticed(real: Real) -> None:

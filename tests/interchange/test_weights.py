@@ -175,7 +175,7 @@ def test_values_take_the_dtype_of_the_model(tmp_path: Path) -> None:
 def test_what_is_neither_model_nor_architecture() -> None:
     with pytest.raises(UserError, match=r"nn\.architecture\('lenet5'\)"):
         load("lenet5", "x.pt")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="does not exist"):
+    with pytest.raises(UserError, match=r"nowhere\.pt, which does not"):
         load(Linear(2, 2), "nowhere.pt")
 
 

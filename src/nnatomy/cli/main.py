@@ -29,6 +29,7 @@ from nnatomy.cli.train import train
 from nnatomy.cli.tune import tune
 from nnatomy.cli.verify import verify
 from nnatomy.errors import UserError
+from nnatomy.files import check_name
 from nnatomy.kernels import library
 
 COMMANDS = (
@@ -71,6 +72,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     library.announce = None if "--json" in words else _announce
     try:
         kernels()  # a wrong NNATOMY_KERNELS is reported before anything else
+        for word in words:
+            check_name(word)
         found = app(args=words, prog_name="nnatomy", standalone_mode=False)
         print(end="", flush=True)
         return found if isinstance(found, int) else 0

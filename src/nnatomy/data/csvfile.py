@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from nnatomy.errors import UserError
+from nnatomy.files import read_unpacked
 
 __all__ = ["MISSING", "RawTable", "parse_csv", "read_csv", "read_text"]
 
@@ -29,15 +30,11 @@ class RawTable:
 
 
 def read_text(path: Path) -> str:
-    """Return a UTF-8 file's text (a leading byte-order mark aside); raises UserError for other encodings and binary files."""
-    if path.is_dir():
-        raise UserError(f"A file is needed here. Received {path}, which is a folder. Name a file in it.")
-    try:
-        raw = path.read_bytes()
-    except FileNotFoundError as error:
-        raise UserError(f"The file must exist. Received {path}, which does not. Check the name.") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
+    """Return a UTF-8 file's text (a leading byte-order mark aside), unpacked where gzip packed it.
+
+    Raises UserError for other encodings and binary files, and for what is no regular file.
+    """
+    raw = read_unpacked(path)
     if b"\0" in raw[:4096] and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise UserError(f"A text file is needed here. Received {path}, which is binary. Export it as CSV or plain text.")
     try:

@@ -11,6 +11,7 @@ from nnatomy.data.dataset import Preprocessing, Split
 from nnatomy.data.kinds import kind_of
 from nnatomy.data.reading import Inputs, Source
 from nnatomy.errors import UserError
+from nnatomy.files import check_source
 
 __all__ = ["Inputs", "load_examples", "load_inputs", "preprocessing_from_json"]
 
@@ -54,6 +55,5 @@ def load_examples(source: Any, preprocessing: Preprocessing) -> tuple[Split, tup
 
 def _existing(source: str | Path) -> Source:
     found = Source(source)
-    if not found.path.exists():
-        raise UserError(f"The file or folder must exist. Received {found}, which does not. Check the name.")
+    check_source(found.path)
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +16,7 @@ from nnatomy.data.reading import TASKS, Reading, Source
 from nnatomy.data.sets import Made, Public, locate
 from nnatomy.data.splits import limited
 from nnatomy.errors import UserError, nearest_name, unknown_name
+from nnatomy.files import check_source
 
 __all__ = ["from_arrays", "from_frame", "from_value", "load", "names"]
 
@@ -137,8 +139,9 @@ def _named(name: str, owner: Kind[Any], known: Made | Public, accepted: tuple[st
 
 
 def _read(source: Source, accepted: tuple[str, ...], reading: Reading) -> Dataset:
-    if not source.path.exists():
+    if not (os.path.lexists(source.path) or "\0" in str(source)):
         raise _absent(source.path)
+    check_source(source.path)
     if source.path.is_dir() and not any(source.path.iterdir()):
         raise UserError(f"{source} is an empty folder. Put pictures in one sub-folder for each class, or the MNIST files.")
     scores = {found: _recognized(found, source, reading) for found in kinds.kinds()}

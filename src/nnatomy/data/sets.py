@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.reading import Reading, Source
 from nnatomy.errors import UserError
+from nnatomy.files import open_file, unpacked
 
 __all__ = ["RAW", "Made", "Named", "Public", "cache_folder", "locate"]
 
@@ -27,14 +30,18 @@ class Made:
 
 @dataclass(frozen=True)
 class Public:
-    """A public set: its place under the data folder (a file, or a folder of `files`), and its origin."""
+    """A public set: its place under the data folder (a file, or a folder of `files`), and its origin.
+
+    The digests are of the content: what gzip packed is unpacked first, since each packer writes other bytes.
+    """
 
     place: str
     description: str
     target: str | None = None
-    files: tuple[str, ...] = ()  # of a folder
+    files: Mapping[str, str] = field(default_factory=dict)
+    """The SHA-256 of each file of the folder, or of those next to the file, by name."""
     url: str | None = None
-    sha256: str | None = None  # of the file
+    sha256: str | None = None  # of the file; None where the place is a folder
     read: Callable[[Source, Reading], Dataset] | None = None
     """The reading of the file; as a user's own file if None."""
     origin: Literal["public"] = "public"
@@ -52,10 +59,15 @@ def cache_folder() -> Path:
 def locate(known: Public, offline: bool) -> Path:
     """Return the path of a public set, fetched once where it is absent; raises UserError that says which file to put where."""
     path = cache_folder() / known.place
-    lacking = [path / name for name in known.files if not _present(path / name)]
-    if path.exists() and not lacking:
+    needed = {(path.parent if known.sha256 else path) / name: digest for name, digest in known.files.items()}
+    if known.sha256:
+        needed[path] = known.sha256
+    lacking = [file for file in needed if not _present(file)]
+    if not lacking:
+        for file, digest in needed.items():
+            _check(_present(file), digest)
         return path
-    wanted = ", ".join(str(p) for p in (lacking or [path]))
+    wanted = ", ".join(map(str, lacking))
     if offline or known.url is None:
         reason = "the network is not to be used (--offline)" if known.url else "it has no stable address to fetch it from"
         raise UserError(
@@ -75,5 +87,29 @@ def locate(known: Public, offline: bool) -> Path:
     return path
 
 
-def _present(path: Path) -> bool:
-    return path.exists() or path.with_suffix("").exists()  # idx files may be unpacked
+def _present(path: Path) -> Path | None:
+    """Return a file that is there, packed or, as idx files may be, unpacked; None where it is absent."""
+    usable = (path, path.with_suffix("")) if path.suffix == ".gz" else (path,)
+    return next((found for found in usable if os.path.lexists(found)), None)
+
+
+def _check(path: Path | None, digest: str) -> None:
+    """Raise UserError where the content of a file is not the published one."""
+    assert path is not None, "checked after `_present`"
+    with open_file(path) as file:
+        size, time = (status := os.fstat(file.fileno())).st_size, status.st_mtime_ns
+    if _digest(path, size, time) != digest:
+        raise UserError(
+            f"A named set is read from the published files. Received {path}, whose content differs: it is damaged or was "
+            "changed. Remove it, or train on a copy by its path, with --data PATH."
+        )
+
+
+@lru_cache(maxsize=64)
+def _digest(path: Path, size: int, time: int) -> str:
+    """Return the SHA-256 of a file's content; one that has kept its size and time is not read again."""
+    digest = hashlib.sha256()
+    with unpacked(path) as content:
+        while piece := content.read(1 << 20):
+            digest.update(piece)
+    return digest.hexdigest()

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from nnatomy.files import open_file
 from nnatomy.interchange import keras_files, numpy_files, safetensors_files, torch_files
 from nnatomy.interchange.archives import Archive
 from nnatomy.interchange.refusal import refusal
@@ -42,8 +43,7 @@ def contents(path: str | Path) -> Contents:
     place = Path(path).expanduser()
     if place.is_dir():
         place = _in_folder(place)
-    if not place.is_file():
-        raise refusal(place, "does not exist", "Check the path")
+    open_file(place).close()
     if place.name.endswith(".json"):
         return _sharded(place)
     try:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from nnatomy.errors import UserError, nearest_name
+from nnatomy.files import check_name
 
 Array = np.ndarray[Any, Any]
 
@@ -217,6 +218,7 @@ def new_folder(parent: str, name: str, out: str | Path | None, what: str) -> Pat
     Raises UserError where it is a file, holds something or cannot be made.
     """
     folder = Path(parent) / f"{datetime.now():%Y%m%d-%H%M%S}-{name}" if out is None else _path(out)
+    check_name(folder)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"--out names the folder of a {what}. Received {folder}, which is a file. Choose another name.")
     try:

@@ -6,6 +6,7 @@ What the options are is said in `request` and by the studies.
 from __future__ import annotations
 
 import operator
+import os
 import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -90,7 +91,7 @@ def absolute_path(source: str | PathLike[str]) -> str:
     if text in data.names():
         return text
     path = Path(text).expanduser()
-    return str(path.resolve()) if path.exists() else text
+    return os.path.abspath(path) if os.path.lexists(path) else text
 
 
 INTEGER = OptionType("a whole number", operator.index, int)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from nnatomy.data.dataset import ArraySplit, Dataset, Split
 from nnatomy.data.kinds.arrays.arrays import FORMS, ArrayPreprocessing, array_dataset
 from nnatomy.data.kinds.kind import NO, PERHAPS, ExportedInputs, Kind
+from nnatomy.data.npz import read_arrays
 from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.requests import RequestReader
 from nnatomy.errors import UserError
@@ -82,14 +82,9 @@ def _stored(source: Source) -> tuple[Array, Array | None]:
     """Return X, and y where it is there, of an .npy or .npz file."""
     if source.suffix not in (".npy", ".npz"):
         raise UserError(f"Arrays are read from .npy and .npz files. Received {source}. Save them with np.save or np.savez.")
-    try:
-        with source.path.open("rb") as file:
-            stored = np.load(file, allow_pickle=False)
-            if isinstance(stored, np.ndarray):
-                return stored, None
-            found = {key: stored[key] for key in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
-        raise UserError(f"{source} is damaged, or holds Python objects ({problem}). Save it again with np.savez.") from problem
+    found = read_arrays(source.path)
+    if list(found) == [""]:
+        return found[""], None
     x, y = (next((found[key] for key in keys if key in found), None) for keys in NAMES.values())
     if x is None:
         raise UserError(f"An .npz file holds the array X. Received {source} with {', '.join(found)}. Save it with X=... in it.")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -14,6 +13,7 @@ from nnatomy.data.cells import number
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing
 from nnatomy.data.fields import Field
+from nnatomy.data.npz import read_arrays
 from nnatomy.data.reading import Reading, Source
 from nnatomy.data.splits import class_ids
 from nnatomy.errors import UserError
@@ -137,12 +137,7 @@ def named_arrays(source: Source) -> tuple[Array, list[str] | None]:
 
     Raises UserError for a damaged file, or one without X.
     """
-    try:
-        with source.path.open("rb") as file:
-            stored = np.load(file, allow_pickle=False)
-            found = {"X": stored} if isinstance(stored, np.ndarray) else {name: stored[name] for name in stored.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as problem:
-        raise UserError(f"{source} is damaged, or holds Python objects ({problem}); save it again with np.savez.") from problem
+    found = {name or "X": array for name, array in read_arrays(source.path).items()}
     if "X" not in found:
         raise UserError(f"An .npz file holds the array X. Received {source} with {', '.join(found)}. Save it with X=... in it.")
     modes = found.get("y")

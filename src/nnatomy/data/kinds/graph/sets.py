@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nnatomy.data.dataset import Dataset, generator
 from nnatomy.data.kinds.graph.graphs import NODES, Columns, GraphPreprocessing, RawGraph, dataset_of, graph_dataset, undirected
+from nnatomy.data.npz import read_arrays
 from nnatomy.data.reading import Reading, Source
 from nnatomy.data.sets import Made, Named, Public
 
@@ -85,8 +86,7 @@ TOPICS = (  # in the order of their numbers in the published files
 
 def _cora(source: Source, reading: Reading) -> Dataset:
     """Return Cora with its published parts: 20 papers a topic, 500 and 1,000; each paper's words add up to 1."""
-    with np.load(source.path, allow_pickle=False) as archive:
-        found = {name: archive[name] for name in archive.files}
+    found = read_arrays(source.path)
     papers, words = (int(size) for size in found["feat_shape"])
     nodes = np.zeros((papers, words), np.float32)
     rows = np.repeat(np.arange(papers), np.diff(found["feat_indptr"]))

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
+import math
 import struct
-import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnatomy.errors import UserError
+from nnatomy.files import read_at_most, unpacked
 
 __all__ = ["idx_files", "is_idx", "read_idx", "write_idx"]
 
@@ -25,30 +25,29 @@ def read_idx(path: Path) -> Array:
 
     Raises UserError where the file is not idx, is cut short or has bytes too many.
     """
-    try:
-        raw = path.read_bytes()
-        if raw[:2] == b"\x1f\x8b":
-            raw = gzip.decompress(raw)
-    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise UserError(f"{path} is a damaged gzip file ({error}). Fetch it again.") from error
-    except OSError as error:
-        raise UserError(f"{path} cannot be read: {error.strerror or error}.") from error
-    if len(raw) < 4 or raw[:2] != b"\0\0":
-        raise UserError(f"An idx file starts with two zero bytes. Received {path}, which does not. Is it an MNIST file?")
-    kind, dimensions = raw[2], raw[3]
-    if kind != 8 or not 1 <= dimensions <= 4:
+    with unpacked(path) as content:
+        start = content.read(4)
+        if len(start) < 4 or start[:2] != b"\0\0":
+            raise UserError(f"An idx file starts with two zero bytes. Received {path}, which does not. Is it an MNIST file?")
+        kind, dimensions = start[2], start[3]
+        if kind != 8 or not 1 <= dimensions <= 4:
+            raise UserError(
+                f"idx files have unsigned bytes and 1 to 4 axes. Received {path} with type {kind:#x} and {dimensions} axes. "
+                "Convert it."
+            )
+        sizes = content.read(4 * dimensions)
+        if len(sizes) < 4 * dimensions:
+            raise UserError(f"An idx file has a header. Received {path}, which ends inside it. Fetch it again.")
+        shape = struct.unpack(f">{dimensions}I", sizes)
+        expected = math.prod(shape)
+        values = read_at_most(content, min(expected, MAX_BYTES) + 1)
+    if len(values) != expected:
+        state = f"{len(values):,} follow" if len(values) < expected else "more follow"
         raise UserError(
-            f"idx files of unsigned bytes with 1 to 4 axes can be read, {path} has type {kind:#x} and {dimensions} axes."
+            f"An idx file is as long as its header says. Received {path}: {' x '.join(map(str, shape))} bytes, and {state}. "
+            "Fetch it again."
         )
-    if len(raw) < 4 + 4 * dimensions:
-        raise UserError(f"{path} ends inside its header after {len(raw)} bytes. Fetch it again.")
-    shape = struct.unpack(f">{dimensions}I", raw[4 : 4 + 4 * dimensions])
-    expected, found = int(np.prod([int(s) for s in shape], dtype=object)), len(raw) - 4 - 4 * dimensions
-    if found != expected or expected > MAX_BYTES:
-        state = "is cut short" if found < expected else "is too long"
-        sizes = " x ".join(map(str, shape))
-        raise UserError(f"{path} {state}: its header promises {sizes} bytes and {found} follow. Fetch it again.")
-    return np.frombuffer(raw, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+    return np.frombuffer(values, np.uint8).reshape(shape)
 
 
 def write_idx(path: Path, array: Array) -> None:

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.kinds.image.images import image_dataset
+from nnatomy.data.npz import read_arrays
 from nnatomy.data.reading import Reading, Source
 from nnatomy.data.sets import Made, Named, Public
 
@@ -34,9 +35,9 @@ def _cifar10(source: Source, reading: Reading) -> Dataset:
     """Return the subset: 9,000 training, 1,000 validation and 2,000 test pictures; a fold splits the first 10,000."""
     parts: dict[str, Any] = {}
     for part in ("train_a", "train_b", "test"):
-        with np.load(source.path / f"cifar10_small_{part}.npz", allow_pickle=False) as archive:
-            parts[part] = (archive["x"].transpose(0, 3, 1, 2), archive["y"].astype(np.int64))
-            names = [str(name) for name in archive["names"]]
+        found = read_arrays(source.path / f"cifar10_small_{part}.npz")
+        parts[part] = (found["x"].transpose(0, 3, 1, 2), found["y"].astype(np.int64))
+        names = [str(name) for name in found["names"]]
     x, y = (np.concatenate([parts["train_a"][n], parts["train_b"][n]]) for n in (0, 1))
     if reading.use("gray"):
         parts["test"] = (_gray(parts["test"][0]), parts["test"][1])
@@ -56,14 +57,21 @@ SETS: dict[str, Named] = {
     "mnist": Public(
         "mnist",
         "70,000 handwritten digits, 28 x 28 (LeCun et al. 1998)",
-        files=tuple(
-            f"{part}-ubyte.gz" for part in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
-        ),
+        files={
+            "train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+            "train-labels-idx1-ubyte.gz": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+            "t10k-images-idx3-ubyte.gz": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+            "t10k-labels-idx1-ubyte.gz": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+        },
     ),
     "cifar10": Public(
         "cifar10",
         "12,000 of CIFAR-10's color pictures, 32 x 32, ten classes (Krizhevsky 2009)",
-        files=tuple(f"cifar10_small_{part}.npz" for part in ("train_a", "train_b", "test")),
+        files={
+            "cifar10_small_train_a.npz": "d28a1e9db26ce097d0c1f1d297431577a9a1c7883aaa890111b4b9ecd24f16c9",
+            "cifar10_small_train_b.npz": "20b3a02c0bcb2b3a2bcf79c70da139f381535d884749b96a132c723246060edb",
+            "cifar10_small_test.npz": "d89a2f1cdc100f40b199f0e3303da7ad4dc27347f2486638caa2b083a479c548",
+        },
         read=_cifar10,
     ),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import itertools
 import re
 from collections.abc import Mapping, Sequence
@@ -206,12 +205,7 @@ def pairs_of(path: Path, text: str) -> Texts:
 
 def lines_of(path: Path) -> list[str]:
     """Return the lines of a text file, which may be packed by gzip."""
-    if path.suffix != ".gz":
-        return read_text(path).splitlines()
-    try:
-        return gzip.decompress(path.read_bytes()).decode("utf-8").splitlines()
-    except (OSError, EOFError, UnicodeDecodeError) as problem:
-        raise UserError(f"A text is UTF-8, packed by gzip or not. Received {path} ({problem}); write it again.") from None
+    return read_text(path).splitlines()
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.kinds.segmentation.masks import Color, segmentation_dataset
+from nnatomy.data.npz import read_arrays
 from nnatomy.data.reading import Reading, Source
 from nnatomy.data.sets import Made, Named, Public
 
@@ -56,9 +57,9 @@ def _scene(rng: np.random.Generator) -> tuple[Array, Array]:
 
 def _camvid(source: Source, reading: Reading) -> Dataset:
     """Return the official parts; a fold splits the training part, whose frames follow each other, in order of time."""
-    with np.load(source.path, allow_pickle=False) as archive:
-        parts = [(archive[f"x_{part}"].transpose(0, 3, 1, 2), archive[f"y_{part}"]) for part in ("train", "val", "test")]
-        names = [str(name) for name in archive["names"]][:-1]  # the last, 11, is "unlabeled"
+    found = read_arrays(source.path)
+    parts = [(found[f"x_{part}"].transpose(0, 3, 1, 2), found[f"y_{part}"]) for part in ("train", "val", "test")]
+    names = [str(name) for name in found["names"]][:-1]  # the last, 11, is "unlabeled"
     x, y = (np.concatenate([part[n] for part in parts]) for n in (0, 1))
     ends = np.cumsum([len(part[0]) for part in parts])
     official = (np.arange(ends[0]), np.arange(ends[0], ends[1]), np.arange(ends[1], ends[2]))

@@ -33,8 +33,18 @@ class SentencesKind(Kind[WordPreprocessing]):
         "rt_polarity": Public(
             "text/rt-polarity.pos.txt",
             "10,662 sentences of film reviews, positive or negative (Pang and Lee 2005)",
+            files={"rt-polarity.neg.txt": "56a3655de9b769c73d69933f4bf4f34e5356e2c568a1eee2f6308f13c264df42"},
+            sha256="8701b500f20fcc58d06604127c6c20451536f49ea307c2def43b946ac346da98",
         ),
-        "sst2": Public("text/sst2_train.tsv", "9,613 sentences of film reviews in official parts (Socher et al. 2013)"),
+        "sst2": Public(
+            "text/sst2_train.tsv",
+            "9,613 sentences of film reviews in official parts (Socher et al. 2013)",
+            files={
+                "sst2_dev.tsv": "eddea6b39e601dd4e7a672b53cc40fdf6019fa80522f351206c24340ca5d9359",
+                "sst2_test.tsv": "831169c7e2e429d6026e1bdbb542f33b636e3e596caad9602ebc953c205928b7",
+            },
+            sha256="ec192f833a64da08f475488a77b0d0b47db47acd0f458bd18433fc793b569920",
+        ),
     }
 
     def recognize(self, source: Source, reading: Reading) -> int:

@@ -118,7 +118,7 @@ def marked_windows(times: Array, starts: Array, length: int, intervals: Sequence
 def find_labels(path: Path, notices: list[str]) -> list[Interval]:
     """Return the intervals in the first JSON next to a file that names the file; none where there is no such JSON."""
     for candidate in sorted(path.parent.glob("*.json")):
-        if candidate.stat().st_size > 10_000_000:
+        if not candidate.is_file() or candidate.stat().st_size > 10_000_000:
             continue
         try:
             intervals = read_labels(candidate, path.name, given=False)

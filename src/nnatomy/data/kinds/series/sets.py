@@ -52,6 +52,7 @@ def mackey_glass(n: int, tau: int = 17, steps: int = 10) -> Array:
     return x[delay + 300 * steps :: steps][:n]
 
 
+NAB_LABELS = {"nab_labels.json": "53db71fb7d2b176bb28d2bc66d4425689cf2a3724ef4237021c314bfe2340771"}
 SETS: dict[str, Named] = {
     **{name: Made(partial(_made, name)) for name in ("sines", "mackey_glass")},
     "etth1": Public(
@@ -71,9 +72,13 @@ SETS: dict[str, Named] = {
     "nab_machine_temperature": Public(
         "timeseries/nab_machine_temperature_system_failure.csv",
         "a machine's temperature every five minutes, with labeled failures (NAB; Lavin and Ahmad 2015)",
+        files=NAB_LABELS,
+        sha256="92bf5b87fc7f9bba8ca0b7ec63ccaac8cb4a1371a258e8c29a10ae9c018d82a4",
     ),
     "nab_ambient_temperature": Public(
         "timeseries/nab_ambient_temperature_system_failure.csv",
         "an office's temperature every hour, with labeled failures (NAB; Lavin and Ahmad 2015)",
+        files=NAB_LABELS,
+        sha256="230b68ccca20f59d562afd5d24ad52939c9b784386bed0054018358bf9120581",
     ),
 }

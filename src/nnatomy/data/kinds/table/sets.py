@@ -129,6 +129,7 @@ SETS: dict[str, Named] = {
         "tabular/adult_train.csv",
         "6,000 people of a census: who earns above 50,000? (Kohavi and Becker 1996)",
         target="income",
+        sha256="cdcb257ab3cdf9886895633c4489e1dc6d4389a1dc6f106055e425efc51a32d9",
     ),
     "california_housing": Public(
         "tabular/california_housing.csv",
