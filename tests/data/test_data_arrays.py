@@ -184,10 +184,10 @@ def test_a_frame_is_read_as_its_file_is(write: Callable[..., Path]) -> None:
 def test_cells_of_a_frame() -> None:
     from datetime import date, datetime
 
-    from nnatomy.data.kinds.table.frames import table_of_frame
+    from nnatomy.data.columns import table_of_frame
 
     frame = Frame({"x": [None, float("nan"), True, 0.1, 3, " NA ", "a b", date(2024, 1, 2), datetime(2024, 1, 2, 3, 4)]})
-    assert table_of_frame(frame).columns["x"] == ["", "", "true", "0.1", "3", "", "a b", "2024-01-02", "2024-01-02 03:04:00"]
+    assert table_of_frame(frame).columns["x"] == ["", "", "true", "0.1", "3", "NA", "a b", "2024-01-02", "2024-01-02 03:04:00"]
     for wrong in (X, {"a": [1]}, Frame({}), Frame({"a": []})):
         with pytest.raises(UserError, match="Received"):
             table_of_frame(wrong)

@@ -15,7 +15,7 @@ from nnatomy.cli.shared import Json, print_json, print_table
 
 CORE = (
     "numpy", "numba", "scipy", "scikit-learn", "matplotlib", "rich", "typer", "safetensors", "jaxtyping", "pooch",
-    "threadpoolctl",
+    "threadpoolctl", "regex",
 )  # fmt: skip
 EXTRAS = {
     "verify": ("torch", "keras", "tensorflow-cpu"),
@@ -24,6 +24,7 @@ EXTRAS = {
     "onnx": ("onnx", "onnxruntime"),
     "tune": ("optuna",),
     "web": ("starlette", "uvicorn"),
+    "frames": ("pyarrow",),
 }
 
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nnatomy.data.times import time_layout
 
-__all__ = ["ENOUGH", "TYPES", "WORDS", "infer_type", "is_numeric", "number", "numbers", "truth"]
+__all__ = ["ENOUGH", "TYPES", "WORDS", "infer_type", "is_numeric", "number", "numbers", "truth", "type_of"]
 
 Array = npt.NDArray[Any]
 TYPES = ("numeric", "categorical", "boolean", "date", "text")  # those that a user may choose
@@ -46,6 +46,17 @@ def is_numeric(cell: str) -> bool:
     except ValueError:
         return False
     return "_" not in cell
+
+
+def type_of(name: str, cells: Sequence[str], known: str | None = None) -> str:
+    """Return what `infer_type` does, in keeping with what a source with typed columns knows; see `RawTable.types`."""
+    found = infer_type(name, cells)
+    if known is None or found in ("empty", "constant"):
+        return found
+    if known == "string" and found in ("numeric", "identifier"):  # such as "00123": texts of digits are no numbers
+        distinct = len({cell for cell in cells if cell})
+        return "text" if distinct > 0.5 * len(cells) and len(cells) >= ENOUGH else "categorical"
+    return found if known == "string" else known
 
 
 def infer_type(name: str, cells: Sequence[str]) -> str:

@@ -5,17 +5,23 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from nnatomy.data.lines import lines, normal
 from nnatomy.errors import UserError
 from nnatomy.files import read_unpacked
 
-__all__ = ["MISSING", "RawTable", "parse_csv", "read_csv", "read_text"]
+__all__ = ["MISSING", "RawTable", "parse_csv", "read_csv", "read_text", "reads_as_table"]
 
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-nan", "#n/a", "<na>"})
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar", "^": "caret", "~": "tilde", " ": "space"}
+RARE = ("^", "~", " ")
+"""Delimiters that are tried where no other one parts the first lines into equal rows."""
+
+LOOKED_AT = 50  # lines by which a text is told from a table
+csv.field_size_limit(2**31 - 1)  # texts in cells may be longer than the module's 128 KiB
 
 
 @dataclass(frozen=True)
@@ -24,6 +30,8 @@ class RawTable:
 
     columns: dict[str, list[str]]
     source: str
+    types: Mapping[str, str] = field(default_factory=dict)
+    """What a source with typed columns knows of them: "categorical", "boolean", "date", "string" or "nested"."""
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
@@ -46,7 +54,7 @@ def read_text(path: Path) -> str:
 
 
 def read_csv(path: Path) -> RawTable:
-    """Return the table in a CSV file with a header line; comma, semicolon, tab and bar are recognized.
+    """Return the table in a CSV file with a header line; its delimiter is recognized.
 
     Raises UserError where the file is empty, has no rows under its header, unequal rows or a repeated column name.
     """
@@ -59,32 +67,32 @@ def parse_csv(text: str, path: Path | str) -> RawTable:
         raise UserError(f"A table has a header line and rows. Received {path}, which is empty. Add them.")
     try:
         delimiter = _delimiter(text)
-        rows = list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
+        rows = list(_parsed(io.StringIO(text, newline=""), delimiter))
     except csv.Error as error:
         raise UserError(f"{path} is not a readable CSV file ({error}).") from error
-    lines = [(number, row) for number, row in enumerate(rows, 1) if row and (len(row) > 1 or row[0].strip())]
-    if not lines:
+    numbered = [(number, row) for number, row in enumerate(rows, 1) if row and (len(row) > 1 or row[0].strip())]
+    if not numbered:
         raise UserError(f"A table has a header line and rows. Received {path}, which has no column names. Add a header line.")
-    header = _header([cell.strip() for cell in lines[0][1]], path)
-    for number, row in lines[1:]:
+    header = _header([cell.strip() for cell in numbered[0][1]], path)
+    for number, row in numbered[1:]:
         if len(row) != len(header):
             raise UserError(
                 f"Each row needs as many cells as the header ({len(header)}), row {number} of {path} has {len(row)} "
                 f"(cells are separated by {DELIMITERS[delimiter]}s)."
             )
-    if len(lines) < 2:
+    if len(numbered) < 2:
         raise UserError(f"A table has a header line and rows. Received {path}, which has no rows. Add rows.")
-    cells = zip(*(row for _, row in lines[1:]), strict=True)
+    cells = zip(*(row for _, row in numbered[1:]), strict=True)
     return RawTable({name: [_cell(c) for c in column] for name, column in zip(header, cells, strict=True)}, str(path))
 
 
 def _cell(cell: str) -> str:
-    cell = cell.strip()
+    cell = normal(cell.strip())
     return "" if cell.lower() in MISSING else cell
 
 
 def _header(names: Sequence[str], path: Path | str) -> list[str]:
-    header = [name or ("row" if place == 0 else f"column {place + 1}") for place, name in enumerate(names)]
+    header = [normal(name) or ("row" if place == 0 else f"column {place + 1}") for place, name in enumerate(names)]
     repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:
         raise UserError(f"Column names must differ. Received {path}, which has {repeated[0]!r} more than once. Rename one.")
@@ -103,13 +111,40 @@ def _is_number(text: str) -> bool:
     return True
 
 
+def reads_as_table(text: str) -> bool:
+    """Return True if the first lines of a text are cells of equal rows, two or more in each, below names that differ."""
+    sample = _sample(text)
+    delimiter = _delimiter(text)
+    rows = [row for row in _parsed(sample, delimiter) if row]
+    rows = rows[:-1] if len(sample) == LOOKED_AT and len(rows) > 2 else rows  # a quoted cell may be cut
+    if len(rows) < 2 or len(rows[0]) < 2 or len({len(row) for row in rows}) > 1:
+        return False
+    names = [cell.strip() for cell in rows[0]]
+    if len(set(names)) < len(names) or all(_is_number(name) for name in names):
+        return False
+    numbers = any(all(_is_number(cell) for cell in column) for column in zip(*rows[1:], strict=True))
+    return delimiter != " " or numbers  # lines of a poem can have equally many words
+
+
+def _sample(text: str) -> list[str]:
+    """Return the first lines, without one that may have been cut."""
+    return lines(text[:100_000].rpartition("\n")[0] if len(text) > 100_000 else text)[:LOOKED_AT]
+
+
+def _parsed(rows: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+    if delimiter == " ":  # a run of spaces is one delimiter
+        return csv.reader((row.strip() for row in rows), delimiter=delimiter, skipinitialspace=True)
+    return csv.reader(rows, delimiter=delimiter)
+
+
 def _delimiter(text: str) -> str:
     """Return the delimiter that parts the first lines into equal rows of most cells."""
-    sample = text.splitlines()[:20]
+    sample = _sample(text)[:20]
     best, most = ",", 0
     for delimiter in DELIMITERS:
-        widths = [len(row) for row in csv.reader(sample, delimiter=delimiter) if row]
-        score = widths[0] * (2 if len(set(widths)) == 1 else 1) if widths and widths[0] > 1 else 0
-        if score > most:
+        widths = [len(row) for row in _parsed(sample, delimiter) if row]
+        equal = len(set(widths)) == 1
+        score = widths[0] * (2 if equal else 1) if widths and widths[0] > 1 else 0
+        if score > most and (delimiter not in RARE or (equal and not most)):
             best, most = delimiter, score
     return best

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from nnatomy.data import kinds
+from nnatomy.data.columns import is_frame, table_of_frame
 from nnatomy.data.dataset import Dataset, SubsetSplit
 from nnatomy.data.folds import Fold
 from nnatomy.data.kinds import BARELY, PERHAPS, Kind, kind_of
@@ -100,23 +101,26 @@ def from_arrays(
 
 
 def from_frame(
-    frame: Any, target: str | None = None, *, name: str = "frame", tasks: Sequence[str] | None = None, keep: Sequence[str] = (),
-    types: Mapping[str, str] | None = None, groups: str | None = None, seed: int = 0, limit: int | None = None,
-    fold: Fold | None = None,
+    frame: Any, target: str | None = None, *, name: str = "frame", accepts: Sequence[str] = ("table",),
+    tasks: Sequence[str] | None = None, keep: Sequence[str] = (), types: Mapping[str, str] | None = None,
+    labels: str | Path | None = None, window: int | None = None, horizon: int | None = None, groups: str | None = None,
+    seed: int = 0, limit: int | None = None, fold: Fold | None = None,
 ) -> Dataset:  # fmt: skip
-    """Return the data set of a pandas or polars data frame, read as a CSV file with its columns would be.
+    """Return the data set of a data frame of pandas or polars, or of an Arrow table, read as a file with its columns would be.
 
-    Without a `target` the task is reconstruction of the frame's rows. The other options are those of `load`.
+    The types of its columns are kept: categories of numbers are categories, "NA" as text is no missing cell. `accepts` lists
+    kinds, as for `load`: "table", "series", "sentences", "density". Without a `target` the task is reconstruction of the
+    frame's rows. The other options are those of `load`.
     Raises UserError for what is not a frame, and as `load` does for a table.
     """
-    from nnatomy.data.kinds.table import KIND
-    from nnatomy.data.kinds.table.frames import table_of_frame
-
+    if not is_frame(frame):
+        table_of_frame(frame)  # raises the error
     wanted = TASKS if tasks is None else tasks
     reading = Reading(
-        wanted, seed=seed, fold=fold, limit=limit, target=target, keep=tuple(keep), types=dict(types or {}), groups=groups
-    )
-    return _checked(KIND.read_table(name, table_of_frame(frame, name), reading), reading)
+        wanted, seed=seed, fold=fold, limit=limit, target=target, keep=tuple(keep), types=dict(types or {}), groups=groups,
+        labels=labels, window=window, horizon=horizon,
+    )  # fmt: skip
+    return _checked(_read(Source(name, frame), tuple(accepts), reading), reading)
 
 
 def from_value(value: Any, *, seed: int = 0, limit: int | None = None) -> Dataset | None:
@@ -139,10 +143,11 @@ def _named(name: str, owner: Kind[Any], known: Made | Public, accepted: tuple[st
 
 
 def _read(source: Source, accepted: tuple[str, ...], reading: Reading) -> Dataset:
-    if not (os.path.lexists(source.path) or "\0" in str(source)):
-        raise _absent(source.path)
-    check_source(source.path)
-    if source.path.is_dir() and not any(source.path.iterdir()):
+    if source.frame is None:
+        if not (os.path.lexists(source.path) or "\0" in str(source)):
+            raise _absent(source.path)
+        check_source(source.path)
+    if source.frame is None and source.path.is_dir() and not any(source.path.iterdir()):
         raise UserError(f"{source} is an empty folder. Put pictures in one sub-folder for each class, or the MNIST files.")
     scores = {found: _recognized(found, source, reading) for found in kinds.kinds()}
     able = [found for found, score in scores.items() if score >= BARELY and found.takes_form(accepted)]
@@ -214,8 +219,10 @@ def _unreadable(source: Source) -> UserError:
     folders = _listed([found.folders for found in kinds.kinds() if found.folders])
     if source.path.is_dir():
         return UserError(f"A folder of data holds {folders}. Received {source}, which holds none of these. Name a file in it.")
-    endings = _listed(sorted({ending for found in kinds.kinds() for ending in found.endings}))
-    return UserError(f"Files that can be read end in {endings}. Received {source.path.name}. Folders may hold {folders}.")
+    return UserError(
+        f"Files of data hold a table, arrays or a text. Received {source} ({source.format}). Save it as CSV, Parquet, .npz or "
+        "plain text."
+    )
 
 
 def _absent(path: Path) -> UserError:

@@ -8,13 +8,13 @@ import warnings
 import zipfile
 import zlib
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
 
 from nnatomy.errors import UserError
-from nnatomy.files import open_file, plausible_size, read_file
+from nnatomy.files import open_file, plausible_size, read_unpacked
 
 __all__ = ["array_of", "read_arrays"]
 
@@ -28,9 +28,10 @@ def read_arrays(path: Path) -> dict[str, Array]:
 
     Raises UserError for damaged files, for Python objects, and for sizes that the file cannot hold.
     """
-    with open_file(path) as file:
+    with _content(path) as file:
         if file.read(6) == b"\x93NUMPY":
-            return {"": array_of(read_file(path), str(path))}
+            file.seek(0)
+            return {"": array_of(file.read(), str(path))}
         try:
             with zipfile.ZipFile(file) as archive:
                 members = archive.infolist()
@@ -50,6 +51,12 @@ def read_arrays(path: Path) -> dict[str, Array]:
                 "with np.savez."
             ) from None
     return {name: array_of(data, f"{name!r} of {path}") for name, data in found.items()}
+
+
+def _content(path: Path) -> BinaryIO:
+    with open_file(path) as file:
+        packed = file.read(2) == b"\x1f\x8b"
+    return io.BytesIO(read_unpacked(path)) if packed else open_file(path)
 
 
 def array_of(data: bytes, name: str) -> Array:

@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.csvfile import RawTable, read_csv, read_text
+from nnatomy.data.columns import table_of_frame
+from nnatomy.data.csvfile import RawTable, parse_csv, read_text, reads_as_table
 from nnatomy.data.dataset import Batch
 from nnatomy.data.folds import Fold, Periods
+from nnatomy.data.formats import ARRAYS, BINARY, DELIMITED, FOLDER, JSON, PLAIN, TABLES, format_of
+from nnatomy.data.npz import read_arrays
 from nnatomy.data.splits import chronological, split_rows
+from nnatomy.data.stored import json_table, reads_as_json, stored_table
 from nnatomy.errors import UserError
 
 __all__ = ["OPTIONS", "TASKS", "Inputs", "Parts", "Reading", "Source"]
@@ -30,29 +34,85 @@ OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "window", "hor
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""
 
 
-class Source:
-    """A file or folder, read once however many kinds look into it."""
+NAMES = {"X": ("X", "x", "inputs"), "y": ("y", "Y", "targets")}
+"""The allowed names of the arrays in an .npz file."""
+PROMISED = {
+    ".npz": ARRAYS, ".npy": ARRAYS, ".parquet": "parquet", ".pq": "parquet", ".arrow": "arrow", ".feather": "arrow",
+    ".ipc": "arrow", ".json": JSON, ".jsonl": JSON, ".ndjson": JSON,
+} | dict.fromkeys((".csv", ".tsv", ".tab", ".data", ".dat"), DELIMITED)  # fmt: skip
+"""What a file is by its ending, where its content does not decide: the reader then says what is wrong."""
 
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path).expanduser()
+
+class Source:
+    """A file, a folder or a data frame, read once however many kinds look into it."""
+
+    def __init__(self, path: str | Path, frame: Any = None) -> None:
+        self.path, self.frame = Path(path).expanduser(), frame
 
     def __str__(self) -> str:
-        return str(self.path)
+        return "the frame" if self.frame is not None else str(self.path)
+
+    @property
+    def name(self) -> str:
+        """The name without its ending, and without that of a packed file."""
+        return Path(self._unpacked).stem
 
     @property
     def suffix(self) -> str:
-        """The file name's ending in lower case; "" for a folder."""
-        return "" if self.path.is_dir() else self.path.suffix.lower()
+        """The file name's ending in lower case, that of a packed file aside; "" for a folder and a frame."""
+        return "" if self.frame is not None or self.path.is_dir() else Path(self._unpacked).suffix.lower()
+
+    @property
+    def _unpacked(self) -> str:
+        return self.path.name[:-3] if self.path.name.lower().endswith(".gz") else self.path.name
+
+    @cached_property
+    def format(self) -> str:
+        """What it is, whatever its name: one of the constants of `formats`, or the name of what no reader takes."""
+        if self.frame is not None or self.path.is_dir():
+            return FOLDER if self.frame is None else TABLES[0]
+        found = format_of(self.path)
+        if found == PLAIN and reads_as_json(self.text):
+            return JSON
+        if found == PLAIN and reads_as_table(self.text):
+            return DELIMITED
+        return PROMISED.get(self.suffix, found) if found in (PLAIN, BINARY) else found
+
+    @property
+    def has_table(self) -> bool:
+        """True if `table` is likely to give one."""
+        return self.format in (DELIMITED, JSON, *TABLES)
 
     @cached_property
     def text(self) -> str:
-        """The text of the file. Raises UserError where it is not UTF-8."""
+        """The text of the file, unpacked. Raises UserError where it is not UTF-8."""
+        if self.frame is not None:
+            raise UserError("A text is read from a file. Received a frame. Give the path of a text.")
         return read_text(self.path)
 
     @cached_property
     def table(self) -> RawTable:
-        """The table in the file. Raises UserError as `read_csv` does."""
-        return read_csv(self.path)
+        """The table in the file. Raises UserError as `read_csv` does, and where a file of columns is damaged."""
+        if self.frame is not None:
+            return table_of_frame(self.frame)
+        if self.format == JSON:
+            return json_table(self.text, str(self.path))
+        return stored_table(self.path, self.format) if self.format in TABLES else parse_csv(self.text, self.path)
+
+    @cached_property
+    def arrays(self) -> Mapping[str, Array]:
+        """The arrays in an .npz or .npy file, by name; the one of an .npy file is X.
+
+        Raises UserError for another file, a damaged one, and one without X.
+        """
+        if self.format != ARRAYS:
+            raise UserError(f"Arrays are read from .npy and .npz files. Received {self}. Save them with np.save or np.savez.")
+        found = {name or "X": array for name, array in read_arrays(self.path).items()}
+        known = {standard: found[name] for standard, names in NAMES.items() for name in reversed(names) if name in found}
+        if "X" not in known:
+            listed = ", ".join(found)
+            raise UserError(f"An .npz file holds the array X. Received {self} with {listed}. Save it with X=... in it.")
+        return known
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def parse_times(cells: Sequence[str], column: str, layout: str = "") -> npt.NDAr
 
 def time_column(table: RawTable, types: Mapping[str, str]) -> str | None:
     """Return the first column that holds times, by choice, by its cells, or by its name; None where there is none."""
-    chosen = [name for name, kind in types.items() if kind == "date" and name in table.columns]
+    chosen = [name for name, kind in {**types, **table.types}.items() if kind == "date" and name in table.columns]
     if chosen:
         return chosen[0]
     for name, cells in table.columns.items():

@@ -46,9 +46,9 @@ def load_own(
         x, y = given if isinstance(given, tuple | list) else (given, None)
         return data.from_arrays(x, y, accepts=accepts, seed=request.splits_by, limit=request.limit)
     if hasattr(given, "columns"):
-        _refuse(request, "a frame", ("limit", "target", "keep", "types", "groups"))
         return data.from_frame(
-            given, request.target, tasks=wanted, keep=request.keep, types=request.types, groups=request.groups,
+            given, request.target, accepts=accepts or ("table",), tasks=wanted, keep=request.keep, types=request.types,
+            labels=request.labels, window=request.window, horizon=request.horizon, groups=request.groups,
             seed=request.splits_by, limit=request.limit,
         )  # fmt: skip
     found = data.from_value(given, seed=request.splits_by, limit=request.limit)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from nnatomy.data.columns import is_frame
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, Split
 from nnatomy.data.kinds.looks import Look, look_at
 from nnatomy.data.reading import Inputs, Reading, Source
@@ -133,7 +134,9 @@ class Kind(ABC, Generic[P]):
         """Return what the preprocessing does to inputs that are new to it, as sentences for the model card."""
 
     def given(self, value: Any, preprocessing: P, raw: bool = False) -> Inputs:
-        """Return the model's inputs in a Python value: an array, a data frame."""
+        """Return the model's inputs in a Python value: a data frame is read as a file is."""
+        if is_frame(value):
+            return self.inputs(Source("frame", value), preprocessing, raw)
         raise UserError(f"A model of {self.noun} is given a file or folder. Received {type(value).__name__}. Give a path.")
 
     def examples(self, source: Source, preprocessing: P) -> tuple[Split, tuple[str, ...]]:
@@ -141,7 +144,9 @@ class Kind(ABC, Generic[P]):
         raise UserError(f"Models of {self.noun} are not evaluated on files. Received {source}. Call them with arrays.")
 
     def given_examples(self, value: Any, preprocessing: P) -> tuple[Split, tuple[str, ...]]:
-        """Return the labeled examples in a Python value, and what was noticed."""
+        """Return the labeled examples in a Python value, and what was noticed; a data frame is read as a file is."""
+        if is_frame(value):
+            return self.examples(Source("frame", value), preprocessing)
         raise UserError(f"A model of {self.noun} is evaluated on files. Received {type(value).__name__}. Give a path.")
 
     def reader(self, preprocessing: P, input_shape: tuple[int, ...]) -> RequestReader:

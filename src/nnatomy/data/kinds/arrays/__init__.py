@@ -10,16 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nnatomy.data.dataset import ArraySplit, Dataset, Split
+from nnatomy.data.formats import ARRAYS
 from nnatomy.data.kinds.arrays.arrays import FORMS, ArrayPreprocessing, array_dataset
 from nnatomy.data.kinds.kind import NO, PERHAPS, ExportedInputs, Kind
-from nnatomy.data.npz import read_arrays
 from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.requests import RequestReader
 from nnatomy.errors import UserError
 
 Array = npt.NDArray[Any]
-NAMES = {"X": ("X", "x", "inputs"), "y": ("y", "Y", "targets")}
-"""The allowed names of the arrays in an .npz file."""
 
 
 class ArraysKind(Kind[ArrayPreprocessing]):
@@ -33,24 +31,24 @@ class ArraysKind(Kind[ArrayPreprocessing]):
     labels_optional = True
 
     def recognize(self, source: Source, reading: Reading) -> int:
-        return PERHAPS if source.suffix == ".npz" else NO
+        return PERHAPS if source.format == ARRAYS else NO
 
     def read(self, source: Source, reading: Reading) -> Dataset:
-        x, y = _stored(source)
+        x, y = source.arrays["X"], source.arrays.get("y")
         if y is None and not reading.targets_optional:
             raise UserError(f"Training needs the targets y. Received {source} without them. Use np.savez(file, X=X, y=y).")
         labeled = not reading.reconstruction or {"classification", "regression"} & set(reading.tasks)
-        return array_dataset(source.path.stem, x, y if labeled else None, reading)
+        return array_dataset(source.name, x, y if labeled else None, reading)
 
     def inputs(self, source: Source, preprocessing: ArrayPreprocessing, raw: bool = False) -> Inputs:
-        return self.given(_stored(source)[0], preprocessing, raw)
+        return self.given(source.arrays["X"], preprocessing, raw)
 
     def given(self, value: Any, preprocessing: ArrayPreprocessing, raw: bool = False) -> Inputs:
         arrays = preprocessing.raw(value) if raw else preprocessing.transform(value)
         return Inputs(arrays, tuple(str(n + 1) for n in range(len(value))))
 
     def examples(self, source: Source, preprocessing: ArrayPreprocessing) -> tuple[Split, tuple[str, ...]]:
-        return _examples(*_stored(source), str(source), preprocessing)
+        return _examples(source.arrays["X"], source.arrays.get("y"), str(source), preprocessing)
 
     def given_examples(self, value: Any, preprocessing: ArrayPreprocessing) -> tuple[Split, tuple[str, ...]]:
         x, y = value if isinstance(value, tuple | list) and len(value) == 2 else (value, None)
@@ -76,19 +74,6 @@ class ArraysKind(Kind[ArrayPreprocessing]):
             f"It takes numbers of shape {' × '.join(map(str, dataset.input_shape))} in the units of its training rows; "
             "far from these its predictions are guesses."
         )
-
-
-def _stored(source: Source) -> tuple[Array, Array | None]:
-    """Return X, and y where it is there, of an .npy or .npz file."""
-    if source.suffix not in (".npy", ".npz"):
-        raise UserError(f"Arrays are read from .npy and .npz files. Received {source}. Save them with np.save or np.savez.")
-    found = read_arrays(source.path)
-    if list(found) == [""]:
-        return found[""], None
-    x, y = (next((found[key] for key in keys if key in found), None) for keys in NAMES.values())
-    if x is None:
-        raise UserError(f"An .npz file holds the array X. Received {source} with {', '.join(found)}. Save it with X=... in it.")
-    return x, y
 
 
 def _examples(x: Any, y: Any, source: str, preprocessing: ArrayPreprocessing) -> tuple[Split, tuple[str, ...]]:

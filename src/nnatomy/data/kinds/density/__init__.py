@@ -7,15 +7,14 @@ from typing import Any
 import numpy as np
 
 from nnatomy.data.dataset import ArraySplit, Dataset, Split
-from nnatomy.data.kinds.density.points import PointPreprocessing, fields_of, named_arrays, numbers_of_table, points_dataset
+from nnatomy.data.formats import ARRAYS
+from nnatomy.data.kinds.density.points import PointPreprocessing, fields_of, numbers_of_table, points_dataset
 from nnatomy.data.kinds.density.sets import SETS
 from nnatomy.data.kinds.kind import NO, PERHAPS, ExportedInputs, Kind
 from nnatomy.data.kinds.looks import Look, look_at
 from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.requests import RequestReader
 from nnatomy.errors import UserError
-
-TEXT, STORED = (".csv", ".tsv"), (".npz", ".npy")
 
 
 class DensityKind(Kind[PointPreprocessing]):
@@ -25,7 +24,7 @@ class DensityKind(Kind[PointPreprocessing]):
     noun = "points"
     preprocessing = PointPreprocessing
     options = frozenset({"target"})
-    endings = (*TEXT, ".npz")
+    endings = (".csv", ".tsv", ".parquet", ".npz")
     sets = SETS
     labels_optional = True
 
@@ -33,20 +32,20 @@ class DensityKind(Kind[PointPreprocessing]):
         """Read tables and arrays as points only for a model without targets."""
         if not reading.unlabeled:
             return NO
-        if source.suffix in STORED:
-            return PERHAPS if named_arrays(source)[0].ndim == 2 else NO
-        return PERHAPS if source.suffix in TEXT else NO
+        if source.format == ARRAYS:
+            return PERHAPS if source.arrays["X"].ndim == 2 else NO
+        return PERHAPS if source.has_table else NO
 
     def read(self, source: Source, reading: Reading) -> Dataset:
         target = reading.use("target")
-        if source.suffix in STORED:
+        if source.format == ARRAYS:
             if target is not None:
                 raise UserError(f"Arrays have no named columns. Received --target {target}. Store the modes as y in the file.")
-            points, modes = named_arrays(source)
+            points, modes = _named(source)
             columns = tuple(f"x{i + 1}" for i in range(points.shape[1]))
         else:
             columns, points, modes = numbers_of_table(source.table, target, str(source))
-        return points_dataset(source.path.stem, points, modes, reading, columns=columns, target=target or "")
+        return points_dataset(source.name, points, modes, reading, columns=columns, target=target or "")
 
     def of_arrays(self, name: str, x: Any, y: Any, reading: Reading) -> Dataset | None:
         if np.ndim(x) != 2:
@@ -101,8 +100,8 @@ class DensityKind(Kind[PointPreprocessing]):
 
     def _stored(self, source: Source, preprocessing: PointPreprocessing) -> tuple[Any, Any]:
         """Return the points of a file with the columns that training had, and their modes where it names them."""
-        if source.suffix in STORED:
-            return named_arrays(source)
+        if source.format == ARRAYS:
+            return _named(source)
         table = source.table
         absent = [column for column in preprocessing.columns if column not in table.columns]
         if absent:
@@ -111,6 +110,12 @@ class DensityKind(Kind[PointPreprocessing]):
         modes = table.columns.get(preprocessing.target) if preprocessing.target else None
         _, points, _ = numbers_of_table(type(table)(kept, table.source), None, str(source))
         return points, modes
+
+
+def _named(source: Source) -> tuple[Any, list[str] | None]:
+    """Return the array X of a file, and y as names of modes where it is there."""
+    modes = source.arrays.get("y")
+    return source.arrays["X"], None if modes is None else [str(mode) for mode in modes.tolist()]
 
 
 KIND = DensityKind()

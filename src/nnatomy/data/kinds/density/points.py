@@ -13,12 +13,11 @@ from nnatomy.data.cells import number
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing
 from nnatomy.data.fields import Field
-from nnatomy.data.npz import read_arrays
-from nnatomy.data.reading import Reading, Source
+from nnatomy.data.reading import Reading
 from nnatomy.data.splits import class_ids
 from nnatomy.errors import UserError
 
-__all__ = ["PointPreprocessing", "fields_of", "named_arrays", "numbers_of_table", "points_dataset"]
+__all__ = ["PointPreprocessing", "fields_of", "numbers_of_table", "points_dataset"]
 
 Array = npt.NDArray[Any]
 
@@ -130,18 +129,6 @@ def numbers_of_table(table: RawTable, target: str | None, source: str) -> tuple[
                 f"fill the cell, or name the column of the modes: --target {name}."
             )
     return columns, points, None if target is None else table.columns[target]
-
-
-def named_arrays(source: Source) -> tuple[Array, list[str] | None]:
-    """Return the array X of an .npz or .npy file, and y as names of modes where it is there.
-
-    Raises UserError for a damaged file, or one without X.
-    """
-    found = {name or "X": array for name, array in read_arrays(source.path).items()}
-    if "X" not in found:
-        raise UserError(f"An .npz file holds the array X. Received {source} with {', '.join(found)}. Save it with X=... in it.")
-    modes = found.get("y")
-    return found["X"], None if modes is None else [str(mode) for mode in np.asarray(modes).tolist()]
 
 
 def numeric(given: Any, what: str) -> Array:

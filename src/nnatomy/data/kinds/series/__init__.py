@@ -23,12 +23,12 @@ class SeriesKind(Kind[SeriesPreprocessing]):
     noun = "time series"
     preprocessing = SeriesPreprocessing
     options = frozenset({"target", "types", "labels", "window", "horizon"})
-    endings = (".csv", ".tsv")
+    endings = (".csv", ".tsv", ".parquet", ".arrow", ".jsonl")
     sets = SETS
 
     def recognize(self, source: Source, reading: Reading) -> int:
         """A table whose times go forward is a series; any other can be one where nothing else will do."""
-        if source.suffix not in (".csv", ".tsv", ".tab", ".data", ".dat"):
+        if not source.has_table:
             return NO
         timed = time_column(source.table, reading.options.get("types", {}))
         return SURELY if timed is not None and is_ordered(source.table, timed) else BARELY
@@ -42,7 +42,7 @@ class SeriesKind(Kind[SeriesPreprocessing]):
                 f"{', '.join(table.columns)}. "
                 "Add one, or name it with --types COLUMN=date."
             )
-        series = read_series(source.path.stem, table, timed)
+        series = read_series(source.name, table, timed)
         if "anomaly" in reading.tasks and "forecast" not in reading.tasks:
             return anomaly_dataset(series, source.path, reading)
         return forecast_dataset(series, reading.use("target"), reading)

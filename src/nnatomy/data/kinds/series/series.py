@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.cells import infer_type, numbers
+from nnatomy.data.cells import numbers, type_of
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, SeriesSplit
 from nnatomy.data.folds import Periods
@@ -57,7 +57,7 @@ def read_series(name: str, table: RawTable, time: str) -> Series:
     for column, cells in table.columns.items():
         if column == time:
             continue
-        kind = infer_type(column, cells)
+        kind = type_of(column, cells, table.types.get(column))
         if kind in ("numeric", "boolean", "identifier") and np.isfinite(numbers(cells)).any():
             columns[column] = numbers(cells)
         else:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import ArraySplit, Dataset, Split
 from nnatomy.data.kinds.kind import NO, PERHAPS, ExportedInputs, Kind
 from nnatomy.data.kinds.looks import Look, Rows
 from nnatomy.data.kinds.table.encoding import TablePreprocessing
-from nnatomy.data.kinds.table.frames import table_of_frame
 from nnatomy.data.kinds.table.sets import SETS
 from nnatomy.data.kinds.table.table import rows_with_target, table_dataset
 from nnatomy.data.reading import Inputs, Reading, Source
@@ -24,14 +21,14 @@ class TableKind(Kind[TablePreprocessing]):
     noun = "tables"
     preprocessing = TablePreprocessing
     options = frozenset({"target", "keep", "types", "groups"})
-    endings = (".csv", ".tsv")
+    endings = (".csv", ".tsv", ".parquet", ".arrow", ".jsonl")
     sets = SETS
 
     def recognize(self, source: Source, reading: Reading) -> int:
-        return PERHAPS if source.suffix in (".csv", ".tsv", ".tab", ".data", ".dat") else NO
+        return PERHAPS if source.has_table else NO
 
     def read(self, source: Source, reading: Reading) -> Dataset:
-        return self.read_table(source.path.stem, source.table, reading)
+        return self.read_table(source.name, source.table, reading)
 
     def read_table(self, name: str, table: RawTable, reading: Reading) -> Dataset:
         """Return the data set of a table of text cells."""
@@ -41,14 +38,8 @@ class TableKind(Kind[TablePreprocessing]):
     def inputs(self, source: Source, preprocessing: TablePreprocessing, raw: bool = False) -> Inputs:
         return _inputs(source.table, preprocessing, raw)
 
-    def given(self, value: Any, preprocessing: TablePreprocessing, raw: bool = False) -> Inputs:
-        return _inputs(table_of_frame(value), preprocessing, raw)
-
     def examples(self, source: Source, preprocessing: TablePreprocessing) -> tuple[Split, tuple[str, ...]]:
         return _examples(source.table, str(source), preprocessing)
-
-    def given_examples(self, value: Any, preprocessing: TablePreprocessing) -> tuple[Split, tuple[str, ...]]:
-        return _examples(table_of_frame(value), "the frame", preprocessing)
 
     def reader(self, preprocessing: TablePreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
         from nnatomy.data.kinds.table.request import TableReader

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.cells import ENOUGH, TYPES, WORDS, infer_type, is_numeric, numbers
+from nnatomy.data.cells import ENOUGH, TYPES, WORDS, is_numeric, numbers, type_of
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.times import parse_times
 from nnatomy.errors import UserError, unknown_name
@@ -26,7 +26,9 @@ def column_types(table: RawTable, chosen: Mapping[str, str]) -> dict[str, str]:
         if kind not in TYPES:
             raise unknown_name("column type", kind, TYPES)
         _check_choice(name, kind, [c for c in table.columns[name] if c])
-    return {name: chosen.get(name) or infer_type(name, cells) for name, cells in table.columns.items()}
+    return {
+        name: chosen.get(name) or type_of(name, cells, table.types.get(name)) for name, cells in table.columns.items()
+    }
 
 
 def _check_choice(name: str, kind: str, present: Sequence[str]) -> None:
@@ -61,7 +63,7 @@ def task_of(target: str, kind: str, cells: Sequence[str], chosen: bool = False) 
         )
     if kind in ("boolean", "categorical"):
         return "classification"
-    if kind in ("text", "date"):
+    if kind in ("text", "date", "nested"):
         raise UserError(
             f"A target is a class or a number. Received {target!r}, which holds {'dates' if kind == 'date' else 'free text'} "
             f"({distinct} different in {len(present)} rows). Choose another column or its type."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ LEFT_OUT = {
     "identifier": "only names the row",
     "constant": "is the same in every row",
     "empty": "has no values",
+    "nested": "holds lists or other nested values",
 }
 
 
@@ -151,7 +153,7 @@ def rows_with_target(table: RawTable, target: str, task: str, notices: list[str]
         return table
     notices.append(f"{len(good) - sum(good)} rows without a value of the target {target!r} were left out.")
     rows = [n for n, is_good in enumerate(good) if is_good]
-    return RawTable({name: [values[n] for n in rows] for name, values in table.columns.items()}, table.source)
+    return replace(table, columns={name: [values[n] for n in rows] for name, values in table.columns.items()})
 
 
 def _class_names(cells: Sequence[str]) -> tuple[str, ...]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from nnatomy.data.dataset import Dataset, Split, WindowSplit
-from nnatomy.data.kinds.kind import NO, PERHAPS, ExportedInputs, InputSpec, Kind
+from nnatomy.data.formats import DELIMITED, PLAIN
+from nnatomy.data.kinds.kind import BARELY, NO, PERHAPS, ExportedInputs, InputSpec, Kind
 from nnatomy.data.kinds.looks import Look, Words
 from nnatomy.data.kinds.text.text import CharacterPreprocessing, load_text
 from nnatomy.data.reading import Inputs, Reading, Source
@@ -30,7 +31,9 @@ class TextKind(Kind[CharacterPreprocessing]):
     }
 
     def recognize(self, source: Source, reading: Reading) -> int:
-        return PERHAPS if source.suffix == ".txt" else NO
+        if source.format == DELIMITED and source.suffix == ".txt":
+            return BARELY
+        return PERHAPS if source.format == PLAIN else NO
 
     def read(self, source: Source, reading: Reading) -> Dataset:
         return load_text(source, reading)
