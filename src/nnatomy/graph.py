@@ -7,12 +7,32 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from heapq import heappop, heappush, heappushpop
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from nnatomy.tensor import Tensor
 
 Hook = Callable[[Any], Any]
+
+
+class RemovableHandle:
+    """A hook that was registered: `remove()` takes it out again, and so does the end of a `with` block."""
+
+    def __init__(self, remove: Callable[[], Any]) -> None:
+        self._remove: Callable[[], Any] | None = remove
+
+    def remove(self) -> None:
+        """Remove the hook; once is enough, more does nothing."""
+        remove, self._remove = self._remove, None
+        if remove is not None:
+            remove()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.remove()
+
 
 FREED = (
     "backward() was called a second time through a graph that the first call freed; "

@@ -177,15 +177,15 @@ class Tensor:
             self.node.retained = self.node.retained or {}
             self.node.retained[self.index] = weakref.ref(self)
 
-    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> Callable[[], None]:
-        """Call `hook(gradient)` during backward; what it returns replaces the gradient. Returns a function that removes it."""
+    def register_hook(self, hook: Callable[[Tensor], Tensor | None]) -> graph.RemovableHandle:
+        """Call `hook(gradient)` during backward; what it returns replaces the gradient. `.remove()` of the result ends it."""
         if self.node is not None:
             self.node.hooks = self.node.hooks or {}
             hooks = self.node.hooks.setdefault(self.index, [])
         else:
             self.hooks = hooks = self.hooks or []
         hooks.append(hook)
-        return lambda: hooks.remove(hook) if hook in hooks else None
+        return graph.RemovableHandle(lambda: hooks.remove(hook) if hook in hooks else None)
 
     # Changing a value in place: leaves only, and never while operations on it are being recorded
 

@@ -126,13 +126,13 @@ def test_hooks_on_leaves_and_results() -> None:
     seen: list[Any] = []
     h.register_hook(lambda g: seen.append(g.tolist()))
     double = h.register_hook(lambda g: g * 2)
-    remove = x.register_hook(lambda g: g + 1)
+    handle = x.register_hook(lambda g: g + 1)
     (h * 3).sum().backward()
     assert seen == [[3.0, 3.0]]
     assert x.grad.tolist() == [13.0, 13.0]
-    remove()
-    remove()
-    double()
+    handle.remove()
+    handle.remove()
+    double.remove()
     x.grad = None
     (x * 2).sum().backward()
     assert x.grad.tolist() == [2.0, 2.0]

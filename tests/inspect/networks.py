@@ -37,8 +37,8 @@ class Translator(nn.Module):
 
     def __init__(self, layers: int = 3) -> None:
         self.embedding, self.position = nn.Embedding(20, 16), nn.SinusoidalPositionalEncoding(16)
-        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32), layers)
-        self.decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(16, 2, 32), layers)
+        self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), layers)
+        self.decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(16, 2, 32, batch_first=True), layers)
         self.output = nn.Linear(16, 20)
 
     def forward(self, source: Any, target: Any) -> Any:

@@ -59,7 +59,7 @@ def words(figure: Figure) -> str:
 NETWORKS: dict[str, tuple[Any, Any]] = {
     "resnet50": (ResNet, (np.zeros((1, 3, 32, 32), F32),)),
     "resnet152": (lambda: ResNet((3, 8, 36, 3), 2), (np.zeros((1, 3, 32, 32), F32),)),
-    "encoder": (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32), 24), (np.ones((1, 5, 16), F32),)),
+    "encoder": (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32), 24), (np.ones((5, 1, 16), F32),)),
     "translator": (Translator, (np.arange(6)[None], np.arange(4)[None])),
     "dense": (Dense, (np.ones((1, 2, 5, 5), F32),)),
     "mobile": (

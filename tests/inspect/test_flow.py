@@ -62,7 +62,7 @@ def test_paths_are_found_from_the_run_and_not_from_names() -> None:
 
 
 def test_attention_has_three_paths_and_a_residual_one() -> None:
-    layer = trace(nn.TransformerEncoderLayer(8, 2, 16), np.ones((1, 5, 8), F32))
+    layer = trace(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), np.ones((1, 5, 8), F32))
     assert {("in", "self_attn"), ("in", "add"), ("dropout1", "add"), ("norm1", "linear1"), ("norm1", "add")} <= paths(layer)
     attention = layer.parts[0]
     assert [p.kind for p in attention.parts] == ["linear", "scaled_dot_product_attention", "Linear"]

@@ -19,7 +19,7 @@ def total(part: Part) -> int:
 
 
 def test_equal_layers_become_one() -> None:
-    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16), 12)
+    model = nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True), 12)
     whole = trace(model, np.ones((1, 5, 8), F32))
     folded = fold(whole)
     (layer,) = folded.parts

@@ -105,28 +105,30 @@ LAYERS: list[tuple[str, Callable[[], Any], list[Array]]] = [
     ("softmax, log softmax", lambda: L.Sequential(L.Softmax(1), L.LogSoftmax(-1)), [x(3, 4, 5)]),
     ("softmin over the batch", lambda: L.Softmin(0), [x(3, 4)]),
     *[
-        (f"{kind} {how}", lambda kind=kind, how=how: getattr(L, kind)(4, 6, **how), [x(3, 5, 4)])
+        (f"{kind} {how}", lambda kind=kind, how=how: getattr(L, kind)(4, 6, batch_first=True, **how), [x(3, 5, 4)])
         for kind in ("RNN", "GRU", "LSTM")
         for how in ({}, {"num_layers": 2, "bidirectional": True}, {"bias": False})
     ],
-    ("RNN of relu", lambda: L.RNN(4, 6, nonlinearity="relu"), [x(3, 5, 4)]),
-    ("GRU as in the paper", lambda: L.GRU(4, 6, reset_after=False), [x(3, 5, 4)]),
+    ("RNN of relu", lambda: L.RNN(4, 6, nonlinearity="relu", batch_first=True), [x(3, 5, 4)]),
+    ("GRU as in the paper", lambda: L.GRU(4, 6, reset_after=False, batch_first=True), [x(3, 5, 4)]),
     *[
         (f"{kind} of ragged sequences", lambda kind=kind: Called(lambda layer, x, n: layer(x, None, n),
-         getattr(L, kind)(4, 6, bidirectional=True)), [x(3, 5, 4), np.array([5, 2, 3])])
+         getattr(L, kind)(4, 6, bidirectional=True, batch_first=True)), [x(3, 5, 4), np.array([5, 2, 3])])
         for kind in ("RNN", "GRU", "LSTM")
     ],
     ("cells", lambda: Called(lambda a, b, c, x: (a(x), *b(x), c(x)), L.RNNCell(4, 6), L.LSTMCell(4, 6), L.GRUCell(4, 6)),
      [x(3, 4)]),
-    ("attention and its weights", lambda: L.MultiheadAttention(8, 2), [x(3, 5, 8), x(3, 4, 8), x(3, 4, 8)]),
+    ("attention and its weights", lambda: L.MultiheadAttention(8, 2, batch_first=True), [x(3, 5, 8), x(3, 4, 8), x(3, 4, 8)]),
     ("attention, causal", lambda: Called(lambda m, q: m(q, q, q, need_weights=False, is_causal=True)[0],
-     L.MultiheadAttention(8, 2)), [x(3, 5, 8)]),
+     L.MultiheadAttention(8, 2, batch_first=True)), [x(3, 5, 8)]),
     ("attention, padding hidden", lambda: Called(lambda m, q, hidden: m(q, q, q, hidden, need_weights=False)[0],
-     L.MultiheadAttention(8, 2)), [x(3, 5, 8), np.array([[False] * 5, [False] * 3 + [True] * 2, [True] * 5])]),
+     L.MultiheadAttention(8, 2, batch_first=True)),
+     [x(3, 5, 8), np.array([[False] * 5, [False] * 3 + [True] * 2, [True] * 5])]),
     ("transformer encoder", lambda: L.TransformerEncoder(L.TransformerEncoderLayer(8, 2, 16, activation="gelu"), 2),
      [x(3, 5, 8)]),
-    ("transformer encoder, norm first", lambda: L.TransformerEncoderLayer(8, 2, 16, norm_first=True), [x(3, 5, 8)]),
-    ("transformer decoder", lambda: L.TransformerDecoderLayer(8, 2, 16), [x(3, 5, 8), x(3, 4, 8)]),
+    ("transformer encoder, norm first", lambda: L.TransformerEncoderLayer(8, 2, 16, norm_first=True, batch_first=True),
+     [x(3, 5, 8)]),
+    ("transformer decoder", lambda: L.TransformerDecoderLayer(8, 2, 16, batch_first=True), [x(3, 5, 8), x(3, 4, 8)]),
     ("positions", lambda: L.SinusoidalPositionalEncoding(6), [x(3, 5, 6)]),
     ("basic block", lambda: L.BasicBlock(4, 4), [x(2, 4, 6, 6)]),
     ("bottleneck", lambda: L.Bottleneck(8, 2), [x(2, 8, 6, 6)]),

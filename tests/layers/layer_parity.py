@@ -82,14 +82,11 @@ def compare(ours: Any, theirs: Any, *arrays: np.ndarray, tolerance: float = 1e-1
             close(grads[name].data, p.grad.numpy(), f"gradient of {name}", tolerance)
 
 
-def same_signature(ours: type, theirs: type, renamed: dict[str, str] | None = None) -> None:
+def same_signature(ours: type, theirs: type) -> None:
     """Common arguments have the same names, order and defaults; ours has no others except keyword `generator`."""
     ignored = {"self", "device", "dtype", "inplace", "size_average", "reduce"}
-    names = renamed or {}
     mine = {k: v for k, v in inspect.signature(ours).parameters.items() if k != "generator"}
-    all_theirs = [p for p in inspect.signature(theirs).parameters.values() if p.name not in ignored]
-    twins = {names.get(p.name, p.name): p for p in all_theirs}
+    twins = {p.name: p for p in inspect.signature(theirs).parameters.values() if p.name not in ignored}
     assert [k for k in twins if k in mine] == list(mine), f"{ours.__name__}: {list(mine)} against {list(twins)}"
     for name, parameter in mine.items():
-        if name not in names.values():
-            assert parameter.default == twins[name].default, f"{ours.__name__}.{name}"
+        assert parameter.default == twins[name].default, f"{ours.__name__}.{name}"

@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 import pytest
-from layer_parity import compare, load, same, same_signature, torch
+from layer_parity import compare, load, same, torch
 
 import nnatomy as nn
 
@@ -33,7 +33,7 @@ class Call:
 def both(name, args, options, call, *inputs, dropout=0.0, training=True):
     """Compare a call of both frameworks' layers; `call(layer, make, *inputs)` gives arrays through make()."""
     theirs = getattr(T, name)(*args, dropout=dropout, **{"batch_first": True} | options)
-    ours = getattr(nn, name)(*args, dropout=dropout, **options)
+    ours = getattr(nn, name)(*args, dropout=dropout, **{"batch_first": True} | options)
     load(ours, theirs)
     ours.train(training)
     theirs.train(training)
@@ -81,9 +81,37 @@ def test_attention_across(options):
     both("MultiheadAttention", (E, HEADS), options, of_three, x(*shape(STEPS)), x(*shape(MEMORY)), x(*shape(MEMORY)))
 
 
+@pytest.mark.parametrize("options", [
+    {"add_bias_kv": True}, {"add_zero_attn": True, "bias": False}, {"kdim": 6, "vdim": 5}, {"kdim": 6, "batch_first": False},
+    {"add_bias_kv": True, "add_zero_attn": True, "vdim": 6},
+], ids=str)  # fmt: skip
+def test_added_keys_and_other_features(options):
+    def shape(steps, features):
+        return (N, steps, features) if options.get("batch_first", True) else (steps, N, features)
+
+    inputs = x(*shape(STEPS, E)), x(*shape(MEMORY, options.get("kdim", E))), x(*shape(MEMORY, options.get("vdim", E)))
+    padding = np.eye(N, MEMORY, dtype=bool)
+    for need in (True, False):
+        def call(layer, make, q, k, v, need=need):
+            return layer(q, k, v, make(padding), need, make(np.triu(np.ones((STEPS, MEMORY), bool), 2)))[: 1 + need]
+
+        both("MultiheadAttention", (E, HEADS), options, call, *inputs)
+
+
+@pytest.mark.parametrize("options", [{}, {"batch_first": False}, {"add_zero_attn": True}], ids=str)
+def test_without_a_batch(options):
+    def call(layer, make, q, k):
+        return layer(q, k, k, make(np.array([False, True, False, False])), attn_mask=make(x_mask))
+
+    x_mask = np.triu(np.ones((STEPS, MEMORY), bool), 2)
+    both("MultiheadAttention", (E, HEADS), options, call, x(STEPS, E), x(MEMORY, E))
+    if not options:
+        both("TransformerDecoderLayer", (E, HEADS, 12), {}, lambda layer, make, a, m: layer(a, m), x(STEPS, E), x(MEMORY, E))
+
+
 @pytest.mark.parametrize("need", [False, True])
 def test_is_causal_hides_what_comes_after(need):
-    theirs, ours = T.MultiheadAttention(E, HEADS, batch_first=True), nn.MultiheadAttention(E, HEADS)
+    theirs, ours = T.MultiheadAttention(E, HEADS, batch_first=True), nn.MultiheadAttention(E, HEADS, batch_first=True)
     load(ours, theirs)
     hidden = torch.tensor(HIDDEN)
     compare(
@@ -94,7 +122,7 @@ def test_is_causal_hides_what_comes_after(need):
 
 
 def test_a_query_that_sees_nothing_gets_the_bias():
-    layer = nn.MultiheadAttention(E, HEADS).eval()
+    layer = nn.MultiheadAttention(E, HEADS, batch_first=True).eval()
     with nn.no_grad():
         layer.out_proj.bias.copy_(x(E).astype("float32"))
     hidden = np.zeros((STEPS, STEPS), bool)
@@ -109,7 +137,7 @@ def test_a_query_that_sees_nothing_gets_the_bias():
 
 
 def test_weights_are_dropped_in_training_only():
-    layer = nn.MultiheadAttention(E, HEADS, dropout=0.5, generator=nn.Generator(3))
+    layer = nn.MultiheadAttention(E, HEADS, dropout=0.5, generator=nn.Generator(3), batch_first=True)
     inputs = x(N, 40, E).astype("float32")
     weights = layer(inputs, inputs, inputs, average_attn_weights=False)[1].data
     full = layer.eval()(inputs, inputs, inputs, average_attn_weights=False)[1].data
@@ -125,7 +153,7 @@ def test_weights_are_dropped_in_training_only():
 @pytest.mark.parametrize("name, branches", [("TransformerEncoderLayer", 2), ("TransformerDecoderLayer", 3)])
 def test_every_branch_is_dropped_by_itself(name, branches):
     """A branch that is dropped with probability 1 leaves x as it is."""
-    layer = getattr(nn, name)(E, HEADS, 12, 0.0, norm_first=True)
+    layer = getattr(nn, name)(E, HEADS, 12, 0.0, norm_first=True, batch_first=True)
     inputs = [nn.tensor(x(N, STEPS, E).astype("float32")) for _ in range(branches - 1)]
     for i in range(1, branches + 1):
         assert not np.allclose(layer(*inputs).data, inputs[0].data)
@@ -179,18 +207,18 @@ def test_decoder_layer(options, training):
 @pytest.mark.parametrize("normed", [False, True])
 def test_stacks(normed):
     """Three layers alike at first; then with their own weights."""
-    how = {"dropout": 0.0, "norm_first": normed}
+    how = {"dropout": 0.0, "norm_first": normed, "batch_first": True}
     ours = nn.TransformerEncoder(nn.TransformerEncoderLayer(E, HEADS, 12, **how), 3, nn.LayerNorm(E) if normed else None)
-    layer = T.TransformerEncoderLayer(E, HEADS, 12, batch_first=True, **how)
+    layer = T.TransformerEncoderLayer(E, HEADS, 12, **how)
     same(ours, T.TransformerEncoder(layer, 3, T.LayerNorm(E) if normed else None), x(N, STEPS, E))
     ours = nn.TransformerDecoder(nn.TransformerDecoderLayer(E, HEADS, 12, **how), 3, nn.LayerNorm(E) if normed else None)
-    layer = T.TransformerDecoderLayer(E, HEADS, 12, batch_first=True, **how)
+    layer = T.TransformerDecoderLayer(E, HEADS, 12, **how)
     theirs = T.TransformerDecoder(layer, 3, T.LayerNorm(E) if normed else None)
     same(ours, theirs, x(N, STEPS, E), x(N, MEMORY, E))
 
 
 def test_stacks_hand_masks_to_every_layer():
-    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(E, HEADS, 12, 0.0), 2).astype("float64")
+    encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(E, HEADS, 12, 0.0, batch_first=True), 2).astype("float64")
     hidden, inputs = HIDDEN, x(N, STEPS, E)
     np.testing.assert_allclose(encoder(inputs, is_causal=True).data, encoder(inputs, hidden).data, rtol=1e-10)
     changed = inputs.copy()
@@ -199,7 +227,7 @@ def test_stacks_hand_masks_to_every_layer():
     changed = np.where(PADDING[..., None], inputs + 1, inputs)
     seen = [encoder(v, None, PADDING).data[~PADDING] for v in (inputs, changed)]
     np.testing.assert_allclose(*seen, rtol=1e-10)
-    decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(E, HEADS, 12, 0.0), 2).astype("float64")
+    decoder = nn.TransformerDecoder(nn.TransformerDecoderLayer(E, HEADS, 12, 0.0, batch_first=True), 2).astype("float64")
     memory = x(N, STEPS, E)
     moved = np.where(PADDING[..., None], memory + 1, memory)
     first = decoder(inputs, memory, memory_key_padding_mask=PADDING, tgt_is_causal=True).data
@@ -211,7 +239,7 @@ def test_stacks_hand_masks_to_every_layer():
 
 def test_copies_start_alike_learn_apart_and_share_a_generator():
     generator = nn.Generator(1)
-    layer = nn.TransformerEncoderLayer(E, HEADS, 12, 0.5, generator=generator)
+    layer = nn.TransformerEncoderLayer(E, HEADS, 12, 0.5, generator=generator, batch_first=True)
     encoder = nn.TransformerEncoder(layer, 2)
     first, second = encoder.layers
     np.testing.assert_array_equal(first.linear1.weight.data, second.linear1.weight.data)
@@ -237,14 +265,6 @@ def test_initial_weights_follow_pytorchs_law(name, args):
             assert stats.ks_2samp(value.ravel(), theirs[key].ravel()).pvalue > 1e-3, key
 
 
-def test_constructors_are_pytorchs():
-    """But sequences come batch first, as in our recurrent layers, and an activation may be given by name only."""
-    for name in ("TransformerEncoder", "TransformerDecoder"):
-        same_signature(getattr(nn, name), getattr(T, name))
-    for name in ("MultiheadAttention", "TransformerEncoderLayer", "TransformerDecoderLayer"):
-        same_signature(getattr(nn, name), getattr(T, name), {"batch_first": "batch_first", "activation": "activation"})
-
-
 def test_positions():
     layer = nn.SinusoidalPositionalEncoding(6)
     table = layer(np.zeros((2, 9, 6)))
@@ -263,11 +283,11 @@ def test_positions():
 
 
 def test_summary_counts_what_attention_multiplies():
-    layer = nn.MultiheadAttention(E, HEADS)
+    layer = nn.MultiheadAttention(E, HEADS, batch_first=True)
     inputs = np.zeros((N, STEPS, E), "float32")
     products = N * STEPS * E * E * 4
     pairs = N * STEPS * STEPS * E * 2
-    assert nn.TransformerEncoderLayer(E, HEADS, 12).summary(inputs).multiply_adds == (
+    assert nn.TransformerEncoderLayer(E, HEADS, 12, batch_first=True).summary(inputs).multiply_adds == (
         products + pairs + 2 * N * STEPS * E * 12 + 2 * 2 * N * STEPS * E
     )
 
@@ -283,16 +303,17 @@ def test_summary_counts_what_attention_multiplies():
 
 
 WRONG = [
-    (lambda: nn.MultiheadAttention(8, 3), "3 heads"),
-    (lambda: nn.MultiheadAttention(8, 0), "num_heads"),
-    (lambda: nn.MultiheadAttention(8, 2, dropout=2.0), "between 0 and 1"),
-    (lambda: nn.TransformerEncoderLayer(8, 2, 0), "dim_feedforward"),
-    (lambda: nn.TransformerDecoderLayer(8, 2, activation="silu"), "'silu'"),
+    (lambda: nn.MultiheadAttention(8, 3, batch_first=True), "3 heads"),
+    (lambda: nn.MultiheadAttention(8, 0, batch_first=True), "num_heads"),
+    (lambda: nn.MultiheadAttention(8, 2, dropout=2.0, batch_first=True), "between 0 and 1"),
+    (lambda: nn.TransformerEncoderLayer(8, 2, 0, batch_first=True), "dim_feedforward"),
+    (lambda: nn.TransformerDecoderLayer(8, 2, activation="silu", batch_first=True), "'silu'"),
     (lambda: nn.TransformerEncoder(nn.Identity(), 0), "num_layers"),
-    (lambda: nn.MultiheadAttention(8, 2)(x(5, 8), x(5, 8), x(5, 8)), r"\(batch, steps, 8\)"),
-    (lambda: nn.MultiheadAttention(8, 2)(x(1, 5, 8), x(1, 4, 8), x(1, 3, 8)), "as many keys as values"),
-    (lambda: nn.MultiheadAttention(8, 2)(*[x(2, 5, 8)] * 3, attn_mask=HIDDEN[:4]), r"\(5, 5\) or \(4, 5, 5\)"),
-    (lambda: nn.MultiheadAttention(8, 2)(*[x(2, 5, 8)] * 3, PADDING), r"\(2, 5\): batch, keys"),
+    (lambda: nn.MultiheadAttention(8, 2, batch_first=True)(x(8), x(8), x(8)), r"\(batch, steps, 8\)"),
+    (lambda: nn.MultiheadAttention(8, 2, batch_first=True)(x(1, 5, 8), x(1, 4, 8), x(1, 3, 8)), "as many keys as values"),
+    (lambda: nn.MultiheadAttention(8, 2, batch_first=True)(*[x(2, 5, 8)] * 3, attn_mask=HIDDEN[:4]),
+     r"\(5, 5\) or \(4, 5, 5\)"),
+    (lambda: nn.MultiheadAttention(8, 2, batch_first=True)(*[x(2, 5, 8)] * 3, PADDING), r"\(2, 5\): batch, keys"),
     (lambda: nn.SinusoidalPositionalEncoding(8)(x(5, 6)), "8 features"),
     (lambda: nn.SinusoidalPositionalEncoding(8)(x(8)), "steps"),
 ]

@@ -154,20 +154,20 @@ def test_deepcopy_and_pickle_are_independent():
 def test_hooks_see_and_replace():
     seen = []
     layer = nn.Linear(3, 2)
-    remove = layer.register_forward_hook(lambda module, args, output: seen.append((module, args[0].shape, output.shape)))
+    handle = layer.register_forward_hook(lambda module, args, output: seen.append((module, args[0].shape, output.shape)))
     layer(X)
     assert seen == [(layer, (5, 3), (5, 2))]
-    remove()
-    remove()
+    handle.remove()
+    handle.remove()
     layer(X)
     assert len(seen) == 1
-    stop = layer.register_forward_hook(lambda module, args, output: output * 0)
+    handle = layer.register_forward_hook(lambda module, args, output: output * 0)
     assert (layer(X).data == 0).all()
-    stop()
+    handle.remove()
     plain = layer(X).data
-    stop = layer.register_forward_pre_hook(lambda module, args: args[0] * 2)
+    handle = layer.register_forward_pre_hook(lambda module, args: args[0] * 2)
     np.testing.assert_allclose(layer(X).data - layer.bias.data, 2 * (plain - layer.bias.data), rtol=1e-5, atol=1e-6)
-    stop()
+    handle.remove()
     np.testing.assert_array_equal(layer(X).data, plain)
 
 
@@ -265,10 +265,10 @@ COSTS = [  # layer, input, multiply-adds
     (nn.Conv1d(4, 6, 3, groups=2), (2, 4, 9), 2 * 6 * 7 * 2 * 3),
     (nn.Conv3d(2, 3, 2), (1, 2, 4, 4, 4), 3 * 27 * 2 * 8),
     (nn.ConvTranspose2d(4, 6, 3, stride=2, groups=2), (2, 4, 5, 5), 2 * 4 * 25 * 3 * 9),
-    (nn.RNN(4, 6, 2), (3, 5, 4), 3 * 5 * (6 * (4 + 6) + 6 * (6 + 6))),
-    (nn.LSTM(4, 6, bidirectional=True), (3, 5, 4), 3 * 5 * 2 * 4 * 6 * (4 + 6)),
-    (nn.GRU(4, 6), (3, 5, 4), 3 * 5 * 3 * 6 * (4 + 6)),
-    (nn.GRU(4, 6, reset_after=False), (3, 5, 4), 3 * 5 * 3 * 6 * (4 + 6)),
+    (nn.RNN(4, 6, 2, batch_first=True), (3, 5, 4), 3 * 5 * (6 * (4 + 6) + 6 * (6 + 6))),
+    (nn.LSTM(4, 6, bidirectional=True, batch_first=True), (3, 5, 4), 3 * 5 * 2 * 4 * 6 * (4 + 6)),
+    (nn.GRU(4, 6, batch_first=True), (3, 5, 4), 3 * 5 * 3 * 6 * (4 + 6)),
+    (nn.GRU(4, 6, reset_after=False, batch_first=True), (3, 5, 4), 3 * 5 * 3 * 6 * (4 + 6)),
     (nn.LSTMCell(4, 6), (3, 4), 3 * 4 * 6 * (4 + 6)),
     (nn.BatchNorm2d(4), (2, 4, 3, 3), 72),
     (nn.LayerNorm(4), (2, 3, 4), 2 * 24),

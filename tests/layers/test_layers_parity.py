@@ -166,8 +166,7 @@ SHARED = sorted({case[0] for case in CASES} | {"Dropout", "Dropout1d", "Dropout2
 
 @pytest.mark.parametrize("name", SHARED)
 def test_constructor_is_pytorchs(name):
-    renamed = {"dim": "axis"} if name in ("GLU", "Softmax", "LogSoftmax", "Softmin") else {}
-    same_signature(getattr(nn, name), getattr(T, name), renamed)
+    same_signature(getattr(nn, name), getattr(T, name))
 
 
 def test_every_layer_has_a_case():
@@ -269,9 +268,9 @@ WRONG_CONSTRUCTORS = [
     (lambda: nn.Hardtanh(1, -1), "below max_val"),
     (lambda: nn.GELU("fast"), "'fast'"),
     (lambda: nn.MSELoss("avg"), "'avg'"),
-    (lambda: nn.RNN(3, 4, nonlinearity="gelu"), "'gelu'"),
-    (lambda: nn.LSTM(3, 4, dropout=0.5), "num_layers above 1"),
-    (lambda: nn.GRU(3, 0), "hidden_size"),
+    (lambda: nn.RNN(3, 4, nonlinearity="gelu", batch_first=True), "'gelu'"),
+    (lambda: nn.LSTM(3, 4, dropout=0.5, batch_first=True), "num_layers above 1"),
+    (lambda: nn.GRU(3, 0, batch_first=True), "hidden_size"),
 ]
 WRONG_INPUTS = [
     (lambda: nn.Linear(3, 2)(x(4, 5)), r"3 features on the last axis. Received shape \(4, 5\)"),
@@ -286,11 +285,11 @@ WRONG_INPUTS = [
     (lambda: nn.Embedding(5, 3)(np.array([0, 5])), "from 0 to 4. Received 0 to 5"),
     (lambda: nn.Embedding(5, 3)(np.array([-1])), "Received -1"),
     (lambda: nn.Embedding(5, 3)(x(3)), "integers"),
-    (lambda: nn.LSTM(3, 4)(x(2, 5)), r"\(batch, steps, 3\)"),
-    (lambda: nn.LSTM(3, 4)(x(2, 5, 3), (x(1, 2, 4), x(1, 3, 4))), r"\(1, 2, 4\)"),
-    (lambda: nn.GRU(3, 4)(x(2, 5, 3), lengths=[5, 6]), "from 1 to 5. Received 5 to 6"),
-    (lambda: nn.GRU(3, 4)(x(2, 5, 3), lengths=[5]), "2 integers"),
-    (lambda: nn.RNN(3, 4)(x(2, 0, 3)), "at least one step"),
+    (lambda: nn.LSTM(3, 4, batch_first=True)(x(5)), r"\(batch, steps, 3\)"),
+    (lambda: nn.LSTM(3, 4, batch_first=True)(x(2, 5, 3), (x(1, 2, 4), x(1, 3, 4))), r"\(1, 2, 4\)"),
+    (lambda: nn.GRU(3, 4, batch_first=True)(x(2, 5, 3), lengths=[5, 6]), "from 1 to 5. Received 5 to 6"),
+    (lambda: nn.GRU(3, 4, batch_first=True)(x(2, 5, 3), lengths=[5]), "2 integers"),
+    (lambda: nn.RNN(3, 4, batch_first=True)(x(2, 0, 3)), "at least one step"),
     (lambda: nn.LSTMCell(3, 4)(x(2, 3), (x(2, 4), x(2, 5))), r"\(2, 4\)"),
 ]
 

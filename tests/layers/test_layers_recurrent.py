@@ -19,7 +19,7 @@ SHAPES = list(itertools.product([1, 2, 3], [False, True], [False, True]))
 
 def pair(name, options, **more):
     theirs = getattr(torch.nn, name)(IN, HIDDEN, **options, **{"batch_first": True} | more)
-    ours = getattr(nn, name)(IN, HIDDEN, **options, **more)
+    ours = getattr(nn, name)(IN, HIDDEN, **options, **{"batch_first": True} | more)
     load(ours, theirs)
     return ours, theirs
 
@@ -63,6 +63,17 @@ def test_time_first(name, options):
     compare(ours, theirs, X)  # read as (steps, batch, input)
 
 
+@each_kind
+@pytest.mark.parametrize("first", [False, True])
+def test_one_sequence_without_a_batch(name, options, first):
+    ours, theirs = pair(name, options, num_layers=2, bidirectional=True, batch_first=first)
+    compare(ours, theirs, X[0])
+    alone, batch = ours(X[0], lengths=3), ours(X[:1] if first else X[:1].swapaxes(0, 1), lengths=[3])
+    np.testing.assert_array_equal(alone[0].data, batch[0].data.squeeze(0 if first else 1))
+    cell = name + "Cell"
+    same(getattr(nn, cell)(IN, HIDDEN, **options), getattr(torch.nn, cell)(IN, HIDDEN, **options), X[0, 0])
+
+
 class Packed:
     """PyTorch's layer over a padded batch by way of pack_padded_sequence."""
 
@@ -90,7 +101,7 @@ def test_ragged_batches(name, options, layers, both_ways, lengths):
 @each_kind
 def test_ragged_sequences_are_the_same_by_scan_and_step_by_step(name, options):
     """From no state they go through the scans, from a state step by step; zeros give the same result as no state."""
-    layer = getattr(nn, name)(IN, HIDDEN, num_layers=2, bidirectional=True, **options).astype("float64")
+    layer = getattr(nn, name)(IN, HIDDEN, num_layers=2, bidirectional=True, batch_first=True, **options).astype("float64")
     zeros = nn.tensor(np.zeros((4, N, HIDDEN)))
     found = []
     for start in (None, (zeros, zeros) if name == "LSTM" else zeros):
@@ -104,7 +115,7 @@ def test_ragged_sequences_are_the_same_by_scan_and_step_by_step(name, options):
 
 
 def test_lengths_of_any_kind_and_what_stands_in_the_padding():
-    layer = nn.LSTM(IN, HIDDEN, bidirectional=True, generator=nn.Generator(1)).astype("float64")
+    layer = nn.LSTM(IN, HIDDEN, bidirectional=True, generator=nn.Generator(1), batch_first=True).astype("float64")
     lengths = np.array([2, 5, 1])
     other = np.where(np.arange(STEPS)[None, :, None] < lengths[:, None, None], X, 1e3)
     y, (h, c) = layer(X, lengths=lengths)
@@ -130,7 +141,7 @@ def test_cells(name, options, bias):
 
 
 def test_the_papers_gru_resets_before_the_product():
-    layer = nn.GRU(IN, HIDDEN, reset_after=False, generator=nn.Generator(2)).astype("float64")
+    layer = nn.GRU(IN, HIDDEN, reset_after=False, generator=nn.Generator(2), batch_first=True).astype("float64")
     cell = nn.GRUCell(IN, HIDDEN, reset_after=False).astype("float64")
     s = layer.state_dict()
     cell.load_state_dict({k.removesuffix("_l0"): v for k, v in s.items()})
@@ -152,22 +163,22 @@ def test_the_papers_gru_resets_before_the_product():
 
 @each_kind
 def test_second_derivative(name, options):
-    layer = getattr(nn, name)(2, 3, **options, generator=nn.Generator(3)).astype("float64")
+    layer = getattr(nn, name)(2, 3, batch_first=True, **options, generator=nn.Generator(3)).astype("float64")
     nn.check_gradients(lambda x: layer(x, lengths=[3, 2])[0], [RNG.normal(size=(2, 3, 2))], order=2, tolerance=1e-5)
 
 
 @each_kind
 def test_dropout_stands_between_layers_in_training_only(name, options):
-    make = {"num_layers": 2, "dropout": 1.0}
+    make = {"num_layers": 2, "dropout": 1.0, "batch_first": True}
     dead, alive = (getattr(nn, name)(IN, HIDDEN, **options, **make, generator=nn.Generator(4)) for _ in range(2))
     x = X.astype("float32")
     y, _ = dead(x)
     zeros = np.zeros((N, STEPS, HIDDEN), "float32")
-    top = getattr(nn, name)(HIDDEN, HIDDEN, **options)
+    top = getattr(nn, name)(HIDDEN, HIDDEN, batch_first=True, **options)
     top.load_state_dict({k.replace("_l1", "_l0"): v for k, v in dead.state_dict().items() if "_l1" in k})
     np.testing.assert_allclose(y.data, top(zeros)[0].data, rtol=1e-6)  # the upper layer hears nothing
     assert (alive.eval()(x)[0].data != y.data).any()
-    half = getattr(nn, name)(IN, HIDDEN, **options, num_layers=2, dropout=0.5, generator=nn.Generator(5))
+    half = getattr(nn, name)(IN, HIDDEN, **options, num_layers=2, dropout=0.5, batch_first=True, generator=nn.Generator(5))
     assert (half(x)[0].data != half(x)[0].data).any()
 
 
@@ -178,16 +189,15 @@ def test_defaults_are_pytorchs(name):
     }
     theirs = getattr(torch.nn, name)(IN, HIDDEN)
     for key, value in ours.items():
-        if key not in ("generator", "reset_after", "batch_first"):
+        if key not in ("generator", "reset_after"):
             assert getattr(theirs, key) == value, key
-    assert ours.get("batch_first", True) is True
 
 
 def test_backward_is_linear_in_the_number_of_steps():
     """Reading one step must not cost a gradient as large as the sequence: 8 times the steps, about 8 times the time."""
     import time
 
-    layer = nn.LSTM(64, 8)
+    layer = nn.LSTM(64, 8, batch_first=True)
 
     def seconds(steps):
         best = float("inf")

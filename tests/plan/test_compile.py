@@ -63,8 +63,8 @@ MODELS: dict[str, tuple[Callable[[], Any], tuple[int, ...]]] = {
     "mlp": (mlp, (12,)),
     "dropout": (dropout, (12,)),
     "convolutional": (convolutional, (1, 8, 8)),
-    "lstm": (lambda: LastStep(layers.LSTM(3, 5), 5), (6, 3)),
-    "gru": (lambda: LastStep(layers.GRU(3, 5, bidirectional=True), 10), (6, 3)),
+    "lstm": (lambda: LastStep(layers.LSTM(3, 5, batch_first=True), 5), (6, 3)),
+    "gru": (lambda: LastStep(layers.GRU(3, 5, bidirectional=True, batch_first=True), 10), (6, 3)),
     "normalized": (normalized, (12,)),
 }
 RULES: dict[str, Callable[[Any], Any]] = {

@@ -100,14 +100,14 @@ class Run:
 
     @contextmanager
     def watching(self) -> Iterator[None]:
-        removers = []
+        handles = []
         for module in list(self.model.modules()):
-            removers += [module.register_forward_pre_hook(self._enter), module.register_forward_hook(self._leave)]
+            handles += [module.register_forward_pre_hook(self._enter), module.register_forward_hook(self._leave)]
         try:
             yield
         finally:
-            for remove in removers:
-                remove()
+            for handle in handles:
+                handle.remove()
         self.root = next(item for item in self.root.items if isinstance(item, Call))
         self.root.parent = None
 

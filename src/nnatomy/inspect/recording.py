@@ -66,12 +66,12 @@ def record(model: Module, layers: Iterable[str] | None = None) -> Iterator[dict[
 
         return hook
 
-    removers = [layer.module.register_forward_hook(watch(layer)) for layer in seen.values()]
+    handles = [layer.module.register_forward_hook(watch(layer)) for layer in seen.values()]
     try:
         yield seen
     finally:
-        for remove in removers:
-            remove()
+        for handle in handles:
+            handle.remove()
 
 
 @contextmanager
@@ -94,15 +94,15 @@ def activations(model: Module, *inputs: Any, layers: Iterable[str] | None = None
     """
     order: list[str] = []
     with evaluating(model), no_grad(), record(model, layers) as seen:
-        removers = [
+        handles = [
             layer.module.register_forward_hook(lambda module, args, output, path=path: order.append(path))  # type: ignore[misc]
             for path, layer in seen.items()
         ]
         try:
             model(*[x if isinstance(x, Tensor) else Tensor(x) for x in inputs])
         finally:
-            for remove in removers:
-                remove()
+            for handle in handles:
+                handle.remove()
     ran = dict.fromkeys(order)
     return {path: np.asarray(seen[path].tensor.data) for path in ran if any(True for _ in tensors(seen[path].output))}
 

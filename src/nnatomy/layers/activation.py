@@ -212,44 +212,51 @@ class Hardshrink(Module):
         return F.hardshrink(x, self.lambd)
 
 
-class Softmax(Module):
-    """e^x divided by its sum over `axis`."""
+def _dim(layer: str, dim: int | None) -> int:
+    """The axis of a softmax. Raises UserError for None, for which PyTorch guesses by the number of axes, with a warning."""
+    if dim is None:
+        raise UserError(f"{layer} needs the axis that it sums over. Received none. Give dim=1 for classes, or dim=-1.")
+    return dim
 
-    def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+
+class Softmax(Module):
+    """e^x divided by its sum over `dim`."""
+
+    def __init__(self, dim: int | None = None) -> None:
+        self.dim = _dim(type(self).__name__, dim)
 
     def forward(self, x: Any) -> Any:
-        return F.softmax(x, axis=self.axis)
+        return F.softmax(x, axis=self.dim)
 
 
 class LogSoftmax(Module):
-    """ln of the softmax over `axis`."""
+    """ln of the softmax over `dim`."""
 
-    def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+    def __init__(self, dim: int | None = None) -> None:
+        self.dim = _dim(type(self).__name__, dim)
 
     def forward(self, x: Any) -> Any:
-        return F.log_softmax(x, axis=self.axis)
+        return F.log_softmax(x, axis=self.dim)
 
 
 class Softmin(Module):
-    """e^-x divided by its sum over `axis`."""
+    """e^-x divided by its sum over `dim`."""
 
-    def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+    def __init__(self, dim: int | None = None) -> None:
+        self.dim = _dim(type(self).__name__, dim)
 
     def forward(self, x: Any) -> Any:
-        return F.softmin(x, axis=self.axis)
+        return F.softmin(x, axis=self.dim)
 
 
 class GLU(Module):
-    """y = a sigmoid(b) with a, b the two halves of `axis`."""
+    """y = a sigmoid(b) with a, b the two halves of `dim`."""
 
-    def __init__(self, axis: int = -1) -> None:
-        self.axis = axis
+    def __init__(self, dim: int = -1) -> None:
+        self.dim = dim
 
     def forward(self, x: Any) -> Any:
-        return F.glu(x, axis=self.axis)
+        return F.glu(x, axis=self.dim)
 
 
 class Maxout(Module):

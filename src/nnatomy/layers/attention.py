@@ -1,4 +1,4 @@
-"""Multi-head attention and the Transformer's layers. Names, weights and masks are PyTorch's; sequences come batch first."""
+"""Multi-head attention and the Transformer's layers. Names, weights, masks and defaults are PyTorch's."""
 
 from __future__ import annotations
 
@@ -32,10 +32,13 @@ class MultiheadAttention(Module):
 
     in_proj_weight (3 embed_dim, embed_dim), its rows for q, k and v, by Glorot's law; out_proj a Linear; biases 0. Each head
     has d = embed_dim / num_heads features. The weights of the sum over the keys are dropped with probability `dropout`.
+    Keys and values with `kdim` and `vdim` features have q_proj_weight, k_proj_weight and v_proj_weight instead; `add_bias_kv`
+    adds a learned key and value to each sequence, `add_zero_attn` zeros.
     """
 
     def __init__(
-        self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, batch_first: bool = True, *,
+        self, embed_dim: int, num_heads: int, dropout: float = 0.0, bias: bool = True, add_bias_kv: bool = False,
+        add_zero_attn: bool = False, kdim: int | None = None, vdim: int | None = None, batch_first: bool = False, *,
         generator: Generator | None = None,
     ) -> None:  # fmt: skip
         checks.sizes("MultiheadAttention", embed_dim=embed_dim, num_heads=num_heads)
@@ -44,8 +47,20 @@ class MultiheadAttention(Module):
             raise UserError(f"MultiheadAttention needs embed_dim to divide into {num_heads} heads. Received {embed_dim}.")
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
         self._generator = generator
-        self.in_proj_weight = Parameter(init.xavier_uniform((3 * embed_dim, embed_dim), generator=generator))
+        self.kdim, self.vdim = kdim or embed_dim, vdim or embed_dim
+        checks.sizes("MultiheadAttention", kdim=self.kdim, vdim=self.vdim)
+        self.add_zero_attn = add_zero_attn
+        self.in_proj_weight: Parameter | None = None
+        if self.kdim == self.vdim == embed_dim:
+            self.in_proj_weight = Parameter(init.xavier_uniform((3 * embed_dim, embed_dim), generator=generator))
+        else:
+            self.q_proj_weight, self.k_proj_weight, self.v_proj_weight = (
+                Parameter(init.xavier_uniform((embed_dim, n), generator=generator)) for n in (embed_dim, self.kdim, self.vdim)
+            )
         self.in_proj_bias = Parameter(init.zeros((3 * embed_dim,))) if bias else None
+        self.bias_k, self.bias_v = (
+            Parameter(init.xavier_normal((1, 1, embed_dim), generator=generator)) if add_bias_kv else None for _ in range(2)
+        )
         self.out_proj = Linear(embed_dim, embed_dim, bias, generator=generator)
         if bias:
             self.out_proj.bias = Parameter(init.zeros((embed_dim,)))
@@ -54,13 +69,21 @@ class MultiheadAttention(Module):
         self, query: Any, key: Any, value: Any, key_padding_mask: Any = None, need_weights: bool = True,
         attn_mask: Any = None, average_attn_weights: bool = True, is_causal: bool = False,
     ) -> tuple[Any, Any]:  # fmt: skip
-        """The result (batch, T, embed_dim) for query (batch, T, embed_dim), key and value (batch, S, embed_dim); the weights.
+        """The result (T, batch, embed_dim) for query (T, batch, embed_dim), key and value (S, batch, embed_dim); the weights.
 
-        These are (batch, T, S), the mean over the heads, or (batch, heads, T, S) without `average_attn_weights`, or None
-        without `need_weights`, which is faster. `attn_mask` is (T, S) or (batch heads, T, S), `key_padding_mask` (batch, S):
-        boolean ones are True where a key is hidden, float ones are added. `is_causal` hides key j from query i where j > i, on
-        top of the masks. A query that sees no key gets 0 for its heads.
+        With `batch_first`, batch is the first axis of all; one sequence needs no batch. The weights are (batch, T, S), the mean
+        over the heads, or (batch, heads, T, S) without `average_attn_weights`, or None without `need_weights`, which is faster.
+        `attn_mask` is (T, S) or (batch heads, T, S), `key_padding_mask` (batch, S): boolean ones are True where one is hidden,
+        float ones are added. `is_causal` hides key j from query i where j > i, on top of the masks. A query that sees no key
+        gets 0 for its heads.
         """
+        if len(query.shape) == 2:
+            padding = None if key_padding_mask is None else ops.expand_dims(key_padding_mask, 0)
+            axis = 0 if self.batch_first else 1
+            lifted: dict[int, Any] = {id(x): ops.expand_dims(x, axis) for x in (query, key, value)}  # the same stay the same
+            q, k, v = (lifted[id(x)] for x in (query, key, value))
+            y, weights = self.forward(q, k, v, padding, need_weights, attn_mask, average_attn_weights, is_causal)
+            return ops.squeeze(y, axis), None if weights is None else ops.squeeze(weights, 0)
         if not self.batch_first:
             same_kv, same_qk = key is value, query is key
             query = ops.swapaxes(query, 0, 1)
@@ -68,7 +91,13 @@ class MultiheadAttention(Module):
             value = key if same_kv else ops.swapaxes(value, 0, 1)
         self._check(query, key, value)
         mask = self._mask(query, key, attn_mask, key_padding_mask)
-        q, k, v = (self._heads(x) for x in self._project(query, key, value))
+        q, k, v = self._project(query, key, value)
+        for row_k, row_v in self._added_rows():
+            shape = (k.shape[0], 1, self.embed_dim)
+            k, v = (ops.concatenate([x, ops.broadcast_to(row, shape)], 1) for x, row in ((k, row_k), (v, row_v)))
+        if k.shape[1] > key.shape[1]:
+            mask, is_causal = self._with_added_keys(mask, query.shape[1], key.shape[1], k.shape[1], is_causal), False
+        q, k, v = (self._heads(x) for x in (q, k, v))
         drop = self.dropout if self.training else 0.0
         weights = None
         if need_weights or drop > 0:
@@ -85,6 +114,10 @@ class MultiheadAttention(Module):
 
     def _project(self, query: Any, key: Any, value: Any) -> tuple[Any, ...]:
         """query W_q^T + b_q, key W_k^T + b_k, value W_v^T + b_v, in one product for those of the same input."""
+        if self.in_proj_weight is None:
+            weights = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
+            biases = (None, None, None) if self.in_proj_bias is None else ops.split(self.in_proj_bias, self.embed_dim)
+            return tuple(ops.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))
         if query is key and key is value:
             return ops.split(ops.linear(query, self.in_proj_weight, self.in_proj_bias), self.embed_dim, axis=-1)
         size = self.embed_dim
@@ -94,16 +127,36 @@ class MultiheadAttention(Module):
         q, k, *v = (ops.linear(x, w, b) for x, w, b in zip((query, key, value), weights, biases))
         return (q, k, *v) if v else (q, *ops.split(k, size, axis=-1))
 
+    def _added_rows(self) -> list[tuple[Any, Any]]:
+        """The keys and values that every sequence gets on top of its own."""
+        rows = [] if self.bias_k is None else [(self.bias_k, self.bias_v)]
+        zero = B.zeros((1, 1, self.embed_dim), dtype=self.out_proj.weight.dtype)
+        return [*rows, (zero, zero)] if self.add_zero_attn else rows
+
+    def _with_added_keys(self, mask: Any, queries: int, own: int, keys: int, is_causal: bool) -> Any:
+        """The mask with columns for added keys, which every query sees; it also hides what comes after, if `is_causal`."""
+        if is_causal:
+            seen = (B.arange(own)[None, :] <= B.arange(queries)[:, None]).reshape(1, 1, queries, own)
+            if mask is None or mask.dtype.kind == "b":
+                mask = seen if mask is None else ops.logical_and(mask, seen)
+            else:
+                mask = ops.where(seen, mask, -math.inf)
+        if mask is None:
+            return None
+        make = B.ones if mask.dtype.kind == "b" else B.zeros
+        added = make((*mask.shape[:-1], keys - own), dtype=mask.dtype)
+        return ops.concatenate([mask, added], -1)
+
     def _heads(self, x: Any) -> Any:
         """(batch, steps, embed_dim) as (batch, heads, steps, features)."""
         return ops.transpose(ops.reshape(x, (*x.shape[:2], self.num_heads, x.shape[2] // self.num_heads)), (0, 2, 1, 3))
 
     def _check(self, query: Any, key: Any, value: Any) -> None:
         order = "(batch, steps" if self.batch_first else "(steps, batch"
-        for x in (query, key, value):
-            if len(x.shape) != 3 or x.shape[2] != self.embed_dim:
-                raise UserError(f"MultiheadAttention takes {order}, {self.embed_dim}). Received shape {tuple(x.shape)}.")
-        if key.shape != value.shape or query.shape[0] != key.shape[0]:
+        for x, size in ((query, self.embed_dim), (key, self.kdim), (value, self.vdim)):
+            if len(x.shape) != 3 or x.shape[2] != size:
+                raise UserError(f"MultiheadAttention takes {order}, {size}). Received shape {tuple(x.shape)}.")
+        if key.shape[:2] != value.shape[:2] or query.shape[0] != key.shape[0]:
             raise UserError(
                 "MultiheadAttention needs as many keys as values, and one batch for all. "
                 f"Received shapes {tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}."
@@ -187,16 +240,17 @@ class TransformerEncoderLayer(_Block):
     """x = norm1(x + attention(x)), y = norm2(x + f(x W_1^T + b_1) W_2^T + b_2) (Vaswani et al. 2017, sections 3.1 and 3.3).
 
     Each branch is dropped out before it is added, and so is f, which is "relu", "gelu" or a function. With `norm_first` norms
-    are at the start of the branches instead: x + attention(norm1(x)) (Xiong et al. 2020). x (batch, steps, d_model).
+    are at the start of the branches instead: x + attention(norm1(x)) (Xiong et al. 2020). x (steps, batch, d_model), or
+    (batch, steps, d_model) with `batch_first`.
     """
 
     def __init__(
         self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
-        activation: str | Callable[[Any], Any] = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = True,
+        activation: str | Callable[[Any], Any] = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
         norm_first: bool = False, bias: bool = True, *, generator: Generator | None = None,
     ) -> None:  # fmt: skip
         self._check(d_model, nhead, dim_feedforward, dropout)
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first, generator=generator)
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, generator=generator)
         self.linear1 = Linear(d_model, dim_feedforward, bias, generator=generator)
         self.dropout = Dropout(dropout, generator=generator)
         self.linear2 = Linear(dim_feedforward, d_model, bias, generator=generator)
@@ -208,7 +262,7 @@ class TransformerEncoderLayer(_Block):
         self.activation = _activation("TransformerEncoderLayer", activation)
 
     def forward(self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False) -> Any:
-        """src (batch, steps, d_model); masks as those of MultiheadAttention."""
+        """src as the layer takes it; masks as those of MultiheadAttention."""
 
         def attention(x: Any) -> Any:
             return self.self_attn(x, x, x, src_key_padding_mask, False, src_mask, is_causal=is_causal)[0]
@@ -235,7 +289,7 @@ class TransformerEncoder(Module):
         self.num_layers, self.norm = num_layers, norm
 
     def forward(self, src: Any, mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False) -> Any:
-        """src (batch, steps, d_model); masks as those of MultiheadAttention, the same for all layers."""
+        """src as the layer takes it; masks as those of MultiheadAttention, the same for all layers."""
         for layer in self.layers:
             src = layer(src, mask, src_key_padding_mask, is_causal)
         return src if self.norm is None else self.norm(src)
@@ -245,17 +299,17 @@ class TransformerDecoderLayer(_Block):
     """An encoder's layer with a branch between its two, that looks at `memory` (Vaswani et al. 2017, section 3.1).
 
     x = norm1(x + attention(x)), x = norm2(x + attention(x, memory)), y = norm3(x + f(x W_1^T + b_1) W_2^T + b_2);
-    x (batch, steps, d_model), memory (batch, other steps, d_model).
+    x (steps, batch, d_model), memory (other steps, batch, d_model); with `batch_first`, batch is their first axis.
     """
 
     def __init__(
         self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
-        activation: str | Callable[[Any], Any] = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = True,
+        activation: str | Callable[[Any], Any] = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
         norm_first: bool = False, bias: bool = True, *, generator: Generator | None = None,
     ) -> None:  # fmt: skip
         self._check(d_model, nhead, dim_feedforward, dropout)
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first, generator=generator)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first, generator=generator)
+        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, generator=generator)
+        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, generator=generator)
         self.linear1 = Linear(d_model, dim_feedforward, bias, generator=generator)
         self.dropout = Dropout(dropout, generator=generator)
         self.linear2 = Linear(dim_feedforward, d_model, bias, generator=generator)
@@ -272,7 +326,7 @@ class TransformerDecoderLayer(_Block):
         self, tgt: Any, memory: Any, tgt_mask: Any = None, memory_mask: Any = None, tgt_key_padding_mask: Any = None,
         memory_key_padding_mask: Any = None, tgt_is_causal: bool = False, memory_is_causal: bool = False,
     ) -> Any:  # fmt: skip
-        """tgt (batch, steps, d_model), memory (batch, other steps, d_model); masks as those of MultiheadAttention."""
+        """tgt and memory as the layer takes them; masks as those of MultiheadAttention."""
 
         def own(x: Any) -> Any:
             return self.self_attn(x, x, x, tgt_key_padding_mask, False, tgt_mask, is_causal=tgt_is_causal)[0]
@@ -301,7 +355,7 @@ class TransformerDecoder(Module):
         self, tgt: Any, memory: Any, tgt_mask: Any = None, memory_mask: Any = None, tgt_key_padding_mask: Any = None,
         memory_key_padding_mask: Any = None, tgt_is_causal: bool = False, memory_is_causal: bool = False,
     ) -> Any:  # fmt: skip
-        """tgt (batch, steps, d_model), memory (batch, other steps, d_model); masks are the same for all layers."""
+        """tgt and memory as the layer takes them; masks are the same for all layers."""
         for layer in self.layers:
             tgt = layer(
                 tgt, memory, tgt_mask, memory_mask, tgt_key_padding_mask, memory_key_padding_mask, tgt_is_causal,

@@ -10,6 +10,7 @@ import numpy as np
 from nnatomy.backends import B
 from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
+from nnatomy.graph import RemovableHandle
 from nnatomy.tensor import Parameter, Tensor
 
 if TYPE_CHECKING:
@@ -45,19 +46,19 @@ class Module:
                 out = out if replacement is None else replacement
         return out
 
-    def register_forward_hook(self, hook: ForwardHook) -> Callable[[], None]:
-        """Call `hook(module, args, output)` after each forward; what it returns replaces the output. Returns its remover."""
+    def register_forward_hook(self, hook: ForwardHook) -> RemovableHandle:
+        """Call `hook(module, args, output)` after each forward; what it returns replaces the output. `.remove()` ends it."""
         self._hooks = self._hooks or {}
         key = max(self._hooks, default=0) + 1
         self._hooks[key] = hook
-        return lambda: (self._hooks or {}).pop(key, None) and None
+        return RemovableHandle(lambda: (self._hooks or {}).pop(key, None))
 
-    def register_forward_pre_hook(self, hook: ForwardPreHook) -> Callable[[], None]:
-        """Call `hook(module, args)` before each forward; what it returns replaces the arguments. Returns its remover."""
+    def register_forward_pre_hook(self, hook: ForwardPreHook) -> RemovableHandle:
+        """Call `hook(module, args)` before each forward; what it returns replaces the arguments. `.remove()` ends it."""
         self._pre_hooks = self._pre_hooks or {}
         key = max(self._pre_hooks, default=0) + 1
         self._pre_hooks[key] = hook
-        return lambda: (self._pre_hooks or {}).pop(key, None) and None
+        return RemovableHandle(lambda: (self._pre_hooks or {}).pop(key, None))
 
     # Walking
 

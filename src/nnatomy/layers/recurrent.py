@@ -42,10 +42,10 @@ class _Cell(Module):
     def _start(self, x: Any, *states: Any) -> tuple[Any, ...]:
         """x W_ih^T + b_ih, and the states, zeros where there are none."""
         name = type(self).__name__
-        if len(x.shape) != 2:
+        if len(x.shape) not in (1, 2):
             raise UserError(f"{name} takes (batch, {self.input_size}). Received shape {tuple(x.shape)}.")
         checks.last_axis(name, x, self.input_size)
-        expected = (x.shape[0], self.hidden_size)
+        expected = (*x.shape[:-1], self.hidden_size)
         for state in states:
             if state is not None and tuple(state.shape) != expected:
                 raise UserError(f"{name} takes states of shape {expected}. Received {tuple(state.shape)}.")
@@ -159,6 +159,11 @@ class _Recurrent(Module):
         """The outputs for x, and the last states, each (layers x directions, batch, hidden)."""
         name = type(self).__name__
         axis = 1 if self.batch_first else 0
+        if len(x.shape) == 2:
+            one = None if lengths is None else [lengths] if isinstance(lengths, int) else lengths
+            lifted = None if start is None else tuple(ops.expand_dims(part, 1) for part in start)
+            y, last = self._run(ops.expand_dims(x, 1 - axis), lifted, one)
+            return ops.squeeze(y, 1 - axis), tuple(ops.squeeze(part, 1) for part in last)
         if len(x.shape) != 3:
             order = "(batch, steps" if self.batch_first else "(steps, batch"
             raise UserError(f"{name} takes {order}, {self.input_size}). Received shape {tuple(x.shape)}.")
@@ -169,17 +174,17 @@ class _Recurrent(Module):
         counts = None if lengths is None else _counts(name, lengths, steps, batch)
         suffixes = self._suffixes()
         first = self._first_states(start, len(suffixes), batch, x.dtype)
-        last: list[tuple[Any, ...]] = []
+        finals: list[tuple[Any, ...]] = []
         for layer in range(self.num_layers):
             outputs: list[Any] = []
             for suffix in [s for s in suffixes if s.removesuffix("_reverse") == f"_l{layer}"]:
-                y, state = self._direction(x, suffix, first[len(last)], counts, start is None, axis)
+                y, state = self._direction(x, suffix, first[len(finals)], counts, start is None, axis)
                 outputs.append(y)
-                last.append(state)
+                finals.append(state)
             x = outputs[0] if len(outputs) == 1 else ops.concatenate(outputs, axis=2)
             if layer < self.num_layers - 1:
                 x = F.dropout(x, self.dropout, self.training, self._generator)
-        return x, tuple(ops.stack(parts) for parts in zip(*last))
+        return x, tuple(ops.stack(parts) for parts in zip(*finals))
 
     def _direction(
         self, x: Any, suffix: str, state: tuple[Any, ...], counts: Any, at_rest: bool, axis: int
@@ -252,8 +257,9 @@ def _later(x: Any, by: Any, axis: int) -> Any:
 class RNN(_Recurrent):
     """h_t = tanh(x_t W_ih^T + b_ih + h_(t-1) W_hh^T + b_hh), or with relu (Elman 1990).
 
-    x (batch, steps, input); h0 (layers x directions, batch, hidden), zeros if None; `lengths` of ragged sequences, padded at
-    the end. Returns y (batch, steps, directions x hidden), 0 in the padding, and h after each sequence's last step.
+    x (steps, batch, input), or (batch, steps, input) with `batch_first`, or (steps, input) of one sequence; h0 (layers x
+    directions, batch, hidden), zeros if None; `lengths` of ragged sequences, padded at the end. Returns y, x with directions x
+    hidden on its last axis and 0 in the padding, and h after each sequence's last step.
     """
 
     gates, states = 1, 1
@@ -261,7 +267,7 @@ class RNN(_Recurrent):
 
     def __init__(
         self, input_size: int, hidden_size: int, num_layers: int = 1, nonlinearity: str = "tanh", bias: bool = True,
-        batch_first: bool = True, dropout: float = 0.0, bidirectional: bool = False, *, generator: Generator | None = None,
+        batch_first: bool = False, dropout: float = 0.0, bidirectional: bool = False, *, generator: Generator | None = None,
     ) -> None:  # fmt: skip
         self.nonlinearity = _nonlinearity("RNN", nonlinearity)
         self._make(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, generator)
@@ -284,16 +290,16 @@ class RNN(_Recurrent):
 class LSTM(_Recurrent):
     """c_t = f c_(t-1) + i g, h_t = o tanh c_t (Hochreiter and Schmidhuber 1997; forget gate of Gers et al. 2000).
 
-    x (batch, steps, input); state (h0, c0), each (layers x directions, batch, hidden), zeros if None; `lengths` of ragged
-    sequences, padded at the end. Returns y (batch, steps, directions x hidden), 0 in the padding, and (h, c) after each
-    sequence's last step.
+    x (steps, batch, input), or (batch, steps, input) with `batch_first`, or (steps, input) of one sequence; state (h0, c0),
+    each (layers x directions, batch, hidden), zeros if None; `lengths` of ragged sequences, padded at the end. Returns y, x
+    with directions x hidden on its last axis and 0 in the padding, and (h, c) after each sequence's last step.
     """
 
     gates, states = 4, 2
     resting = (0.0, 0.0, 0.0, 0.0)  # the candidate tanh(0) is 0
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = True,
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
         dropout: float = 0.0, bidirectional: bool = False, *, generator: Generator | None = None,
     ) -> None:  # fmt: skip
         self._make(input_size, hidden_size, num_layers, bias, batch_first, dropout, bidirectional, generator)
@@ -316,8 +322,9 @@ class LSTM(_Recurrent):
 class GRU(_Recurrent):
     """h_t = (1 - z) n + z h_(t-1) (Cho et al. 2014).
 
-    x (batch, steps, input); h0 (layers x directions, batch, hidden), zeros if None; `lengths` of ragged sequences, padded at
-    the end. Returns y (batch, steps, directions x hidden), 0 in the padding, and h after each sequence's last step.
+    x (steps, batch, input), or (batch, steps, input) with `batch_first`, or (steps, input) of one sequence; h0 (layers x
+    directions, batch, hidden), zeros if None; `lengths` of ragged sequences, padded at the end. Returns y, x with directions x
+    hidden on its last axis and 0 in the padding, and h after each sequence's last step.
     `reset_after=False` resets the state before its product with W_hn, as the paper does; PyTorch resets the product.
     """
 
@@ -325,7 +332,7 @@ class GRU(_Recurrent):
     resting = (0.0, 1e4, 0.0)  # the update gate is 1
 
     def __init__(
-        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = True,
+        self, input_size: int, hidden_size: int, num_layers: int = 1, bias: bool = True, batch_first: bool = False,
         dropout: float = 0.0, bidirectional: bool = False, reset_after: bool = True, *, generator: Generator | None = None,
     ) -> None:  # fmt: skip
         self.reset_after = reset_after

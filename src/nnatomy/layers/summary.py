@@ -85,15 +85,15 @@ def summary(model: Module, *example: Any) -> Summary:
     def spend(multiply_adds: int) -> None:
         costs[running[-1]] += multiply_adds
 
-    removers = []
+    handles = []
     try:
         for module, _ in modes:
-            removers += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
+            handles += [module.register_forward_pre_hook(enter), module.register_forward_hook(leave)]
         with graph.no_grad(), counting(spend):
             model.eval()(*[x if isinstance(x, Tensor) else Tensor(x) for x in example])
     finally:
-        for remove in removers:
-            remove()
+        for handle in handles:
+            handle.remove()
         for module, training in modes:
             module.training = training
     own = dict.fromkeys(paths.values(), 0)

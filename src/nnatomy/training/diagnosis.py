@@ -39,14 +39,14 @@ def first_bad_layer(model: Module, inputs: list[Tensor]) -> str:
 
         return hook
 
-    removers = [module.register_forward_hook(watch(path)) for path, module in model.named_modules()]
+    handles = [module.register_forward_hook(watch(path)) for path, module in model.named_modules()]
     try:
         with no_grad():
             model(*inputs)
     except Exception:  # a model that is not a function of its inputs alone: a pair of adversaries, an agent
         return "its layers could not be examined" + (f"; the parameter {bad} is not finite" if bad else "")
     finally:
-        for remove in removers:
-            remove()
+        for handle in handles:
+            handle.remove()
     layer = f"the first values that are not finite come out of {found[0]}" if found else "every layer's output is finite"
     return layer + (f", after an update broke the parameter {bad}" if bad else "")

@@ -145,7 +145,7 @@ class Ours(Implementation):
     def stages(self, inputs: tuple[Array, ...], training: bool) -> tuple[Arrays, Exception | None]:
         found: Arrays = {}
         self.model.train(training)
-        removers = [
+        handles = [
             module.register_forward_hook(lambda _, args, out, path=path: record(found, path, out))
             for path, module in self.model.named_modules()
         ]
@@ -155,8 +155,8 @@ class Ours(Implementation):
         except Exception as problem:  # a broken model may raise anything; we want the outputs before that
             return found, problem
         finally:
-            for remove in removers:
-                remove()
+            for handle in handles:
+                handle.remove()
         return found, None
 
 

@@ -92,11 +92,11 @@ def question(prepared: Prepared, batch: tuple[Array, ...]) -> Question:
         rest = [Tensor(np.repeat(a, x.shape[0], axis=0)) for a in inputs[1:]]
         if vectors is None:
             return prepared.recipe.decide(model(x, *rest))  # type: ignore[no-any-return]
-        remove = vectors[0].register_forward_hook(lambda module, args, output: x)
+        handle = vectors[0].register_forward_hook(lambda module, args, output: x)
         try:
             return prepared.recipe.decide(model(Tensor(np.repeat(inputs[0], x.shape[0], axis=0)), *rest))  # type: ignore[no-any-return]
         finally:
-            remove()
+            handle.remove()
 
     x = inputs[0][0] if vectors is None else vectors[1]
     answer = np.asarray(run(Tensor(x[None])).data, np.float64)

@@ -63,13 +63,13 @@ def _activity(model: LeNet5 | LeNet5Paper, x: Array) -> dict[str, Array]:
 
         return hook
 
-    removers = [getattr(model, name).register_forward_hook(after(name)) for name in LAYERS]
+    handles = [getattr(model, name).register_forward_hook(after(name)) for name in LAYERS]
     try:
         with no_grad():
             model(Tensor(x))
     finally:
-        for remove in removers:
-            remove()
+        for handle in handles:
+            handle.remove()
     return found
 
 

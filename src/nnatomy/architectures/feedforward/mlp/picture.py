@@ -56,11 +56,11 @@ def draw(model: MLP, dataset: Dataset) -> Figure:
 def _activations(model: MLP, x: Array) -> list[Array]:
     """Return the output of each hidden layer and of the network for a batch; the model is not changed."""
     found: list[Array] = []
-    remove = model.dropout.register_forward_hook(lambda module, args, out: found.append(np.array(out.data)))
+    handle = model.dropout.register_forward_hook(lambda module, args, out: found.append(np.array(out.data)))
     try:
         out = _forward(model, x)
     finally:
-        remove()
+        handle.remove()
     return [*found, out]
 
 

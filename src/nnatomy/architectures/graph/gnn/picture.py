@@ -157,10 +157,10 @@ def _map_of_graphs(axes: Axes, model: GraphNetwork, dataset: Dataset) -> None:
     batch = dataset.test.all()
     tensors = tuple(map(Tensor, select(dataset.fields, batch, "input")))
     read: list[Array] = []
-    remove = model.output.register_forward_hook(lambda module, args, out: read.append(args[0].numpy()))
+    handle = model.output.register_forward_hook(lambda module, args, out: read.append(args[0].numpy()))
     with no_grad():
         scores = model(*tensors).numpy()
-    remove()
+    handle.remove()
     first, second = _plane(read[0])
     axes.scatter(first, second, s=18, c=color(batch[-1]), linewidths=0)
     axes.set(xlabel="first principal component", ylabel="second")
