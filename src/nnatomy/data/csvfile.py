@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, AnyStr
+
+import numpy as np
 
 from nnatomy.data.lines import lines, normal
 from nnatomy.errors import UserError
@@ -43,8 +47,8 @@ def read_text(path: Path) -> str:
     Raises UserError for other encodings and binary files, and for what is no regular file.
     """
     raw = read_unpacked(path)
-    if b"\0" in raw[:4096] and not raw.startswith((b"\xff\xfe", b"\xfe\xff")):
-        raise UserError(f"A text file is needed here. Received {path}, which is binary. Export it as CSV or plain text.")
+    if not raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # half of UTF-16's bytes are NUL: refused below
+        check_no_nul(raw, path)
     try:
         return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -53,10 +57,23 @@ def read_text(path: Path) -> str:
         ) from error
 
 
+def check_no_nul(content: AnyStr, path: Path | str) -> None:
+    """Raise UserError with the line of the first NUL: binary files have them, and files that were cut off."""
+    nul, end = ("\0", "\n") if isinstance(content, str) else (b"\0", b"\n")
+    place = content.find(nul)
+    if place >= 0:
+        line = content.count(end, 0, place) + 1
+        raise UserError(
+            f"A text file has no NUL bytes. Received {path}, which has one in line {line}: it is binary, or damaged. Export it "
+            "again as CSV or plain text."
+        )
+
+
 def read_csv(path: Path) -> RawTable:
     """Return the table in a CSV file with a header line; its delimiter is recognized.
 
-    Raises UserError where the file is empty, has no rows under its header, unequal rows or a repeated column name.
+    Raises UserError, with the line, where the file is empty, has no rows under its header, unequal rows, a quote that is never
+    closed, or a repeated column name.
     """
     return parse_csv(read_text(path), path)
 
@@ -65,25 +82,62 @@ def parse_csv(text: str, path: Path | str) -> RawTable:
     """Return the table in the text of a CSV file; `path` is what it is called in errors, which are those of `read_csv`."""
     if not text.strip():
         raise UserError(f"A table has a header line and rows. Received {path}, which is empty. Add them.")
-    try:
-        delimiter = _delimiter(text)
-        rows = list(_parsed(io.StringIO(text, newline=""), delimiter))
-    except csv.Error as error:
-        raise UserError(f"{path} is not a readable CSV file ({error}).") from error
-    numbered = [(number, row) for number, row in enumerate(rows, 1) if row and (len(row) > 1 or row[0].strip())]
+    check_no_nul(text, path)
+    delimiter = _delimiter(text)
+    numbered = [(line, row) for line, row in _rows(text, delimiter, path) if len(row) > 1 or (row and row[0].strip())]
     if not numbered:
         raise UserError(f"A table has a header line and rows. Received {path}, which has no column names. Add a header line.")
     header = _header([cell.strip() for cell in numbered[0][1]], path)
-    for number, row in numbered[1:]:
+    for line, row in numbered[1:]:
         if len(row) != len(header):
             raise UserError(
-                f"Each row needs as many cells as the header ({len(header)}), row {number} of {path} has {len(row)} "
-                f"(cells are separated by {DELIMITERS[delimiter]}s)."
+                f"Each row has as many cells as the header ({len(header)}). Received {path}, whose line {line} has {len(row)} "
+                f"(cells are separated by {DELIMITERS[delimiter]}s). Correct that line."
             )
     if len(numbered) < 2:
         raise UserError(f"A table has a header line and rows. Received {path}, which has no rows. Add rows.")
     cells = zip(*(row for _, row in numbered[1:]), strict=True)
     return RawTable({name: [_cell(c) for c in column] for name, column in zip(header, cells, strict=True)}, str(path))
+
+
+def _rows(text: str, delimiter: str, path: Path | str) -> list[tuple[int, list[str]]]:
+    """Return each row with the line in which it starts. Nothing is repaired: a stray quote is an error with its line."""
+    reader = _parsed(io.StringIO(text, newline=""), delimiter, strict=True)
+    rows, start = [], 1
+    try:
+        for row in reader:
+            rows.append((start, row))
+            start = reader.line_num + 1
+    except csv.Error:
+        raise _stray_quote(path, start) from None
+    swallowed = _swallowed_row(rows, delimiter)
+    if swallowed is not None:
+        raise _stray_quote(path, swallowed)
+    return rows
+
+
+def _stray_quote(path: Path | str, line: int) -> UserError:
+    return UserError(
+        f"A quote that opens a cell is closed at the end of that cell. Received {path}, whose line {line} has one that is not. "
+        "Close it, or remove it."
+    )
+
+
+def _swallowed_row(rows: Sequence[tuple[int, list[str]]], delimiter: str) -> int | None:
+    """Return the line of a row whose quotes hold another row: as many cells, and numbers where its columns have numbers."""
+    long = [(line, row) for line, row in rows if any("\n" in cell for cell in row)]
+    if not long:
+        return None
+    plain = [row for _, row in rows[1:] if len(row) == len(rows[0][1]) and not any("\n" in cell for cell in row)]
+    numeric = [n for n, cells in enumerate(zip(*plain, strict=True)) if np.mean([_is_number(c) for c in cells]) > 0.9]
+    for line, row in long if numeric else ():
+        for place, cell in enumerate(row):
+            *inner, last = cell.split("\n")[1:] or [""]
+            for text in (*inner, delimiter.join([last, *row[place + 1 :]])) if "\n" in cell else ():
+                cells = text.split(delimiter)
+                if len(cells) == len(rows[0][1]) and all(_is_number(cells[n]) for n in numeric):
+                    return line
+    return None
 
 
 def _cell(cell: str) -> str:
@@ -131,10 +185,10 @@ def _sample(text: str) -> list[str]:
     return lines(text[:100_000].rpartition("\n")[0] if len(text) > 100_000 else text)[:LOOKED_AT]
 
 
-def _parsed(rows: Iterable[str], delimiter: str) -> Iterator[list[str]]:
+def _parsed(rows: Iterable[str], delimiter: str, strict: bool = False) -> Any:
     if delimiter == " ":  # a run of spaces is one delimiter
-        return csv.reader((row.strip() for row in rows), delimiter=delimiter, skipinitialspace=True)
-    return csv.reader(rows, delimiter=delimiter)
+        return csv.reader((row.strip() for row in rows), delimiter=delimiter, skipinitialspace=True, strict=strict)
+    return csv.reader(rows, delimiter=delimiter, strict=strict)
 
 
 def _delimiter(text: str) -> str:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing
 from nnatomy.data.reading import Reading
+from nnatomy.data.scaling import scale
 from nnatomy.errors import UserError
 
 __all__ = ["FORMS", "ArrayPreprocessing", "array_dataset"]
@@ -137,8 +138,7 @@ def array_dataset(name: str, x: Any, y: Any, reading: Reading, groups: Any = Non
 
 
 def _scale(values: Array, axes: tuple[int, ...]) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    mean, std = values.mean(axis=axes), values.std(axis=axes)
-    return tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist())
+    return tuple(values.mean(axis=axes).tolist()), tuple(scale(values, axes).tolist())
 
 
 def _columns(values: Array) -> Array:

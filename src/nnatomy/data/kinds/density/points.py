@@ -14,6 +14,7 @@ from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing
 from nnatomy.data.fields import Field
 from nnatomy.data.reading import Reading
+from nnatomy.data.scaling import deviation
 from nnatomy.data.splits import class_ids
 from nnatomy.errors import UserError
 
@@ -94,7 +95,7 @@ def points_dataset(
     classes = tuple(sorted(set(modes), key=_natural)) if modes is not None else ()
     ids = class_ids(list(modes), classes, name) if modes is not None else None
     parts = reading.part(len(x), ids, classes)
-    mean, std = x[parts.train].mean(axis=0), x[parts.train].std(axis=0)
+    mean, std = x[parts.train].mean(axis=0), deviation(x[parts.train])
     flat = next((column for column, s in zip(columns, std) if not s > 0), None)
     if flat is not None:
         raise UserError(f"Each column of the points varies. Received the same number in every row of {flat!r}. Remove it.")

@@ -13,6 +13,7 @@ from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing, gene
 from nnatomy.data.fields import Field
 from nnatomy.data.kinds.environment.worlds import World, open_world
 from nnatomy.data.reading import Reading
+from nnatomy.data.scaling import deviation
 from nnatomy.errors import UserError
 
 __all__ = ["EPISODES", "FIELDS", "EnvironmentPreprocessing", "environment_dataset"]
@@ -47,7 +48,7 @@ class EnvironmentPreprocessing(Preprocessing):
         if not world.states and not bounded.all():
             seen = _random_play(world, seeds)
             shift = np.where(bounded, shift, seen.mean(axis=0))
-            scale = np.where(bounded, scale, seen.std(axis=0))
+            scale = np.where(bounded, scale, deviation(seen))
         scale = np.where(scale > 0, scale, 1.0)
         return cls(source, world.columns, world.actions, world.states, tuple(shift.tolist()), tuple(scale.tolist()))
 

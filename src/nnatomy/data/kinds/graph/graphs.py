@@ -13,6 +13,7 @@ from nnatomy.data.cells import is_numeric, numbers
 from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing
 from nnatomy.data.fields import Field, take
 from nnatomy.data.reading import Parts, Reading
+from nnatomy.data.scaling import scale
 from nnatomy.errors import UserError
 
 __all__ = ["Columns", "GraphPreprocessing", "RawGraph", "fields_of", "graph_dataset", "undirected"]
@@ -84,7 +85,7 @@ class Columns:
                 )
             words.append(distinct)
             means.append(float(values.mean()) if len(values) else 0.0)
-            deviations.append(float(values.std()) or 1.0 if len(values) else 1.0)
+            deviations.append(float(scale(values)) if len(values) else 1.0)
         return cls(tuple(columns), tuple(means), tuple(deviations), tuple(words))
 
     @property

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing, generator
 from nnatomy.data.reading import Reading
+from nnatomy.data.scaling import scale
 from nnatomy.errors import UserError
 
 __all__ = ["SequencePreprocessing", "narma10", "sequences"]
@@ -85,7 +86,7 @@ def sequences(name: str, reading: Reading) -> Dataset:
     if min(map(len, rows)) < 2:
         raise UserError(f"Sequences of {length} steps leave too little of {name}. Give a smaller window or fewer folds.")
     known = targets[rows[0]]
-    preprocessing = SequencePreprocessing(x.shape[2], float(known.mean()), float(known.std()))
+    preprocessing = SequencePreprocessing(x.shape[2], float(known.mean()), float(scale(known)))
     scaled = ((targets - preprocessing.target_mean) / preprocessing.target_std).astype(np.float32)[:, None]
     splits = [ArraySplit((x[part].astype(np.float32), scaled[part])) for part in rows]
     return Dataset(

@@ -15,6 +15,7 @@ from nnatomy.data.csvfile import read_text
 from nnatomy.data.dataset import ArraySplit, Dataset, Timeline
 from nnatomy.data.kinds.series.series import Series, SeriesPreprocessing, averaged
 from nnatomy.data.reading import Reading
+from nnatomy.data.scaling import deviation
 from nnatomy.errors import UserError, unknown_name
 
 __all__ = ["anomaly_dataset", "find_labels", "marked_windows", "read_labels"]
@@ -67,7 +68,7 @@ def anomaly_dataset(series: Series, path: Path, reading: Reading) -> Dataset:
             f"{len(series.values)} rows, {len(train)} windows for training. Give a longer series or a smaller window."
         )
     rows = np.unique(starts[train][:, None] + np.arange(length))
-    if not np.nanstd(series.values[rows], axis=0).max() > 0:
+    if not deviation(series.values[rows]).max() > 0:
         raise UserError(
             f"A series must vary. Received {', '.join(series.columns)}, which is the same in every training row. Choose "
             "another column."

@@ -14,6 +14,7 @@ from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, SeriesSplit
 from nnatomy.data.folds import Periods
 from nnatomy.data.reading import Reading
+from nnatomy.data.scaling import deviation, scale
 from nnatomy.data.times import parse_times, time_layout
 from nnatomy.errors import UserError, unknown_name
 
@@ -131,9 +132,8 @@ class SeriesPreprocessing(Preprocessing):
     ) -> SeriesPreprocessing:
         """Fit on the given rows."""
         values = series.values[rows]
-        mean, std = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-        scale = (tuple(mean.tolist()), tuple(np.where(std > 0, std, 1.0).tolist()))
-        return cls(task, series.time, series.columns, tuple(targets), *scale, window, horizon, layout=series.layout)
+        moments = tuple(np.nanmean(values, axis=0).tolist()), tuple(scale(values).tolist())
+        return cls(task, series.time, series.columns, tuple(targets), *moments, window, horizon, layout=series.layout)
 
     def standardize(self, values: Array) -> Array:
         """Return float32 values[rows, F] with gaps filled; gaps at the start become the training mean."""
@@ -260,7 +260,7 @@ def _periods(series: Series, reading: Reading) -> Periods:
 
 def _without_sparse(series: Series, target: str, train: slice, notices: list[str]) -> Series:
     absent = np.mean(~np.isfinite(series.values[train]), axis=0)
-    spread = np.nan_to_num(np.nanstd(np.where(absent < 1, series.values[train], 0.0), axis=0))
+    spread = deviation(np.where(absent < 1, series.values[train], 0.0))
     kept = []
     for n, column in enumerate(series.columns):
         if column == target or (absent[n] <= 0.5 and spread[n] > 0):

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from nnatomy.data.cells import numbers, truth
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import Batch, Preprocessing
+from nnatomy.data.scaling import deviation, scale
 from nnatomy.data.times import parse_times
 from nnatomy.errors import UserError
 
@@ -63,7 +64,7 @@ class Field:
         fill, log = float(np.median(known)), kind == "numeric" and _long_tailed(known)
         filled = np.where(np.isfinite(values), values, fill)
         filled = _compress(filled) if log else filled
-        return cls(name, kind, fill, missing, float(filled.mean()), float(filled.std()) or 1.0, log=log, layout=layout)
+        return cls(name, kind, fill, missing, float(filled.mean()), float(scale(filled)), log=log, layout=layout)
 
     def features(self) -> list[str]:
         """Return the names of the features made from this column."""
@@ -128,7 +129,7 @@ class Field:
 
 def _long_tailed(values: Array) -> bool:
     """Return True if values are never negative and their skewness is above 2 (an exponential distribution's)."""
-    spread = values.std()
+    spread = deviation(values)
     return bool(values.min() >= 0 and spread > 0 and np.mean(((values - values.mean()) / spread) ** 3) > 2)
 
 

@@ -15,6 +15,7 @@ from nnatomy.data.dataset import ArraySplit, Column, Dataset
 from nnatomy.data.kinds.table.columns import column_types, far_outliers, gives_away, is_repeated, task_of
 from nnatomy.data.kinds.table.encoding import Field, TablePreprocessing
 from nnatomy.data.reading import Parts, Reading
+from nnatomy.data.scaling import scale
 from nnatomy.data.times import is_ordered, time_column, time_layout
 from nnatomy.errors import UserError, unknown_name
 
@@ -49,7 +50,7 @@ def table_dataset(
     types = types or {}
     groups, timed = reading.use("groups"), time_column(table, types)
     ordered = timed is not None and is_ordered(table, timed)
-    _check_names(table, target, keep, reading.targets_optional)
+    _check_names(table, target, keep, groups, reading.targets_optional)
     if groups is not None:
         _check_groups(table, groups, target)
     kinds = column_types(table, types)
@@ -106,7 +107,7 @@ def _about_time(reading: Reading) -> str:
     return f"Rows are in order of time: {how}."
 
 
-def _check_names(table: RawTable, target: str | None, keep: Sequence[str], optional: bool) -> None:
+def _check_names(table: RawTable, target: str | None, keep: Sequence[str], groups: str | None, optional: bool) -> None:
     names = list(table.columns)
     if len(names) < 2:
         raise UserError(
@@ -123,6 +124,9 @@ def _check_names(table: RawTable, target: str | None, keep: Sequence[str], optio
     for column in keep:
         if column not in names:
             raise unknown_name("column", column, names)
+        if column in (target, groups):
+            role = "target" if column == target else "column of the groups"
+            raise UserError(f"--keep names an input column. Received {column!r}, which is the {role}. Leave --keep out.")
 
 
 def _check_groups(table: RawTable, groups: str, target: str | None) -> None:
@@ -201,7 +205,7 @@ def _layout(kind: str, cells: Sequence[str]) -> str:
 
 def _scale(cells: Sequence[str]) -> tuple[float, float]:
     values = numbers(cells)
-    return float(values.mean()), float(values.std()) or 1.0
+    return float(values.mean()), float(scale(values))
 
 
 def _outliers(
