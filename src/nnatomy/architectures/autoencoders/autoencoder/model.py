@@ -68,7 +68,7 @@ class Autoencoder(Module):
         if not tied:
             self.decoder = [Linear(narrow, wide) for narrow, wide in pairwise(reversed(widths))]
 
-    def encode(self, x: Float[Tensor, batch * shape]) -> Float[Tensor, "batch code"]:
+    def encode(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch code"]:
         """The codes of examples; images and windows are flattened."""
         act = ACTIVATIONS[self.activation]
         h = ops.flatten(x, 1)
@@ -84,18 +84,18 @@ class Autoencoder(Module):
             h = act(layer(h))
         return OUTPUTS[self.output_activation](self.decoder[-1](h))  # type: ignore[no-any-return]
 
-    def forward(self, x: Float[Tensor, batch * shape]) -> Float[Tensor, batch * shape]:
+    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, "batch *shape"]:
         """The reconstruction, in the shape of x."""
         return self.decode(self.encode(x)).reshape(x.shape)
 
 
-def loss(model: Module, x: Float[Tensor, batch * shape], targets: Float[Tensor, batch * shape]) -> tuple[Tensor, Tensor]:
+def loss(model: Module, x: Float[Tensor, "batch *shape"], targets: Float[Tensor, "batch *shape"]) -> tuple[Tensor, Tensor]:
     """Mean over all elements of (y - targets)^2 with y = model(x), and y; for an autoencoder the targets are x itself."""
     y = model(x)
     return F.mse_loss(y, targets), y
 
 
-def reconstruction_error(model: Module, x: Float[Tensor, batch * shape], *labels: Tensor) -> tuple[Tensor, Tensor]:
+def reconstruction_error(model: Module, x: Float[Tensor, "batch *shape"], *labels: Tensor) -> tuple[Tensor, Tensor]:
     """`loss` against the inputs themselves; labels that a data set may have are not looked at."""
     return loss(model, x, x)
 

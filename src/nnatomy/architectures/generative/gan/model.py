@@ -42,7 +42,7 @@ class Generator(Module):
         self.shape, self.bounds = tuple(shape), bounds
         self.layers = [Linear(narrow, wide) for narrow, wide in pairwise([noise, *hidden, math.prod(shape)])]
 
-    def forward(self, z: Float[Tensor, "batch noise"]) -> Float[Tensor, batch *shape]:
+    def forward(self, z: Float[Tensor, "batch noise"]) -> Float[Tensor, "batch *shape"]:
         """Return the examples that the noise becomes."""
         h = z
         for layer in self.layers[:-1]:
@@ -64,7 +64,7 @@ class Critic(Module):
     def __init__(self, shape: Sequence[int], hidden: Sequence[int]) -> None:
         self.layers = [Linear(wide, narrow) for wide, narrow in pairwise([math.prod(shape), *hidden, 1])]
 
-    def forward(self, x: Float[Tensor, batch *shape]) -> Float[Tensor, " batch"]:
+    def forward(self, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, " batch"]:
         """Return the score of each example."""
         h = ops.flatten(x, 1)
         for layer in self.layers[:-1]:
@@ -102,11 +102,11 @@ class GAN(Module):
         self.generator = Generator(noise, shape, tuple(reversed(hidden)), bounds)
         self.critic = Critic(shape, hidden)
 
-    def forward(self, z: Float[Tensor, "batch noise"]) -> Float[Tensor, batch *shape]:
+    def forward(self, z: Float[Tensor, "batch noise"]) -> Float[Tensor, "batch *shape"]:
         """Return the examples that the noise becomes."""
         return self.generator(z)  # type: ignore[no-any-return]
 
-    def sample(self, count: int) -> Float[Tensor, count *shape]:
+    def sample(self, count: int) -> Float[Tensor, "count *shape"]:
         """Return new examples; the noise comes from the default generator of random numbers."""
         return self(self.draw(count))  # type: ignore[no-any-return]
 
@@ -127,7 +127,7 @@ def build(
 
 
 def critic_objective(
-    model: GAN, x: Float[Tensor, batch *shape], z: Float[Tensor, "batch noise"], mix: Float[Tensor, " batch"]
+    model: GAN, x: Float[Tensor, "batch *shape"], z: Float[Tensor, "batch noise"], mix: Float[Tensor, " batch"]
 ) -> tuple[Tensor, Tensor]:
     """Return the critic's loss and the samples G(z).
 
@@ -152,7 +152,7 @@ def critic_objective(
     return loss, fake
 
 
-def gradient_norms(critic: Critic, x: Float[Tensor, batch *shape]) -> Float[Tensor, " batch"]:
+def gradient_norms(critic: Critic, x: Float[Tensor, "batch *shape"]) -> Float[Tensor, " batch"]:
     """Return |dD/dx| of each example; the result has gradients itself."""
     if not x.requires_grad:
         x = x.detach().requires_grad_()
@@ -178,12 +178,12 @@ def generator_objective(model: GAN, z: Float[Tensor, "batch noise"]) -> tuple[Te
 # The losses of the learner, which draw the noise
 
 
-def critic_loss(model: GAN, x: Float[Tensor, batch *shape], *_: Tensor) -> tuple[Tensor, Tensor]:
+def critic_loss(model: GAN, x: Float[Tensor, "batch *shape"], *_: Tensor) -> tuple[Tensor, Tensor]:
     """Return `critic_objective` with fresh noise; labels that a data set may have are not used."""
     return critic_objective(model, x, model.draw(x.shape[0]), random.rand(x.shape[0], dtype=x.dtype))
 
 
-def generator_loss(model: GAN, x: Float[Tensor, batch *shape], *_: Tensor) -> tuple[Tensor, Tensor]:
+def generator_loss(model: GAN, x: Float[Tensor, "batch *shape"], *_: Tensor) -> tuple[Tensor, Tensor]:
     """Return `generator_objective` with fresh noise, as many samples as there are examples."""
     return generator_objective(model, model.draw(x.shape[0]))
 
