@@ -55,6 +55,15 @@ def real_data() -> Path:
 
 
 @pytest.fixture(autouse=True)
+def _no_baselines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs are set next to baselines only where a test is about that: they would cost more than the small networks."""
+    if not request.node.get_closest_marker("baselines"):
+        from nnatomy.runs import baselines
+
+        monkeypatch.setattr(baselines, "measure", lambda *args, **options: None)
+
+
+@pytest.fixture(autouse=True)
 def _same_start() -> Iterator[None]:
     """Every test starts from the same random stream and on the numpy backend, and leaves both as it found them."""
     from nnatomy import backends, random

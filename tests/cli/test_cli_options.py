@@ -21,7 +21,7 @@ VALUES: dict[str, Any] = {"int": 7, "float": 0.5, "str": "5m", "bool": True}
 
 def value_of(known: Option) -> Any:
     """A value that an option takes, other than its default."""
-    if known.flag in ("--curve", "--prune"):
+    if known.flag in ("--curve", "--prune", "--baselines"):
         return False
     if known.type.pairs:
         return {"a": "1..2" if known.flag == "--space" else "0.5"}

@@ -17,6 +17,9 @@ def evaluate(
     split: Annotated[
         str | None, typer.Option(help="Evaluate on train, validation or test; test if not given.")
     ] = None,
+    baselines: Annotated[
+        bool, typer.Option("--baselines/--no-baselines", help="Measure predictors without a network on the same data.")
+    ] = True,
     backend: Backend = None,
     device: Device = None,
     as_json: Json = False,
@@ -28,9 +31,11 @@ def evaluate(
     if data is not None and split is not None:
         raise UserError(f"--split names a part of the run's own data. Received it with --data {data}. Leave one of them out.")
     split = "test" if split is None else split
-    found = nn.evaluate(run, data, split, backend=backend, device=device, progress=True)
+    found = nn.evaluate(run, data, split, baselines=baselines, backend=backend, device=device, progress=True)
+    beside = found.baselines
     if as_json:
         where = {"run": str(run), "data": data, "split": split if data is None else None}
-        print_json({**where, "metrics": finite(found.metrics)})
+        compared = {} if beside is None else {"baselines": beside.to_json()}
+        print_json({**where, "metrics": finite(found.metrics), **compared})
         return
-    print_metrics(found.metrics, f"Scores on {data or 'the run’s ' + split + ' data'}")
+    print_metrics(found.metrics, f"Scores on {data or 'the run’s ' + split + ' data'}", beside)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from nnatomy.errors import UserError
+
+if TYPE_CHECKING:
+    from nnatomy.runs.baselines import Beside
 
 Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object.")]
 Backend = Annotated[str | None, typer.Option(help="Compute with numpy or jax; that of the training if not given.")]
@@ -31,11 +34,18 @@ def parse_names(texts: list[str] | None) -> list[str] | None:
     return None if texts is None else [name for text in texts for name in text.split(",") if name]
 
 
-def print_metrics(metrics: dict[str, float], title: str) -> None:
+def print_metrics(metrics: dict[str, float], title: str, beside: Beside | None = None) -> None:
+    """Print scores, one line each; with baselines, a column for each of them, after the sentence that compares them."""
+    columns = {"": metrics} if beside is None else {"network": metrics, **beside.scores}
+    width, widths = max(map(len, metrics)), [max(len(name), 8 if name else 0) for name in columns]
+    if beside is not None:
+        print(beside.headline)
     print(title)
-    width = max(map(len, metrics))
-    for name, value in metrics.items():
-        print(f"  {name:<{width}}  {value:.4f}")
+    if beside is not None:
+        print(f"  {'':<{width}}  " + "  ".join(f"{name:>{w}}" for name, w in zip(columns, widths)))
+    for name in metrics:
+        values = [f"{own[name]:.4f}" if name in own else "-" for own in columns.values()]
+        print(f"  {name:<{width}}  " + "  ".join(f"{value:>{w}}" for value, w in zip(values, widths)))
 
 
 def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

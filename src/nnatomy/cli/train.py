@@ -74,7 +74,8 @@ def show(result: Result, as_json: bool, hosts: str | None = None) -> int:
         return 130 if result.interrupted else 0
     if result.stopped:
         print(f"Stopped after epoch {result.epochs}: {result.stopped}.")
-    print_metrics(result.metrics, f"Test scores after {counted(result.epochs, 'epoch')} in {result.seconds:.1f} s")
+    title = f"Test scores after {counted(result.epochs, 'epoch')} in {result.seconds:.1f} s"
+    print_metrics(result.metrics, title, result.baselines)
     wanted = result.prepared.recipe.score if result.prepared.request.data is None else {}
     for metric, goal in wanted.items():
         print(f"The recipe's goal for {metric} is {goal:g}.")

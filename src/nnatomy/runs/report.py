@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnatomy.runs import drawing
 from nnatomy.runs.folder import write_atomically
-from nnatomy.runs.page import cards, flat, image, page, pairs_table, section
+from nnatomy.runs.page import cards, flat, image, page, pairs_table, section, table
 from nnatomy.runs.progress import counted
 
 if TYPE_CHECKING:
+    from nnatomy.runs.baselines import Beside
     from nnatomy.runs.result import Result
 
 
@@ -31,6 +33,8 @@ def render(result: Result) -> str:
     saved = run.read_json("run.json")
     title = f"{architecture.front['title']} on {dataset.name}"
     task, sections = prepared.task, []
+    if result.baselines is not None:
+        sections.append(section("Next to predictors without a network", _baselines(result.metrics, result.baselines)))
     if history:
         curves = drawing.curves(history, task.metric(recipe.metric), task.metrics[0])
         sections.append(section("Learning curves", image(curves, "svg")))
@@ -48,15 +52,29 @@ def render(result: Result) -> str:
     sections.append(section("Make it again", f"<pre>{html.escape(saved['command'])}</pre>"))
     stopped = f" Stopped early: {html.escape(result.stopped)}." if result.stopped else ""
     best = f" Best epoch: {history[-1]['best_epoch']}." if history else ""
+    headline = "" if result.baselines is None else f"<p><b>{html.escape(result.baselines.headline)}</b></p>\n"
     return page(
         title,
         f"""<h1>{html.escape(title)}</h1>
-<p class="quiet">{html.escape(architecture.front["idea"])}</p>
+{headline}<p class="quiet">{html.escape(architecture.front["idea"])}</p>
 <p class="quiet">{counted(result.epochs, "epoch")} in {result.seconds:.1f} s, {result.model.count_parameters():,} parameters,
 seed {prepared.request.seed}.{best}{stopped}</p>
 {cards((f"{value:.4g}", name) for name, value in result.metrics.items())}
 <p class="quiet">Measured on the test split, which took no part in training or in choosing the best epoch.</p>
 {"".join(sections)}""",
+    )
+
+
+def _baselines(metrics: Mapping[str, float], found: Beside) -> str:
+    """One row a metric, one column for the network and for each baseline; then what they are and what was left out."""
+    columns = {"the network": metrics, **found.scores}
+    shown = [[name, *(f"{own[name]:.4g}" if name in own else "" for own in columns.values())] for name in metrics]
+    notes = [f"{name}: {text}" for name, text in (*found.chosen.items(), *found.left_out.items()) if text]
+    listed = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
+    return (
+        table(["", *columns], [row for row in shown if any(row[2:])], range(1, 1 + len(columns)))
+        + "<p class=quiet>Fitted on the same training rows, measured on the same test rows.</p>"
+        + (f"<ul>{listed}</ul>" if listed else "")
     )
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from nnatomy.data.dataset import Dataset
 from nnatomy.layers.module import Module
+from nnatomy.runs.baselines import Beside
 from nnatomy.runs.folder import Run, finite
 from nnatomy.runs.prepare import Prepared
 from nnatomy.tasks import Evaluation
@@ -26,6 +27,8 @@ class Result:
     evaluation: Evaluation | None
     stopped: str = ""
     interrupted: bool = False
+    baselines: Beside | None = None
+    """The scores next to those of predictors without a network; None where there are none."""
     hosts: Hosts = field(default_factory=Hosts)
 
     @property
@@ -40,7 +43,7 @@ class Result:
 
     def to_json(self) -> dict[str, Any]:
         """Return what `nnatomy train --json` prints."""
-        return {
+        found: dict[str, Any] = {
             "architecture": self.prepared.architecture.name,
             "run": str(self.run.folder),
             "backend": self.prepared.request.backend,
@@ -48,4 +51,7 @@ class Result:
             "seconds": round(self.seconds, 3),
             "parameters": self.model.count_parameters(),
             "metrics": finite(self.metrics),
-        } | ({"interrupted": True} if self.interrupted else {})
+        }
+        if self.baselines is not None:
+            found["baselines"] = self.baselines.to_json()
+        return found | ({"interrupted": True} if self.interrupted else {})

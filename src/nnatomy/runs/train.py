@@ -15,7 +15,7 @@ from typing import Any
 from nnatomy import __version__
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
-from nnatomy.runs import checkpoints, transfer
+from nnatomy.runs import baselines, checkpoints, transfer
 from nnatomy.runs.folder import Run, environment
 from nnatomy.runs.gradients import GradientLog
 from nnatomy.runs.options import SOURCE, options_of, parse_option, parse_options, to_plain
@@ -192,9 +192,11 @@ def _fit(
         checkpoints.Checkpoints(run),  # last, so that it saves the decisions of the others
     ]
     prepared.task.feed = Feed(devices)
+    measured, budget = _baselines(prepared, progress) if first and request.baselines else (None, request.budget)
+    budget = devices.hosts.broadcast(budget)
     fitted = fit(
         prepared.recipe, model, prepared.dataset, prepared.task, request.seed,
-        setup=transfer.setup(prepared, freezing, devices), learn=learn, distillation=distillation, budget=request.budget,
+        setup=transfer.setup(prepared, freezing, devices), learn=learn, distillation=distillation, budget=budget,
         callbacks=[checkpoints.Log(run) if first else Callback(), *extra], last=last, checkpoint=checkpoint,
         watched=_stopping_on_ctrl_c,
     )  # fmt: skip
@@ -205,7 +207,8 @@ def _fit(
     if devices.count > 1:
         model.load_state_dict(devices.to_host({name: t.data for name, t in fitted.learner.tensors.items()}))
     result = Result(
-        prepared, run, position.epoch, position.seconds, evaluation.metrics, evaluation, position.stopped, hosts=devices.hosts
+        prepared, run, position.epoch, position.seconds, evaluation.metrics, evaluation, position.stopped,
+        baselines=baselines.beside(prepared.task, evaluation, measured), hosts=devices.hosts,
     )  # fmt: skip
     if first:
         run.write_json("result.json", result.to_json())
@@ -214,6 +217,17 @@ def _fit(
 
         write_report(result)
     return result
+
+
+def _baselines(prepared: Prepared, progress: bool) -> tuple[baselines.Baselines | None, float | None]:
+    """Return what the task's baselines reach on the test rows, and the time budget that is left after they were measured."""
+    budget, task = prepared.request.budget, prepared.task
+    measured = baselines.measure(task, prepared.dataset.test, None if budget is None else baselines.PART * budget)
+    if measured is None:
+        return None, budget
+    if progress and (reached := measured.reached(task)):
+        log([f"Without a network: {reached}."])
+    return measured, None if budget is None else max(budget - measured.seconds, 0.1 * budget)
 
 
 def _check_hosts(hosts: Hosts, prepared: Prepared, checkpoint: Checkpoint | None) -> None:

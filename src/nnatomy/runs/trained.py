@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from nnatomy import data
-from nnatomy.data.dataset import Dataset
+from nnatomy.data.dataset import Dataset, Split
 from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
+from nnatomy.runs import baselines as without_network
 from nnatomy.runs.answers import named
 from nnatomy.runs.folder import Run
 from nnatomy.runs.options import absolute_path
@@ -23,6 +25,14 @@ from nnatomy.training.recipe import Recipe
 SAMPLES = 64
 """Examples that are made where no number is given."""
 SPLITS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Evaluated(Evaluation):
+    """Metrics of a run, next to those of predictors without a network."""
+
+    baselines: without_network.Beside | None = None
+    """None where there are none."""
 
 
 class TrainedRun(Restored):
@@ -53,9 +63,9 @@ class TrainedRun(Restored):
         """The data that it was trained on: preprocessing, classes and sizes, without examples."""
         return self.prepared.dataset
 
-    def evaluate(self, data: Any = None, split: str = "test") -> Evaluation:
+    def evaluate(self, data: Any = None, split: str = "test", *, baselines: bool = True) -> Evaluated:
         """Return the metrics on a split of the run's own data, or on other data with targets; see `nn.evaluate`."""
-        return evaluate(self, data, split)
+        return evaluate(self, data, split, baselines=baselines)
 
     def predict(self, data: Any) -> Answer:
         """Return predictions; see `nn.predict`."""
@@ -88,14 +98,16 @@ def load_run(
 
 
 def evaluate(
-    run: str | Path | TrainedRun, data: Any = None, split: str = "test", *, backend: str | None = None,
-    device: str | None = None, progress: bool = False,
-) -> Evaluation:  # fmt: skip
+    run: str | Path | TrainedRun, data: Any = None, split: str = "test", *, baselines: bool = True,
+    backend: str | None = None, device: str | None = None, progress: bool = False,
+) -> Evaluated:  # fmt: skip
     """Return the metrics of a trained run on one split of its own data, or on other data that have targets.
 
     Args:
         run: a folder, or what `load_run` returned
         data: a file, arrays (X, y) or a frame
+        baselines: measure predictors without a network on the same data; they are fitted on the run's own training rows, and
+            left out with a notice where these are no longer there
         backend, device: where they are measured, if not where the run was trained
         progress: print what was noticed in the data
     """
@@ -108,16 +120,26 @@ def evaluate(
         found, notices = evaluate_members(folder, data, split, backend, device)
         if progress:
             log(notices)
-        return found
+        return Evaluated(found.metrics, found.arrays)
     if data is None:
         own = run.own if isinstance(run, TrainedRun) else NOTHING
         prepared = restore_with_data(folder, backend=backend, device=device, own=own)
-        return prepared.task.evaluate(prepared.model, getattr(prepared.dataset, split), part=split)
-    prepared, _ = restore(run, backend=backend, device=device)
-    examples, notices = _examples(data, prepared)
-    if progress:
-        log(notices)
-    return prepared.task.evaluate(prepared.model, examples)
+        examples: Split = getattr(prepared.dataset, split)
+        found = prepared.task.evaluate(prepared.model, examples, part=split)
+        simple = without_network.measure(prepared.task, examples) if baselines else None
+    else:
+        prepared, _ = restore(run, backend=backend, device=device)
+        examples, notices = _examples(data, prepared)
+        if progress:
+            log(notices)
+        found = prepared.task.evaluate(prepared.model, examples)
+        own = run.own if isinstance(run, TrainedRun) else NOTHING
+        simple = without_network.measure(
+            prepared.task, examples, fitted_on=lambda: restore_with_data(folder, own=own).task
+        ) if baselines else None  # fmt: skip
+        if progress and simple is not None and not simple.scores:
+            log([f"Baselines were left out: {next(iter(simple.left_out.values()))}"])
+    return Evaluated(found.metrics, found.arrays, without_network.beside(prepared.task, found, simple))
 
 
 def predict(

@@ -41,6 +41,9 @@ class Anomaly(Reconstruction):
     def meter(self) -> Meter:
         return _Scores(self)
 
+    def errors(self, evaluation: Evaluation) -> None:
+        """Return nothing: an AUC is of all examples together."""
+
     def figure(self, evaluation: Evaluation) -> Figure:
         return anomalies(evaluation.arrays)
 

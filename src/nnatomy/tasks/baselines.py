@@ -11,6 +11,7 @@ import numpy as np
 from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset, Split
 from nnatomy.data.fields import Role
+from nnatomy.errors import UserError
 from nnatomy.training.recipe import Recipe
 
 Array = np.ndarray[Any, Any]
@@ -18,6 +19,8 @@ ALPHA = (0.1, 1.0, 10.0, 100.0, 1000.0)
 """Strengths of the ridge regression's penalty; the validation part chooses."""
 WINDOWS = 20_000
 """Windows of a long series on which a ridge regression is fitted."""
+BOOSTED = 200_000
+"""Rows of a long table on which gradient boosting is fitted."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class FittedBaseline:
     multiply_adds: int
     """For one example."""
     chosen: str = ""
-    """Return the choice of the validation part or the training part, as text."""
+    """The choice of the validation part or the training part, as text."""
 
 
 Baseline = Callable[[Dataset, Sequence[Recipe]], FittedBaseline]
@@ -66,6 +69,20 @@ def ridge(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
         lambda *inputs: model.predict(inputs[0].reshape(len(inputs[0]), -1)).reshape(-1, *shape),
         y.shape[1] * (x.shape[1] + 1), y.shape[1] * x.shape[1], f"alpha = {chosen:g}",
     )  # fmt: skip
+
+
+def parameters_of_trees(model: Any) -> int:
+    """Return the numbers that a boosted model has learned: a feature and a threshold a split, a value a leaf."""
+    nodes = [len(tree.nodes) for trees in model._predictors for tree in trees]
+    return sum(3 * (count // 2) + 1 for count in nodes)
+
+
+def table_rows(inputs: tuple[Array, ...]) -> Array:
+    """Return inputs that are a table: one row of numbers an example. Raises UserError for all others."""
+    if inputs[0].ndim != 2 or inputs[0].dtype.kind != "f":
+        shape = " x ".join(map(str, inputs[0].shape[1:])) or "one number"
+        raise UserError(f"Gradient boosting takes a row of numbers an example. Received {shape}. Compare without it.")
+    return inputs[0]
 
 
 def _rows(split: Split) -> tuple[Array, Array]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -14,7 +15,7 @@ from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
 from nnatomy.functional import cross_entropy, softmax
 from nnatomy.layers.module import Module
-from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of
+from nnatomy.tasks.baselines import BOOSTED, Baseline, FittedBaseline, arrays_of, parameters_of_trees, table_rows
 from nnatomy.tasks.figures import BLUE, GRAY, short
 from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter, Mistakes, Score
 from nnatomy.tasks.scoring import quietly
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 C = (0.01, 0.1, 1.0)
 """Inverse strengths of the logistic regression's penalty; the validation part chooses."""
+C_OF_WORDS = (0.1, 1.0, 10.0)
+"""The same for words, whose features are smaller."""
 
 
 def prior(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
@@ -38,13 +41,32 @@ def prior(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
 
 
 def logistic(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
-    """Logistic regression; sequences of tokens are counts of each token, as log(1 + count)."""
-    tokens = arrays_of(dataset.train, "input", most=1)[0].dtype.kind in "iu"
-    words = len(dataset.preprocessing.to_json()["vocabulary"]) if tokens else 0
-    return fitted_logistic(dataset, lambda *inputs: _features(inputs, words))
+    """Logistic regression; sequences of tokens are TF-IDF: (1 + log count) log(examples / examples with it), of length 1."""
+    inputs = arrays_of(dataset.train, "input")
+    if inputs[0].dtype.kind not in "iu":
+        return fitted_logistic(dataset, lambda *inputs: inputs[0].reshape(len(inputs[0]), -1))
+    from sklearn.feature_extraction.text import TfidfTransformer
+
+    words = len(dataset.preprocessing.to_json()["vocabulary"])
+    weights = TfidfTransformer(sublinear_tf=True).fit(_counts(inputs, words))
+    found = fitted_logistic(dataset, lambda *inputs: weights.transform(_counts(inputs, words)), C_OF_WORDS)
+    return replace(found, chosen=f"TF-IDF, {found.chosen}")
 
 
-def fitted_logistic(dataset: Dataset, features: Callable[..., Any]) -> FittedBaseline:
+def boosted(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
+    """Gradient boosting of trees over binned features, with scikit-learn's settings (Friedman 2001; Ke et al. 2017)."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    x, y = arrays_of(dataset.train, "input", "target", most=BOOSTED)[:2]
+    model = HistGradientBoostingClassifier(random_state=0).fit(table_rows((x,)), y)
+    trees = model.n_iter_ * model.n_trees_per_iteration_
+    return FittedBaseline(
+        lambda *x: np.log(np.maximum(_all_classes(model, x[0], dataset.outputs), 1e-12)),
+        parameters_of_trees(model), 0, f"{trees} trees",
+    )  # fmt: skip
+
+
+def fitted_logistic(dataset: Dataset, features: Callable[..., Any], strengths: Sequence[float] = C) -> FittedBaseline:
     """Return logistic regression on features(*inputs), one row an example; the validation part chooses its penalty."""
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
@@ -54,8 +76,8 @@ def fitted_logistic(dataset: Dataset, features: Callable[..., Any]) -> FittedBas
         raise UserError("Logistic regression needs two classes to learn from. Received one in the training part. Lower --cv.")
     inputs = features(*arrays_of(dataset.train, "input"))
     held = features(*arrays_of(dataset.validation, "input"))
-    best, least, chosen = None, np.inf, C[0]
-    for c in C:
+    best, least, chosen = None, np.inf, strengths[0]
+    for c in strengths:
         model = LogisticRegression(C=c, tol=1e-3, max_iter=200)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a fit that has not converged in 200 steps is used as it is
@@ -78,10 +100,8 @@ def _all_classes(model: Any, x: Any, classes: int) -> Array:
     return p
 
 
-def _features(inputs: tuple[Array, ...], words: int) -> Any:
-    """One row of numbers an example: flattened, or a sparse count of its words."""
-    if not words:
-        return inputs[0].reshape(len(inputs[0]), -1)
+def _counts(inputs: tuple[Array, ...], words: int) -> Any:
+    """How often an example has each word, as a sparse matrix."""
     from scipy.sparse import csr_matrix
 
     tokens, lengths = inputs
@@ -89,7 +109,6 @@ def _features(inputs: tuple[Array, ...], words: int) -> Any:
     inside = np.arange(tokens.shape[1]) < lengths[:, None]
     counts = csr_matrix((np.ones(len(rows), np.float32), (rows, tokens[inside])), shape=(len(tokens), words))
     counts.sum_duplicates()
-    counts.data = np.log1p(counts.data)
     return counts
 
 
@@ -105,7 +124,9 @@ class Classification(Task):
     )
     drawn_as = "classes"
     explains = "the score of the class that was chosen"
-    baselines: ClassVar[Mapping[str, Baseline]] = {"majority class": prior, "logistic regression": logistic}
+    baselines: ClassVar[Mapping[str, Baseline]] = {
+        "majority class": prior, "logistic regression": logistic, "gradient boosting": boosted,
+    }  # fmt: skip
     gives = (
         ("probabilities", "of the classes, in their order"),
         ("scores", "what the network itself gives, before the softmax or the sigmoid"),
@@ -145,6 +166,9 @@ class Classification(Task):
                 roc_auc_score(targets, p[:, 1]) if p.shape[1] == 2 else roc_auc_score(targets, p, multi_class="ovr")
             )
         return Evaluation(metrics, {"targets": targets, "predictions": chosen, "probabilities": p})
+
+    def errors(self, evaluation: Evaluation) -> Array:
+        return np.asarray(evaluation.arrays["predictions"] != evaluation.arrays["targets"])
 
     def columns(self, meant: Array) -> dict[str, Array]:
         names = np.array(self.dataset.classes)

@@ -121,6 +121,9 @@ class Clustering(Task):
     def interpret(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
         return outputs * 1.0
 
+    def errors(self, evaluation: Evaluation) -> Array | None:
+        return evaluation.arrays["errors"]
+
     def columns(self, meant: Array) -> dict[str, Array]:
         row, column, label = (meant[:, k].astype(int) for k in (ROW, COLUMN, LABEL))
         columns = {"map_row": row, "map_column": column, "distance": meant[:, DISTANCE]}

@@ -148,6 +148,9 @@ class Control(Task):
     def interpret(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
         return outputs
 
+    def errors(self, evaluation: Evaluation) -> Array:
+        return -evaluation.arrays["returns"]
+
     def columns(self, meant: Array) -> dict[str, Array]:
         names = np.array(_preprocessing(self.dataset).actions)
         return {"action": names[meant.argmax(axis=1)]} | {f"value_{name}": meant[:, n] for n, name in enumerate(names)}

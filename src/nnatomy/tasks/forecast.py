@@ -108,6 +108,11 @@ class Forecast(Task):
         }
         return Evaluation(metrics, {"targets": y, "predictions": guess})
 
+    def errors(self, evaluation: Evaluation) -> Array:
+        y, guess = evaluation.arrays["targets"], evaluation.arrays["predictions"]
+        off = np.square((guess - y) / np.maximum(y.std(axis=(0, 1)), 1e-12))
+        return np.asarray(off.reshape(len(off), -1).mean(axis=1))
+
     def interpret(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
         shaped = ops.reshape(outputs, (outputs.shape[0], -1, self.dataset.outputs))
         return self.dataset.preprocessing.inverse_targets(shaped)

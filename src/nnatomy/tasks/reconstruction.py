@@ -86,6 +86,9 @@ class Reconstruction(Task):
         off = ops.flatten(outputs, 1) - ops.flatten(inputs[0], 1)
         return ops.mean(off * off, axis=1)
 
+    def errors(self, evaluation: Evaluation) -> Array | None:
+        return evaluation.arrays["errors"]
+
     def columns(self, meant: Array) -> dict[str, Array]:
         return {"error": meant}
 

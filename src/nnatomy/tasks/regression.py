@@ -11,7 +11,7 @@ import numpy as np
 from nnatomy.data.dataset import Dataset
 from nnatomy.functional import mse_loss
 from nnatomy.layers.module import Module
-from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of, ridge
+from nnatomy.tasks.baselines import BOOSTED, Baseline, FittedBaseline, arrays_of, parameters_of_trees, ridge, table_rows
 from nnatomy.tasks.figures import BLUE, GRAY
 from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter, Mistakes, Score
 from nnatomy.tasks.scoring import mean_in_units, quietly, true_values
@@ -29,6 +29,18 @@ def mean(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
     return FittedBaseline(lambda *x: np.tile(average, (len(x[0]), 1)), average.size, 0)
 
 
+def boosted(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
+    """Gradient boosting of trees over binned features, with scikit-learn's settings (Friedman 2001; Ke et al. 2017)."""
+    from sklearn.ensemble import HistGradientBoostingRegressor
+
+    x, y = arrays_of(dataset.train, "input", "target", most=BOOSTED)[:2]
+    models = [HistGradientBoostingRegressor(random_state=0).fit(table_rows((x,)), column) for column in y.T]
+    return FittedBaseline(
+        lambda *x: np.stack([model.predict(x[0]) for model in models], axis=1),
+        sum(map(parameters_of_trees, models)), 0, f"{sum(model.n_iter_ for model in models)} trees",
+    )  # fmt: skip
+
+
 class Regression(Task):
     """Errors in the target's own units, and R²."""
 
@@ -40,7 +52,9 @@ class Regression(Task):
     )
     drawn_as = "values"
     explains = "the predicted value"
-    baselines: ClassVar[Mapping[str, Baseline]] = {"mean": mean, "ridge regression": ridge}
+    baselines: ClassVar[Mapping[str, Baseline]] = {
+        "mean": mean, "ridge regression": ridge, "gradient boosting": boosted,
+    }  # fmt: skip
     gives = (("prediction", "in the target's own units"),)
 
     outputs_are = "numbers"
@@ -67,6 +81,10 @@ class Regression(Task):
             "rmse": float(np.sqrt(np.mean((y - guess) ** 2))),
         }
         return Evaluation(metrics, {"targets": y, "predictions": guess})
+
+    def errors(self, evaluation: Evaluation) -> Array:
+        off = evaluation.arrays["predictions"] - evaluation.arrays["targets"]
+        return np.asarray(np.square(off).reshape(len(off), -1).mean(axis=1))
 
     def interpret(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
         return self.dataset.preprocessing.inverse_targets(outputs)

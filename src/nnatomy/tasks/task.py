@@ -57,7 +57,8 @@ class Task(ABC):
     """True if an example's prediction is independent of the other rows, so that several requests can be one batch.
     False where predictions have files, which belong to a whole request."""
     baselines: ClassVar[Mapping[str, Baseline]] = {}
-    """Predictors without a network by the names that tables show."""
+    """Predictors without a network by the names that tables show, the simplest first: a network that is not ahead of it has
+    learned nothing."""
     outputs_are: ClassVar[Literal["class scores", "numbers", ""]] = ""
     """The way to average and to distill the outputs of models: as scores of classes, as numbers, or not at all."""
     batch_size: ClassVar[int] = 256
@@ -207,6 +208,13 @@ class Task(ABC):
         for batch in batches(split, self.batch_size):
             meter.add(outputs(*fields.select(split.fields, batch, "input")), batch)
         return meter.result()
+
+    def errors(self, evaluation: Evaluation) -> Array | None:
+        """Return one number an example, in order, whose mean falls as the first metric gets better; None where there is none.
+
+        Two predictors of the same examples are compared by them.
+        """
+        return None
 
     def predict(self, model: Module, inputs: Batch, batch_size: int | None = None) -> dict[str, Array]:
         """Return predictions for model-ready inputs as columns, one value an example each."""
