@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -224,21 +225,25 @@ def _row(result: Comparison, c: Any) -> tuple[str, ...]:
     pair = result.pair(c.name, result.best_baseline.name) if result.best_baseline and c.is_architecture else None
     p = "" if pair is None else "undefined" if pair.p != pair.p else shown_p(pair.p_holm)
     return (
-        c.name if c.is_architecture else f"{c.name} *", f"{c.mean:.4f}", f"{c.std:.4f}", f"{split:.4f}",
+        c.name if c.is_architecture else f"{c.name} *", f"{c.mean:.4f}", _or_dash(c.std), _or_dash(split),
         "-" if seed is None else f"{seed:.4f}", f"{c.parameters:,}", f"{c.multiply_adds:,}",
         duration(c.seconds), duration(c.latency_one), duration(c.latency_many), p,
     )  # fmt: skip
 
 
+def _or_dash(value: float) -> str:
+    return f"{value:.4f}" if math.isfinite(value) else "-"
+
+
 def legend(result: Comparison) -> str:
     """Return the meaning of the table's columns."""
     baseline = f"against {result.best_baseline.name}, " if result.best_baseline else ""
+    tests = f" p: {baseline}corrected for {counted(len(result.pairs), 'test')}." if result.pairs else ""
     return (
         f"* needs no network. {result.plan.metric}: mean over folds and seeds. ± folds: standard deviation of the folds. "
         "sd: what the split and the seed cause, separated by analysis of variance. mult-adds: for one example. "
         "training: median of one fit, with other fits at the same time. "
-        f"latency: median for one example, and for {result.many}, with nothing else running. "
-        f"p: {baseline}corrected for {counted(len(result.pairs), 'test')}."
+        f"latency: median for one example, and for {result.many}, with nothing else running.{tests}"
     )
 
 

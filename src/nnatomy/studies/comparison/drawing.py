@@ -27,7 +27,8 @@ def _focus(result: Comparison) -> tuple[float, float]:
     """The range of scores worth looking at: that of the architectures and of the best baseline, with a margin."""
     shown = [c for c in result.candidates if c.is_architecture or c is result.best_baseline]
     values = [v for c in shown for v in (*c.scores.ravel(), c.mean - c.std, c.mean + c.std, *(p[1] for p in c.curve))]
-    low, high = min(values), max(values)
+    known = [value for value in values if math.isfinite(value)]
+    low, high = min(known), max(known)
     margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.1
     return low - margin, high + margin
 

@@ -28,7 +28,8 @@ def write_report(result: Comparison) -> None:
 def render(result: Comparison) -> str:
     """The whole page: the verdict, the table, pictures, how it was measured, what was left out, the command."""
     plan = result.plan
-    title = f"{', '.join(c.name for c in result.candidates if c.is_architecture)} on {plan.name}"
+    shown = [c.name for c in result.candidates if c.is_architecture] or plan.architectures
+    title = f"{', '.join(shown)} on {plan.name}"
     header, rows = table(result)
     best = result.candidates[0]
     examples = f"{result.sizes[0] + result.sizes[1]:,.0f} / {result.sizes[2]:,.0f}"
@@ -37,7 +38,7 @@ def render(result: Comparison) -> str:
         (examples, "learned from / tested on, a fold"), (clock(result.seconds), "for all fits"),
     ]  # fmt: skip
     sections = [
-        section("Verdict", _list(result.verdicts()) + _notes(result)),
+        section("Verdict", (_list(result.verdicts()) if result.pairs else "") + _notes(result)),
         section("Scores and costs", html_table(header, rows, range(1, len(header))) + _explained(result)),
         section("Scores by fold", image(drawing.scores(result), "svg", "Scores of each candidate by fold and seed")
                 + "<p class=quiet>Dots: one fold and seed each. Diamond and bar: mean and standard deviation over folds. "

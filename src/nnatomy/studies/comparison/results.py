@@ -49,12 +49,14 @@ class Candidate:
 
     @property
     def std(self) -> float:
-        """The standard deviation of the folds' scores, each averaged over its seeds."""
-        return float(self.scores.mean(axis=1).std(ddof=1))
+        """The standard deviation of the folds' scores, each averaged over its seeds; NaN of a single fold."""
+        return float(self.scores.mean(axis=1).std(ddof=1)) if len(self.scores) > 1 else math.nan
 
     @property
     def deviations(self) -> tuple[float, float | None]:
         """Standard deviations that splits and seeds cause, from `variance_components`."""
+        if len(self.scores) < 2:
+            return math.nan, None
         split, seed = variance_components(self.scores)
         return math.sqrt(split), None if seed is None else math.sqrt(seed)
 
@@ -104,7 +106,10 @@ class Pair:
 
 @dataclass(frozen=True)
 class Comparison:
-    """A finished comparison; candidates are sorted, the best first."""
+    """A comparison; candidates are sorted, the best first.
+
+    Where too few folds are whole for a test, each candidate has the folds that it finished, and there are no pairs.
+    """
 
     folder: Path
     protocol: Protocol
@@ -171,7 +176,7 @@ def shown_p(p: float) -> str:
 def concluded(
     folder: Path, protocol: Protocol, plan: Plan, found: Found, seconds: float, environment: Mapping[str, Any]
 ) -> Comparison:
-    """Return the conclusions from all units. Raises UserError where too few units were finished."""
+    """Return the conclusions from all units. Raises UserError where none was finished."""
     refused, notices = dict(plan.refused), list(plan.notices)
     for unit, answer in found.items():
         if "failed" in answer and unit.candidate not in refused and unit.what in ("fit", "baseline"):
@@ -185,24 +190,43 @@ def concluded(
     if not architectures:
         raise UserError("No architecture could be trained: " + "; ".join(f"{n}: {reason}" for n, reason in refused.items()))
     folds, seeds = _whole(protocol, plan, table, architectures, notices)
-    for name in list(names):
-        used = [table[name][fold, seed] for fold in folds for seed in range(seeds if name in plan.architectures else 1)]
-        if any(_score(answer, plan.metric) is None for answer in used):
-            refused[name] = f"Its {plan.metric} is not a finite number in every fold."
-            names.remove(name)
-    if not set(names) & set(plan.architectures):
-        raise UserError("No architecture has a finite score: " + "; ".join(f"{n}: {reason}" for n, reason in refused.items()))
-    candidates = [_candidate(name, protocol, plan, found, table[name], folds, seeds) for name in names]
+    tested = len(folds) > 1
+    if tested:
+        for name in list(names):
+            used = [table[name][fold, seed] for fold in folds for seed in range(seeds if name in plan.architectures else 1)]
+            if any(_score(answer, plan.metric) is None for answer in used):
+                refused[name] = f"Its {plan.metric} is not a finite number in every fold."
+                names.remove(name)
+        if not set(names) & set(plan.architectures):
+            reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
+            raise UserError(f"No architecture has a finite score: {reasons}")
+        own = dict.fromkeys(names, folds)
+    else:
+        own = {name: _finished(table[name], plan.metric) for name in names}
+        refused |= {name: "None of its folds was finished." for name in names if not own[name]}
+        names = [name for name in names if own[name]]
+        if not names:
+            raise UserError(
+                f"A comparison needs a fold with a finite {plan.metric}. Received none. Continue with --resume, or choose "
+                "another --metric or more data."
+            )
+    candidates = [_candidate(name, protocol, plan, found, table[name], own[name], seeds) for name in names]
     sign = 1 if plan.judged_by.better == "higher" else -1
     candidates.sort(key=lambda c: -sign * c.mean)
-    first = [table[architectures[0]][fold, 0] for fold in folds]
+    first = [table[names[0]][fold, 0] for fold in own[names[0]]]
     train, validation, test = (float(np.mean([a[key] for a in first])) for key in ("train", "validation", "test"))
-    pairs = _pairs(candidates, test / (train + validation), sign)
+    pairs = _pairs(candidates, test / (train + validation), sign) if tested else []
+    least = min(len(own[name]) for name in names)
     many = next((int(a["many"]) for u, a in found.items() if u.what == "cost" and "many" in a), 0)
     return Comparison(
-        folder, protocol, plan, tuple(candidates), tuple(pairs), len(folds), seeds, (train, validation, test), refused,
+        folder, protocol, plan, tuple(candidates), tuple(pairs), least, seeds, (train, validation, test), refused,
         tuple(notices), seconds, many, environment,
     )  # fmt: skip
+
+
+def _finished(answers: Mapping[tuple[int, int], Mapping[str, Any]], metric: str) -> list[int]:
+    """The folds that have a finite score from the first seed."""
+    return sorted(fold for (fold, seed), answer in answers.items() if seed == 0 and _score(answer, metric) is not None)
 
 
 def _score(answer: Mapping[str, Any], metric: str) -> float | None:
@@ -217,7 +241,10 @@ def _whole(
     architectures: list[str],
     notices: list[str],
 ) -> tuple[list[int], int]:
-    """The folds and the number of seeds for which every architecture has a result; adds a notice about the rest."""
+    """The folds and the number of seeds for which every architecture has a result; adds a notice about the rest.
+
+    Fewer than two folds are no base for a test.
+    """
     scored = {fold for answers in table.values() for (fold, _), a in answers.items() if _score(a, plan.metric) is not None}
     judged = sorted(scored)
     done = {
@@ -225,10 +252,12 @@ def _whole(
         for seed in range(protocol.seeds)
     }
     if len(done[0]) < 2:
-        raise UserError(
-            f"A comparison needs two folds with a finite {plan.metric}. Received {len(done[0])}. "
-            "Continue with --resume, or choose another --metric or more data."
+        finished = ", ".join(f"{name} {len(_finished(table[name], plan.metric))}" for name in table)
+        notices.append(
+            f"Nothing was tested: a test needs two folds that every architecture has finished, with a finite {plan.metric}. Of "
+            f"{protocol.cv} folds were finished: {finished}. Each score is over its own folds; --resume does the rest."
         )
+        return done[0], 1
     seeds = next(s for s in range(protocol.seeds, 0, -1) if s == 1 or all(done[k] == done[0] for k in range(s)))
     unjudged = sorted(set(range(protocol.cv)) - scored)
     if unjudged:
