@@ -1,9 +1,12 @@
 """Activations, losses, normalization and dropout, composed of operations; plain arrays and Tensors alike."""
 
-from nnatomy.functional import activations, attention, losses, masking, noise, normalization
+from nnatomy.functional import activations, attention, images, likelihoods, losses, margins, masking, noise, normalization
 from nnatomy.functional.activations import *  # noqa: F403
 from nnatomy.functional.attention import *  # noqa: F403
+from nnatomy.functional.images import *  # noqa: F403
+from nnatomy.functional.likelihoods import *  # noqa: F403
 from nnatomy.functional.losses import *  # noqa: F403
+from nnatomy.functional.margins import *  # noqa: F403
 from nnatomy.functional.masking import *  # noqa: F403
 from nnatomy.functional.noise import *  # noqa: F403
 from nnatomy.functional.normalization import *  # noqa: F403
@@ -11,7 +14,10 @@ from nnatomy.functional.normalization import *  # noqa: F403
 __all__: list[str] = []
 __all__ += activations.__all__
 __all__ += attention.__all__
+__all__ += images.__all__
+__all__ += likelihoods.__all__
 __all__ += losses.__all__
+__all__ += margins.__all__
 __all__ += masking.__all__
 __all__ += normalization.__all__
 __all__ += noise.__all__

@@ -15,7 +15,7 @@ from nnatomy.ops.primitive import primitive
 __all__ = [
     "celu", "elu", "gelu", "glu", "hardshrink", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu", "log_softmax",
     "logsigmoid", "maxout", "mish", "prelu", "relu", "relu6", "selu", "sigmoid", "silu", "softmax", "softmin", "softplus",
-    "softshrink", "softsign", "step", "tanh", "tanhshrink",
+    "softshrink", "softsign", "step", "tanh", "tanhshrink", "threshold",
 ]  # fmt: skip
 
 # Klambauer et al. (2017), eq. 14: the fixed point at which mean 0 and variance 1 reproduce themselves.
@@ -34,6 +34,11 @@ def step(x: Any) -> Any:
 def relu6(x: Any) -> Any:
     """y = min(max(x, 0), 6)."""
     return hardtanh(x, 0.0, 6.0)
+
+
+def threshold(x: Any, threshold: float, value: float) -> Any:
+    """y = x where x > threshold, else value."""
+    return ops.where(ops.greater(x, threshold), x, value)
 
 
 def leaky_relu(x: Any, negative_slope: float = 0.01) -> Any:

@@ -29,24 +29,24 @@ __all__ = [
 
 def mse_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """(input - target)^2."""
-    input, target = _alike(input, target, "mse_loss")
-    return _reduce(ops.square(input - target), reduction)
+    input, target = alike(input, target, "mse_loss")
+    return reduced(ops.square(input - target), reduction)
 
 
 def l1_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """|input - target|, also called mean absolute error."""
-    input, target = _alike(input, target, "l1_loss")
-    return _reduce(ops.abs(input - target), reduction)
+    input, target = alike(input, target, "l1_loss")
+    return reduced(ops.abs(input - target), reduction)
 
 
 def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 1.0) -> Any:
     """d^2 / 2 where d = |input - target| <= delta, else delta (d - delta / 2) (Huber 1964)."""
-    input, target = _alike(input, target, "huber_loss")
+    input, target = alike(input, target, "huber_loss")
     if delta <= 0:
         raise UserError(f"huber_loss() needs delta > 0. Received {delta}.")
     d = ops.abs(input - target)
     near = ops.less_equal(d, delta)
-    return _reduce(ops.where(near, 0.5 * _square_where(near, d), delta * (d - 0.5 * delta)), reduction)
+    return reduced(ops.where(near, 0.5 * _square_where(near, d), delta * (d - 0.5 * delta)), reduction)
 
 
 def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float = 1.0) -> Any:
@@ -54,14 +54,14 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
 
     Girshick (2015, eq. 3) has beta = 1.
     """
-    input, target = _alike(input, target, "smooth_l1_loss")
+    input, target = alike(input, target, "smooth_l1_loss")
     if beta < 0:
         raise UserError(f"smooth_l1_loss() needs beta >= 0. Received {beta}.")
     if beta == 0:
         return l1_loss(input, target, reduction)
     d = ops.abs(input - target)
     near = ops.less(d, beta)
-    return _reduce(ops.where(near, 0.5 * _square_where(near, d) / beta, d - 0.5 * beta), reduction)
+    return reduced(ops.where(near, 0.5 * _square_where(near, d) / beta, d - 0.5 * beta), reduction)
 
 
 def _square_where(near: Any, d: Any) -> Any:
@@ -91,21 +91,21 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
 
     Prefer `binary_cross_entropy_with_logits`, which loses no digits where p is near 0 or 1.
     """
-    input, target = _alike(input, target, "binary_cross_entropy")
-    if _outside(input, 0, 1):
+    input, target = alike(input, target, "binary_cross_entropy")
+    if outside(input, 0, 1):
         raise UserError("binary_cross_entropy() needs probabilities between 0 and 1. Give scores to the form with logits.")
     loss = _bce(input, target)
-    return _reduce(loss if weight is None else loss * weight, reduction)
+    return reduced(loss if weight is None else loss * weight, reduction)
 
 
 def binary_cross_entropy_with_logits(
     input: Any, target: Any, weight: Any = None, reduction: str = "mean", pos_weight: Any = None
 ) -> Any:
     """-(w t ln sigmoid(x) + (1 - t) ln(1 - sigmoid(x))) of scores x, with w = `pos_weight` for the positive class."""
-    input, target = _alike(input, target, "binary_cross_entropy_with_logits")
+    input, target = alike(input, target, "binary_cross_entropy_with_logits")
     scale = 1.0 if pos_weight is None else 1 + (pos_weight - 1) * target
     loss = (1 - target) * input + scale * ops.softplus(-input)
-    return _reduce(loss if weight is None else loss * weight, reduction)
+    return reduced(loss if weight is None else loss * weight, reduction)
 
 
 def cross_entropy(
@@ -132,7 +132,7 @@ def cross_entropy(
     kept, _, total = _kept(log_p, target, weight, ignore_index)
     spread = log_p if weight is None else log_p * _along_classes(weight, log_p, axis)
     smooth = ops.where(kept, -ops.sum(spread, axis=axis), 0.0)
-    smooth = ops.sum(smooth) / total if reduction == "mean" else _reduce(smooth, reduction)
+    smooth = ops.sum(smooth) / total if reduction == "mean" else reduced(smooth, reduction)
     return (1 - label_smoothing) * loss + (label_smoothing / classes) * smooth
 
 
@@ -148,9 +148,9 @@ def _cross_entropy_of_labels(input: Any, target: Any, weight: Any, ignore_index:
         rows = ops.reshape(ops.moveaxis(input, axis, -1), (count, input.shape[axis]))
         loss = ops.reshape(softmax_cross_entropy(rows, labels.reshape((count,))), labels.shape)
     if all_count:
-        return _reduce(loss, reduction)
+        return reduced(loss, reduction)
     loss = ops.where(kept, loss if scale is None else loss * scale, 0.0)
-    return ops.sum(loss) / total if reduction == "mean" else _reduce(loss, reduction)
+    return ops.sum(loss) / total if reduction == "mean" else reduced(loss, reduction)
 
 
 def _all_inside(labels: Any, classes: int, ignore_index: int) -> bool:
@@ -174,7 +174,7 @@ def _cross_entropy_of_probabilities(
         target = target * (1 - label_smoothing) + label_smoothing / classes
     if weight is not None:
         log_p = log_p * _along_classes(weight, log_p, axis)
-    return _reduce(-ops.sum(log_p * target, axis=axis), reduction)
+    return reduced(-ops.sum(log_p * target, axis=axis), reduction)
 
 
 def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -100, reduction: str = "mean") -> Any:
@@ -185,7 +185,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     index = ops.expand_dims(B.where(kept, raw(target), 0), axis)
     picked = ops.squeeze(ops.gather(input, index, axis=axis), axis=axis)
     loss = ops.where(kept, -picked if scale is None else -picked * scale, 0.0)
-    return ops.sum(loss) / total if reduction == "mean" else _reduce(loss, reduction)
+    return ops.sum(loss) / total if reduction == "mean" else reduced(loss, reduction)
 
 
 def _kept(input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any]:
@@ -201,7 +201,7 @@ def _kept(input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any,
         kept = B.logical_and(kept, rows)
     labels = B.where(kept, labels, 0)
     classes = input.shape[_class_axis(input)]
-    if _outside(labels, 0, classes - 1):
+    if outside(labels, 0, classes - 1):
         raise UserError(f"Class numbers must be between 0 and {classes - 1}. Received {labels.min()} to {labels.max()}.")
     if weight is None:
         return kept, None, _or_nothing(kept.astype(input.dtype).sum(), rows)
@@ -244,14 +244,14 @@ def _along_classes(weight: Any, scores: Any, axis: int) -> Any:
 
 def hinge_loss(input: Any, target: Any, margin: float = 1.0, reduction: str = "mean") -> Any:
     """max(0, margin - t x) with targets t of -1 and 1: the support vector machine's loss (Cortes and Vapnik 1995)."""
-    input, target = _alike(input, target, "hinge_loss")
-    return _reduce(ops.relu(margin - target * input), reduction)
+    input, target = alike(input, target, "hinge_loss")
+    return reduced(ops.relu(margin - target * input), reduction)
 
 
 def soft_margin_loss(input: Any, target: Any, reduction: str = "mean") -> Any:
     """ln(1 + e^(-t x)) with targets t of -1 and 1."""
-    input, target = _alike(input, target, "soft_margin_loss")
-    return _reduce(ops.softplus(-target * input), reduction)
+    input, target = alike(input, target, "soft_margin_loss")
+    return reduced(ops.softplus(-target * input), reduction)
 
 
 def multi_margin_loss(
@@ -268,7 +268,7 @@ def multi_margin_loss(
     gap = ops.relu(margin - ops.gather(input, labels[:, None], axis=1) + input)
     gap = ops.where(ops.one_hot(labels, input.shape[1], dtype="bool"), 0.0, gap if p == 1 else ops.square(gap))
     loss = ops.sum(gap, axis=1) / input.shape[1]
-    return _reduce(loss if scale is None else loss * scale, reduction)
+    return reduced(loss if scale is None else loss * scale, reduction)
 
 
 def sigmoid_focal_loss(
@@ -278,7 +278,7 @@ def sigmoid_focal_loss(
 
     p_t is sigmoid(input) for target 1 and its complement for 0; so is alpha_t from alpha, unless alpha is negative (none).
     """
-    input, target = _alike(input, target, "sigmoid_focal_loss")
+    input, target = alike(input, target, "sigmoid_focal_loss")
     wrong = ops.sigmoid(input) * (1 - target) + ops.sigmoid(-input) * target  # 1 - p_t, exact near 0
     loss = binary_cross_entropy_with_logits(input, target, reduction="none")
     if gamma != 0:
@@ -286,7 +286,7 @@ def sigmoid_focal_loss(
         loss = ops.where(right, 0.0, loss * ops.power(ops.where(right, 1.0, wrong), gamma))
     if alpha >= 0:
         loss = (alpha * target + (1 - alpha) * (1 - target)) * loss
-    return _reduce(loss, reduction)
+    return reduced(loss, reduction)
 
 
 def dice_loss(input: Any, target: Any, smooth: float = 1.0, reduction: str = "mean") -> Any:
@@ -294,13 +294,13 @@ def dice_loss(input: Any, target: Any, smooth: float = 1.0, reduction: str = "me
 
     Without reduction it has shape (batch, channels). After Milletari et al. (2016), with plain sums below the line.
     """
-    input, target = _alike(input, target, "dice_loss")
+    input, target = alike(input, target, "dice_loss")
     if len(input.shape) < 3:
         raise UserError(f"dice_loss() needs (batch, channels, *space). Received shape {tuple(input.shape)}.")
     space = tuple(range(2, len(input.shape)))
     overlap = ops.sum(input * target, axis=space)
     size = ops.sum(input, axis=space) + ops.sum(target, axis=space)
-    return _reduce(1 - (2 * overlap + smooth) / (size + smooth), reduction)
+    return reduced(1 - (2 * overlap + smooth) / (size + smooth), reduction)
 
 
 # Distributions and distances
@@ -311,7 +311,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
 
     reduction="batchmean" divides the sum by the batch, which is the divergence; "mean" divides by all elements, as in PyTorch.
     """
-    input, target = _alike(input, target, "kl_div")
+    input, target = alike(input, target, "kl_div")
     if log_target:
         loss = ops.exp(target) * (target - input)
     else:
@@ -319,7 +319,7 @@ def kl_div(input: Any, target: Any, reduction: str = "mean", log_target: bool = 
         loss = ops.where(positive, target * ops.log(ops.where(positive, target, 1.0)), 0.0 * target) - target * input
     if reduction == "batchmean":
         return batch_mean(loss) * (loss.size // input.shape[0] if input.shape else 1)
-    return _reduce(loss, reduction)
+    return reduced(loss, reduction)
 
 
 def cosine_similarity(x1: Any, x2: Any, axis: int = 1, eps: float = 1e-8) -> Any:
@@ -346,7 +346,7 @@ def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float =
     cosine = ops.sum(input1 * input2, axis=-1) / ops.sqrt(squares[0] * squares[1])
     sides = raw(target)
     apart = ops.where(sides == -1, ops.relu(cosine - margin), 0.0)
-    return _reduce(ops.where(sides == 1, 1 - cosine, apart), reduction)
+    return reduced(ops.where(sides == 1, 1 - cosine, apart), reduction)
 
 
 def triplet_margin_loss(
@@ -361,7 +361,7 @@ def triplet_margin_loss(
     near, far = pairwise_distance(anchor, positive, p, eps), pairwise_distance(anchor, negative, p, eps)
     if swap:
         far = ops.minimum(far, pairwise_distance(positive, negative, p, eps))
-    return _reduce(ops.relu(margin + near - far), reduction)
+    return reduced(ops.relu(margin + near - far), reduction)
 
 
 def info_nce_loss(query: Any, key: Any, temperature: float = 0.1, reduction: str = "mean") -> Any:
@@ -387,7 +387,7 @@ def info_nce_loss(query: Any, key: Any, temperature: float = 0.1, reduction: str
 # Shared
 
 
-def _reduce(loss: Any, reduction: str) -> Any:
+def reduced(loss: Any, reduction: str) -> Any:
     if reduction == "mean":
         return batch_mean(loss)
     if reduction == "sum":
@@ -397,7 +397,7 @@ def _reduce(loss: Any, reduction: str) -> Any:
     raise UserError(f'reduction must be "mean", "sum" or "none". Received {reduction!r}.')
 
 
-def _alike(input: Any, target: Any, name: str) -> tuple[Any, Any]:
+def alike(input: Any, target: Any, name: str) -> tuple[Any, Any]:
     """Input and target, integers and booleans as numbers of the input's type, half precision widened.
 
     Shapes must agree: (n, 1) against (n,) is a mistake.
@@ -411,7 +411,7 @@ def _alike(input: Any, target: Any, name: str) -> tuple[Any, Any]:
     return input, widened(target) if is_floating(target.dtype) else ops.astype(target, dtype=input.dtype)
 
 
-def _outside(values: Any, low: float, high: float) -> bool:
+def outside(values: Any, low: float, high: float) -> bool:
     """Return True if a value is outside [low, high]; values that are not known yet (a compiled step's) pass."""
     found = known(raw(values))
     return found is not None and found.size > 0 and bool((found < low).any() or (found > high).any())

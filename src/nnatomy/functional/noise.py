@@ -31,9 +31,9 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, generator: random.Gen
 
 def _dropout_channels(x: Any, p: float, training: bool, generator: random.Generator | None, axes: int) -> Any:
     _check(p)
-    if len(x.shape) != axes + 2:
+    if len(x.shape) not in (axes + 1, axes + 2):
         raise UserError(f"dropout{axes}d() needs (batch, channels and {axes} axes of space). Received shape {tuple(x.shape)}.")
-    return _drop(x, (*x.shape[:2], *(1,) * axes), p, generator) if training and p > 0 else x
+    return _drop(x, (*x.shape[: len(x.shape) - axes], *(1,) * axes), p, generator) if training and p > 0 else x
 
 
 def dropout1d(x: Any, p: float = 0.5, training: bool = True, generator: random.Generator | None = None) -> Any:

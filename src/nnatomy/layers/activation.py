@@ -13,8 +13,8 @@ from nnatomy.tensor import Parameter
 
 __all__ = [
     "CELU", "ELU", "GELU", "GLU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "LogSigmoid",
-    "LogSoftmax", "Maxout", "Mish", "PReLU", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softmax", "Softmin", "Softplus",
-    "Softshrink", "Softsign", "Step", "Tanh", "Tanhshrink",
+    "LogSoftmax", "Maxout", "Mish", "PReLU", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softmax", "Softmax2d", "Softmin",
+    "Softplus", "Softshrink", "Softsign", "Step", "Tanh", "Tanhshrink", "Threshold",
 ]  # fmt: skip
 
 
@@ -229,6 +229,15 @@ class Softmax(Module):
         return F.softmax(x, axis=self.dim)
 
 
+class Softmax2d(Module):
+    """The softmax over the channels of (batch, channels, height, width) or (channels, height, width), at each place."""
+
+    def forward(self, x: Any) -> Any:
+        if len(x.shape) not in (3, 4):
+            raise UserError(f"Softmax2d takes (batch, channels, height, width). Received shape {tuple(x.shape)}.")
+        return F.softmax(x, axis=-3)
+
+
 class LogSoftmax(Module):
     """ln of the softmax over `dim`."""
 
@@ -257,6 +266,16 @@ class GLU(Module):
 
     def forward(self, x: Any) -> Any:
         return F.glu(x, axis=self.dim)
+
+
+class Threshold(Module):
+    """y = x where x > threshold, else value."""
+
+    def __init__(self, threshold: float, value: float) -> None:
+        self.threshold, self.value = threshold, value
+
+    def forward(self, x: Any) -> Any:
+        return F.threshold(x, self.threshold, self.value)
 
 
 class Maxout(Module):

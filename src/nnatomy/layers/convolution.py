@@ -1,4 +1,4 @@
-"""Convolutions and transposed convolutions in one, two and three dimensions, on (batch, channels, *space)."""
+"""Convolutions and transposed convolutions in 1 to 3 dimensions, on (batch, channels, *space) or (channels, *space)."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any
 
 from nnatomy import init, ops
 from nnatomy.errors import UserError
+from nnatomy.functional.images import batched
 from nnatomy.layers import checks
 from nnatomy.layers.module import Module
 from nnatomy.random import Generator
@@ -67,6 +68,9 @@ class _Conv(Module):
         )
 
     def forward(self, x: Any) -> Any:
+        return batched(x, self.axes + 1, self._mapped)
+
+    def _mapped(self, x: Any) -> Any:
         checks.image(type(self).__name__, x, self.axes, self.in_channels)
         padding: Size | str = self.padding
         if self.padding_mode != "zeros":
@@ -126,10 +130,25 @@ class _ConvTranspose(Module):
             (in_channels, out_channels // groups, *self.kernel_size), out_channels, bias, generator
         )
 
-    def forward(self, x: Any) -> Any:
+    def forward(self, input: Any, output_size: Sequence[int] | None = None) -> Any:
+        """The map; of the sizes that the stride leaves open, `output_size` (*space) names one."""
+        extra = self.output_padding if output_size is None else self._extra(input, tuple(output_size)[-self.axes :])
+        return batched(input, self.axes + 1, lambda x: self._mapped(x, extra))
+
+    def _extra(self, input: Any, wanted: tuple[int, ...]) -> tuple[int, ...]:
+        """The output_padding that gives the space `wanted`."""
+        sizes = zip(input.shape[-self.axes :], self.stride, self.padding, self.dilation, self.kernel_size)
+        least = [(n - 1) * s - 2 * p + d * (k - 1) + 1 for n, s, p, d, k in sizes]
+        extra = tuple(w - m for w, m in zip(wanted, least))
+        if len(wanted) != self.axes or any(not 0 <= e < s for e, s in zip(extra, self.stride)):
+            most = [m + s - 1 for m, s in zip(least, self.stride)]
+            raise UserError(f"{type(self).__name__} needs output_size from {least} to {most} here. Received {list(wanted)}.")
+        return extra
+
+    def _mapped(self, x: Any, extra: tuple[int, ...]) -> Any:
         checks.image(type(self).__name__, x, self.axes, self.in_channels)
         return ops.conv_transpose(
-            x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=self.output_padding,
+            x, self.weight, self.bias, stride=self.stride, padding=self.padding, output_padding=extra,
             dilation=self.dilation, groups=self.groups,
         )  # fmt: skip
 

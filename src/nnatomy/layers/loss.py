@@ -1,19 +1,23 @@
-"""Losses as layers; the formulas are in functional/losses.py."""
+"""Losses as layers; the formulas are in functional/losses.py, likelihoods.py and margins.py."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from nnatomy import functional as F
 from nnatomy.backends import B
 from nnatomy.errors import UserError
+from nnatomy.layers import checks
 from nnatomy.layers.module import Module
 from nnatomy.tensor import Tensor
 
 __all__ = [
-    "BCELoss", "BCEWithLogitsLoss", "CosineEmbeddingLoss", "CrossEntropyLoss", "DiceLoss", "HingeLoss", "HuberLoss",
-    "InfoNCELoss", "KLDivLoss", "L1Loss", "MSELoss", "MultiMarginLoss", "NLLLoss", "SigmoidFocalLoss", "SmoothL1Loss",
-    "SoftMarginLoss", "TripletMarginLoss",
+    "BCELoss", "BCEWithLogitsLoss", "CTCLoss", "CosineEmbeddingLoss", "CosineSimilarity", "CrossEntropyLoss", "DiceLoss",
+    "GaussianNLLLoss", "HingeEmbeddingLoss", "HingeLoss", "HuberLoss", "InfoNCELoss", "KLDivLoss", "L1Loss", "MSELoss",
+    "MarginRankingLoss", "MultiLabelMarginLoss", "MultiLabelSoftMarginLoss", "MultiMarginLoss", "NLLLoss", "PairwiseDistance",
+    "PoissonNLLLoss", "SigmoidFocalLoss", "SmoothL1Loss", "SoftMarginLoss", "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
 ]  # fmt: skip
 
 
@@ -140,6 +144,78 @@ class MultiMarginLoss(Module):
         return F.multi_margin_loss(input, target, self.p, self.margin, self.weight, self.reduction)
 
 
+class MarginRankingLoss(Module):
+    """max(0, margin - t (x1 - x2)): which of two scores should be the larger."""
+
+    def __init__(self, margin: float = 0.0, reduction: str = "mean") -> None:
+        self.margin, self.reduction = margin, _reduction(reduction)
+
+    def forward(self, input1: Any, input2: Any, target: Any) -> Any:
+        return F.margin_ranking_loss(input1, input2, target, self.margin, self.reduction)
+
+
+class HingeEmbeddingLoss(Module):
+    """x for pairs with target 1, max(0, margin - x) for pairs with target -1, x being a distance."""
+
+    def __init__(self, margin: float = 1.0, reduction: str = "mean") -> None:
+        self.margin, self.reduction = margin, _reduction(reduction)
+
+    def forward(self, input: Any, target: Any) -> Any:
+        return F.hinge_embedding_loss(input, target, self.margin, self.reduction)
+
+
+class MultiLabelMarginLoss(Module):
+    """The hinge loss of several classes of which several are right: those listed before the first -1."""
+
+    def __init__(self, reduction: str = "mean") -> None:
+        self.reduction = _reduction(reduction)
+
+    def forward(self, input: Any, target: Any) -> Any:
+        return F.multilabel_margin_loss(input, target, self.reduction)
+
+
+class MultiLabelSoftMarginLoss(Module):
+    """Binary cross-entropy of scores, its mean over classes."""
+
+    def __init__(self, weight: Any = None, reduction: str = "mean") -> None:
+        self.weight, self.reduction = _buffer(weight), _reduction(reduction)
+
+    def forward(self, input: Any, target: Any) -> Any:
+        return F.multilabel_soft_margin_loss(input, target, self.weight, self.reduction)
+
+
+class GaussianNLLLoss(Module):
+    """Minus the log-likelihood of a normal distribution whose mean and variance a network gives."""
+
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
+        checks.positive("GaussianNLLLoss", "eps", eps)
+        self.full, self.eps, self.reduction = full, eps, _reduction(reduction)
+
+    def forward(self, input: Any, target: Any, var: Any) -> Any:
+        return F.gaussian_nll_loss(input, target, var, self.full, self.eps, self.reduction)
+
+
+class PoissonNLLLoss(Module):
+    """Minus the log-likelihood of a Poisson distribution whose rate, or its logarithm, a network gives."""
+
+    def __init__(self, log_input: bool = True, full: bool = False, eps: float = 1e-8, reduction: str = "mean") -> None:
+        self.log_input, self.full, self.eps, self.reduction = log_input, full, eps, _reduction(reduction)
+
+    def forward(self, log_input: Any, target: Any) -> Any:
+        return F.poisson_nll_loss(log_input, target, self.log_input, self.full, self.eps, self.reduction)
+
+
+class CTCLoss(Module):
+    """Minus the log-probability of a sequence over all its alignments to the steps of another (Graves et al. 2006)."""
+
+    def __init__(self, blank: int = 0, reduction: str = "mean", zero_infinity: bool = False) -> None:
+        self.blank, self.reduction, self.zero_infinity = blank, _reduction(reduction), zero_infinity
+
+    def forward(self, log_probs: Any, targets: Any, input_lengths: Any, target_lengths: Any) -> Any:
+        how = (self.blank, self.reduction, self.zero_infinity)
+        return F.ctc_loss(log_probs, targets, input_lengths, target_lengths, *how)
+
+
 class SigmoidFocalLoss(Module):
     """Binary cross-entropy that fades where the score is already right."""
 
@@ -190,6 +266,41 @@ class TripletMarginLoss(Module):
 
     def forward(self, anchor: Any, positive: Any, negative: Any) -> Any:
         return F.triplet_margin_loss(anchor, positive, negative, self.margin, self.p, self.eps, self.swap, self.reduction)
+
+
+class TripletMarginWithDistanceLoss(Module):
+    """max(0, d(a, p) - d(a, n) + margin) for any distance d; the Euclidean one if None."""
+
+    def __init__(
+        self, *, distance_function: Callable[[Any, Any], Any] | None = None, margin: float = 1.0, swap: bool = False,
+        reduction: str = "mean",
+    ) -> None:  # fmt: skip
+        self.distance_function, self.margin, self.swap = distance_function, margin, swap
+        self.reduction = _reduction(reduction)
+
+    def forward(self, anchor: Any, positive: Any, negative: Any) -> Any:
+        how: dict[str, Any] = {"distance_function": self.distance_function, "margin": self.margin, "swap": self.swap}
+        return F.triplet_margin_with_distance_loss(anchor, positive, negative, reduction=self.reduction, **how)
+
+
+class CosineSimilarity(Module):
+    """The cosine of the angle between two inputs, over axis `dim`."""
+
+    def __init__(self, dim: int = 1, eps: float = 1e-8) -> None:
+        self.dim, self.eps = dim, eps
+
+    def forward(self, x1: Any, x2: Any) -> Any:
+        return F.cosine_similarity(x1, x2, axis=self.dim, eps=self.eps)
+
+
+class PairwiseDistance(Module):
+    """The p-norm of x1 - x2 + eps over the last axis."""
+
+    def __init__(self, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> None:
+        self.p, self.eps, self.keepdim = p, eps, keepdim
+
+    def forward(self, x1: Any, x2: Any) -> Any:
+        return F.pairwise_distance(x1, x2, self.p, self.eps, self.keepdim)
 
 
 class InfoNCELoss(Module):

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
 from nnatomy.backends import B
 from nnatomy.backends.dtypes import is_floating
-from nnatomy.errors import UserError
+from nnatomy.errors import UserError, unknown_name
 from nnatomy.graph import RemovableHandle
 from nnatomy.tensor import Parameter, Tensor
 
@@ -27,6 +27,8 @@ class Module:
     """
 
     training: bool = True
+    _optional: ClassVar[tuple[str, ...]] = ()
+    """Names that a saved state of PyTorch's layer has, and ours only in some cases."""
     _hooks: dict[int, ForwardHook] | None = None
     _pre_hooks: dict[int, ForwardPreHook] | None = None
 
@@ -105,6 +107,48 @@ class Module:
         """(path, Tensor) of what is saved but not learned."""
         return ((path, value) for path, value in self._tensors() if not isinstance(value, Parameter))
 
+    def named_children(self) -> Iterator[tuple[str, Module]]:
+        """(path, module) of the modules that are this one's own, each once."""
+        seen: set[int] = set()
+        for path, value in self._walk():
+            if isinstance(value, Module) and id(value) not in seen:
+                seen.add(id(value))
+                yield path, value
+
+    def children(self) -> Iterator[Module]:
+        """The modules that are this one's own, each once."""
+        return (module for _, module in self.named_children())
+
+    def buffers(self) -> Iterator[Tensor]:
+        """All Tensors that are saved but not learned."""
+        return (value for _, value in self.named_buffers())
+
+    def get_submodule(self, target: str) -> Module:
+        """The module at a path such as "blocks.0.norm"; "" is this one."""
+        found = dict(self.named_modules())
+        if target not in found:
+            raise unknown_name("submodule", target, [path for path in found if path])
+        return found[target]
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter at a path such as "blocks.0.norm.weight"."""
+        found = dict(self.named_parameters())
+        if target not in found:
+            raise unknown_name("parameter", target, found)
+        return found[target]
+
+    def add_module(self, name: str, module: Module | None) -> None:
+        """Assign a module to the attribute `name`, which is all that registers it."""
+        setattr(self, name, module)
+
+    def register_parameter(self, name: str, param: Parameter | None) -> None:
+        """Assign a parameter to the attribute `name`, which is all that registers it."""
+        setattr(self, name, param)
+
+    def register_buffer(self, name: str, tensor: Tensor | None) -> None:
+        """Assign a Tensor that is saved but not learned to the attribute `name`; one with a leading "_" is not saved either."""
+        setattr(self, name, tensor)
+
     def apply(self, function: Callable[[Module], Any]) -> Self:
         """Call `function` on every module."""
         for module in list(self.modules()):
@@ -129,10 +173,10 @@ class Module:
             parameter.requires_grad = requires_grad
         return self
 
-    def zero_grad(self) -> None:
-        """Forget all gradients."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients; with `set_to_none=False` those that there are become zeros."""
         for parameter in self.parameters():
-            parameter.grad = None
+            parameter.grad = None if set_to_none or parameter.grad is None else Tensor(B.zeros_like(parameter.grad.data))
 
     def astype(self, dtype: Any) -> Self:
         """Convert all floating-point parameters and buffers."""
@@ -153,9 +197,15 @@ class Module:
         """A copy of every parameter and buffer by its path; one that is shared is under each of its names."""
         return {path: np.array(value.data) for path, value in self._tensors()}
 
-    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> None:
-        """Take the values of `state`; with `strict`, raise UserError naming what is missing, unexpected or misshapen."""
+    def load_state_dict(self, state: Mapping[str, Any], strict: bool = True) -> IncompatibleKeys:
+        """Take the values of `state`; with `strict`, raise UserError naming what is missing, unexpected or misshapen.
+
+        Values are arrays, Tensors, or PyTorch's tensors: `model.load_state_dict(torch_model.state_dict())`. Returns the names
+        that were missing and unexpected, which only `strict=False` leaves.
+        """
         own = dict(self._tensors())
+        optional = {f"{path}.{name}" if path else name for path, module in self.named_modules() for name in module._optional}
+        state = {name: _values(value) for name, value in state.items() if name in own or name not in optional}
         missing = [name for name in own if name not in state]
         unexpected = [name for name in state if name not in own]
         misshapen = [
@@ -177,6 +227,7 @@ class Module:
             if name in state:
                 given = state[name]
                 value.data = B.array(given.data if isinstance(given, Tensor) else given, dtype=value.dtype)
+        return IncompatibleKeys(missing, unexpected)
 
     def count_parameters(self) -> int:
         """Return the number of learned numbers."""
@@ -205,6 +256,18 @@ class Module:
         )  # fmt: skip
 
 
+class IncompatibleKeys(NamedTuple):
+    """The names that `load_state_dict` did not find, and those that it did not need."""
+
+    missing_keys: list[str]
+    unexpected_keys: list[str]
+
+
+def _values(given: Any) -> Any:
+    """Values with a type of NumPy's: those of other frameworks, such as PyTorch's tensors on a CPU, as arrays."""
+    return given if hasattr(getattr(given, "dtype", None), "kind") else np.asarray(given)
+
+
 def unusable(given: Any, dtype: Any) -> str:
     """Return why values cannot become values of `dtype` without a loss that was not requested; "" where they can."""
     kind = given.dtype.kind
@@ -217,26 +280,91 @@ def unusable(given: Any, dtype: Any) -> str:
     return ""
 
 
-class Sequential(Module):
-    """Modules one after the other: y = m_n(... m_1(x))."""
+class Listed(Module):
+    """Members in an order, as attributes of the names in `_names`: "0", "1", ... unless others are given."""
 
-    def __init__(self, *modules: Callable[..., Any]) -> None:
-        for i, module in enumerate(modules):
-            setattr(self, str(i), module)
+    def __init__(self) -> None:
+        self._names: list[str] = []
+
+    def _member(self, value: Any) -> Any:
+        """A value as it is kept. Raises UserError for one of the wrong type."""
+        raise NotImplementedError
+
+    def _fill(self, members: Iterable[tuple[str | None, Any]]) -> None:
+        """Put (name, member) in the places of all before; without a name, the place is the name."""
+        kept = [(str(i) if name is None else name, self._member(value)) for i, (name, value) in enumerate(members)]
+        for name in self._names:
+            delattr(self, name)
+        self._names = [name for name, _ in kept]
+        for name, value in kept:
+            setattr(self, name, value)
+
+    def _pairs(self) -> list[tuple[str | None, Any]]:
+        """The members with the names that are not their place's number."""
+        return [(None if name.isdigit() else name, getattr(self, name)) for name in self._names]
+
+    def _name(self, i: int) -> str:
+        n = len(self._names)
+        if not -n <= i < n:
+            raise IndexError(f"{type(self).__name__} has {n} members. Received index {i}.")
+        return self._names[i]
 
     def __len__(self) -> int:
-        return len([k for k in vars(self) if k.isdigit()])
-
-    def __getitem__(self, i: int) -> Any:
-        return vars(self)[str(i % len(self))]
+        return len(self._names)
 
     def __iter__(self) -> Iterator[Any]:
-        return iter([module for name, module in vars(self).items() if name.isdigit()])
+        return iter([getattr(self, name) for name in self._names])
 
-    def forward(self, x: Any) -> Any:
+    def __getitem__(self, i: Any) -> Any:
+        if not isinstance(i, slice):
+            return getattr(self, self._name(i.__index__()))
+        part = type(self).__new__(type(self))
+        Listed.__init__(part)
+        part._fill((None if name.isdigit() else name, getattr(self, name)) for name in self._names[i])
+        return part
+
+    def __setitem__(self, i: int, value: Any) -> None:
+        setattr(self, self._name(i.__index__()), self._member(value))
+
+    def __delitem__(self, i: int | slice) -> None:
+        pairs = self._pairs()
+        del pairs[i]
+        self._fill(pairs)
+
+    def append(self, value: Any) -> Self:
+        """Add a member at the end."""
+        return self.extend([value])
+
+    def extend(self, values: Iterable[Any]) -> Self:
+        """Add several members at the end."""
+        self._fill([*self._pairs(), *((None, value) for value in values)])
+        return self
+
+    def insert(self, i: int, value: Any) -> Self:
+        """Add a member before place i."""
+        pairs = self._pairs()
+        pairs.insert(i, (None, value))
+        self._fill(pairs)
+        return self
+
+
+class Sequential(Listed):
+    """Modules one after the other: y = m_n(... m_1(x)). Given as arguments, or as a dictionary with their names."""
+
+    def __init__(self, *args: Callable[..., Any] | Mapping[str, Any]) -> None:
+        super().__init__()
+        given = args[0] if len(args) == 1 and isinstance(args[0], Mapping) else None
+        self._fill(given.items() if given is not None else ((None, module) for module in args))
+
+    def _member(self, value: Any) -> Any:
+        if not callable(value):
+            raise UserError(f"Sequential takes modules or functions. Received {type(value).__name__}. Give nn.Linear(...), ...")
+        return value
+
+    def forward(self, input: Any) -> Any:
         for module in self:
-            x = module(x)
-        return x
+            input = module(input)
+        return input
 
 
 def _open(path: str, value: Any) -> Iterator[tuple[str, Any]]:

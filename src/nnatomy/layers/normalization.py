@@ -9,6 +9,7 @@ from nnatomy import functional as F
 from nnatomy import init
 from nnatomy.backends import B
 from nnatomy.errors import UserError
+from nnatomy.functional.images import batched
 from nnatomy.layers import checks
 from nnatomy.layers.module import Module
 from nnatomy.tensor import Parameter, Tensor
@@ -20,18 +21,22 @@ __all__ = [
 
 
 class _BatchNorm(Module):
-    """The common part of the three dimensions. momentum=None averages all batches; `num_batches_tracked` counts them."""
+    """The common part of the three dimensions. momentum=None averages all batches; `num_batches_tracked` counts them.
+
+    With another momentum nothing depends on the count: it is not kept, and left out of a state of PyTorch's, which fills it in.
+    """
 
     axes: tuple[int, ...]
+    _optional = ("num_batches_tracked",)
 
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float | None = 0.1, affine: bool = True,
-        track_running_stats: bool = True,
+        track_running_stats: bool = True, *, bias: bool = True,
     ) -> None:  # fmt: skip
         checks.sizes(type(self).__name__, num_features=num_features)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Parameter(init.ones((num_features,))) if affine else None
-        self.bias = Parameter(init.zeros((num_features,))) if affine else None
+        self.bias = Parameter(init.zeros((num_features,))) if affine and bias else None
         self.running_mean = Tensor(init.zeros((num_features,))) if track_running_stats else None
         self.running_var = Tensor(init.ones((num_features,))) if track_running_stats else None
         if track_running_stats and momentum is None:
@@ -80,16 +85,19 @@ class _InstanceNorm(Module):
 
     def __init__(
         self, num_features: int, eps: float = 1e-5, momentum: float = 0.1, affine: bool = False,
-        track_running_stats: bool = False,
+        track_running_stats: bool = False, *, bias: bool = True,
     ) -> None:  # fmt: skip
         checks.sizes(type(self).__name__, num_features=num_features)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.weight = Parameter(init.ones((num_features,))) if affine else None
-        self.bias = Parameter(init.zeros((num_features,))) if affine else None
+        self.bias = Parameter(init.zeros((num_features,))) if affine and bias else None
         self.running_mean = Tensor(init.zeros((num_features,))) if track_running_stats else None
         self.running_var = Tensor(init.ones((num_features,))) if track_running_stats else None
 
     def forward(self, x: Any) -> Any:
+        return batched(x, self.axes + 1, self._normalized)
+
+    def _normalized(self, x: Any) -> Any:
         checks.image(type(self).__name__, x, self.axes, self.num_features)
         return F.instance_norm(
             x, self.running_mean, self.running_var, self.weight, self.bias, self.training or self.running_mean is None,
@@ -150,13 +158,15 @@ class RMSNorm(Module):
 class GroupNorm(Module):
     """Each example by the moments of each group of its channels (Wu and He 2018); x (batch, channels, ...)."""
 
-    def __init__(self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True) -> None:
+    def __init__(
+        self, num_groups: int, num_channels: int, eps: float = 1e-5, affine: bool = True, *, bias: bool = True
+    ) -> None:
         checks.sizes("GroupNorm", num_groups=num_groups, num_channels=num_channels)
         if num_channels % num_groups:
             raise UserError(f"GroupNorm needs channels that divide into {num_groups} groups. Received {num_channels}.")
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
         self.weight = Parameter(init.ones((num_channels,))) if affine else None
-        self.bias = Parameter(init.zeros((num_channels,))) if affine else None
+        self.bias = Parameter(init.zeros((num_channels,))) if affine and bias else None
 
     def forward(self, x: Any) -> Any:
         if len(x.shape) < 2 or x.shape[1] != self.num_channels:

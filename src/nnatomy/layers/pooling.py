@@ -1,18 +1,21 @@
-"""Pooling and resizing of (batch, channels, *space)."""
+"""Pooling of (batch, channels, *space) or (channels, *space), its partial inverse, and resizing."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
+from nnatomy import functional as F
 from nnatomy import ops
 from nnatomy.errors import UserError
+from nnatomy.functional.images import batched
 from nnatomy.layers import checks
 from nnatomy.layers.module import Module
 
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
-    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "MaxPool1d", "MaxPool2d", "MaxPool3d", "Upsample",
+    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d",
+    "MaxUnpool2d", "MaxUnpool3d", "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d",
 ]  # fmt: skip
 
 Size = int | Sequence[int]
@@ -35,14 +38,20 @@ class _Pool(Module):
 
 class _MaxPool(_Pool):
     def __init__(
-        self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1, ceil_mode: bool = False
-    ) -> None:
+        self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+        return_indices: bool = False, ceil_mode: bool = False,
+    ) -> None:  # fmt: skip
         self._take(kernel_size, stride, padding, ceil_mode)
         self.dilation = checks.each(type(self).__name__, "dilation", dilation, self.axes)
+        self.return_indices = return_indices
 
     def forward(self, x: Any) -> Any:
+        return batched(x, self.axes + 1, self._pooled)
+
+    def _pooled(self, x: Any) -> Any:
         checks.image(type(self).__name__, x, self.axes)
-        return ops.max_pool(x, self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        how = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode, self.return_indices)
+        return ops.max_pool(x, *how)
 
 
 class MaxPool1d(_MaxPool):
@@ -64,6 +73,8 @@ class MaxPool3d(_MaxPool):
 
 
 class _AvgPool(_Pool):
+    divisor_override: int | None = None
+
     def __init__(
         self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
         count_include_pad: bool = True,
@@ -72,8 +83,12 @@ class _AvgPool(_Pool):
         self.count_include_pad = count_include_pad
 
     def forward(self, x: Any) -> Any:
+        return batched(x, self.axes + 1, self._pooled)
+
+    def _pooled(self, x: Any) -> Any:
         checks.image(type(self).__name__, x, self.axes)
-        return ops.avg_pool(x, self.kernel_size, self.stride, self.padding, self.count_include_pad, self.ceil_mode)
+        how = (self.kernel_size, self.stride, self.padding, self.count_include_pad, self.ceil_mode, self.divisor_override)
+        return ops.avg_pool(x, *how)
 
 
 class AvgPool1d(_AvgPool):
@@ -82,13 +97,26 @@ class AvgPool1d(_AvgPool):
     axes = 1
 
 
-class AvgPool2d(_AvgPool):
+class _DividedAvgPool(_AvgPool):
+    """With `divisor_override`, the sum of each window divided by that."""
+
+    def __init__(
+        self, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+        count_include_pad: bool = True, divisor_override: int | None = None,
+    ) -> None:  # fmt: skip
+        super().__init__(kernel_size, stride, padding, ceil_mode, count_include_pad)
+        if divisor_override is not None:
+            checks.sizes(type(self).__name__, divisor_override=divisor_override)
+        self.divisor_override = divisor_override
+
+
+class AvgPool2d(_DividedAvgPool):
     """The mean of each window of (batch, channels, height, width); the stride is the kernel if None."""
 
     axes = 2
 
 
-class AvgPool3d(_AvgPool):
+class AvgPool3d(_DividedAvgPool):
     """The mean of each window of (batch, channels, depth, height, width); the stride is the kernel if None."""
 
     axes = 3
@@ -111,12 +139,18 @@ class _AdaptivePool(Module):
 
 class _AdaptiveAvgPool(_AdaptivePool):
     def forward(self, x: Any) -> Any:
-        return ops.adaptive_avg_pool(x, self._sizes(x))
+        return batched(x, self.axes + 1, lambda images: ops.adaptive_avg_pool(images, self._sizes(images)))
 
 
 class _AdaptiveMaxPool(_AdaptivePool):
+    def __init__(self, output_size: int | Sequence[int | None] | None, return_indices: bool = False) -> None:
+        super().__init__(output_size)
+        self.return_indices = return_indices
+
     def forward(self, x: Any) -> Any:
-        return ops.adaptive_max_pool(x, self._sizes(x))
+        return batched(
+            x, self.axes + 1, lambda images: ops.adaptive_max_pool(images, self._sizes(images), self.return_indices)
+        )
 
 
 class AdaptiveAvgPool1d(_AdaptiveAvgPool):
@@ -155,11 +189,39 @@ class AdaptiveMaxPool3d(_AdaptiveMaxPool):
     axes = 3
 
 
+class _MaxUnpool(_Pool):
+    def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Size = 0) -> None:
+        self._take(kernel_size, stride, padding, False)
+        del self.ceil_mode
+
+    def forward(self, x: Any, indices: Any, output_size: Sequence[int] | None = None) -> Any:
+        unpool = (F.max_unpool1d, F.max_unpool2d, F.max_unpool3d)[self.axes - 1]
+        return unpool(x, indices, self.kernel_size, self.stride, self.padding, output_size)
+
+
+class MaxUnpool1d(_MaxUnpool):
+    """Zeros with the values (batch, channels, length) at the places `indices` that MaxPool1d(return_indices=True) gave."""
+
+    axes = 1
+
+
+class MaxUnpool2d(_MaxUnpool):
+    """Zeros with the values (batch, channels, height, width) at the places `indices` of MaxPool2d(return_indices=True)."""
+
+    axes = 2
+
+
+class MaxUnpool3d(_MaxUnpool):
+    """Zeros with the values (batch, channels, depth, height, width) at the places `indices` of MaxPool3d."""
+
+    axes = 3
+
+
 class Upsample(Module):
     """Another size, given as `size` or by `scale_factor`: "nearest", or "linear", "bilinear", "trilinear" interpolation."""
 
     def __init__(
-        self, size: Size | None = None, scale_factor: float | None = None, mode: str = "nearest",
+        self, size: Size | None = None, scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
         align_corners: bool | None = None,
     ) -> None:  # fmt: skip
         if (size is None) == (scale_factor is None):
@@ -169,7 +231,8 @@ class Upsample(Module):
         if align_corners is not None and mode == "nearest":
             raise UserError("Upsample takes align_corners with linear modes only. Received mode 'nearest'. Leave it out.")
         if scale_factor is not None:
-            checks.positive("Upsample", "scale_factor", scale_factor)
+            for factor in scale_factor if isinstance(scale_factor, Sequence) else (scale_factor,):
+                checks.positive("Upsample", "scale_factor", factor)
         self.size, self.scale_factor, self.mode, self.align_corners = size, scale_factor, mode, align_corners
 
     def forward(self, x: Any) -> Any:
@@ -177,3 +240,17 @@ class Upsample(Module):
         checks.image(f'Upsample with mode "{self.mode}"', x, axes)
         mode = "nearest" if self.mode == "nearest" else "linear"
         return ops.interpolate(x, self.size, self.scale_factor, mode, bool(self.align_corners))
+
+
+class UpsamplingNearest2d(Upsample):
+    """Upsample with mode "nearest" of (batch, channels, height, width)."""
+
+    def __init__(self, size: Size | None = None, scale_factor: float | Sequence[float] | None = None) -> None:
+        super().__init__(size, scale_factor)
+
+
+class UpsamplingBilinear2d(Upsample):
+    """Upsample with mode "bilinear" and aligned corners of (batch, channels, height, width)."""
+
+    def __init__(self, size: Size | None = None, scale_factor: float | Sequence[float] | None = None) -> None:
+        super().__init__(size, scale_factor, "bilinear", align_corners=True)

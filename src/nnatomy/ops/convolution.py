@@ -192,20 +192,41 @@ def _pooling(x: Any, kernel: Size, stride: Size | None, padding: Size, dilation:
 
 
 def max_pool(
-    x: Any, kernel: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1, ceil_mode: bool = False
+    x: Any, kernel: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1, ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> Any:  # fmt: skip
+    """The largest value of each window; the gradient goes to the first of ties. `stride` is the kernel if None.
+
+    With `return_indices` also its flat place in the space of x, int64.
+    """
+    how = _pooling(x, kernel, stride, padding, dilation, ceil_mode)
+    y, position = _max_pool(x, **how)
+    return (y, _places(position, x.shape[2:], **how)) if return_indices else y
+
+
+def _places(
+    position: Any, space: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Any, dilation: Sequence[int]
 ) -> Any:
-    """The largest value of each window; the gradient goes to the first of ties. `stride` is the kernel if None."""
-    return _max_pool(x, **_pooling(x, kernel, stride, padding, dilation, ceil_mode))[0]
+    """Flat places in space, from flat positions in each window's kernel."""
+    left, flat, n = _plain(position).astype("int64"), B.zeros((), dtype="int64"), len(space)
+    for i in reversed(range(n)):
+        inside, left = left % kernel[i], left // kernel[i]
+        windows = B.arange(position.shape[2 + i]).reshape((-1,) + (1,) * (n - i - 1))
+        flat = flat + (windows * stride[i] - padding[i][0] + inside * dilation[i]) * math.prod(space[i + 1 :])
+    return Tensor(flat) if isinstance(position, Tensor) else flat
 
 
 def avg_pool(
-    x: Any, kernel: Size, stride: Size | None = None, padding: Size = 0, count_include_pad: bool = True, ceil_mode: bool = False
-) -> Any:
-    """The mean of each window; zeros of the padding count unless `count_include_pad` is False."""
+    x: Any, kernel: Size, stride: Size | None = None, padding: Size = 0, count_include_pad: bool = True,
+    ceil_mode: bool = False, divisor: int | None = None,
+) -> Any:  # fmt: skip
+    """The mean of each window, or its sum over `divisor`; zeros of the padding count unless `count_include_pad` is False."""
     x = pointwise.real(x)
     how = _pooling(x, kernel, stride, padding, 1, ceil_mode)
     del how["dilation"]
     total = _sum_pool(x, **how)
+    if divisor is not None:
+        return total / divisor
     beyond = [(0, after - before) for before, after in how["padding"]]  # of ceil_mode: never counted
     if count_include_pad and not any(after for _, after in beyond):
         return total / math.prod(how["kernel"])
@@ -219,9 +240,22 @@ def adaptive_avg_pool(x: Any, size: Size) -> Any:
     return _adaptive(x, size, avg_pool, lambda cell: reductions.mean(cell, -1))
 
 
-def adaptive_max_pool(x: Any, size: Size) -> Any:
-    """Maxima over the same cells; the gradient goes to the first of ties."""
-    return _adaptive(x, size, max_pool, _first_max)
+def adaptive_max_pool(x: Any, size: Size, return_indices: bool = False) -> Any:
+    """Maxima over the same cells; the gradient goes to the first of ties. With `return_indices` also their flat places."""
+    y = _adaptive(x, size, max_pool, _first_max)
+    if not return_indices:
+        return y
+    # each place's own number, cut into cells as the values are
+    places = B.broadcast_to(B.arange(math.prod(x.shape[2:])).reshape(x.shape[2:]), x.shape)
+    sizes = _positive("size", size, len(x.shape) - 2)
+    found = [_place_of_max(*cells) for cells in zip(_cells(_plain(x), sizes), _cells(places, sizes))]
+    flat = B.stack(found, axis=-1).reshape((*x.shape[:2], *sizes))
+    return y, Tensor(flat) if isinstance(x, Tensor) else flat
+
+
+def _place_of_max(cell: Any, places: Any) -> Any:
+    at = reductions.argmax(cell, -1, keepdims=True)
+    return shapes.squeeze(indexing.gather(places, at, -1), -1)
 
 
 def _first_max(cell: Any) -> Any:
@@ -234,9 +268,14 @@ def _adaptive(x: Any, size: Size, pool: Any, reduce: Any) -> Any:
     space = x.shape[2:]
     if all(s % m == 0 for s, m in zip(space, sizes, strict=True)):
         return pool(x, tuple(s // m for s, m in zip(space, sizes, strict=True)))
+    return shapes.reshape(shapes.stack([reduce(cell) for cell in _cells(x, sizes)], axis=-1), (*x.shape[:2], *sizes))
+
+
+def _cells(x: Any, sizes: Sequence[int]) -> list[Any]:
+    """The cells of space, each (batch, channels, places)."""
+    space = x.shape[2:]
     bounds = [[slice(i * s // m, -(-(i + 1) * s // m)) for i in range(m)] for s, m in zip(space, sizes, strict=True)]
-    cells = [reduce(shapes.flatten(x[(..., *cell)], 2)) for cell in itertools.product(*bounds)]
-    return shapes.reshape(shapes.stack(cells, axis=-1), (*x.shape[:2], *sizes))
+    return [shapes.flatten(x[(..., *cell)], 2) for cell in itertools.product(*bounds)]
 
 
 # Patches and interpolation

@@ -96,11 +96,11 @@ class Optimizer(ABC):
                     self.steps[name] = t
         return loss
 
-    def zero_grad(self) -> None:
-        """Forget the gradients of all parameters."""
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget the gradients of all parameters; with `set_to_none=False` those that there are become zeros."""
         for group in self.param_groups:
             for param in group["params"]:
-                param.grad = None
+                param.grad = None if set_to_none or param.grad is None else Tensor(B.zeros_like(param.grad.data))
 
     @property
     def lr(self) -> Any:

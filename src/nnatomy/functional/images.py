@@ -1,0 +1,207 @@
+"""Functions of images (batch, channels, *space) in PyTorch's names and arguments; the operations are in ops/convolution.py.
+
+One image (channels, *space) is a batch of one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from nnatomy import ops
+from nnatomy.backends import B, known
+from nnatomy.errors import UserError
+from nnatomy.ops.indexing import raw
+
+__all__ = [
+    "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
+    "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "channel_shuffle", "conv1d", "conv2d", "conv3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fold", "max_pool1d", "max_pool2d", "max_pool3d",
+    "max_unpool1d", "max_unpool2d", "max_unpool3d", "pixel_shuffle", "pixel_unshuffle", "unfold",
+]  # fmt: skip
+
+Size = int | Sequence[int]
+
+
+def batched(x: Any, axes: int, function: Callable[[Any], Any]) -> Any:
+    """function(x), and where x has no more than `axes` axes, that of a batch of one, which is taken off the results again."""
+    if len(x.shape) != axes:
+        return function(x)
+    found = function(ops.expand_dims(x, 0))
+    return tuple(ops.squeeze(y, 0) for y in found) if isinstance(found, tuple) else ops.squeeze(found, 0)
+
+
+def _conv(
+    input: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Size | str = 0, dilation: Size = 1, groups: int = 1
+) -> Any:
+    """Cross-correlation of input (batch, channels, *space) with weight (out, channels / groups, *kernel), plus bias (out)."""
+    how: dict[str, Any] = {"stride": stride, "padding": padding, "dilation": dilation, "groups": groups}
+    return batched(input, len(weight.shape) - 1, lambda x: ops.conv(x, weight, bias, **how))
+
+
+def _conv_transpose(
+    input: Any, weight: Any, bias: Any = None, stride: Size = 1, padding: Size = 0, output_padding: Size = 0, groups: int = 1,
+    dilation: Size = 1,
+) -> Any:  # fmt: skip
+    """The adjoint of a convolution in its input; weight (in, out / groups, *kernel)."""
+    how: dict[str, Any] = {
+        "stride": stride, "padding": padding, "output_padding": output_padding, "dilation": dilation, "groups": groups
+    }
+    return batched(input, len(weight.shape) - 1, lambda x: ops.conv_transpose(x, weight, bias, **how))
+
+
+conv1d = conv2d = conv3d = _conv
+conv_transpose1d = conv_transpose2d = conv_transpose3d = _conv_transpose
+
+
+def _pools(axes: int) -> tuple[Callable[..., Any], ...]:
+    """The poolings of one number of axes of space."""
+
+    def max_pool(
+        input: Any, kernel_size: Size, stride: Size | None = None, padding: Size = 0, dilation: Size = 1,
+        ceil_mode: bool = False, return_indices: bool = False,
+    ) -> Any:  # fmt: skip
+        """The largest value of each window, and with `return_indices` its flat place in the space of the input."""
+        how = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
+        return batched(input, axes + 1, lambda x: ops.max_pool(x, *how))
+
+    def avg_pool(
+        input: Any, kernel_size: Size, stride: Size | None = None, padding: Size = 0, ceil_mode: bool = False,
+        count_include_pad: bool = True, divisor_override: int | None = None,
+    ) -> Any:  # fmt: skip
+        """The mean of each window, or its sum divided by `divisor_override`."""
+        if divisor_override == 0:
+            raise UserError("avg_pool() needs divisor_override other than 0. Received 0. Leave it out for the mean.")
+        how = (kernel_size, stride, padding, count_include_pad, ceil_mode, divisor_override)
+        return batched(input, axes + 1, lambda x: ops.avg_pool(x, *how))
+
+    def adaptive_max_pool(input: Any, output_size: Any, return_indices: bool = False) -> Any:
+        """The largest value of each of `output_size` cells, and with `return_indices` its flat place in the input's space."""
+        return batched(input, axes + 1, lambda x: ops.adaptive_max_pool(x, _sizes(x, output_size), return_indices))
+
+    def adaptive_avg_pool(input: Any, output_size: Any) -> Any:
+        """The mean of each of `output_size` cells; None is the input's own size."""
+        return batched(input, axes + 1, lambda x: ops.adaptive_avg_pool(x, _sizes(x, output_size)))
+
+    def max_unpool(
+        input: Any, indices: Any, kernel_size: Size, stride: Size | None = None, padding: Size = 0,
+        output_size: Sequence[int] | None = None,
+    ) -> Any:  # fmt: skip
+        """Zeros with each value at its flat place `indices` in space, as `max_pool` returned it: a partial inverse.
+
+        Space is (n - 1) stride - 2 padding + kernel unless `output_size` says another.
+        """
+        sizes = [(v,) * axes if isinstance(v, int) else tuple(v) for v in (kernel_size, stride or kernel_size, padding)]
+        given = input.shape[len(input.shape) - axes :]
+        space = [(n - 1) * s - 2 * p + k for n, k, s, p in zip(given, *sizes)]
+        if output_size is not None:
+            wanted = [int(n) for n in tuple(output_size)[-axes:]]
+            if len(wanted) != axes or any(abs(n - m) >= s for n, m, s in zip(wanted, space, sizes[1])):
+                raise UserError(
+                    f"max_unpool{axes}d() needs output_size near {tuple(space)}, less than a stride away. "
+                    f"Received {tuple(output_size)}."
+                )
+            space = wanted
+        return _placed(input, raw(indices), axes, space)
+
+    return max_pool, avg_pool, adaptive_max_pool, adaptive_avg_pool, max_unpool
+
+
+def _sizes(x: Any, size: Any) -> tuple[int, ...]:
+    space = x.shape[2:]
+    sizes = (size,) * len(space) if size is None or isinstance(size, int) else tuple(size)
+    if len(sizes) != len(space):
+        raise UserError(f"output_size must be one number, or {len(space)}: one for each axis of space. Received {size!r}.")
+    return tuple(own if n is None else n for own, n in zip(space, sizes))
+
+
+def _placed(input: Any, places: Any, axes: int, space: Sequence[int]) -> Any:
+    lead = tuple(input.shape[: len(input.shape) - axes])
+    rows, inside = math.prod(lead), math.prod(input.shape[len(lead) :])
+    if tuple(places.shape) != tuple(input.shape) or places.dtype.kind not in "iu":
+        raise UserError(
+            f"max_unpool{axes}d() needs an integer index for each value, {tuple(input.shape)}. "
+            f"Received {tuple(places.shape)} of {places.dtype}. Give those of return_indices=True."
+        )
+    size, found = math.prod(space), known(places)
+    if found is not None and found.size and not (found.min() >= 0 and found.max() < size):
+        raise UserError(
+            f"max_unpool{axes}d() needs indices below {size}, the places of {tuple(space)}. Received {found.max()}. "
+            "Give the pooled input's size as output_size."
+        )
+    flat = B.zeros((rows, size), dtype=input.dtype)
+    index = (B.arange(rows)[:, None], places.reshape((rows, inside)))
+    values = ops.reshape(input, (rows, inside))
+    return ops.reshape(ops.index_put(flat, index, values), (*lead, *space))
+
+
+max_pool1d, avg_pool1d, adaptive_max_pool1d, adaptive_avg_pool1d, max_unpool1d = _pools(1)
+max_pool2d, avg_pool2d, adaptive_max_pool2d, adaptive_avg_pool2d, max_unpool2d = _pools(2)
+max_pool3d, avg_pool3d, adaptive_max_pool3d, adaptive_avg_pool3d, max_unpool3d = _pools(3)
+
+
+def unfold(input: Any, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1) -> Any:
+    """The patches under the kernel as columns: (batch, channels x kernel, positions) of (batch, channels, height, width)."""
+    return batched(input, 3, lambda x: ops.unfold(x, kernel_size, stride, padding, dilation))
+
+
+def fold(
+    input: Any, output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Size = 0, stride: Size = 1
+) -> Any:
+    """The adjoint of `unfold`: patches (batch, channels x kernel, positions) added up where they overlap.
+
+    The result is (batch, channels, *output_size). Raises UserError where the positions are not those of such an image.
+    """
+    if len(input.shape) == 2:
+        return ops.squeeze(fold(ops.expand_dims(input, 0), output_size, kernel_size, dilation, padding, stride), 0)
+    space = (output_size,) * 2 if isinstance(output_size, int) else tuple(output_size)
+    kernel, dilations, pads, strides = (
+        (v,) * len(space) if isinstance(v, int) else tuple(v) for v in (kernel_size, dilation, padding, stride)
+    )
+    positions = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in zip(space, kernel, dilations, pads, strides)]
+    size = math.prod(kernel)
+    if len(input.shape) != 3 or input.shape[1] % size or min(positions) < 1 or input.shape[2] != math.prod(positions):
+        raise UserError(
+            f"fold() needs patches (batch, channels x {size}, {math.prod(positions)}) for an image of {space}. "
+            f"Received shape {tuple(input.shape)}."
+        )
+    batch, channels = input.shape[0], input.shape[1] // size
+    one_hot = B.asarray(B.arange(size)[:, None] == B.arange(size)[None, :]).astype(input.dtype).reshape(size, 1, *kernel)
+    maps = ops.reshape(input, (batch * channels, size, *positions))
+    reached = [(m - 1) * s - 2 * p + d * (k - 1) + 1 for m, k, d, p, s in zip(positions, kernel, dilations, pads, strides)]
+    more = [max(n - r, 0) for n, r in zip(space, reached)]  # what no patch reaches
+    y = ops.conv_transpose(maps, one_hot, stride=strides, padding=pads, output_padding=more, dilation=dilations)
+    return ops.reshape(y, (batch, channels, *space))
+
+
+def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
+    """(..., c r^2, h, w) as (..., c, h r, w r): channels become places (Shi et al. 2016, equation 4)."""
+    r = upscale_factor
+    if len(input.shape) < 3 or r < 1 or input.shape[-3] % (r * r):
+        raise UserError(
+            f"pixel_shuffle() needs (..., channels divisible by {r * r}, height, width). Received {tuple(input.shape)}."
+        )
+    *lead, c, h, w = input.shape
+    parts = ops.reshape(input, (math.prod(lead), c // (r * r), r, r, h, w))
+    return ops.reshape(ops.transpose(parts, (0, 1, 4, 2, 5, 3)), (*lead, c // (r * r), h * r, w * r))
+
+
+def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
+    """(..., c, h r, w r) as (..., c r^2, h, w): the inverse of `pixel_shuffle`."""
+    r = downscale_factor
+    if len(input.shape) < 3 or r < 1 or input.shape[-2] % r or input.shape[-1] % r:
+        raise UserError(
+            f"pixel_unshuffle() needs (..., channels, height, width), both divisible by {r}. Received {tuple(input.shape)}."
+        )
+    *lead, c, h, w = input.shape
+    parts = ops.reshape(input, (math.prod(lead), c, h // r, r, w // r, r))
+    return ops.reshape(ops.transpose(parts, (0, 1, 3, 5, 2, 4)), (*lead, c * r * r, h // r, w // r))
+
+
+def channel_shuffle(input: Any, groups: int) -> Any:
+    """Channels of (batch, channels, ...) with the members of the groups in turn (Zhang et al. 2018, section 3.1)."""
+    if len(input.shape) < 2 or groups < 1 or input.shape[1] % groups:
+        raise UserError(f"channel_shuffle() needs channels that divide into {groups} groups. Received {tuple(input.shape)}.")
+    batch, c, *rest = input.shape
+    return ops.reshape(ops.swapaxes(ops.reshape(input, (batch, groups, c // groups, *rest)), 1, 2), input.shape)

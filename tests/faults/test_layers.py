@@ -1,0 +1,364 @@
+"""Layers, losses, optimizers and schedules are what users of PyTorch expect: names, arguments, defaults, saved state."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nnatomy as nn
+
+torch = pytest.importorskip("torch")
+RNG = np.random.default_rng(7)
+
+
+def x(*shape: int) -> np.ndarray[Any, Any]:
+    return RNG.normal(size=shape).astype("float32")
+
+
+# Signatures
+
+NOT_OURS = {
+    "device": "nn.use(...) chooses the device of everything",
+    "dtype": ".astype() converts a module",
+    "inplace": "a result never takes the place of an input, which its gradient may need",
+    "size_average": "PyTorch deprecates it: reduction= takes its place",
+    "reduce": "PyTorch deprecates it: reduction= takes its place",
+    "min_value": "PyTorch deprecates it: min_val takes its place",
+    "max_value": "PyTorch deprecates it: max_val takes its place",
+    "sparse": "gradients are dense arrays",
+    "_weight": "private: from_pretrained() takes given vectors",
+    "_freeze": "private: from_pretrained() freezes",
+}
+DIFFERENT: dict[str, str] = {
+    "TransformerEncoderLayer.activation": "PyTorch's default is its function relu; ours is its name",
+    "TransformerDecoderLayer.activation": "as TransformerEncoderLayer",
+    "Transformer.activation": "as TransformerEncoderLayer",
+    "TransformerEncoder.enable_nested_tensor": "padding is masked, never cut out",
+    "TransformerEncoder.mask_check": "as enable_nested_tensor",
+    "Upsample.recompute_scale_factor": "it makes PyTorch round a scale twice; sizes given as size= are exact",
+}
+"""Arguments that differ from PyTorch's, each with its reason; the rest of a signature does not."""
+
+
+def shared(ours: Any, theirs: Any) -> list[str]:
+    """The names of classes that both packages have."""
+    return sorted(
+        name for name in dir(theirs)
+        if not name.startswith("_") and inspect.isclass(getattr(theirs, name)) and inspect.isclass(getattr(ours, name, None))
+    )  # fmt: skip
+
+
+def parameters(kind: Any) -> dict[str, inspect.Parameter]:
+    if issubclass(kind, torch.nn.RNNBase) and kind is not torch.nn.RNNBase:  # its own signature is *args, **kwargs
+        return {k: v for k, v in inspect.signature(torch.nn.RNNBase).parameters.items() if k not in ("mode", "proj_size")}
+    return dict(inspect.signature(kind).parameters)
+
+
+LAYERS = [name for name in shared(nn, torch.nn) if name in nn.layers.__all__ and name != "Module"]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layers_have_pytorchs_arguments_and_defaults(name: str) -> None:
+    ours, theirs = inspect.signature(getattr(nn, name)).parameters, parameters(getattr(torch.nn, name))
+    declared = {key.partition(".")[2] for key in DIFFERENT if key.partition(".")[0] == name} | set(NOT_OURS)
+    expected = {k: p for k, p in theirs.items() if not (k in declared and k not in ours)}
+    if set(theirs) == {"args", "kwargs"}:  # PyTorch's class without a constructor
+        expected = {}
+    if name == "RNN":
+        own = {"nonlinearity": inspect.Parameter("nonlinearity", inspect.Parameter.KEYWORD_ONLY, default="tanh")}
+        order = ["input_size", "hidden_size", "num_layers"]
+        expected = {k: expected[k] for k in order} | own | {k: p for k, p in expected.items() if k not in order}
+    if name == "Identity":
+        return  # it takes anything, as PyTorch's
+    added = [k for k in ours if k not in expected]
+    assert set(added) <= {"generator", "reset_after"}, "ours has more"
+    assert [k for k in ours if k not in added] == list(expected), "names and their order"
+    for key, parameter in expected.items():
+        if key not in declared and parameter.kind is not inspect.Parameter.VAR_POSITIONAL:
+            assert ours[key].default == parameter.default, key
+
+
+def test_every_difference_is_one() -> None:
+    for key in DIFFERENT:
+        name, _, argument = key.partition(".")
+        ours, theirs = inspect.signature(getattr(nn, name)).parameters, parameters(getattr(torch.nn, name))
+        assert argument not in ours or ours[argument].default != theirs[argument].default, key
+
+
+# Saved state
+
+
+def torch_state(layer: Any) -> dict[str, Any]:
+    with torch.no_grad():
+        for p in layer.parameters():
+            p.add_(torch.randn_like(p) * 0.1)
+    return layer.state_dict()
+
+
+EXCHANGED = {
+    "batch norm": lambda m: m.Sequential(m.Conv2d(2, 3, 3), m.BatchNorm2d(3), m.ReLU()),
+    "batch norm, no running moments": lambda m: m.BatchNorm1d(3, track_running_stats=False),
+    "all batches": lambda m: m.BatchNorm1d(3, momentum=None),
+    "list": lambda m: m.ModuleList([m.Linear(2, 3), m.Sequential(m.Linear(3, 2))]),
+    "dict": lambda m: m.ModuleDict({"encoder": m.Linear(2, 3), "decoder": m.LSTM(3, 2)}),
+    "bag": lambda m: m.EmbeddingBag(5, 3),
+    "attention": lambda m: m.MultiheadAttention(4, 2, kdim=3, vdim=5, add_bias_kv=True),
+    "transformer": lambda m: m.Transformer(8, 2, 2, 1, 12, dropout=0.0),
+}
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+@pytest.mark.parametrize("make", EXCHANGED.values(), ids=EXCHANGED)
+def test_states_go_both_ways(make: Any) -> None:
+    torch.manual_seed(1)
+    ours, theirs = make(nn), make(torch.nn)
+    state = torch_state(theirs)
+    assert ours.load_state_dict(state) == ([], [])  # of PyTorch's tensors
+    saved = ours.state_dict()
+    assert [k for k in state if k not in saved] == [k for k in state if k.endswith("num_batches_tracked") and k not in saved]
+    for name, value in saved.items():
+        np.testing.assert_array_equal(value, state[name].numpy())
+    again = make(torch.nn)
+    again.load_state_dict({k: torch.tensor(v) for k, v in saved.items()})  # strict
+    for name, value in saved.items():
+        np.testing.assert_array_equal(value, again.state_dict()[name].numpy())
+
+
+def test_a_count_of_batches_elsewhere_is_unexpected() -> None:
+    with pytest.raises(nn.UserError, match="unexpected: num_batches_tracked"):
+        nn.Linear(2, 2).load_state_dict({**nn.Linear(2, 2).state_dict(), "num_batches_tracked": np.array(3)})
+    missing = nn.Linear(2, 2).load_state_dict({"weight": np.ones((2, 2)), "else": np.ones(1)}, strict=False)
+    assert missing.missing_keys == ["bias"]
+    assert missing.unexpected_keys == ["else"]
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+def test_transformer_equals_pytorchs() -> None:
+    ours, theirs = (m.Transformer(8, 2, 2, 1, 12, dropout=0.0, norm_first=True) for m in (nn, torch.nn))
+    ours.load_state_dict(torch_state(theirs))
+    src, tgt = x(5, 3, 8), x(4, 3, 8)
+    mask = nn.Transformer.generate_square_subsequent_mask(4)
+    np.testing.assert_array_equal(mask.numpy(), torch.nn.Transformer.generate_square_subsequent_mask(4).numpy())
+    got = ours(src, tgt, tgt_mask=mask)
+    expected = theirs(torch.tensor(src), torch.tensor(tgt), tgt_mask=torch.tensor(np.array(mask)))
+    np.testing.assert_allclose(got.numpy(), expected.detach().numpy(), rtol=1e-4, atol=1e-5)
+    found = nn.Transformer(64, 2, 1, 1, 64, generator=nn.Generator(0)).encoder.layers[0].linear1.weight.numpy()
+    assert abs(found).max() <= np.sqrt(6 / 128)  # Glorot's law
+    assert abs(found).max() > 1 / 8  # the law of nn.Linear
+
+
+# Containers
+
+
+def test_lists_and_sequences_are_changed_as_lists_are() -> None:
+    blocks = nn.ModuleList([nn.Linear(2, 3)]).append(nn.ReLU()).extend([nn.Linear(3, 4)])
+    blocks.insert(1, nn.Tanh())
+    assert [type(b).__name__ for b in blocks] == ["Linear", "Tanh", "ReLU", "Linear"]
+    assert [name for name, _ in blocks.named_parameters()] == ["0.weight", "0.bias", "3.weight", "3.bias"]
+    del blocks[1]
+    blocks[-1] = nn.Linear(3, 5)
+    assert len(blocks) == 3
+    assert blocks[2].weight.shape == (5, 3)
+    assert [type(b).__name__ for b in blocks[1:]] == ["ReLU", "Linear"]
+    named = nn.Sequential({"first": nn.Linear(2, 3), "act": nn.ReLU()}).append(nn.Linear(3, 1))
+    assert [name for name, _ in named.named_children()] == ["first", "act", "2"]
+    assert named(x(4, 2)).shape == (4, 1)
+    assert named[:2](x(4, 2)).shape == (4, 3)
+    assert named.get_submodule("first") is named.first is named[0]
+    with pytest.raises(NotImplementedError, match="ModuleList"):
+        blocks(x(1, 2))
+    for wrong, words in ((lambda: nn.ModuleList([3]), "takes modules"), (lambda: nn.ModuleDict({"keys": nn.ReLU()}), "'keys'"),
+                         (lambda: nn.ModuleDict({"a.b": nn.ReLU()}), "'a.b'"), (lambda: nn.ParameterList([1.5]), "float"),
+                         (lambda: nn.Sequential(3), "takes modules or functions")):  # fmt: skip
+        with pytest.raises(nn.UserError, match=words):
+            wrong()
+    with pytest.raises(IndexError, match="3 members"):
+        blocks[3]
+
+
+def test_dictionaries_of_modules_and_parameters() -> None:
+    parts = nn.ModuleDict({"a": nn.Linear(2, 3)})
+    parts["b"] = nn.ReLU()
+    assert list(parts) == list(parts.keys()) == ["a", "b"]
+    assert "a" in parts
+    assert parts.pop("a").weight.shape == (3, 2)
+    assert [type(m).__name__ for m in parts.values()] == ["ReLU"]
+    weights = nn.ParameterDict({"left": nn.zeros(2), "right": nn.Parameter(nn.ones(3))})
+    scales = nn.ParameterList([np.ones(2, "float32"), nn.Parameter(nn.zeros(1))])
+    assert [n for n, _ in weights.named_parameters()] == ["left", "right"]
+    assert [n for n, _ in scales.named_parameters()] == ["0", "1"]
+    (weights["left"].sum() + scales[0].sum()).backward()
+    assert weights.left.grad is not None
+
+
+def test_modules_answer_to_pytorchs_names() -> None:
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.add_module("layer", nn.Linear(2, 2))
+            self.register_buffer("mean", nn.zeros(2))
+            self.register_parameter("scale", nn.Parameter(nn.ones(2)))
+            self.register_parameter("shift", None)
+
+    net = Net()
+    assert list(net.state_dict()) == ["mean", "scale", "layer.weight", "layer.bias"]
+    assert [type(m).__name__ for m in net.children()] == ["Linear"]
+    assert [b.shape for b in net.buffers()] == [(2,)]
+    assert net.get_parameter("layer.bias") is net.layer.bias
+    with pytest.raises(nn.UserError, match="Did you mean 'layer'"):
+        net.get_submodule("layers")
+    net.layer(x(1, 2)).sum().backward()
+    net.zero_grad(set_to_none=False)
+    assert net.layer.bias.grad.tolist() == [0, 0]
+    optimizer = nn.optim.SGD(net.parameters())
+    optimizer.zero_grad(set_to_none=False)
+    assert net.layer.bias.grad.tolist() == [0, 0]
+    optimizer.zero_grad()
+    assert net.layer.bias.grad is None
+
+
+def test_handles_remove_their_hooks() -> None:
+    layer, seen = nn.Linear(2, 2), []
+    handle = layer.register_forward_hook(lambda *_: seen.append(1))
+    layer(x(1, 2))
+    handle.remove()
+    handle.remove()
+    with layer.register_forward_pre_hook(lambda *_: seen.append(2)):
+        layer(x(1, 2))
+    layer(x(1, 2))
+    leaf = nn.ones(2, requires_grad=True)
+    leaf.register_hook(lambda g: g * 3).remove()
+    leaf.sum().backward()
+    assert seen == [1, 2]
+    assert leaf.grad.tolist() == [1, 1]
+
+
+# Layers with several inputs
+
+
+@pytest.mark.parametrize("axes, how", [(1, {}), (2, {"stride": 2}), (2, {"stride": 2, "padding": 1}), (3, {})], ids=str)
+@pytest.mark.parametrize("batch", [True, False])
+def test_unpooling_equals_pytorchs(axes: int, how: dict[str, int], batch: bool) -> None:
+    shape = (2, 3, *(7, 6, 5)[:axes])[not batch :]
+    data, size = x(*shape), 3 if "stride" in how else 2
+    pools = [getattr(m, f"MaxPool{axes}d")(size, return_indices=True, **how) for m in (nn, torch.nn)]
+    unpools = [getattr(m, f"MaxUnpool{axes}d")(size, **how) for m in (nn, torch.nn)]
+    ours, theirs = nn.tensor(data, requires_grad=True), torch.tensor(data, requires_grad=True)
+    got = unpools[0](*pools[0](ours), shape[-axes:])
+    expected = unpools[1](*pools[1](theirs), output_size=list(shape[-axes:]))
+    np.testing.assert_array_equal(got.numpy(), expected.detach().numpy())
+    if how.get("stride") != 2:  # without overlaps the gradient is unique
+        got.square().sum().backward()
+        expected.square().sum().backward()
+        np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-6)
+
+
+def test_unpooling_without_a_size_is_of_whole_windows() -> None:
+    found = [m.MaxUnpool1d(2)(*m.MaxPool1d(2, return_indices=True)(t(RISING))) for m, t in
+             ((nn, nn.tensor), (torch.nn, torch.tensor))]  # fmt: skip
+    np.testing.assert_array_equal(found[0].numpy(), found[1].numpy())
+    with pytest.raises(nn.UserError, match="below 6"):
+        nn.MaxUnpool1d(2)(nn.ones(1, 1, 3), nn.tensor([[[0, 2, 6]]]))
+    with pytest.raises(nn.UserError, match="return_indices"):
+        nn.MaxUnpool1d(2)(nn.ones(1, 1, 3), nn.ones(1, 1, 3))
+
+
+RISING = np.arange(6.0, dtype="float32").reshape(1, 1, 6)
+
+
+@pytest.mark.parametrize("wanted", [(9, 8), (10, 9), (9, 9)])
+def test_transposed_convolutions_take_an_output_size(wanted: tuple[int, int]) -> None:
+    ours, theirs = (m.ConvTranspose2d(2, 3, 3, stride=2, padding=1) for m in (nn, torch.nn))
+    ours.load_state_dict(theirs.state_dict())
+    data = x(1, 2, 5, 5)
+    if wanted == (9, 8):
+        with pytest.raises(nn.UserError, match=r"from \[9, 9\] to \[10, 10\]"):
+            ours(data, wanted)
+        return
+    expected = theirs(torch.tensor(data), output_size=wanted).detach().numpy()
+    np.testing.assert_allclose(ours(data, wanted).numpy(), expected, rtol=1e-4, atol=1e-6)
+
+
+T, N, C = 12, 4, 6
+LENGTHS = np.array([12, 9, 12, 5])
+TARGETS = np.array([[1, 2, 2, 5, 3], [3, 3, 1, 0, 0], [4, 0, 0, 0, 0], [1, 1, 1, 1, 1]])
+COUNTS = np.array([5, 3, 0, 2])
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum", "none"])
+@pytest.mark.parametrize("form", ["padded", "in a row", "one", "blank last", "impossible"])
+def test_ctc_equals_pytorchs(form: str, reduction: str) -> None:
+    """Losses, and gradients of scores before a log_softmax."""
+    scores, targets, lengths, counts, how = RNG.normal(size=(T, N, C)), TARGETS, LENGTHS, COUNTS, {}
+    if form == "in a row":
+        targets = np.concatenate([row[:n] for row, n in zip(TARGETS, COUNTS)])
+    if form == "one":
+        scores, targets, lengths, counts = scores[:, 0], TARGETS[0], LENGTHS[0], COUNTS[0]
+    if form == "blank last":
+        how = {"blank": C - 1}
+        targets = TARGETS % (C - 1)
+    if form == "impossible":
+        counts, how = np.array([5, 3, 0, 5]), {"zero_infinity": True}  # five times a class needs nine steps, and has five
+    ours, theirs = nn.tensor(scores, requires_grad=True), torch.tensor(scores, requires_grad=True)
+    got = nn.CTCLoss(reduction=reduction, **how)(nn.log_softmax(ours, axis=-1), targets, lengths, counts)
+    twins = [torch.tensor(a) for a in (targets, lengths, counts)]
+    expected = torch.nn.CTCLoss(reduction=reduction, **how)(torch.log_softmax(theirs, -1), *twins)
+    np.testing.assert_allclose(got.data, expected.detach().numpy(), rtol=1e-10)
+    got.sum().backward()
+    expected.sum().backward()
+    np.testing.assert_allclose(ours.grad.numpy(), theirs.grad.numpy(), rtol=1e-8, atol=1e-12)
+
+
+def test_ctc_of_what_cannot_be_is_infinite_and_wrong_input_is_told() -> None:
+    p = nn.log_softmax(nn.tensor(x(2, 1, C)), axis=-1)
+    assert float(nn.CTCLoss()(p, np.array([[1, 1]]), [2], [2])) == np.inf
+    for targets, lengths, counts, words in (
+        ([[1, 0]], [2], [2], "no blanks 0"), ([[1, 9]], [2], [2], "6 classes"),
+        ([[1, 2]], [3], [2], "input_lengths from 0 to 2"),
+        ([[1, 2]], [2], [3], "target_lengths from 0 to 2"), ([[1], [2]], [2], [1], "each of the 1 sequences"),
+    ):  # fmt: skip
+        with pytest.raises(nn.UserError, match=words):
+            nn.CTCLoss()(p, np.array(targets), lengths, counts)
+
+
+def leaves(value: Any) -> list[Any]:
+    return [y for part in value for y in leaves(part)] if isinstance(value, tuple) else [value]
+
+
+ON_JAX = {
+    "pixels": (lambda: nn.Sequential(nn.ReflectionPad2d((1, 2, 0, 1)), nn.PixelShuffle(2)), [x(2, 8, 3, 4)]),
+    "patches": (lambda: nn.Sequential(nn.Unfold(2, stride=2), nn.Fold((4, 6), 2, stride=2)), [x(2, 3, 4, 6)]),
+    "bag": (lambda: nn.EmbeddingBag(7, 3, mode="max"), [np.array([1, 2, 2, 6]), np.array([0, 1, 1])]),
+    "maxima": (lambda: nn.MaxPool2d(2, return_indices=True), [x(2, 3, 4, 6)]),
+    "adaptive maxima": (lambda: nn.AdaptiveMaxPool2d(3, return_indices=True), [x(2, 3, 4, 5)]),
+    "transformer": (lambda: nn.Transformer(8, 2, 1, 1, 12, dropout=0.0), [x(4, 3, 8), x(5, 3, 8)]),
+    "attention": (lambda: nn.MultiheadAttention(8, 2, add_bias_kv=True, add_zero_attn=True), [x(4, 3, 8)] * 3),
+    "ctc": (lambda: nn.CTCLoss(), [np.log(RNG.dirichlet(np.ones(C), (T, N))).astype("float32"), TARGETS, LENGTHS, COUNTS]),
+    "lstm of one": (lambda: nn.LSTM(3, 4, 2, bidirectional=True), [x(5, 3)]),
+    "normal": (lambda: nn.GaussianNLLLoss(), [x(3, 4), x(3, 4), np.abs(x(3, 1))]),
+    "labels": (lambda: nn.MultiLabelMarginLoss(), [x(2, 4), np.array([[1, 2, -1, 0], [0, -1, 1, 1]])]),
+}
+
+
+@pytest.mark.any_kernels
+@pytest.mark.parametrize("make, inputs", ON_JAX.values(), ids=ON_JAX)
+def test_layers_on_jax_equal_those_on_numpy(make: Any, inputs: list[Any]) -> None:
+    pytest.importorskip("jax")
+
+    def run() -> list[Any]:
+        nn.seed(0)
+        layer = make()
+        given = [nn.tensor(a, requires_grad=a.dtype.kind == "f") for a in inputs]
+        found = layer(*given)
+        parts = leaves(found)
+        nn.sum(nn.square(parts[0])).backward()
+        grads = [a.grad for a in (*given, *layer.parameters()) if a.requires_grad]
+        return [np.array(t.data) for t in (*parts, *grads) if t is not None]
+
+    expected = run()
+    with nn.backend("jax"):
+        for got, value in zip(run(), expected, strict=True):
+            np.testing.assert_allclose(got, value, rtol=2e-4, atol=2e-5)
