@@ -7,6 +7,7 @@ the functions that train them are imported when they are first used.
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 from nnatomy import random as random
@@ -20,6 +21,7 @@ from nnatomy.graph import is_grad_enabled as is_grad_enabled
 from nnatomy.graph import no_grad as no_grad
 from nnatomy.graph import set_grad_enabled as set_grad_enabled
 from nnatomy.ops import *  # noqa: F403
+from nnatomy.ops import linalg as linalg
 from nnatomy.random import Generator as Generator
 from nnatomy.random import rand as rand
 from nnatomy.random import randint as randint
@@ -66,11 +68,25 @@ def __getattr__(name: str) -> Any:
         layers = importlib.import_module("nnatomy.layers")
         if name in layers.__all__:
             return getattr(layers, name)
+        return _foreign(name)
     raise AttributeError(f"module 'nnatomy' has no attribute {name!r}")
+
+
+def _foreign(name: str) -> Any:
+    """The meaning of a name of PyTorch's or NumPy's. Raises AttributeError that says what to use in its place."""
+    from nnatomy import foreign
+
+    same = foreign.found(sys.modules[__name__], name)
+    if same is not None:
+        return same
+    dtype = foreign.DTYPES.get(name, name)
+    if dtype in foreign.DTYPES.values():
+        return tensor([0], dtype).dtype
+    raise foreign.unknown("nn", name, __dir__())
 
 
 def __dir__() -> list[str]:
     """Return all names that are here, imported already or not, for completion."""
-    own = {name for name in globals() if not name.startswith("_")} - {"annotations", "importlib", "Any"}
+    own = {name for name in globals() if not name.startswith("_")} - {"annotations", "importlib", "sys", "Any"}
     layers = importlib.import_module("nnatomy.layers").__all__
     return sorted(own | set(layers) | {*_LAZY, *_WHERE, "__version__"})

@@ -1,9 +1,12 @@
-"""Initial weights: each function draws a new array of the given shape from a generator, by default the shared one."""
+"""Initial weights: each function draws a new array of the given shape from a generator, by default the shared one.
+
+The same names with "_" fill a Tensor or Parameter in place, as in torch.nn.init.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +14,13 @@ import numpy as np
 from nnatomy import random
 from nnatomy.backends import B
 from nnatomy.errors import UserError
+from nnatomy.foreign import understood
+from nnatomy.graph import no_grad
+from nnatomy.tensor import Tensor
 
 __all__ = [
+    "constant_", "dirac_", "eye_", "kaiming_normal_", "kaiming_uniform_", "lecun_normal_", "lecun_uniform_", "normal_", "ones_",
+    "orthogonal_", "trunc_normal_", "uniform_", "xavier_normal_", "xavier_uniform_", "zeros_",
     "calculate_fan", "calculate_gain", "constant", "kaiming_normal", "kaiming_uniform", "lecun_normal", "lecun_uniform",
     "normal", "ones", "orthogonal", "trunc_normal", "uniform", "xavier_normal", "xavier_uniform", "zeros",
 ]  # fmt: skip
@@ -23,6 +31,7 @@ Generator = random.Generator | None
 
 def calculate_fan(shape: Shape) -> tuple[int, int]:
     """(inputs, outputs) that meet in a weight of shape (out, in, *kernel), each times the kernel's size."""
+    _of_a_shape("calculate_fan", shape)
     if len(shape) < 2:
         raise UserError(f"Fans need a weight with at least two axes (out, in). Received shape {tuple(shape)}.")
     size = math.prod(shape[2:])
@@ -39,6 +48,14 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     if nonlinearity not in gains:
         raise UserError(f"calculate_gain() knows {', '.join(sorted(gains))}. Received {nonlinearity!r}.")
     return gains[nonlinearity]
+
+
+def _of_a_shape(name: str, shape: Any) -> None:
+    if hasattr(shape, "dtype"):
+        raise UserError(
+            f"This function of nn.init makes a new array of a shape. Received an array of shape {tuple(shape.shape)} in "
+            f"{name}(). Use the name with _ at its end, such as {name.replace('calculate_fan', 'xavier_uniform')}_()."
+        )
 
 
 def zeros(shape: Shape, dtype: Any = "float32") -> Any:
@@ -58,11 +75,13 @@ def constant(shape: Shape, value: float, dtype: Any = "float32") -> Any:
 
 def uniform(shape: Shape, low: float = 0.0, high: float = 1.0, generator: Generator = None, dtype: Any = "float32") -> Any:
     """U(low, high)."""
+    _of_a_shape("uniform", shape)
     return (generator or random.default).uniform(tuple(shape), low, high, dtype=dtype)
 
 
 def normal(shape: Shape, mean: float = 0.0, std: float = 1.0, generator: Generator = None, dtype: Any = "float32") -> Any:
     """N(mean, std^2)."""
+    _of_a_shape("normal", shape)
     return (generator or random.default).normal(tuple(shape), mean, std, dtype=dtype)
 
 
@@ -130,3 +149,45 @@ def orthogonal(shape: Shape, gain: float = 1.0, generator: Generator = None, dty
     q, r = np.linalg.qr(drawn)
     q = q * np.where(np.diag(r) < 0, -1.0, 1.0)  # makes the law uniform (Mezzadri 2007)
     return B.asarray(gain * (q if rows >= columns else q.T).reshape(tuple(shape)), dtype=dtype)
+
+
+def _eye(shape: Shape, dtype: Any = "float32") -> Any:
+    """1 where row and column are equal, 0 elsewhere."""
+    rows, columns = shape
+    return (B.arange(rows)[:, None] == B.arange(columns)[None, :]).astype(dtype)
+
+
+def _dirac(shape: Shape, groups: int = 1, dtype: Any = "float32") -> Any:
+    """Kernels (out, in, *kernel) that pass their inputs through: 1 in the middle of channel i of output i of each group."""
+    if len(shape) < 3 or shape[0] % groups:
+        raise UserError(f"dirac_() fills kernels (out, in, *kernel), out a multiple of groups. Received {tuple(shape)}.")
+    made = np.zeros(tuple(shape), "float32")
+    middle = tuple(n // 2 for n in shape[2:])
+    for out in range(shape[0]):
+        if (channel := out % (shape[0] // groups)) < shape[1]:
+            made[(out, channel, *middle)] = 1
+    return B.asarray(made, dtype=dtype)
+
+
+def _in_place(draw: Callable[..., Any]) -> Callable[..., Tensor]:
+    """The same values written into a Tensor, which is returned."""
+    name = draw.__name__.strip("_") + "_"
+    draw = understood(draw)
+
+    def fill(tensor: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if not isinstance(tensor, Tensor):
+            raise UserError(f"{name}() fills a Tensor. Received {type(tensor).__name__}. Use {name[:-1]}(shape) for an array.")
+        dtype = "float64" if tensor.dtype == "float64" else "float32"
+        with no_grad():
+            return tensor.copy_(Tensor(draw(tensor.shape, *args, dtype=dtype, **kwargs).astype(tensor.dtype)))
+
+    fill.__name__ = fill.__qualname__ = name
+    fill.__doc__ = f"In place: {draw.__doc__}"
+    return fill
+
+
+constant_, ones_, zeros_, eye_, dirac_ = (_in_place(f) for f in (constant, ones, zeros, _eye, _dirac))
+uniform_, normal_, trunc_normal_, orthogonal_ = (_in_place(f) for f in (uniform, normal, trunc_normal, orthogonal))
+xavier_uniform_, xavier_normal_ = (_in_place(f) for f in (xavier_uniform, xavier_normal))
+kaiming_uniform_, kaiming_normal_ = (_in_place(f) for f in (kaiming_uniform, kaiming_normal))
+lecun_uniform_, lecun_normal_ = (_in_place(f) for f in (lecun_uniform, lecun_normal))

@@ -10,6 +10,7 @@ import numpy as np
 
 from nnatomy.backends import B
 from nnatomy.errors import UserError
+from nnatomy.foreign import understood
 from nnatomy.ops.creation import sizes
 from nnatomy.tensor import Tensor
 
@@ -144,21 +145,25 @@ def seed(value: int) -> None:
 # New Tensors of random numbers, by PyTorch's names, from the default generator unless one is given
 
 
+@understood
 def rand(*shape: Any, generator: Generator | None = None, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
     """Uniform in [0, 1): nn.rand(2, 3) or nn.rand((2, 3))."""
     return Tensor((generator or default).uniform(sizes(shape), dtype=dtype), requires_grad)
 
 
+@understood
 def randn(*shape: Any, generator: Generator | None = None, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
     """Normal with mean 0 and standard deviation 1."""
     return Tensor((generator or default).normal(sizes(shape), dtype=dtype), requires_grad)
 
 
+@understood
 def randint(low: int, high: int, shape: Shape, generator: Generator | None = None) -> Tensor:
     """Uniform integers in [low, high)."""
     return Tensor((generator or default).integers(low, high, shape))
 
 
+@understood
 def randperm(n: int, generator: Generator | None = None) -> Tensor:
     """The numbers 0 to n - 1 in random order."""
     return Tensor(B.asarray((generator or default).permutation(n)))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from nnatomy import graph
+from nnatomy import foreign, graph
 from nnatomy.backends import B
 from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError
@@ -23,17 +24,39 @@ _OPERATORS = {
     "__neg__": "negative",
 }  # fmt: skip
 """Operators that become the operations themselves: the call between them is a tenth of a small operation's time."""
+_SPREAD = ("permute", "repeat", "reshape", "tile")
+"""Methods whose sizes may also be given one by one: x.reshape(2, 3)."""
 
 
 def bind(table: Any) -> None:
-    """Set the module that defines Tensor's operators; a method without a docstring takes the operation's."""
+    """Set the module that defines Tensor's operators. A method becomes the operation of its name, unless it is in _SPREAD."""
     global _ops
     _ops = table
-    for name, method in vars(Tensor).items():
-        if callable(method) and not method.__doc__ and hasattr(table, name):
+    for name, method in list(vars(Tensor).items()):
+        if name in table.__all__ and name not in _SPREAD:
+            setattr(Tensor, name, getattr(table, name))
+        elif callable(method) and not method.__doc__ and hasattr(table, name):
             method.__doc__ = getattr(table, name).__doc__
     for operator, name in _OPERATORS.items():
         setattr(Tensor, operator, getattr(table, name))
+
+
+class Size(int):
+    """The number of elements of an array, which also answers PyTorch's size() and size(axis)."""
+
+    shape: tuple[int, ...]
+
+    def __new__(cls, shape: tuple[int, ...]) -> Size:
+        made = super().__new__(cls, math.prod(shape))
+        made.shape = tuple(shape)
+        return made
+
+    def __call__(self, axis: int | None = None, *, dim: int | None = None) -> Any:
+        axis = dim if axis is None else axis
+        return self.shape if axis is None else self.shape[axis]
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return int, (int(self),)
 
 
 class Tensor:
@@ -67,8 +90,9 @@ class Tensor:
         return self.data.ndim
 
     @property
-    def size(self) -> int:
-        return self.data.size
+    def size(self) -> Size:
+        """The number of elements; called as in PyTorch, the shape, or the length of one axis."""
+        return Size(self.data.shape)
 
     @property
     def dtype(self) -> Any:
@@ -116,7 +140,7 @@ class Tensor:
 
     def item(self) -> Any:
         """The value of a Tensor with one element, as a Python number."""
-        if self.size != 1:
+        if self.data.size != 1:
             raise UserError(f"item() needs exactly one element. Received shape {self.shape}. Index it or use .numpy().")
         return np.asarray(self.data).reshape(()).item()
 
@@ -124,9 +148,9 @@ class Tensor:
         return np.asarray(self.data).tolist()
 
     def __bool__(self) -> bool:
-        if self.size != 1:
+        if self.data.size != 1:
             raise UserError(
-                f"The truth of a Tensor with {self.size} elements is ambiguous. Use .any(), .all() or nn.where()."
+                f"The truth of a Tensor with {self.data.size} elements is ambiguous. Use .any(), .all() or nn.where()."
             )
         return bool(self.item())
 
@@ -142,6 +166,13 @@ class Tensor:
         return int(self.item())
 
     __hash__ = object.__hash__
+
+    if not TYPE_CHECKING:  # a type checker should know what there is
+
+        def __getattr__(self, name: str) -> Any:
+            if name.startswith("_"):
+                raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+            return foreign.method(self, name, _ops)
 
     # Differentiation
 
@@ -401,8 +432,8 @@ class Tensor:
     def ceil(self) -> Tensor:
         return _ops.ceil(self)
 
-    def round(self) -> Tensor:
-        return _ops.round(self)
+    def round(self, decimals: int = 0) -> Tensor:
+        return _ops.round(self, decimals)
 
     def pow(self, exponent: Any) -> Tensor:
         return _ops.power(self, exponent)
@@ -438,23 +469,23 @@ class Tensor:
     def mean(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return _ops.mean(self, axis=axis, keepdims=keepdims)
 
-    def var(self, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Tensor:
+    def var(self, axis: Axis = None, *, keepdims: bool = False, correction: int = 1) -> Tensor:
         return _ops.var(self, axis=axis, keepdims=keepdims, correction=correction)
 
-    def std(self, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Tensor:
+    def std(self, axis: Axis = None, *, keepdims: bool = False, correction: int = 1) -> Tensor:
         return _ops.std(self, axis=axis, keepdims=keepdims, correction=correction)
 
     def prod(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return _ops.prod(self, axis=axis, keepdims=keepdims)
 
-    def max(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        return _ops.max(self, axis=axis, keepdims=keepdims)
+    def max(self, *bare: Any, axis: Axis = None, keepdims: bool = False, dim: int | None = None) -> Any:
+        return _ops.max(self, *bare, axis=axis, keepdims=keepdims, dim=dim)
 
-    def min(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
-        return _ops.min(self, axis=axis, keepdims=keepdims)
+    def min(self, *bare: Any, axis: Axis = None, keepdims: bool = False, dim: int | None = None) -> Any:
+        return _ops.min(self, *bare, axis=axis, keepdims=keepdims, dim=dim)
 
-    def norm(self, axis: Axis = None, keepdims: bool = False, p: float = 2.0) -> Tensor:
-        return _ops.norm(self, axis=axis, keepdims=keepdims, p=p)
+    def norm(self, p: float | str = 2.0, axis: Axis = None, keepdims: bool = False) -> Tensor:
+        return _ops.norm(self, p, axis=axis, keepdims=keepdims)
 
     def logsumexp(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return _ops.logsumexp(self, axis=axis, keepdims=keepdims)
@@ -477,16 +508,17 @@ class Tensor:
     def all(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return _ops.all(self, axis=axis, keepdims=keepdims)
 
-    def median(self, axis: int = -1) -> Tensor:
-        return _ops.median(self, axis=axis)
+    def median(self, *bare: Any, axis: int | None = None, keepdims: bool = False, dim: int | None = None) -> Any:
+        return _ops.median(self, *bare, axis=axis, keepdims=keepdims, dim=dim)
 
     def reshape(self, *shape: Any) -> Tensor:
         return _ops.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
 
     def transpose(self, *axes: Any) -> Tensor:
-        return _ops.transpose(self, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes or None)
+        return _ops.transpose(self, *axes)
 
-    permute = transpose
+    def permute(self, *axes: Any) -> Tensor:
+        return _ops.permute(self, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes)
 
     def swapaxes(self, first: int, second: int) -> Tensor:
         return _ops.swapaxes(self, first, second)
@@ -494,11 +526,14 @@ class Tensor:
     def flatten(self, start: int = 0, end: int = -1) -> Tensor:
         return _ops.flatten(self, start, end)
 
-    def flip(self, axis: Axis = None) -> Tensor:
-        return _ops.flip(self, axis)
+    def flip(self, axis: Axis = None, *more: int) -> Tensor:
+        return _ops.flip(self, axis, *more)
 
-    def roll(self, shift: int, axis: int) -> Tensor:
+    def roll(self, shift: int | Sequence[int], axis: Axis = None) -> Tensor:
         return _ops.roll(self, shift, axis)
+
+    def tile(self, *times: Any) -> Tensor:
+        return _ops.tile(self, times[0] if len(times) == 1 else times)
 
     def repeat(self, *times: Any) -> Tensor:
         return _ops.repeat(self, times[0] if len(times) == 1 and not isinstance(times[0], int) else times)
@@ -512,8 +547,8 @@ class Tensor:
     def triu(self, k: int = 0) -> Tensor:
         return _ops.triu(self, k)
 
-    def diagonal(self) -> Tensor:
-        return _ops.diagonal(self)
+    def diagonal(self, offset: int = 0, axis1: int = 0, axis2: int = 1) -> Tensor:
+        return _ops.diagonal(self, offset, axis1, axis2)
 
     def squeeze(self, axis: Axis = None) -> Tensor:
         return _ops.squeeze(self, axis)
@@ -530,23 +565,23 @@ class Tensor:
     def unstack(self, axis: int = 0) -> tuple[Tensor, ...]:
         return _ops.unstack(self, axis=axis)
 
-    def gather(self, index: Any, axis: int) -> Tensor:
+    def gather(self, index: Any, axis: Any) -> Tensor:
         return _ops.gather(self, index, axis=axis)
 
-    def take(self, index: Any, axis: int = 0) -> Tensor:
+    def take(self, index: Any, axis: Any = None) -> Tensor:
         return _ops.take(self, index, axis=axis)
 
-    def scatter(self, index: Any, values: Any, axis: int) -> Tensor:
+    def scatter(self, index: Any, values: Any, axis: Any) -> Tensor:
         return _ops.scatter(self, index, values, axis=axis)
 
-    def scatter_add(self, index: Any, values: Any, axis: int) -> Tensor:
+    def scatter_add(self, index: Any, values: Any, axis: Any) -> Tensor:
         return _ops.scatter_add(self, index, values, axis=axis)
 
     def index_put(self, index: Any, values: Any) -> Tensor:
         return _ops.index_put(self, index, values)
 
-    def nonzero(self) -> tuple[Tensor, ...]:
-        return _ops.nonzero(self)
+    def nonzero(self, as_tuple: bool | None = None) -> Any:
+        return _ops.nonzero(self, as_tuple)
 
     def argsort(self, axis: int = -1, descending: bool = False) -> Tensor:
         return _ops.argsort(self, axis=axis, descending=descending)
@@ -557,10 +592,10 @@ class Tensor:
     def chunk(self, chunks: int, axis: int = 0) -> tuple[Tensor, ...]:
         return _ops.chunk(self, chunks, axis=axis)
 
-    def sort(self, axis: int = -1, descending: bool = False) -> tuple[Tensor, Tensor]:
+    def sort(self, axis: int = -1, descending: bool = False) -> Any:
         return _ops.sort(self, axis=axis, descending=descending)
 
-    def topk(self, k: int, axis: int = -1, largest: bool = True) -> tuple[Tensor, Tensor]:
+    def topk(self, k: int, axis: int = -1, largest: bool = True) -> Any:
         return _ops.topk(self, k, axis=axis, largest=largest)
 
 
@@ -579,6 +614,7 @@ class Parameter(Tensor):
         super().__init__(raw, requires_grad)
 
 
+@foreign.understood
 def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tensor:
     """A new Tensor with a copy of `values`; Python floats become float32, as everywhere unless a dtype is given."""
     raw = values.data if isinstance(values, Tensor) else values
@@ -615,7 +651,7 @@ def _rebuilt(kind: type[Tensor], data: Array, requires_grad: bool, grad: Tensor 
 def _seed(t: Tensor, gradient: Any) -> Array:
     """The gradient that backward starts from: ones for a scalar, else what the caller gives."""
     if gradient is None:
-        if t.size != 1:
+        if t.data.size != 1:
             raise RuntimeError(
                 f"backward() without a gradient needs one element. Received shape {t.shape}. Reduce it or give gradient=."
             )

@@ -408,13 +408,13 @@ def test_float32_stays_float32() -> None:
 def test_floating_types_do_not_mix() -> None:
     x, y = nn.tensor([1.0]), nn.tensor([1.0], dtype="float64")
     for op in (nn.add, nn.multiply, nn.matmul, nn.maximum, nn.power):
-        with pytest.raises(TypeError, match=r"float32 and float64.*\.astype"):
+        with pytest.raises(TypeError, match=r"float32.*float64.*\.astype"):
             op(x, y)
-    with pytest.raises(TypeError, match="float32 and float64"):
+    with pytest.raises(TypeError, match=r"float32.*float64.*\.astype"):
         nn.cat([x, y])
-    with pytest.raises(TypeError, match="float32 and float64"):
+    with pytest.raises(TypeError, match=r"float32.*float64.*\.astype"):
         nn.conv(nn.ones(1, 1, 3), nn.ones(1, 1, 2, dtype="float64"))
-    with pytest.raises(TypeError, match="float32 and float64"):
+    with pytest.raises(TypeError, match=r"float32.*float64.*\.astype"):
         nn.linear(nn.ones(1, 3), nn.ones(2, 3, dtype="float64"))
     with pytest.raises(TypeError, match="float64 cannot be written into float32"):
         nn.index_put(x, 0, y[0])

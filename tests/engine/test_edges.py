@@ -167,7 +167,7 @@ def test_cosine_of_what_is_broadcast() -> None:
 
 def test_a_median_knows_of_nan() -> None:
     assert math.isnan(nn.median(nn.tensor([1.0, math.nan, 3.0])).item())
-    assert nn.median(nn.tensor([[4.0, 1.0, 2.0], [1.0, math.nan, 3.0]])).numpy()[0] == 2.0
+    assert nn.median(nn.tensor([[4.0, 1.0, 2.0], [1.0, math.nan, 3.0]]), axis=-1).numpy()[0] == 2.0
 
 
 def test_nearest_neighbors_are_pytorchs() -> None:
@@ -231,7 +231,7 @@ def test_the_log_of_the_sum_of_nothing() -> None:
 
 
 WITHOUT_AXES: dict[str, tuple[Callable[[Any], Any], float, float]] = {
-    **{name: (lambda x, name=name: getattr(nn, name)(x, 0), 2.0, 1.0) for name in (
+    **{name: (lambda x, name=name: getattr(nn, name)(x, axis=0), 2.0, 1.0) for name in (
         "sum", "mean", "max", "min", "prod", "cumsum", "cumprod", "flip", "logsumexp", "median", "norm",
     )},
     "softmax": (lambda x: nn.softmax(x, 0), 1.0, 0.0),
@@ -257,7 +257,7 @@ def test_one_number_has_an_axis_0(name: str) -> None:
 def test_orders_of_one_number() -> None:
     x = nn.tensor(2.0)
     assert [nn.argsort(x, 0).item(), nn.argmax(x, 0).item(), nn.argmin(x).item()] == [0, 0, 0]
-    assert [i.numpy().tolist() for i in nn.nonzero(x)] == [[0]]
+    assert [i.numpy().tolist() for i in nn.nonzero(x, as_tuple=True)] == [[0]]
 
 
 def test_integers_of_numpy_and_lists_name_axes_and_sizes() -> None:

@@ -92,7 +92,7 @@ def test_operations_written_out_say_what_is_wrong_like_the_general_one() -> None
     x, short = nn.tensor(np.ones((2, 3), np.float32), requires_grad=True), np.ones(2, np.float32)
     with pytest.raises(nn.UserError, match=r"add\(\) cannot take shape \(2, 3\), shape \(2,\)"):
         x + short
-    with pytest.raises(TypeError, match="multiply received arrays of float32 and float64"):
+    with pytest.raises(TypeError, match=r"multiply\(\) takes .*a of float32, b of float64"):
         x * np.ones(3)
     with pytest.raises(TypeError, match="add"):
         x + "3"  # type: ignore[operator]

@@ -166,7 +166,7 @@ def test_methods_say_what_functions_say() -> None:
     }  # fmt: skip
     for name, args in calls.items():
         np.testing.assert_array_equal(getattr(x, name)(*args).numpy(), getattr(nn, name)(x, *args).numpy(), err_msg=name)
-    several = {"split": (2, 1), "chunk": (2, 1), "unstack": (1,), "sort": (1, True), "topk": (2,), "nonzero": ()}
+    several = {"split": (2, 1), "chunk": (2, 1), "unstack": (1,), "sort": (1, True), "topk": (2,), "nonzero": (True,)}
     for name, args in several.items():
         for ours, theirs in zip(getattr(x, name)(*args), getattr(nn, name)(x, *args), strict=True):
             np.testing.assert_array_equal(ours.numpy(), theirs.numpy(), err_msg=name)

@@ -140,7 +140,9 @@ LAYERS: list[tuple[str, Callable[[], Any], list[Array]]] = [
 
 FUNCTIONS: list[tuple[str, Callable[..., Any], list[Array]]] = [
     *[(name, getattr(ops, name), [np.abs(x(3, 4)) + 1.1]) for name in (
-        "abs", "square", "sqrt", "reciprocal", "rsqrt", "exp", "expm1", "log", "log1p", "log2", "sigmoid", "softplus", "erf",
+        "abs", "square", "sqrt", "reciprocal", "rsqrt", "exp", "expm1", "log", "log1p", "log2", "log10", "trunc", "exp2",
+        "sigmoid", "softplus",
+        "erf",
         "sin", "cos", "tan", "arctan", "sinh", "cosh", "tanh", "sign", "floor", "ceil", "round", "negative", "isnan", "isinf",
         "isfinite",
     )],
@@ -160,12 +162,12 @@ FUNCTIONS: list[tuple[str, Callable[..., Any], list[Array]]] = [
     ("where", lambda a, b: (ops.where(a > 0, a, b), ops.where(a > 0, 1.0, a)), [x(3, 4), x(3, 4)]),
     ("types", lambda a: (a.astype("int64"), a.astype("bool"), a.astype("int32").astype("float32"),
      nn.Tensor(nn.backends.B.asarray(a.data, dtype="int64"))), [x(3, 4) * 3]),
-    ("reductions", lambda a: (ops.sum(a), ops.mean(a, 0), ops.prod(a, (1, 2)), ops.max(a, -1, keepdims=True), ops.min(a),
+    ("reductions", lambda a: (ops.sum(a), ops.mean(a, 0), ops.prod(a, (1, 2)), ops.max(a, axis=-1, keepdims=True), ops.min(a),
      ops.var(a, 1), ops.std(a, 1), ops.norm(a, 1), ops.logsumexp(a, -1)), [x(3, 4, 5)]),
     ("any, all", lambda a: (ops.any(a > 1, 1), ops.all(a > -1), ops.sum(a > 0, 0)), [x(3, 4)]),
     ("places", lambda a: (ops.argmax(a, 1), ops.argmin(a, -1, keepdims=True), ops.argmax(a), ops.argmax(a * 0, 1)),
      [x(3, 4, 5)]),
-    ("order", lambda a: (*ops.sort(a, 1), *ops.topk(a, 2), ops.argsort(a * 0, 1), ops.median(a)), [x(3, 5)]),
+    ("order", lambda a: (*ops.sort(a, 1), *ops.topk(a, 2), ops.argsort(a * 0, 1), ops.median(a, axis=-1)), [x(3, 5)]),
     ("order within the batch", lambda a: ops.argsort(a, 0, descending=True), [ids(5, 3)]),
     ("running sums and products", lambda a: (ops.cumsum(a, 1), ops.cumprod(a, -1)), [x(3, 4)]),
     ("rearranged", lambda a: (a.transpose(), ops.swapaxes(a, 1, 2), ops.moveaxis(a, 0, -1), ops.flip(a, (0, 2)),
@@ -175,7 +177,7 @@ FUNCTIONS: list[tuple[str, Callable[..., Any], list[Array]]] = [
      *ops.unstack(b, 1), ops.concatenate([a, b])), [x(3, 4), x(3, 4)]),
     ("padded", lambda a: (ops.pad(a, ((0, 0), (1, 2)), value=3.0), *(ops.pad(a, ((0, 0), (2, 1)), m) for m in
      ("edge", "reflect", "wrap"))), [x(3, 4)]),
-    ("triangles", lambda a: (ops.tril(a), ops.triu(a, 1), ops.diagonal(a)), [x(3, 4, 4)]),
+    ("triangles", lambda a: (ops.tril(a), ops.triu(a, 1), ops.diagonal(a, 1, -2, -1)), [x(3, 4, 4)]),
     ("slices", lambda a: (a[:, 1:3], a[..., ::2], a[:, ::-1], a[:, 2], a[:, -1:, None], a[1:], a[:-1], a[:, None, 1, ..., 0]),
      [x(3, 4, 5)]),
     ("places given", lambda a: (a[:, [2, 0, 2]], a[:, [1, 2], [0, 3]], a[:, 1, [0, 3]], a[:, [[0], [1]], :, [2, 0]],
@@ -187,6 +189,12 @@ FUNCTIONS: list[tuple[str, Callable[..., Any], list[Array]]] = [
     ("one hot", lambda i: ops.one_hot(i, 7), [ids(3, 4)]),
     ("products", lambda a, b: (ops.matmul(a, b), ops.einsum("bij,bjk->bik", a, b), ops.einsum("...ij->...ji", a),
      ops.matmul(a, b[0, :, 0]), ops.tensordot(a, b[0], 1)), [x(3, 4, 5), x(3, 5, 2)]),
+    ("determinants", lambda a: (ops.linalg.det(a), ops.linalg.det(a @ a)), [x(3, 4, 4)]),
+    ("remainders", lambda a, b: (ops.fmod(a, b), ops.fmod(a, 0.7), ops.round(a, 1)), [x(3, 4), x(3, 4)]),
+    ("replaced", lambda a: (ops.nan_to_num(a, -1.0, 2.0, 3.0), ops.isclose(a, a + 1e-7)),
+     [np.array([[1.0, np.nan, np.inf, -np.inf]] * 3, "float32")]),
+    ("laid out", lambda a: (ops.diff(a, axis=1), ops.rot90(a, 1, (1, 2)), ops.tile(a, (1, 2, 1)), ops.kron(a, ops.ones(2, 2)),
+     ops.cross(a[..., :3], a[..., 1:]), ops.quantile(a, 0.3, 1), *ops.max(a, dim=1), *ops.median(a, dim=2)), [x(3, 5, 4)]),
     ("patches", lambda a: ops.unfold(a, 3, padding=1), [x(3, 2, 5, 4)]),
     ("a constant beside the input", lambda a: (a + ops.arange(4), ops.ones(2, 3), a.shape[1]), [x(3, 4)]),
     ("the batch as a number", lambda a: a * a.shape[0] + ops.zeros(a.shape[0], 4), [x(3, 4)]),
@@ -222,7 +230,9 @@ def test_function(function: Callable[..., Any], inputs: list[Array]) -> None:
 TRAINING = "conv_weight pool_gather pool_scatter sum_pool_input softmax_cross_entropy"  # and all *_vjp
 WITHOUT_ARRAYS = "arange full ones ones_like zeros zeros_like conv_shape random_bits"  # computed while a model is traced
 OF_VALUES = "nonzero"  # the shape of its result depends on values
-WITHOUT_FORM = "left_shift right_shift qr_r"  # ONNX shifts unsigned integers alone, and has no factorization
+WITHOUT_FORM = (  # ONNX shifts unsigned integers alone, and has no factorization
+    "left_shift right_shift qr_r cholesky eigh inv qr slogdet solve svd"
+)
 
 
 def test_every_function_of_the_seam_has_an_entry_or_a_reason() -> None:

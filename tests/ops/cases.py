@@ -93,6 +93,9 @@ for ours, theirs in ((nn.bitwise_and, t.bitwise_and), (nn.bitwise_or, t.bitwise_
 case(nn.bitwise_not, t.bitwise_not, bits[0], order=0, smooth=False)
 case(nn.bitwise_and, t.bitwise_and, np.array([True, True, False]), np.array([True, False, False]), order=0, smooth=False)
 case(nn.remainder, t.remainder, np.array([2.3, -2.3, 5.1]), np.array([0.7, 0.7, -1.6]))
+case(nn.fmod, t.fmod, np.array([2.3, -2.3, 5.1, 0.0]), np.array([0.7, 0.7, -1.6, 2.0]))
+case(lambda x: nn.fmod(x, 0.7), lambda x: t.fmod(x, 0.7), (2, 3), name="fmod-number")
+case(nn.fmod, t.fmod, np.array([7, -7, 5]), np.array([3, 3, -4]), order=0, smooth=False)
 case(nn.square, t.square, (2, 3))
 case(nn.sqrt, t.sqrt, (2, 3), fill=above)
 case(nn.rsqrt, t.rsqrt, (2, 3), fill=above)
@@ -106,7 +109,7 @@ for ours, theirs in (
 ):  # fmt: skip
     case(ours, theirs, (3, 4))
     case(ours, theirs, ())
-for ours, theirs in ((nn.log, t.log), (nn.log1p, t.log1p), (nn.log2, t.log2)):
+for ours, theirs in ((nn.log, t.log), (nn.log1p, t.log1p), (nn.log2, t.log2), (nn.log10, t.log10), (nn.exp2, t.exp2)):
     case(ours, theirs, (3, 4), fill=above)
 for ours, theirs in ((nn.tan, t.tan), (nn.arcsin, t.arcsin), (nn.arccos, t.arccos), (nn.arctanh, t.arctanh)):
     case(ours, theirs, (3, 4), fill=unit)
@@ -129,9 +132,16 @@ case(lambda x: nn.clip(x, -0.5, 0.5), lambda x: t.clamp(x, -0.5, 0.5), (3, 4), n
 case(lambda x: nn.clip(x, -1.5, 2.0), lambda x: t.clamp(x, -1.5, 2.0), zero, order=0, name="clip-edges")
 case(lambda x: nn.clip(x, high=0.5), lambda x: t.clamp(x, max=0.5), (3, 4), name="clip-high")
 case(lambda x, a, b: nn.clip(x, a, b), t.clamp, (3, 4), np.full(4, -0.4), np.full(4, 0.6), name="clip-tensors")
-for ours, theirs in ((nn.sign, t.sign), (nn.floor, t.floor), (nn.ceil, t.ceil), (nn.round, t.round)):
+for ours, theirs in ((nn.sign, t.sign), (nn.floor, t.floor), (nn.ceil, t.ceil), (nn.round, t.round), (nn.trunc, t.trunc)):
     case(ours, theirs, np.array([[-2.3, -0.4, 0.2], [1.6, 0.7, 2.8]]))
 case(nn.round, t.round, np.array([0.5, 1.5, 2.5, -0.5]), order=0)
+case(lambda x: nn.round(x, 1), lambda x: t.round(x, decimals=1), np.array([0.53, 1.28, -0.71]), order=0, name="round-decimals", smooth=False)
+case(nn.nan_to_num, t.nan_to_num, np.array([1.0, np.nan, np.inf]), order=0)
+case(nn.nan_to_num, t.nan_to_num, np.array([1.0, np.nan, -np.inf]), order=0)
+case(lambda x: nn.nan_to_num(x, 2.0, 3.0, -3.0), lambda x: t.nan_to_num(x, 2.0, 3.0, -3.0), np.array([1.0, np.nan, np.inf, -np.inf]), order=0, name="nan_to_num-given")
+odd = np.array([1.0, 1.0 + 5e-6, 1.1, np.nan, np.inf, -np.inf, 0.0]), np.array([1.0, 1.0, 1.0, np.nan, np.inf, np.inf, np.inf])
+case(nn.isclose, t.isclose, *odd, order=0, smooth=False)
+case(lambda a, b: nn.isclose(a, b, 0.2, equal_nan=True), lambda a, b: t.isclose(a, b, 0.2, equal_nan=True), *odd, order=0, smooth=False, name="isclose-nan")
 mask = np.array([[True, False, True], [False, False, True]])
 case(lambda a, b: nn.where(mask, a, b), lambda a, b: t.where(t.tensor(mask), a, b), (2, 3), (3,), name="where")
 case(lambda a: nn.where(mask, a, 2.5), lambda a: t.where(t.tensor(mask), a, 2.5), (2, 3), name="where-number")
@@ -170,11 +180,11 @@ case(lambda x: nn.prod(x, (0, 2)), lambda x: x.prod(0).prod(1), (2, 3, 2), name=
 case(lambda x: nn.cumprod(x, 1), lambda x: t.cumprod(x, 1), np.array([[2.0, 0.0, 3.0], [0.0, 0.0, 2.0]]), name="cumprod-0", tolerance=1e-5)
 case(lambda x: nn.softmax(x), lambda x: t.softmax(x, -1), np.array([[1e4, 0.0, -1e4], [-np.inf, 0.0, 1.0]]), order=0, name="softmax-far")
 case(lambda x: nn.logsumexp(x, -1), lambda x: t.logsumexp(x, -1), np.array([[1e4, 0.0], [-np.inf, 1.0]]), order=0, name="lse-far")
-case(lambda x: x.max(1), lambda x: x.amax(1), ties, order=0, name="max-ties")
+case(lambda x: x.max(axis=1), lambda x: x.amax(1), ties, order=0, name="max-ties")
 case(lambda x: x.min(), lambda x: x.amin(), ties, order=0, name="min-ties")
 for p in (1, 1.5, 2, 3, np.inf):
-    case(lambda x, p=p: nn.norm(x, 1, p=p), lambda x, p=p: t.linalg.vector_norm(x, p, 1), (3, 4), fill=apart, name=f"norm{p}")
-    case(lambda x, p=p: nn.norm(x, 1, p=p), lambda x, p=p: t.linalg.vector_norm(x, p, 1), np.zeros((2, 3)), order=0, name=f"norm{p}-at-0")
+    case(lambda x, p=p: nn.norm(x, p, 1), lambda x, p=p: t.linalg.vector_norm(x, p, 1), (3, 4), fill=apart, name=f"norm{p}")
+    case(lambda x, p=p: nn.norm(x, p, 1), lambda x, p=p: t.linalg.vector_norm(x, p, 1), np.zeros((2, 3)), order=0, name=f"norm{p}-at-0")
 for ours, theirs in ((nn.argmax, t.argmax), (nn.argmin, t.argmin)):
     case(lambda x, f=ours: f(x, 1), lambda x, f=theirs: f(x, 1), (3, 4), order=0, smooth=False, name="arg")
     case(ours, theirs, (3, 4), order=0, smooth=False)
@@ -220,6 +230,8 @@ case(lambda x: nn.flip(x, 1), lambda x: x.flip(1), (2, 3), name="flip")
 case(lambda x: nn.flip(x), lambda x: x.flip(0, 1), (2, 3), name="flip-all")
 for shift in (1, -2, 0, 7):
     case(lambda x, s=shift: nn.roll(x, s, 1), lambda x, s=shift: x.roll(s, 1), (2, 5), name=f"roll{shift}")
+    case(lambda x, s=shift: nn.roll(x, s), lambda x, s=shift: x.roll(s), (2, 5), name=f"roll-all{shift}")
+case(lambda x: nn.roll(x, (1, -2), (0, 1)), lambda x: x.roll((1, -2), (0, 1)), (2, 5), name="roll-axes")
 case(lambda x: nn.pad(x, [(0, 0), (1, 2)], value=3.0), lambda x: F.pad(x, (1, 2), value=3.0), (2, 3), name="pad")
 for ours, theirs in (("edge", "replicate"), ("reflect", "reflect"), ("wrap", "circular")):
     case(lambda x, m=ours: nn.pad(x, [(0, 0), (0, 0), (2, 1)], m), lambda x, m=theirs: F.pad(x, (2, 1), m), (2, 2, 4), name=f"pad-{ours}")
@@ -228,7 +240,32 @@ case(lambda x: nn.repeat_interleave(x, 3, 1), lambda x: x.repeat_interleave(3, 1
 for k in (0, 1, -2):
     case(lambda x, k=k: nn.tril(x, k), lambda x, k=k: x.tril(k), (2, 3, 4), name=f"tril{k}")
     case(lambda x, k=k: nn.triu(x, k), lambda x, k=k: x.triu(k), (2, 3, 4), name=f"triu{k}")
-case(nn.diagonal, lambda x: t.diagonal(x, dim1=-2, dim2=-1), (2, 3, 4), name="diagonal")
+case(nn.diagonal, t.diagonal, (2, 3, 4))
+for k in (0, 1, -2, 9):
+    case(lambda x, k=k: nn.diagonal(x, k, -2, -1), lambda x, k=k: t.diagonal(x, max(min(k, 4), -3), -2, -1), (2, 3, 4), name=f"diagonal{k}")
+for k in (0, 2, -1):
+    case(lambda x, k=k: nn.diag(x, k), lambda x, k=k: t.diag(x, k), (3,), name=f"diag{k}")
+    case(lambda x, k=k: nn.diag(x, k), lambda x, k=k: t.diag(x, k), (3, 4), name=f"diag-of-matrix{k}")
+    case(lambda x, k=k: nn.rot90(x, k), lambda x, k=k: t.rot90(x, k), (2, 3, 2), name=f"rot90 {k}")
+case(lambda x: nn.rot90(x, 3, (2, 0)), lambda x: t.rot90(x, 3, (2, 0)), (2, 3, 2), name="rot90-axes")
+case(nn.trace, t.trace, (3, 4))
+case(lambda x: nn.tile(x, (2, 3)), lambda x: t.tile(x, (2, 3)), (2, 2, 3), name="tile")
+case(lambda x: nn.tile(x, (2, 1, 2)), lambda x: t.tile(x, (2, 1, 2)), (3,), name="tile-more")
+for way in ("ij", "xy"):
+    case(lambda *x, w=way: nn.meshgrid(*x, indexing=w), lambda *x, w=way: t.meshgrid(*x, indexing=w), (2,), (3,), (4,), name=f"meshgrid {way}")
+for shapes in ([(2, 3), (3, 2)], [(2,), (2, 1, 2)], [(2, 2, 1), (3,)]):
+    case(nn.kron, t.kron, *shapes)
+case(lambda a, b: nn.cross(a, b), lambda a, b: t.linalg.cross(a, b), (2, 3), (2, 3), name="cross")
+case(lambda a, b: nn.cross(a, b, 0), lambda a, b: t.linalg.cross(a, b, dim=0), (3, 2), (3, 2), name="cross-axis")
+for n, axis in ((1, -1), (2, 0), (0, 1)):
+    case(lambda x, n=n, a=axis: nn.diff(x, n, a), lambda x, n=n, a=axis: t.diff(x, n, a), (3, 4), name=f"diff{n}")
+case(nn.diff, t.diff, np.array([True, True, False]), order=0, smooth=False, name="diff-truth")
+for q in (0.0, 0.3, 0.5, 1.0):
+    for how in ("linear", "lower", "higher", "nearest", "midpoint"):
+        case(lambda x, q=q, h=how: nn.quantile(x, q, 1, interpolation=h), lambda x, q=q, h=how: t.quantile(x, q, 1, interpolation=h), (3, 6), fill=apart, name=f"quantile {q} {how}")
+case(lambda x: nn.quantile(x, [0.1, 0.9], 0, keepdims=True), lambda x: t.quantile(x, t.tensor([0.1, 0.9], dtype=x.dtype), 0, True), (5, 2), fill=apart, name="quantile-several")
+case(lambda x: nn.quantile(x, 0.4), lambda x: t.quantile(x, 0.4), (3, 4), fill=apart, name="quantile-all")
+case(lambda x: nn.quantile(x, 0.4, 1), lambda x: t.quantile(x, 0.4, 1), np.array([[1.0, np.nan, 2.0], [3.0, 1.0, 2.0]]), order=0, smooth=False, name="quantile-nan")
 case(lambda x: nn.astype(x, x.dtype), lambda x: x, (2, 3), name="astype")
 
 # Products
@@ -260,6 +297,65 @@ def qr_r(x: t.Tensor) -> t.Tensor:
 
 for shape in ((5, 3), (3, 3), (2, 4), (1, 1)):
     case(nn.qr_r, qr_r, shape, order=0, smooth=False, name="qr_r")
+
+# Linear algebra. Eigenvectors and singular vectors are compared where their sign does not matter.
+L, M = nn.linalg, t.linalg
+
+
+def near(x: Any, k: float = 2.0) -> Any:
+    """Square matrices that are far from singular."""
+    eye = np.eye(x.shape[-1], dtype=str(x.dtype).removeprefix("torch."))
+    return x + k * (t.tensor(eye) if isinstance(x, t.Tensor) else eye)
+
+
+def definite(x: Any) -> Any:
+    y = x @ (nn.swapaxes(x, -1, -2) if not isinstance(x, t.Tensor) else x.mT)
+    return near(y, 0.5)
+
+
+for shape in ((3, 3), (2, 3, 3), (1, 1)):
+    case(lambda x: L.inv(near(x)), lambda x: M.inv(near(x)), shape, fill=unit, name="inv")
+    case(L.det, M.det, shape, name="det")
+    case(lambda x: tuple(L.slogdet(near(x))), lambda x: tuple(M.slogdet(near(x))), shape, fill=unit, name="slogdet")
+    case(lambda x: L.cholesky(definite(x)), lambda x: M.cholesky(definite(x)), shape, name="cholesky", tolerance=1e-5)
+    case(lambda x: L.eigvalsh(definite(x)), lambda x: M.eigvalsh(definite(x)), shape, fill=apart, name="eigvalsh", tolerance=1e-5)
+case(L.det, M.det, np.array([[1.0, 2.0], [2.0, 4.0]]), order=1, name="det-singular", smooth=False)  # PyTorch gives 0
+case(L.det, M.det, np.zeros((3, 3)), order=1, name="det-zeros")
+for shapes in ([(3, 3), (3,)], [(3, 3), (3, 2)], [(2, 3, 3), (2, 3, 2)], [(2, 3, 3), (2, 3)], [(2, 1, 3, 3), (4, 3, 2)], [(2, 3, 3), (3,)]):
+    case(lambda a, b: L.solve(near(a), b), lambda a, b: M.solve(near(a), b if b.ndim > 1 or a.ndim < 3 else b[:, None]).squeeze(-1) if b.ndim == 1 and a.ndim > 2 else M.solve(near(a), b), *shapes, fill=unit, name="solve")
+graded = np.array([[4.0, 1.0, 0.3], [0.2, 2.0, -0.5], [0.1, 0.4, 1.0]])
+case(lambda x: nn.abs(L.eigh(definite(x)).eigenvectors), lambda x: M.eigh(definite(x)).eigenvectors.abs(), graded, name="eigh", tolerance=1e-4)
+case(lambda x: nn.sum(L.eigh(definite(x))[0] ** 3), lambda x: (M.eigvalsh(definite(x)) ** 3).sum(), np.eye(3) * 2, order=1, name="eigh-of-equals")
+for shape in ((3, 3), (4, 2), (2, 4), (2, 3, 2)):
+    case(lambda x: L.svdvals(x), lambda x: M.svdvals(x), shape, fill=unit, name="svdvals", tolerance=1e-4)
+    case(lambda x: tuple(L.qr(x)), lambda x: tuple(M.qr(x)), shape, name="qr", tolerance=1e-4)
+    case(lambda x: L.pinv(x), lambda x: M.pinv(x), shape, fill=above, name="pinv", tolerance=1e-3)
+    case(lambda x: L.matrix_rank(x), lambda x: M.matrix_rank(x), shape, order=0, smooth=False, name="matrix_rank")
+for wide in (graded, graded[:2], graded[:, :2]):
+    for i in (0, 2):
+        case(lambda x, i=i: nn.abs(L.svd(x, full_matrices=False)[i]), lambda x, i=i: M.svd(x, full_matrices=False)[i].abs(), wide, name=f"svd{i}", tolerance=1e-4)
+    case(lambda x: [m @ nn.swapaxes(m, -1, -2) for m in (L.svd(x)[0], L.svd(x)[2])], lambda x: [m @ m.mT for m in (M.svd(x)[0], M.svd(x)[2])], wide, order=0, smooth=False, name="svd-full")
+    case(lambda x: (lambda u, s, v: (u[:, :2] * s[:2]) @ v[:2])(*L.svd(x)), lambda x: (lambda u, s, v: (u[:, :2] * s[:2]) @ v[:2])(*M.svd(x)), wide, order=1, name="svd-low-rank", tolerance=1e-4)
+case(lambda x: L.pinv(x), lambda x: M.pinv(x), np.array([[1.0, 2.0], [2.0, 4.0], [3.0, 6.0]]), order=0, smooth=False, name="pinv-of-rank-1")
+case(lambda a, b: L.lstsq(a, b).solution, lambda a, b: M.lstsq(a, b).solution, (5, 2), (5, 3), order=1, name="lstsq", tolerance=1e-4)
+case(lambda a, b: L.lstsq(a, b).solution, lambda a, b: M.pinv(a) @ b, (5, 2), (5,), name="lstsq-vector", tolerance=1e-4)
+for n in (0, 1, 5, -2):
+    case(lambda x, n=n: L.matrix_power(near(x), n), lambda x, n=n: M.matrix_power(near(x), n), (3, 3), fill=unit, name=f"matrix_power {n}", tolerance=1e-3)
+for order in ("fro", "nuc", 1, -1, 2, -2, np.inf, -np.inf):
+    case(lambda x, o=order: L.matrix_norm(x, o), lambda x, o=order: M.matrix_norm(x, o), (2, 3, 4), fill=apart, name=f"matrix_norm {order}", tolerance=1e-4)
+case(lambda x: L.norm(x, "nuc", (0, 2), True), lambda x: M.norm(x, "nuc", (0, 2), True), (2, 3, 4), fill=apart, name="linalg.norm-axes", tolerance=1e-4)
+case(lambda x: L.norm(x, 1), lambda x: M.norm(x, 1), (3, 4), fill=apart, name="linalg.norm-matrix")
+case(L.norm, M.norm, (3, 4), name="linalg.norm")
+for order in (0, 1, 2.5, -1, np.inf, -np.inf):
+    case(lambda x, o=order: L.vector_norm(x, o, 1), lambda x, o=order: M.vector_norm(x, o, 1), (3, 4), fill=apart, name=f"vector_norm {order}", order=2 if order else 0, smooth=bool(order))
+
+# Counting: the shapes of these results depend on values
+occurring = np.array([3, 1, 1, 0, 3, 3])
+case(lambda x: nn.bincount(x), lambda x: t.bincount(x), occurring, order=0, smooth=False, name="bincount")
+case(lambda w: nn.bincount(nn.tensor(occurring) if isinstance(w, nn.Tensor) else occurring, w, 6), lambda w: t.zeros(6, dtype=w.dtype).index_add(0, t.tensor(occurring), w), (6,), name="bincount-weights")
+case(lambda x: nn.unique(x, True, True), lambda x: t.unique(x, return_inverse=True, return_counts=True), occurring.reshape(2, 3), order=0, smooth=False, name="unique")
+case(lambda x: nn.argwhere(x), lambda x: t.argwhere(x), zero, order=0, smooth=False, name="argwhere")
+case(lambda x: nn.count_nonzero(x, 1), lambda x: t.count_nonzero(x, 1), ties, order=0, smooth=False, name="counts")
 
 # Reading and writing elements
 rows = np.array([[2, 0, 0], [1, 2, 1]])
@@ -324,8 +420,16 @@ for down in (False, True):
     case(lambda x, d=down: nn.topk(x, 2, 1, d), lambda x, d=down: x.topk(2, 1, d), (3, 4), fill=apart, name="topk")
 case(lambda x: nn.argsort(x, descending=True), lambda x: x.argsort(descending=True, stable=True), np.array([1.0, np.nan, 3.0]), order=0, smooth=False, name="argsort-nan")
 case(lambda x: nn.topk(x, 0, 0), lambda x: x.topk(0, 0), (3,), name="topk0")
-case(lambda x: nn.median(x, 1), lambda x: x.median(1).values, (3, 4), fill=apart, name="median")
-case(lambda x: nn.nonzero(x), lambda x: x.nonzero(as_tuple=True), np.array([[0.0, 1.0], [2.0, 0.0]]), order=0, smooth=False, name="nonzero")
+case(lambda x: nn.median(x, axis=1), lambda x: x.median(1).values, (3, 4), fill=apart, name="median")
+case(nn.median, t.median, (3, 4), fill=apart)
+for name in ("max", "min", "median"):
+    for keep in (False, True):
+        case(lambda x, n=name, k=keep: tuple(getattr(nn, n)(x, dim=1, keepdims=k)), lambda x, n=name, k=keep: tuple(getattr(t, n)(x, 1, k)), (3, 4), fill=apart, name=f"{name}-dim")
+case(lambda x, y: nn.max(x, y), t.max, (3, 4), (4,), name="max-of-two")
+case(lambda x: nn.transpose(x, 0, 2), lambda x: x.transpose(0, 2), (2, 3, 4), name="transpose-two")
+case(lambda x: nn.gather(x, 1, np.array([[1], [0]])), lambda x: x.gather(1, t.tensor([[1], [0]])), (2, 3), name="gather-as-pytorch")
+case(lambda x: nn.nonzero(x, as_tuple=False), lambda x: x.nonzero(), np.array([[0.0, 1.0], [2.0, 0.0]]), order=0, smooth=False, name="nonzero-rows")
+case(lambda x: nn.nonzero(x, as_tuple=True), lambda x: x.nonzero(as_tuple=True), np.array([[0.0, 1.0], [2.0, 0.0]]), order=0, smooth=False, name="nonzero")
 
 # Convolution: every combination of stride, padding, dilation and groups in one dimension, a choice in two and three
 for stride in (1, 2, 3):

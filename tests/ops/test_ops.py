@@ -40,15 +40,17 @@ def test_one_hot() -> None:
 
 
 MODULES = [importlib.import_module(f"nnatomy.ops.{n}")
-           for n in ("pointwise", "reductions", "shapes", "linear", "indexing", "convolution", "creation")]  # fmt: skip
-convolution, indexing = MODULES[-2], MODULES[-3]
+           for n in ("pointwise", "reductions", "shapes", "linear", "indexing", "convolution", "creation", "matrices",
+                     "counting")]  # fmt: skip
+convolution, indexing = MODULES[5], MODULES[4]
 HOW = {"kernel": (2,), "stride": (1,), "padding": ((1, 0),)}
 CONV = {"stride": (1,), "padding": ((1, 0),), "dilation": (1,), "groups": 1}
 position = np.array([[[0, 1, 1, 0]]])
-adjoints = {  # derivatives that are primitives themselves: (the call, shapes of its inputs)
+adjoints: dict[str, Any] = {  # derivatives that are primitives themselves: (the call, shapes of its inputs)
     "pool_scatter": (lambda g: convolution._pool_scatter(g, position=position, space=(4,), dilation=(1,), **HOW), [(1, 1, 4)]),
     "pool_gather": (lambda x: convolution._pool_gather(x, position=position, dilation=(1,), **HOW), [(1, 1, 4)]),
     "sum_pool_input": (lambda g: convolution._sum_pool_input(g, space=(4,), **HOW), [(1, 1, 4)]),
+    "cofactor": (lambda a: nn.linalg._cofactor(a), [(3, 3)]),
     "conv_weight": (lambda x, g: convolution._conv_weight(x, g, kernel=(2,), **CONV), [(1, 2, 4), (1, 3, 4)]),
 }
 
@@ -61,7 +63,7 @@ def test_adjoint(name: str) -> None:
 
 
 def test_every_differentiable_primitive_has_a_case() -> None:
-    found = (getattr(f, "primitive", None) for m in MODULES for f in vars(m).values())
+    found = (getattr(f, "primitive", None) for m in (*MODULES, nn.linalg) for f in vars(m).values())
     known = {p.name for p in found if isinstance(p, Primitive) and (p.vjps or p.joint)}
     walked: set[str] = set()
     for case in cases:
@@ -83,8 +85,13 @@ def test_all_public_operations_are_listed() -> None:
         for name, f in vars(m).items()
         if callable(f) and getattr(f, "__module__", "") == m.__name__ and not name.startswith("_")
     }
-    assert public - set(ops.__all__) == {"add_rows", "place", "plain", "raw", "real", "sizes", "with_an_axis"}
+    assert public - set(ops.__all__) == {
+        "add_rows", "place", "plain", "raw", "real", "Ranked", "sizes", "two_meanings", "with_an_axis",
+    }  # fmt: skip
     assert all(hasattr(nn, name) for name in ops.__all__)
+    found = {name for name, f in vars(nn.linalg).items() if getattr(f, "__module__", "") == nn.linalg.__name__}
+    results = {"EighResult", "LstsqResult", "QrResult", "SlogdetResult", "SvdResult"}
+    assert {name for name in found if not name.startswith("_")} == {*nn.linalg.__all__, *results}
 
 
 WRONG: list[tuple[str, Any]] = [

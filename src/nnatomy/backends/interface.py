@@ -14,9 +14,10 @@ CREATION = ("arange", "array", "asarray", "full", "ones", "ones_like", "zeros", 
 ELEMENTWISE = (
     "bitwise_and", "bitwise_not", "bitwise_or", "bitwise_xor", "left_shift", "right_shift",  # of integers and booleans
     "abs", "arccos", "arcsin", "arctan", "arctan2", "arctanh", "ceil", "clip", "cos", "cosh", "divide", "equal", "exp", "expm1",
-    "floor", "floor_divide", "greater", "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log1p",
-    "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum", "not_equal", "remainder",
-    "round", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "where",
+    "floor", "floor_divide", "greater", "greater_equal", "isfinite", "isinf", "isnan", "less", "less_equal", "log", "log10",
+    "log1p", "log2", "logaddexp", "logical_and", "logical_not", "logical_or", "logical_xor", "maximum", "minimum",
+    "not_equal", "remainder",
+    "round", "sign", "sin", "sinh", "sqrt", "square", "tan", "tanh", "trunc", "where",
     "erf", "sigmoid",  # of a real argument; without overflow
 )  # fmt: skip
 
@@ -32,6 +33,11 @@ PRODUCTS = (
     "matmul", "einsum",
     "qr_r",  # (a): R of a = Q R, with a diagonal of no negative numbers
     "conv", "conv_input", "conv_weight",  # cross-correlation and its two adjoints
+)  # fmt: skip
+
+FACTORIZATIONS = (  # of matrices (..., m, n), as in numpy.linalg; the lower triangle of a symmetric one is read
+    "cholesky", "det", "eigh", "inv", "qr", "slogdet", "solve",
+    "svd",  # (a, full_matrices=)
 )  # fmt: skip
 
 ATTENTION = (
@@ -66,6 +72,6 @@ NORMALIZATION = (  # each with its adjoint, which takes the gradient g of y firs
 RANDOM = ("random_bits",)  # (key, counter, count): Threefry-2x32 words, the same on every backend
 
 FUNCTIONS = (
-    CREATION + ELEMENTWISE + ALONG_AXES + REARRANGING + PRODUCTS + ATTENTION
+    CREATION + ELEMENTWISE + ALONG_AXES + REARRANGING + PRODUCTS + FACTORIZATIONS + ATTENTION
     + RECURRENT + POOLING + WRITING + NORMALIZATION + RANDOM
 )

@@ -22,11 +22,13 @@ from jax.numpy import (  # noqa: F401  (these names are the backend; interface.p
     abs, all, any, arange, arccos, arcsin, arctan, arctan2, arctanh, argmax, argmin, argsort, array, asarray, bitwise_and,
     bitwise_not, bitwise_or, bitwise_xor, broadcast_to, left_shift, right_shift,
     ceil, clip, concatenate, cos, cosh, divide, einsum, equal, exp, expm1, flip, floor, floor_divide, full,
-    greater, greater_equal, isfinite, isinf, isnan, less, less_equal, log, log1p, logaddexp, logical_and, logical_not,
+    greater, greater_equal, isfinite, isinf, isnan, less, less_equal, log, log10, log1p, log2, logaddexp, logical_and,
+    logical_not,
     logical_or, logical_xor, matmul, maximum, minimum, moveaxis, nonzero, not_equal, ones, ones_like, remainder, round, sign,
-    sin, sinh, sqrt, square, stack, tan, tanh, tril, triu, where, zeros, zeros_like,
+    sin, sinh, sqrt, square, stack, tan, tanh, tril, triu, trunc, where, zeros, zeros_like,
 )  # fmt: skip
 from jax.nn import sigmoid  # noqa: F401
+from jax.numpy.linalg import det, inv, qr, slogdet, solve, svd  # noqa: F401
 from jax.scipy.special import erf  # noqa: F401
 
 from nnatomy.backends.jax_recurrent import (  # noqa: F401
@@ -86,6 +88,17 @@ def qr_r(a: Array) -> Array:
     """R (min(m, n), n) of a = Q R for a (m, n); rows are negated where R_ii < 0."""
     r = jnp.linalg.qr(a, mode="r")
     return r * jnp.where(jnp.diagonal(r) < 0, -1, 1).astype(a.dtype)[:, None]
+
+
+def cholesky(a: Array) -> Array:
+    """The lower L with a = L L^T; NaN where there is none."""
+    return jnp.linalg.cholesky(a, symmetrize_input=False)
+
+
+def eigh(a: Array) -> tuple[Array, Array]:
+    """The eigenvalues of symmetric matrices, ascending, and their eigenvectors."""
+    values, vectors = jnp.linalg.eigh(a, symmetrize_input=False)
+    return values, vectors
 
 
 @_compiled("shape")

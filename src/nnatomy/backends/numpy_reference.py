@@ -14,10 +14,13 @@ from numpy import (  # noqa: F401  (these names are the backend; interface.py li
     abs, all, any, arange, arccos, arcsin, arctan, arctan2, arctanh, argmax, argmin, argsort, array, asarray, bitwise_and,
     bitwise_not, bitwise_or, bitwise_xor, broadcast_to, left_shift, right_shift,
     ceil, clip, concatenate, cos, cosh, cumprod, cumsum, divide, einsum, equal, exp, expm1, flip, floor, floor_divide, full,
-    greater, greater_equal, isfinite, isinf, isnan, less, less_equal, log, log1p, logaddexp, logical_and, logical_not,
+    greater, greater_equal, isfinite, isinf, isnan, less, less_equal, log, log10, log1p, log2, logaddexp, logical_and,
+    logical_not,
     logical_or, logical_xor, matmul, maximum, minimum, moveaxis, nonzero, not_equal, ones, ones_like, remainder, round, sign,
-    sin, sinh, sqrt, square, stack, tan, tanh, tril, triu, where, zeros, zeros_like,
+    sin, sinh, sqrt, square, stack, tan, tanh, tril, triu, trunc, where, zeros, zeros_like,
 )  # fmt: skip
+
+from numpy.linalg import cholesky, det, eigh, inv, qr, slogdet, solve, svd  # noqa: F401
 
 from nnatomy.kernels.shapes import conv_shape as conv_shape
 from nnatomy.backends.recurrent_reference import (  # noqa: F401

@@ -83,7 +83,7 @@ def watching_functions(found: dict[graph.Node, Function]) -> Iterator[None]:
 
 
 _FOLDER = os.path.dirname(os.path.abspath(graph.__file__))
-OURS = tuple(os.path.join(_FOLDER, name) for name in ("ops" + os.sep, "functional" + os.sep, "tensor.py"))
+OURS = tuple(os.path.join(_FOLDER, name) for name in ("ops" + os.sep, "functional" + os.sep, "tensor.py", "foreign.py"))
 PLUMBING = ("primitive.py", "tensor.py")
 
 

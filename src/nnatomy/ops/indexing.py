@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import builtins
-from typing import Any
+from typing import Any, NamedTuple
 
 from nnatomy.backends import B, known
 from nnatomy.backends.dtypes import is_floating
@@ -103,23 +103,39 @@ def _along(a: Any, index: Any, axis: int) -> Index:
     return tuple(grid)
 
 
-def gather(a: Any, index: Any, axis: int) -> Any:
-    """y[i, j] = a[index[i, j], j] for axis 0, and so on (torch.gather)."""
+def _in_our_order(index: Any, axis: Any) -> tuple[Any, int]:
+    """(index, axis), also where PyTorch's order is given, (axis, index): an axis is a number, an index has axes."""
+    return (axis, index) if isinstance(index, int) and hasattr(axis, "shape") else (index, axis)
+
+
+def gather(a: Any, index: Any, axis: Any) -> Any:
+    """y[i, j] = a[index[i, j], j] for axis 0, and so on; also gather(a, axis, index), as in PyTorch."""
+    index, axis = _in_our_order(index, axis)
     return getitem(a, _along(a, raw(index), axis))
 
 
-def scatter(a: Any, index: Any, values: Any, axis: int) -> Any:
-    """A copy of `a` with y[index[i, j], j] = values[i, j] for axis 0, and so on (torch.scatter)."""
+def scatter(a: Any, index: Any, values: Any, axis: Any) -> Any:
+    """A copy of `a` with y[index[i, j], j] = values[i, j] for axis 0, and so on.
+
+    Also scatter(a, axis, index, values), as in PyTorch.
+    """
+    if isinstance(index, int) and hasattr(values, "shape"):
+        index, values, axis = values, axis, index
     return index_put(a, _along(a, raw(index), axis), values)
 
 
-def scatter_add(a: Any, index: Any, values: Any, axis: int) -> Any:
-    """As `scatter`, adding to what is there (torch.scatter_add)."""
+def scatter_add(a: Any, index: Any, values: Any, axis: Any) -> Any:
+    """As `scatter`, adding to what is there."""
+    if isinstance(index, int) and hasattr(values, "shape"):
+        index, values, axis = values, axis, index
     return scatter_add_at(a, _along(a, raw(index), axis), values)
 
 
-def take(a: Any, index: Any, axis: int = 0) -> Any:
-    """The slices numbered `index` along `axis` (torch.index_select)."""
+def take(a: Any, index: Any, axis: Any = None) -> Any:
+    """The slices numbered `index` along `axis`, or elements of all in one row if None; also take(a, axis, index)."""
+    index, axis = _in_our_order(index, axis)
+    if axis is None:
+        a, axis = shapes.reshape(a, (-1,)), 0
     return getitem(a, (slice(None),) * shapes.place(axis, len(a.shape)) + (raw(index),))
 
 
@@ -136,6 +152,11 @@ def add_rows(values: Any, *, rows: Any, shape: tuple[int, ...]) -> Any:
 
 def embedding(weight: Any, rows: Any) -> Any:
     """weight[rows]: a row of (vocabulary, features) for each integer of `rows`, of any shape."""
+    if is_floating(raw(rows).dtype):
+        raise UserError(
+            f"embedding() takes the weights first, then integers. Received {raw(rows).dtype} as rows. "
+            "Use embedding(weight, rows), with rows.astype('int64')."
+        )
     return _embedding(weight, rows=_within(weight, raw(rows)))
 
 
@@ -160,34 +181,73 @@ def argsort(a: Any, axis: int = -1, descending: bool = False) -> Any:
     return Tensor(order) if isinstance(a, Tensor) else order
 
 
+class Ranked(NamedTuple):
+    """Values, and their positions along the axis that they were taken from."""
+
+    values: Any
+    indices: Any
+
+
 @shapes.with_an_axis
-def sort(a: Any, axis: int = -1, descending: bool = False) -> tuple[Any, Any]:
+def sort(a: Any, axis: int = -1, descending: bool = False) -> Ranked:
     """The sorted values and the order that sorts them."""
     order = argsort(a, axis, descending)
-    return gather(a, order, axis), order
+    return Ranked(gather(a, order, axis), order)
 
 
 @shapes.with_an_axis
-def topk(a: Any, k: int, axis: int = -1, largest: bool = True) -> tuple[Any, Any]:
+def topk(a: Any, k: int, axis: int = -1, largest: bool = True) -> Ranked:
     """The k largest (or smallest) values, best first, and their positions."""
     if not 0 <= k <= a.shape[axis]:
         raise UserError(f"topk() needs 0 <= k <= {a.shape[axis]}, the length of the axis. Received {k}.")
     order = argsort(a, axis, descending=largest)
     first = shapes.split(order, [k, a.shape[axis] - k], axis=axis)[0]
-    return gather(a, first, axis), first
+    return Ranked(gather(a, first, axis), first)
+
+
+def two_meanings(name: str, axis: Any) -> UserError:
+    """The refusal of max(0), which is values and positions in PyTorch, and values in NumPy."""
+    return UserError(
+        f"{name}() of a bare axis is a pair in PyTorch and values in NumPy. Received {axis!r}. "
+        f"Use {name}(axis={axis!r}) for the values, or {name}(dim={axis!r}) for values and positions."
+    )
 
 
 @shapes.with_an_axis
-def median(a: Any, axis: int = -1) -> Any:
-    """The middle value, the lower of two; NaN where there is one, as torch.median gives it."""
-    values, _ = sort(a, axis)
-    n = a.shape[axis]
-    middle, last = take(values, (n - 1) // 2, axis), take(values, n - 1, axis)  # NaN is sorted last
-    return pointwise.where(pointwise.isnan(last), last, middle) if is_floating(a.dtype) else middle
+def median(a: Any, *bare: Any, axis: int | None = None, keepdims: bool = False, dim: int | None = None) -> Any:
+    """The middle value of all elements or along `axis`, the lower of two; NaN where there is one, as in PyTorch.
+
+    With `dim` in place of `axis`: (values, indices).
+    """
+    if bare:
+        raise two_meanings("median", bare[0])
+    along = axis if dim is None else dim
+    if along is None:
+        return median(shapes.reshape(a, (-1,)), axis=0)
+    along = shapes.place(along, len(a.shape))
+    order = argsort(a, along)
+    n = a.shape[along]
+    if not n:
+        raise UserError(f"median() needs at least one element. Received shape {tuple(a.shape)}. Leave out empty groups.")
+    middle, last = (take(order, B.asarray([i]), along) for i in ((n - 1) // 2, n - 1))
+    if is_floating(a.dtype):
+        middle = pointwise.where(pointwise.isnan(gather(a, last, along)), last, middle)  # NaN is sorted last
+    found = Ranked(gather(a, middle, along), middle)
+    if not keepdims:
+        found = Ranked(*(shapes.squeeze(y, along) for y in found))
+    return found.values if dim is None else found
 
 
-def nonzero(a: Any) -> tuple[Any, ...]:
-    """The positions of the elements that are not zero, one integer array for each axis."""
+def nonzero(a: Any, as_tuple: bool | None = None) -> Any:
+    """The positions of the elements that are not zero: with `as_tuple` one integer array for each axis, else one row each."""
+    if as_tuple is None:
+        raise UserError(
+            "nonzero() is one row an element in PyTorch and one array an axis in NumPy. Received no as_tuple. "
+            "Use nonzero(as_tuple=False) for rows, or nonzero(as_tuple=True) for arrays."
+        )
     a = a if a.shape else shapes.reshape(a, (1,))
     found = B.nonzero(raw(a))
+    if not as_tuple:
+        rows = B.stack(list(found), axis=-1)
+        return Tensor(rows) if isinstance(a, Tensor) else rows
     return tuple(Tensor(i) for i in found) if isinstance(a, Tensor) else tuple(found)

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnatomy.backends import B
 from nnatomy.errors import UserError
-from nnatomy.ops import reductions, shapes
+from nnatomy.ops import matrices, reductions, shapes
 from nnatomy.ops.primitive import primitive
 
 
@@ -111,7 +111,7 @@ def _distinct(term: str, operand: Any) -> tuple[str, Any]:
             if operand.shape[i] != operand.shape[j]:
                 raise UserError(f"einsum() index {c!r} stands for both {operand.shape[i]} and {operand.shape[j]} elements.")
             rest = [k for k in range(len(term)) if k not in (i, j)]
-            operand = shapes.diagonal(shapes.transpose(operand, [*rest, i, j]))
+            operand = matrices.diagonal(shapes.transpose(operand, [*rest, i, j]), 0, -2, -1)
             term = "".join(term[k] for k in rest) + c
     return term, operand
 
@@ -157,6 +157,8 @@ def tensordot(a: Any, b: Any, axes: int | tuple[Sequence[int], Sequence[int]] = 
 
 def dot(a: Any, b: Any) -> Any:
     """The sum of products of two vectors."""
+    if len(a.shape) != 1 or len(b.shape) != 1:
+        raise UserError(f"dot() takes two vectors. Received {tuple(a.shape)} and {tuple(b.shape)}. Use matmul() or @.")
     return reductions.sum(a * b)
 
 

@@ -44,7 +44,7 @@ def _layer_norm_vjp(needs: Sequence[bool], g: Any, ys: Any, x: Any, weight: Any,
 @primitive(joint=_layer_norm_vjp, saved=2)
 def _layer_norm(x: Any, weight: Any, bias: Any, *, eps: float) -> Any:
     y, mean, rstd = B.layer_norm(x, weight, bias, eps=eps)
-    return check_dtype("layer_norm", (x, weight, bias), y), mean, rstd
+    return check_dtype("layer_norm", (x, weight, bias), y, ("x", "weight", "bias")), mean, rstd
 
 
 def layer_norm(x: Any, weight: Any = None, bias: Any = None, *, eps: float) -> Any:
@@ -70,7 +70,7 @@ def _rms_norm_vjp(needs: Sequence[bool], g: Any, ys: Any, x: Any, weight: Any, e
 @primitive(joint=_rms_norm_vjp, saved=1)
 def _rms_norm(x: Any, weight: Any, *, eps: float) -> Any:
     y, rstd = B.rms_norm(x, weight, eps=eps)
-    return check_dtype("rms_norm", (x, weight), y), rstd
+    return check_dtype("rms_norm", (x, weight), y, ("x", "weight")), rstd
 
 
 def rms_norm(x: Any, weight: Any = None, *, eps: float) -> Any:
@@ -103,7 +103,7 @@ def _batch_norm(x: Any, weight: Any, bias: Any, *, eps: float, moments: Callable
     y, mean, variance = B.batch_norm(x, weight, bias, eps=eps)
     if moments is not None:
         moments(mean, variance)
-    return check_dtype("batch_norm", (x, weight, bias), y), mean, variance
+    return check_dtype("batch_norm", (x, weight, bias), y, ("x", "weight", "bias")), mean, variance
 
 
 def batch_norm(

@@ -86,6 +86,17 @@ def reciprocal(a: Any) -> Any:
     return divide(1.0, a)
 
 
+@primitive(lambda g, y, a, b: g, lambda g, y, a, b: -g * trunc(a / b))
+def _fmod(a: Any, b: Any) -> Any:
+    return B.sign(a) * B.remainder(B.abs(a), B.abs(b))
+
+
+def fmod(a: Any, b: Any) -> Any:
+    """y = a - b trunc(a / b), with the sign of a."""
+    _divisible(a, b)
+    return _fmod(*_like(a, b))
+
+
 @primitive(lambda g, y, a, b: g, lambda g, y, a, b: -g * floor(a / b))
 def remainder(a: Any, b: Any) -> Any:
     """y = a - b floor(a / b), with the sign of b."""
@@ -120,9 +131,21 @@ def log1p(a: Any) -> Any:
     return B.log1p(a)
 
 
+@primitive(lambda g, y, a: g / (a * math.log(2)), real=True)
 def log2(a: Any) -> Any:
     """y = ln a / ln 2."""
-    return log(a) / math.log(2)
+    return B.log2(a)
+
+
+@primitive(lambda g, y, a: g / (a * math.log(10)), real=True)
+def log10(a: Any) -> Any:
+    """y = ln a / ln 10."""
+    return B.log10(a)
+
+
+def exp2(a: Any) -> Any:
+    """y = 2^a."""
+    return power(2.0, real(a))
 
 
 def _weight(a: Any, b: Any) -> Any:
@@ -297,8 +320,12 @@ def _where(condition: Any, a: Any, b: Any) -> Any:
     return B.where(condition, a, b)
 
 
-def where(condition: Any, a: Any, b: Any) -> Any:
-    """y = a where the condition holds, else b."""
+def where(condition: Any, a: Any = None, b: Any = None) -> Any:
+    """y = a where the condition holds, else b; of a condition alone its positions, one array for each axis."""
+    if a is None and b is None:
+        from nnatomy.ops.indexing import nonzero
+
+        return nonzero(condition, as_tuple=True)
     return _where(condition, *_like(a, b))
 
 
@@ -380,9 +407,19 @@ def ceil(a: Any) -> Any:
 
 
 @primitive(_flat)
-def round(a: Any) -> Any:
-    """The nearest integer, halves to even."""
+def trunc(a: Any) -> Any:
+    """The nearest integer that is not further from 0."""
+    return B.trunc(a)
+
+
+@primitive(_flat)
+def _round(a: Any) -> Any:
     return B.round(a)
+
+
+def round(a: Any, decimals: int = 0) -> Any:
+    """The nearest number of so many decimals, halves to even."""
+    return _round(a) if decimals == 0 else _round(a * 10.0**decimals) / 10.0**decimals
 
 
 # Comparisons and logic: no gradient

@@ -13,6 +13,7 @@ from nnatomy import graph
 from nnatomy.backends import B
 from nnatomy.backends.dtypes import is_floating, is_half
 from nnatomy.errors import UserError
+from nnatomy.foreign import unknown_keyword
 from nnatomy.graph import is_grad_enabled
 from nnatomy.tensor import Tensor
 
@@ -32,10 +33,11 @@ class Primitive:
     `real`: its outputs are not integers, so integers and booleans are converted to floating-point numbers.
     """
 
-    __slots__ = ("joint", "name", "real", "saved", "short", "vjps")
+    __slots__ = ("arguments", "joint", "name", "real", "saved", "short", "vjps")
 
     def __init__(self, name: str, vjps: tuple[Any, ...], joint: Vjp, saved: int, short: bool, real: bool) -> None:
         self.name, self.vjps, self.joint, self.saved, self.real = name, vjps, joint, saved, real
+        self.arguments: tuple[str, ...] = ()
         self.short = short  # whether it takes one argument or two and no options, and has a gradient for each
 
     def vjp(self, node: graph.Node, gs: list[Any], needs: Sequence[bool], create_graph: bool) -> Sequence[Any]:
@@ -115,17 +117,36 @@ def unbroadcast(g: Any, value: Any, name: str) -> Any:
     return shapes.reshape(reductions.sum(g, axis=axes), shape)
 
 
-def check_dtype(name: str, values: Sequence[Any], out: Any) -> Any:
+def check_dtype(name: str, values: Sequence[Any], out: Any, arguments: Sequence[str] = ()) -> Any:
     """Keep float64 out of what is not float64: integers become float32. Raises TypeError where floating types meet."""
     if out.dtype != FLOAT64:
         return out
     kinds = {v.dtype for v in values if hasattr(v, "dtype") and is_floating(v.dtype)}
     if len(kinds) > 1:
-        raise TypeError(
-            f"{name} received arrays of {' and '.join(sorted(str(k) for k in kinds))}. "
-            "Convert one of them with .astype(): types are not promoted silently."
-        )
+        raise MixedTypes(name, values, arguments)
     return out if kinds == {FLOAT64} else out.astype(FLOAT32)
+
+
+class MixedTypes(TypeError):
+    """The refusal of floating types that differ, with the argument to convert: a layer's input, or else the float64 one."""
+
+    def __init__(self, name: str, values: Sequence[Any], arguments: Sequence[str]) -> None:
+        names = [*arguments[: len(values)], *(f"argument {i + 1}" for i in range(len(arguments), len(values)))]
+        given = {n: v.dtype for n, v in zip(names, values) if hasattr(v, "dtype") and is_floating(v.dtype)}
+        listed = ", ".join(f"{n} of {dtype}" for n, dtype in given.items())
+        weight = given.get("w", given.get("weight"))
+        if weight is not None and given.get("x", weight) != weight:
+            super().__init__(
+                f"{name}() computes in the type of the layer's weights. Received the input {listed}. "
+                f"Convert the input with x.astype('{weight}'), or the model with model.astype('{given['x']}')."
+            )
+            return
+        wide = next(n for n, dtype in given.items() if dtype == FLOAT64)
+        other = next(dtype for dtype in given.values() if dtype != FLOAT64)
+        super().__init__(
+            f"{name}() takes floating-point numbers of one type, as none is promoted silently. Received {listed}. "
+            f"Convert {wide} with .astype('{other}')."
+        )
 
 
 def _in_real_numbers(args: Sequence[Any], values: Sequence[Any]) -> tuple[Any, Any]:
@@ -149,6 +170,7 @@ def primitive(
         count = _arguments(forward) if joint is None and not saved else 0
         short = count in (1, 2) and len(vjps) == count and None not in vjps
         spec = Primitive(name, vjps, joint, saved, short, real)
+        spec.arguments = forward.__code__.co_varnames[: forward.__code__.co_argcount]
         differentiable = bool(vjps) or joint is not None
 
         @functools.wraps(forward)
@@ -187,7 +209,7 @@ def primitive(
                     return _result(out[0], node, 0)
                 return tuple(_result(o, node, i) for i, o in enumerate(out[: len(out) - saved]))
             if out.dtype is not FLOAT32 and "dtype" not in kwargs:
-                out = check_dtype(name, values, out)
+                out = check_dtype(name, values, out, spec.arguments)
             return _result(out, graph.Node(spec, args, values, needs, kwargs, out), 0) if track else Tensor(out)
 
         found: Any = op if not spec.short else _unary(spec, forward, op) if count == 1 else _binary(spec, forward, op)
@@ -215,7 +237,9 @@ def _unary(spec: Primitive, forward: Callable[..., Any], general: Callable[..., 
     real = spec.real
 
     @functools.wraps(forward)
-    def op(a: Any) -> Any:
+    def op(a: Any, **other: Any) -> Any:
+        if other:
+            raise unknown_keyword(spec.name, next(iter(other)), ("a",))
         if not isinstance(a, Tensor):
             return general(a)
         x = a.data
@@ -242,7 +266,9 @@ def _binary(spec: Primitive, forward: Callable[..., Any], general: Callable[...,
         return general
 
     @functools.wraps(forward)
-    def op(a: Any, b: Any) -> Any:
+    def op(a: Any, b: Any, **other: Any) -> Any:
+        if other:
+            raise unknown_keyword(spec.name, next(iter(other)), ("a", "b"))
         if not isinstance(a, Tensor):
             if not isinstance(b, Tensor):
                 return general(a, b)
@@ -262,7 +288,7 @@ def _binary(spec: Primitive, forward: Callable[..., Any], general: Callable[...,
         except (ValueError, TypeError, IndexError) as error:
             raise explained(spec.name, (x, z), error) from error
         if out.dtype is not FLOAT32:
-            out = check_dtype(spec.name, (x, z), out)
+            out = check_dtype(spec.name, (x, z), out, spec.arguments)
         t = Tensor(out)
         if x is not a and a.requires_grad:
             needs = _BOTH if z is not b and b.requires_grad else _LEFT

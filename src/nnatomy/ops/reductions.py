@@ -9,8 +9,8 @@ from typing import Any
 from nnatomy.backends import B
 from nnatomy.backends.dtypes import is_half
 from nnatomy.errors import UserError
+from nnatomy.ops import indexing, shapes
 from nnatomy.ops import pointwise as pw
-from nnatomy.ops import shapes
 from nnatomy.ops.primitive import FLOAT32, named_as, primitive
 from nnatomy.tensor import Axis, Tensor
 
@@ -68,17 +68,17 @@ def mean(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
 
 
 @_careful
-def var(a: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Any:
+def var(a: Any, axis: Axis = None, *, keepdims: bool = False, correction: int = 1) -> Any:
     """The mean squared distance from the mean; divides by n - `correction`, as PyTorch does."""
     centered = a - mean(a, axis, keepdims=True)
     return sum(pw.square(centered), axis, keepdims) / _freedom(a, axis, correction)
 
 
 @_careful
-def std(a: Any, axis: Axis = None, keepdims: bool = False, correction: int = 1) -> Any:
+def std(a: Any, axis: Axis = None, *, keepdims: bool = False, correction: int = 1) -> Any:
     """The square root of `var`; its slope is 0 where all elements are equal."""
     centered = a - mean(a, axis, keepdims=True)
-    return norm(centered, axis, keepdims) / math.sqrt(_freedom(a, axis, correction))
+    return norm(centered, axis=axis, keepdims=keepdims) / math.sqrt(_freedom(a, axis, correction))
 
 
 def _freedom(a: Any, axis: Axis, correction: int) -> int:
@@ -132,16 +132,41 @@ def _min(a: Any, *, axis: Axis, keepdims: bool) -> Any:
     return a.min(axis=axis, keepdims=keepdims)
 
 
-@_careful
-def max(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The largest value over `axis` (torch.amax)."""
-    return _max(a, axis=shapes.plain(axis), keepdims=keepdims)
+def _extreme(name: str, a: Any, bare: tuple[Any, ...], axis: Axis, keepdims: bool, dim: int | None) -> Any:
+    """`max` or `min`: over axes, of two arrays, or values and positions along PyTorch's `dim`."""
+    whole, of_two, place = (_max, pw.maximum, argmax) if name == "max" else (_min, pw.minimum, argmin)
+    if bare and hasattr(bare[0], "shape"):
+        return of_two(a, *bare)
+    if bare:
+        raise indexing.two_meanings(name, bare[0])
+    if dim is None:
+        return whole(a, axis=shapes.plain(axis), keepdims=keepdims)
+    dim = shapes.place(dim, len(a.shape))
+    indices = place(a, dim, keepdims=True)
+    found = indexing.Ranked(indexing.gather(a, indices, dim), indices)
+    return found if keepdims else indexing.Ranked(*(shapes.squeeze(y, dim) for y in found))
 
 
-@_careful
-def min(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
-    """The smallest value over `axis` (torch.amin)."""
-    return _min(a, axis=shapes.plain(axis), keepdims=keepdims)
+@shapes.with_an_axis
+def max(a: Any, *bare: Any, axis: Axis = None, keepdims: bool = False, dim: int | None = None) -> Any:
+    """The largest value over `axis`; with `dim` in place of `axis` (values, indices); of two arrays, as `maximum`."""
+    return _extreme("max", a, bare, axis, keepdims, dim)
+
+
+@shapes.with_an_axis
+def min(a: Any, *bare: Any, axis: Axis = None, keepdims: bool = False, dim: int | None = None) -> Any:
+    """The smallest value over `axis`; with `dim` in place of `axis` (values, indices); of two arrays, as `minimum`."""
+    return _extreme("min", a, bare, axis, keepdims, dim)
+
+
+def amax(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The largest value over `axis`."""
+    return max(a, axis=axis, keepdims=keepdims)
+
+
+def amin(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+    """The smallest value over `axis`."""
+    return min(a, axis=axis, keepdims=keepdims)
 
 
 @_careful
@@ -243,14 +268,18 @@ def _norm2(a: Any, *, axis: Axis, keepdims: bool) -> Any:
 
 
 @_careful
-def norm(a: Any, axis: Axis = None, keepdims: bool = False, p: float = 2.0) -> Any:
-    """(sum |a|^p)^(1/p) over `axis`, p = 1, 2, any positive number or infinity; slope 0 where the norm is 0."""
-    if not p > 0:
-        raise UserError(f"norm() needs p > 0. Received {p}.")
+def norm(a: Any, p: float | str = 2.0, axis: Axis = None, keepdims: bool = False) -> Any:
+    """(sum |a|^p)^(1/p) over `axis`, p = 1, 2, any positive number or infinity; slope 0 where the norm is 0.
+
+    Norms of matrices are in nn.linalg.
+    """
+    p = 2.0 if p == "fro" else p
+    if isinstance(p, str) or not p > 0:
+        raise UserError(f"norm() needs p > 0. Received {p!r}. Use nn.linalg.norm() for other orders.")
     if p == 2:
         return _norm2(a, axis=shapes.plain(axis), keepdims=keepdims)
     if p == math.inf:
-        return max(pw.abs(a), axis, keepdims)
+        return max(pw.abs(a), axis=axis, keepdims=keepdims)
     if p == 1:
         return sum(pw.abs(a), axis, keepdims)
     total = sum(pw.power(pw.abs(a), p), axis, keepdims)

@@ -32,7 +32,7 @@ def with_an_axis(function: Callable[..., Any]) -> Callable[..., Any]:
         if a.shape:
             return function(a, *args, **kwargs)
         found = function(reshape(a, (1,)), *args, **kwargs)
-        return tuple(reshape(y, ()) for y in found) if isinstance(found, tuple) else reshape(found, ())
+        return type(found)(*(reshape(y, ()) for y in found)) if isinstance(found, tuple) else reshape(found, ())
 
     return named_as(function, wrapped)
 
@@ -55,15 +55,32 @@ def reshape(a: Any, shape: int | Sequence[int]) -> Any:
     return _reshape(a, shape=(shape,) if isinstance(shape, int) else tuple(shape))
 
 
-@primitive(lambda g, y, a, axes: transpose(g, tuple(sorted(range(len(axes)), key=axes.__getitem__))))
+@primitive(lambda g, y, a, axes: _transpose(g, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__))))
 def _transpose(a: Any, *, axes: tuple[int, ...]) -> Any:
     return a.transpose(axes)
 
 
-def transpose(a: Any, axes: Sequence[int] | None = None) -> Any:
-    """Axes in another order; reversed if None."""
+def transpose(a: Any, *axes: Any) -> Any:
+    """Axes in another order: transpose(a, (2, 0, 1)); all reversed if none is given.
+
+    Two numbers exchange two axes, as in PyTorch: transpose(a, 0, 1).
+    """
     n = len(a.shape)
-    return _transpose(a, axes=tuple(range(n))[::-1] if axes is None else tuple(place(i, n) for i in axes))
+    given = axes[0] if len(axes) == 1 else axes
+    if not axes or given is None:
+        return _transpose(a, axes=tuple(range(n))[::-1])
+    if len(axes) == 2:
+        return swapaxes(a, *axes)
+    return permute(a, (given,) if isinstance(given, int) else given)
+
+
+def permute(a: Any, axes: Sequence[int]) -> Any:
+    """Axes in another order."""
+    n = len(a.shape)
+    order = tuple(place(i, n) for i in axes)
+    if sorted(order) != list(range(n)):
+        raise UserError(f"An order has each of the {n} axes of {tuple(a.shape)} once. Received {tuple(axes)}. Name them all.")
+    return _transpose(a, axes=order)
 
 
 def swapaxes(a: Any, first: int, second: int) -> Any:
@@ -72,7 +89,7 @@ def swapaxes(a: Any, first: int, second: int) -> Any:
     axes = list(range(n))
     first, second = place(first, n), place(second, n)
     axes[first], axes[second] = second, first
-    return transpose(a, axes)
+    return _transpose(a, axes=tuple(axes))
 
 
 def moveaxis(a: Any, source: int, target: int) -> Any:
@@ -80,7 +97,7 @@ def moveaxis(a: Any, source: int, target: int) -> Any:
     n = len(a.shape)
     axes = [i for i in range(n) if i != place(source, n)]
     axes.insert(place(target, n), place(source, n))
-    return transpose(a, axes)
+    return _transpose(a, axes=tuple(axes))
 
 
 @primitive(lambda g, y, a, shape: g)  # summed back to a's shape where all broadcasting is undone
@@ -106,6 +123,7 @@ unsqueeze = expand_dims
 def squeeze(a: Any, axis: Axis = None) -> Any:
     """Without the axes of length 1, or those of `axis` that have length 1."""
     n = len(a.shape)
+    axis = plain(axis)
     axes = range(n) if axis is None else [place(i, n) for i in ((axis,) if isinstance(axis, int) else axis)]
     return reshape(a, [size for i, size in enumerate(a.shape) if not (i in axes and size == 1)])
 
@@ -195,13 +213,28 @@ def _flip(a: Any, *, axis: Axis) -> Any:
 
 
 @with_an_axis
-def flip(a: Any, axis: Axis = None) -> Any:
-    """In reverse order along `axis`."""
-    return _flip(a, axis=plain(axis))
+def flip(a: Any, axis: Axis = None, *more: int) -> Any:
+    """In reverse order along `axis`, or along several; along all if None."""
+    return _flip(a, axis=plain((axis, *more) if more else axis))
 
 
-def roll(a: Any, shift: int, axis: int) -> Any:
-    """Moved by `shift` places along `axis`; what leaves at one end comes in at the other."""
+def roll(a: Any, shift: int | Sequence[int], axis: Axis = None) -> Any:
+    """Moved by `shift` places along `axis`, or each shift along its axis; what leaves at one end comes in at the other.
+
+    The elements in one row if `axis` is None.
+    """
+    if axis is None:
+        return reshape(roll(reshape(a, (-1,)), shift, 0), a.shape)
+    axes = plain(axis if isinstance(axis, tuple | list) else (axis,))
+    shifts = plain(shift if isinstance(shift, tuple | list) else (shift,) * len(axes))
+    if len(shifts) != len(axes):
+        raise UserError(f"roll() by several shifts needs as many axes. Received {shift} and axis {axis}. Give axis=(0, 1).")
+    for places, along in zip(shifts, axes, strict=True):
+        a = _roll(a, places, place(along, len(a.shape)))
+    return a
+
+
+def _roll(a: Any, shift: int, axis: int) -> Any:
     n = a.shape[axis]
     cut = -shift % n if n else 0
     first, second = split(a, [cut, n - cut], axis=axis)
@@ -221,7 +254,13 @@ def _pad(a: Any, *, widths: tuple[tuple[int, int], ...], value: float) -> Any:
 
 def pad(a: Any, widths: Sequence[tuple[int, int]], mode: str = "constant", value: float = 0.0) -> Any:
     """Add (before, after) elements for each axis: a constant, the "edge", or a "reflect"ed or "wrap"ped copy."""
-    pairs = tuple((int(before), int(after)) for before, after in widths)
+    listed = widths if isinstance(widths, list | tuple) else ()
+    if not listed or not builtins.all(isinstance(pair, list | tuple) and len(pair) == 2 for pair in listed):
+        raise UserError(
+            f"pad() takes (before, after) for each of {len(a.shape)} axes. Received {widths!r}. "
+            f"Give {[(0, 0)] * (len(a.shape) - 1) + [(1, 1)]}, for example."
+        )
+    pairs = tuple((int(before), int(after)) for before, after in listed)
     if len(pairs) != len(a.shape) or builtins.any(n < 0 for pair in pairs for n in pair):
         raise UserError(
             f"pad() needs (before, after), both >= 0, for each axis of {tuple(a.shape)}. Received {list(pairs)}; "
@@ -245,21 +284,35 @@ def pad(a: Any, widths: Sequence[tuple[int, int]], mode: str = "constant", value
     return a
 
 
-def repeat(a: Any, times: Sequence[int]) -> Any:
-    """Tiled `times[i]` times along axis i (torch.Tensor.repeat, numpy.tile)."""
-    lead = len(times) - len(a.shape)
-    if lead < 0 or builtins.any(n < 0 for n in times):
+def _is_number(value: Any) -> bool:
+    return hasattr(value, "__index__") and not (hasattr(value, "shape") and value.shape)
+
+
+def _count(name: str, times: Any) -> int:
+    if not _is_number(times) or times < 0:
+        raise UserError(f"{name}() repeats a number >= 0 of times. Received {times!r}. Take elements with x[index] instead.")
+    return operator.index(times)
+
+
+def repeat(a: Any, times: int | Sequence[int]) -> Any:
+    """Tiled `times[i]` times along axis i (torch.Tensor.repeat, numpy.tile); numpy.repeat is `repeat_interleave`."""
+    counts: tuple[int, ...] = plain((times,) if isinstance(times, int) else tuple(times))
+    lead = len(counts) - len(a.shape)
+    if lead < 0 or builtins.any(n < 0 for n in counts):
         raise UserError(
-            f"repeat() needs a number >= 0 for each axis of {tuple(a.shape)}, or for more. Received {tuple(times)}; add ones."
+            f"repeat() needs a number >= 0 for each axis of {tuple(a.shape)}, or for more. Received {counts}; add ones."
         )
     shape = (1,) * lead + tuple(a.shape)
     paired = [part for n in shape for part in (1, n)]
-    wide = [part for t, n in zip(times, shape, strict=True) for part in (t, n)]
-    return reshape(broadcast_to(reshape(a, paired), wide), [t * n for t, n in zip(times, shape, strict=True)])
+    wide = [part for t, n in zip(counts, shape, strict=True) for part in (t, n)]
+    return reshape(broadcast_to(reshape(a, paired), wide), [t * n for t, n in zip(counts, shape, strict=True)])
 
 
-def repeat_interleave(a: Any, times: int, axis: int) -> Any:
-    """Each element `times` times in a row along `axis` (numpy.repeat)."""
+def repeat_interleave(a: Any, times: int, axis: int | None = None) -> Any:
+    """Each element `times` times in a row along `axis` (numpy.repeat); all elements in one row if `axis` is None."""
+    times = _count("repeat_interleave", times)
+    if axis is None:
+        a, axis = reshape(a, (-1,)), 0
     axis = place(axis, len(a.shape))
     wide = expand_dims(a, axis + 1)
     shape = list(wide.shape)
@@ -285,9 +338,3 @@ def tril(a: Any, k: int = 0) -> Any:
 def triu(a: Any, k: int = 0) -> Any:
     """The upper triangle of the last two axes, zeros below diagonal `k`."""
     return _triu(a, k=k)
-
-
-def diagonal(a: Any) -> Any:
-    """The main diagonal of the last two axes."""
-    where = B.arange(builtins.min(a.shape[-2:]))
-    return a[..., where, where]

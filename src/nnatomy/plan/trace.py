@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from nnatomy.backends import B, activate
+from nnatomy.backends.interface import FACTORIZATIONS
 
 Shape = tuple[int, ...]
 
@@ -141,12 +142,19 @@ class Trace:
         if known is not None:
             made = tuple(self.array(shape, dtype) for shape, dtype in known)
             return made[0] if len(made) == 1 else made
+        if name in FACTORIZATIONS:
+            return self._factors(function, args, kwargs)
         out = _quiet(function, substitute(args, _dummy), substitute(kwargs, _dummy))
         _refuse_other_shapes(name, function, args, kwargs, _dummy, out if isinstance(out, tuple) else [out])
         if isinstance(out, tuple):
             return tuple(self.array(np.shape(o), np.asarray(o).dtype) for o in out)
         out = np.asarray(out)
         return self.array(out.shape, out.dtype)
+
+    def _factors(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Arrays like the factors of identity matrices: those of zeros do not exist."""
+        out = _quiet(function, substitute(args, _identity), kwargs)
+        return tuple(self.array(o.shape, o.dtype) for o in out) if isinstance(out, tuple) else self.array(out.shape, out.dtype)
 
 
 def _dtype(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -203,6 +211,11 @@ def _dummy(value: Any) -> Any:
     return _sample(value) if value.number else np.broadcast_to(_sample(value), value.shape)
 
 
+def _identity(value: Any) -> Any:
+    """Identity matrices of this shape."""
+    return np.broadcast_to(np.eye(*value.shape[-2:], dtype=value.dtype), value.shape)
+
+
 def _tiny(value: Any) -> Any:
     """An array of one element and this dtype; a number."""
     if isinstance(value, np.ndarray):
@@ -233,8 +246,9 @@ def _arrays(tree: Any) -> bool:
 
 _ELEMENTWISE = """
     add subtract multiply divide negative power abs arccos arcsin arctan arctan2 arctanh ceil clip cos cosh equal exp expm1
-    floor floor_divide greater greater_equal isfinite isinf isnan less less_equal log log1p logaddexp logical_and logical_not
-    logical_or logical_xor maximum minimum not_equal remainder round sign sin sinh sqrt square tan tanh where erf sigmoid astype
+    floor floor_divide greater greater_equal isfinite isinf isnan less less_equal log log10 log1p log2 logaddexp logical_and
+    logical_not logical_or logical_xor maximum minimum not_equal remainder round sign sin sinh sqrt square tan tanh trunc where
+    erf sigmoid astype
 """
 ELEMENTWISE = frozenset(_ELEMENTWISE.split())
 """Calls whose result has at each place what the arguments have there."""

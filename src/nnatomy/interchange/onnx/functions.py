@@ -78,6 +78,17 @@ def log1p(g: Graph, out: Value, a: Operand) -> str:
     return g.node("Log", g.node("Add", g.operand(a, out.dtype), g.constant(1, out.dtype)))
 
 
+def logarithm(base: float) -> Emitter:
+    """A logarithm of another base than e."""
+    return lambda g, out, a: g.node("Div", g.node("Log", g.operand(a, out.dtype)), g.constant(math.log(base), out.dtype))
+
+
+def trunc(g: Graph, out: Value, a: Operand) -> str:
+    """sign(a) floor(|a|)."""
+    name = g.operand(a, out.dtype)
+    return g.node("Mul", g.node("Sign", name), g.node("Floor", g.node("Abs", name)))
+
+
 def logaddexp(g: Graph, out: Value, a: Operand, b: Operand) -> str:
     """max(a, b) + log(1 + e^-|a - b|)."""
     x, y = g.operand(a, out.dtype), g.operand(b, out.dtype)
@@ -343,9 +354,10 @@ FUNCTIONS: dict[str, Emitter] = {
     "power": arithmetic("Pow"), "negative": arithmetic("Neg"), "abs": arithmetic("Abs"), "sign": arithmetic("Sign"),
     "maximum": arithmetic("Max"), "minimum": arithmetic("Min"), "square": square, "sqrt": arithmetic("Sqrt"),
     "remainder": remainder, "floor_divide": floor_divide, "clip": clip,
-    "floor": arithmetic("Floor"), "ceil": arithmetic("Ceil"), "round": arithmetic("Round"),
+    "floor": arithmetic("Floor"), "ceil": arithmetic("Ceil"), "round": arithmetic("Round"), "trunc": trunc,
     # exponentials, trigonometry
-    "exp": arithmetic("Exp"), "expm1": expm1, "log": arithmetic("Log"), "log1p": log1p, "logaddexp": logaddexp,
+    "exp": arithmetic("Exp"), "expm1": expm1, "log": arithmetic("Log"), "log1p": log1p, "log2": logarithm(2),
+    "log10": logarithm(10), "logaddexp": logaddexp,
     "sigmoid": arithmetic("Sigmoid"), "erf": arithmetic("Erf"), "tanh": arithmetic("Tanh"), "sinh": arithmetic("Sinh"),
     "cosh": arithmetic("Cosh"), "arctanh": arithmetic("Atanh"), "sin": arithmetic("Sin"), "cos": arithmetic("Cos"),
     "tan": arithmetic("Tan"), "arcsin": arithmetic("Asin"), "arccos": arithmetic("Acos"), "arctan": arithmetic("Atan"),
@@ -370,7 +382,8 @@ FUNCTIONS: dict[str, Emitter] = {
     "getitem": indexing.getitem, "take_rows": indexing.take_rows, "index_put": indexing.index_put,
     "scatter_add": indexing.scatter_add, "add_rows": indexing.add_rows, "max_rows": indexing.max_rows,
     # products, pooling, normalization, attention, recurrence
-    "matmul": matmul, "einsum": einsum, "conv": conv, "conv_input": conv_input, "max_pool": max_pool, "sum_pool": sum_pool,
+    "matmul": matmul, "einsum": einsum, "det": arithmetic("Det"), "conv": conv, "conv_input": conv_input,
+    "max_pool": max_pool, "sum_pool": sum_pool,
     "layer_norm": layer_norm, "rms_norm": rms_norm, "batch_norm": batch_norm, "attention": attention,
     "lstm_scan": recurrent.lstm_scan, "gru_scan": recurrent.gru_scan, "rnn_scan": recurrent.rnn_scan,
 }  # fmt: skip

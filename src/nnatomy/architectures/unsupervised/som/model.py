@@ -164,7 +164,7 @@ def kohonen(model: SOM, x: Tensor, rate: Any, sigma: Any) -> None:
     kept = rows_that_count(x)
     for n in range(x.shape[0]):
         best = (w - x[n]).square().sum(axis=1).argmin(axis=0)
-        pull = rate * ops.take(near, best.reshape(1)).reshape(-1, 1)
+        pull = rate * ops.take(near, best.reshape(1), 0).reshape(-1, 1)
         pull = pull if kept is None else ops.where(kept[n], pull, 0.0)
         w = w + pull * (x[n] - w)
     model.weights.copy_(w.astype(model.weights.dtype).reshape(model.weights.shape))
