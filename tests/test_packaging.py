@@ -14,7 +14,7 @@ from nnatomy.cli.doctor import EXTRAS
 
 ROOT = Path(__file__).parents[1]
 IMPORTED_AS = {"tensorflow-cpu": "tensorflow", "prometheus-client": "prometheus_client", "torch-geometric": "torch_geometric"}
-BY_OTHERS = {"httptools": "uvicorn", "uvloop": "uvicorn", "ipywidgets": "rich"}
+BY_OTHERS = {"ipywidgets": "rich"}
 """Packages that another one looks for and uses by itself, which ours imports."""
 
 

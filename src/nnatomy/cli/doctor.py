@@ -23,7 +23,7 @@ EXTRAS = {
     "weights": ("h5py",),
     "onnx": ("onnx", "onnxruntime"),
     "tune": ("optuna",),
-    "web": ("starlette", "uvicorn"),
+    "web": ("starlette", "hypercorn"),
     "frames": ("pyarrow",),
 }
 

@@ -24,7 +24,7 @@ def serve(
 ) -> None:
     """Answer for a trained run over HTTP.
 
-    POST /predict with JSON, CSV or a picture; GET /schema, /health and /metrics.
+    GET / shows a form. POST /predict takes JSON, CSV or a picture; GET /schema, /openapi.json, /health and /metrics.
     """
     from nnatomy.serving import Limits
     from nnatomy.serving import serve as answer
@@ -33,8 +33,8 @@ def serve(
         if as_json:
             print_json(place)
         else:
-            print(f"Answering for {place['run']} on {place['url']}: POST /predict, GET /schema, /health, /metrics. "
-                  "Ctrl-C stops it.")  # fmt: skip
+            url = place["url"]
+            print(f"Serving {place['run']}. Open {url} or POST to {url}/predict; Ctrl-C stops it.")
         sys.stdout.flush()
 
     limits = Limits(most_bytes, most_rows, most_seconds)

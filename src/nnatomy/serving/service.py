@@ -6,14 +6,15 @@ import asyncio
 import contextlib
 import json
 import logging
+import re
+import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from nnatomy import data
 from nnatomy.catalog import Architecture
@@ -24,10 +25,12 @@ from nnatomy.runs.folder import Run
 from nnatomy.runs.prepare import fitting
 from nnatomy.runs.restore import architecture_of, described
 from nnatomy.serving.batching import Batcher, Worker
+from nnatomy.serving.openapi import POLICY, openapi, page
 from nnatomy.serving.refusals import BROKEN, BUSY, MALFORMED, TIMED_OUT, TOO_LARGE, Refusal
 from nnatomy.tasks import task_for
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
+BACKLOG = 64  # connections that wait to be accepted; asyncio tries as many times a second where files run out
 THREAD = 64 * 1024  # bytes from which a body is read next to the other requests, not between them
 
 
@@ -39,6 +42,8 @@ class Limits:
     rows: int = 4096
     seconds: float = 30.0
     waiting: int = 1024
+    memory: int = 256 * 2**20
+    """Bytes of all bodies that are held together."""
 
     def __post_init__(self) -> None:
         for name, value in vars(self).items():
@@ -120,8 +125,12 @@ class Meters:
             self.lost.inc(count)
 
 
+NAMED = re.compile(r"(\[[0-9a-f]*:[0-9a-f:.]*\]|[^][:@/?#\\\s]+)(:[0-9]{1,5})?", re.IGNORECASE)
+"""A host name and, optionally, a port: all that a Host header may hold."""
+
+
 class Guard:
-    """Accept only requests that name this service: none from a page of another site or a rebound DNS name."""
+    """Accept only requests that name this service: none from a page of another site, another port or a rebound DNS name."""
 
     def __init__(self, app: Any, names: Sequence[str]) -> None:
         self.app, self.names = app, frozenset(name.lower() for name in names)
@@ -131,20 +140,33 @@ class Guard:
             from starlette.responses import JSONResponse
 
             await JSONResponse({"error": problem}, 403)(scope, receive, send)
-        else:
+        elif scope["type"] != "websocket":  # unanswered, the server refuses it
             await self.app(scope, receive, send)
 
     def _problem(self, headers: Sequence[tuple[bytes, bytes]]) -> str | None:
-        for header, form in ((b"host", "//{}"), (b"origin", "{}")):
-            for value in [v.decode("latin-1") for name, v in headers if name == header]:
-                try:
-                    name = urlsplit(form.format(value)).hostname
-                except ValueError:
-                    name = None
-                if name is None or name.lower() not in self.names:
-                    title, known = header.decode().capitalize(), ", ".join(sorted(self.names))
-                    return f"{title} must name this service ({known}). Received {value[:80]!r}. Add it with --allow."
+        given: dict[bytes, list[str]] = {b"host": [], b"origin": []}
+        for name, value in headers:
+            if name in given:
+                given[name].append(value.decode("latin-1"))
+        host, known = ", ".join(given[b"host"]), ", ".join(sorted(self.names))
+        named = NAMED.fullmatch(host)
+        if named is None or named[1].strip("[]").lower() not in self.names:
+            received = repr(host[:80]) if host else "none"
+            return f"Host must name this service ({known}). Received {received}. Add the name with --allow."
+        for origin in given[b"origin"]:
+            scheme, _, place = origin.partition("://")
+            if scheme not in DEFAULT or _with_port(place, DEFAULT[scheme]) != _with_port(host, DEFAULT[scheme]):
+                return f"Origin must be that of this service ({host}). Received {origin[:80]!r}. Open the page at that address."
         return None
+
+
+DEFAULT = {"http": ":80", "https": ":443"}
+
+
+def _with_port(place: str, default: str) -> str:
+    """Return host and port, lower case; the scheme's default where none is given."""
+    named = NAMED.fullmatch(place)
+    return (named[1] + (named[2] or default)).lower() if named else ""
 
 
 def application(
@@ -159,7 +181,7 @@ def application(
     from starlette.exceptions import HTTPException
     from starlette.middleware import Middleware
     from starlette.requests import ClientDisconnect, Request
-    from starlette.responses import JSONResponse, Response
+    from starlette.responses import HTMLResponse, JSONResponse, Response
     from starlette.routing import Route
 
     limits = limits or Limits()
@@ -169,7 +191,27 @@ def application(
     processes = [Worker(str(served.folder.resolve()), limits.seconds, example) for _ in range(workers)]
     batcher = Batcher(processes, limits.rows, limits.waiting, meters.watch)
 
-    async def body_of(request: Request) -> bytes:
+    held = 0  # bytes of bodies
+
+    @contextlib.contextmanager
+    def holding() -> Iterator[Callable[[int], None]]:
+        """Yield a function that takes bytes from the memory of all requests, and give them back."""
+        nonlocal held
+        mine = 0
+
+        def take(count: int) -> None:
+            nonlocal held, mine
+            held, mine = held + count, mine + count
+            if held > limits.memory:
+                full = f"All bodies together hold at most {limits.memory} bytes. Received more. Send this one again."
+                raise Refusal(BUSY, full)
+
+        try:
+            yield take
+        finally:
+            held -= mine
+
+    async def body_of(request: Request, take: Callable[[int], None]) -> bytes:
         too_large = Refusal(TOO_LARGE, f"A body holds at most {limits.bytes} bytes. Received more. Send several requests.")
         length = request.headers.get("content-length", "0")
         if length.isdecimal() and int(length[:20]) > limits.bytes:
@@ -181,6 +223,7 @@ def application(
                     size += len(part)
                     if size > limits.bytes:
                         raise too_large
+                    take(len(part))
                     parts.append(part)
         except TimeoutError:
             raise Refusal(408, f"A body must arrive within {limits.seconds:g} s. Received a part. Send it again.") from None
@@ -188,8 +231,8 @@ def application(
             raise Refusal(MALFORMED, "The request ended before its body did. Send it again.") from None
         return b"".join(parts)
 
-    async def answered(request: Request) -> dict[str, Any]:
-        body = await body_of(request)
+    async def answered(request: Request, take: Callable[[int], None]) -> dict[str, Any]:
+        body = await body_of(request, take)
         kind = request.headers.get("content-type", "")
         read: Callable[[str, bytes], Any] = served.reader.read
         try:
@@ -210,7 +253,8 @@ def application(
         start = time.perf_counter()
         headers = {}
         try:
-            content, status = await answered(request), 200
+            with holding() as take:
+                content, status = await answered(request, take), 200
         except Refusal as refusal:
             content, status = {"error": str(refusal)}, refusal.status
             headers = {"Retry-After": "1"} if status == BUSY else {}
@@ -228,6 +272,12 @@ def application(
 
     async def show_schema(request: Request) -> Response:
         return JSONResponse(schema)
+
+    async def describe(request: Request) -> Response:
+        return JSONResponse(openapi(schema))
+
+    async def form(request: Request) -> Response:
+        return HTMLResponse(page(schema), headers={"Content-Security-Policy": POLICY})
 
     async def metrics(request: Request) -> Response:
         meters.waiting.set(len(batcher.waiting))
@@ -249,6 +299,8 @@ def application(
             await batcher.stop()
 
     routes = [
+        Route("/", form),
+        Route("/openapi.json", describe),
         Route("/predict", predict, methods=["POST"]),
         Route("/schema", show_schema),
         Route("/health", health),
@@ -275,9 +327,9 @@ def serve(
     Raises UserError where the web extra is not installed, the address cannot be had, or the folder is not a run.
     """
     try:
+        import hypercorn
         import prometheus_client  # noqa: F401
         import starlette  # noqa: F401
-        import uvicorn
     except ImportError:
         raise UserError('Serving needs the extra web, which is not installed. Run pip install "nnatomy[web]".') from None
     if not 1 <= workers <= 64:
@@ -290,24 +342,41 @@ def serve(
     place = listen(host, port)
     address, number = place.getsockname()[:2]
     url = f"http://{f'[{address}]' if ':' in address else address}:{number}"
-
-    class Server(uvicorn.Server):
-        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-            log = logging.getLogger("uvicorn.error")
-            log.disabled = True  # a run that cannot be used is reported in one sentence, below
-            await super().startup(sockets)
-            log.disabled = False
-            if self.started:
-                announce({"url": url, "run": str(folder)})
-
-    server = Server(uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", timeout_graceful_shutdown=10))
-    try:
-        with contextlib.suppress(KeyboardInterrupt, SystemExit):  # by SystemExit uvicorn reports that it could not start
-            server.run(sockets=[place])
-    finally:
-        place.close()
-    if not server.started:
+    config = hypercorn.Config()
+    config.bind = [f"fd://{place.detach()}"]
+    config.backlog = BACKLOG
+    config.errorlog = None  # what matters is printed where it happens
+    config.include_server_header = False
+    config.h11_max_incomplete_size = 64 * 1024  # bytes of a request's headers
+    config.keep_alive_timeout = 10  # seconds until headers are complete, and between requests
+    config.startup_timeout = 600
+    config.graceful_timeout = 10
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner() as runner:  # uvloop resets connections when files run out
+        started = runner.run(_serve(app, config, lambda: announce({"url": url, "run": str(folder)})))
+    if not started:
         raise UserError(f"The run in {folder} could not be loaded by a worker. Run nnatomy evaluate {folder} to see why.")
+
+
+async def _serve(app: Any, config: Any, announce: Callable[[], None]) -> bool:
+    """Serve until SIGINT or SIGTERM; `announce` is called once connections are accepted. Return whether the workers started."""
+    from hypercorn.asyncio import serve as run
+    from hypercorn.utils import LifespanFailureError
+
+    logging.getLogger("asyncio").setLevel(logging.CRITICAL)  # where files run out, it would report each of these tries
+    stop = asyncio.Event()
+    for sent in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows, where KeyboardInterrupt ends the loop
+            asyncio.get_running_loop().add_signal_handler(sent, stop.set)
+
+    async def until_stopped() -> None:
+        announce()
+        await stop.wait()
+
+    try:
+        await run(app, config, shutdown_trigger=until_stopped)
+    except LifespanFailureError:
+        return False
+    return True
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -317,7 +386,7 @@ def listen(host: str, port: int) -> socket.socket:
         place = socket.socket(family, kind, protocol)
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind(address)
-        place.listen(1024)
+        place.listen(BACKLOG)
     except OSError as problem:
         named = port and not isinstance(problem, socket.gaierror)
         remedy = "Choose another --port" if named else "Choose another --host"
