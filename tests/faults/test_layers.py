@@ -88,6 +88,169 @@ def test_every_difference_is_one() -> None:
         assert argument not in ours or ours[argument].default != theirs[argument].default, key
 
 
+FUSED = {"foreach", "capturable", "differentiable", "fused"}
+"""PyTorch's ways to run the same rule; nn.compile compiles a step."""
+NOT_OURS_IN_OPTIMIZERS = {"decoupled_weight_decay": "Adam with it is AdamW"}
+
+
+@pytest.mark.parametrize("name", [n for n in shared(nn.optim, torch.optim) if n != "Optimizer"])
+def test_optimizers_have_pytorchs_arguments_and_defaults(name: str) -> None:
+    ours, theirs = (inspect.signature(getattr(m, name)).parameters for m in (nn.optim, torch.optim))
+    left = FUSED | (set(NOT_OURS_IN_OPTIMIZERS) - set(ours))
+    assert list(ours) == [k for k in theirs if k not in left]
+    for key, parameter in ours.items():
+        assert parameter.default == theirs[key].default, key
+
+
+@pytest.mark.parametrize("name", shared(nn.optim.lr_scheduler, torch.optim.lr_scheduler))
+def test_schedulers_have_pytorchs_arguments_and_defaults(name: str) -> None:
+    ours, theirs = (
+        {k: p.default for k, p in inspect.signature(getattr(m, name)).parameters.items()}
+        for m in (nn.optim.lr_scheduler, torch.optim.lr_scheduler)
+    )
+    assert list(ours.items()) == list(theirs.items())
+
+
+def test_nothing_usual_is_missing() -> None:
+    """The classes of PyTorch that are not here, by name: a new one is noticed."""
+    missing = {n for n in dir(torch.nn) if inspect.isclass(getattr(torch.nn, n)) and not hasattr(nn, n)}
+    assert missing == {
+        "AdaptiveLogSoftmaxWithLoss", "Buffer", "Container", "CrossMapLRN2d", "DataParallel", "FeatureAlphaDropout",
+        "FractionalMaxPool2d", "FractionalMaxPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "LinearCrossEntropyLoss",
+        "LinearCrossEntropyOptions",
+        "NLLLoss2d", "RNNBase", "RNNCellBase", "RReLU", "SyncBatchNorm", "UninitializedBuffer", "UninitializedParameter",
+    } | {n for n in missing if n.startswith("Lazy")}  # fmt: skip
+    missing = {n for n in dir(torch.optim) if inspect.isclass(getattr(torch.optim, n)) and not hasattr(nn.optim, n)}
+    assert missing == {"Muon", "SparseAdam"}
+    theirs = {n for n in dir(torch.optim.lr_scheduler) if n.endswith(("LR", "Scheduler"))}
+    assert [n for n in theirs if not hasattr(nn.optim.lr_scheduler, n)] == []
+
+
+# Schedulers
+
+
+def optimizers(name: str = "SGD", **how: Any) -> tuple[Any, Any]:
+    """Optimizers of two groups, the second with a rate of its own."""
+    made = []
+    for m, parameter in ((nn, lambda: nn.Parameter(nn.ones(1))), (torch, lambda: torch.ones(1, requires_grad=True))):
+        groups = [{"params": [parameter()]}, {"params": [parameter()], "lr": 0.5}]
+        made.append(getattr(m.optim, name)(groups, lr=0.1, **how))
+    return made[0], made[1]
+
+
+MOMENTUM = {"momentum": 0.9}
+SCHEDULERS: dict[str, tuple[Any, ...]] = {
+    "LambdaLR": (lambda S, o: S.LambdaLR(o, lambda t: 0.95**t),),
+    "LambdaLR of each": (lambda S, o: S.LambdaLR(o, [lambda t: 0.9**t, lambda t: 1 / (t + 1)]),),
+    "MultiplicativeLR": (lambda S, o: S.MultiplicativeLR(o, lambda t: 1 - 0.01 * t),),
+    "StepLR": (lambda S, o: S.StepLR(o, 7, 0.5),),
+    "MultiStepLR": (lambda S, o: S.MultiStepLR(o, [5, 12, 30], 0.3),),
+    "ExponentialLR": (lambda S, o: S.ExponentialLR(o, 0.9),),
+    "ConstantLR": (lambda S, o: S.ConstantLR(o),),
+    "LinearLR": (lambda S, o: S.LinearLR(o, total_iters=9),),
+    "PolynomialLR": (lambda S, o: S.PolynomialLR(o, 20, 2.0),),
+    "CosineAnnealingLR": (lambda S, o: S.CosineAnnealingLR(o, 12, eta_min=0.02),),
+    "CosineAnnealingWarmRestarts": (lambda S, o: S.CosineAnnealingWarmRestarts(o, 5, 2, 0.01),),
+    "CyclicLR": (lambda S, o: S.CyclicLR(o, 0.01, 0.2, 4), "SGD", MOMENTUM),
+    "CyclicLR, halved": (lambda S, o: S.CyclicLR(o, [0.01, 0.02], [0.2, 0.5], 4, 3, "triangular2"), "SGD", MOMENTUM),
+    "CyclicLR, by steps": (lambda S, o: S.CyclicLR(o, 0.01, 0.2, 4, mode="exp_range", gamma=0.97, cycle_momentum=False),),
+    "CyclicLR, own": (lambda S, o: S.CyclicLR(o, 0.01, 0.2, 4, scale_fn=lambda c: 1 / c), "Adam"),
+    "OneCycleLR": (lambda S, o: S.OneCycleLR(o, 0.4, 45), "Adam"),
+    "OneCycleLR of epochs": (
+        lambda S, o: S.OneCycleLR(o, [0.4, 0.2], epochs=9, steps_per_epoch=5, three_phase=True, anneal_strategy="linear"),
+        "SGD", MOMENTUM,
+    ),
+    "SequentialLR": (lambda S, o: S.SequentialLR(o, [S.LinearLR(o, 0.1, 1.0, 5), S.ExponentialLR(o, 0.9)], [5]),),
+    "ChainedScheduler": (lambda S, o: S.ChainedScheduler([S.ConstantLR(o, 0.1, 4), S.ExponentialLR(o, 0.9)]),),
+}  # fmt: skip
+
+
+@pytest.mark.filterwarnings("ignore:The epoch parameter", "ignore:Detected call of")
+@pytest.mark.parametrize("make, how", [(row[0], row[1:]) for row in SCHEDULERS.values()], ids=SCHEDULERS)
+def test_schedulers_equal_pytorchs(make: Any, how: tuple[Any, ...]) -> None:
+    """Rates and momentums of both groups over 40 steps, with ours saved and made again half way."""
+    name, options = (*how, *("SGD", {})[len(how) :])
+    ours, theirs = optimizers(name, **options)
+    scheduler, reference = make(nn.optim.lr_scheduler, ours), make(torch.optim.lr_scheduler, theirs)
+    for step in range(40):
+        for got, expected in zip(ours.param_groups, theirs.param_groups):
+            for key in ("lr", "momentum", "betas"):
+                if key in got:
+                    np.testing.assert_allclose(got[key], expected[key], rtol=1e-9, atol=1e-12, err_msg=f"{key} at {step}")
+        assert scheduler.get_last_lr() == [group["lr"] for group in ours.param_groups]
+        if step == 20:
+            saved = scheduler.state_dict()
+            scheduler = make(nn.optim.lr_scheduler, ours)
+            scheduler.load_state_dict(saved)
+        theirs.step()
+        scheduler.step()
+        reference.step()
+
+
+PLATEAUS: list[dict[str, Any]] = [{"patience": 2}, {"mode": "max", "patience": 0, "factor": 0.5, "min_lr": [0.02, 0.3]}]
+
+
+@pytest.mark.parametrize("how", PLATEAUS, ids=str)
+def test_reduce_on_plateau_equals_pytorchs(how: dict[str, Any]) -> None:
+    ours, theirs = optimizers()
+    scheduler = nn.optim.lr_scheduler.ReduceLROnPlateau(ours, **how)
+    reference = torch.optim.lr_scheduler.ReduceLROnPlateau(theirs, **how)
+    for metric in RNG.uniform(0.5, 1, 30):
+        scheduler.step(nn.tensor(metric))
+        reference.step(metric)
+        np.testing.assert_allclose(scheduler.get_last_lr(), [g["lr"] for g in theirs.param_groups], rtol=1e-12)
+    assert scheduler.get_last_lr()[0] < 0.1
+
+
+@pytest.mark.filterwarnings("ignore:This function runs as it is")
+@pytest.mark.parametrize("cycle_momentum", [False, True])
+def test_a_compiled_step_follows_its_scheduler(cycle_momentum: bool) -> None:
+    """Rates that a schedule sets are inputs of the next compiled step; with another momentum at each step, it runs eagerly."""
+
+    def trained(compiled: bool) -> list[float]:
+        p = nn.Parameter(nn.ones(3))
+        optimizer = nn.optim.SGD([p], lr=0.1, momentum=0.9)
+        scheduler = nn.optim.lr_scheduler.OneCycleLR(optimizer, 0.3, 12, cycle_momentum=cycle_momentum)
+
+        def step(x: Any) -> Any:
+            optimizer.zero_grad()
+            loss = nn.sum(nn.square(p * x - 1))
+            loss.backward()
+            optimizer.step()
+            return loss
+
+        run, losses = nn.compile(step) if compiled else step, []
+        for _ in range(10):
+            losses.append(float(run(nn.tensor([1.0, 2.0, 0.5]))))
+            scheduler.step()
+        assert not compiled or (run.reason is None) is not cycle_momentum
+        return losses
+
+    np.testing.assert_allclose(trained(True), trained(False), rtol=1e-5)
+
+
+def test_wrong_schedulers_are_told() -> None:
+    S, (plain, _) = nn.optim.lr_scheduler, optimizers()
+    for wrong, words in (
+        (lambda: S.StepLR(nn.Linear(2, 2), 3), "needs an optimizer. Received Linear"),
+        (lambda: S.LambdaLR(plain, [lambda t: 1.0]), "one for each group. Received 1"),
+        (lambda: S.StepLR(plain, 0), "step_size"),
+        (lambda: S.OneCycleLR(plain, 0.1), "total_steps"),
+        (lambda: S.CyclicLR(nn.optim.Adagrad([nn.Parameter(nn.ones(1))]), 0.1, 0.2), "cycle_momentum=False"),
+        (lambda: S.CyclicLR(plain, 0.1, 0.2, mode="square"), "'square'"),
+        (lambda: S.CosineAnnealingWarmRestarts(plain, 0), "at least 1. Received 0"),
+        (lambda: S.SequentialLR(plain, [S.StepLR(plain, 2)], [3]), "milestone"),
+        (lambda: S.StepLR(plain, 2).load_state_dict({}), "state of StepLR"),
+    ):
+        with pytest.raises(nn.UserError, match=words):
+            wrong()
+    scheduler = S.OneCycleLR(plain, 0.1, 2, cycle_momentum=False)
+    scheduler.step()
+    scheduler.step()
+    with pytest.raises(nn.UserError, match="has 2 steps"):
+        scheduler.step()
+
+
 # Saved state
 
 

@@ -19,6 +19,7 @@ Group = dict[str, Any]
 """Parameters that share settings: "params", "names", and each hyperparameter by name."""
 
 _AT_LEAST_0 = ("lr", "momentum", "weight_decay", "eps", "eps1", "eps2", "lr_decay", "initial_accumulator_value",
+               "momentum_decay", "lambd", "t0",
                "tolerance_grad", "tolerance_change")  # fmt: skip
 _FRACTIONS = ("alpha", "rho")
 _COUNTS = ("max_iter", "max_eval", "history_size")
