@@ -79,7 +79,7 @@ def pretrained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_run_begins_where_another_ended(pretrained: Path) -> None:
-    prepared = prepare(Request("mlp", from_=str(pretrained), settings=NORMED, limit=200))
+    prepared = prepare(Request("mlp", from_=str(pretrained), settings=NORMED, limit=200, split_seed=1))
     before = prepared.model.state_dict()
     (told,) = transfer.begin(prepared)
     assert "linears.0.weight" in told

@@ -239,7 +239,7 @@ def test_changed_data_are_not_mixed_with_earlier_results(tmp_path: Path) -> None
     path.write_text("\n".join(["x,y", *lines]), encoding="utf-8")
     found = nn.compare("perceptron", data=path, target="y", cv=2, seeds=1, epochs=1, curve=False)
     path.write_text("\n".join(["x,y", *lines[:-2], "7,0", "7,1"]), encoding="utf-8")
-    with pytest.raises(UserError, match="has changed"):
+    with pytest.raises(UserError, match="values changed in the column"):
         resume_comparison(found.folder)
 
 

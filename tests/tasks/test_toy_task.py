@@ -112,7 +112,7 @@ def test_it_is_compared_by_its_own_metric_and_baseline(tmp_path: Path, monkeypat
     for module in (survey, work):
         monkeypatch.setattr(module, "load_for_baseline", lambda *asked: dots())
     protocol = Protocol(("counter",), data="dots", cv=2, seeds=1, curve=False)
-    plan = survey.survey(protocol, 1)
+    plan, _ = survey.survey(protocol, 1)
     assert (plan.task, plan.metric) == ("counting", "off")
     assert Plan.from_json(plan.to_json()) == plan
     assert plan.does is Counting
@@ -122,6 +122,7 @@ def test_it_is_compared_by_its_own_metric_and_baseline(tmp_path: Path, monkeypat
     bench = work.Bench.__new__(work.Bench)
     bench.protocol, bench.plan = protocol, plan
     bench._kept = work.OrderedDict()
+    bench._known = work.KnownData(nn.data.fingerprint(dots()), "")
     scores = {what: getattr(bench, what)(Unit(what, name))["metrics"]["off"]
               for what, name in (("fit", "counter"), ("baseline", "always half"))}  # fmt: skip
     assert scores["fit"] < scores["baseline"]

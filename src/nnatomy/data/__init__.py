@@ -14,9 +14,10 @@ from nnatomy.data.dataset import (
     WindowSplit,
     batches,
 )
+from nnatomy.data.fingerprints import Fingerprint, digest, fingerprint
 from nnatomy.data.folds import Fold
 from nnatomy.data.inputs import Inputs, load_examples, load_inputs, preprocessing_from_json
-from nnatomy.data.load import from_arrays, from_frame, from_value, load, names
+from nnatomy.data.load import changed, from_arrays, from_frame, from_value, load, names
 from nnatomy.data.reading import TASKS, Parts, Reading, Source
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Augmentation",
     "Column",
     "Dataset",
+    "Fingerprint",
     "Fold",
     "Inputs",
     "Parts",
@@ -39,6 +41,9 @@ __all__ = [
     "WindowSplit",
     "augmentation",
     "batches",
+    "changed",
+    "digest",
+    "fingerprint",
     "from_arrays",
     "from_frame",
     "from_value",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,9 @@ from nnatomy.data import fields as batch_fields
 from nnatomy.data.augment import augmented
 from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
+
+if TYPE_CHECKING:
+    from nnatomy.data.fingerprints import Origin
 
 __all__ = [
     "ArraySplit",
@@ -256,6 +259,7 @@ class Dataset:
     columns: tuple[Column, ...] = ()
     timeline: Timeline | None = None
     ordered: bool = False  # whether the parts follow each other in time
+    origin: Origin | None = None  # where it was read from; None for one that a user made
 
     @property
     def fields(self) -> tuple[Field, ...]:

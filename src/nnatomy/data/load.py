@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from nnatomy.data import kinds
 from nnatomy.data.columns import is_frame, table_of_frame
 from nnatomy.data.dataset import Dataset, SubsetSplit
+from nnatomy.data.fingerprints import (
+    DEALT,
+    Contents,
+    Fingerprint,
+    Origin,
+    contents_of_columns,
+    contents_of_files,
+    digest_of_rows,
+)
 from nnatomy.data.folds import Fold
 from nnatomy.data.kinds import BARELY, PERHAPS, Kind, kind_of
 from nnatomy.data.reading import TASKS, Reading, Source
-from nnatomy.data.sets import Made, Public, locate
+from nnatomy.data.sets import Made, Named, Public, files_of, locate
 from nnatomy.data.splits import limited
 from nnatomy.errors import UserError, nearest_name, unknown_name
 from nnatomy.files import check_source
 
-__all__ = ["from_arrays", "from_frame", "from_value", "load", "names"]
+__all__ = ["changed", "from_arrays", "from_frame", "from_value", "load", "names"]
 
 
 def names() -> tuple[str, ...]:
@@ -66,14 +78,59 @@ def load(
         horizon=horizon, groups=groups,
     )  # fmt: skip
     accepted = kinds.names() if accepts is None else tuple(accepts)
-    known = kinds.sets()
-    unlisted = ((owner, owner.named(str(source))) for owner in kinds.kinds())
-    named = known.get(str(source)) or next(((owner, made) for owner, made in unlisted if made is not None), None)
+    named = _set_named(str(source))
     if named is not None:
-        found = _named(str(source), *named, accepted, reading)
+        return _checked(*_named(str(source), *named, accepted, reading), reading)
+    return _checked(*_read(Source(source), accepted, reading), reading)
+
+
+def changed(source: str | Path, before: Fingerprint, labels: str | None = None) -> str:
+    """Return how the files of a source differ from those with a fingerprint, as a clause; "" where they are the same.
+
+    Nothing is read but digests, so that a changed file is found before it is held against anything else.
+    """
+    named = _set_named(str(source))
+    published: Public | None = None
+    if named is not None:
+        owner, known = named
+        if isinstance(known, Made):
+            return ""
+        path, published = locate(known, True), known
     else:
-        found = _read(Source(source), accepted, reading)
-    return _checked(found, reading)
+        owner, path = kinds.kind(before.kind), Path(source).expanduser()
+    if not os.path.lexists(path):
+        raise _absent(path)
+    check_source(path)
+    files = _files(owner, path, published, labels)
+    now = contents_of_files(files, 0)
+    if before.contents.same(now):
+        return ""
+    read: Callable[[int | None], Contents] = partial(contents_of_files, files)
+    if before.contents.noun == "rows":
+        try:
+            columns = Source(path).columns
+        except UserError as problem:
+            return f"which is not the table that it was ({str(problem).rstrip('.')})"
+
+        def read(most: int | None) -> Contents:
+            return replace(contents_of_columns(columns, most), files=now.files)
+
+    found = read(None)
+    return before.change(found, read(before.contents.rows) if found.rows > before.contents.rows else None)
+
+
+def _set_named(name: str) -> tuple[Kind[Any], Named] | None:
+    listed = kinds.sets().get(name)
+    unlisted = ((owner, owner.named(name)) for owner in kinds.kinds())
+    return listed or next(((owner, made) for owner, made in unlisted if made is not None), None)
+
+
+def _files(owner: Kind[Any], path: Path, published: Public | None, labels: str | Path | None = None) -> dict[str, Path]:
+    """Return the files of a source by name: those of a public set, else those of its kind; and a file of labels."""
+    found = owner.files(path) if published is None else files_of(published, path)
+    folder = path if path.is_dir() else path.parent
+    named = {p.relative_to(folder).as_posix(): p for p in found}
+    return named if labels is None else named | {Path(labels).name: Path(labels).expanduser()}
 
 
 def from_arrays(
@@ -97,7 +154,9 @@ def from_arrays(
     reading = Reading(TASKS, seed=seed, fold=fold, limit=limit)
     found = (kinds.kind(accepted).of_arrays(name, X, y, reading) for accepted in accepts)
     dataset = next((one for one in found if one is not None), None)
-    return _checked(array_dataset(name, X, y, reading, groups) if dataset is None else dataset, reading)
+    read = array_dataset(name, X, y, reading, groups) if dataset is None else dataset
+    columns = {label: np.asarray(array) for label, array in (("X", X), ("y", y), ("groups", groups)) if array is not None}
+    return _checked(read, Origin(name, contents=contents_of_columns(columns)), reading)
 
 
 def from_frame(
@@ -120,29 +179,37 @@ def from_frame(
         wanted, seed=seed, fold=fold, limit=limit, target=target, keep=tuple(keep), types=dict(types or {}), groups=groups,
         labels=labels, window=window, horizon=horizon,
     )  # fmt: skip
-    return _checked(_read(Source(name, frame), tuple(accepts), reading), reading)
+    return _checked(*_read(Source(name, frame), tuple(accepts), reading), reading)
 
 
 def from_value(value: Any, *, seed: int = 0, limit: int | None = None) -> Dataset | None:
     """Return a Python value that is data of some kind, such as an environment, as a data set; None for other values."""
     reading = Reading(seed=seed, limit=limit)
     found = next((made for owner in kinds.kinds() if (made := owner.value(value, reading)) is not None), None)
-    return None if found is None else _checked(found, reading)
+    return None if found is None else _checked(found, Origin(found.name), reading)
 
 
-def _named(name: str, owner: Kind[Any], known: Made | Public, accepted: tuple[str, ...], reading: Reading) -> Dataset:
+def _named(
+    name: str, owner: Kind[Any], known: Made | Public, accepted: tuple[str, ...], reading: Reading
+) -> tuple[Dataset, Origin]:
     if not owner.takes_form(accepted):
         raise _not_accepted(name, [owner], accepted)
     if isinstance(known, Made):
-        return known.read(reading)
+        return known.read(reading), Origin(name)
     source = Source(locate(known, reading.offline))
     if known.target is not None:
         reading.defaults["target"] = known.target
     found = owner.read(source, reading) if known.read is None else known.read(source, reading)
-    return replace(found, name=name, description=known.description)
+    return replace(found, name=name, description=known.description), _origin(name, owner, source, reading, known)
 
 
-def _read(source: Source, accepted: tuple[str, ...], reading: Reading) -> Dataset:
+def _origin(name: str, owner: Kind[Any], source: Source, reading: Reading, known: Public | None = None) -> Origin:
+    columns = None if source.parsed is None else contents_of_columns(source.parsed)
+    files = {} if source.frame is not None else _files(owner, source.path, known, reading.options.get("labels"))
+    return Origin(name, files, columns)
+
+
+def _read(source: Source, accepted: tuple[str, ...], reading: Reading) -> tuple[Dataset, Origin]:
     if source.frame is None:
         if not (os.path.lexists(source.path) or "\0" in str(source)):
             raise _absent(source.path)
@@ -158,7 +225,7 @@ def _read(source: Source, accepted: tuple[str, ...], reading: Reading) -> Datase
     found = best.read(source, reading)
     if found.kind not in accepted and best.name not in accepted:
         raise _not_accepted(str(source), [kinds.kind(found.kind)], accepted)
-    return found
+    return found, _origin(str(source), best, source, reading)
 
 
 def _recognized(able: Kind[Any], source: Source, reading: Reading) -> int:
@@ -172,7 +239,7 @@ def _place(able: Kind[Any], accepted: tuple[str, ...]) -> int:
     return next((n for n, form in enumerate(accepted) if form in (able.forms or (able.name,))), len(accepted))
 
 
-def _checked(found: Dataset, reading: Reading) -> Dataset:
+def _checked(found: Dataset, origin: Origin, reading: Reading) -> Dataset:
     """Return what was read with at most `limit` examples a split; raises UserError where it does not fit the request."""
     owner = kind_of(found)
     if reading.fold is not None and not reading.split:
@@ -201,7 +268,11 @@ def _checked(found: Dataset, reading: Reading) -> Dataset:
     timeline = found.timeline
     if timeline is not None and isinstance(test, SubsetSplit):
         timeline = replace(timeline, test_starts=timeline.test_starts[test.indices])
-    return replace(found, train=train, validation=validation, test=test, timeline=timeline)
+    kept = [[split.indices] if isinstance(split, SubsetSplit) else [] for split in (train, validation, test)]
+    rows = {name: [*(call[i] for call in reading.rows), *kept[i]] for i, name in enumerate(("train", "validation", "test"))}
+    rows[DEALT] = [part for call in reading.rows for part in call]
+    origin = replace(origin, splits={name: digest_of_rows(parts) for name, parts in rows.items()})
+    return replace(found, train=train, validation=validation, test=test, timeline=timeline, origin=origin)
 
 
 def _listed(words: Sequence[str]) -> str:

@@ -114,6 +114,16 @@ class Source:
             raise UserError(f"An .npz file holds the array X. Received {self} with {listed}. Save it with X=... in it.")
         return known
 
+    @property
+    def columns(self) -> Mapping[str, Any]:
+        """The columns of the table in it, or its arrays. Raises UserError where it has neither."""
+        return self.arrays if self.format == ARRAYS else self.table.columns
+
+    @property
+    def parsed(self) -> Mapping[str, Any] | None:
+        """The columns, if a reader has looked at them."""
+        return self.columns if {"table", "arrays"} & self.__dict__.keys() else None
+
 
 @dataclass(frozen=True)
 class Inputs:
@@ -160,8 +170,13 @@ class Reading:
         self.defaults: dict[str, Any] = {}
         """Values for options that were not given, such as the target of a public set."""
         self.used: set[str] = set()
-        self.split = False
+        self.rows: list[Sequence[Any]] = []
+        """The rows, or stretches of rows, of the three splits, for each time that a reader requested its rows."""
+
+    @property
+    def split(self) -> bool:
         """True if a reader requested its rows."""
+        return bool(self.rows)
 
     def wants(self, task: str) -> bool:
         """Return True if data with that task will do."""
@@ -222,20 +237,23 @@ class Reading:
 
         Raises UserError where a split or a fold would lack a class.
         """
-        self.split = True
         if groups is not None:
             self.used.add("groups")
         if self.fold is not None:
             if in_time and self.fold.groups is None:
-                return Parts(*self.fold.rows_in_time(n))
-            return Parts(*self.fold.rows(n, classes, names, groups))
+                return self._chosen(*self.fold.rows_in_time(n))
+            return self._chosen(*self.fold.rows(n, classes, names, groups))
         if official is not None:
-            return Parts(*official)
+            return self._chosen(*official)
         if groups is not None:
             validation, test = fractions
             dealt = Fold(0, max(2, round(1 / test)), self.seed, inner_of=max(2, round((1 - test) / validation)))
-            return Parts(*dealt.rows(n, classes, names, groups))
-        return Parts(*split_rows(n, classes, self.seed, fractions, names))
+            return self._chosen(*dealt.rows(n, classes, names, groups))
+        return self._chosen(*split_rows(n, classes, self.seed, fractions, names))
+
+    def _chosen(self, train: Array, validation: Array, test: Array) -> Parts:
+        self.rows.append((train, validation, test))
+        return Parts(train, validation, test)
 
     def hold_out(self, n: int, classes: Array, names: tuple[str, ...], fraction: float) -> tuple[Array, Array, Array | None]:
         """Return rows (train, validation, test) of the official training part of `n` rows.
@@ -247,21 +265,18 @@ class Reading:
 
     def periods(self, n: int, fractions: tuple[float, float] = (0.2, 0.2), official: Periods | None = None) -> Periods:
         """Return the stretches (train, validation, test) of `n` rows in order of time, the `official` ones unless folded."""
-        self.split = True
-        if self.fold is None and official is not None:
-            return official
-        return chronological(n, fractions, self.fold)
+        found = official if self.fold is None and official is not None else chronological(n, fractions, self.fold)
+        self.rows.append(found)
+        return found
 
     def only(self, train: Array, validation: Array, test: Array, why: str) -> Parts:
         """Return the rows of published splits that no fold may change; raises UserError `why` where there is a fold."""
-        self.split = True
         if self.fold is not None:
             raise UserError(why)
-        return Parts(train, validation, test)
+        return self._chosen(train, validation, test)
 
     def whole(self, n: int, why: str) -> Parts:
         """Return all `n` rows for each of the three splits; raises UserError `why` where there is a fold."""
-        self.split = True
         if self.fold is not None:
             raise UserError(why)
-        return Parts(np.arange(n), np.arange(n), np.arange(n))
+        return self._chosen(np.arange(n), np.arange(n), np.arange(n))

@@ -15,7 +15,7 @@ from nnatomy.data.reading import Reading, Source
 from nnatomy.errors import UserError
 from nnatomy.files import open_file, unpacked
 
-__all__ = ["RAW", "Made", "Named", "Public", "cache_folder", "locate"]
+__all__ = ["RAW", "Made", "Named", "Public", "cache_folder", "files_of", "locate"]
 
 RAW = "https://raw.githubusercontent.com"
 
@@ -59,9 +59,7 @@ def cache_folder() -> Path:
 def locate(known: Public, offline: bool) -> Path:
     """Return the path of a public set, fetched once where it is absent; raises UserError that says which file to put where."""
     path = cache_folder() / known.place
-    needed = {(path.parent if known.sha256 else path) / name: digest for name, digest in known.files.items()}
-    if known.sha256:
-        needed[path] = known.sha256
+    needed = _needed(known, path)
     lacking = [file for file in needed if not _present(file)]
     if not lacking:
         for file, digest in needed.items():
@@ -85,6 +83,17 @@ def locate(known: Public, offline: bool) -> Path:
         reason = str(error).splitlines()[0][:120]
         raise UserError(f"{known.url} could not be fetched ({reason}). Put the file at {wanted} yourself.") from error
     return path
+
+
+def files_of(known: Public, path: Path) -> tuple[Path, ...]:
+    """Return the files of a public set that is at `path`."""
+    return tuple(found for file in _needed(known, path) if (found := _present(file)) is not None)
+
+
+def _needed(known: Public, path: Path) -> dict[Path, str]:
+    """Return the digest of each file that a public set needs."""
+    needed = {(path.parent if known.sha256 else path) / name: digest for name, digest in known.files.items()}
+    return needed | ({path: known.sha256} if known.sha256 else {})
 
 
 def _present(path: Path) -> Path | None:

@@ -19,9 +19,10 @@ from nnatomy.errors import UserError, unknown_name
 from nnatomy.layers.module import Module
 from nnatomy.runs.answers import named
 from nnatomy.runs.folder import Run, environment, finite, save_arrays
+from nnatomy.runs.known import FILE as KNOWN_DATA
 from nnatomy.runs.options import absolute_path
 from nnatomy.runs.prepare import Prepared
-from nnatomy.runs.restore import restore, restore_with_data
+from nnatomy.runs.restore import AGAIN, restore, restore_with_data
 from nnatomy.runs.result import Result
 from nnatomy.tasks import Answer, Evaluation, task_for
 from nnatomy.tasks.classification import two_scores
@@ -30,7 +31,7 @@ from nnatomy.tensor import Tensor
 from nnatomy.training.learners import GradientDescent
 
 METHODS = ("weights", "predictions")
-CARRIED = ("run.json", "environment.json", "preprocessing.json", "dataset.json", "best.safetensors")
+CARRIED = ("run.json", "environment.json", "preprocessing.json", "dataset.json", KNOWN_DATA, "best.safetensors")
 """The files of a member that a folder of averaged predictions keeps."""
 
 
@@ -125,7 +126,7 @@ def average(
     words = ["nnatomy", "average", *alone, "--how", how]
     saved: dict[str, Any] = {"command": " ".join(words), "average": {"how": how, "runs": [*alone]}}
     if how == "weights":
-        for name in ("preprocessing.json", "dataset.json"):
+        for name in ("preprocessing.json", "dataset.json", KNOWN_DATA):
             made.write_json(name, opened[0].read_json(name))
         made.write_json("run.json", opened[0].read_json("run.json") | saved)
         made.write_json("environment.json", environment())
@@ -198,11 +199,13 @@ def check_alike(first: Prepared, other: Prepared, name: str) -> None:
 
 
 def evaluate_members(
-    run: Run, source: str | Path | None, split: str, backend: str | None = None, device: str | None = None
-) -> tuple[Evaluation, Sequence[str]]:
+    run: Run, source: str | Path | None, split: str, backend: str | None = None, device: str | None = None,
+    remedy: str = AGAIN,
+) -> tuple[Evaluation, Sequence[str]]:  # fmt: skip
     """The scores of averaged predictions on a split of the runs' own data, or on another file with targets; and its notices."""
     if source is None:
-        return _evaluated([restore_with_data(member, backend=backend, device=device) for member in run.members], split), []
+        own = [restore_with_data(member, backend=backend, device=device, remedy=remedy) for member in run.members]
+        return _evaluated(own, split), []
     members = [restore(member.folder, backend=backend, device=device)[0] for member in run.members]
     found = [data.load_examples(absolute_path(source), member.dataset.preprocessing) for member in members]
     together = ensemble(members)

@@ -19,7 +19,7 @@ from nnatomy.runs.averaging import check_alike, ensemble
 from nnatomy.runs.folder import Run
 from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.request import OF_THE_TEACHER, request_of
-from nnatomy.runs.restore import restore_with_data
+from nnatomy.runs.restore import check_files, restore_with_data
 from nnatomy.runs.result import Result
 from nnatomy.runs.train import train
 from nnatomy.tasks import forward
@@ -52,7 +52,10 @@ def distill(
     Raises UserError for a teacher that does not fit.
     """
     run = Run.open(teacher)
-    request = request_of(run.members[0] if run.members else run)
+    first = run.members[0] if run.members else run
+    request = request_of(first)
+    if "own" not in first.read_json("run.json"):
+        check_files(first, request)
     for name in options:
         if name in OF_THE_TEACHER:
             raise UserError(f"A student learns from its teacher's data. Received {name}. Leave it out.")

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from nnatomy import backends, data, random
 from nnatomy.catalog import Architecture
@@ -148,14 +144,3 @@ def fitting(architecture: Architecture, dataset: Dataset, recipes: Sequence[Reci
         f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}. "
         "Choose other data or another architecture."
     )
-
-
-def fingerprint(dataset: Dataset) -> str:
-    """Return a digest of some examples: changed data are noticed before they are mixed with earlier results."""
-    sizes = [len(dataset.train), len(dataset.validation), len(dataset.test)]
-    digest = hashlib.sha256(json.dumps([sizes, dataset.preprocessing.to_json()], sort_keys=True).encode())
-    for split in (dataset.train, dataset.test):
-        some = np.unique(np.linspace(0, len(split) - 1, min(len(split), 500)).astype(int))
-        for array in split.take(some):
-            digest.update(array.tobytes())
-    return digest.hexdigest()[:16]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,18 @@ from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
 from nnatomy.runs.folder import Run
+from nnatomy.runs.known import KnownData
 from nnatomy.runs.own import NOTHING, Own, again, own_model
-from nnatomy.runs.prepare import Prepared, fingerprint, fitting, prepare, recipes_of, requested
+from nnatomy.runs.prepare import Prepared, fitting, prepare, recipes_of, requested
 from nnatomy.runs.request import Request, request_of
 from nnatomy.tasks import task_for
 from nnatomy.training.precision import PRECISIONS
 
 DESCRIBED = ("name", "kind", "task", "classes", "input_shape", "outputs", "description")
 """The facts about the data set in a run's folder, next to fields and preprocessing: the model is built without the data."""
+
+AGAIN = "Restore them, or train again."
+"""The remedy where a run's data have changed."""
 
 
 @dataclass(frozen=True)
@@ -71,22 +77,55 @@ def architecture_of(run: Run) -> Architecture:
     return find_architecture(request_of(run).architecture)
 
 
-def restore_with_data(run: Run, *, backend: str | None = None, device: str | None = None, own: Own = NOTHING) -> Prepared:
-    """Return the trained model of a run with all its data, read again."""
+def restore_with_data(
+    run: Run, *, backend: str | None = None, device: str | None = None, own: Own = NOTHING,
+    remedy: str = AGAIN,
+) -> Prepared:  # fmt: skip
+    """Return the trained model of a run with all its data, read again; `remedy` is for data that have changed."""
     own = again(run.read_json("run.json").get("own", {}), own, run.folder, trains=True)
-    prepared = prepare(on_backend(request_of(run), backend, device), own)
-    check_data(run, prepared)
+    request = on_backend(request_of(run), backend, device)
+    prepared = prepare_again(run, request, own, remedy)
     load_best(prepared.model, run)
     return prepared
 
 
-def check_data(run: Run, prepared: Prepared) -> None:
-    """Raise UserError for data that are not those that a run started with."""
-    own = run.read_json("run.json").get("own", {})
-    known = prepared.dataset.preprocessing.to_json() == run.read_json("preprocessing.json")
-    if not known or own.get("fingerprint", digest := fingerprint(prepared.dataset)) != digest:
-        source = prepared.request.data or own.get("data") or prepared.recipe.data
-        raise UserError(f"A run keeps to the data it started with. Received other data in {source}. Start a new run.")
+def prepare_again(run: Run, request: Request, own: Own, remedy: str) -> Prepared:
+    """Return a run's request made real again. Raises UserError, which ends with `remedy`, where its data have changed.
+
+    Files are checked before they are read, the rows of each split and the preprocessing afterwards.
+    """
+    known = check_files(run, request, own, remedy)
+    prepared = prepare(request, own)
+    known.check(prepared.dataset, given=isinstance(own.data, Dataset))
+    if not _alike(prepared.dataset.preprocessing.to_json(), run.read_json("preprocessing.json")):
+        raise UserError(
+            f"A run keeps to the preprocessing it was trained with. Received {prepared.dataset.name}, which gives another. "
+            "Use the version of nnatomy that trained the run, or start a new run."
+        )
+    return prepared
+
+
+def check_files(run: Run, request: Request, own: Own = NOTHING, remedy: str = AGAIN) -> KnownData:
+    """Return what a run knows of its data. Raises UserError where their files have changed, before they are read."""
+    known = KnownData.of(run.folder, remedy)
+    if own.data is None:
+        source = request.data
+        if own.model is None:  # an architecture may bring its kind of data
+            found = find_architecture(request.architecture)
+            source = source or recipes_of(found, request)[0].data
+        known.check_files(str(source), request.labels)
+    return known
+
+
+def _alike(found: Any, saved: Any) -> bool:
+    """Return True for equal plain values; numbers may differ by the rounding of another processor."""
+    if isinstance(found, Mapping) and isinstance(saved, Mapping):
+        return found.keys() == saved.keys() and all(_alike(found[key], saved[key]) for key in found)
+    if isinstance(found, list | tuple) and isinstance(saved, list | tuple):
+        return len(found) == len(saved) and all(map(_alike, found, saved))
+    if isinstance(found, float) and isinstance(saved, int | float):
+        return math.isclose(found, saved, rel_tol=1e-6, abs_tol=1e-12) or found != found
+    return bool(found == saved)
 
 
 def plain_dataset(dataset: Dataset) -> dict[str, Any]:

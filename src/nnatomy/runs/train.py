@@ -14,16 +14,18 @@ from typing import Any
 
 from nnatomy import __version__
 from nnatomy.catalog import architecture as find_architecture
+from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
 from nnatomy.runs import baselines, checkpoints, transfer
 from nnatomy.runs.folder import Run, environment
 from nnatomy.runs.gradients import GradientLog
+from nnatomy.runs.known import remember
 from nnatomy.runs.options import SOURCE, options_of, parse_option, parse_options, to_plain
 from nnatomy.runs.own import Own, again, name_of
-from nnatomy.runs.prepare import Prepared, fingerprint, prepare
+from nnatomy.runs.prepare import Prepared, prepare
 from nnatomy.runs.progress import Progress, announce, log
 from nnatomy.runs.request import Request, request_of
-from nnatomy.runs.restore import check_data, plain_dataset
+from nnatomy.runs.restore import plain_dataset, prepare_again
 from nnatomy.runs.result import Result
 from nnatomy.training.batches import Feed
 from nnatomy.training.fit import Checkpoint, fit
@@ -117,8 +119,7 @@ def resume(
     own = again(saved.get("own", {}), _given(model, data, task, loss, optimizer), run.folder, trains=True)
     devices = _choose_devices(request, hosts, host_index, where.get("shard"))
     with devices.hosts.together():
-        prepared = prepare(request, own)
-        check_data(run, prepared)
+        prepared = prepare_again(run, request, own, "Restore them, or start a new run.")
         _prepare_teacher(prepared)
         shown = progress and devices.hosts.first
         if not run.last.exists():
@@ -145,11 +146,10 @@ def _choose_devices(request: Request, hosts: str | None, host_index: int | None,
 def _describe(run: Run, prepared: Prepared) -> None:
     """Write the first records of a run's folder."""
     request, own = prepared.request, prepared.own.plain()
-    if prepared.own.data is not None:
-        own["fingerprint"] = fingerprint(prepared.dataset)
     saved = {"request": to_plain(request), "command": _command(prepared), "recipe": plain(prepared.recipe)}
     run.write_json("run.json", saved | ({"own": own} if own else {}))
     run.write_json("environment.json", environment())
+    remember(run.folder, prepared.dataset, given=isinstance(prepared.own.data, Dataset))
     run.write_json("preprocessing.json", prepared.dataset.preprocessing.to_json())
     run.write_json("dataset.json", plain_dataset(prepared.dataset))
 

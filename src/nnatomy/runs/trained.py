@@ -25,6 +25,7 @@ from nnatomy.training.recipe import Recipe
 SAMPLES = 64
 """Examples that are made where no number is given."""
 SPLITS = ("train", "validation", "test")
+NEW_DATA = "Restore them, or give them as new data: nnatomy evaluate RUN --data FILE."
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,13 @@ def evaluate(
     if folder.members:
         from nnatomy.runs.averaging import evaluate_members
 
-        found, notices = evaluate_members(folder, data, split, backend, device)
+        found, notices = evaluate_members(folder, data, split, backend, device, NEW_DATA)
         if progress:
             log(notices)
         return Evaluated(found.metrics, found.arrays)
     if data is None:
         own = run.own if isinstance(run, TrainedRun) else NOTHING
-        prepared = restore_with_data(folder, backend=backend, device=device, own=own)
+        prepared = restore_with_data(folder, backend=backend, device=device, own=own, remedy=NEW_DATA)
         examples: Split = getattr(prepared.dataset, split)
         found = prepared.task.evaluate(prepared.model, examples, part=split)
         simple = without_network.measure(prepared.task, examples) if baselines else None

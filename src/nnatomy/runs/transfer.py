@@ -17,6 +17,8 @@ from nnatomy.interchange.weights import Loaded, fill, load
 from nnatomy.layers.module import Module
 from nnatomy.optim import Optimizer
 from nnatomy.runs.folder import Run
+from nnatomy.runs.known import FILE as KNOWN_DATA
+from nnatomy.runs.known import KnownData
 from nnatomy.runs.progress import counted
 from nnatomy.tensor import Parameter, Tensor
 from nnatomy.training.learners import Setup
@@ -63,6 +65,7 @@ def begin(prepared: Prepared) -> list[str]:
         found = begin_from(model, request.from_, renewed)
         new = f"; new are {', '.join(renewed)}" if renewed else ""
         notices.append(f"starts from {request.from_}: {', '.join(found.loaded)}{new}")
+        notices += _seen_rows(Path(request.from_).expanduser(), prepared.dataset)
     freezing = Freezing(model, request.freeze) if request.freeze else None
     kept = random.default.state_dict()
     prepared.recipe.learn.begin(model, prepared.dataset, setup(prepared, freezing))  # refuses before a folder is made
@@ -73,6 +76,16 @@ def begin(prepared: Prepared) -> list[str]:
             how_long = "for the whole run" if epochs == math.inf else f"for {counted(int(epochs), 'epoch')}"
             notices.append(f"frozen {how_long}: {', '.join(names)}")
     return notices
+
+
+def _seen_rows(source: Path, dataset: Dataset) -> list[str]:
+    """Return a notice where weights come from a run on the same data with other splits."""
+    if not (source / KNOWN_DATA).is_file() or not KnownData.of(source, "").tests_on_known(dataset):
+        return []
+    return [
+        f"{source} was trained on the same data, split otherwise: it may have learned rows that this run tests on. "
+        "Give its --seed as --split-seed."
+    ]
 
 
 def head(recipe: Recipe, dataset: Dataset, model: Module) -> tuple[str, ...]:

@@ -133,6 +133,13 @@ class Kind(ABC, Generic[P]):
     def limits(self, dataset: Dataset) -> str:
         """Return what the preprocessing does to inputs that are new to it, as sentences for the model card."""
 
+    def files(self, path: Path) -> tuple[Path, ...]:
+        """Return the files that a source consists of, which a run's fingerprint is made from; a folder's visible files."""
+        if not path.is_dir():
+            return (path,)
+        found = (p for p in path.rglob("*") if not any(part.startswith(".") for part in p.relative_to(path).parts))
+        return tuple(sorted(p for p in found if p.is_file()))
+
     def given(self, value: Any, preprocessing: P, raw: bool = False) -> Inputs:
         """Return the model's inputs in a Python value: a data frame is read as a file is."""
         if is_frame(value):

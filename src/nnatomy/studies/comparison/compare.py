@@ -14,6 +14,7 @@ from nnatomy import backends
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import environment, new_folder
+from nnatomy.runs.known import KnownData, remember
 from nnatomy.runs.options import SOURCE, from_plain, parse_option, parse_options, to_plain
 from nnatomy.runs.own import named_only
 from nnatomy.runs.progress import counted
@@ -27,8 +28,8 @@ from nnatomy.studies.comparison.protocol import (
     baseline_units,
 )  # fmt: skip
 from nnatomy.studies.comparison.results import Comparison, concluded
-from nnatomy.studies.comparison.survey import survey
-from nnatomy.studies.comparison.work import unchanged
+from nnatomy.studies.comparison.survey import load_for_baseline, survey
+from nnatomy.studies.comparison.work import AGAIN
 from nnatomy.studies.comparison.workers import Workers
 from nnatomy.studies.files import read_json, write_json
 from nnatomy.studies.processes import processes
@@ -61,10 +62,11 @@ def compare(
     protocol = Protocol(keys, data=source, **parse_options(Protocol, asked, "compare"))
     jobs, threads = processes(jobs)
     backends.use(protocol.backend)
-    plan = survey(protocol, threads)
+    plan, dataset = survey(protocol, threads)
     folder = new_folder("comparisons", plan.name, out, "comparison")
     write_json(folder / "comparison.json", {"protocol": to_plain(protocol), "command": protocol.command()})
     write_json(folder / "environment.json", environment())
+    remember(folder, dataset)
     write_json(folder / "plan.json", plan.to_json())
     return _carry_on(folder, protocol, plan, jobs, started, progress, report)
 
@@ -90,9 +92,12 @@ def resume_comparison(
     jobs, threads = processes(jobs)
     backends.use(protocol.backend)
     if plan is None:  # it ended before anything was done
-        plan = survey(protocol, threads)
+        plan, dataset = survey(protocol, threads)
+        remember(path, dataset)
         write_json(path / "plan.json", plan.to_json())
-    unchanged(protocol, plan)
+    known = KnownData.of(path, AGAIN)
+    known.check_files(protocol.source, protocol.labels)
+    known.check(load_for_baseline(protocol, plan.kind, plan.task, 0))
     return _carry_on(path, protocol, plan, jobs, started, progress, report)
 
 

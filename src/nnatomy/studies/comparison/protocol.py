@@ -86,7 +86,6 @@ class Plan:
     """Fractions of the training rows for learning curves, below the whole."""
     threads: int
     """Of each worker: results depend on it in their last bits, so a resumed comparison keeps it."""
-    fingerprint: str
     name: str
     description: str
     ordered: bool = False

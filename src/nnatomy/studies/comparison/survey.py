@@ -10,7 +10,7 @@ from nnatomy.catalog import Architecture
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.kinds import kind as kind_named
 from nnatomy.errors import UserError
-from nnatomy.runs.prepare import choose, fingerprint
+from nnatomy.runs.prepare import choose
 from nnatomy.studies.comparison.protocol import Entry, Plan, Protocol
 from nnatomy.training.evaluation import metric_named
 from nnatomy.training.recipe import Recipe
@@ -20,8 +20,8 @@ Found = dict[str, tuple[Recipe, Dataset, str]]
 """By architecture: its recipe, its data and the name of the task that it does with them."""
 
 
-def survey(protocol: Protocol, threads: int) -> Plan:
-    """Return the plan: the architectures that do what most of them do with the data, and what each needs.
+def survey(protocol: Protocol, threads: int) -> tuple[Plan, Dataset]:
+    """Return the plan (the architectures that do what most of them do with the data, and what each needs) and the first fold.
 
     Raises UserError where no architecture fits, with the reasons, and where architectures share no task.
     """
@@ -43,9 +43,9 @@ def survey(protocol: Protocol, threads: int) -> Plan:
         entries[name] = Entry(epochs, epochs, key=architectures[name].key)
     dataset = load_for_baseline(protocol, kind, task, 0)
     return Plan(
-        kind, task, metric.name, entries, refused, (0.1, 0.3) if protocol.curve else (), threads, fingerprint(dataset),
+        kind, task, metric.name, entries, refused, (0.1, 0.3) if protocol.curve else (), threads,
         dataset.name, dataset.description, dataset.ordered, dataset.notices, bool(dataset.classes), protocol.budget is None,
-    )  # fmt: skip
+    ), dataset  # fmt: skip
 
 
 def _shared(

@@ -16,8 +16,8 @@ from nnatomy.data.dataset import Batch, Dataset
 from nnatomy.errors import UserError
 from nnatomy.runs.fitting import fit_recipe
 from nnatomy.runs.folder import finite
+from nnatomy.runs.known import KnownData
 from nnatomy.runs.options import from_plain
-from nnatomy.runs.prepare import fingerprint
 from nnatomy.studies.comparison.protocol import Plan, Protocol, Unit
 from nnatomy.studies.comparison.survey import load_for_architecture, load_for_baseline, recipes_for
 from nnatomy.studies.files import read_json
@@ -28,6 +28,7 @@ from nnatomy.training.recipe import Recipe
 
 KEPT = 4  # data sets that a worker keeps: units that follow each other often share theirs
 MANY = 256  # examples of the larger batch whose latency is measured
+AGAIN = "Restore them, or start again."
 WARM, LONG = 3, 3.0  # steps before the clock starts, and seconds until it stops
 
 
@@ -37,6 +38,7 @@ class Bench:
     def __init__(self, folder: Path) -> None:
         self.protocol = from_plain(Protocol, read_json(folder / "comparison.json")["protocol"])
         self._folder = folder
+        self._known = KnownData.of(folder, AGAIN)
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
         backends.use(self.protocol.backend)
 
@@ -115,13 +117,17 @@ class Bench:
 
     def _architecture(self, name: str, fold: int, share: float) -> tuple[Recipe, Dataset]:
         def read() -> tuple[Recipe, Dataset]:
-            return load_for_architecture(self.protocol, self.plan, name, fold, share)
+            recipe, dataset = load_for_architecture(self.protocol, self.plan, name, fold, share)
+            self._known.check(dataset, splits=False)
+            return recipe, dataset
 
         return self._keep((name, fold, share, self.plan.architectures[name]), read)  # type: ignore[no-any-return]
 
     def _data(self, fold: int, share: float) -> Dataset:
         def read() -> Dataset:
-            return load_for_baseline(self.protocol, self.plan.kind, self.plan.task, fold, share)
+            dataset = load_for_baseline(self.protocol, self.plan.kind, self.plan.task, fold, share)
+            self._known.check(dataset, splits=False)
+            return dataset
 
         return self._keep((fold, share), read)  # type: ignore[no-any-return]
 
@@ -132,15 +138,6 @@ class Bench:
             self._kept[key] = make()
         self._kept.move_to_end(key)
         return self._kept[key]
-
-
-def unchanged(protocol: Protocol, plan: Plan) -> None:
-    """Raise UserError where the data are not those that the comparison started with."""
-    if fingerprint(load_for_baseline(protocol, plan.kind, plan.task, 0)) != plan.fingerprint:
-        raise UserError(
-            f"A comparison continues on the data that it started with. Received {protocol.data}, which has changed. Start a "
-            "new comparison."
-        )
 
 
 class _Stopwatch(Callback):

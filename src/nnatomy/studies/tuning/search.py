@@ -19,6 +19,7 @@ from typing import Any
 from nnatomy import backends
 from nnatomy.errors import UserError
 from nnatomy.runs.fitting import fit_recipe
+from nnatomy.runs.known import KnownData
 from nnatomy.studies.tuning.plan import ALL_ROWS, Plan
 from nnatomy.studies.tuning.space import Settings, Space, applied
 from nnatomy.tasks import task_for
@@ -28,6 +29,7 @@ from nnatomy.training.loop import Loop
 EARLY = 2  # epochs before a trial may be given up
 TRIES, MEANWHILE = 10, ("already exists", "locked", "UNIQUE constraint", "no such table")
 """Attempts to open a database while another process makes its tables, and the error that shows it."""
+AGAIN = "Restore them, or tune again."
 REFUSED = "refused"
 """The attribute of a trial whose settings do not go together, or whose loss was not finite: why."""
 
@@ -48,6 +50,7 @@ class Search:
     def __init__(self, folder: Path, plan: Plan, number: int) -> None:
         self.plan, self.number = plan, number
         self.recipe, self.dataset = plan.load(number)
+        KnownData.of(folder, AGAIN).check(self.dataset, splits=False)
         self.task = task_for(self.recipe, self.dataset)
         self.metric = self.task.metric(self.recipe.metric)
         self.space: Space = plan.searched(self.recipe)

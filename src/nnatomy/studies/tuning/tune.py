@@ -19,6 +19,7 @@ from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
 from nnatomy.runs.fitting import fit_recipe
 from nnatomy.runs.folder import environment, finite, new_folder
+from nnatomy.runs.known import KnownData, remember
 from nnatomy.runs.options import SOURCE, parse_option, parse_options, to_plain
 from nnatomy.runs.own import named_only
 from nnatomy.runs.progress import clock
@@ -26,7 +27,7 @@ from nnatomy.studies.files import read_json, write_json
 from nnatomy.studies.processes import environment_of, processes
 from nnatomy.studies.statistics import LEVEL, Difference, corrected_t_test
 from nnatomy.studies.tuning.plan import ALL_ROWS, Plan
-from nnatomy.studies.tuning.search import REFUSED, Search, optuna, search_all, storage
+from nnatomy.studies.tuning.search import AGAIN, REFUSED, Search, optuna, search_all, storage
 from nnatomy.studies.tuning.space import Settings, applied
 from nnatomy.training.evaluation import Metric
 from nnatomy.training.settings import plain
@@ -157,6 +158,7 @@ def tune(
     folder = new_folder("tunings", f"{found.name}-{dataset.name}", out, "tuning")
     write_json(folder / "tuning.json", {"plan": to_plain(plan), "command": plan.command()})
     write_json(folder / "environment.json", environment())
+    remember(folder, dataset)
     return _carry_on(folder, plan, count, threads, started, progress, report)
 
 
@@ -167,6 +169,8 @@ def resume_tuning(folder: str | Path, *, jobs: int | None = None, progress: bool
     plan = Plan.of(path)
     count, threads = processes(jobs, "tune")
     backends.use(plan.backend)
+    find_architecture(plan.architecture)  # first: it may bring its kind of data
+    KnownData.of(path, AGAIN).check_files(str(plan.data), plan.labels)
     return _carry_on(path, plan, count, threads, started, progress, report)
 
 

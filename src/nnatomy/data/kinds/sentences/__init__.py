@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from nnatomy.data.dataset import Dataset, RaggedSplit, Split
 from nnatomy.data.kinds.kind import BARELY, NO, SURELY, ExportedInputs, Kind
 from nnatomy.data.kinds.looks import Look, Words
@@ -9,6 +11,7 @@ from nnatomy.data.kinds.sentences.sentences import (
     LONGEST,
     WordPreprocessing,
     load_sentences,
+    official_parts,
     polarity_pair,
     read_sentences,
     reads_as_sentences,
@@ -53,6 +56,10 @@ class SentencesKind(Kind[WordPreprocessing]):
         if source.suffix in (".tsv", ".tab") and reads_as_sentences(source.text):
             return SURELY
         return BARELY if source.suffix == ".tsv" else NO
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        pair = polarity_pair(path) if path.is_dir() or path.suffix.lower() in ("", ".txt") else None
+        return pair or official_parts(path) or (path,)
 
     def read(self, source: Source, reading: Reading) -> Dataset:
         pair = polarity_pair(source.path) if source.suffix in ("", ".txt") else None

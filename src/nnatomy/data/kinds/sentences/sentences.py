@@ -101,7 +101,7 @@ def load_sentences(paths: tuple[Path, ...], reading: Reading) -> Dataset:
     `x_train.tsv` takes x_dev.tsv and x_test.tsv next to it as validation and test; a fold splits the first two, and leaves
     the test file alone. Raises UserError where a file is empty, a line has no label, or one class is all there is.
     """
-    official = _official_parts(paths[0]) if len(paths) == 1 else None
+    official = official_parts(paths[0]) if len(paths) == 1 else None
     if official is not None:
         read = [_read_labeled(path) for path in official[: 3 if reading.fold is None else 2]]
     else:
@@ -140,7 +140,8 @@ def read_sentences(path: Path) -> tuple[list[str], list[str]]:
     return _read_pair(pair) if pair else _read_labeled(path)
 
 
-def _official_parts(path: Path) -> tuple[Path, Path, Path] | None:
+def official_parts(path: Path) -> tuple[Path, Path, Path] | None:
+    """Return the training file with the validation and test files next to it; None where it has none."""
     if "train" not in path.stem:
         return None
     others = [path.with_name(path.name.replace("train", word)) for word in ("dev", "validation", "val")]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from nnatomy.data.dataset import ArraySplit, Dataset, SeriesSplit, Split
 from nnatomy.data.kinds.kind import BARELY, NO, SURELY, ExportedInputs, Kind
 from nnatomy.data.kinds.looks import Curves, Look
-from nnatomy.data.kinds.series.anomaly import anomaly_dataset, find_labels, marked_windows
+from nnatomy.data.kinds.series.anomaly import anomaly_dataset, find_labels, labels_beside, marked_windows
 from nnatomy.data.kinds.series.series import SeriesPreprocessing, forecast_dataset, read_series
 from nnatomy.data.kinds.series.sets import SETS
 from nnatomy.data.reading import Inputs, Reading, Source
@@ -46,6 +48,10 @@ class SeriesKind(Kind[SeriesPreprocessing]):
         if "anomaly" in reading.tasks and "forecast" not in reading.tasks:
             return anomaly_dataset(series, source.path, reading)
         return forecast_dataset(series, reading.use("target"), reading)
+
+    def files(self, path: Path) -> tuple[Path, ...]:
+        labels, _ = labels_beside(path)
+        return (path,) if labels is None else (path, labels)
 
     def inputs(self, source: Source, preprocessing: SeriesPreprocessing, raw: bool = False) -> Inputs:
         arrays = preprocessing.raw(source.table) if raw else preprocessing.transform(source.table)

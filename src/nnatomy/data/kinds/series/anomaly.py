@@ -18,7 +18,7 @@ from nnatomy.data.reading import Reading
 from nnatomy.data.scaling import deviation
 from nnatomy.errors import UserError, unknown_name
 
-__all__ = ["anomaly_dataset", "find_labels", "marked_windows", "read_labels"]
+__all__ = ["anomaly_dataset", "find_labels", "labels_beside", "marked_windows", "read_labels"]
 
 Array = npt.NDArray[Any]
 Interval = tuple[np.datetime64, np.datetime64]
@@ -118,16 +118,22 @@ def marked_windows(times: Array, starts: Array, length: int, intervals: Sequence
 
 def find_labels(path: Path, notices: list[str]) -> list[Interval]:
     """Return the intervals in the first JSON next to a file that names the file; none where there is no such JSON."""
+    found, intervals = labels_beside(path)
+    if found is not None:
+        notices.append(f"Labeled anomalies are those of {found.name}.")
+    return intervals
+
+
+def labels_beside(path: Path) -> tuple[Path | None, list[Interval]]:
+    """Return the first JSON next to a file that names the file, with its intervals; (None, []) where there is no such JSON."""
     for candidate in sorted(path.parent.glob("*.json")):
         if not candidate.is_file() or candidate.stat().st_size > 10_000_000:
             continue
         try:
-            intervals = read_labels(candidate, path.name, given=False)
+            return candidate, read_labels(candidate, path.name, given=False)
         except UserError:
             continue  # another JSON file that has nothing to do with this series
-        notices.append(f"Labeled anomalies are those of {candidate.name}.")
-        return intervals
-    return []
+    return None, []
 
 
 def read_labels(path: Path, name: str, given: bool) -> list[Interval]:
