@@ -13,6 +13,7 @@ import pytest
 from counting import PLACES, Counting, Drawing, dots, recipe_of
 
 from nnatomy import views
+from nnatomy.data.fingerprints import fingerprint
 from nnatomy.errors import UserError
 from nnatomy.layers import Linear
 from nnatomy.runs import answers
@@ -122,7 +123,7 @@ def test_it_is_compared_by_its_own_metric_and_baseline(tmp_path: Path, monkeypat
     bench = work.Bench.__new__(work.Bench)
     bench.protocol, bench.plan = protocol, plan
     bench._kept = work.OrderedDict()
-    bench._known = work.KnownData(nn.data.fingerprint(dots()), "")
+    bench._known = work.KnownData(fingerprint(dots()), "")
     scores = {what: getattr(bench, what)(Unit(what, name))["metrics"]["off"]
               for what, name in (("fit", "counter"), ("baseline", "always half"))}  # fmt: skip
     assert scores["fit"] < scores["baseline"]
