@@ -82,6 +82,8 @@ def _foreign(name: str) -> Any:
     dtype = foreign.DTYPES.get(name, name)
     if dtype in foreign.DTYPES.values():
         return tensor([0], dtype).dtype
+    if name in importlib.import_module("nnatomy.functional").__all__:
+        raise AttributeError(f"nn has no {name!r}. Use nn.functional.{name}().")
     raise foreign.unknown("nn", name, __dir__())
 
 

@@ -73,6 +73,12 @@ def understood(function: F) -> F:
     def call(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
+        except AttributeError as error:
+            if args and error.obj is args[0] and isinstance(args[0], list | tuple):
+                raise TypeError(
+                    f"{function.__name__}() takes arrays and Tensors. Received a {type(args[0]).__name__}. Use nn.tensor()."
+                ) from None
+            raise
         except TypeError:
             if not kwargs or (renamed := _renamed(function, kwargs)) is None:
                 raise
@@ -236,6 +242,19 @@ def unknown(where: str, name: str, known: Iterable[str]) -> AttributeError:
     alike = [n for n in names if n[:1].isupper() == name[:1].isupper()]  # Linaer is a layer, linaer an operation
     near = nearest_name(name, alike) or nearest_name(name, names)
     return AttributeError(f"{where} has no {name!r}. {f'Did you mean {near!r}?' if near else f'dir({where}) lists its names.'}")
+
+
+def face(where: str, names: list[str]) -> Callable[[str], Any]:
+    """The `__getattr__` of a module that offers `names`: an error that answers."""
+
+    def get(name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        if name.endswith("_") and name[:-1] in names:
+            raise AttributeError(f"{where} has no {name!r}. Use the result of {name[:-1]}().")
+        raise unknown(where, name, names)
+
+    return get
 
 
 def found(table: Any, name: str) -> Any:

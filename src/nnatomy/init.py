@@ -14,7 +14,7 @@ import numpy as np
 from nnatomy import random
 from nnatomy.backends import B
 from nnatomy.errors import UserError
-from nnatomy.foreign import understood
+from nnatomy.foreign import face, understood
 from nnatomy.graph import no_grad
 from nnatomy.tensor import Tensor
 
@@ -191,3 +191,5 @@ uniform_, normal_, trunc_normal_, orthogonal_ = (_in_place(f) for f in (uniform,
 xavier_uniform_, xavier_normal_ = (_in_place(f) for f in (xavier_uniform, xavier_normal))
 kaiming_uniform_, kaiming_normal_ = (_in_place(f) for f in (kaiming_uniform, kaiming_normal))
 lecun_uniform_, lecun_normal_ = (_in_place(f) for f in (lecun_uniform, lecun_normal))
+
+__getattr__ = face("nn.init", __all__)

@@ -158,8 +158,10 @@ def randn(*shape: Any, generator: Generator | None = None, dtype: Any = "float32
 
 
 @understood
-def randint(low: int, high: int, shape: Shape, generator: Generator | None = None) -> Tensor:
-    """Uniform integers in [low, high)."""
+def randint(low: int, high: Any, shape: Any = None, generator: Generator | None = None) -> Tensor:
+    """Uniform integers in [low, high), of a shape: randint(1, 7, (2, 3)), or from 0: randint(7, (2, 3))."""
+    if shape is None:
+        low, high, shape = 0, low, high
     return Tensor((generator or default).integers(low, high, shape))
 
 

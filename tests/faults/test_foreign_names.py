@@ -184,6 +184,20 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a matrix that is not square": (lambda: nn.linalg.det(X), UserError, "square matrices (..., n, n)"),
     "a vector as matrix": (lambda: nn.linalg.svd(X[0]), UserError, "(..., m, n)"),
     "a system of two meanings": (lambda: nn.linalg.solve(nn.ones(3, 3, 3), nn.ones(3, 3)), UserError, "b[..., None]"),
+    "a list": (lambda: nn.sum([1.0, 2.0]), TypeError, "nn.tensor()"),
+    "no arrays": (lambda: nn.stack([]), UserError, "at least one"),
+    "nothing to join": (lambda: nn.cat([]), UserError, "at least one"),
+    "half a chunk": (lambda: nn.chunk(X, 2.5), UserError, "at least 1"),
+    "axes of one": (lambda: nn.unsqueeze(X, [0]), UserError, "One axis is an integer"),
+    "PyTorch's tensor": (lambda: X + torch.tensor(A), UserError, "nn.tensor()"),
+    "PyTorch's tensor first": (lambda: torch.tensor(A) + X, UserError, "nn.tensor()"),
+    "text": (lambda: X + "a", TypeError, "arrays and numbers. Received 'a'"),
+    "None": (lambda: X * None, TypeError, "Received None"),
+    "complex numbers": (lambda: X + 1j, UserError, "real numbers"),
+    "a loss of the package": (lambda: nn.cross_entropy, T, "Use nn.functional.cross_entropy()"),
+    "a loss in place": (lambda: nn.functional.relu_, T, "Use the result of relu()"),
+    "PyTorch's way to pad": (lambda: nn.functional.pad(X, (1,)), UserError, "(before, after)"),
+    "eigenvalues of others": (lambda: nn.linalg.eig, T, "nn.linalg has no 'eig'"),
     "a shape of initial values": (lambda: nn.init.xavier_uniform(X), UserError, "xavier_uniform_"),  # type: ignore[arg-type]
     "initial values of a shape": (lambda: nn.init.normal_((2, 3)), UserError, "normal(shape)"),
 }  # fmt: skip
@@ -222,6 +236,53 @@ def test_answers_are_of_names_that_are_not_offered() -> None:
     assert offered & set(foreign.ANSWERS) <= {"detach", "fill_", "zero_"}  # of nn, where they are methods
     assert offered & (set(foreign.SAME) | set(foreign.DTYPES)) <= {"pow"}
     assert all(foreign.found(nn, name) is not None for name in foreign.SAME)
+
+
+# nn.functional, nn.linalg and nn.init
+
+IMAGE = np.arange(16.0).reshape(1, 1, 4, 4)
+FUNCTIONAL = """
+    F.pad(x, (1, 2)) | F.pad(x, (1, 2, 0, 1), value=2.0) | F.pad(p, (1, 1, 0, 2), mode="reflect")
+    F.pad(p, (2, 1, 1, 1), "circular") | F.pad(p, (1, 0, 0, 0), "replicate") | F.pad(x, (-1, 1)) | F.one_hot(i)
+    F.one_hot(i, 5) | F.one_hot(i, num_classes=3)
+    F.embedding(i, s) | F.interpolate(p, scale_factor=2) | F.interpolate(p, size=3, mode="bilinear", align_corners=True)
+    F.interpolate(p, (2, 3), mode="area") | F.softmax(x, dim=1) | F.log_softmax(x, dim=0) | F.normalize(x, dim=0)
+    F.normalize(x, p=1, dim=1) | F.cosine_similarity(x, x, dim=0) | F.pairwise_distance(x, -x, keepdim=True) | F.relu(x)
+    F.glu(s[:, :2], dim=1) | F.pixel_shuffle(p.reshape(1, 4, 2, 2), 2)
+"""
+
+
+@pytest.mark.parametrize("call", [call for call in re.split(r"\s*\|\s*|\n\s*", FUNCTIONAL.strip()) if call])
+def test_functional_means_what_it_means_in_pytorch(call: str) -> None:
+    arrays = {"x": A, "s": SQUARE, "i": INDEX, "p": IMAGE}
+    ours = evaluated(call, None, {"F": nn.functional, **{name: nn.tensor(a) for name, a in arrays.items()}})
+    theirs = evaluated(call, None, {"F": torch.nn.functional, **{name: torch.tensor(a) for name, a in arrays.items()}})
+    same(ours, theirs)
+
+
+def test_gumbel_softmax_draws_each_class_as_often_as_softmax_has_it() -> None:
+    nn.seed(0)
+    logits = nn.tensor(np.log(np.tile([0.5, 0.3, 0.2], (20_000, 1))), dtype="float32", requires_grad=True)
+    drawn = nn.functional.gumbel_softmax(logits, tau=0.5, hard=True)
+    assert set(np.unique(drawn.numpy())) == {0.0, 1.0}
+    np.testing.assert_allclose(drawn.mean(axis=0).numpy(), [0.5, 0.3, 0.2], atol=0.012)
+    assert float(nn.abs(nn.grad((drawn * nn.tensor([1.0, 2.0, 3.0])).sum(), logits)).max()) > 0.01
+
+
+@pytest.mark.parametrize("face", ["functional", "linalg", "init"])
+def test_faces_answer_too(face: str) -> None:
+    ours, library = getattr(nn, face), torch.linalg if face == "linalg" else getattr(torch.nn, face)
+    missing = [name for name in vars(library) if not name.startswith("_") and not hasattr(ours, name)]
+    for name in missing:
+        with pytest.raises(AttributeError, match=rf"^nn\.{face} has no '{name}'.*[.?]$"):
+            getattr(ours, name)
+
+
+def test_numbers_and_shapes_of_pytorchs_calls() -> None:
+    assert nn.randint(3, (2, 4)).shape == nn.randint(1, 3, (2, 4)).shape == (2, 4)
+    assert int(nn.randint(3, (50,)).max()) == 2
+    assert nn.zeros_like(X, dtype="int64").dtype == np.int64
+    assert nn.randn(2, 3).size(dim=1) == 3
 
 
 # Floating types: the input is named

@@ -353,7 +353,7 @@ for order in (0, 1, 2.5, -1, np.inf, -np.inf):
 occurring = np.array([3, 1, 1, 0, 3, 3])
 case(lambda x: nn.bincount(x), lambda x: t.bincount(x), occurring, order=0, smooth=False, name="bincount")
 case(lambda w: nn.bincount(nn.tensor(occurring) if isinstance(w, nn.Tensor) else occurring, w, 6), lambda w: t.zeros(6, dtype=w.dtype).index_add(0, t.tensor(occurring), w), (6,), name="bincount-weights")
-case(lambda x: nn.unique(x, True, True), lambda x: t.unique(x, return_inverse=True, return_counts=True), occurring.reshape(2, 3), order=0, smooth=False, name="unique")
+case(lambda x: nn.unique(x, return_inverse=True, return_counts=True), lambda x: t.unique(x, return_inverse=True, return_counts=True), occurring.reshape(2, 3), order=0, smooth=False, name="unique")
 case(lambda x: nn.argwhere(x), lambda x: t.argwhere(x), zero, order=0, smooth=False, name="argwhere")
 case(lambda x: nn.count_nonzero(x, 1), lambda x: t.count_nonzero(x, 1), ties, order=0, smooth=False, name="counts")
 

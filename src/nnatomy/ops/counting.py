@@ -80,7 +80,7 @@ def bincount(a: Any, weights: Any = None, minlength: int = 0) -> Any:
     return Tensor(total) if isinstance(a, Tensor) and not isinstance(total, Tensor) else total
 
 
-def unique(a: Any, return_inverse: bool = False, return_counts: bool = False) -> Any:
+def unique(a: Any, *, return_inverse: bool = False, return_counts: bool = False) -> Any:
     """The distinct values of all elements, ascending; then the place of each element's value, and how often each occurs."""
     flat = indexing.raw(a).reshape(-1)
     order = B.argsort(flat, axis=0, stable=True)

@@ -58,17 +58,17 @@ def linspace(start: float, stop: float, count: int, dtype: Any = FLOAT) -> Tenso
     return Tensor((start + B.arange(count) * ((stop - start) / max(count - 1, 1))).astype(dtype))
 
 
-def zeros_like(a: Any) -> Any:
-    """Zeros of the same shape and dtype."""
-    return full_like(a, 0)
+def zeros_like(a: Any, dtype: Any = None) -> Any:
+    """Zeros of the same shape, and dtype unless another is given."""
+    return full_like(a, 0, dtype)
 
 
-def ones_like(a: Any) -> Any:
-    """Ones of the same shape and dtype."""
-    return full_like(a, 1)
+def ones_like(a: Any, dtype: Any = None) -> Any:
+    """Ones of the same shape, and dtype unless another is given."""
+    return full_like(a, 1, dtype)
 
 
-def full_like(a: Any, value: float) -> Any:
-    """`value` everywhere, in the same shape and dtype."""
-    made = B.full(tuple(a.shape), value, dtype=a.dtype)
+def full_like(a: Any, value: float, dtype: Any = None) -> Any:
+    """`value` everywhere, in the same shape, and dtype unless another is given."""
+    made = B.full(tuple(a.shape), value, dtype=a.dtype if dtype is None else dtype)
     return Tensor(made) if isinstance(a, Tensor) else made

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from nnatomy.backends import B, known
 from nnatomy.backends.dtypes import is_half, resolution
 from nnatomy.errors import UserError
+from nnatomy.foreign import face
 from nnatomy.ops import pointwise as pw
 from nnatomy.ops import reductions, shapes
 from nnatomy.ops.linear import matmul
@@ -454,3 +455,6 @@ def norm(a: Any, ord: str | float | None = None, axis: Axis = None, keepdims: bo
     if isinstance(ord, str):
         raise UserError(f"norm() of order {ord!r} is one of matrices. Received shape {tuple(a.shape)}. Give axis=(-2, -1).")
     return vector_norm(a, ord, axis, keepdims)
+
+
+__getattr__ = face("nn.linalg", __all__)

@@ -120,6 +120,10 @@ def unbroadcast(g: Any, value: Any, name: str) -> Any:
 def check_dtype(name: str, values: Sequence[Any], out: Any, arguments: Sequence[str] = ()) -> Any:
     """Keep float64 out of what is not float64: integers become float32. Raises TypeError where floating types meet."""
     if out.dtype != FLOAT64:
+        if getattr(out.dtype, "kind", "?") in "cO?":
+            raise strange(name, values) or UserError(
+                f"{name}() computes with real numbers. Received {', '.join(map(_said, values))}. Leave out complex numbers."
+            )
         return out
     kinds = {v.dtype for v in values if hasattr(v, "dtype") and is_floating(v.dtype)}
     if len(kinds) > 1:
@@ -185,7 +189,7 @@ def primitive(
                     needs.append(a.requires_grad)
                 else:
                     if type(a).__module__ == "torch":
-                        raise UserError(f"{name}() takes arrays and Tensors of ours. Received a torch.Tensor; use nn.tensor().")
+                        raise strange(name, (a,)) or TypeError
                     numbers = numbers or isinstance(a, generic)
                     values.append(a)
                     needs.append(False)
@@ -272,7 +276,7 @@ def _binary(spec: Primitive, forward: Callable[..., Any], general: Callable[...,
         if not isinstance(a, Tensor):
             if not isinstance(b, Tensor):
                 return general(a, b)
-            if isinstance(a, generic):
+            if isinstance(a, generic) or type(a).__module__ == "torch":
                 return general(a, b)
             x, z = a, b.data
         elif type(b) is float:
@@ -326,14 +330,32 @@ def _result(out: Any, node: graph.Node | None, index: int) -> Tensor:
     return t
 
 
+def _said(value: Any) -> str:
+    return f"shape {tuple(value.shape)}" if hasattr(value, "shape") else repr(value)[:40]
+
+
+def strange(name: str, values: Sequence[Any]) -> Exception | None:
+    """The refusal of a value that is no array and no number: PyTorch's, text or None; None if there is no such one."""
+    for value in values:
+        if type(value).__module__ == "torch":
+            return UserError(f"{name}() takes arrays and Tensors of ours. Received a torch.Tensor; use nn.tensor().")
+        if value is None or isinstance(value, str | bytes | dict | set):
+            return TypeError(f"{name}() takes arrays and numbers. Received {value!r}; give an array, or leave it out."[:300])
+    return None
+
+
 _SAID = ((ValueError, UserError), (IndexError, IndexError), (TypeError, TypeError))
 
 
 def explained(name: str, values: Sequence[Any], error: Exception) -> Exception:
     """The same error with the operation's name and the shapes it received."""
-    if isinstance(error, UserError) or (isinstance(error, TypeError) and type(error) is not TypeError):
+    if isinstance(error, UserError):
+        return error
+    if (odd := strange(name, values)) is not None:
+        return odd
+    if isinstance(error, TypeError) and type(error) is not TypeError:
         return error  # errors of a trace already name the cause
-    received = ", ".join(f"shape {tuple(v.shape)}" if hasattr(v, "shape") else repr(v)[:40] for v in values)
+    received = ", ".join(map(_said, values))
     text = f"{name}() cannot take {received}: {error}"
     if isinstance(error, TypeError) and "shape" in str(error):  # JAX raises TypeError where NumPy raises ValueError
         return UserError(text)

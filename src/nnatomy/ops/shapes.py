@@ -40,6 +40,8 @@ def with_an_axis(function: Callable[..., Any]) -> Callable[..., Any]:
 def place(axis: int, n: int) -> int:
     """`axis` counted from the front. Raises UserError where an array of n axes has no such one."""
     axis = plain(axis)
+    if not isinstance(axis, int):
+        raise UserError(f"One axis is an integer. Received {axis!r}. Call it once for each axis.")
     if not -n <= axis < n:
         raise UserError(f"An array of {n} axes has the axes {-n} to {n - 1}. Received {axis}. Give one of those.")
     return axis % n
@@ -149,8 +151,14 @@ def _concatenate(*parts: Any, axis: int) -> Any:
     return B.concatenate(parts, axis=axis)
 
 
+def _some(name: str, parts: Sequence[Any]) -> None:
+    if not len(parts):
+        raise UserError(f"{name}() joins at least one array. Received none. Give a list of arrays.")
+
+
 def concatenate(parts: Sequence[Any], axis: int = 0) -> Any:
     """Joined along an existing axis (torch.cat)."""
+    _some("concatenate", parts)
     return _concatenate(*parts, axis=axis)
 
 
@@ -164,6 +172,7 @@ def _stack(*parts: Any, axis: int) -> Any:
 
 def stack(parts: Sequence[Any], axis: int = 0) -> Any:
     """Joined along a new axis."""
+    _some("stack", parts)
     return _stack(*parts, axis=axis)
 
 
@@ -202,7 +211,8 @@ def split(a: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ..
 
 def chunk(a: Any, chunks: int, axis: int = 0) -> tuple[Any, ...]:
     """`chunks` parts of equal size along `axis`, the last possibly shorter."""
-    if not chunks >= 1:
+    chunks = plain(chunks) if hasattr(chunks, "__index__") else 0
+    if chunks < 1:
         raise UserError(f"chunk() needs at least 1 part. Received {chunks!r}; give a larger number.")
     return split(a, builtins.max(-(-a.shape[axis] // chunks), 1), axis)
 
