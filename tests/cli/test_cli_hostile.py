@@ -17,7 +17,6 @@ import pytest
 
 import nnatomy as nn
 from nnatomy.cli import main
-from nnatomy.data.pictures import read_image
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import Run
 
@@ -200,16 +199,6 @@ def test_one_sentence_and_code_2(name: str, place: Path, capsys: pytest.CaptureF
 def test_runs_begun_at_the_same_moment_have_folders_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     assert len({Run.create("mlp").folder for _ in range(5)}) == 5
-
-
-def test_transparent_and_deep_pictures_keep_what_they_show(tmp_path: Path) -> None:
-    image = pytest.importorskip("PIL.Image")
-    ink = np.zeros((4, 4, 4), np.uint8)  # black ink on nothing: without paper all would be black
-    ink[1, :, 3] = 255
-    image.fromarray(ink, "RGBA").save(tmp_path / "ink.png")
-    assert read_image(tmp_path / "ink.png", gray=True)[0].tolist() == [[255] * 4, [0] * 4, [255] * 4, [255] * 4]
-    image.fromarray(np.array([[0, 25700, 65535]], np.uint16)).save(tmp_path / "deep.png")
-    assert read_image(tmp_path / "deep.png", gray=True)[0].tolist() == [[0, 100, 255]]
 
 
 @pytest.mark.parametrize("words", [["list"], ["info", "mlp"], ["doctor"]])

@@ -10,7 +10,7 @@ import pytest
 
 import nnatomy as nn
 from nnatomy.cli import main
-from nnatomy.runs.options import Option, command_line, from_plain, options_of, parse_option, parse_options, to_plain
+from nnatomy.runs.options import SIZE, Option, command_line, from_plain, options_of, parse_option, parse_options, to_plain
 from nnatomy.runs.request import OF_THE_TEACHER, DataRequest, Request
 from nnatomy.studies.comparison.protocol import Protocol
 from nnatomy.studies.tuning.plan import Plan
@@ -23,6 +23,8 @@ def value_of(known: Option) -> Any:
     """A value that an option takes, other than its default."""
     if known.flag in ("--curve", "--prune", "--baselines"):
         return False
+    if known.type is SIZE:
+        return "8x9"
     if known.type.pairs:
         return {"a": "1..2" if known.flag == "--space" else "0.5"}
     return ("a",) if known.type.empty() is not None else VALUES[known.type.annotation.__name__]

@@ -73,7 +73,7 @@ def test_pictures_of_different_sizes_become_one_size(tmp_path: Path) -> None:
     folder = folder_of(tmp_path / "f", halves(0, 1), sizes=[(8, 10), (8, 10), (16, 30)])
     found = load(folder)
     assert found.input_shape == (3, 8, 10)
-    assert any("2 sizes were resized to 8 x 10" in notice for notice in found.notices)
+    assert any("2 sizes (height x width) were resized to 8 x 10" in notice for notice in found.notices)
     assert load(folder, resize=(4, 6)).train.all()[1].shape[1:] == (4, 6)
     inputs = load_inputs(folder / "images", found.preprocessing)
     assert inputs.arrays[0].shape == (20, 3, 8, 10)

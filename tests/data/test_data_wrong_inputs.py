@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import shutil
 import struct
 from collections.abc import Callable
 from pathlib import Path
@@ -151,7 +152,7 @@ WRONG_PATHS: list[tuple[str, Callable[[Path], Path | str], dict[str, Any], str]]
     ),
     ("an empty folder", lambda p: p, {}, "is an empty folder"),
     ("a folder of other files", lambda p: _near(p).parent, {}, "holds none of these"),
-    ("a folder without pictures", lambda p: _made(p / "p" / "c" / "a.txt").parent.parent, {}, "has none"),
+    ("a folder without pictures", lambda p: _made(p / "p" / "c" / "a.txt").parent.parent, {}, "without them"),
     ("pictures of one class", lambda p: _one_class(p), {}, "has only 'dark'"),
     ("a broken picture", lambda p: _broken_picture(p), {}, "picture must be readable"),
     ("too few pictures", lambda p: picture_folder(p / "p", [(4, 4)], n=2), {}, "at least 5 rows"),
@@ -204,8 +205,7 @@ def _near(folder: Path) -> Path:
 
 def _one_class(folder: Path) -> Path:
     picture_folder(folder / "p", [(4, 4)])
-    for path in (folder / "p" / "light").iterdir():
-        path.unlink()
+    shutil.rmtree(folder / "p" / "light")
     return folder / "p"
 
 

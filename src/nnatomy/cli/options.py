@@ -10,7 +10,7 @@ import typer
 
 from nnatomy.cli.shared import parse_pairs
 from nnatomy.errors import UserError
-from nnatomy.runs.options import FACTORS, Option, default_of, options_of
+from nnatomy.runs.options import FACTORS, SWITCH, Option, default_of, options_of
 
 Given = dict[str, Any]
 """The options that a command line gave, by name; what it left out is absent."""
@@ -57,7 +57,8 @@ def _flag(known: Option, value: Any) -> str:
 
 def _parameter(request: type[Any], name: str, known: Option) -> inspect.Parameter:
     default = default_of(request, name)
-    flag = f"{known.flag}/--no-{known.flag[2:]}" if default is True else known.flag
+    either = default is True or (known.type is SWITCH and default is None)
+    flag = f"{known.flag}/--no-{known.flag[2:]}" if either else known.flag
     shown = f" [default: {known.type.words(default)[0]}]" if isinstance(default, str | float) or type(default) is int else ""
     declared = typer.Option(None, flag, help=known.help + shown, metavar=known.metavar)
     return inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=declared, annotation=known.type.annotation | None)

@@ -297,7 +297,7 @@ def _unreadable(source: Source) -> UserError:
 
 
 def _absent(path: Path) -> UserError:
-    beside = [p.name for p in path.parent.iterdir()] if path.parent.is_dir() else []
+    beside = [p.name for p in path.parent.iterdir() if p.exists()] if path.parent.is_dir() else []
     if len(path.parts) == 1 and not path.suffix:
         return unknown_name("data set or file", str(path), [*names(), *beside], shown=len(names()))
     near = nearest_name(path.name, beside)

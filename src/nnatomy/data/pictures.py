@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import struct
+import warnings
 import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, ClassVar
@@ -16,16 +17,24 @@ import numpy.typing as npt
 
 from nnatomy.data.dataset import Batch, Preprocessing
 from nnatomy.errors import UserError
+from nnatomy.files import open_file
 
 __all__ = [
-    "SUFFIXES", "ImagePreprocessing", "decode_image", "deep_value", "deepest_of", "in_a_grid", "is_gray", "opened",
-    "read_image", "read_images", "resize_images", "usual_size", "write_image",
+    "SUFFIXES", "ImagePreprocessing", "decode", "describe_fit", "fit_into", "in_a_grid", "in_channels", "luma", "opened",
+    "picture_size", "placement", "read_pictures", "resize_images", "upright", "usual_size", "write_image",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
-SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm")
+SUFFIXES = (".png", ".jpg", ".jpeg", ".jfif", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pbm", ".pgm", ".ppm", ".pnm")
 PIECE = 4096  # images converted to float32 in one call: copies of 60,000 are large
-DEEPEST = 65535.0  # the value of a pixel of more than 8 bits that becomes 255, where training pictures do not say another
+DEEPEST = 65535.0  # the value of a pixel of 16 bits that becomes 255: the largest of the format, not of the picture
+LUMA = np.array([0.299, 0.587, 0.114], np.float32)
+TURNS = {
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
+    8: "ROTATE_90",
+}  # fmt: skip
+"""Pillow's name of what makes a picture upright, by EXIF's number for how the camera was held."""
+FIT = "pad"  # the way in which images get their size, in saved files: see `fit_into`
 LARGEST = 128  # the side to which larger photographs are brought unless a size is requested
 
 
@@ -41,6 +50,26 @@ def resize_images(images: Array, size: tuple[int, int]) -> Array:
     return np.asarray(rows @ images.astype(np.float32, copy=False) @ columns.T, dtype=np.float32)
 
 
+def placement(old: tuple[int, int], size: tuple[int, int]) -> tuple[slice, slice]:
+    """Return the rows and columns of a picture of `size` that one of the size `old` takes, in its proportions and centered."""
+    scale = min(new / before for before, new in zip(old, size, strict=True))
+    fitted = [min(new, max(1, round(before * scale))) for before, new in zip(old, size, strict=True)]
+    starts = [(new - part) // 2 for new, part in zip(size, fitted, strict=True)]
+    rows, columns = (slice(start, start + part) for start, part in zip(starts, fitted, strict=True))
+    return rows, columns
+
+
+def fit_into(images: Array, size: tuple[int, int]) -> Array:
+    """Return images (..., h, w) float32 at `size` (height, width) in their proportions; pixels at their edges fill the rest.
+
+    Nothing is cut off, so that what an image is about stays in it, and a circle stays a circle.
+    """
+    rows, columns = placement((images.shape[-2], images.shape[-1]), size)
+    fitted = resize_images(images, (rows.stop - rows.start, columns.stop - columns.start)).astype(np.float32, copy=False)
+    around = [(0, 0)] * (images.ndim - 2) + [(part.start, new - part.stop) for part, new in zip((rows, columns), size)]
+    return np.pad(fitted, around, mode="edge") if fitted.shape[-2:] != tuple(size) else fitted
+
+
 def _triangle(n_in: int, n_out: int) -> Array:
     scale = n_in / n_out
     width = max(1.0, scale)
@@ -52,7 +81,7 @@ def _triangle(n_in: int, n_out: int) -> Array:
 
 @dataclass(frozen=True)
 class ImagePreprocessing(Preprocessing):
-    """Resizes images, scales them to [0, 1], and standardizes each channel by the training images' mean and deviation."""
+    """Fits images into a size, scales them to [0, 1], and standardizes each channel by the training images' mean and spread."""
 
     kind: ClassVar[str] = "image"
     size: tuple[int, int]  # height, width
@@ -60,17 +89,14 @@ class ImagePreprocessing(Preprocessing):
     std: tuple[float, ...]
     classes: tuple[str, ...] = ()
     largest: float = 255.0  # the value that becomes 1
-    deepest: float = DEEPEST  # the value of a pixel of more than 8 bits that becomes 255
 
     @classmethod
-    def fit(
-        cls, images: Array, classes: Sequence[str], largest: float, size: tuple[int, int] | None, deepest: float = DEEPEST
-    ) -> ImagePreprocessing:
+    def fit(cls, images: Array, classes: Sequence[str], largest: float, size: tuple[int, int] | None) -> ImagePreprocessing:
         """Fit on the training images[N, C, H, W] with values 0..largest."""
         size = size or (images.shape[2], images.shape[3])
         sums = np.zeros((2, images.shape[1]))
         for first in range(0, len(images), PIECE):
-            scaled = resize_images(images[first : first + PIECE].astype(np.float32), size) / np.float32(largest)
+            scaled = fit_into(images[first : first + PIECE].astype(np.float32), size) / np.float32(largest)
             sums += scaled.sum(axis=(0, 2, 3), dtype=np.float64), np.square(scaled).sum(axis=(0, 2, 3), dtype=np.float64)
         mean, square = sums / (len(images) * size[0] * size[1])
         std = np.sqrt(np.maximum(square - mean**2, 0.0))
@@ -78,7 +104,7 @@ class ImagePreprocessing(Preprocessing):
             raise UserError(
                 "Images to learn from must differ. Received training images of one and the same color. Check the files."
             )
-        return cls(size, tuple(mean.tolist()), tuple(np.maximum(std, 1e-3).tolist()), tuple(classes), float(largest), deepest)
+        return cls(size, tuple(mean.tolist()), tuple(np.maximum(std, 1e-3).tolist()), tuple(classes), float(largest))
 
     def transform(self, raw: Array) -> Batch:
         """Return (inputs[N, C, H, W],) for raw images[N, C, h, w] with values 0..largest."""
@@ -89,12 +115,12 @@ class ImagePreprocessing(Preprocessing):
         shift = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)[:, None, None]
         for first in range(0, len(raw), PIECE):
             piece = slice(first, first + PIECE)
-            out[piece] = resize_images(raw[piece].astype(np.float32), self.size) * scale - shift
+            out[piece] = fit_into(raw[piece].astype(np.float32), self.size) * scale - shift
         return (out,)
 
     def raw(self, given: Array) -> Batch:
         """Return (images[N, C, H, W],) as float32 at the model's size, with values 0..largest."""
-        return (resize_images(given.astype(np.float32), self.size),)
+        return (fit_into(given.astype(np.float32), self.size),)
 
     def prepare(self, *raw: Array) -> Batch:
         return self.transform(*raw)
@@ -117,21 +143,14 @@ class ImagePreprocessing(Preprocessing):
 
     def to_json(self) -> dict[str, Any]:
         lists = {"size": list(self.size), "mean": list(self.mean), "std": list(self.std), "classes": list(self.classes)}
-        return {"kind": self.kind, **lists, "largest": self.largest, "deepest": self.deepest}
+        return {"kind": self.kind, **lists, "largest": self.largest, "fit": FIT}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> ImagePreprocessing:
         size, mean, std, classes = (tuple(saved[key]) for key in ("size", "mean", "std", "classes"))
-        values = float(saved["largest"]), float(saved.get("deepest", DEEPEST))
-        return cls((int(size[0]), int(size[1])), mean, std, classes, *values)
-
-
-def read_image(path: Path, gray: bool, deepest: float = DEEPEST) -> Array:
-    """Return one picture as uint8 [C, H, W], on white where it is transparent.
-
-    Raises UserError where Pillow is absent or the file is not a picture.
-    """
-    return decode_image(path, gray, str(path), deepest=deepest)
+        if saved["fit"] != FIT:
+            raise ValueError(f"images were fitted by {saved['fit']!r}")
+        return cls((int(size[0]), int(size[1])), mean, std, classes, float(saved["largest"]))
 
 
 def write_image(picture: Array, path: Path) -> None:
@@ -153,13 +172,13 @@ def in_a_grid(pictures: Array, margin: int = 1) -> Array:
     return sheet
 
 
-def decode_image(
-    source: Path | BinaryIO, gray: bool, name: str, largest_side: int | None = None, deepest: float = DEEPEST
-) -> Array:
-    """Return what `read_image` does, of a file or of bytes; `name` is what it is called in errors.
+def decode(source: Path | BinaryIO, name: str, largest_side: int | None = None) -> Array:
+    """Return a picture, of a file or of bytes, upright and on white where it is transparent: (1 or 3, height, width).
 
-    `deepest` is the value of a pixel of more than 8 bits that becomes 255. Raises UserError also where the picture's header
-    says more than `largest_side` pixels, before anything is unpacked.
+    It has one channel where red, green and blue are equal everywhere. Values are 0 to 255 on the scale of the format, whatever
+    the picture holds: uint8, or float32 where it has 16 bits (65,535 becomes 255) or floats (1 becomes 255). `name` is what it
+    is called in errors. Raises UserError also where the header says more than `largest_side` pixels, before anything is
+    unpacked.
     """
     with opened(source, name) as picture:
         side = max(picture.size)
@@ -167,8 +186,10 @@ def decode_image(
             raise UserError(
                 f"A picture's sides are at most {largest_side} pixels. Received {name}, which has {side}. Make it smaller."
             )
-        pixels = np.asarray(_opaque(picture, deepest).convert("L" if gray else "RGB"))
-    return pixels[None] if gray else np.ascontiguousarray(pixels.transpose(2, 0, 1))
+        pixels = _pixels(upright(picture), name)
+    if pixels.ndim == 3 and (pixels == pixels[..., :1]).all():
+        pixels = pixels[..., 0]
+    return pixels[None] if pixels.ndim == 2 else np.ascontiguousarray(pixels.transpose(2, 0, 1))
 
 
 @contextmanager
@@ -176,56 +197,70 @@ def opened(source: Path | BinaryIO, name: str) -> Iterator[Any]:
     """Open a picture with Pillow; any failure until it is closed raises a UserError."""
     image = _pillow()
     try:
-        with image.open(source) as picture:
-            yield picture
+        with ExitStack() as files, warnings.catch_warnings():
+            warnings.simplefilter("error", image.DecompressionBombWarning)
+            file = files.enter_context(open_file(source)) if isinstance(source, Path) else source
+            yield files.enter_context(image.open(file))
     except UserError:
         raise
+    except (image.DecompressionBombWarning, image.DecompressionBombError) as error:
+        raise UserError(
+            f"A picture has up to {image.MAX_IMAGE_PIXELS:,} pixels. Received {name}, which has more. Make it smaller."
+        ) from error
     except (OSError, ValueError, SyntaxError, EOFError, IndexError, KeyError, TypeError, OverflowError, struct.error,
-            zlib.error, image.DecompressionBombError) as error:  # fmt: skip
+            zlib.error) as error:  # fmt: skip
         raise UserError(
             f"A picture must be readable. Received {name}, which is not. Remove it or save it again as PNG."
         ) from error
 
 
 def _pillow() -> Any:
-    try:
-        from PIL import Image
-    except ImportError as error:
-        raise UserError("Reading pictures needs Pillow. Install it with `pip install pillow`.") from error
+    from PIL import Image  # 50 ms, which data of other kinds need not take
+
     return Image
 
 
-def _opaque(picture: Any, deepest: float) -> Any:
-    """Return a Pillow picture on white paper where it was transparent, and with 8 bits a pixel where it had more."""
-    image = _pillow()
-    if picture.mode.startswith("I"):
-        values = np.asarray(picture).astype(np.float64) * (255 / deepest)
-        return image.fromarray(values.round().clip(0, 255).astype(np.uint8))
-    if "A" not in picture.getbands() and "transparency" not in picture.info:
-        return picture
-    drawn = picture.convert("RGBA")
-    return image.alpha_composite(image.new("RGBA", drawn.size, "white"), drawn)
+def upright(picture: Any) -> Any:
+    """Return a Pillow picture turned as EXIF says that the camera was held."""
+    picture.load()  # Pillow turns a TIFF itself here
+    turned = TURNS.get(_orientation(picture))
+    return picture if turned is None else picture.transpose(_pillow().Transpose[turned])
 
 
-def is_gray(paths: Sequence[Path]) -> bool:
-    """Return True if a sample of the pictures has equal red, green and blue everywhere."""
-    sample = paths[:: max(1, len(paths) // 20)]
-    return all(bool(np.all(rgb == rgb[:1])) for rgb in (read_image(path, False) for path in sample))
+def _orientation(picture: Any) -> int:
+    """Return the number with which EXIF says how a camera was held; 1, upright, where it says nothing that can be read."""
+    try:
+        return int(picture.getexif().get(0x0112, 1))
+    except Exception:  # a damaged EXIF block, whose exceptions are not documented: the pixels are fine
+        return 1
 
 
-def deep_value(path: Path) -> int:
-    """Return a picture's largest pixel where it has more than 8 bits a pixel, 0 where it has not.
+def _pixels(picture: Any, name: str) -> Array:
+    """Return values of 0 to 255, (height, width) or (height, width, 3), of a Pillow picture of any mode."""
+    if picture.mode == "F" or picture.mode.startswith("I"):
+        values, largest = np.asarray(picture), 1.0 if picture.mode == "F" else DEEPEST
+        low, high = (float(end(initial=0)) for end in (values.min, values.max))
+        if not (low >= 0 and high <= largest):
+            raise UserError(
+                "Pixels are integers of 8 or 16 bits, or floats from 0 to 1: the same number means the same brightness in all "
+                f"pictures. Received {name} with {low:g} to {high:g}. Convert all pictures by one factor."
+            )
+        clear = picture.info.get("transparency")
+        if isinstance(clear, int):
+            values = np.where(values == clear, largest, values)
+        return np.asarray(values * (255 / largest), np.float32)
+    if "A" in picture.getbands() or "a" in picture.getbands() or "transparency" in picture.info:
+        image, drawn = _pillow(), picture.convert("RGBA")
+        picture = image.alpha_composite(image.new("RGBA", drawn.size, "white"), drawn)
+    return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
 
-    Raises UserError where the file is not a picture; of others only the header is read.
-    """
+
+def picture_size(path: Path) -> tuple[int, int]:
+    """Return the (height, width) of an upright picture, by its header alone. Raises UserError for what is not a picture."""
     with opened(path, str(path)) as picture:
-        return int(np.asarray(picture).max()) if picture.mode.startswith("I") else 0
-
-
-def deepest_of(values: Sequence[int]) -> float:
-    """Return the largest of `deep_value`s, rounded up to all bits set; DEEPEST where all are 0."""
-    largest = max(values)
-    return float(max(255, 2 ** largest.bit_length() - 1)) if largest else DEEPEST
+        width, height = picture.size
+        lies = 5 <= _orientation(picture) <= 8 and picture.format != "TIFF"  # Pillow turns the size of a TIFF itself
+    return (width, height) if lies else (height, width)
 
 
 def usual_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
@@ -235,8 +270,37 @@ def usual_size(sizes: Sequence[tuple[int, int]]) -> tuple[int, int]:
     return max(1, round(common[0] * shrink)), max(1, round(common[1] * shrink))
 
 
-def read_images(paths: Sequence[Path], preprocessing: ImagePreprocessing) -> Array:
-    """Return pictures as the model takes them raw: [N, C, H, W] of its size, with values 0..largest."""
-    gray = len(preprocessing.mean) == 1
-    pictures = [read_image(path, gray, preprocessing.deepest).astype(np.float32) for path in paths]
-    return np.stack([resize_images(p, preprocessing.size) for p in pictures]) * (preprocessing.largest / 255.0)
+def in_channels(pictures: Sequence[Array], channels: int) -> Array:
+    """Return pictures (1 or 3, height, width) of one size as one array (n, channels, height, width).
+
+    Color becomes gray by the luma of ITU-R 601, as Pillow's "L" has it.
+    """
+
+    def changed(picture: Array) -> Array:
+        if len(picture) == channels:
+            return picture
+        return luma(picture) if channels == 1 else np.repeat(picture, channels, axis=0)
+
+    return np.stack([changed(picture) for picture in pictures])
+
+
+def luma(images: Array) -> Array:
+    """Return images (..., 3, height, width) in gray (..., 1, height, width)."""
+    return np.asarray(np.einsum("c,...chw->...hw", LUMA, images)[..., None, :, :], np.float32)
+
+
+def read_pictures(paths: Sequence[Path], size: tuple[int, int]) -> list[Array]:
+    """Return pictures float32 (1 or 3, height, width) of 0 to 255, fitted into `size`; gray ones have one channel."""
+    return [fit_into(decode(path, str(path)), size) for path in paths]
+
+
+def describe_fit(sizes: Sequence[tuple[int, int]], size: tuple[int, int]) -> list[str]:
+    """Return the notice on pictures that were resized; none where all have the size."""
+    others = sorted(set(sizes) - {size})
+    if not others:
+        return []
+    found = f"{others[0][0]} x {others[0][1]}" if len(set(sizes)) == 1 else f"{len(set(sizes))} sizes"
+    return [
+        f"Pictures of {found} (height x width) were resized to {size[0]} x {size[1]} in their proportions; where these differ, "
+        "the pixels at the edges fill the rest. --resize HEIGHTxWIDTH sets another size."
+    ]

@@ -263,6 +263,25 @@ class Reading:
         train, first, second = self.part(n, classes, names, fractions=(fraction / 2, fraction / 2))
         return (train, first, second) if self.fold is not None else (train, np.sort(np.concatenate([first, second])), None)
 
+    def consecutive(
+        self, counts: Sequence[int], classes: Array | None = None, names: tuple[str, ...] = (), held: float = 0.15
+    ) -> Parts:
+        """Return the rows of published parts that follow each other: training, validation if there is one, test.
+
+        One part alone is split as usual. Without a validation part, `held` of the training part validates. The last part is
+        the test, and takes no part in a fold.
+        """
+        ends = np.cumsum(counts)
+        rows = [np.arange(end - count, end) for end, count in zip(ends, counts, strict=True)]
+        if len(rows) == 1:
+            return self.part(int(ends[0]), classes, names)
+        kept = int(ends[-2])
+        labels = None if classes is None else classes[:kept]
+        if len(rows) == 3 or self.fold is not None:
+            return self.part(kept, labels, names, official=(rows[0], rows[1], rows[-1]))
+        train, first, second = self.part(kept, labels, names, fractions=(held / 2, held / 2))
+        return Parts(train, np.sort(np.concatenate([first, second])), rows[1])
+
     def periods(self, n: int, fractions: tuple[float, float] = (0.2, 0.2), official: Periods | None = None) -> Periods:
         """Return the stretches (train, validation, test) of `n` rows in order of time, the `official` ones unless folded."""
         found = official if self.fold is None and official is not None else chronological(n, fractions, self.fold)

@@ -18,6 +18,7 @@ from nnatomy import data
 from nnatomy.errors import UserError
 from nnatomy.training.settings import parse_seconds
 
+LARGEST_SIDE = 4096
 OPTION = "option"
 """The key of an `Option` in a field's metadata."""
 
@@ -94,6 +95,20 @@ def absolute_path(source: str | PathLike[str]) -> str:
     return os.path.abspath(path) if os.path.lexists(path) else text
 
 
+def parse_size(value: Any) -> tuple[int, int]:
+    """Return the height and width that a text such as 64x96, one number or a pair names. Raises UserError for all else."""
+    found = value.lower().replace("×", "x").split("x") if isinstance(value, str) else value
+    parts = (found,) if isinstance(found, int) else tuple(found)
+    try:
+        sides = [int(part) for part in (parts * 2 if len(parts) == 1 else parts)]
+    except (TypeError, ValueError):
+        sides = []
+    if len(sides) != 2 or not all(1 <= side <= LARGEST_SIDE for side in sides):
+        rule = f"--resize takes HEIGHTxWIDTH in pixels, from 1 to {LARGEST_SIDE}"
+        raise UserError(f"{rule}. Received {value!r}. Use, for example, --resize 64x96.")
+    return sides[0], sides[1]
+
+
 INTEGER = OptionType("a whole number", operator.index, int)
 NUMBER = OptionType("a number", float, float, lambda value: [f"{value:.12g}"])
 SECONDS = OptionType(
@@ -106,6 +121,9 @@ SOURCE = OptionType("a name or a path", lambda value: absolute_path(_text(value)
 SWITCH = OptionType("True or False", bool, bool)
 NAMES = OptionType(
     "names", lambda value: (value,) if isinstance(value, str) else tuple(map(str, value)), list[str], list, tuple
+)
+SIZE = OptionType(
+    "a height and a width", lambda value: parse_size(value), str, lambda value: [f"{value[0]}x{value[1]}"]
 )
 PAIRS = OptionType(
     "a dictionary", lambda value: {str(k): _listed(v) for k, v in value.items()}, list[str],

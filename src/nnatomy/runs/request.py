@@ -17,6 +17,7 @@ from nnatomy.runs.options import (
     PAIRS,
     PATH,
     SECONDS,
+    SIZE,
     SOURCE,
     SWITCH,
     TEXT,
@@ -40,6 +41,8 @@ class DataRequest:
     types: Mapping[str, str] = option(PAIRS, "Type of a column: numeric, categorical, ...", metavar="COLUMN=TYPE",
                                       example="age=numeric")  # fmt: skip
     labels: str | None = option(SOURCE, "JSON file with labeled anomalies.")
+    resize: tuple[int, int] | None = option(SIZE, "Fit pictures into this size, in proportion.", metavar="HEIGHTxWIDTH")
+    gray: bool | None = option(SWITCH, "Make pictures gray, or not; gray if all training ones are.")
     window: int | None = option(INTEGER, "Length of the model's input, in tokens or rows.", least=1)
     horizon: int | None = option(INTEGER, "Length of the forecast, in rows.", least=1)
     limit: int | None = option(INTEGER, "Use at most this many examples of each split.", least=1)
@@ -61,7 +64,8 @@ class DataRequest:
 
         `fraction`: the part of a fold's training rows that is used.
         """
-        sizes = {name: getattr(self, name) for name in ("window", "horizon") if getattr(self, name) is not None}
+        given = ("window", "horizon", "resize", "gray")
+        sizes = {name: getattr(self, name) for name in given if getattr(self, name) is not None}
         named = {name: getattr(self, name) for name in ("target", "keep", "types", "labels", "offline")} | sizes
         named["seed"] = self.splits_by
         if fold is not None:

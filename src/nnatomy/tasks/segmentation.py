@@ -11,7 +11,7 @@ import numpy as np
 from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.fields import IGNORE
-from nnatomy.data.pictures import resize_images
+from nnatomy.data.pictures import placement, resize_images
 from nnatomy.errors import UserError
 from nnatomy.functional import cross_entropy, softmax
 from nnatomy.layers.module import Module
@@ -262,10 +262,15 @@ class Segmentation(Task):
 
 
 def best_class(p: Array, size: tuple[int, int]) -> Array:
-    """Return the likeliest class uint8 (height, width) at `size` of probabilities (classes, h, w): these are resized first."""
+    """Return the likeliest class uint8 (height, width) at `size` of probabilities (classes, h, w), which are resized first.
+
+    The picture of that size was fitted into (h, w): what was added to it is cut off.
+    """
+    height, width = p.shape[1:]
+    rows, columns = placement(size, (height, width))
     best, most = np.zeros(size, np.uint8), np.full(size, -np.inf, np.float32)
     for k, one in enumerate(p):  # class by class: a photograph of many classes would not fit into memory
-        large = resize_images(one.astype(np.float32), size)
+        large = resize_images(one[rows, columns].astype(np.float32), size)
         better = large > most
         best[better], most[better] = k, large[better]
     return best

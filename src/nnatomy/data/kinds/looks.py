@@ -21,15 +21,22 @@ Array = npt.NDArray[Any]
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#6b6b6b", "#b8a800", "#7a4f2a", "#000000")
 """Okabe and Ito's colors, which people with color blindness can distinguish, and a few more; markers differ as well."""
 INK = "#1f2937"
+LOOKED_AT = 512
+"""Training examples that decide what is shown black and white."""
 SIGNS = {"\n": "⏎", "\t": "→", "\ufffd": "□", "<unk>": "□", "<pad>": ""}
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """Images (channels, height, width) that `mean` and `std`, one a channel, turn into values in [0, 1]."""
+    """Images (channels, height, width) that `mean` and `std`, one a channel, turn into values in [0, 1].
+
+    Of arrays, whose range nobody named, it is that of training examples: scaled alone, a dark one would look light.
+    """
 
     mean: tuple[float, ...] = ()
     std: tuple[float, ...] = ()
+    limits: tuple[float, float] | None = None
+    """The values that are shown black and white, where there is no mean."""
 
     def picture(self, x: Array) -> Array:
         """Return an image (channels, height, width) as it looks: (height, width) or (height, width, 3), in [0, 1]."""
@@ -37,7 +44,8 @@ class Pictures:
             mean, std = (np.asarray(v, np.float32)[:, None, None] for v in (self.mean, self.std))
             shown = np.clip(x * std + mean, 0.0, 1.0)
         else:
-            shown = (x - x.min()) / max(float(np.ptp(x)), 1e-12)
+            low, high = self.limits or (float(x.min()), float(x.max()))
+            shown = np.clip((x - low) / max(high - low, 1e-12), 0.0, 1.0)
         return shown[0] if len(shown) != 3 else np.moveaxis(shown, 0, -1)
 
     def blank(self, x: Array) -> Array | None:
@@ -134,6 +142,7 @@ def look_at(dataset: Dataset, names: Sequence[str] = ()) -> Look:
     """Return the Look of numbers that have no kind, by the shape of an example."""
     shape = dataset.input_shape
     if len(shape) == 3:
-        return Pictures()
+        x = dataset.train.take(np.arange(min(LOOKED_AT, len(dataset.train))))[0]
+        return Pictures(limits=(float(x.min()), float(x.max())))
     named = tuple(names) or numbered(shape[-1] if shape else 1)
     return Curves(named) if len(shape) == 2 else Rows(named, tuple((name, [i]) for i, name in enumerate(named)))

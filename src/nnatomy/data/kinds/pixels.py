@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from nnatomy.data.dataset import Batch, Dataset
 from nnatomy.data.kinds.kind import ExportedInputs, InputSpec
-from nnatomy.data.pictures import ImagePreprocessing, decode_image
+from nnatomy.data.pictures import ImagePreprocessing, decode, in_channels
 from nnatomy.data.requests import BODY, JSON, RequestError, RequestReader, member, numbers_of
 from nnatomy.tensor import Tensor
 
@@ -64,8 +64,8 @@ class PixelReader(RequestReader):
 
     def from_other(self, kind: str, body: bytes) -> tuple[Batch, list[str]]:
         p = self.preprocessing
-        pixels = decode_image(io.BytesIO(body), len(p.mean) == 1, BODY, LARGEST_SIDE, p.deepest)
-        return self.transform(pixels[None] * (p.largest / 255.0)), []
+        pixels = in_channels([decode(io.BytesIO(body), BODY, LARGEST_SIDE)], len(p.mean))
+        return self.transform(pixels * np.float32(p.largest / 255.0)), []
 
 
 class PixelInputs(ExportedInputs):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,24 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from nnatomy.data.dataset import ArraySplit, Dataset, Split
+from nnatomy.data.folders import pictures_in, subfolders
+from nnatomy.data.kinds.image.folders import folder_dataset, labeled_pictures
 from nnatomy.data.kinds.image.idx import idx_files, is_idx, read_idx
 from nnatomy.data.kinds.image.images import FIELDS, image_dataset
 from nnatomy.data.kinds.image.sets import SETS
 from nnatomy.data.kinds.kind import NO, PERHAPS, SURELY, ExportedInputs, Kind
 from nnatomy.data.kinds.looks import Look, Pictures
-from nnatomy.data.pictures import (
-    SUFFIXES,
-    ImagePreprocessing,
-    deep_value,
-    deepest_of,
-    in_a_grid,
-    is_gray,
-    read_image,
-    read_images,
-    resize_images,
-    usual_size,
-    write_image,
-)
+from nnatomy.data.pictures import SUFFIXES, ImagePreprocessing, in_a_grid, in_channels, read_pictures, write_image
 from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.requests import RequestReader
 from nnatomy.data.splits import class_ids
@@ -44,7 +34,7 @@ class ImageKind(Kind[ImagePreprocessing]):
     noun = "images"
     preprocessing = ImagePreprocessing
     options = frozenset({"resize", "gray"})
-    folders = "one sub-folder of pictures for each class, MNIST idx files"
+    folders = "one sub-folder of pictures for each class (in train/ and test/, or not), MNIST idx files"
     sets = SETS
     labels_optional = True
 
@@ -62,7 +52,7 @@ class ImageKind(Kind[ImagePreprocessing]):
                 f"Pictures are read as a folder with one sub-folder for each class. Received {path}, which is one picture. "
                 "Name the folder."
             )
-        return _mnist(path, reading) if is_idx(path) else _folder(path, reading)
+        return _mnist(path, reading) if is_idx(path) else folder_dataset(path, reading)
 
     def inputs(self, source: Source, preprocessing: ImagePreprocessing, raw: bool = False) -> Inputs:
         path = source.path
@@ -74,10 +64,10 @@ class ImageKind(Kind[ImagePreprocessing]):
                     f"Images have 3 axes (n, height, width). Received {path}, which has {images.ndim}. Give the file of images."
                 )
             return Inputs(prepared(images[:, None]), tuple(str(n + 1) for n in range(len(images))))
-        files = [path] if path.is_file() else sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES)
+        files = [path] if path.is_file() else pictures_in(path, SUFFIXES)[0]
         if not files:
             raise UserError(f"{path} holds no pictures. Give a picture or a folder of pictures.")
-        scaled = read_images(files, preprocessing)
+        scaled = read(files, preprocessing)
         return Inputs(prepared(scaled), tuple(str(p.relative_to(path)) if p != path else p.name for p in files))
 
     def examples(self, source: Source, preprocessing: ImagePreprocessing) -> tuple[Split, tuple[str, ...]]:
@@ -87,15 +77,16 @@ class ImageKind(Kind[ImagePreprocessing]):
             labels = class_ids([str(label) for label in arrays["t10k-labels"]], preprocessing.classes, path)
             notice = f"The {len(labels)} test images of {path.name} were read, not those for training."
             return ArraySplit((*preprocessing.transform(arrays["t10k-images"][:, None]), labels), FIELDS), (notice,)
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES) if path.is_dir() else []
-        files = [p for p in inside if p.parent != path]
-        if not files:
+        if not path.is_dir() or not subfolders(path):
             raise UserError(
                 f"To evaluate, {path} must be a folder with one sub-folder of pictures for each class. "
                 "Use nnatomy predict for pictures without classes."
             )
-        labels = class_ids([p.relative_to(path).parts[0] for p in files], preprocessing.classes, path)
-        return ArraySplit((*preprocessing.transform(read_images(files, preprocessing)), labels), FIELDS), ()
+        part, found = list(labeled_pictures(path).items())[-1]
+        notices = (f"The {len(found.files)} pictures of its {part} part were read, not those for training.",) if part else ()
+        labels = class_ids(found.labels, preprocessing.classes, path)
+        inputs = preprocessing.transform(read(found.files, preprocessing))
+        return ArraySplit((*inputs, labels), FIELDS), (*notices, *found.notices)
 
     def reader(self, preprocessing: ImagePreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
         from nnatomy.data.kinds.pixels import PixelReader
@@ -109,7 +100,8 @@ class ImageKind(Kind[ImagePreprocessing]):
 
     def limits(self, dataset: Dataset) -> str:
         shape = " × ".join(map(str, dataset.input_shape))
-        return f"It sees images of {shape} (channels × height × width); others are resized."
+        sees = f"It sees images of {shape} (channels × height × width)"
+        return f"{sees}; others are resized in their proportions, and the pixels at their edges fill the rest."
 
     def made(self, inputs: Array, dataset: Dataset) -> tuple[dict[str, Array], dict[str, Callable[[Path], None]]]:
         """Return pictures as PNG files, one each, and a grid of all of them."""
@@ -121,6 +113,12 @@ class ImageKind(Kind[ImagePreprocessing]):
     def look(self, dataset: Dataset) -> Look:
         fitted = self.fitted(dataset)
         return Pictures(fitted.mean, fitted.std)
+
+
+def read(files: Sequence[Path], preprocessing: ImagePreprocessing) -> Array:
+    """Return pictures as a model takes them raw: (n, channels, height, width) of its size, with values 0..largest."""
+    pictures = in_channels(read_pictures(files, preprocessing.size), len(preprocessing.mean))
+    return pictures * np.float32(preprocessing.largest / 255.0)
 
 
 def _mnist(folder: Path, reading: Reading) -> Dataset:
@@ -140,43 +138,6 @@ def _mnist(folder: Path, reading: Reading) -> Dataset:
         text = f"{len(train) + len(held) + len(rest)} training images from {folder}"
     parts = [(images[train], labels[train]), (images[held], labels[held]), test]
     return image_dataset(folder.name, parts, classes, resize=reading.use("resize"), notices=[notice], description=text)
-
-
-def _folder(folder: Path, reading: Reading) -> Dataset:
-    """Return the data set of a folder with one sub-folder of pictures a class.
-
-    Raises UserError where there are no pictures, one class only, or a broken picture.
-    """
-    groups: dict[str, list[Path]] = {}
-    for child in sorted(p for p in folder.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        files = sorted(p for p in child.rglob("*") if p.suffix.lower() in SUFFIXES)
-        if files:
-            groups[child.name] = files
-    if not groups:
-        raise UserError(f"A folder of images has one sub-folder of pictures for each class, {folder} has none.")
-    if len(groups) < 2:
-        raise UserError(
-            f"Classification needs two or more classes. Received {folder}, which has only {next(iter(groups))!r}. Add "
-            "another sub-folder."
-        )
-    paths = [path for files in groups.values() for path in files]
-    labels = np.repeat(np.arange(len(groups)), [len(files) for files in groups.values()])
-    deep = [deep_value(path) for path in paths]
-    parts = reading.part(len(labels), labels, tuple(groups))
-    gray, deepest = reading.use("gray"), deepest_of([deep[row] for row in parts.train])
-    gray = is_gray([paths[row] for row in parts.train]) if gray is None else gray
-    pictures = [read_image(path, gray, deepest) for path in paths]
-    sizes = [(picture.shape[1], picture.shape[2]) for picture in pictures]
-    size = reading.use("resize")
-    notices = []
-    if size is None:
-        size = usual_size([sizes[row] for row in parts.train])
-        if set(sizes) != {size}:
-            notices.append(f"Pictures of {len(set(sizes))} sizes were brought to {size[0]} x {size[1]}.")
-    images = np.stack([resize_images(picture.astype(np.float32), size) for picture in pictures])
-    text = f"{len(paths)} {'gray' if gray else 'color'} pictures of {len(groups)} classes from {folder}"
-    split = [(images[rows], labels[rows]) for rows in parts]
-    return image_dataset(folder.name, split, tuple(groups), deepest=deepest, notices=notices, description=text)
 
 
 KIND = ImageKind()

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from nnatomy.data.dataset import ArraySplit, Dataset
 from nnatomy.data.fields import Field
-from nnatomy.data.pictures import DEEPEST, ImagePreprocessing
+from nnatomy.data.pictures import ImagePreprocessing
 
 __all__ = ["FIELDS", "image_dataset"]
 
@@ -24,13 +24,12 @@ def image_dataset(
     classes: Sequence[str],
     *,
     largest: float = 255.0,
-    deepest: float = DEEPEST,
     resize: tuple[int, int] | None = None,
     notices: Sequence[str] = (),
     description: str = "",
 ) -> Dataset:
     """Return the data set of three parts (images[N, C, H, W], class ids), standardized by the first."""
-    preprocessing = ImagePreprocessing.fit(parts[0][0], classes, largest, resize, deepest)
+    preprocessing = ImagePreprocessing.fit(parts[0][0], classes, largest, resize)
     splits = [ArraySplit((*preprocessing.transform(x), y.astype(np.int64)), FIELDS) for x, y in parts]
     shape = (parts[0][0].shape[1], *preprocessing.size)
     return Dataset(

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.kinds.image.images import image_dataset
 from nnatomy.data.npz import read_arrays
+from nnatomy.data.pictures import luma
 from nnatomy.data.reading import Reading, Source
 from nnatomy.data.sets import Made, Named, Public
 
@@ -40,16 +40,11 @@ def _cifar10(source: Source, reading: Reading) -> Dataset:
         names = [str(name) for name in found["names"]]
     x, y = (np.concatenate([parts["train_a"][n], parts["train_b"][n]]) for n in (0, 1))
     if reading.use("gray"):
-        parts["test"] = (_gray(parts["test"][0]), parts["test"][1])
-        x = _gray(x)
+        parts["test"] = (luma(parts["test"][0]), parts["test"][1])
+        x = luma(x)
     train, held, rest = reading.hold_out(len(y), y, tuple(names), 0.1)
     test = parts["test"] if rest is None else (x[rest], y[rest])
     return image_dataset("cifar10", [(x[train], y[train]), (x[held], y[held]), test], names, resize=reading.use("resize"))
-
-
-def _gray(images: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return the luma (n, 1, height, width) of images (n, 3, height, width), as Pillow's "L" has it (ITU-R 601)."""
-    return np.asarray(np.tensordot(images, np.array([0.299, 0.587, 0.114], np.float32), (1, 0))[:, None].round())
 
 
 SETS: dict[str, Named] = {

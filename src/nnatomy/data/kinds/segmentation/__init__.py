@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from nnatomy.data.dataset import ArraySplit, Dataset, Split
 from nnatomy.data.fields import IGNORE
+from nnatomy.data.folders import PARTS, left_out, official_parts, parts_notice, subfolders
 from nnatomy.data.kinds.kind import NO, SURELY, ExportedInputs, Kind
 from nnatomy.data.kinds.looks import Look, Pictures
 from nnatomy.data.kinds.segmentation.masks import (
@@ -19,13 +20,12 @@ from nnatomy.data.kinds.segmentation.masks import (
     Color,
     SegmentationPreprocessing,
     colors_for,
+    fit_mask,
     read_mask,
-    resize_batch,
-    resize_mask,
     segmentation_dataset,
 )
 from nnatomy.data.kinds.segmentation.sets import SETS
-from nnatomy.data.pictures import SUFFIXES, deep_value, deepest_of, is_gray, read_image, usual_size
+from nnatomy.data.pictures import SUFFIXES, describe_fit, in_channels, picture_size, read_pictures, usual_size
 from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.requests import RequestReader
 from nnatomy.errors import UserError
@@ -42,11 +42,13 @@ class SegmentationKind(Kind[SegmentationPreprocessing]):
     noun = "images with masks"
     preprocessing = SegmentationPreprocessing
     options = frozenset({"resize", "gray"})
-    folders = "images/ and masks/ with the same names"
+    folders = "images/ and masks/ with the same names (in train/ and test/, or not)"
     sets = SETS
 
     def recognize(self, source: Source, reading: Reading) -> int:
-        return SURELY if (source.path / "images").is_dir() and (source.path / "masks").is_dir() else NO
+        folders = (source.path, *(subfolders(source.path) if source.path.is_dir() else ()))
+        named = [folder for folder in folders if folder == source.path or folder.name.lower() in PARTS]
+        return SURELY if any(map(_holds_masks, named)) else NO
 
     def read(self, source: Source, reading: Reading) -> Dataset:
         return _folder(source.path, reading)
@@ -59,26 +61,29 @@ class SegmentationKind(Kind[SegmentationPreprocessing]):
         else:
             files = [path]
         pixels = preprocessing.pixels
-        pictures = [read_image(file, len(pixels.mean) == 1, pixels.deepest) for file in files]
-        images = resize_batch(pictures, pixels.size)
+        images = in_channels(read_pictures(files, pixels.size), len(pixels.mean))
         arrays = preprocessing.raw(images) if raw else preprocessing.transform(images)
-        return Inputs((*arrays, _sizes(pictures)), tuple(file.name for file in files))
+        return Inputs((*arrays, np.array([picture_size(file) for file in files], np.int64)), tuple(file.name for file in files))
 
     def examples(self, source: Source, preprocessing: SegmentationPreprocessing) -> tuple[Split, tuple[str, ...]]:
-        pairs = _pairs(source.path)
+        parts = _parts(source.path)
+        part, folder = list(parts.items())[-1]
+        pairs, notices = _pairs(folder)
+        if part:
+            notices.append(f"The {len(pairs)} pictures of its {part} part were read, not those for training.")
         pixels = preprocessing.pixels
-        pictures = [read_image(picture, len(pixels.mean) == 1, pixels.deepest) for picture, _ in pairs]
-        masks = [read_mask(path)[0] for _, path in pairs]
-        _check_sizes(pairs, pictures, masks)
-        for (_, path), mask in zip(pairs, masks, strict=True):
+        masks = _masks(pairs)
+        for (_, path), (mask, _) in zip(pairs, masks, strict=True):
             unknown = sorted(set(np.unique(mask).tolist()) - {*preprocessing.values, IGNORE})
             if unknown:
                 known = ", ".join(map(str, preprocessing.values))
                 raise UserError(f"The model knows the numbers {known} of masks. Received {unknown[0]} in {path}; change it.")
-        ids = preprocessing.ids(np.stack([resize_mask(mask, pixels.size) for mask in masks]))
-        nowhere = float((ids == IGNORE).mean())
-        notices = (f"{nowhere:.0%} of the pixels belong to no class and do not count.",) if nowhere > 0.005 else ()
-        return ArraySplit((*preprocessing.transform(resize_batch(pictures, pixels.size)), ids), FIELDS), notices
+        nowhere = float(np.mean([(preprocessing.ids(mask) == IGNORE).mean() for mask, _ in masks]))
+        if nowhere > 0.005:
+            notices.append(f"{nowhere:.0%} of the pixels belong to no class and do not count.")
+        ids = preprocessing.ids(np.stack([fit_mask(mask, pixels.size, preprocessing.values) for mask, _ in masks]))
+        images = in_channels(read_pictures([picture for picture, _ in pairs], pixels.size), len(pixels.mean))
+        return ArraySplit((*preprocessing.transform(images), ids), FIELDS), tuple(notices)
 
     def reader(self, preprocessing: SegmentationPreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
         from nnatomy.data.kinds.pixels import PixelReader
@@ -92,7 +97,8 @@ class SegmentationKind(Kind[SegmentationPreprocessing]):
 
     def limits(self, dataset: Dataset) -> str:
         shape = " x ".join(map(str, dataset.input_shape))
-        return f"It sees images of {shape} (channels x height x width); others are resized, and their masks are resized back."
+        sees = f"It sees images of {shape} (channels x height x width)"
+        return f"{sees}; others are resized in their proportions, and their masks are resized back."
 
     def look(self, dataset: Dataset) -> Look:
         pixels = self.fitted(dataset).pixels
@@ -117,56 +123,72 @@ def _pictures(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Pat
     return found
 
 
-def _pairs(folder: Path) -> list[tuple[Path, Path]]:
-    """Return each picture of images/ with its mask of masks/. Raises UserError where one has no mask."""
-    if not ((folder / "images").is_dir() and (folder / "masks").is_dir()):
+def _holds_masks(folder: Path) -> bool:
+    return (folder / "images").is_dir() and (folder / "masks").is_dir()
+
+
+def _parts(folder: Path) -> dict[str, Path]:
+    """Return the published parts of a folder in their order, the last one for testing; itself as "" where it has none."""
+    parts = {} if _holds_masks(folder) else official_parts(folder, _holds_masks, "images/ and masks/")
+    return {name: parts[name] for name in ("train", "validation", "test") if name in parts} or {"": folder}
+
+
+def _pairs(folder: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
+    """Return each picture of images/ with its mask of masks/, and what was noticed. Raises UserError where one has no mask."""
+    if not _holds_masks(folder):
         raise UserError(f"Images with masks are a folder with images/ and masks/. Received {folder} without them; add them.")
     pictures, masks = _pictures(folder / "images"), _pictures(folder / "masks", (*MASK_SUFFIXES, ".jpg", ".jpeg"))
     alone = next((path for stem, path in pictures.items() if stem not in masks), None)
     if alone is not None:
         raise UserError(f"Each picture has a mask of its name. Received {alone} without masks/{alone.stem}.png; add it.")
-    return [(path, masks[stem]) for stem, path in pictures.items()]
+    lonely = [path for stem, path in masks.items() if stem not in pictures]
+    return [(path, masks[stem]) for stem, path in pictures.items()], left_out(lonely, folder, "no picture has its name")
 
 
-def _check_sizes(pairs: Sequence[tuple[Path, Path]], pictures: Sequence[Array], masks: Sequence[Array]) -> None:
-    for (picture, path), pixels, mask in zip(pairs, pictures, masks, strict=True):
-        if pixels.shape[1:] != mask.shape:
+def _masks(pairs: Sequence[tuple[Path, Path]]) -> list[tuple[Array, list[Color]]]:
+    """Return each mask and its palette. Raises UserError where its size is not that of its picture."""
+    masks = [read_mask(path) for _, path in pairs]
+    for (picture, path), (mask, _) in zip(pairs, masks, strict=True):
+        size = picture_size(picture)
+        if size != mask.shape:
             raise UserError(
-                f"A mask has its picture's size. Received {picture} of {pixels.shape[1]} x {pixels.shape[2]} and {path} of "
-                f"{mask.shape[0]} x {mask.shape[1]}; make them alike."
+                f"A mask has its picture's size. Received {picture} of {size[0]} x {size[1]} and {path} of {mask.shape[0]} x "
+                f"{mask.shape[1]}; make them alike."
             )
+    return masks
 
 
 def _folder(folder: Path, reading: Reading) -> Dataset:
     """Return the data set of a folder with images/ and masks/; classes and sizes are those of the training part."""
-    pairs = _pairs(folder)
-    parts = reading.part(len(pairs))
-    gray = reading.use("gray")
-    gray = is_gray([pairs[row][0] for row in parts.train]) if gray is None else gray
-    deepest = deepest_of([deep_value(pairs[row][0]) for row in parts.train])
-    pictures = [read_image(path, gray, deepest) for path, _ in pairs]
-    read = [read_mask(path) for _, path in pairs]
+    found = {part: _pairs(path) for part, path in _parts(folder).items()}
+    pairs = [pair for some, _ in found.values() for pair in some]
+    notices = [notice for _, some in found.values() for notice in some]
+    parts = reading.consecutive([len(some) for some, _ in found.values()])
+    notices += parts_notice(list(found), len(parts.validation), reading)
+    read = _masks(pairs)
     masks = [mask for mask, _ in read]
-    _check_sizes(pairs, pictures, masks)
     trained = set(np.unique(np.concatenate([np.unique(masks[row]) for row in parts.train])).tolist())
     values, names = _classes(folder, trained)
-    notices = []
     unseen = sorted({int(v) for mask in masks for v in np.unique(mask)} - {*values, IGNORE})
     if unseen and (folder / NAMES).is_file():
         raise UserError(f"{folder / NAMES} names {len(names)} classes, from 0 on. Received masks with {unseen[0]}; name it.")
     if unseen:
         notices.append(f"Pixels of {', '.join(map(str, unseen))}, which no training mask has, belong to no class.")
-    sizes = [mask.shape for mask in masks]
+    sizes = [(mask.shape[0], mask.shape[1]) for mask in masks]
     size = reading.use("resize") or usual_size([sizes[row] for row in parts.train])
-    if set(sizes) != {size}:
-        notices.append(f"Pictures of {len(set(sizes))} sizes were resized to {size[0]} x {size[1]}.")
-    images, small = resize_batch(pictures, size), np.stack([resize_mask(mask, size) for mask in masks])
+    notices += describe_fit(sizes, size)
+    pictures, small = read_pictures([path for path, _ in pairs], size), np.stack([fit_mask(m, size, values) for m in masks])
     for row, mask in enumerate(small):
         if not np.isin(mask, values).any():
             raise UserError(f"A mask gives a class to at least one pixel. Received {pairs[row][1]} without any; remove it.")
+    all_gray = all(len(pictures[row]) == 1 for row in parts.train)
+    gray = reading.use("gray", all_gray)
+    if gray and not all_gray:
+        notices.append("Color pictures were made gray, as --gray requests.")
+    images = in_channels(pictures, 1 if gray else 3)
     return segmentation_dataset(
         folder.name, [(images[rows], small[rows]) for rows in parts], names, values=values,
-        palette=_palette([colors for row in parts.train if (colors := read[row][1])], values), deepest=deepest,
+        palette=_palette([colors for row in parts.train if (colors := read[row][1])], values),
         notices=notices, description=f"{len(pairs)} {'gray' if gray else 'color'} pictures with masks from {folder}",
     )  # fmt: skip
 

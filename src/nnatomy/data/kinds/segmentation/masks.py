@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing
 from nnatomy.data.fields import IGNORE, Field
-from nnatomy.data.pictures import SUFFIXES, ImagePreprocessing, opened, resize_images
+from nnatomy.data.pictures import SUFFIXES, ImagePreprocessing, opened, placement, upright
 from nnatomy.errors import UserError
 
 __all__ = [
-    "FIELDS", "MASK_SUFFIXES", "Color", "SegmentationPreprocessing", "colors_for", "read_mask", "resize_mask",
+    "FIELDS", "MASK_SUFFIXES", "Color", "SegmentationPreprocessing", "colors_for", "fit_mask", "read_mask",
     "segmentation_dataset",
 ]  # fmt: skip
 
@@ -82,7 +82,6 @@ def segmentation_dataset(
     *,
     values: Sequence[int] = (),
     palette: Sequence[Color] = (),
-    deepest: float | None = None,
     notices: Sequence[str] = (),
     description: str = "",
 ) -> Dataset:
@@ -90,8 +89,7 @@ def segmentation_dataset(
 
     Masks hold `values`, 0, 1, ... if there are none. Pictures are standardized by the first part.
     """
-    options = {} if deepest is None else {"deepest": deepest}
-    pixels = ImagePreprocessing.fit(parts[0][0], (), 255.0, None, **options)
+    pixels = ImagePreprocessing.fit(parts[0][0], (), 255.0, None)
     values = tuple(values) or tuple(range(len(classes)))
     preprocessing = SegmentationPreprocessing(pixels, tuple(classes), values, tuple(palette) or colors_for(len(classes)))
     splits = [ArraySplit((*preprocessing.transform(x), preprocessing.ids(y)), FIELDS) for x, y in parts]
@@ -109,7 +107,7 @@ def read_mask(path: Path) -> tuple[Array, list[Color]]:
     if path.suffix.lower() in LOSSY:
         raise UserError(f"A mask is stored without losses. Received {path}, whose compression changes numbers; save it as PNG.")
     with opened(path, str(path)) as picture:
-        mode, pixels = picture.mode, np.asarray(picture)
+        mode, pixels = picture.mode, np.asarray(upright(picture))
         colors = picture.getpalette() or [] if mode == "P" else []
     if mode == "1":
         pixels = pixels.astype(np.uint8) * 255
@@ -134,6 +132,11 @@ def resize_mask(mask: Array, size: tuple[int, int]) -> Array:
     return np.asarray(mask[rows[:, None], columns])
 
 
-def resize_batch(images: Sequence[Array], size: tuple[int, int]) -> Array:
-    """Return pictures (channels, h, w) of different sizes as one array (n, channels, height, width)."""
-    return np.stack([resize_images(image.astype(np.float32), size) for image in images])
+def fit_mask(mask: Array, size: tuple[int, int], values: Sequence[int]) -> Array:
+    """Return a mask (h, w) at `size` in its proportions, as its picture is fitted; what is added has none of the `values`."""
+    height, width = mask.shape
+    rows, columns = placement((height, width), size)
+    nothing = next(value for value in range(IGNORE, -1, -1) if value not in values)
+    fitted = np.full(size, nothing, mask.dtype)
+    fitted[rows, columns] = resize_mask(mask, (rows.stop - rows.start, columns.stop - columns.start))
+    return fitted
