@@ -300,9 +300,13 @@ def test_wrong_inputs(digits: data.Dataset) -> None:
     with pytest.raises(UserError, match="28 x 28 or 32 x 32"):
         architecture.build("paper")(Tensor(np.zeros((1, 1, 30, 30), np.float32)))
     for shape in ((1, 1, 32, 32), (1, 3, 28, 28)):
-        with pytest.raises(UserError, match="gray images"):
+        with pytest.raises(UserError, match=r"reads images \[batch, 1, 28, 28\]"):
             architecture.build()(Tensor(np.zeros(shape, np.float32)))
-    with pytest.raises(UserError, match="gray"):
-        fit_to(dataclasses.replace(digits, input_shape=(3, 28, 28)))
+    color = dataclasses.replace(digits, input_shape=(3, 28, 28))
+    assert fit_to(color).c1.weight.shape == (6, 3, 5, 5)
+    with pytest.raises(UserError, match="Use --gray"):
+        fit_to(color, form="paper")
+    with pytest.raises(UserError, match="Use --resize 28x28"):
+        fit_to(dataclasses.replace(digits, input_shape=(1, 8, 8)))
     with pytest.raises(UserError, match="form"):
         fit_to(digits, form="other")

@@ -79,7 +79,7 @@ def _chosen(request: Request, own: Own) -> tuple[Architecture, Recipe, Dataset]:
     if own.data is not None:
         wanted = tuple(name for recipe in found.recipes for name in recipe.task_names)
         dataset = load_own(own.data, request, wanted, tuple(dict.fromkeys(recipe.kind for recipe in found.recipes)))
-        return found, fitting(found, dataset, recipes_of(found, request)), dataset
+        return found, fitting(found, dataset, recipes_of(found, request)).sized(dataset), dataset
     options, recipes = request.load_options(), recipes_of(found, request)
     if request.data is None:
         return found, *choose(found, recipes[0].data, recipes[:1], **options)
@@ -128,7 +128,7 @@ def choose(
         dataset = data.load(source, kinds, tasks=tasks, **(common | options))
         recipe = fitting(architecture, dataset, recipes)
         if common == dict(recipe.load):
-            return recipe, dataset
+            return recipe.sized(dataset), dataset
         recipes = [recipe]  # read it again, as this recipe wants it
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
@@ -56,6 +57,8 @@ class Recipe:
     """Changes to the training examples of each batch."""
     sample: Callable[[Any, Dataset], str] | None = None
     """sample(model, dataset): something the trained model makes, as text for the report."""
+    least_steps: int = 0
+    """Steps that training takes at least: of a small data set, more epochs than `epochs` are made."""
     name: str = ""
     """Its name for --variant, where its architecture has others for the same data."""
 
@@ -63,6 +66,11 @@ class Recipe:
     def task_names(self) -> tuple[str, ...]:
         """The names of its tasks."""
         return tuple(task.name for task in self.tasks)
+
+    def sized(self, dataset: Dataset) -> Recipe:
+        """Return the recipe with the epochs that give a data set its least steps; itself where `epochs` are enough."""
+        epochs = math.ceil(self.least_steps / math.ceil(len(dataset.train) / self.batch_size))
+        return self if epochs <= self.epochs else replace(self, epochs=epochs)
 
     def does(self, dataset: Dataset) -> str | None:
         """Return the name of the task that this recipe does with a data set: the set's own, or one that needs no targets.

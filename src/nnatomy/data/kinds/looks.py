@@ -30,7 +30,7 @@ SIGNS = {"\n": "⏎", "\t": "→", "\ufffd": "□", "<unk>": "□", "<pad>": ""}
 class Pictures:
     """Images (channels, height, width) that `mean` and `std`, one a channel, turn into values in [0, 1].
 
-    Of arrays, whose range nobody named, it is that of training examples: scaled alone, a dark one would look light.
+    Of arrays, which name no range, it is that of training examples: scaled alone, a dark one would look light.
     """
 
     mean: tuple[float, ...] = ()

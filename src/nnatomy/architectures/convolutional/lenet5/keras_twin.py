@@ -130,14 +130,14 @@ class Paper(keras.Model):
         return self.last(squash(self.f6(x)))
 
 
-def build(form: str = "modern", classes: int = 10, activation: str = "tanh") -> keras.Model:
-    """The model with its own initial weights; `activation` concerns the modern form only."""
+def build(form: str = "modern", classes: int = 10, activation: str = "tanh", channels: int = 1) -> keras.Model:
+    """The model with its own initial weights; `activation` and `channels` concern the modern form only."""
     if form not in ("modern", "paper"):
         raise ValueError(f"form must be 'modern' or 'paper', got {form!r}")
     dtype = keras.config.floatx()
     model = Modern(classes, activation, dtype) if form == "modern" else Paper(classes, dtype)
     side = 28 if form == "modern" else 32
-    model(np.zeros((1, 1, side, side), dtype))
+    model(np.zeros((1, channels, side, side), dtype))
     return model
 
 

@@ -27,16 +27,16 @@ ACTIVATIONS: dict[str, Callable[[Any], Any]] = {"tanh": ops.tanh, "relu": ops.re
 class LeNet5(Module):
     """The modern form: mean pooling, every map of C3 sees all maps of S2, and a linear output layer for the softmax.
 
-    `classes`: outputs. `activation`: "tanh", as in the paper, or "relu". 61,706 parameters for ten classes.
-    Raises UserError for fewer than two classes and for another activation.
+    `classes`: outputs. `activation`: "tanh", as in the paper, or "relu". `channels`: of an image, 1 for gray and 3 for color.
+    61,706 parameters for ten classes of gray images. Raises UserError for fewer than two classes and for another activation.
     """
 
-    def __init__(self, classes: int = 10, activation: str = "tanh") -> None:
+    def __init__(self, classes: int = 10, activation: str = "tanh", channels: int = 1) -> None:
         _check_classes(classes)
         if activation not in ACTIVATIONS:
             raise unknown_name("activation", activation, ACTIVATIONS)
         self.activation = activation
-        self.c1 = Conv2d(1, 6, 5, padding=2)
+        self.c1 = Conv2d(channels, 6, 5, padding=2)
         self.s2 = AvgPool2d(2)
         self.c3 = Conv2d(6, 16, 5)
         self.s4 = AvgPool2d(2)
@@ -44,10 +44,12 @@ class LeNet5(Module):
         self.f6 = Linear(120, 84)
         self.output = Linear(84, classes)
 
-    def forward(self, x: Float[Tensor, "batch colors height width"]) -> Float[Tensor, "batch classes"]:
+    def forward(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch classes"]:
         """One score a class. Raises UserError for images of another size."""
-        if x.shape[1:] != (1, 28, 28):
-            raise UserError(f"LeNet-5 reads gray images [batch, 1, 28, 28]. Received shape {x.shape}. Resize them.")
+        wanted = (self.c1.weight.shape[1], 28, 28)
+        if x.shape[1:] != wanted:
+            shape = ", ".join(map(str, wanted))
+            raise UserError(f"This LeNet-5 reads images [batch, {shape}]. Received shape {x.shape}. Resize them.")
         act = ACTIVATIONS[self.activation]
         x = self.s2(act(self.c1(x)))  # [batch, 6, 14, 14]
         x = self.s4(act(self.c3(x)))  # [batch, 16, 5, 5]
@@ -177,7 +179,7 @@ class LeNet5Paper(Module):
 
 
 def loss(
-    model: Module, x: Float[Tensor, "batch 1 height width"], targets: Int[Tensor, " batch"]
+    model: Module, x: Float[Tensor, "batch channels height width"], targets: Int[Tensor, " batch"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch classes"]]:
     """Cross-entropy for the modern form, `map_criterion` for the paper's; and the outputs."""
     out = model(x)
@@ -198,10 +200,10 @@ def map_criterion(
     return F.batch_mean(right + ops.logaddexp(ops.logsumexp(-penalties, axis=1), -j))  # type: ignore[no-any-return]
 
 
-def build(form: str = "modern", classes: int = 10, activation: str = "tanh") -> LeNet5 | LeNet5Paper:
-    """A LeNet-5 from plain values: `form` is "modern" or "paper"; `activation` concerns the modern form alone."""
+def build(form: str = "modern", classes: int = 10, activation: str = "tanh", channels: int = 1) -> LeNet5 | LeNet5Paper:
+    """A LeNet-5 from plain values: `form` is "modern" or "paper"; `activation` and `channels` concern the modern form alone."""
     if form == "modern":
-        return LeNet5(classes, activation)
+        return LeNet5(classes, activation, channels)
     if form == "paper":
         return LeNet5Paper(classes)
     raise unknown_name("form", form, ("modern", "paper"))

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure, SubFigure
 
 from nnatomy.architectures.convolutional.lenet5.model import ACTIVATIONS, LeNet5, LeNet5Paper, squash
 from nnatomy.data.dataset import Dataset
+from nnatomy.data.kinds import kind_of
 from nnatomy.graph import no_grad
 from nnatomy.tensor import Tensor
 
@@ -33,9 +34,10 @@ def draw(model: LeNet5 | LeNet5Paper, dataset: Dataset) -> Figure:
     parts: Any = figure.subfigures(4, 1, height_ratios=(1.25, 4.3, 1.9, 2.0), hspace=0.03)
     _filters(parts[0], model)
     activity = _activity(model, x[example : example + 1])
-    _journey(parts[1], x[example, 0], activity)
+    look: Any = kind_of(dataset).look(dataset)
+    _journey(parts[1], look.picture(x[example]), activity)
     _answer(parts[2], model, activity, p[example], int(y[example]), dataset.classes)
-    _misread(parts[3], x, y, p, dataset)
+    _misread(parts[3], [look.picture(image) for image in x], y, p, dataset)
     return figure
 
 
@@ -74,7 +76,7 @@ def _activity(model: LeNet5 | LeNet5Paper, x: Array) -> dict[str, Array]:
 
 
 def _filters(figure: SubFigure, model: LeNet5 | LeNet5Paper) -> None:
-    kernels = model.c1.weight.numpy()[:, 0]
+    kernels = model.c1.weight.numpy().mean(axis=1)  # over the colors
     reach = float(np.abs(kernels).max()) or 1.0
     axes = figure.subplots()
     shown = axes.imshow(_row(kernels, gap=2), cmap="RdBu_r", vmin=-reach, vmax=reach)
@@ -136,7 +138,7 @@ def _answer(
     right.spines[["top", "right"]].set_visible(False)
 
 
-def _misread(figure: SubFigure, x: Array, y: Array, p: Array, dataset: Dataset) -> None:
+def _misread(figure: SubFigure, pictures: list[Array], y: Array, p: Array, dataset: Dataset) -> None:
     chosen, sure = p.argmax(axis=1), p.max(axis=1)
     wrong = np.flatnonzero(chosen != y)
     wrong = wrong[np.argsort(-sure[wrong], kind="stable")]
@@ -150,6 +152,6 @@ def _misread(figure: SubFigure, x: Array, y: Array, p: Array, dataset: Dataset) 
     for axes in grid:
         axes.set_axis_off()
     for axes, at in zip(grid, shown):
-        axes.imshow(x[at, 0], cmap="gray")
+        axes.imshow(pictures[at], cmap="gray")
         text = f"true: {dataset.classes[y[at]][:9]}\nread: {dataset.classes[chosen[at]][:9]}\n({sure[at]:.0%} sure)"
         axes.set_title(text, fontsize=10.5, color="black" if chosen[at] == y[at] else ORANGE)

@@ -18,10 +18,10 @@ TABLE = [
 class Modern(nn.Module):
     """The form common today: 28 x 28 input, plain average pooling, full C3, a softmax at the end."""
 
-    def __init__(self, classes: int, activation: str) -> None:
+    def __init__(self, classes: int, activation: str, channels: int) -> None:
         super().__init__()
         self.activation = {"tanh": torch.tanh, "relu": torch.relu}[activation]
-        self.c1 = nn.Conv2d(1, 6, 5, padding=2)
+        self.c1 = nn.Conv2d(channels, 6, 5, padding=2)
         self.s2 = nn.AvgPool2d(2)
         self.c3 = nn.Conv2d(6, 16, 5)
         self.s4 = nn.AvgPool2d(2)
@@ -100,11 +100,11 @@ class Paper(nn.Module):
         return ((x[:, None, :] - self.codes) ** 2).sum(2)
 
 
-def build(form: str = "modern", classes: int = 10, activation: str = "tanh") -> nn.Module:
-    """The model with its own initial weights; `activation` concerns the modern form only."""
+def build(form: str = "modern", classes: int = 10, activation: str = "tanh", channels: int = 1) -> nn.Module:
+    """The model with its own initial weights; `activation` and `channels` concern the modern form only."""
     if form not in ("modern", "paper"):
         raise ValueError(f"form must be 'modern' or 'paper', got {form!r}")
-    return Modern(classes, activation) if form == "modern" else Paper(classes)
+    return Modern(classes, activation, channels) if form == "modern" else Paper(classes)
 
 
 def loss(model: nn.Module, x: Tensor, targets: Tensor) -> Tensor:
