@@ -128,7 +128,7 @@ def test_lines_that_are_no_pairs_are_refused(text: str, tmp_path: Path) -> None:
 
 def test_inputs_are_lines_lists_or_pairs(tmp_path: Path) -> None:
     preprocessing = PairPreprocessing.fit(["a b c"], ["c d"])
-    (tmp_path / "s.txt").write_text("a b\n\nc x\n", encoding="utf-8")
+    (tmp_path / "s.txt").write_text("a b\nc x\n", encoding="utf-8")
     (tmp_path / "s.tsv").write_text("a b\tc\nc x\td\n", encoding="utf-8")
     expected = preprocessing.transform(["a b", "c x"])
     for source in (tmp_path / "s.txt", tmp_path / "s.tsv", ["a b", "c x"]):
@@ -136,6 +136,9 @@ def test_inputs_are_lines_lists_or_pairs(tmp_path: Path) -> None:
         assert all(map(np.array_equal, found.arrays, expected))
         assert "1 tokens" in found.notices[0]
     assert expected[0].tolist()[1][1] == UNK
+    (tmp_path / "blank.txt").write_text("a b\n\nc x\n", encoding="utf-8")
+    blank = load_inputs(tmp_path / "blank.txt", preprocessing)
+    assert (blank.rows, blank.shown) == (("1", "2", "3"), {"source": ("a b", "", "c x")})
     for wrong in ([], [""], 3, ["a", 4]):
         with pytest.raises(UserError, match="A translation needs texts"):
             load_inputs(wrong, preprocessing)

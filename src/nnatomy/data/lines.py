@@ -6,9 +6,9 @@ import unicodedata
 from functools import cache
 from typing import Any
 
-__all__ = ["NORMAL_FORM", "lines", "normal", "word", "words"]
+__all__ = ["NORMAL_FORM", "SOFT_HYPHEN", "lines", "normal", "word", "words"]
 
-NORMAL_FORM = "NFC"
+NORMAL_FORM, SOFT_HYPHEN = "NFC", "\u00ad"
 _LETTER = r"[\w--[\p{Han}\p{Hiragana}]]"
 
 
@@ -40,5 +40,5 @@ def word() -> Any:
 
 def words(text: str) -> list[str]:
     """Return a text's words and marks as they are written; soft hyphens, which say where a line may end, are left out."""
-    found: list[str] = word().findall(text.replace("\u00ad", ""))
+    found: list[str] = word().findall(text.replace(SOFT_HYPHEN, ""))
     return found

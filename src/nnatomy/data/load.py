@@ -290,9 +290,10 @@ def _unreadable(source: Source) -> UserError:
     folders = _listed([found.folders for found in kinds.kinds() if found.folders])
     if source.path.is_dir():
         return UserError(f"A folder of data holds {folders}. Received {source}, which holds none of these. Name a file in it.")
+    endings = _listed(sorted({ending for found in kinds.kinds() for ending in found.endings}))
     return UserError(
-        f"Files of data hold a table, arrays or a text. Received {source} ({source.format}). Save it as CSV, Parquet, .npz or "
-        "plain text."
+        f"Files of data hold what files in {endings} hold, whatever their names. Received {source} ({source.format}). Save it "
+        "as one of these."
     )
 
 

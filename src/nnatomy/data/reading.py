@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,8 @@ class Source:
     """A file, a folder or a data frame, read once however many kinds look into it."""
 
     def __init__(self, path: str | Path, frame: Any = None) -> None:
-        self.path, self.frame = Path(path).expanduser(), frame
+        self.frame = frame
+        self.path = Path(path).expanduser() if frame is None else Path(os.devnull, path)  # where there is no file, no folder
 
     def __str__(self) -> str:
         return "the frame" if self.frame is not None else str(self.path)
@@ -133,6 +135,8 @@ class Inputs:
     """Those of the model, in order; what follows them, such as the sizes that pictures had, is for `Task.present` alone."""
     rows: tuple[str, ...]
     notices: tuple[str, ...] = ()
+    shown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Columns that `predict` shows after the names of the rows, such as the texts."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ import numpy as np
 
 from nnatomy.data.csvfile import MISSING, RawTable
 from nnatomy.data.dataset import Batch
+from nnatomy.data.lines import normal
 from nnatomy.errors import UserError, nearest_name
 
 __all__ = [
@@ -164,7 +165,7 @@ def _cell(value: Any, name: str) -> str:
             )
         return str(value) if abs(value) < 1e300 else "1e300"
     if isinstance(value, str):
-        return "" if value.strip().lower() in MISSING else value.strip()
+        return "" if value.strip().lower() in MISSING else normal(value.strip())
     raise RequestError(
         "unprocessable",
         f"{name!r} must be a number, text, true, false or null. Received {type_of(value)}. Send a number or a text."

@@ -40,7 +40,7 @@ def predict_exported(model: str | Path, source: str | Path, *, progress: bool = 
     inputs = data.load_inputs(absolute_path(source), task.dataset.preprocessing, raw=True)
     if progress:
         log(inputs.notices)
-    return named(task.answer_from(opened, inputs.arrays), inputs.rows)
+    return named(task.answer_from(opened, inputs.arrays), inputs)
 
 
 def _task(path: Path) -> Task:

@@ -4,23 +4,27 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nnatomy.data import Inputs
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import write_atomically
 from nnatomy.tasks import Answer
 
 
-def named(answer: Answer, rows: Sequence[str]) -> Answer:
+def named(answer: Answer, inputs: Inputs) -> Answer:
     """Return an Answer with a first column "row" that names the input of each line, and files named after their input.
+
+    Columns of the inputs that are to be seen with their predictions follow the names.
 
     Raises UserError where two files would have one name.
     """
+    rows = inputs.rows
     files: dict[str, Callable[[Path], None]] = {}
     for own, write in answer.files.items():
         name = Path(rows[answer.file_rows[own]]).stem + Path(own).suffix if own in answer.file_rows else own
@@ -30,8 +34,9 @@ def named(answer: Answer, rows: Sequence[str]) -> Answer:
     answer = replace(answer, files=files, file_rows={})
     if not answer.columns:
         return answer
-    names = np.array(rows, dtype=object)
-    return replace(answer, columns={"row": names if answer.rows is None else names[answer.rows]} | answer.columns)
+    shown = {name: np.array(values, dtype=object) for name, values in {"row": rows, **inputs.shown}.items()}
+    kept = {name: values if answer.rows is None else values[answer.rows] for name, values in shown.items()}
+    return replace(answer, columns=kept | answer.columns)
 
 
 def lines(answer: Answer) -> list[dict[str, Any]]:

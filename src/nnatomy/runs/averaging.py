@@ -220,7 +220,7 @@ def predict_members(
     found = [data.load_inputs(absolute_path(source), member.dataset.preprocessing) for member in members]
     arrays = found[0].arrays if _share(members) else tuple(a for inputs in found for a in inputs.arrays)
     together = ensemble(members)
-    return named(together.task.answer(together.model, arrays), found[0].rows), found[0].notices
+    return named(together.task.answer(together.model, arrays), found[0]), found[0].notices
 
 
 def ensemble(members: Sequence[Prepared]) -> Prepared:

@@ -166,7 +166,7 @@ def predict(
     inputs = _inputs(data, prepared)
     if progress:
         log(inputs.notices)
-    return named(prepared.task.answer(prepared.model, inputs.arrays), inputs.rows)
+    return named(prepared.task.answer(prepared.model, inputs.arrays), inputs)
 
 
 def sample(

@@ -90,7 +90,7 @@ class Kind(ABC, Generic[P]):
     options: ClassVar[frozenset[str]] = frozenset()
     """Which options of `load` its readers take (see `reading.OPTIONS`), and "groups"."""
     endings: ClassVar[tuple[str, ...]] = ()
-    """Of the files that it reads, for errors: ".csv"."""
+    """Of the files that it reads, for errors and help: ".csv". What is in a file decides, not its name."""
     folders: ClassVar[str] = ""
     """The folders that it reads, for errors: "one sub-folder of pictures for each class"."""
     sets: ClassVar[Mapping[str, Named]] = {}

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from nnatomy.data.columns import is_frame
 from nnatomy.data.dataset import Dataset, Split
+from nnatomy.data.formats import DELIMITED, PLAIN
 from nnatomy.data.kinds.kind import NO, SURELY, ExportedInputs, Kind
 from nnatomy.data.kinds.looks import Look, Words
-from nnatomy.data.kinds.pairs.pairs import PairPreprocessing, lines_of, pair_dataset, pairs_of, parallel, reads_as_pairs
+from nnatomy.data.kinds.pairs.pairs import (
+    PairPreprocessing,
+    columns_of_pairs,
+    pair_dataset,
+    pairs_of,
+    parallel,
+    reads_as_pairs,
+    sources_of,
+    table_of_pairs,
+)  # fmt: skip
 from nnatomy.data.kinds.pairs.sets import SETS
 from nnatomy.data.kinds.pairs.vocabulary import LONGEST, UNK
 from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.requests import RequestReader
 from nnatomy.errors import UserError
-
-TABBED = (".tsv", ".tab")
 
 
 class PairsKind(Kind[PairPreprocessing]):
@@ -22,7 +31,7 @@ class PairsKind(Kind[PairPreprocessing]):
     noun = "pairs of texts"
     preprocessing = PairPreprocessing
     options = frozenset({"target"})
-    endings = (".tsv",)
+    endings = (".tsv", ".csv", ".parquet", ".arrow", ".jsonl")
     folders = "two texts of as many lines, x.de and x.en"
     ragged = True
     sets = SETS
@@ -30,13 +39,17 @@ class PairsKind(Kind[PairPreprocessing]):
     def recognize(self, source: Source, reading: Reading) -> int:
         if source.path.is_dir():
             return SURELY if parallel(source.path) else NO
-        if source.suffix not in TABBED or "target" in reading.options:
-            return NO
-        return reads_as_pairs(source.text)
+        if _in_lines(source) and "target" not in reading.options and "\t" in source.text[:100_000]:
+            return reads_as_pairs(source.text)
+        return SURELY if source.has_table and table_of_pairs(source.table) else NO
 
     def read(self, source: Source, reading: Reading) -> Dataset:
+        if not source.path.is_dir() and reading.use("target") is None and _in_lines(source):
+            return pair_dataset(source.name, pairs_of(source.path, source.text), reading)
         if not source.path.is_dir():
-            return pair_dataset(source.path.stem, pairs_of(source.path, source.text), reading)
+            first, second, kept = columns_of_pairs(source.table, reading.use("target"))
+            said = f"Translates {first!r} into {second!r}; --target {first} reverses the direction."
+            return pair_dataset(source.name, kept, reading, None, (said,), second)
         found = parallel(source.path)
         assert found is not None, "recognized by `recognize`"
         found = found.turned(reading.use("target"))
@@ -46,24 +59,32 @@ class PairsKind(Kind[PairPreprocessing]):
         return pair_dataset(source.path.name, texts, reading, official, (notice,), second)
 
     def inputs(self, source: Source, preprocessing: PairPreprocessing, raw: bool = False) -> Inputs:
-        if source.suffix in TABBED:
-            texts = pairs_of(source.path, source.text)[0] if "\t" in source.text else source.text.splitlines()
-        else:
-            texts = lines_of(source.path)
-        return self.given([text for text in texts if text.strip()], preprocessing, raw)
+        if _in_lines(source):
+            return self.given(sources_of(source.text), preprocessing, raw)
+        others = [name for name in source.table.columns if name != preprocessing.language]
+        if len(others) != 1:
+            raise UserError(f"Texts to translate are one column. Received {source} with {', '.join(others)}. Leave out others.")
+        return self.given(source.table.columns[others[0]], preprocessing, raw)
 
     def given(self, value: object, preprocessing: PairPreprocessing, raw: bool = False) -> Inputs:
+        if is_frame(value):
+            return super().given(value, preprocessing, raw)
         texts = [value] if isinstance(value, str) else value
-        if not isinstance(texts, list | tuple) or not texts or not all(isinstance(t, str) and t.strip() for t in texts):
+        if not (isinstance(texts, list | tuple) and all(isinstance(t, str) for t in texts) and any(t.strip() for t in texts)):
             raise UserError("A translation needs texts. Received none, or something else; give a file or a list of texts.")
         arrays = preprocessing.transform([text.strip() for text in texts])
-        unknown = int((arrays[0] == UNK).sum())
+        blank = sum(not text.strip() for text in texts)
+        unknown = int((arrays[0] == UNK).sum()) - blank
         notices = (f"{unknown} tokens do not occur often enough in the training texts; they count as unknown.",)
-        return Inputs(arrays, tuple(texts), notices if unknown else ())
+        empty = (f"Empty texts count as one unknown token; there are {blank}.",) if blank else ()
+        rows = tuple(str(n + 1) for n in range(len(texts)))
+        return Inputs(arrays, rows, (notices if unknown else ()) + empty, {"source": tuple(texts)})
 
     def examples(self, source: Source, preprocessing: PairPreprocessing) -> tuple[Split, tuple[str, ...]]:
-        if not source.path.is_dir():
+        if not source.path.is_dir() and _in_lines(source):
             return preprocessing.encode(*pairs_of(source.path, source.text)), ()
+        if not source.path.is_dir():
+            return preprocessing.encode(*columns_of_pairs(source.table, preprocessing.language or None)[2]), ()
         found = parallel(source.path)
         if found is None:
             raise UserError(f"A folder of pairs holds {self.folders}. Received {source} without them.")
@@ -90,6 +111,11 @@ class PairsKind(Kind[PairPreprocessing]):
     def look(self, dataset: Dataset) -> Look:
         vocabulary = self.fitted(dataset).source
         return Words(vocabulary.tokens, joined=not vocabulary.spaced)
+
+
+def _in_lines(source: Source) -> bool:
+    """Return True if pairs are lines of a text with a tab, or sources its lines; False where they are columns of a table."""
+    return source.format in (PLAIN, DELIMITED) and source.suffix != ".csv"
 
 
 KIND = PairsKind()

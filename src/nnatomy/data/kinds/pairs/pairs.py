@@ -12,14 +12,19 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.csvfile import read_text
+from nnatomy.data.csvfile import RawTable, read_text
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, Split
 from nnatomy.data.fields import Field
 from nnatomy.data.kinds.pairs.vocabulary import BOS, EOS, LONGEST, PAD, Vocabulary
+from nnatomy.data.lines import lines, normal
 from nnatomy.data.reading import Parts, Reading
-from nnatomy.errors import UserError
+from nnatomy.data.texts import is_wordy
+from nnatomy.errors import UserError, unknown_name
 
-__all__ = ["PairPreprocessing", "PairSplit", "lines_of", "pair_dataset", "pairs_of", "parallel", "reads_as_pairs"]
+__all__ = [
+    "PairPreprocessing", "PairSplit", "columns_of_pairs", "lines_of", "pair_dataset", "pairs_of", "parallel", "reads_as_pairs",
+    "sources_of", "table_of_pairs",
+]  # fmt: skip
 
 Array = npt.NDArray[Any]
 IGNORED = -100  # a target that no loss and no metric counts
@@ -95,7 +100,8 @@ class PairPreprocessing(Preprocessing):
 
     def encode(self, sources: Sequence[str], targets: Sequence[str]) -> PairSplit:
         """Return pairs of texts as a split."""
-        return PairSplit(self.source.encode(sources), self.target.encode(targets), tuple(targets))
+        references = tuple(normal(text, self.target.form) for text in targets)
+        return PairSplit(self.source.encode(sources), self.target.encode(targets), references)
 
     def transform(self, raw: Sequence[str]) -> Batch:
         """Return (source[n, S], lengths[n]) for texts."""
@@ -132,7 +138,8 @@ def pair_dataset(
         official: rows of published parts; a fold splits the first two, and leaves the third alone
         language: the ending of the files with the targets, where they are in separate files
     """
-    sources, _ = pairs
+    sources, targets = ([normal(text) for text in side] for side in pairs)
+    pairs = sources, targets
     if official is None:
         _, groups = np.unique(sources, return_inverse=True)
         different = len(set(sources))
@@ -174,21 +181,21 @@ def reads_as_pairs(text: str) -> int:
 
     Surely where most targets have several words and are not the same few; perhaps where they are single words.
     """
-    lines = [line.split("\t") for line in text.splitlines()[:200] if line.strip()]
-    if not lines or any(len(cells) != 2 or not all(cell.strip() for cell in cells) for cells in lines):
+    found = [line.split("\t") for line in lines(text)[:200] if line.strip()]
+    if not found or any(len(cells) != 2 or not all(cell.strip() for cell in cells) for cells in found):
         return 0
-    if 2 * sum(re.fullmatch(r"[-+]?[\d.,]+(?:[eE][-+]?\d+)?", first.strip()) is not None for first, _ in lines) > len(lines):
+    if 2 * sum(re.fullmatch(r"[-+]?[\d.,]+(?:[eE][-+]?\d+)?", first.strip()) is not None for first, _ in found) > len(found):
         return 0  # two columns of numbers are a table
-    seconds = [second.strip() for _, second in lines]
+    seconds = [second.strip() for _, second in found]
     if 2 * len(set(seconds)) <= len(seconds):
         return 1
-    return 3 if 2 * sum(len(second.split()) > 1 for second in seconds) > len(lines) else 2
+    return 3 if 2 * sum(len(second.split()) > 1 for second in seconds) > len(found) else 2
 
 
 def pairs_of(path: Path, text: str) -> Texts:
     """Return the sources and targets of `source TAB target` lines. Raises UserError for another line, and for no line."""
     sources, targets = [], []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(lines(text), 1):
         if not line.strip():
             continue
         cells = line.split("\t")
@@ -203,9 +210,37 @@ def pairs_of(path: Path, text: str) -> Texts:
     return sources, targets
 
 
+def table_of_pairs(table: RawTable) -> bool:
+    """Return True for a table with two columns of texts alone."""
+    return len(table.columns) == 2 and all(is_wordy(cells) for cells in table.columns.values())
+
+
+def columns_of_pairs(table: RawTable, target: str | None) -> tuple[str, str, Texts]:
+    """Return the columns of sources and of targets (the second one, or the one that is named), and their texts.
+
+    Raises UserError where the table has no two columns, or no such target.
+    """
+    names = list(table.columns)
+    if len(names) != 2:
+        raise UserError(f"Pairs of texts are two columns. Received {table.source} with {', '.join(names)}. Remove the others.")
+    if target is not None and target not in names:
+        raise unknown_name("column", target, names)
+    second = names[1] if target is None else target
+    first = names[1 - names.index(second)]
+    kept = [(x, y) for x, y in zip(table.columns[first], table.columns[second], strict=True) if x and y]
+    return first, second, ([x for x, _ in kept], [y for _, y in kept])
+
+
+def sources_of(text: str) -> list[str]:
+    """Return the texts to translate: the first cells of `source TAB target` lines, or whole lines; blank ones are kept."""
+    found = lines(text)
+    tabs = [line for line in found if line.strip()]
+    return [line.partition("\t")[0] for line in found] if tabs and all("\t" in line for line in tabs) else found
+
+
 def lines_of(path: Path) -> list[str]:
     """Return the lines of a text file, which may be packed by gzip."""
-    return read_text(path).splitlines()
+    return lines(read_text(path))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,19 +10,15 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BOS", "EOS", "PAD", "UNK", "Vocabulary", "words"]
+from nnatomy.data.lines import NORMAL_FORM, SOFT_HYPHEN, normal, word, words
+
+__all__ = ["BOS", "EOS", "PAD", "UNK", "Vocabulary"]
 
 Array = npt.NDArray[Any]
 PAD, BOS, EOS, UNK = range(4)
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>")
-WORD = re.compile(r"\w+(?:[-'’]\w+)*|[^\w\s]")
 LONGEST = 200  # tokens of a text that are read; the rest is cut off
 SPACED = 0.5  # the fraction of texts with a space from which texts are read as words
-
-
-def words(text: str) -> list[str]:
-    """Return a text's words and punctuation marks as they are written."""
-    return WORD.findall(text)
 
 
 @dataclass(frozen=True)
@@ -43,10 +38,13 @@ class Vocabulary:
     """Marks without a space before them, such as a full stop."""
     joined_right: tuple[str, ...] = ()
     """Marks without a space after them, such as an opening bracket."""
+    form: str = NORMAL_FORM
+    """The normal form of Unicode that texts take."""
 
     @classmethod
     def fit(cls, texts: Sequence[str], minimum: int = 1) -> Vocabulary:
         """Fit on the training texts; tokens seen fewer than `minimum` times are unknown."""
+        texts = [normal(text).replace(SOFT_HYPHEN, "") for text in texts]
         if sum(" " in text.strip() for text in texts) < SPACED * len(texts):
             counts = Counter(character for text in texts for character in text)
             common = sorted((c for c, n in counts.items() if n >= minimum), key=lambda c: (-counts[c], c))
@@ -54,20 +52,20 @@ class Vocabulary:
         counts, inside, first = Counter[str](), Counter[str](), Counter[str]()
         left, right, seen = Counter[str](), Counter[str](), Counter[str]()
         for text in texts:
-            for match in WORD.finditer(text):
-                word, (start, end) = match.group(), match.span()
-                counts[word.lower()] += 1
-                (inside if start and text[:start].strip() else first)[word] += 1
-                if not word[0].isalnum():
-                    seen[word] += 1
-                    left[word] += start > 0 and not text[start - 1].isspace()
-                    right[word] += end < len(text) and not text[end].isspace()
+            for match in word().finditer(text):
+                token, (start, end) = match.group(), match.span()
+                counts[token.lower()] += 1
+                (inside if start and text[:start].strip() else first)[token] += 1
+                if not token[0].isalnum():
+                    seen[token] += 1
+                    left[token] += start > 0 and not text[start - 1].isspace()
+                    right[token] += end < len(text) and not text[end].isspace()
         starts = [text.strip()[:1] for text in texts]
         capital = 2 * sum(start.isupper() for start in starts) > len(starts)
         written: dict[str, str] = {}
         for found in (first, inside):  # how a word is written inside a sentence wins over its first place
-            for word, _ in sorted(found.items(), key=lambda item: (item[1], item[0])):
-                written[word.lower()] = word[0].lower() + word[1:] if capital and found is first else word
+            for token, _ in sorted(found.items(), key=lambda item: (item[1], item[0])):
+                written[token.lower()] = token[0].lower() + token[1:] if capital and found is first else token
         common = sorted((w for w, n in counts.items() if n >= minimum), key=lambda w: (-counts[w], w))
         return cls(
             (*SPECIAL, *(written[w] for w in common)),
@@ -81,7 +79,8 @@ class Vocabulary:
 
     def split(self, text: str) -> list[str]:
         """Return the tokens of a text as they are looked up."""
-        return [word.lower() for word in words(text)] if self.spaced else list(text)
+        text = normal(text, self.form)
+        return [token.lower() for token in words(text)] if self.spaced else list(text)
 
     def encode(self, texts: Sequence[str]) -> tuple[Array, ...]:
         """Return the token numbers int64 of each text, without BOS and EOS; at most LONGEST, and UNK for an empty one."""
@@ -111,12 +110,12 @@ class Vocabulary:
     def to_json(self) -> dict[str, Any]:
         return {
             "tokens": list(self.tokens), "spaced": self.spaced, "capital": self.capital,
-            "joined_left": list(self.joined_left), "joined_right": list(self.joined_right),
+            "joined_left": list(self.joined_left), "joined_right": list(self.joined_right), "form": self.form,
         }  # fmt: skip
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> Vocabulary:
         return cls(
             tuple(saved["tokens"]), bool(saved["spaced"]), bool(saved["capital"]), tuple(saved["joined_left"]),
-            tuple(saved["joined_right"]),
+            tuple(saved["joined_right"]), str(saved.get("form", "")),  # older runs have none
         )  # fmt: skip

@@ -1,26 +1,30 @@
-"""Labeled sentences: a pair of .pos and .neg files, or lines of a sentence, a tab and a label."""
+"""Labeled sentences: a pair of .pos and .neg files, lines of a sentence, a tab and a label, or a table with texts."""
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
+from typing import Any
 
 from nnatomy.data.dataset import Dataset, RaggedSplit, Split
-from nnatomy.data.kinds.kind import BARELY, NO, SURELY, ExportedInputs, Kind
+from nnatomy.data.kinds.kind import BARELY, NO, PERHAPS, SURELY, ExportedInputs, Kind
 from nnatomy.data.kinds.looks import Look, Words
-from nnatomy.data.kinds.sentences.sentences import (
-    LONGEST,
-    WordPreprocessing,
-    load_sentences,
+from nnatomy.data.kinds.sentences.files import (
+    classes_in,
     official_parts,
     polarity_pair,
-    read_sentences,
-    reads_as_sentences,
+    read_labeled,
+    read_more,
+    tabbed,
+    text_columns,
+    unlabeled,
 )
+from nnatomy.data.kinds.sentences.sentences import LONGEST, WordPreprocessing, sentences_dataset
 from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.requests import RequestReader
 from nnatomy.data.sets import Public
 from nnatomy.data.splits import class_ids
-from nnatomy.errors import UserError
+from nnatomy.data.texts import why_no_classes
 
 
 class SentencesKind(Kind[WordPreprocessing]):
@@ -29,7 +33,8 @@ class SentencesKind(Kind[WordPreprocessing]):
     name = "sentences"
     noun = "labeled sentences"
     preprocessing = WordPreprocessing
-    endings = (".tsv",)
+    options = frozenset({"target", "types", "groups"})
+    endings = (".tsv", ".csv", ".parquet", ".arrow", ".jsonl")
     folders = "a pair of .pos and .neg texts"
     ragged = True
     sets = {
@@ -51,32 +56,61 @@ class SentencesKind(Kind[WordPreprocessing]):
     }
 
     def recognize(self, source: Source, reading: Reading) -> int:
-        if source.suffix in ("", ".txt") and polarity_pair(source.path):
+        """A table with texts and classes can be read; surely, if it has no other columns."""
+        if source.frame is None:
+            if source.suffix in ("", ".txt") and polarity_pair(source.path):
+                return SURELY
+            if "target" not in reading.options and tabbed(source):
+                return SURELY
+        if not source.has_table:
+            return NO
+        table, target = source.table, reading.options.get("target")
+        columns = text_columns(table, reading.options.get("types", {}), target)
+        found = classes_in(table, columns, target)
+        if not columns:
+            return BARELY
+        fits = found not in table.columns or why_no_classes(table.columns[str(found)]) is None
+        if fits and set(table.columns) == {*columns, found}:
             return SURELY
-        if source.suffix in (".tsv", ".tab") and reads_as_sentences(source.text):
-            return SURELY
-        return BARELY if source.suffix == ".tsv" else NO
+        return BARELY if reading.any_task else PERHAPS  # a table with a column of texts is a table as well
 
     def files(self, path: Path) -> tuple[Path, ...]:
         pair = polarity_pair(path) if path.is_dir() or path.suffix.lower() in ("", ".txt") else None
         return pair or official_parts(path) or (path,)
 
     def read(self, source: Source, reading: Reading) -> Dataset:
-        pair = polarity_pair(source.path) if source.suffix in ("", ".txt") else None
-        return load_sentences(pair or (source.path,), reading)
+        options = reading.use("target"), (), reading.use("groups"), reading.use("types", {})
+        official = official_parts(source.path)
+        if official is None:
+            return sentences_dataset(_name(source), [read_labeled(source, *options)], reading)
+        first = read_labeled(source, *options)
+        later = [Source(path) for path in official[1 : 3 if reading.fold is None else 2]]
+        read = [first, *(read_more(part, first.columns, first.target) for part in later)]
+        if reading.fold is not None:
+            notice = f"The sentences of {official[2].name} take no part."
+        else:
+            others = ", ".join(path.name for path in official[1:])
+            notice = f"Validation and test are the files next to it: {others}."
+        return sentences_dataset(_name(source), read, reading, (notice,))
 
     def inputs(self, source: Source, preprocessing: WordPreprocessing, raw: bool = False) -> Inputs:
-        if not source.text.strip():
-            raise UserError(f"{source} is empty. It should hold text.")
-        if source.suffix in (".tsv", ".tab") and reads_as_sentences(source.text):
-            sentences = read_sentences(source.path)[0]
-        else:
-            sentences = [line for line in source.text.splitlines() if line.strip()]
-        return Inputs(preprocessing.transform(sentences), tuple(sentences))
+        return self.given(unlabeled(source, preprocessing.columns), preprocessing, raw)
+
+    def given(self, value: Any, preprocessing: WordPreprocessing, raw: bool = False) -> Inputs:
+        texts = [value] if isinstance(value, str) else value.to_list() if hasattr(value, "to_list") else value
+        if not (isinstance(texts, list | tuple) and texts and all(isinstance(text, str) for text in texts)):
+            return super().given(value, preprocessing, raw)
+        blank = sum(not text.strip() for text in texts)
+        notices = (f"Empty texts count as one unknown word; there are {blank}.",) if blank else ()
+        rows = tuple(str(n + 1) for n in range(len(texts)))
+        return Inputs(preprocessing.transform(texts), rows, notices, {"text": tuple(texts)})
 
     def examples(self, source: Source, preprocessing: WordPreprocessing) -> tuple[Split, tuple[str, ...]]:
-        sentences, labels = read_sentences(source.path)
-        return RaggedSplit(preprocessing.encode(sentences), class_ids(labels, preprocessing.classes, source)), ()
+        found = read_more(source, preprocessing.columns, preprocessing.target)
+        return (
+            RaggedSplit(preprocessing.encode(found.texts), class_ids(list(found.labels), preprocessing.classes, source)),
+            tuple(notice for notice in found.notices if "left out" in notice),
+        )
 
     def reader(self, preprocessing: WordPreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
         from nnatomy.data.kinds.sentences.request import SentenceReader
@@ -93,6 +127,10 @@ class SentencesKind(Kind[WordPreprocessing]):
 
     def look(self, dataset: Dataset) -> Look:
         return Words(self.fitted(dataset).vocabulary, joined=False)
+
+
+def _name(source: Source) -> str:
+    return re.sub(r"[._-](neg|train)$", "", source.name.removesuffix(".txt"))
 
 
 KIND = SentencesKind()

@@ -14,6 +14,7 @@ from nnatomy.data.kinds.series.series import SeriesPreprocessing, forecast_datas
 from nnatomy.data.kinds.series.sets import SETS
 from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.requests import RequestReader
+from nnatomy.data.texts import is_wordy, why_no_classes
 from nnatomy.data.times import is_ordered, time_column
 from nnatomy.errors import UserError
 
@@ -32,8 +33,13 @@ class SeriesKind(Kind[SeriesPreprocessing]):
         """A table whose times go forward is a series; any other can be one where nothing else will do."""
         if not source.has_table:
             return NO
-        timed = time_column(source.table, reading.options.get("types", {}))
-        return SURELY if timed is not None and is_ordered(source.table, timed) else BARELY
+        table, target = source.table, reading.options.get("target")
+        timed = time_column(table, reading.options.get("types", {}))
+        if timed is None or not is_ordered(table, timed):
+            return BARELY
+        texts = any(is_wordy(cells) for name, cells in table.columns.items() if name != timed)
+        classes = target in table.columns and why_no_classes(table.columns[str(target)]) is None
+        return BARELY if texts and classes else SURELY  # texts with times and classes are no series
 
     def read(self, source: Source, reading: Reading) -> Dataset:
         table = source.table

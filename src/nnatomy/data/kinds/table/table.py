@@ -16,6 +16,7 @@ from nnatomy.data.kinds.table.columns import column_types, far_outliers, gives_a
 from nnatomy.data.kinds.table.encoding import Field, TablePreprocessing
 from nnatomy.data.reading import Parts, Reading
 from nnatomy.data.scaling import scale
+from nnatomy.data.texts import is_wordy
 from nnatomy.data.times import is_ordered, time_column, time_layout
 from nnatomy.errors import UserError, unknown_name
 
@@ -23,6 +24,7 @@ __all__ = ["rows_with_target", "table_dataset"]
 
 Array = npt.NDArray[Any]
 FRACTIONS = (0.15, 0.2)  # of the rows for validation and for test: small tables need the larger test to be judged at all
+READ_BY = "An architecture for labeled sentences reads them: nnatomy train lstm."
 LEFT_OUT = {
     "text": "holds free text, different in most rows",
     "identifier": "only names the row",
@@ -174,8 +176,15 @@ def _inputs(
     notices: list[str],
 ) -> list[str]:
     kept, hint = [], ""
+    texts = [column for column in kinds if column != target and is_wordy(cells[column])]
+    lost = next((column for column in texts if column in keep), None)
+    if lost is not None:
+        raise UserError(f"A table's inputs are numbers, categories and dates. Received --keep {lost}: texts. {READ_BY}")
     for column, kind in kinds.items():
         if column == target:
+            continue
+        if column in texts:
+            notices.append(f"Column {column!r} holds texts of several words, which are no inputs of a table: left out.")
             continue
         reason = LEFT_OUT.get(kind) or ("has no values in the training rows" if not any(cells[column]) else None)
         if reason is None and target is not None:
@@ -186,6 +195,8 @@ def _inputs(
             continue
         hint = f"; keep one with --keep {column}" if any(cells[column]) else ""
         notices.append(f"Column {column!r} {reason}: left out" + (f" (--keep {column} keeps it)." if hint else "."))
+    if not kept and len(texts) == len([column for column in kinds if column != target]):
+        raise UserError(f"A table needs an input column. Received only texts in {', '.join(texts)}. {READ_BY}")
     if not kept:
         raise UserError(f"No input column is left. {' '.join(notices)}".removesuffix(".") + f"; add a column{hint}.")
     return kept

@@ -41,10 +41,10 @@ class TextKind(Kind[CharacterPreprocessing]):
     def inputs(self, source: Source, preprocessing: CharacterPreprocessing, raw: bool = False) -> Inputs:
         if not source.text.strip():
             raise UserError(f"{source} is empty. It should hold text.")
-        return Inputs(preprocessing.transform(source.text.replace("\r\n", "\n")), (source.path.name,))
+        return Inputs(preprocessing.transform(source.text), (source.path.name,))
 
     def examples(self, source: Source, preprocessing: CharacterPreprocessing) -> tuple[Split, tuple[str, ...]]:
-        tokens = preprocessing.encode(source.text.replace("\r\n", "\n"))
+        tokens = preprocessing.encode(source.text)
         split = WindowSplit(tokens, preprocessing.window, preprocessing.window)
         if not len(split):
             raise UserError(

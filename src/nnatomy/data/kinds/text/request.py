@@ -32,6 +32,7 @@ class PromptReader(RequestReader):
 
     def _encoded(self, text: str) -> tuple[Batch, list[str]]:
         window = self.preprocessing.window  # the model looks no further back
-        (tokens,) = self.preprocessing.transform(text.replace("\r\n", "\n")[-window:])
+        (tokens,) = self.preprocessing.transform(text)
+        tokens = tokens[:, -window:]
         unknown = int((tokens == 0).sum())
         return (tokens,), [f"{unknown} characters are unknown to the model."] if unknown else []

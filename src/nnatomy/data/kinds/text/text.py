@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, WindowSplit
+from nnatomy.data.lines import NORMAL_FORM, normal
 from nnatomy.data.reading import Reading, Source
 from nnatomy.errors import UserError
 
@@ -27,16 +28,18 @@ class CharacterPreprocessing(Preprocessing):
     kind: ClassVar[str] = "text"
     vocabulary: tuple[str, ...]  # starts with UNKNOWN
     window: int = WINDOW
+    form: str = NORMAL_FORM
+    """The normal form of Unicode that texts take."""
 
     @classmethod
     def fit(cls, text: str, window: int) -> CharacterPreprocessing:
         """Fit on the training text."""
-        return cls((UNKNOWN, *sorted(set(text) - {UNKNOWN})), window)
+        return cls((UNKNOWN, *sorted(set(clean(text)) - {UNKNOWN})), window)
 
     def encode(self, text: str) -> Array:
-        """Return token ids int64[len(text)]."""
-        place = {character: n for n, character in enumerate(self.vocabulary)}
-        return np.fromiter((place.get(c, 0) for c in text), dtype=np.int64, count=len(text))
+        """Return the token ids int64[characters] of a text in its normal form, with newlines as the ends of its lines."""
+        place, found = {character: n for n, character in enumerate(self.vocabulary)}, clean(text, self.form)
+        return np.fromiter((place.get(c, 0) for c in found), dtype=np.int64, count=len(found))
 
     def decode(self, tokens: Array) -> str:
         """Return the text of token ids."""
@@ -49,11 +52,16 @@ class CharacterPreprocessing(Preprocessing):
         return (self.encode(raw)[None],)
 
     def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "vocabulary": list(self.vocabulary), "window": self.window}
+        return {"kind": self.kind, "vocabulary": list(self.vocabulary), "window": self.window, "form": self.form}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> CharacterPreprocessing:
-        return cls(tuple(saved["vocabulary"]), int(saved["window"]))
+        return cls(tuple(saved["vocabulary"]), int(saved["window"]), str(saved.get("form", "")))  # older runs have none
+
+
+def clean(text: str, form: str = NORMAL_FORM) -> str:
+    """Return a text in a normal form, with newlines as the ends of its lines."""
+    return normal(text.replace("\r\n", "\n"), form)
 
 
 def load_text(source: Source, reading: Reading) -> Dataset:
@@ -61,7 +69,7 @@ def load_text(source: Source, reading: Reading) -> Dataset:
 
     Raises UserError where the file is empty, not UTF-8, or too short for a window in each part.
     """
-    path, text, length = source.path, source.text.replace("\r\n", "\n"), int(reading.use("window", WINDOW))
+    path, text, length = source.path, clean(source.text), int(reading.use("window", WINDOW))
     need = 20 * (length + 1)
     if len(text) < need and reading.fold is None:
         raise UserError(
@@ -86,6 +94,6 @@ def load_text(source: Source, reading: Reading) -> Dataset:
     description = f"{len(text)} characters, {len(preprocessing.vocabulary) - 1} distinct, from {path.name}"
     shape, outputs = (length,), len(preprocessing.vocabulary)
     return Dataset(
-        path.stem, "text", "language", splits[0], splits[1], splits[2], (), preprocessing, tuple(notices), shape, description,
+        source.name, "text", "language", splits[0], splits[1], splits[2], (), preprocessing, tuple(notices), shape, description,
         outputs, ordered=True,
     )  # fmt: skip
