@@ -184,6 +184,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "a matrix that is not square": (lambda: nn.linalg.det(X), UserError, "square matrices (..., n, n)"),
     "a vector as matrix": (lambda: nn.linalg.svd(X[0]), UserError, "(..., m, n)"),
     "a system of two meanings": (lambda: nn.linalg.solve(nn.ones(3, 3, 3), nn.ones(3, 3)), UserError, "b[..., None]"),
+    "a Tensor as size": (lambda: nn.Linear(4, nn.tensor([3]).max() + 1), UserError, "Use int() of it"),
     "a list": (lambda: nn.sum([1.0, 2.0]), TypeError, "nn.tensor()"),
     "no arrays": (lambda: nn.stack([]), UserError, "at least one"),
     "nothing to join": (lambda: nn.cat([]), UserError, "at least one"),
@@ -358,6 +359,13 @@ def test_small_types_are_taken() -> None:
 def test_the_slope_of_a_singular_determinant_is_its_cofactors() -> None:
     x = nn.tensor([[1.0, 2.0], [2.0, 4.0]], dtype="float64", requires_grad=True)
     np.testing.assert_allclose(nn.grad(nn.linalg.det(x), x).numpy(), [[4, -2], [-2, 1]], atol=1e-12)
+
+
+def test_a_singular_matrix_in_a_plan_is_refused() -> None:
+    plan = nn.compile(nn.linalg.inv)
+    assert plan(2.0 * nn.eye(2)).tolist() == [[0.5, 0.0], [0.0, 0.5]]
+    with pytest.raises(UserError, match=r"linalg\.inv\(\) needs matrices that have an inverse"):
+        plan(nn.zeros(2, 2))
 
 
 def test_third_derivatives() -> None:

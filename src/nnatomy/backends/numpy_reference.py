@@ -20,9 +20,10 @@ from numpy import (  # noqa: F401  (these names are the backend; interface.py li
     sin, sinh, sqrt, square, stack, tan, tanh, tril, triu, trunc, where, zeros, zeros_like,
 )  # fmt: skip
 
-from numpy.linalg import cholesky, det, eigh, inv, qr, slogdet, solve, svd  # noqa: F401
+from numpy.linalg import det, eigh, qr, slogdet, svd  # noqa: F401
 
 from nnatomy.kernels.shapes import conv_shape as conv_shape
+from nnatomy.backends.factorizations import cholesky, inv, solve  # noqa: F401
 from nnatomy.backends.recurrent_reference import (  # noqa: F401
     gru_scan, gru_scan_vjp, lstm_scan, lstm_scan_vjp, rnn_scan, rnn_scan_vjp,
 )  # fmt: skip

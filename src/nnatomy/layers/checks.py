@@ -18,7 +18,8 @@ def sizes(layer: str, **values: int) -> None:
     """Raise UserError unless every value is a whole number above 0."""
     for name, value in values.items():
         if not is_whole(value) or value < 1:
-            raise UserError(f"{layer} needs {name} to be a whole number above 0. Received {value!r}.")
+            remedy = " Use int() of it." if hasattr(value, "__index__") and getattr(value, "shape", None) == () else ""
+            raise UserError(f"{layer} needs {name} to be a whole number above 0. Received {value!r}.{remedy}")
 
 
 def each(layer: str, name: str, value: int | Sequence[int], axes: int, least: int = 1) -> tuple[int, ...]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from nnatomy.backends import B, known
 from nnatomy.backends.dtypes import is_half, resolution
+from nnatomy.backends.factorizations import refusal
 from nnatomy.errors import UserError
 from nnatomy.foreign import face
 from nnatomy.ops import pointwise as pw
@@ -116,22 +117,11 @@ def _inverse_or_0(s: Any) -> Any:
     return pw.where(zero, 0.0, 1.0 / pw.where(zero, 1.0, s))
 
 
-def _regular(name: str, needs: str, remedy: str, compute: Callable[..., Any], a: Any, *more: Any) -> Any:
-    """compute(a, ...). Raises UserError where LAPACK finds no result, and where JAX gives infinities or NaN in its place."""
-    error = UserError(f"linalg.{name}() needs {needs}. Received shape {tuple(a.shape)} with one that is not. {remedy}")
-    try:
-        y = compute(a, *more)
-    except ValueError as reason:
-        if type(reason).__name__ == "LinAlgError":
-            raise error from None
-        raise
+def _found(name: str, y: Any, a: Any) -> Any:
+    """y, the result of the matrices a. Raises UserError where JAX gives infinities or NaN in place of one that there is not."""
     if B.name == "jax" and known(y) is not None and bool(B.all(B.isfinite(a))) and not bool(B.all(B.isfinite(y))):
-        raise error
+        raise refusal(name, a.shape)
     return y
-
-
-_SINGULAR = ("matrices that have an inverse", "Add a small multiple of nn.eye(n), or use nn.linalg.pinv() or lstsq().")
-_INDEFINITE = ("positive definite matrices", "Add a small multiple of nn.eye(n), or use nn.linalg.eigh().")
 
 
 # Solving
@@ -139,7 +129,7 @@ _INDEFINITE = ("positive definite matrices", "Add a small multiple of nn.eye(n),
 
 @primitive(lambda g, y, a: -matmul(matmul(_t(y), g), _t(y)), real=True)
 def _inv(a: Any) -> Any:
-    return _regular("inv", *_SINGULAR, B.inv, a)
+    return _found("inv", B.inv(a), a)
 
 
 @_matrices(square=True)
@@ -155,7 +145,7 @@ def _solve_vjp(needs: list[bool], g: Any, y: Any, a: Any, b: Any) -> tuple[Any, 
 
 @primitive(joint=_solve_vjp, real=True)
 def _solve(a: Any, b: Any) -> Any:
-    return _regular("solve", *_SINGULAR, B.solve, a, b)
+    return _found("solve", B.solve(a, b), a)
 
 
 @_matrices(square=True)
@@ -291,7 +281,7 @@ def _cholesky_vjp(g: Any, y: Any, a: Any) -> Any:
 
 @primitive(_cholesky_vjp, real=True)
 def _cholesky(a: Any) -> Any:
-    return _regular("cholesky", *_INDEFINITE, B.cholesky, a)
+    return _found("cholesky", B.cholesky(a), a)
 
 
 @_matrices(square=True)
