@@ -432,6 +432,9 @@ def test_size_and_gray_by_the_command_line(tmp_path: Path, capsys: pytest.Captur
     for size in ("4x", "axb", "0x4", "9999x9999", "1x2x3", ""):
         assert main([*words, "--resize", size]) == 2
         assert "--resize takes HEIGHTxWIDTH" in capsys.readouterr().err
+    for name in ("gray", "load.gray", "load.resize"):  # the report lists a recipe's own as load.resize
+        assert main([*words, "--set", f"{name}=3"]) == 2
+        assert f"Use --{name.removeprefix('load.')}." in capsys.readouterr().err
     assert main(["train", "mlp", "--data", "iris", "--gray"]) == 2
     assert "--gray does not apply to iris" in capsys.readouterr().err
 

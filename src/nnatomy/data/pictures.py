@@ -294,13 +294,12 @@ def read_pictures(paths: Sequence[Path], size: tuple[int, int]) -> list[Array]:
     return [fit_into(decode(path, str(path)), size) for path in paths]
 
 
-def describe_fit(sizes: Sequence[tuple[int, int]], size: tuple[int, int]) -> list[str]:
-    """Return the notice on pictures that were resized; none where all have the size."""
+def describe_fit(sizes: Sequence[tuple[int, int]], size: tuple[int, int], given: bool) -> list[str]:
+    """Return the notice on pictures that were resized to a size that was given or not; none where all have it."""
     others = sorted(set(sizes) - {size})
     if not others:
         return []
     found = f"{others[0][0]} x {others[0][1]}" if len(set(sizes)) == 1 else f"{len(set(sizes))} sizes"
-    return [
-        f"Pictures of {found} (height x width) were resized to {size[0]} x {size[1]} in their proportions; where these differ, "
-        "the pixels at the edges fill the rest. --resize HEIGHTxWIDTH sets another size."
-    ]
+    said = f"Pictures of {found} (height x width) were resized to {size[0]} x {size[1]} in their proportions"
+    more = "" if given else " --resize HEIGHTxWIDTH sets another size."
+    return [f"{said}; where these differ, the pixels at the edges fill the rest.{more}"]

@@ -9,6 +9,7 @@ from dataclasses import is_dataclass, replace
 from functools import partial
 from typing import Any, cast
 
+from nnatomy.data.reading import OPTIONS
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.training.recipe import Recipe
 
@@ -70,10 +71,9 @@ def _set(recipe: Recipe, key: str, text: str) -> Recipe:
         like = OPTIONAL.get(key.rpartition(".")[2], learns[key]) if learns[key] is None else learns[key]
         value = None if text.lower() == "none" and not isinstance(like, str) else _parse(key, text, like)
         return replace(recipe, learn=recipe.learn.changed(key, value))
-    if key in FLAGS:
-        raise UserError(
-            f"--set changes the recipe. Received {key}, which has its own flag. Give --{key.replace('_', '-')} {text}."
-        )
+    flag = key.removeprefix("load.")  # the report names how data are read so
+    if flag in (*FLAGS, *OPTIONS):
+        raise UserError(f"--set changes the recipe. Received {key}, which has its own flag. Use --{flag.replace('_', '-')}.")
     raise unknown_name("setting", key, [*options, *FIELDS, *learns])
 
 

@@ -72,7 +72,8 @@ def folder_dataset(folder: Path, reading: Reading) -> Dataset:
     sizes = [picture_size(path) for path in paths]
     parts = reading.consecutive([len(part.files) for part in found.values()], labels, classes)
     notices = parts_notice(list(found), len(parts.validation), reading)
-    size = reading.use("resize") or usual_size([sizes[row] for row in parts.train])
+    wanted = reading.use("resize")
+    size = wanted or usual_size([sizes[row] for row in parts.train])
     pictures = read_pictures(paths, size)
     all_gray = all(len(pictures[row]) == 1 for row in parts.train)
     gray = reading.use("gray", all_gray)
@@ -80,6 +81,6 @@ def folder_dataset(folder: Path, reading: Reading) -> Dataset:
         notices.append("Color pictures were made gray, as --gray requests.")
     images = in_channels(pictures, 1 if gray else 3)
     text = f"{len(paths)} {'gray' if gray else 'color'} pictures of {len(classes)} classes from {folder}"
-    notices += [*describe_fit(sizes, size), *(notice for part in found.values() for notice in part.notices)]
+    notices += [*describe_fit(sizes, size, wanted is not None), *(notice for part in found.values() for notice in part.notices)]
     split = [(images[rows], labels[rows]) for rows in parts]
     return image_dataset(folder.name, split, classes, notices=notices, description=text)

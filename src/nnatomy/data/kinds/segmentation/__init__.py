@@ -175,8 +175,9 @@ def _folder(folder: Path, reading: Reading) -> Dataset:
     if unseen:
         notices.append(f"Pixels of {', '.join(map(str, unseen))}, which no training mask has, belong to no class.")
     sizes = [(mask.shape[0], mask.shape[1]) for mask in masks]
-    size = reading.use("resize") or usual_size([sizes[row] for row in parts.train])
-    notices += describe_fit(sizes, size)
+    wanted = reading.use("resize")
+    size = wanted or usual_size([sizes[row] for row in parts.train])
+    notices += describe_fit(sizes, size, wanted is not None)
     pictures, small = read_pictures([path for path, _ in pairs], size), np.stack([fit_mask(m, size, values) for m in masks])
     for row, mask in enumerate(small):
         if not np.isin(mask, values).any():
