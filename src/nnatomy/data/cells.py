@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from nnatomy.data.numerals import is_plain as is_numeric
+from nnatomy.data.numerals import numerals_of
+from nnatomy.data.numerals import plain_number as number
 from nnatomy.data.times import time_layout
 
-__all__ = ["ENOUGH", "TYPES", "WORDS", "infer_type", "is_numeric", "number", "numbers", "truth", "type_of"]
+__all__ = ["ENOUGH", "TYPES", "WORDS", "infer_type", "is_numeric", "number", "numbers", "truth", "type_of", "word_key"]
 
 Array = npt.NDArray[Any]
 TYPES = ("numeric", "categorical", "boolean", "date", "text")  # those that a user may choose
 WORDS = ({"true", "false"}, {"yes", "no"}, {"t", "f"}, {"y", "n"}, {"0", "1"}, {"0.0", "1.0"})
 TRUE = frozenset({"true", "yes", "t", "y", "1", "1.0"})
 TRUTH = {word: float(word in TRUE) for words in WORDS for word in words}
+NAME_PARTS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")  # of customer_id, customerID, Customer-Id
+ID_WORDS = frozenset({"id", "ids", "uuid", "guid", "identifier", "nr"})
+NUMBER_WORDS = frozenset({"no", "num", "number", "key"})
+ROW_NAMES = frozenset({"index", "row", "unnamed0", "key", "no", "nr", "rownumber", "rowno", "rownames", "recordnumber"})
+OWNERS = frozenset((
+    "account", "booking", "case", "claim", "client", "company", "contact", "customer", "cust", "device", "document", "employee",
+    "event", "house", "invoice", "item", "listing", "loan", "member", "message", "order", "passenger", "patient", "person",
+    "player", "policy", "post", "product", "property", "record", "row", "sample", "sensor", "session", "shop", "store",
+    "student", "subject", "ticket", "transaction", "trip", "user", "vehicle", "visit", "visitor",
+))  # fmt: skip
+"""Whose ids are written in one word, as in customerid; other words end in id as well: paid, humid, grid."""
 ENOUGH = 20  # with fewer rows, a coincidence is not evidence
-
-
-def number(cell: str) -> float:
-    """Return a cell as a float; NaN for a missing cell, for text, and for what float32 cannot hold."""
-    try:
-        value = float(cell) if "_" not in cell else float("nan")
-    except ValueError:
-        return float("nan")
-    return value if abs(value) < 3e38 else float("nan")
 
 
 def numbers(cells: Sequence[str]) -> Array:
@@ -39,13 +45,9 @@ def truth(cells: Sequence[str]) -> Array:
     return np.array([TRUTH.get(c.lower(), np.nan) for c in cells], dtype=np.float64)
 
 
-def is_numeric(cell: str) -> bool:
-    """Return True if a cell reads as a number, NaN and infinity included."""
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return "_" not in cell
+def word_key(cell: str) -> str:
+    """Return what the spellings of a category have in common: letters without case, single spaces."""
+    return " ".join(cell.casefold().split())
 
 
 def type_of(name: str, cells: Sequence[str], known: str | None = None) -> str:
@@ -56,7 +58,7 @@ def type_of(name: str, cells: Sequence[str], known: str | None = None) -> str:
     if known == "string" and found in ("numeric", "identifier"):  # such as "00123": texts of digits are no numbers
         distinct = len({cell for cell in cells if cell})
         return "text" if distinct > 0.5 * len(cells) and len(cells) >= ENOUGH else "categorical"
-    return found if known == "string" else known
+    return found if known in ("string", "numeric") else known
 
 
 def infer_type(name: str, cells: Sequence[str]) -> str:
@@ -65,14 +67,16 @@ def infer_type(name: str, cells: Sequence[str]) -> str:
     distinct = set(present)
     if not distinct:
         return "empty"
-    if len(distinct) == 1:
+    if len(set(map(word_key, distinct))) == 1:
         return "constant"
-    if {c.lower() for c in distinct} in WORDS:
+    if {word_key(c) for c in distinct} in WORDS:
         return "boolean"
     if all(is_numeric(c) for c in distinct):
         return "identifier" if _numbers_the_rows(name, cells, len(distinct)) else "numeric"
     if time_layout(present) is not None:
         return "date"
+    if numerals_of(present):
+        return "numeric"
     if len(distinct) > 0.5 * len(present) and len(present) >= ENOUGH:
         return "text"
     return "categorical"
@@ -83,6 +87,19 @@ def _numbers_the_rows(name: str, cells: Sequence[str], distinct: int) -> bool:
         return False
     values = numbers(cells)
     whole = bool(np.all(np.isfinite(values)) and np.all(values == np.round(values)))
-    plain = name.lower()
-    named = plain in {"id", "index", "row", "unnamed: 0", "key", "no", "nr"} or plain.endswith(("_id", " id", "-id"))
-    return whole and (named or bool(np.all(np.diff(values) == 1)))
+    return whole and (_names_rows(name) or bool(np.all(np.diff(values) == 1)))
+
+
+def _names_rows(column: str) -> bool:
+    """Return True if a column's name says that it only names the row: customer_id, CustomerID, customerid, row, Id."""
+    parts = [part.lower() for part in NAME_PARTS.findall(column)]
+    if not parts:
+        return False
+    joined = "".join(parts)
+    return (
+        joined in ROW_NAMES
+        or parts[0] == "id"
+        or parts[-1] in ID_WORDS
+        or (joined.endswith("id") and joined[:-2] in OWNERS)
+        or (parts[-1] in NUMBER_WORDS and "".join(parts[:-1]) in OWNERS)
+    )

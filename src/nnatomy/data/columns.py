@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import date, datetime, time, timedelta
+from numbers import Number
 from typing import Any
 
 from nnatomy.data.csvfile import RawTable
@@ -103,7 +104,7 @@ def _is_missing(value: Any) -> bool:
 
 
 def _type_of(present: Sequence[Any]) -> str | None:
-    """Return what values have in common: "date", "boolean", "string", "nested"; None for numbers and for mixtures."""
+    """Return what values have in common: "numeric", "date", "boolean", "string", "nested"; None for mixtures."""
     if not present:
         return None
     if all(isinstance(value, str) for value in present):
@@ -112,6 +113,8 @@ def _type_of(present: Sequence[Any]) -> str | None:
         return "date"
     if all(isinstance(value, bool) or type(value).__name__ in ("bool_", "bool") for value in present):
         return "boolean"
+    if all(isinstance(value, Number) for value in present):
+        return "numeric"
     holders = (list, dict, tuple, set, bytes)
     nested = any(isinstance(value, holders) or bool(getattr(value, "shape", ())) for value in present)
     return "nested" if nested else None

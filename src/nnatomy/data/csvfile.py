@@ -35,10 +35,28 @@ class RawTable:
     columns: dict[str, list[str]]
     source: str
     types: Mapping[str, str] = field(default_factory=dict)
-    """What a source with typed columns knows of them: "categorical", "boolean", "date", "string" or "nested"."""
+    """What a source with typed columns knows: "numeric", "categorical", "boolean", "date", "string" or "nested"."""
+    words: Mapping[str, Mapping[int, str]] = field(default_factory=dict)
+    """Words such as NA that count as missing, by column and row."""
+    delimiter: str = ""
+    """Of a text; it says which decimal sign is usual."""
 
     def __len__(self) -> int:
         return len(next(iter(self.columns.values()), []))
+
+    @classmethod
+    def of_text(cls, columns: Mapping[str, Sequence[str]], source: str, **more: Any) -> RawTable:
+        """Return the table of cells as they are written, in which words such as NA are missing cells."""
+        words: dict[str, dict[int, str]] = {}
+        cells: dict[str, list[str]] = {}
+        for name, column in columns.items():
+            cells[name] = ["" if cell.lower() in MISSING else cell for cell in column]
+            words[name] = {row: cell for row, cell in enumerate(column) if cell and not cells[name][row]}
+        return cls(cells, source, words=words, **more)
+
+    def written(self, name: str) -> list[str]:
+        """Return the cells of a column with the words that count as missing elsewhere."""
+        return [self.words.get(name, {}).get(row, cell) for row, cell in enumerate(self.columns[name])]
 
 
 def read_text(path: Path) -> str:
@@ -97,7 +115,8 @@ def parse_csv(text: str, path: Path | str) -> RawTable:
     if len(numbered) < 2:
         raise UserError(f"A table has a header line and rows. Received {path}, which has no rows. Add rows.")
     cells = zip(*(row for _, row in numbered[1:]), strict=True)
-    return RawTable({name: [_cell(c) for c in column] for name, column in zip(header, cells, strict=True)}, str(path))
+    columns = {name: [normal(cell.strip()) for cell in column] for name, column in zip(header, cells, strict=True)}
+    return RawTable.of_text(columns, str(path), delimiter=delimiter)
 
 
 def _rows(text: str, delimiter: str, path: Path | str) -> list[tuple[int, list[str]]]:
@@ -138,11 +157,6 @@ def _swallowed_row(rows: Sequence[tuple[int, list[str]]], delimiter: str) -> int
                 if len(cells) == len(rows[0][1]) and all(_is_number(cells[n]) for n in numeric):
                     return line
     return None
-
-
-def _cell(cell: str) -> str:
-    cell = normal(cell.strip())
-    return "" if cell.lower() in MISSING else cell
 
 
 def _header(names: Sequence[str], path: Path | str) -> list[str]:

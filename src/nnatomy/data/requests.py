@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from nnatomy.data.csvfile import MISSING, RawTable
+from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import Batch
 from nnatomy.data.lines import normal
 from nnatomy.errors import UserError, nearest_name
@@ -153,7 +153,7 @@ def numbers_of(value: Any, name: str, dtype: type[np.floating[Any]] = np.float32
 
 
 def _cell(value: Any, name: str) -> str:
-    """Return a JSON value as a table's cell; "" where it is missing."""
+    """Return a JSON value as the text of a table's cell; "" for null."""
     if value is None:
         return ""
     if isinstance(value, bool):
@@ -165,7 +165,7 @@ def _cell(value: Any, name: str) -> str:
             )
         return str(value) if abs(value) < 1e300 else "1e300"
     if isinstance(value, str):
-        return "" if value.strip().lower() in MISSING else normal(value.strip())
+        return normal(value.strip())
     raise RequestError(
         "unprocessable",
         f"{name!r} must be a number, text, true, false or null. Received {type_of(value)}. Send a number or a text."
@@ -190,4 +190,5 @@ def table_of(value: Mapping[str, Any], needed: Sequence[str], allowed: Sequence[
                     "unprocessable",
                     f"A row holds only what the model reads. Received {name[:60]!r} in row {number_of}. {remedy}",
                 )
-    return RawTable({name: [_cell(row[name], name) for row in rows] for name in needed}, BODY)
+    types = {name: "numeric" for name in needed if all(type(row[name]) in (int, float, type(None)) for row in rows)}
+    return RawTable.of_text({name: [_cell(row[name], name) for row in rows] for name in needed}, BODY, types=types)

@@ -34,8 +34,9 @@ class SeriesKind(Kind[SeriesPreprocessing]):
         if not source.has_table:
             return NO
         table, target = source.table, reading.options.get("target")
-        timed = time_column(table, reading.options.get("types", {}))
-        if timed is None or not is_ordered(table, timed):
+        types = reading.options.get("types") or {}
+        timed = time_column(table, types)
+        if timed is None or not is_ordered(table, timed, types):
             return BARELY
         texts = any(is_wordy(cells) for name, cells in table.columns.items() if name != timed)
         classes = target in table.columns and why_no_classes(table.columns[str(target)]) is None
@@ -43,14 +44,15 @@ class SeriesKind(Kind[SeriesPreprocessing]):
 
     def read(self, source: Source, reading: Reading) -> Dataset:
         table = source.table
-        timed = time_column(table, reading.use("types", {}))
+        types = reading.use("types", {})
+        timed = time_column(table, types)
         if timed is None:
             raise UserError(
                 f"A series needs a column of times such as 2024-01-31 13:00:00. Received {source}, which has "
                 f"{', '.join(table.columns)}. "
-                "Add one, or name it with --types COLUMN=date."
+                "Add one, or name it with --types COLUMN=date, or COLUMN=date:unix for seconds since 1970."
             )
-        series = read_series(source.name, table, timed)
+        series = read_series(source.name, table, timed, types)
         if "anomaly" in reading.tasks and "forecast" not in reading.tasks:
             return anomaly_dataset(series, source.path, reading)
         return forecast_dataset(series, reading.use("target"), reading)

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.cells import numbers, type_of
+from nnatomy.data.cells import numbers
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, SeriesSplit
 from nnatomy.data.folds import Periods
 from nnatomy.data.reading import Reading
 from nnatomy.data.scaling import deviation, scale
-from nnatomy.data.times import parse_times, time_layout
+from nnatomy.data.times import parse_times
+from nnatomy.data.writing import AS_IS, Writing, learned
 from nnatomy.errors import UserError, unknown_name
 
 __all__ = [
@@ -43,22 +44,22 @@ class Series:
     columns: tuple[str, ...]
     values: Array  # float64 [rows, F]
     notices: tuple[str, ...] = ()
-    layout: str = ""  # of the times in the file
+    writings: Mapping[str, Writing] = field(default_factory=dict)  # of the columns in the file, times included
 
 
-def read_series(name: str, table: RawTable, time: str) -> Series:
+def read_series(name: str, table: RawTable, time: str, types: Mapping[str, str]) -> Series:
     """Return the numeric columns of a table in order of its times.
 
     Raises UserError where a time cannot be read, the rows are out of order, or no numeric column is left.
     """
-    layout = time_layout(table.columns[time]) or ""
-    times = parse_times(table.columns[time], time, layout)
-    notices = []
+    found = learned(table, types if types.get(time, "").startswith("date") else {**types, time: "date"})
+    times = parse_times(found.table.columns[time], time, "")
+    notices = list(found.notices)
     columns: dict[str, Array] = {}
-    for column, cells in table.columns.items():
+    for column, cells in found.table.columns.items():
         if column == time:
             continue
-        kind = type_of(column, cells, table.types.get(column))
+        kind = found.kinds[column]
         if kind in ("numeric", "boolean", "identifier") and np.isfinite(numbers(cells)).any():
             columns[column] = numbers(cells)
         else:
@@ -67,7 +68,8 @@ def read_series(name: str, table: RawTable, time: str) -> Series:
     if not columns:
         raise UserError(f"A series needs a column of numbers next to its times, {name} has none. {' '.join(notices)}".strip())
     values = np.stack(list(columns.values()), axis=1)
-    return in_order(Series(name, time, times, tuple(columns), values, tuple(notices), layout))
+    writings = {column: found.writings[column] for column in (time, *columns)}
+    return in_order(Series(name, time, times, tuple(columns), values, tuple(notices), writings))
 
 
 def in_order(series: Series) -> Series:
@@ -124,7 +126,7 @@ class SeriesPreprocessing(Preprocessing):
     horizon: int = 0
     stride: int = 1
     seconds: int = 0  # rows are means over so many seconds; 0 for the rows as they are
-    layout: str = ""  # of the times in the file
+    writings: Mapping[str, Writing] = field(default_factory=dict)  # of the columns in the file, times included
 
     @classmethod
     def fit(
@@ -133,7 +135,8 @@ class SeriesPreprocessing(Preprocessing):
         """Fit on the given rows."""
         values = series.values[rows]
         moments = tuple(np.nanmean(values, axis=0).tolist()), tuple(scale(values).tolist())
-        return cls(task, series.time, series.columns, tuple(targets), *moments, window, horizon, layout=series.layout)
+        writings = {name: series.writings.get(name, AS_IS) for name in (series.time, *series.columns)}
+        return cls(task, series.time, series.columns, tuple(targets), *moments, window, horizon, writings=writings)
 
     def standardize(self, values: Array) -> Array:
         """Return float32 values[rows, F] with gaps filled; gaps at the start become the training mean."""
@@ -173,8 +176,8 @@ class SeriesPreprocessing(Preprocessing):
                 f"The model was trained with the column {absent[0]!r}. Received {raw.source}, which has no such column. Add "
                 "it or name it so."
             )
-        times = parse_times(raw.columns[self.time], self.time, self.layout)
-        values = np.stack([numbers(raw.columns[c]) for c in self.columns], axis=1)
+        times = parse_times(raw.columns[self.time], self.time, self.writings[self.time].layout)
+        values = np.stack([numbers(self.writings[c].plain(raw, c, "numeric")) for c in self.columns], axis=1)
         series = in_order(Series(raw.source, self.time, times, self.columns, values))
         if self.seconds:
             series = averaged(series, self.seconds)
@@ -194,13 +197,15 @@ class SeriesPreprocessing(Preprocessing):
 
     def to_json(self) -> dict[str, Any]:
         lists = {name: list(getattr(self, name)) for name in ("columns", "targets", "mean", "std")}
-        plain = {name: getattr(self, name) for name in ("task", "time", "window", "horizon", "stride", "seconds", "layout")}
-        return {"kind": self.kind, **lists, **plain}
+        plain = {name: getattr(self, name) for name in ("task", "time", "window", "horizon", "stride", "seconds")}
+        writings = {name: writing.to_json() for name, writing in self.writings.items()}
+        return {"kind": self.kind, **lists, **plain, "writings": writings}
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> SeriesPreprocessing:
         values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items() if name != "kind"}
-        return cls(**values)
+        writings = {name: Writing.from_json(writing) for name, writing in saved["writings"].items()}
+        return cls(**values | {"writings": writings})
 
 
 def forecast_dataset(series: Series, target: str | None, reading: Reading) -> Dataset:

@@ -75,20 +75,20 @@ def _inputs(table: RawTable, preprocessing: TablePreprocessing, raw: bool) -> In
 
 def _examples(table: RawTable, source: str, preprocessing: TablePreprocessing) -> tuple[Split, tuple[str, ...]]:
     notices, target = list[str](), preprocessing.target
-    if target is None:
-        (inputs,), told = preprocessing.encode(table)
-        return ArraySplit((inputs, inputs)), tuple(told)
-    if target not in table.columns:
+    if target is not None and target not in table.columns:
         raise UserError(
             f"To evaluate, {source} must hold the target {target!r} too. Use nnatomy predict for a file without it."
         )
-    table = rows_with_target(table, target, preprocessing.task, notices)
+    table = preprocessing.plain(table)
+    if target is not None:
+        table = rows_with_target(table, target, preprocessing.task, notices)
     if not len(table):
         raise UserError(
             f"To evaluate, rows need a value of the target {target!r}. Received {source}, which has none. Use nnatomy predict."
         )
-    (inputs,), told = preprocessing.encode(table)
-    return ArraySplit((inputs, preprocessing.encode_target(table.columns[target]))), (*notices, *told)
+    (inputs,), told = preprocessing.encode_plain(table)
+    targets = inputs if target is None else preprocessing.encode_target(table.columns[target])
+    return ArraySplit((inputs, targets)), (*notices, *told)
 
 
 KIND = TableKind()

@@ -8,43 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.cells import ENOUGH, TYPES, WORDS, is_numeric, numbers, type_of
-from nnatomy.data.csvfile import RawTable
-from nnatomy.data.times import parse_times
-from nnatomy.errors import UserError, unknown_name
+from nnatomy.data.cells import ENOUGH, numbers
+from nnatomy.errors import UserError
 
-__all__ = ["column_types", "far_outliers", "gives_away", "is_repeated", "one_to_one", "task_of"]
+__all__ = ["far_outliers", "gives_away", "is_repeated", "one_to_one", "task_of"]
 
 Array = npt.NDArray[Any]
-
-
-def column_types(table: RawTable, chosen: Mapping[str, str]) -> dict[str, str]:
-    """Return each column's type, inferred unless chosen; raises UserError for an unknown column or type."""
-    for name, kind in chosen.items():
-        if name not in table.columns:
-            raise unknown_name("column", name, table.columns)
-        if kind not in TYPES:
-            raise unknown_name("column type", kind, TYPES)
-        _check_choice(name, kind, [c for c in table.columns[name] if c])
-    return {
-        name: chosen.get(name) or type_of(name, cells, table.types.get(name)) for name, cells in table.columns.items()
-    }
-
-
-def _check_choice(name: str, kind: str, present: Sequence[str]) -> None:
-    if kind == "numeric" and sum(map(is_numeric, present)) * 2 < len(present):
-        wrong = next(c for c in present if not is_numeric(c))
-        raise UserError(
-            f"Column {name!r} cannot be numeric. Received cells that are mostly not numbers ({wrong!r}). Use --types "
-            f"{name}=categorical."
-        )
-    if kind == "boolean" and not any({c.lower() for c in present} <= words for words in WORDS):
-        raise UserError(
-            f"A boolean column holds true and false, yes and no, or 1 and 0. Received {name!r}, which has others. Choose "
-            "categorical."
-        )
-    if kind == "date":
-        parse_times(present, name)
 
 
 def task_of(target: str, kind: str, cells: Sequence[str], chosen: bool = False) -> str:

@@ -13,8 +13,10 @@ import numpy.typing as npt
 from nnatomy.data.cells import numbers, truth
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import Batch, Preprocessing
+from nnatomy.data.numerals import PLAIN
 from nnatomy.data.scaling import deviation, scale
 from nnatomy.data.times import parse_times
+from nnatomy.data.writing import AS_IS, Writing
 from nnatomy.errors import UserError
 
 __all__ = ["Field", "TablePreprocessing"]
@@ -36,11 +38,11 @@ class Field:
     levels: tuple[str, ...] = ()
     other: bool = False  # whether rare and unseen categories have their own feature
     log: bool = False  # whether a long-tailed number is taken as sign(x) log(1 + |x|)
-    layout: str = ""  # of dates, as the table for training has them
+    writing: Writing = AS_IS
 
     @classmethod
-    def fit(cls, name: str, kind: str, cells: Sequence[str], layout: str = "") -> Field:
-        """Fit on the training rows' cells; `layout` is that of dates."""
+    def fit(cls, name: str, kind: str, cells: Sequence[str], writing: Writing = AS_IS) -> Field:
+        """Fit on the training rows' plain cells; `writing` is how the table for training has them."""
         missing = not all(cells)
         if kind == "categorical":
             counts = Counter(c for c in cells if c).most_common()
@@ -53,18 +55,24 @@ class Field:
                 missing,
                 levels=tuple(sorted(levels)),
                 other=len(levels) < len(counts),
+                writing=writing,
             )
-        values = _values(name, kind, cells, layout)
+        values = _values(name, kind, cells)
         known = values[np.isfinite(values)]
         missing = len(known) < len(values)
         if not len(known):
-            return cls(name, kind, 0.0, missing, layout=layout)
+            return cls(name, kind, 0.0, missing, writing=writing)
         if kind == "boolean":
-            return cls(name, kind, float(np.mean(known) >= 0.5), missing)
+            return cls(name, kind, float(np.mean(known) >= 0.5), missing, writing=writing)
         fill, log = float(np.median(known)), kind == "numeric" and _long_tailed(known)
         filled = np.where(np.isfinite(values), values, fill)
         filled = _compress(filled) if log else filled
-        return cls(name, kind, fill, missing, float(filled.mean()), float(scale(filled)), log=log, layout=layout)
+        return cls(name, kind, fill, missing, float(filled.mean()), float(scale(filled)), log=log, writing=writing)
+
+    def plain(self, table: RawTable) -> list[str]:
+        """Return the column's cells of a new table as training has them; see `Writing.plain`."""
+        known = (*self.levels, str(self.fill)) if self.type == "categorical" else ()
+        return table.columns[self.name] if self.type == "boolean" else self.writing.plain(table, self.name, self.type, known)
 
     def features(self) -> list[str]:
         """Return the names of the features made from this column."""
@@ -72,13 +80,11 @@ class Field:
         return names + [f"{self.name}=other"] * self.other + [f"{self.name} is missing"] * self.indicator
 
     def raw(self, cells: Sequence[str]) -> Array:
-        """Return the cells as float64[n, 1], NaN where one is missing, or categories as text[n, 1]."""
-        return (np.array(cells, str) if self.type == "categorical" else _values(self.name, self.type, cells, self.layout))[
-            :, None
-        ]
+        """Return plain cells as float64[n, 1], NaN where one is missing, or categories as text[n, 1]."""
+        return (np.array(cells, str) if self.type == "categorical" else _values(self.name, self.type, cells))[:, None]
 
     def encode(self, cells: Sequence[str]) -> tuple[Array, list[str]]:
-        """Return features float32[n, k] and the cells that could not be used: unseen categories, no numbers."""
+        """Return features float32[n, k] and the plain cells that could not be used: unseen categories, no numbers."""
         raw = self.raw(cells)
         if self.type == "categorical":
             known = {*self.levels, ""} if str(self.fill) in self.levels else set(self.levels)
@@ -137,7 +143,7 @@ def _compress(values: Array) -> Array:
     return np.asarray(np.sign(values) * np.log1p(np.abs(values)))
 
 
-def _values(name: str, kind: str, cells: Sequence[str], layout: str) -> Array:
+def _values(name: str, kind: str, cells: Sequence[str]) -> Array:
     if kind == "boolean":
         return truth(cells)
     if kind == "numeric":
@@ -145,7 +151,7 @@ def _values(name: str, kind: str, cells: Sequence[str], layout: str) -> Array:
     values = np.full(len(cells), np.nan)
     present = [n for n, cell in enumerate(cells) if cell]
     if present:
-        times = parse_times([cells[n] for n in present], name, layout)
+        times = parse_times([cells[n] for n in present], name, "")
         values[present] = times.astype(np.int64) / 86400  # days since 1970
     return values
 
@@ -161,6 +167,7 @@ class TablePreprocessing(Preprocessing):
     classes: tuple[str, ...] = ()
     target_mean: float = 0.0
     target_std: float = 1.0
+    target_writing: Writing = AS_IS
 
     @property
     def feature_names(self) -> tuple[str, ...]:
@@ -172,7 +179,7 @@ class TablePreprocessing(Preprocessing):
 
     def raw(self, given: RawTable) -> Batch:
         """Return one array a column, as `Field.raw` makes it."""
-        return tuple(field.raw(given.columns[field.name]) for field in self.fields)
+        return tuple(field.raw(field.plain(given)) for field in self.fields)
 
     def prepare(self, *raw: Array) -> Batch:
         return (np.concatenate([field.prepare(column) for field, column in zip(self.fields, raw, strict=True)], axis=1),)
@@ -180,7 +187,14 @@ class TablePreprocessing(Preprocessing):
     def encode(self, table: RawTable) -> tuple[Batch, list[str]]:
         """Return what `transform` does, and notices on extra columns and unseen categories.
 
-        Raises UserError where a column is missing.
+        Raises UserError where a column is missing, or is written in another way than in training.
+        """
+        return self.encode_plain(self.plain(table))
+
+    def plain(self, table: RawTable) -> RawTable:
+        """Return a new table with the cells of its inputs and its target as training has them; see `Writing.plain`.
+
+        Raises UserError where a column of the inputs is missing.
         """
         absent = [field.name for field in self.fields if field.name not in table.columns]
         if absent:
@@ -188,6 +202,17 @@ class TablePreprocessing(Preprocessing):
                 f"The model was trained with the column {absent[0]!r}. Received {table.source}, which has no such column. Add "
                 "it or name it so."
             )
+        cells = {field.name: field.plain(table) for field in self.fields}
+        if self.target in table.columns:
+            kind = "categorical" if self.task == "classification" else "numeric"
+            if kind == "categorical" and self.target_writing.numerals != PLAIN:  # classes that are numbers
+                numbers = self.target_writing.plain(table, self.target, "numeric")
+                table = RawTable({**table.columns, self.target: numbers}, table.source)
+            cells[self.target] = self.target_writing.plain(table, self.target, kind, self.classes)
+        return RawTable({**table.columns, **cells}, table.source)
+
+    def encode_plain(self, table: RawTable) -> tuple[Batch, list[str]]:
+        """Return inputs and notices for a table in plain cells."""
         notices, parts = [], []
         known = {field.name for field in self.fields} | {self.target}
         extra = [name for name in table.columns if name not in known]
@@ -230,10 +255,15 @@ class TablePreprocessing(Preprocessing):
             **names,
             "target_mean": self.target_mean,
             "target_std": self.target_std,
+            "target_writing": self.target_writing.to_json(),
         }
 
     @classmethod
     def from_json(cls, saved: Mapping[str, Any]) -> TablePreprocessing:
-        fields = tuple(Field(**{**field, "levels": tuple(field["levels"])}) for field in saved["fields"])
+        fields = tuple(
+            Field(**{**field, "levels": tuple(field["levels"]), "writing": Writing.from_json(field["writing"])})
+            for field in saved["fields"]
+        )
         target = (saved["target"], saved["task"], tuple(saved["classes"]))
-        return cls(fields, *target, float(saved["target_mean"]), float(saved["target_std"]))
+        writing = Writing.from_json(saved["target_writing"])
+        return cls(fields, *target, float(saved["target_mean"]), float(saved["target_std"]), writing)

@@ -47,6 +47,7 @@ class TableReader(RequestReader):
 
     def _encoded(self, table: RawTable) -> tuple[Batch, list[str]]:
         self.check_rows(len(table))
+        table = self.preprocessing.plain(table)
         reads: dict[str, Callable[[Sequence[str]], Any]] = {
             "numeric": lambda cells: np.array([number(c) for c in cells]), "boolean": truth,
         }  # fmt: skip
@@ -61,4 +62,4 @@ class TableReader(RequestReader):
                         "unprocessable",
                         f"{field.name!r} must be {what}. Received {cell[:60]!r} in row {row}. Send null if unknown."
                     )
-        return self.preprocessing.encode(table)
+        return self.preprocessing.encode_plain(table)

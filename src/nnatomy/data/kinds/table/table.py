@@ -12,12 +12,13 @@ import numpy.typing as npt
 from nnatomy.data.cells import number, numbers
 from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import ArraySplit, Column, Dataset
-from nnatomy.data.kinds.table.columns import column_types, far_outliers, gives_away, is_repeated, task_of
+from nnatomy.data.kinds.table.columns import far_outliers, gives_away, is_repeated, task_of
 from nnatomy.data.kinds.table.encoding import Field, TablePreprocessing
 from nnatomy.data.reading import Parts, Reading
 from nnatomy.data.scaling import scale
 from nnatomy.data.texts import is_wordy
-from nnatomy.data.times import is_ordered, time_column, time_layout
+from nnatomy.data.times import is_ordered, time_column
+from nnatomy.data.writing import AS_IS, Writing, learned
 from nnatomy.errors import UserError, unknown_name
 
 __all__ = ["rows_with_target", "table_dataset"]
@@ -51,13 +52,19 @@ def table_dataset(
     """
     types = types or {}
     groups, timed = reading.use("groups"), time_column(table, types)
-    ordered = timed is not None and is_ordered(table, timed)
+    ordered = timed is not None and is_ordered(table, timed, types)
     _check_names(table, target, keep, groups, reading.targets_optional)
     if groups is not None:
         _check_groups(table, groups, target)
-    kinds = column_types(table, types)
+    found = learned(table, types, keep)
+    if target is not None and found.kinds[target] == "constant" and any(table.words.get(target, {}).values()):
+        word = next(filter(None, table.words[target].values()))
+        raise UserError(
+            f"A target needs two values or more. Received {target!r}, in which words such as {word!r} count as missing. Use "
+            f"--types {target}=categorical to make them classes."
+        )
+    table, kinds, writings, notices = found.table, found.kinds, found.writings, list(found.notices)
     task = "reconstruction" if target is None else task_of(target, kinds[target], table.columns[target], target in types)
-    notices: list[str] = []
     if target is not None:
         table = rows_with_target(table, target, task, notices)
         kinds = {**kinds, target: "categorical" if task == "classification" else "numeric"}
@@ -70,19 +77,17 @@ def table_dataset(
         notices.append(f"Column {groups!r} says which rows belong together: it is not an input.")
     inputs = _inputs({c: k for c, k in kinds.items() if c != groups}, cells, target, task, keep, notices)
     outliers = _outliers(kinds, inputs, cells, notices)
-    _tell(table, kinds, inputs, cells, notices)
+    _tell(table, kinds, writings, inputs, cells, notices)
     fields = tuple(
-        Field.fit(
-            column, _kept_type(kinds[column], cells[column]), cells[column], _layout(kinds[column], table.columns[column])
-        )
-        for column in inputs
+        Field.fit(column, _kept_type(kinds[column], cells[column]), cells[column], writings[column]) for column in inputs
     )
     long = [field.name for field in fields if field.log]
     if long:
         notices.append(f"Numbers with a long tail are taken as their logarithms: {', '.join(long)}.")
     mean, std = _scale(cells[str(target)]) if task == "regression" else (0.0, 1.0)
-    preprocessing = TablePreprocessing(fields, target, task, classes, mean, std)
-    (encoded,) = preprocessing.transform(table)
+    writing = writings[target] if target is not None else AS_IS
+    preprocessing = TablePreprocessing(fields, target, task, classes, mean, std, writing)
+    (encoded,), _ = preprocessing.encode_plain(table)
     targets = encoded if target is None else preprocessing.encode_target(table.columns[target])
     splits = [ArraySplit((encoded[rows], targets[rows])) for rows in parts]
     columns = tuple(_describe(c, v, kinds[c], target, inputs, outliers.get(c, 0)) for c, v in table.columns.items())
@@ -209,11 +214,6 @@ def _kept_type(kind: str, cells: Sequence[str]) -> str:
     return "numeric" if kind == "identifier" else kind
 
 
-def _layout(kind: str, cells: Sequence[str]) -> str:
-    """Return how a column of dates is written, by all of its cells: how a file is written is nothing to be learned."""
-    return (time_layout([c for c in cells if c]) or "") if kind == "date" else ""
-
-
 def _scale(cells: Sequence[str]) -> tuple[float, float]:
     values = numbers(cells)
     return float(values.mean()), float(scale(values))
@@ -233,6 +233,7 @@ def _outliers(
 def _tell(
     table: RawTable,
     kinds: Mapping[str, str],
+    writings: Mapping[str, Writing],
     inputs: Sequence[str],
     cells: Mapping[str, Sequence[str]],
     notices: list[str],
@@ -258,7 +259,7 @@ def _tell(
                     f"--types {column}=numeric makes them missing."
                 )
         elif kinds[column] == "date":
-            notices.append(f"Column {column!r} holds dates: read as a number of days.")
+            notices.append(f"Column {column!r} holds dates ({writings[column].layout}): read as a number of days.")
     for a, b in is_repeated({c: kinds[c] for c in inputs}, cells):
         notices.append(f"Columns {a!r} and {b!r} say the same; both were kept.")
 
