@@ -326,6 +326,39 @@ def test_real_reviews_in_a_csv_are_those_of_the_pair_of_files(real_data: Path, t
             np.testing.assert_array_equal(a, b)
 
 
+def test_rows_of_one_group_stay_together(tmp_path: Path) -> None:
+    REVIEWS.assign(author=np.arange(120) // 6).to_csv(tmp_path / "r.csv", index=False)
+    found = load(tmp_path / "r.csv", LSTM, tasks=TASKS, target="label", groups="author")
+    sizes = [len(part) for part in (found.train, found.validation, found.test)]
+    assert sum(sizes) == 120
+    assert all(size % 6 == 0 for size in sizes)
+
+
+def test_names_next_to_a_class_are_texts_and_categories_of_several_words_are_none(tmp_path: Path) -> None:
+    names = pd.DataFrame(
+        {"name": [f"{a}{b}" for a in "KLMNP" for b in ("imura", "orsa", "ovak", "ito")], "y": ["jp", "xx"] * 10}
+    )
+    names.to_csv(tmp_path / "n.csv", index=False)
+    assert load(tmp_path / "n.csv", LSTM, tasks=TASKS, target="y", fold=nn.data.Fold(0, 2)).kind == "sentences"
+    jobs = pd.DataFrame({"job": [f"maker of part {k % 150}" for k in range(1200)], "a": A.tolist() * 10, "y": [*Y] * 10})
+    jobs.to_csv(tmp_path / "t.csv", index=False)
+    columns = {column.name: column.role for column in load(tmp_path / "t.csv", ("table",), target="y").columns}
+    assert columns["job"] == "input"
+
+
+def test_names_of_columns_are_found_however_they_were_typed(tmp_path: Path) -> None:
+    TABLE.rename(columns={"y": "été"}).to_csv(tmp_path / "t.csv", index=False)
+    found = load(tmp_path / "t.csv", ("table",), target="e\u0301te\u0301", types={"a": "numeric"})
+    assert found.preprocessing.to_json()["target"] == "été"
+
+
+def test_anomalies_are_searched_in_a_frame() -> None:
+    index = pd.date_range("2024-01-01", periods=400, freq="h")
+    frame = pd.DataFrame({"x": np.sin(np.arange(400) / 5)}, index=index)
+    found = from_frame(frame, accepts=("image", "table", "series"), tasks=("anomaly",), window=12)
+    assert (found.kind, found.task) == ("series", "anomaly")
+
+
 NUMBERS = ["one", "two", "three", "four", "five", "six"]
 GERMAN = dict(zip(NUMBERS, ["eins", "zwei", "drei", "vier", "fünf", "sechs"], strict=True))
 SOURCES = [f"{a} , {b} {c} ." for a in NUMBERS for b in NUMBERS for c in NUMBERS[:2]]
@@ -455,5 +488,6 @@ def test_reviews_in_a_csv_go_through_every_command(tmp_path: Path) -> None:
     assert list(predicted)[:3] == ["row", "text", "prediction"]
     assert np.mean(predicted["prediction"] == REVIEWS.label.to_numpy()) > 0.9
     nn.export(run, "onnx", tmp_path / "model.onnx")
-    exported = nn.predict(tmp_path / "model.onnx", tmp_path / "reviews.csv").columns
-    np.testing.assert_array_equal(exported["prediction"], predicted["prediction"])
+    for given in (tmp_path / "reviews.csv", REVIEWS):
+        exported = nn.predict(tmp_path / "model.onnx", given).columns
+        np.testing.assert_array_equal(exported["prediction"], predicted["prediction"])

@@ -17,6 +17,7 @@ from nnatomy.data.csvfile import RawTable, parse_csv, read_text, reads_as_table
 from nnatomy.data.dataset import Batch
 from nnatomy.data.folds import Fold, Periods
 from nnatomy.data.formats import ARRAYS, BINARY, DELIMITED, FOLDER, JSON, PLAIN, TABLES, format_of
+from nnatomy.data.lines import normal
 from nnatomy.data.npz import read_arrays
 from nnatomy.data.splits import chronological, split_rows
 from nnatomy.data.stored import json_table, reads_as_json, stored_table
@@ -170,7 +171,8 @@ class Reading:
         """True if no tasks were named: all that have targets will do, a kind's own as well."""
         self.tasks = TASKS[:-1] if tasks is None else tuple(tasks)
         self.seed, self.fold, self.limit, self.offline = seed, fold, limit, offline
-        self.options: Mapping[str, Any] = {name: value for name, value in options.items() if value not in (None, (), {})}
+        given = {name: _normal(value) for name, value in options.items()}
+        self.options: Mapping[str, Any] = {name: value for name, value in given.items() if value not in (None, (), {})}
         self.defaults: dict[str, Any] = {}
         """Values for options that were not given, such as the target of a public set."""
         self.used: set[str] = set()
@@ -303,3 +305,12 @@ class Reading:
         if self.fold is not None:
             raise UserError(why)
         return self._chosen(np.arange(n), np.arange(n), np.arange(n))
+
+
+def _normal(value: Any) -> Any:
+    """Return the names of columns in an option in the form that those of tables have, however a terminal passed them on."""
+    if isinstance(value, str):
+        return normal(value)
+    if isinstance(value, Mapping):
+        return {normal(name): kind for name, kind in value.items()}
+    return tuple(map(normal, value)) if isinstance(value, tuple) and all(isinstance(v, str) for v in value) else value

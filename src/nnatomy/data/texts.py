@@ -14,13 +14,14 @@ LOOKED_AT = 200  # cells by which a column is known
 MANY = 50  # different numbers from which these are quantities
 
 
-def is_wordy(cells: Sequence[str]) -> bool:
-    """Return True if cells are texts: mostly different, and of several words with letters in them."""
-    some = [cell for cell in cells if cell][:LOOKED_AT]
-    if not some or 2 * len(set(some)) <= len(some) or 2 * sum(map(is_numeric, some)) > len(some):
+def is_wordy(cells: Sequence[str], least: float = WORDY) -> bool:
+    """Return True if cells are texts: mostly different, and of several words with letters in them, `least` on average."""
+    present = [cell for cell in cells if cell]
+    some = present[:LOOKED_AT]
+    if 2 * len(set(present)) <= len(present) or 2 * sum(map(is_numeric, some)) > len(some):
         return False
     counted = sum(any(c.isalpha() for c in word) for cell in some for word in words(cell))
-    return counted >= WORDY * len(some)
+    return counted >= least * len(some)
 
 
 def why_no_classes(cells: Sequence[str]) -> str | None:

@@ -15,7 +15,7 @@ from nnatomy.errors import UserError
 from nnatomy.exporting.exporting import DESCRIPTION
 from nnatomy.interchange.onnx import run, session
 from nnatomy.runs.answers import named
-from nnatomy.runs.options import absolute_path
+from nnatomy.runs.options import absolute_source
 from nnatomy.runs.prepare import fitting
 from nnatomy.runs.progress import log
 from nnatomy.runs.restore import described
@@ -27,7 +27,7 @@ Arrays = tuple[Array, ...]
 PIECE = 256  # examples in one call
 
 
-def predict_exported(model: str | Path, source: str | Path, *, progress: bool = False) -> Answer:
+def predict_exported(model: str | Path, source: Any, *, progress: bool = False) -> Answer:
     """Return the predictions of an exported .onnx file for a file of data; the first column names the rows.
 
     Needs the description that was written next to the model. With `progress`, notices about the data are printed.
@@ -37,7 +37,7 @@ def predict_exported(model: str | Path, source: str | Path, *, progress: bool = 
     if task.export_inputs() is not None:
         raise UserError(f"{path} takes no data. Received {source}. Call it as MODEL.md says.")
     opened = _Opened(path, task)
-    inputs = data.load_inputs(absolute_path(source), task.dataset.preprocessing, raw=True)
+    inputs = data.load_inputs(absolute_source(source), task.dataset.preprocessing, raw=True)
     if progress:
         log(inputs.notices)
     return named(task.answer_from(opened, inputs.arrays), inputs)

@@ -20,7 +20,7 @@ from nnatomy.layers.module import Module
 from nnatomy.runs.answers import named
 from nnatomy.runs.folder import Run, environment, finite, save_arrays
 from nnatomy.runs.known import FILE as KNOWN_DATA
-from nnatomy.runs.options import absolute_path
+from nnatomy.runs.options import absolute_source
 from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.restore import AGAIN, restore, restore_with_data
 from nnatomy.runs.result import Result
@@ -199,7 +199,7 @@ def check_alike(first: Prepared, other: Prepared, name: str) -> None:
 
 
 def evaluate_members(
-    run: Run, source: str | Path | None, split: str, backend: str | None = None, device: str | None = None,
+    run: Run, source: Any, split: str, backend: str | None = None, device: str | None = None,
     remedy: str = AGAIN,
 ) -> tuple[Evaluation, Sequence[str]]:  # fmt: skip
     """The scores of averaged predictions on a split of the runs' own data, or on another file with targets; and its notices."""
@@ -207,17 +207,17 @@ def evaluate_members(
         own = [restore_with_data(member, backend=backend, device=device, remedy=remedy) for member in run.members]
         return _evaluated(own, split), []
     members = [restore(member.folder, backend=backend, device=device)[0] for member in run.members]
-    found = [data.load_examples(absolute_path(source), member.dataset.preprocessing) for member in members]
+    found = [data.load_examples(absolute_source(source), member.dataset.preprocessing) for member in members]
     together = ensemble(members)
     return together.task.evaluate(together.model, _joined(members, [examples for examples, _ in found])), found[0][1]
 
 
 def predict_members(
-    run: Run, source: str | Path, backend: str | None = None, device: str | None = None
+    run: Run, source: Any, backend: str | None = None, device: str | None = None
 ) -> tuple[Answer, Sequence[str]]:
     """Return averaged predictions for a file, and the notices about the file."""
     members = [restore(member.folder, backend=backend, device=device)[0] for member in run.members]
-    found = [data.load_inputs(absolute_path(source), member.dataset.preprocessing) for member in members]
+    found = [data.load_inputs(absolute_source(source), member.dataset.preprocessing) for member in members]
     arrays = found[0].arrays if _share(members) else tuple(a for inputs in found for a in inputs.arrays)
     together = ensemble(members)
     return named(together.task.answer(together.model, arrays), found[0]), found[0].notices

@@ -95,6 +95,11 @@ def absolute_path(source: str | PathLike[str]) -> str:
     return os.path.abspath(path) if os.path.lexists(path) else text
 
 
+def absolute_source(given: Any) -> Any:
+    """Return a path as an absolute one, and any other value, such as a data frame, as it is."""
+    return absolute_path(given) if isinstance(given, str | PathLike) else given
+
+
 def parse_size(value: Any) -> tuple[int, int]:
     """Return the height and width that a text such as 64x96, one number or a pair names. Raises UserError for all else."""
     found = value.lower().replace("×", "x").split("x") if isinstance(value, str) else value

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from nnatomy.layers.module import Module
 from nnatomy.runs import baselines as without_network
 from nnatomy.runs.answers import named
 from nnatomy.runs.folder import Run
-from nnatomy.runs.options import absolute_path
+from nnatomy.runs.options import absolute_source
 from nnatomy.runs.own import NOTHING, Own
 from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.progress import log
@@ -197,10 +196,8 @@ def _folder(run: str | Path | TrainedRun) -> Run:
 
 
 def _examples(given: Any, prepared: Prepared) -> tuple[Any, Any]:
-    source = absolute_path(given) if isinstance(given, str | PathLike) else given
-    return data.load_examples(source, prepared.dataset.preprocessing)
+    return data.load_examples(absolute_source(given), prepared.dataset.preprocessing)
 
 
 def _inputs(given: Any, prepared: Prepared) -> data.Inputs:
-    source = absolute_path(given) if isinstance(given, str | PathLike) else given
-    return data.load_inputs(source, prepared.dataset.preprocessing)
+    return data.load_inputs(absolute_source(given), prepared.dataset.preprocessing)

@@ -147,9 +147,14 @@ def _read_pair(paths: tuple[Path, Path]) -> Labeled:
 
 
 def text_columns(table: RawTable, types: Mapping[str, str], target: str | None = None) -> tuple[str, ...]:
-    """Return the columns of texts: those that `types` names so, else all with mostly different cells of several words."""
+    """Return the columns of texts: those that `types` names so, else all with mostly different cells of several words.
+
+    Next to a target alone, words will do: a table of names and their classes has no other inputs.
+    """
     chosen = tuple(name for name, kind in types.items() if kind == TEXT and name in table.columns)
-    return chosen or tuple(c for c in table.columns if c != target and c not in types and is_wordy(table.columns[c]))
+    others = [name for name in table.columns if name != target and name not in types]
+    least = {"least": 1.0} if len(others) == 1 and target in table.columns and len(table.columns) == 2 else {}
+    return chosen or tuple(name for name in others if is_wordy(table.columns[name], **least))
 
 
 def classes_in(table: RawTable, columns: Sequence[str], target: str | None) -> str | None:

@@ -181,7 +181,7 @@ def _inputs(
     notices: list[str],
 ) -> list[str]:
     kept, hint = [], ""
-    texts = [column for column in kinds if column != target and is_wordy(cells[column])]
+    texts = [column for column, kind in kinds.items() if column != target and kind in LEFT_OUT and is_wordy(cells[column])]
     lost = next((column for column in texts if column in keep), None)
     if lost is not None:
         raise UserError(f"A table's inputs are numbers, categories and dates. Received --keep {lost}: texts. {READ_BY}")
