@@ -154,6 +154,7 @@ TYPES = [
     ("texts of digits", [f"{k % 4:05}" for k in range(N)], "categorical", ["00000", "00001", "00002"]),
     ("the text NA", ["NA" if k % 2 else "None" for k in range(N)], "categorical", ["None", "NA", "None"]),
     ("nullable integers", pd.array([None if k == 1 else k * k for k in range(N)], "Int64"), "numeric", ["0", "", "4"]),
+    ("integers with gaps", [np.nan if k == 1 else float(k * k) for k in range(N)], "numeric", ["0", "", "4"]),
     ("nullable truth", pd.array([None if k == 1 else k % 3 == 0 for k in range(N)], "boolean"), "boolean",
      ["true", "", "false"]),
     ("dates", [d.date() for d in DAYS], "date", ["2024-01-01", "2024-01-06", "2024-01-11"]),

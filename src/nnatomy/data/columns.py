@@ -22,7 +22,7 @@ INDEX = re.compile(r"__index_level_\d+__")
 
 def is_frame(value: Any) -> bool:
     """Return True for a data frame or an Arrow table: columns that have names and can be listed."""
-    return hasattr(value, "columns") and hasattr(value, "__getitem__") and hasattr(value, "shape")
+    return hasattr(value, "shape") and hasattr(value, "__getitem__") and hasattr(value, "columns")
 
 
 def table_of_frame(frame: Any, name: str = "the frame") -> RawTable:
@@ -91,6 +91,8 @@ def _table(columns: Sequence[tuple[str, Any]], source: str, shape: tuple[int, ..
         known = "categorical" if CATEGORIES.match(str(getattr(column, "dtype", ""))) else _type_of(present)
         if known is not None:
             types[name] = known
+        if len(present) < len(values) and all(isinstance(value, float) and value.is_integer() for value in present):
+            values = [value if _is_missing(value) else int(value) for value in values]  # as pandas holds integers with gaps
         cells[name] = ["" if _is_missing(value) else _text(value) for value in values]
     if not cells or not len(next(iter(cells.values()))):
         raise UserError(f"A table has columns and rows. Received {source} of shape {shape}. Add rows.")
