@@ -18,10 +18,10 @@ F = TypeVar("F", bound=Callable[..., Any])
 _SAME = """
     absolute abs  acos arccos  asin arcsin  atan arctan  atan2 arctan2  atanh arctanh  bmm matmul  clamp clip
     concat cat  det linalg.det  div divide  eq equal  expand broadcast_to  fix trunc  ge greater_equal
-    ger outer  gt greater  index_select take  inverse linalg.inv  le less_equal  lstsq linalg.lstsq  lt less
+    ger outer  gt greater  index_select take  inverse linalg.inv  le less_equal  lt less
     matrix_power linalg.matrix_power  mm matmul  movedim moveaxis  mul multiply  mv matmul  ne not_equal  neg negative
     permute_dims permute  pinverse linalg.pinv  pow power  qr linalg.qr  ravel flatten  slogdet linalg.slogdet
-    solve linalg.solve  sub subtract  svd linalg.svd  swapdims swapaxes  take_along_dim gather  take_along_axis gather
+    sub subtract  swapdims swapaxes  take_along_dim gather  take_along_axis gather
     true_divide divide  unbind unstack  view reshape  cholesky linalg.cholesky
     manual_seed seed  as_tensor tensor  asarray tensor  array tensor  from_numpy tensor  identity eye
     matrix_rank linalg.matrix_rank
@@ -79,8 +79,11 @@ def understood(function: F) -> F:
                     f"{function.__name__}() takes arrays and Tensors. Received a {type(args[0]).__name__}. Use nn.tensor()."
                 ) from None
             raise
-        except TypeError:
-            if not kwargs or (renamed := _renamed(function, kwargs)) is None:
+        except TypeError as error:
+            renamed = _renamed(function, kwargs) if kwargs else None
+            if renamed is None and not _started(function, error):
+                raise _unfitting(function, args) from None
+            if renamed is None:
                 raise
         return function(*args, **renamed)
 
@@ -89,6 +92,25 @@ def understood(function: F) -> F:
         setattr(call, name, getattr(function, name))
     call.__wrapped__ = function  # type: ignore[attr-defined]
     return cast(F, call)
+
+
+def _started(function: Callable[..., Any], error: Exception) -> bool:
+    """Return False if the arguments did not even fit the function: it has no frame, and the last one is of its wrapper."""
+    code, step, last = inspect.unwrap(function).__code__, error.__traceback__, None
+    while step is not None:
+        last = step.tb_frame.f_code
+        if last is code:
+            return True
+        step = step.tb_next
+    return last is not None and last.co_name != function.__name__
+
+
+def _unfitting(function: Callable[..., Any], args: tuple[Any, ...]) -> TypeError:
+    """The refusal of too many or too few arguments."""
+    ours = inspect.signature(function)
+    plain = [p.replace(annotation=p.empty) for p in ours.parameters.values()]
+    name, shown = function.__name__, ours.replace(parameters=plain, return_annotation=ours.empty)
+    return TypeError(f"The call is {name}{shown}. Received {len(args)} arguments in order. Give those after a * by name.")
 
 
 def _renamed(function: Callable[..., Any], kwargs: dict[str, Any]) -> dict[str, Any] | None:
@@ -178,8 +200,9 @@ _ANSWERS = {
     "Use nn.tril(nn.ones(n, n)) and nn.nonzero()": "tril_indices triu_indices diag_embed diagflat tri",
     "Use nn.meshgrid(..., indexing='ij')": "cartesian_prod combinations mgrid",
     "Use nn.linalg":
-        "eig eigh logdet triangular_solve cholesky_solve cholesky_inverse lu lu_solve lu_unpack geqrf orgqr ormqr "
-        "symeig lobpcg svd_lowrank pca_lowrank matrix_exp nuclear_norm frobenius_norm norm_except_dim",
+        "eig eigh solve svd lstsq logdet triangular_solve cholesky_solve cholesky_inverse lu lu_solve "
+        "lu_unpack geqrf orgqr ormqr symeig lobpcg svd_lowrank pca_lowrank matrix_exp nuclear_norm frobenius_norm "
+        "norm_except_dim",
     "Use nn.norm(a - b)": "dist renorm",
     "Use arithmetic with nn.abs(), nn.exp(), nn.log() and nn.sqrt()":
         "hypot lerp frac erfc xlogy logit logaddexp2 logcumsumexp rad2deg deg2rad degrees radians positive sgn "

@@ -101,6 +101,6 @@ def argwhere(a: Any) -> Any:
     return indexing.nonzero(a, as_tuple=False)
 
 
-def count_nonzero(a: Any, axis: Axis = None, keepdims: bool = False) -> Any:
+def count_nonzero(a: Any, axis: Axis = None, *, keepdims: bool = False) -> Any:
     """The number of elements that are not zero."""
     return reductions.sum(pointwise.not_equal(a, 0), axis, keepdims)

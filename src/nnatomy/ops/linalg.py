@@ -210,7 +210,7 @@ def lstsq(a: Any, b: Any, rtol: float | None = None) -> LstsqResult:
     if a.shape[-2] <= a.shape[-1]:
         left = left[..., :0]
     values = svdvals(a)
-    rank = matrix_rank(a, rtol)
+    rank = matrix_rank(a, rtol=rtol)
     return LstsqResult(shapes.squeeze(x, -1) if vector else x, left, rank, values)
 
 
@@ -365,7 +365,7 @@ def svdvals(a: Any) -> Any:
 
 
 @_matrices()
-def matrix_rank(a: Any, rtol: float | None = None) -> Any:
+def matrix_rank(a: Any, *, rtol: float | None = None) -> Any:
     """The number of singular values above `rtol` (max(m, n) eps) times the largest."""
     s = svdvals(a)
     return reductions.sum(pw.greater(s, _tolerance(a, rtol) * s[..., :1]), -1)

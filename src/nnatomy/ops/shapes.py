@@ -20,6 +20,8 @@ def plain(axis: Any) -> Any:
     if isinstance(axis, tuple | list):
         return tuple(map(plain, axis))
     try:
+        if isinstance(axis, bool):  # PyTorch's std(True) has no axis, but divides by n - 1
+            raise TypeError
         return operator.index(axis)
     except TypeError:
         raise UserError(f"An axis is an integer, several are a tuple of integers. Received {axis!r}; correct it.") from None
