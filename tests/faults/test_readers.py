@@ -297,6 +297,8 @@ NEAREST = [
     ("an absent target", LSTM, REVIEWS, {"target": "labell"}, "Did you mean 'label'"),
     ("texts for a table", ("image", "table"), REVIEWS, {"target": "label"}, "labeled sentences reads them: nnatomy train lstm"),
     ("texts kept in a table", ("table",), SPLIT, {"target": "label", "keep": ("text",)}, "labeled sentences reads them"),
+    ("text and class swapped", LSTM, REVIEWS, {"target": "text"}, "target of sentences is a class"),
+    ("no header", LSTM, REVIEWS.set_axis([GOOD[0], "pos"], axis=1), {}, "first line has the class 'pos'"),
     ("one class", LSTM, REVIEWS.assign(label="pos"), {"target": "label"}, "two or more classes"),
 ]
 

@@ -24,7 +24,7 @@ from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.requests import RequestReader
 from nnatomy.data.sets import Public
 from nnatomy.data.splits import class_ids
-from nnatomy.data.texts import why_no_classes
+from nnatomy.data.texts import is_wordy, why_no_classes
 
 
 class SentencesKind(Kind[WordPreprocessing]):
@@ -68,7 +68,8 @@ class SentencesKind(Kind[WordPreprocessing]):
         columns = text_columns(table, reading.options.get("types", {}), target)
         found = classes_in(table, columns, target)
         if not columns:
-            return BARELY
+            swapped = target in table.columns and is_wordy(table.columns[str(target)])
+            return PERHAPS if swapped and not reading.any_task else BARELY
         fits = found not in table.columns or why_no_classes(table.columns[str(found)]) is None
         if fits and set(table.columns) == {*columns, found}:
             return SURELY

@@ -176,6 +176,8 @@ def _read_table(
         raise unknown_name("column", groups, table.columns)
     columns = tuple(columns) or tuple(c for c in text_columns(table, types, target) if c != groups)
     found = classes_in(table, columns, target)
+    if target is not None:
+        _check_classes(table, target)
     if not columns:
         raise UserError(
             f"Labeled sentences need a column of texts of several words. Received {source} with {_names(table)}. Name one with "
@@ -186,11 +188,7 @@ def _read_table(
             f"Labeled sentences need a target. Received {source} with {_names(table)}. Name the column of classes: --target."
         )
     texts, labels = texts_of(table, columns), table.columns[found]
-    why = why_no_classes(labels)
-    if why is not None:
-        raise UserError(
-            f"The target of sentences is a class. Received {found!r} of {source}, which holds {why}. Choose another --target."
-        )
+    _check_classes(table, found)
     kept = [n for n, (text, label) in enumerate(zip(texts, labels, strict=True)) if text and label]
     if len(kept) < len(texts):
         notices.append(f"{len(texts) - len(kept)} rows without a text or a value of the target {found!r} were left out.")
@@ -203,6 +201,21 @@ def _read_table(
     return Labeled(
         str(source), [texts[n] for n in kept], [labels[n] for n in kept], columns, found, together, tuple(notices)
     )  # fmt: skip
+
+
+def _check_classes(table: RawTable, target: str) -> None:
+    """Raise UserError where a column holds no classes, or where the first line is a row, as its class is one of the others."""
+    why = why_no_classes(table.columns[target])
+    if why is not None:
+        raise UserError(
+            f"The target of sentences is a class. Received {target!r} of {table.source}, which holds {why}. Choose another "
+            "--target."
+        )
+    if target in table.columns[target]:
+        raise UserError(
+            f"The first line of a table names the columns. Received {table.source}, whose first line has the class {target!r}. "
+            "Add a line such as text,label."
+        )
 
 
 def texts_of(table: RawTable, columns: Sequence[str]) -> list[str]:
