@@ -144,12 +144,15 @@ _ANSWERS = {
     "Convert with x.astype('float32')":
         "type type_as set_default_dtype get_default_dtype float_power promote_types result_type can_cast to_dense",
     "Give arrays to nn.train(model, (x, y)), which makes batches, or take rows with x[index]":
-        "DataLoader Dataset TensorDataset utils from_file frombuffer",
+        "DataLoader Dataset TensorDataset from_file frombuffer",
+    "Clip with nn.optim.clip_grad_norm(); nn.train(model, (x, y)) makes batches, and x[index] takes rows": "utils",
     "Use nn.optim, its schedules included": "lr_scheduler optimizer",
     "Use result.node, and result.is_leaf": "grad_fn output_nr retains_grad grad_dtype",
     "Use nn.no_grad()":
         "inference_mode is_inference is_inference_mode_enabled detach_ set_anomaly_enabled is_anomaly_enabled",
-    "Use nn.grad() and Tensor.backward()": "autograd func vmap gradient",
+    "Use nn.grad() and Tensor.backward(); @primitive of nnatomy.ops.primitive defines a derivative": "autograd",
+    "Use nn.grad() and Tensor.backward()": "func vmap gradient",
+    "The layers are here: import nnatomy as nn": "nn",
     "Use nn.compile(function)": "jit fx cond while_loop compiler",
     "Use nn.random.default, or a generator nn.Generator(seed)":
         "default_generator initial_seed get_rng_state set_rng_state thread_safe_generator quasirandom",
@@ -172,7 +175,7 @@ _ANSWERS = {
         "margin_ranking_loss max_pool1d max_pool2d "
         "max_pool3d pairwise_distance pdist cdist pixel_shuffle pixel_unshuffle poisson_nll_loss prelu rms_norm selu "
         "selu_ threshold threshold_ triplet_margin_loss bilinear channel_shuffle embedding_bag",
-    "Use nn.conv() and nn.conv_transpose(), which take any number of axes":
+    "Use nn.functional.conv2d(), or nn.conv(), which takes any number of axes":
         "conv1d conv2d conv3d conv_transpose1d conv_transpose2d conv_transpose3d convolution conv_tbc",
     "Use nn.LSTM, nn.GRU and nn.RNN": "lstm gru lstm_cell gru_cell rnn_relu rnn_tanh rnn_relu_cell rnn_tanh_cell",
     "Use nn.matmul() or @, and +":
@@ -248,6 +251,50 @@ NOT_OFFERED = (
      "PyTorch's own machinery"),
 )  # fmt: skip
 """Patterns of names, and what is not offered."""
+
+
+MODULE = {
+    "to": "Leave it out, or convert with .astype('float32'); nn.use('jax', device='gpu') chooses where to compute",
+    **{name: f"Convert with .astype({dtype!r})" for name, dtype in
+       (("float", "float32"), ("double", "float64"), ("half", "float16"), ("bfloat16", "bfloat16"), ("type", "float32"))},
+    "register_full_backward_hook": "Use register_hook() of a Tensor in a forward hook",
+    "register_backward_hook": "Use register_hook() of a Tensor in a forward hook",
+    "register_module": "Use add_module()", "get_buffer": "Use dict(model.named_buffers())[name]",
+    "share_memory": "Leave it out; nn.train(..., devices=) shares",
+    "compile": "Use nn.compile() on the whole step",
+}  # fmt: skip
+"""What to use in place of a method of PyTorch's modules."""
+
+CONSTRUCTORS = {
+    "inplace": "Leave it out; a result never takes the place of an input",
+    "device": "Leave it out; nn.use('jax', device='gpu') chooses where to compute",
+    "dtype": "Leave it out and convert with .astype('float64')",
+    "size_average": "Use reduction='mean' or 'sum'", "reduce": "Use reduction='none'",
+    "sparse": "Leave it out; gradients are dense", "enable_nested_tensor": "Leave it out; padding is masked",
+    "mask_check": "Leave it out; padding is masked", "min_value": "Use min_val", "max_value": "Use max_val",
+    "recompute_scale_factor": "Leave it out, or give size=", "proj_size": "Leave it out; add a Linear",
+    "foreach": "Leave it out; nn.compile() compiles a step", "fused": "Leave it out; nn.compile() compiles a step",
+    "capturable": "Leave it out; nn.compile() compiles a step", "differentiable": "Leave it out",
+    "decoupled_weight_decay": "Use AdamW", "_weight": "Use from_pretrained()", "_freeze": "Use from_pretrained()",
+}  # fmt: skip
+"""What to do about an argument of PyTorch's layers and optimizers that ours do not have."""
+
+
+def check_arguments(made: type, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Refuse arguments of PyTorch's constructor that `made` does not have, in one sentence. Raises TypeError."""
+    bare = made.__init__ is object.__init__  # type: ignore[misc]
+    for name in CONSTRUCTORS.keys() & kwargs.keys():
+        known = () if bare else inspect.signature(made).parameters.values()
+        if not any(p.name == name or p.kind is p.VAR_KEYWORD for p in known):
+            raise TypeError(f"{made.__name__} has no argument {name!r}. {CONSTRUCTORS[name]}.")
+    if args and bare:
+        raise TypeError(f"{made.__name__} takes no arguments. Received {args[0]!r}. Leave it out; nothing is done in place.")
+
+
+def unknown_of_module(module: str, name: str) -> AttributeError:
+    """The error of an attribute that a module does not have; quick, since modules are asked for what may not be there."""
+    answer = MODULE.get(name) or ANSWERS.get(name)
+    return AttributeError(f"{module} has no {name!r}." + (f" {answer}." if answer else ""))
 
 
 def unknown(where: str, name: str, known: Iterable[str]) -> AttributeError:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
+import io
+import re
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -62,17 +67,17 @@ LAYERS = [name for name in shared(nn, torch.nn) if name in nn.layers.__all__ and
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_layers_have_pytorchs_arguments_and_defaults(name: str) -> None:
-    ours, theirs = inspect.signature(getattr(nn, name)).parameters, parameters(getattr(torch.nn, name))
+    ours, theirs = dict(inspect.signature(getattr(nn, name)).parameters), parameters(getattr(torch.nn, name))
     declared = {key.partition(".")[2] for key in DIFFERENT if key.partition(".")[0] == name} | set(NOT_OURS)
     expected = {k: p for k, p in theirs.items() if not (k in declared and k not in ours)}
-    if set(theirs) == {"args", "kwargs"}:  # PyTorch's class without a constructor
-        expected = {}
+    if name == "Identity":
+        return  # it takes anything, as PyTorch's does
+    if set(ours) == {"args", "kwargs"}:  # a class without a constructor
+        ours, expected = {}, {k: p for k, p in expected.items() if k not in ("args", "kwargs")}
     if name == "RNN":
         own = {"nonlinearity": inspect.Parameter("nonlinearity", inspect.Parameter.KEYWORD_ONLY, default="tanh")}
         order = ["input_size", "hidden_size", "num_layers"]
         expected = {k: expected[k] for k in order} | own | {k: p for k, p in expected.items() if k not in order}
-    if name == "Identity":
-        return  # it takes anything, as PyTorch's
     added = [k for k in ours if k not in expected]
     assert set(added) <= {"generator", "reset_after"}, "ours has more"
     assert [k for k in ours if k not in added] == list(expected), "names and their order"
@@ -102,7 +107,7 @@ def test_optimizers_have_pytorchs_arguments_and_defaults(name: str) -> None:
         assert parameter.default == theirs[key].default, key
 
 
-@pytest.mark.parametrize("name", shared(nn.optim.lr_scheduler, torch.optim.lr_scheduler))
+@pytest.mark.parametrize("name", [n for n in shared(nn.optim.lr_scheduler, torch.optim.lr_scheduler) if n != "Optimizer"])
 def test_schedulers_have_pytorchs_arguments_and_defaults(name: str) -> None:
     ours, theirs = (
         {k: p.default for k, p in inspect.signature(getattr(m, name)).parameters.items()}
@@ -525,3 +530,97 @@ def test_layers_on_jax_equal_those_on_numpy(make: Any, inputs: list[Any]) -> Non
     with nn.backend("jax"):
         for got, value in zip(run(), expected, strict=True):
             np.testing.assert_allclose(got, value, rtol=2e-4, atol=2e-5)
+
+
+# Names that are not here
+
+ANSWERS: list[tuple[Callable[[], Any], str]] = [
+    (lambda: nn.Linear(2, 2).cuda(), "model.to_backend()"),
+    (lambda: nn.Linear(2, 2).to("cuda"), "nn.use('jax', device='gpu')"),
+    (lambda: nn.Linear(2, 2).double(), ".astype('float64')"),
+    (lambda: nn.LSTM(2, 2).half(), ".astype('float16')"),
+    (lambda: nn.Linear(2, 2).register_full_backward_hook(print), "register_hook()"),
+    (lambda: nn.Linear(2, 2).weights, "Linear has no 'weights'"),
+    (lambda: nn.ReLU(inplace=True), "never takes the place of an input"),
+    (lambda: nn.ReLU(True), "ReLU takes no arguments. Received True. Leave it out"),
+    (lambda: nn.Dropout(0.5, inplace=True), "Dropout has no argument 'inplace'"),
+    (lambda: nn.Linear(2, 2, device="cuda"), "nn.use('jax', device='gpu')"),
+    (lambda: nn.Conv2d(2, 2, 3, dtype="float64"), ".astype('float64')"),
+    (lambda: nn.Embedding(2, 2, sparse=True), "gradients are dense"),
+    (lambda: nn.MSELoss(size_average=False), "reduction='mean' or 'sum'"),
+    (lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2), 1, enable_nested_tensor=False), "padding is masked"),
+    (lambda: nn.LSTM(2, 4, proj_size=2), "add a Linear"),
+    (lambda: nn.optim.Adam([nn.Parameter(nn.ones(1))], fused=True), "nn.compile()"),
+    (lambda: nn.optim.Adamm, "Did you mean 'Adam'"),
+    (lambda: nn.functional.log_softmaxx, "Did you mean 'log_softmax'"),
+    (lambda: nn.utils.clip_grad_norm_, "nn.optim.clip_grad_norm()"),
+    (lambda: nn.utils.data.DataLoader, "x[index]"),
+    (lambda: nn.nn.Linear, "The layers are here"),
+    (lambda: nn.autograd.Function, "@primitive"),
+]
+
+
+@pytest.mark.parametrize("call, words", ANSWERS, ids=[words for _, words in ANSWERS])
+def test_foreign_names_say_what_to_use(call: Callable[[], Any], words: str) -> None:
+    with pytest.raises((AttributeError, TypeError)) as raised:
+        call()
+    assert words in str(raised.value)
+    assert str(raised.value).endswith((".", "?"))
+
+
+def test_what_is_not_there_is_still_not_there() -> None:
+    layer = nn.Linear(2, 2)
+    assert not hasattr(layer, "cuda")
+    assert getattr(layer, "cuda", None) is None
+    assert nn.Identity(3, inplace=True)(1) == 1
+
+
+@pytest.mark.parametrize("name, args", [
+    ("normalize", {"dim": 0}), ("cosine_similarity", {"dim": 0}), ("glu", {"dim": 0}), ("softmin", {"dim": 0}),
+    ("pairwise_distance", {"keepdim": True}), ("log_softmax", {"dim": 1}), ("softmax", {"dim": 0}),
+], ids=str)  # fmt: skip
+def test_functions_take_dim_and_keepdim(name: str, args: dict[str, Any]) -> None:
+    data = [x(4, 6)] * (2 if name in ("cosine_similarity", "pairwise_distance") else 1)
+    got = getattr(nn.functional, name)(*map(nn.tensor, data), **args)
+    expected = getattr(torch.nn.functional, name)(*map(torch.tensor, data), **args)
+    np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-5, atol=1e-6)
+
+
+SPACE = {1: (2, 3, 9), 2: (2, 3, 8, 9), 3: (2, 3, 6, 7, 8)}
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+@pytest.mark.parametrize("batch", [True, False])
+def test_functions_of_images_are_pytorchs(n: int, batch: bool) -> None:
+    data, w, v = x(*SPACE[n])[slice(None) if batch else 0], x(4, 3, *(3,) * n), x(3, 4, *(3,) * n)
+    for name, args, how in (
+        (f"conv{n}d", (w, x(4), 2, 1), {}), (f"conv_transpose{n}d", (v, None, 2, 1, 1), {}), (f"max_pool{n}d", (2,), {}),
+        (f"max_pool{n}d", (3, 2, 1), {"ceil_mode": True}), (f"avg_pool{n}d", (3, 2, 1), {"count_include_pad": False}),
+        (f"adaptive_avg_pool{n}d", (2,), {}), (f"adaptive_max_pool{n}d", (3,), {}),
+    ):  # fmt: skip
+        got, expected = (
+            getattr(m, name)(t(data), *[t(a) if isinstance(a, np.ndarray) else a for a in args], **how)
+            for m, t in ((nn.functional, nn.tensor), (torch.nn.functional, torch.tensor))
+        )
+        np.testing.assert_allclose(got.numpy(), expected.numpy(), rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+# The page on ports
+
+PAGE = (Path(__file__).parents[2] / "docs" / "from-pytorch.md").read_text(encoding="utf-8")
+PROGRAMS = re.findall(r"^```python\n(.*?)^```\n+```output\n(.*?)^```$", PAGE, re.DOTALL | re.MULTILINE)
+
+
+TITLES = ["Names", *re.findall(r"^## (?!What differs)(.*)$", PAGE, re.MULTILINE)]
+
+
+@pytest.mark.parametrize("code, wanted", PROGRAMS, ids=TITLES)
+def test_programs_in_pytorchs_style_run(code: str, wanted: str) -> None:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(code, {"__name__": "page"})
+    assert printed.getvalue() == wanted
+
+
+def test_every_block_of_the_page_runs() -> None:
+    assert len(PROGRAMS) == PAGE.count("```python") == 6

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 
+from nnatomy import foreign
 from nnatomy.backends import B
 from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError, unknown_name
@@ -31,6 +32,16 @@ class Module:
     """Names that a saved state of PyTorch's layer has, and ours only in some cases."""
     _hooks: dict[int, ForwardHook] | None = None
     _pre_hooks: dict[int, ForwardPreHook] | None = None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        if args or kwargs:
+            foreign.check_arguments(cls, args, kwargs)
+        return super().__new__(cls)
+
+    if not TYPE_CHECKING:  # where an attribute that is nowhere assigned is an error
+
+        def __getattr__(self, name: str) -> Any:
+            raise foreign.unknown_of_module(type(self).__name__, name)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError(f"{type(self).__name__} has no forward().")

@@ -1,5 +1,6 @@
 """Changes of parameters during training: update rules, learning-rate schedules, weight averages, gradient clipping."""
 
+from nnatomy.foreign import face
 from nnatomy.optim import lr_scheduler
 from nnatomy.optim.adaptive import ASGD, Adamax, NAdam, RAdam, Rprop
 from nnatomy.optim.averaging import EMA, SWA, WeightAverage
@@ -32,3 +33,5 @@ __all__ = [
     "WeightAverage", "EMA", "SWA",
     "clip_grad_norm", "clip_grad_value", "constrain_max_norm",
 ]  # fmt: skip
+
+__getattr__ = face("nn.optim", __all__)

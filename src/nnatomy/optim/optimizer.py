@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
+from nnatomy import foreign
 from nnatomy.backends import B
 from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError, unknown_name
@@ -32,6 +33,10 @@ class Optimizer(ABC):
     {"params": [...], "lr": ..., ...} whose settings take precedence over the constructor's.
     Raises UserError for hyperparameters out of range, and where there is nothing to learn.
     """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        foreign.check_arguments(cls, args, kwargs)
+        return super().__new__(cls)
 
     def __init__(self, params: Iterable[Any], **defaults: Any) -> None:
         self.defaults = defaults
