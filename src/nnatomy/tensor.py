@@ -121,6 +121,18 @@ class Tensor:
         history = f", from {self.node.primitive.name}" if self.node else ", requires_grad" if self.requires_grad else ""
         return f"tensor({body}, {self.dtype}{history})"
 
+    def _repr_html_(self) -> str:
+        """Return shape, type and origin, then the values: a table where there are few in one or two dimensions."""
+        from nnatomy.showing import Face
+
+        origin = f", from {self.node.primitive.name}" if self.node else ", requires grad" if self.requires_grad else ""
+        about = f"Tensor of shape {self.shape}, {self.dtype}{origin}"
+        values = self.numpy()
+        if values.ndim in (1, 2) and 0 < values.size <= 200:
+            rows = np.atleast_2d(values).tolist()
+            return Face(about, table=[[""] * len(rows[0]), *rows]).html()
+        return Face(about, text=np.array2string(values, threshold=200, precision=4)).html()
+
     def numpy(self) -> np.ndarray[Any, Any]:
         """The values as a read-only NumPy array; copy it to write."""
         view = np.asarray(self.data).view()

@@ -14,6 +14,7 @@ from nnatomy.data import fields as batch_fields
 from nnatomy.data.augment import augmented
 from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
+from nnatomy.showing import Face, Shown
 
 if TYPE_CHECKING:
     from nnatomy.data.fingerprints import Origin
@@ -63,6 +64,9 @@ class Split(ABC):
     @abstractmethod
     def take(self, indices: Array) -> Batch: ...
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self):,} examples of {', '.join(field.name for field in self.fields)}>"
+
     def lengths(self) -> Array | None:
         """Return the length of each example, by which batches are grouped; None where all are alike."""
         return None
@@ -72,7 +76,7 @@ class Split(ABC):
         return self.take(np.arange(len(self)))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ArraySplit(Split):
     """Examples held as arrays, for instance (inputs, targets) of equal length, or graphs joined to one."""
 
@@ -92,7 +96,7 @@ class ArraySplit(Split):
         return batch_fields.take(self.named, self.arrays, indices)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class WindowSplit(Split):
     """Windows over one long text: `take` gives (tokens[B, T], next_tokens[B, T]), the second one place further on."""
 
@@ -112,7 +116,7 @@ class WindowSplit(Split):
         return self.tokens[rows], self.tokens[rows + 1]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SeriesSplit(Split):
     """Windows over a series: `take` gives (past[B, T, F], future[B, H, outputs]); window i starts at row i * stride."""
 
@@ -131,7 +135,7 @@ class SeriesSplit(Split):
         return self.values[starts + np.arange(self.past)], future[:, :, list(self.targets)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class RaggedSplit(Split):
     """Sequences of different lengths: `take` gives (tokens[B, T] padded to the batch's longest, lengths[B], labels[B])."""
 
@@ -159,7 +163,7 @@ class RaggedSplit(Split):
         return tokens, lengths, self.labels[indices]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SubsetSplit(Split):
     """Some examples of another split, by index."""
 
@@ -240,8 +244,8 @@ class Timeline:
     labeled: tuple[tuple[str, str], ...] = ()  # labeled intervals, ISO times
 
 
-@dataclass(frozen=True)
-class Dataset:
+@dataclass(frozen=True, repr=False)
+class Dataset(Shown):
     """A data set ready for training; floats are float32, class ids and tokens int64."""
 
     name: str
@@ -260,6 +264,11 @@ class Dataset:
     timeline: Timeline | None = None
     ordered: bool = False  # whether the parts follow each other in time
     origin: Origin | None = None  # where it was read from; None for one that a user made
+
+    def face(self) -> Face:
+        sizes = {"training": len(self.train), "validation": len(self.validation), "test": len(self.test)}
+        about = {"task": self.task, "example": " x ".join(map(str, self.input_shape)), "outputs": self.outputs}
+        return Face.of(f"{self.name}: {self.description}", about | {k: f"{n:,}" for k, n in sizes.items()})
 
     @property
     def fields(self) -> tuple[Field, ...]:

@@ -19,6 +19,7 @@ from nnatomy import graph
 from nnatomy.backends import B
 from nnatomy.layers import normalization
 from nnatomy.layers.module import Module
+from nnatomy.showing import Face, Shown
 from nnatomy.tensor import Tensor
 
 __all__ = ["Row", "Summary", "summary"]
@@ -35,8 +36,8 @@ class Row:
     multiply_adds: int
 
 
-@dataclass(frozen=True)
-class Summary:
+@dataclass(frozen=True, repr=False)
+class Summary(Shown):
     """The rows in the order of the model's attributes; `str()` is a table."""
 
     model: str
@@ -48,11 +49,20 @@ class Summary:
         """Plain numbers, strings, lists and dictionaries."""
         return asdict(self) | {"rows": [asdict(row) | {"output_shape": list(row.output_shape)} for row in self.rows]}
 
-    def __str__(self) -> str:
-        cells = [("path", "layer", "output shape", "parameters", "multiply-adds")]
+    def face(self) -> Face:
+        total = f"{self.parameters:,} parameters, {self.multiply_adds:,} multiply-adds for one call"
+        return Face(self.model, total, self._cells())
+
+    def _cells(self) -> list[tuple[str, ...]]:
+        """A header and one line for each row."""
+        cells: list[tuple[str, ...]] = [("path", "layer", "output shape", "parameters", "multiply-adds")]
         for row in self.rows:
             shape = " x ".join(map(str, row.output_shape))
             cells.append((row.path or "(model)", row.layer, shape, f"{row.parameters:,}", f"{row.multiply_adds:,}"))
+        return cells
+
+    def __str__(self) -> str:
+        cells = self._cells()
         cells.append(("in all", "", "", f"{self.parameters:,}", f"{self.multiply_adds:,}"))
         widths = [max(len(line[i]) for line in cells) for i in range(5)]
         lines = [

@@ -63,7 +63,7 @@ class Ensemble(Module):
         return mean[..., 1:] - mean[..., :1] if single else mean  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class JoinedSplit(Split):
     """The same examples as several architectures read them: all their inputs, then the targets of the first."""
 

@@ -103,7 +103,7 @@ class Distillation:
         return self.temperature**2 * cross_entropy
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class SplitWithTeacher(Split):
     """Examples with a teacher's outputs before their targets."""
 

@@ -8,6 +8,7 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnatomy.showing import label
 from nnatomy.tasks.figures import BLUE, GRAY, GREEN, ORANGE
 from nnatomy.training.evaluation import Metric
 
@@ -54,10 +55,45 @@ def curves(history: list[dict[str, Any]], metric: Metric, telling: Metric) -> Fi
     left.set(title="Loss", xlabel="epoch")
     shown = telling if metric.name == "loss" and telling.name in history[-1]["validation"] else metric
     right.plot(epochs, [line["validation"].get(shown.name, math.nan) for line in history], color=GREEN, marker=marker, ms=4)
-    right.set(title=f"Validation {shown.name} ({shown.better} is better)", xlabel="epoch")
+    right.set(title=f"Validation {label(shown.name)} ({shown.better} is better)", xlabel="epoch")
     for axes in (left, right):
+        least_height(axes)
         axes.axvline(best, color=GRAY, ls="--", lw=1, label=f"best epoch: {best}")
         axes.grid(alpha=0.25)
         axes.legend(frameon=False, fontsize=9)
         axes.xaxis.get_major_locator().set_params(integer=True)
+    return figure
+
+
+def least_height(axes: Any, part: float = 0.1) -> None:
+    """Let an axis span at least `part` of its largest value, so that noise does not fill the panel."""
+    low, high = axes.get_ylim()
+    least = part * max(abs(low), abs(high))
+    if high - low < least:
+        axes.set_ylim((low + high - least) / 2, (low + high + least) / 2)
+
+
+def signal(lines: list[dict[str, Any]]) -> Figure:
+    """The norm of each layer's gradient, relative to its weights, by epoch; up to ten layers are named."""
+    from matplotlib import colormaps
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    layers, epochs = list(lines[0]["gradients"]), [line["epoch"] for line in lines]
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    axes = figure.subplots()
+    for k, layer in enumerate(layers):
+        ratios = [
+            norm / weight if (norm := line["gradients"].get(layer)) and (weight := line["weights"].get(layer)) else math.nan
+            for line in lines
+        ]
+        color = colormaps["viridis"](0.9 * k / max(len(layers) - 1, 1))
+        axes.plot(epochs, ratios, color=color, lw=1.5, label=(layer or "the model") if len(layers) <= 10 else None)
+        if any(ratio > 0 for ratio in ratios):
+            axes.set_yscale("log")
+    axes.set(title="Norm of the gradient over norm of the weights", xlabel="epoch")
+    axes.grid(alpha=0.25)
+    if len(layers) <= 10:
+        axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure

@@ -77,6 +77,15 @@ class Progress(Callback):
         print(text, file=sys.stderr, flush=True)
 
 
+def in_notebook() -> bool:
+    """Return True if the code runs in a notebook, where a training without a sign of life looks dead."""
+    if "IPython" not in sys.modules:
+        return False
+    from rich.console import Console
+
+    return Console().is_jupyter
+
+
 def counted(n: int, noun: str) -> str:
     """1 epoch, 2 epochs."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"

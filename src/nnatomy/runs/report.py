@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from nnatomy.runs import drawing
 from nnatomy.runs.folder import write_atomically
+from nnatomy.runs.gradients import read_gradients
 from nnatomy.runs.page import cards, flat, image, page, pairs_table, section, table
 from nnatomy.runs.progress import counted
+from nnatomy.showing import label
 
 if TYPE_CHECKING:
     from nnatomy.runs.baselines import Beside
     from nnatomy.runs.result import Result
+    from nnatomy.tasks import Task
 
 
 def write_report(result: Result) -> None:
@@ -38,6 +41,8 @@ def render(result: Result) -> str:
     if history:
         curves = drawing.curves(history, task.metric(recipe.metric), task.metrics[0])
         sections.append(section("Learning curves", image(curves, "svg")))
+    if (gradients := read_gradients(run)) and len(gradients) > 1:
+        sections.append(section("The learning signal in each layer", image(drawing.signal(gradients), "svg")))
     found = None if result.evaluation is None else task.figure(result.evaluation)
     if found is not None:
         sections.append(section("On held-out test data", image(found, "png")))
@@ -49,26 +54,58 @@ def render(result: Result) -> str:
     sections.append(section("The data", _data(result)))
     sections.append(section("The recipe", pairs_table(flat(saved["recipe"]))))
     sections.append(section("Where it ran", pairs_table(flat(run.read_json("environment.json")))))
+    sections.append(section("What next", _next(result)))
     sections.append(section("Make it again", f"<pre>{html.escape(saved['command'])}</pre>"))
     stopped = f" Stopped early: {html.escape(result.stopped)}." if result.stopped else ""
     best = f" Best epoch: {history[-1]['best_epoch']}." if history else ""
-    headline = "" if result.baselines is None else f"<p><b>{html.escape(result.baselines.headline)}</b></p>\n"
+    headline = "" if result.baselines is None else f'<p class="headline">{html.escape(result.baselines.headline)}</p>\n'
     return page(
         title,
         f"""<h1>{html.escape(title)}</h1>
 {headline}<p class="quiet">{html.escape(architecture.front["idea"])}</p>
 <p class="quiet">{counted(result.epochs, "epoch")} in {result.seconds:.1f} s, {result.model.count_parameters():,} parameters,
 seed {prepared.request.seed}.{best}{stopped}</p>
-{cards((f"{value:.4g}", name) for name, value in result.metrics.items())}
+{cards(_figures(task, result.metrics))}
 <p class="quiet">Measured on the test split, which took no part in training or in choosing the best epoch.</p>
 {"".join(sections)}""",
     )
 
 
+def _figures(task: Task, metrics: Mapping[str, float]) -> Iterator[tuple[str, str]]:
+    """The metrics with their names for people; the loss only where no metric is the same number."""
+    says = {metric.name: metric for metric in task.metrics}
+    for name, value in metrics.items():
+        if name == "loss" and value in [other for own, other in metrics.items() if own != "loss"]:
+            continue
+        unit = says[name].unit if name in says else ""
+        yield f"{value:.4g}" + (f" {unit}" if unit and unit not in ("1", "target") else ""), label(name)
+
+
+def _next(result: Result) -> str:
+    """Commands that a user of this run would take next, and first the one that its scores suggest."""
+    folder, command = html.escape(str(result.run.folder)), result.prepared.request
+    data = "" if command.data is None else f" --data {html.escape(str(command.data))}"
+    target = "" if command.target is None else f" --target {html.escape(str(command.target))}"
+    found, name = result.baselines, html.escape(str(command.architecture))
+    steps = [
+        (f"nnatomy draw {folder}", "list the pictures of this run and draw one"),
+        (f"nnatomy evaluate {folder}", "measure it again, or on new data with --data"),
+        (f"nnatomy export {folder} --to onnx", "write it as ONNX with its preprocessing"),
+        (f"nnatomy serve {folder}", "use it in a browser or over HTTP"),
+    ]
+    if result.prepared.task.takes_data:
+        steps.insert(0, (f"nnatomy predict {folder} NEW_DATA", "predict new examples"))
+    if found is not None and found.verdict != "ahead" and data:
+        steps.insert(0, (f"nnatomy compare{data}{target}", "compare architectures and baselines by cross-validation"))
+        steps.insert(1, (f"nnatomy tune {name}{data}{target}", "search settings"))
+    rows = "".join(f"<tr><td><code>{words}</code></td><td>{why}</td></tr>" for words, why in steps)
+    return f"<table>{rows}</table>"
+
+
 def _baselines(metrics: Mapping[str, float], found: Beside) -> str:
     """One row a metric, one column for the network and for each baseline; then what they are and what was left out."""
     columns = {"the network": metrics, **found.scores}
-    shown = [[name, *(f"{own[name]:.4g}" if name in own else "" for own in columns.values())] for name in metrics]
+    shown = [[label(name), *(f"{own[name]:.4g}" if name in own else "" for own in columns.values())] for name in metrics]
     notes = [f"{name}: {text}" for name, text in (*found.chosen.items(), *found.left_out.items()) if text]
     listed = "".join(f"<li>{html.escape(note)}</li>" for note in notes)
     return (

@@ -10,12 +10,13 @@ from nnatomy.layers.module import Module
 from nnatomy.runs.baselines import Beside
 from nnatomy.runs.folder import Run, finite
 from nnatomy.runs.prepare import Prepared
+from nnatomy.showing import Face, Shown, label
 from nnatomy.tasks import Evaluation
 from nnatomy.training.parallel.hosts import Hosts
 
 
-@dataclass
-class Result:
+@dataclass(repr=False)
+class Result(Shown):
     """A finished (or interrupted) run."""
 
     prepared: Prepared
@@ -40,6 +41,14 @@ class Result:
     def dataset(self) -> Dataset:
         """The data that it was trained on."""
         return self.prepared.dataset
+
+    def face(self) -> Face:
+        title = f"{self.prepared.architecture.front['title']} on {self.dataset.name}"
+        if self.baselines is None:
+            return Face.of(title, self.metrics, note=str(self.run.folder))
+        others = self.baselines.scores.values()
+        rows = [[label(name), value, *(own.get(name, "") for own in others)] for name, value in self.metrics.items()]
+        return Face(title, self.baselines.headline, [["", "network", *self.baselines.scores], *rows], str(self.run.folder))
 
     def to_json(self) -> dict[str, Any]:
         """Return what `nnatomy train --json` prints."""

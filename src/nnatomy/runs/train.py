@@ -23,7 +23,7 @@ from nnatomy.runs.known import remember
 from nnatomy.runs.options import SOURCE, options_of, parse_option, parse_options, to_plain
 from nnatomy.runs.own import Own, again, name_of
 from nnatomy.runs.prepare import Prepared, prepare
-from nnatomy.runs.progress import Progress, announce, log
+from nnatomy.runs.progress import Progress, announce, in_notebook, log
 from nnatomy.runs.request import Request, request_of
 from nnatomy.runs.restore import plain_dataset, prepare_again
 from nnatomy.runs.result import Result
@@ -44,7 +44,7 @@ def train(
     optimizer: Any = None,
     out: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
-    progress: bool = False,
+    progress: bool | None = None,
     report: bool = True,
     hosts: str | None = None,
     host_index: int | None = None,
@@ -66,6 +66,7 @@ def train(
             nn.functional.cross_entropy; the task's usual loss if None
         optimizer: of a Module: a class of nn.optim or a partial of one; AdamW if None
         out: the run's folder; runs/<time>-<model> if None
+        progress: whether to show it on stderr; None: in a notebook only
         hosts, host_index: those of `hosts.join`: every host makes the same call, the first one writes the folder
         options: those of `Request`, such as epochs, batch_size, lr, seed, target, settings
 
@@ -75,6 +76,7 @@ def train(
         if (name == "model" and value is None) or (name == "out" and not isinstance(value, str | PathLike | None)):
             wanted = "a name, a path or a Module" if name == "model" else "a path"
             raise UserError(f"train() takes {wanted} for {name}. Received {type(value).__name__}. Give a value of that type.")
+    progress = in_notebook() if progress is None else progress
     named, read = isinstance(model, str | PathLike), data is None or isinstance(data, str | PathLike)
     own = Own(None if named else model, None if read else data, task, loss, optimizer)
     request = Request(
@@ -99,7 +101,7 @@ def train(
 
 def resume(
     folder: str | Path, *, model: Any = None, data: Any = None, task: Any = None, loss: Any = None, optimizer: Any = None,
-    callbacks: Sequence[Callback] = (), progress: bool = False, report: bool = True,
+    callbacks: Sequence[Callback] = (), progress: bool | None = None, report: bool = True,
     hosts: str | None = None, host_index: int | None = None, **where: Any,
 ) -> Result:  # fmt: skip
     """Continue an interrupted run exactly: its final weights are those of a run that was never interrupted.
@@ -121,7 +123,7 @@ def resume(
     with devices.hosts.together():
         prepared = prepare_again(run, request, own, "Restore them, or start a new run.")
         _prepare_teacher(prepared)
-        shown = progress and devices.hosts.first
+        shown = (in_notebook() if progress is None else progress) and devices.hosts.first
         if not run.last.exists():
             transfer.begin(prepared)
             return _fit(prepared, run, None, callbacks, shown, report, devices, hosts)

@@ -18,6 +18,7 @@ from nnatomy.runs.own import NOTHING, Own
 from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.progress import log
 from nnatomy.runs.restore import Restored, restore, restore_with_data
+from nnatomy.showing import Face, Shown
 from nnatomy.tasks import Answer, Evaluation, Task
 from nnatomy.training.recipe import Recipe
 
@@ -27,12 +28,15 @@ SPLITS = ("train", "validation", "test")
 NEW_DATA = "Restore them, or give them as new data: nnatomy evaluate RUN --data FILE."
 
 
-@dataclass(frozen=True)
-class Evaluated(Evaluation):
+@dataclass(frozen=True, repr=False)
+class Evaluated(Shown, Evaluation):
     """Metrics of a run, next to those of predictors without a network."""
 
     baselines: without_network.Beside | None = None
     """None where there are none."""
+
+    def face(self) -> Face:
+        return Face.of("Scores", self.metrics, "" if self.baselines is None else self.baselines.headline)
 
 
 class TrainedRun(Restored):

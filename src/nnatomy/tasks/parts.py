@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from nnatomy.data import fields
+from nnatomy.showing import Face, Shown
 from nnatomy.training.evaluation import Evaluation
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class Joined:
         return self._measure(np.concatenate(self._outputs), np.concatenate(self._targets))
 
 
-@dataclass(frozen=True)
-class Answer:
+@dataclass(frozen=True, repr=False)
+class Answer(Shown):
     """A model's prediction, as a user wants it: columns with one value a line, or files."""
 
     columns: dict[str, Array]
@@ -58,6 +59,11 @@ class Answer:
     """Functions that write a file, by the file's name: a mask as PNG, a sound as WAV."""
     file_rows: Mapping[str, int] = field(default_factory=dict)
     """The row of the input, from 0, by the file's name; `runs.answers.named` names the file after that input."""
+
+    def face(self) -> Face:
+        lines = list(zip(*self.columns.values(), strict=True))
+        files = f"files: {', '.join(self.files)}" if self.files else ""
+        return Face(f"{len(lines):,} predictions", ", ".join(self.columns), [tuple(self.columns), *lines], files)
 
 
 @dataclass(frozen=True)

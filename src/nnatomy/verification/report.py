@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from nnatomy.errors import UserError
+from nnatomy.showing import Face, Shown
 
 LIMITS = {"float64": 1e-9, "float32": 1e-4}
 """The largest relative difference that passes."""
@@ -52,8 +53,8 @@ class Timing:
         return self.seconds["nnatomy"] / self.seconds[twin]
 
 
-@dataclass(frozen=True)
-class Verification:
+@dataclass(frozen=True, repr=False)
+class Verification(Shown):
     """The result of verifying one architecture."""
 
     architecture: str
@@ -69,6 +70,11 @@ class Verification:
         """Plain values; a difference that is not finite is null."""
         comparisons = [comparison.to_json() for comparison in self.comparisons]
         return {"passed": self.passed, "comparisons": comparisons, "timings": [asdict(t) for t in self.timings]}
+
+    def face(self) -> Face:
+        equal = sum(c.passed for c in self.comparisons)
+        said = f"{equal} of {len(self.comparisons)} comparisons are equal"
+        return Face(f"{self.architecture} and its twins", said, self.table())
 
     def table(self) -> list[tuple[str, ...]]:
         """A heading and one row for each comparison, for a terminal."""

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import finite
+from nnatomy.showing import Face, Shown, label
 from nnatomy.studies.comparison.protocol import Plan, Protocol, Unit
 from nnatomy.studies.statistics import LEVEL, corrected_t_test, holm, variance_components
 
@@ -104,8 +105,8 @@ class Pair:
         return dict(vars(self))
 
 
-@dataclass(frozen=True)
-class Comparison:
+@dataclass(frozen=True, repr=False)
+class Comparison(Shown):
     """A comparison; candidates are sorted, the best first.
 
     Where too few folds are whole for a test, each candidate has the folds that it finished, and there are no pairs.
@@ -142,6 +143,11 @@ class Comparison:
     def pair(self, a: str, b: str) -> Pair | None:
         """The test of two candidates, in whichever order."""
         return next((pair for pair in self.pairs if {pair.first, pair.second} == {a, b}), None)
+
+    def face(self) -> Face:
+        first = self.verdicts()[0] if self.pairs else ""
+        title = f"{self.plan.name}: {label(self.plan.metric)}, {self.plan.judged_by.better} is better"
+        return Face.of(title, [(c.name, c.mean) for c in self.candidates], first, str(self.report))
 
     def verdicts(self) -> list[str]:
         """All tests as text, those that show a difference first."""

@@ -23,6 +23,7 @@ from nnatomy.runs.known import KnownData, remember
 from nnatomy.runs.options import SOURCE, parse_option, parse_options, to_plain
 from nnatomy.runs.own import named_only
 from nnatomy.runs.progress import clock
+from nnatomy.showing import Face, Shown
 from nnatomy.studies.files import read_json, write_json
 from nnatomy.studies.processes import environment_of, processes
 from nnatomy.studies.statistics import LEVEL, Difference, corrected_t_test
@@ -44,8 +45,8 @@ class Outer:
     test_over_train: float
 
 
-@dataclass(frozen=True)
-class Tuning:
+@dataclass(frozen=True, repr=False)
+class Tuning(Shown):
     """The result of a tuning."""
 
     folder: Path
@@ -71,6 +72,9 @@ class Tuning:
     @property
     def report(self) -> Path:
         return self.folder / "report.html"
+
+    def face(self) -> Face:
+        return Face.of(f"{self.plan.architecture}: best settings", self.best, self.verdict(), str(self.report))
 
     def scores(self, which: str) -> tuple[float, float]:
         """Mean and standard deviation over the outer folds of "tuned" or "own"."""

@@ -34,7 +34,7 @@ LARGE = 10_000  # pairs from which a set is large
 VALIDATION, TEST = ("validation", "valid", "val", "dev"), ("test",)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class PairSplit(Split):
     """Pairs of different lengths.
 
