@@ -446,3 +446,24 @@ def test_the_papers_lenet_names_the_option_for_gray(tmp_path: Path, capsys: pyte
     assert "Use --gray" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
     assert main([*words, "--gray"]) == 0
+
+
+@pytest.mark.parametrize("sides", [(12000, 12000), (60000, 60000)])
+def test_pictures_that_claim_too_many_pixels_are_refused_by_their_header(sides: tuple[int, int]) -> None:
+    """The first is between the size of which Pillow warns and the one that it refuses."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", *sides, 8, 0, 0, 0, 0)
+    made = b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(bytes(9))) + chunk(b"IEND", b"")
+    with pytest.raises(UserError, match=r"A picture has up to 89,478,485 pixels\. Received x, which has more"):
+        decode(io.BytesIO(made), "x")
+
+
+def test_a_picture_of_several_frames_is_its_first(tmp_path: Path) -> None:
+    frames = [Image.fromarray(flat(level, (3, 4))) for level in (50, 200)]
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:])
+    np.testing.assert_array_equal(decode(tmp_path / "a.gif", "x")[0], flat(50, (3, 4)))
