@@ -303,6 +303,28 @@ def test_a_count_of_batches_elsewhere_is_unexpected() -> None:
     assert missing.unexpected_keys == ["else"]
 
 
+def load(weight: Any) -> Any:
+    return nn.Linear(1, 1).load_state_dict({"weight": weight, "bias": np.ones(1)})
+
+
+@pytest.mark.parametrize("call, words", [
+    (lambda: nn.functional.softshrink(x(2), -0.5), "lambd >= 0. Received -0.5"),
+    (lambda: nn.Softshrink(-0.5), "at least 0. Received -0.5"),
+    (lambda: nn.functional.hardtanh(x(2), 1, -1), "Received 1 and -1"),
+    (lambda: nn.Hardtanh(1, -1), "Received 1 and -1"),
+    (lambda: nn.Softmax(), "needs the axis"),
+    (lambda: load(np.ones((1, 1)) * 1j), "weight holds complex128, expected float32"),
+    (lambda: load(np.full((1, 1), 1e300)), "beyond 3.4e.38"),
+    (lambda: load(np.ones((1, 1), bool)), "weight holds bool"),
+    (lambda: load(torch.ones(1, 1, dtype=torch.complex64)), "weight holds complex64"),
+    (lambda: load("text"), "weight is "),
+    (lambda: nn.Linear(1, 1).load_state_dict([1.0]), "dictionary of arrays by name. Received list"),
+])  # fmt: skip
+def test_values_that_mean_nothing_are_refused(call: Callable[[], Any], words: str) -> None:
+    with pytest.raises(nn.UserError, match=words):
+        call()
+
+
 @pytest.mark.filterwarnings("ignore:enable_nested_tensor")
 def test_transformer_equals_pytorchs() -> None:
     ours, theirs = (m.Transformer(8, 2, 2, 1, 12, dropout=0.0, norm_first=True) for m in (nn, torch.nn))

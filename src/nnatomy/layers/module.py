@@ -214,6 +214,10 @@ class Module:
         Values are arrays, Tensors, or PyTorch's tensors: `model.load_state_dict(torch_model.state_dict())`. Returns the names
         that were missing and unexpected, which only `strict=False` leaves.
         """
+        if not isinstance(state, Mapping):
+            raise UserError(
+                f"A state is a dictionary of arrays by name. Received {type(state).__name__}. Give what state_dict() returned."
+            )
         own = dict(self._tensors())
         optional = {f"{path}.{name}" if path else name for path, module in self.named_modules() for name in module._optional}
         state = {name: _values(value) for name, value in state.items() if name in own or name not in optional}
