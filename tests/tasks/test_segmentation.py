@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from nnatomy import data
+from nnatomy.data import Inputs
 from nnatomy.data.fields import IGNORE
 from nnatomy.data.kinds.segmentation.masks import FIELDS, read_mask, segmentation_dataset
 from nnatomy.errors import UserError
@@ -115,7 +116,8 @@ def test_masks_are_written_with_the_numbers_and_colors_of_the_training_masks(dat
     p = np.zeros((2, 3, 8, 10))
     p[:, 0, :4], p[:, 1, 4:], p[1, 2] = 0.9, 0.8, 1.0
     sizes = np.array([[16, 20], [5, 3]])
-    answer = answers.named(task.answer_from(lambda inputs: p, (np.zeros((2, 1, 8, 10), np.float32), sizes)), ("a.jpg", "b.png"))
+    arrays = (np.zeros((2, 1, 8, 10), np.float32), sizes)
+    answer = answers.named(task.answer_from(lambda inputs: p, arrays), Inputs(arrays, ("a.jpg", "b.png")))
     written = answers.write_answer(answer, tmp_path / "masks")
     assert [path.name for path in written] == ["predictions.csv", "a.png", "b.png"]
     numbers, colors = read_mask(written[1])
@@ -132,7 +134,7 @@ def test_files_of_inputs_with_one_name_are_refused(dataset: data.Dataset) -> Non
     p = np.full((2, 3, 8, 10), 1 / 3)
     answer = task_of(dataset).answer_from(lambda inputs: p, (np.zeros((2, 1, 8, 10), np.float32),))
     with pytest.raises(UserError, match=r"Received two for a.png"):
-        answers.named(answer, ("a.jpg", "a.png"))
+        answers.named(answer, Inputs((), ("a.jpg", "a.png")))
 
 
 def test_probabilities_are_resized_before_the_class_is_chosen() -> None:

@@ -13,6 +13,7 @@ import pytest
 from counting import PLACES, Counting, Drawing, dots, recipe_of
 
 from nnatomy import views
+from nnatomy.data import Inputs
 from nnatomy.data.fingerprints import fingerprint
 from nnatomy.errors import UserError
 from nnatomy.layers import Linear
@@ -53,7 +54,7 @@ def test_it_is_learned() -> None:
 def test_an_answer_has_lines_and_files(tmp_path: Path) -> None:
     x = np.zeros((3, PLACES), np.float32)
     x[0, :2], x[2, 5] = 1, 1
-    answer = answers.named(task_for(recipe_of(), dots()).answer(exact(), (x,)), ("a", "b", "c"))
+    answer = answers.named(task_for(recipe_of(), dots()).answer(exact(), (x,)), Inputs((x,), ("a", "b", "c")))
     assert answers.lines(answer) == [{"row": "a", "dot": 0}, {"row": "a", "dot": 1}, {"row": "c", "dot": 0}]
     written = answers.write_answer(answer, tmp_path / "out.csv")
     assert written == [tmp_path / "out.csv", tmp_path / "out" / "counts.txt"]
