@@ -76,7 +76,7 @@ class OwnArchitecture(Architecture):
         Raises UserError where it is missing or cannot be imported.
         """
         if not self.has(part):
-            raise UserError(f"The architecture in {self.folder} has no {part}.py. Add it.")
+            raise UserError(f"An architecture needs its {part}.py. Received {self.folder} without it. Add it.")
         package = f"{OWN}{self.name}_{hashlib.sha256(str(self.folder).encode()).hexdigest()[:12]}"
         if package not in sys.modules:
             made = ModuleType(package, f"The architecture in {self.folder}.")
@@ -86,8 +86,8 @@ class OwnArchitecture(Architecture):
             return importlib.import_module(f"{package}.{part}")
         except Exception as problem:
             raise UserError(
-                f"{self.folder / part}.py could not be imported ({type(problem).__name__}: {problem}). Correct it. Files "
-                "of one folder import each other as in: from .model import Net"
+                f"{self.folder / part}.py must be importable. Received {type(problem).__name__}: {problem}. Correct it; files "
+                "of one folder import each other as in: from .model import Net."
             ) from problem
 
     @property

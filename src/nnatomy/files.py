@@ -8,6 +8,7 @@ import stat
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from os import PathLike
 from pathlib import Path
 from typing import BinaryIO
 
@@ -15,6 +16,7 @@ from nnatomy.errors import UserError
 
 __all__ = [
     "check_name", "check_source", "open_file", "plausible_size", "read_at_most", "read_file", "read_unpacked", "unpacked",
+    "unreadable", "unwritable",
 ]  # fmt: skip
 
 LARGEST = 4 << 30  # bytes of one file that are read in one call
@@ -24,7 +26,7 @@ PIECE = 1 << 20
 KINDS = {stat.S_IFIFO: "a pipe", stat.S_IFSOCK: "a socket", stat.S_IFCHR: "a device", stat.S_IFBLK: "a device"}
 
 
-def check_name(name: str | Path) -> None:
+def check_name(name: str | PathLike[str]) -> None:
     """Raise UserError for a name that no report and no JSON file can hold: it is not UTF-8, or has a NUL in it."""
     shown = str(name).encode("utf-8", "backslashreplace").decode().replace(r"\udc", r"\x").replace("\0", r"\0")
     if shown != str(name):
@@ -46,7 +48,7 @@ def _mode(path: Path) -> int:
             link = f", a link to {os.readlink(path)}" if path.is_symlink() else ""
             remedy = "Correct the link" if link else "Check the name"
             raise UserError(f"The file or folder must exist. Received {path}{link}, which does not. {remedy}.") from None
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         found = KINDS.get(stat.S_IFMT(mode), "no file")
         raise UserError(f"Data are read from files and folders. Received {path}, which is {found}. Save its content in a file.")
@@ -60,12 +62,21 @@ def open_file(path: Path) -> BinaryIO:
     try:
         return path.open("rb")
     except OSError as error:
-        raise _unreadable(path, error) from None
+        raise unreadable(path, error) from None
 
 
-def _unreadable(path: Path, error: OSError) -> UserError:
+def unreadable(path: Path, error: OSError) -> UserError:
+    """Return the UserError for a file that the system does not let us read."""
     remedy = "Change its permissions" if isinstance(error, PermissionError) else "Check the name"
     return UserError(f"A file must be readable. Received {path} ({error.strerror or error}). {remedy}.")
+
+
+def unwritable(path: Path, error: OSError) -> UserError:
+    """Return the UserError for a file or folder that the system does not let us write."""
+    remedy = "Change its permissions" if isinstance(error, PermissionError) else "Free space"
+    return UserError(
+        f"Files and folders must be writable. Received {path} ({error.strerror or error}). {remedy} or choose another --out."
+    )
 
 
 def read_file(path: Path) -> bytes:

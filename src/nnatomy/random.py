@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,22 @@ from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.foreign import understood
 from nnatomy.ops.creation import sizes
+from nnatomy.printing import shown
 from nnatomy.tensor import Tensor
 
 Shape = int | Sequence[int]
+
+
+BYTES = 16  # that each number takes while it is made
+
+
+@cache
+def memory() -> float:
+    """Return the bytes of this machine's memory, infinity where it does not say."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 class Generator:
@@ -25,12 +40,14 @@ class Generator:
 
     def __init__(self, seed: int = 0) -> None:
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**64:
-            raise UserError(f"A seed is an integer from 0 to 2^64 - 1. Received {seed!r}.")
+            raise UserError(f"A seed is an integer from 0 to 2^64 - 1. Received {shown(seed)}. Use 0.")
         self.key: tuple[int, int] = (int(seed) >> 32, int(seed) & 0xFFFFFFFF)
         self.counter = 0
 
     def bits(self, count: int) -> Any:
-        """`count` uint32, uniform over all values."""
+        """`count` uint32, uniform over all values. Raises MemoryError for more than this machine's memory could hold."""
+        if BYTES * count > memory():
+            raise MemoryError
         drawn = B.random_bits(self.key, self.counter, count)
         self.counter += (count + 1) // 2
         return drawn

@@ -641,7 +641,7 @@ def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tenso
             raise UserError("tensor() needs numbers in rows of equal length. Received something else. Pad or encode it first.")
         dtype = np.float32 if found.kind == "f" else None
     elif getattr(getattr(raw, "dtype", None), "kind", "f") in "OUSMmc":
-        raise UserError(f"tensor() needs real numbers. Received an array of {raw.dtype}; convert it with .astype('float32').")
+        raise UserError(f"tensor() needs real numbers. Received an array of {raw.dtype}. Convert it with .astype('float32').")
     array = B.array(raw, dtype=dtype)
     if requires_grad:
         _differentiable(array)

@@ -25,6 +25,8 @@ def value_of(known: Option) -> Any:
         return False
     if known.type is SIZE:
         return "8x9"
+    if known.flag == "--precision":
+        return "float64"
     if known.type.pairs:
         return {"a": "1..2" if known.flag == "--space" else "0.5"}
     return ("a",) if known.type.empty() is not None else VALUES[known.type.annotation.__name__]

@@ -158,7 +158,7 @@ CASES = {
     "run folder taken": ("train mlp --out run", "--resume"),
     "run folder is a file": ("train mlp --out good.csv", "good.csv"),
     "truncated weights": ("evaluate cut_run", "safetensors"),
-    "run.json that is no object": ("evaluate list_run", "one JSON object"),
+    "run.json that is no object": ("evaluate list_run", "must be an object"),
     "damaged run.json": ("evaluate odd_run", "run.json"),
     "weights gone": ("predict lost_run --data good.csv", "weights"),
     "unknown split": ("evaluate run --split tests", "test"),
@@ -211,7 +211,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def test_a_full_disk_is_told_in_one_sentence(small_disk: Path, tmp_path: Path) -> None:
     found = _run("train", "mlp", "--limit", "64", "--epochs", "1", "--out", str(small_disk / "run"), cwd=tmp_path)
     assert found.returncode == 2, found.stderr
-    assert "could not be written" in found.stderr.splitlines()[-1]
+    assert "must be writable" in found.stderr.splitlines()[-1]
     assert "Traceback" not in found.stderr
     assert not list((small_disk / "run").glob(".*"))  # no half-written file stays
 
@@ -220,7 +220,7 @@ def test_a_read_only_folder_is_told_in_one_sentence(small_disk: Path, tmp_path: 
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     found = _run("train", "mlp", "--limit", "64", "--epochs", "1", "--out", str(small_disk / "run"), cwd=tmp_path)
     assert found.returncode == 2, found.stderr
-    assert "could not be made" in found.stderr.splitlines()[-1]
+    assert "must be writable" in found.stderr.splitlines()[-1]
 
 
 def test_a_learning_rate_that_explodes_names_the_layer(tmp_path: Path) -> None:

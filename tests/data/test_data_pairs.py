@@ -83,7 +83,7 @@ def test_pairs_with_one_source_stay_in_one_split(tmp_path: Path) -> None:
 
 def test_too_few_different_sources_are_refused(tmp_path: Path) -> None:
     (tmp_path / "p.tsv").write_text("\n".join(f"a b {n % 5}\tc d {n}" for n in range(30)), encoding="utf-8")
-    with pytest.raises(UserError, match="5 different sources in p; give at least 20"):
+    with pytest.raises(UserError, match=r"5 different sources in p\. Give at least 20"):
         load(tmp_path / "p.tsv")
 
 

@@ -175,7 +175,7 @@ WRONG_PATHS: list[tuple[str, Callable[[Path], Path | str], dict[str, Any], str]]
         {"accepts": ("series",)},
         "takes time series. Received iris, which holds tables",
     ),
-    ("a target for iris", lambda p: "iris", {"target": "class"}, "--target does not apply to iris"),
+    ("a target for iris", lambda p: "iris", {"target": "class"}, "--target does not apply to tables"),
     ("an idx folder lacking a file", lambda p: _idx(p, "t10k-labels", None), {}, "lacks t10k-labels-idx1-ubyte"),
     ("idx cut short", lambda p: _idx(p, "train-images", lambda raw: raw[:-5]), {}, "header says.*follow"),
     ("idx too long", lambda p: _idx(p, "train-images", lambda raw: raw + b"1"), {}, "and more follow"),
@@ -242,7 +242,7 @@ def test_a_wrong_path_gives_one_sentence(
 @pytest.mark.parametrize(
     ("content", "sentence"),
     [
-        ("{", "is not"),
+        ("{", "must be JSON"),
         (json.dumps({"other.csv": []}), "has none for s.csv"),
         (json.dumps({"s.csv": [["soon", "later"]]}), "pairs of times"),
         (json.dumps([[1, 2]]), "pairs of times"),
@@ -270,7 +270,7 @@ def test_a_public_set_that_is_absent_says_which_file_to_put_where(tmp_path: Path
 
 @pytest.mark.parametrize("saved", [{}, {"kind": "tables"}, {"kind": "table"}, {"kind": "image", "size": [1]}])
 def test_damaged_preprocessing_gives_one_sentence(saved: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="saved preprocessing"):
+    with pytest.raises(UserError, match="The preprocessing: "):
         preprocessing_from_json(saved)
 
 

@@ -38,13 +38,6 @@ class PointsPreprocessing(Preprocessing):
     def prepare(self, *raw: Array) -> Batch:
         return ((raw[0] - np.array(self.center)).astype(np.float32),)
 
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "center": list(self.center), "classes": list(self.classes)}
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> PointsPreprocessing:
-        return cls(tuple(saved["center"]), tuple(saved["classes"]))
-
 
 class PointsReader(RequestReader):
     accepts = (JSON,)

@@ -318,10 +318,11 @@ def test_models_without_their_description_or_with_a_wrong_one_are_refused(traine
     beside = tmp_path / "model.json"
     right = beside.read_text()
     for wrong, said in (
-        ("{", "damaged"), ("[]", "damaged"), ("{}", "damaged"), (right.replace("export 1", "export 9"), "must have the format"),
-        (right.replace('"kind": "table"', '"kind": "chair"'), "saved preprocessing"),
+        ("{", "must be JSON"), ("[]", "must be an object"), ("{}", "format must be there"),
+        (right.replace("export 1", "export 9"), "must have the format"),
+        (right.replace('"kind": "table"', '"kind": "chair"'), "kind must be one of"),
         (right.replace('"architecture": "mlp"', '"architecture": "mpl"'), "Did you mean 'mlp'"),
-        (other.with_suffix(".json").read_text(), "belong to different models"),
+        (other.with_suffix(".json").read_text(), "belong together"),
     ):  # fmt: skip
         beside.write_text(wrong)
         with pytest.raises(UserError, match=said) as caught:
@@ -331,7 +332,7 @@ def test_models_without_their_description_or_with_a_wrong_one_are_refused(traine
     content = model.read_bytes()
     for broken in (b"", content[: len(content) // 2], b"\x00" * 99):
         model.write_bytes(broken)
-        with pytest.raises(UserError, match=r"damaged or not an ONNX model|belong to different"):
+        with pytest.raises(UserError, match=r"damaged or another|belong together"):
             nn.predict(model, source)
     beside.unlink()
     with pytest.raises(UserError, match=r"model\.json, which is absent"):

@@ -449,7 +449,7 @@ def test_names_of_folders_do_not_meet(folder: Path, tmp_path: Path) -> None:
     assert nn.architecture(folder).recipes[0].epochs == 6
     with pytest.raises(nn.UserError, match=r"recipes = \(Recipe"):
         _ = nn.architecture(other).recipes
-    with pytest.raises(nn.UserError, match=r"model\.py could not be imported \(ImportError: never imported\)"):
+    with pytest.raises(nn.UserError, match=r"model\.py must be importable. Received ImportError: never imported"):
         nn.architecture(other).module("model")
     import sys
 

@@ -123,7 +123,7 @@ def test_runs_that_do_not_fit_together(runs: Path, tmp_path: Path) -> None:
         (["a"], "weights", "two runs or more"),
         (["a", "b"], "medians", "No average has this name. Received 'medians'"),
         (["a", "other_split"], "predictions", "--split-seed"),
-        (["a", "wide"], "weights", r"wide \(mlp\) differs from .* in linears\.0\.weight. Average their predictions"),
+        (["a", "wide"], "weights", r"wide \(mlp\), which differs from .* in linears\.0\.weight. Average their predictions"),
         (["a", "lenet"], "weights", "within one architecture"),
         (["a", "nowhere"], "weights", "folder of a run must exist"),
     ]
@@ -136,7 +136,7 @@ def test_runs_that_do_not_fit_together(runs: Path, tmp_path: Path) -> None:
 def test_averaged_predictions_are_no_single_model(runs: Path, tmp_path: Path) -> None:
     average([runs / "a", runs / "b"], how="predictions", out=tmp_path / "both")
     for use in (restore, lambda folder: train("mlp", from_=folder, **QUICK)):
-        with pytest.raises(UserError, match=r"averages the predictions of 2 runs.*members/1"):
+        with pytest.raises(UserError, match=r"an average of 2 runs.*members/1"):
             use(tmp_path / "both")  # type: ignore[operator]
     with pytest.raises(UserError, match="no steps to continue"):
         resume(tmp_path / "both")

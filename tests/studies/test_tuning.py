@@ -253,7 +253,7 @@ def test_several_optimizers_are_searched_by_what_they_share() -> None:
         (["mlp", "--space", "lr=1..2", "--set", "lr=1"], "both --set and --space"),
         (["mlp", "--storage", "nothing://x", "--data", "iris"], "cannot be opened"),
         (["mlp", "--set", "dropout=4", "--data", "iris"], "between 0 and 1"),
-        (["--resume", "nowhere"], "is not the folder of a tuning"),
+        (["--resume", "nowhere"], "folder has a tuning.json"),
         (["mlp", "--resume", "nowhere"], "Received mlp too"),
     ],
 )

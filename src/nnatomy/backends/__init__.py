@@ -113,7 +113,7 @@ def load_jax_devices() -> Any:
         if (missing.name or "").partition(".")[0] not in ("jax", "jaxlib"):
             raise
         raise UserError(
-            'The jax backend needs JAX, which this environment lacks. Install it with: pip install "nnatomy[jax]"'
+            'The jax backend needs JAX. Received an environment without it. Run pip install "nnatomy[jax]".'
         ) from None
 
 

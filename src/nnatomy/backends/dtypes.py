@@ -13,7 +13,7 @@ def is_floating(dtype: Any) -> bool:
         kind = dtype.kind
     except AttributeError:
         raise UserError(
-            f"Arrays are NumPy's or JAX's. Received one of dtype {dtype}; convert it, such as nn.tensor(x.numpy())."
+            f"Arrays are NumPy's or JAX's. Received one of dtype {dtype}. Convert it, such as nn.tensor(x.numpy())."
         ) from None
     return bool(kind == "f" or (kind == "V" and dtype.name.startswith(("bfloat", "float"))))
 

@@ -52,9 +52,10 @@ def places(out: Path | None, figures: Path | None) -> tuple[Path | None, Path | 
             with tempfile.TemporaryFile(dir=folder):
                 pass
         except OSError as problem:
-            raise UserError(f"{flag} cannot be written to {path} ({problem.strerror}). Choose another place.") from None
+            raise UserError(f"{flag} must be writable. Received {path} ({problem.strerror}). Choose another place.") from None
     if page is not None and page.with_suffix(".png").exists() and not page.exists():
-        raise UserError(f"--out would overwrite {page.with_suffix('.png')}, which is not the benchmark's. Choose another name.")
+        picture = page.with_suffix(".png")
+        raise UserError(f"Nothing is overwritten. Received --out {page}, and {picture} exists. Choose another name.")
     return page, figures
 
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nnatomy.cli.shared import Json, print_json, print_table
+from nnatomy.printing import print_text
 
 
 def average(
@@ -31,4 +32,4 @@ def average(
     names = list(found.metrics)
     rows = [(folder, metrics) for folder, metrics in found.members.items()] + [(f"average of {how}", found.metrics)]
     print_table(("run", *names), [(name, *(f"{metrics.get(n, float('nan')):.4f}" for n in names)) for name, metrics in rows])
-    print(f"Folder: {found.run.folder}")
+    print_text(f"Folder: {found.run.folder}")

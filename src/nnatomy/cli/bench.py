@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from nnatomy.cli.shared import Json, parse_names, print_json, print_table
+from nnatomy.printing import print_text
 
 
 def bench(
@@ -35,14 +36,14 @@ def bench(
 
     settings = measure.chosen(parse_names(only), parse_names(peers), threads, what, quick, eager, fused_adam)
     places = report.places(out, figures)
-    found = measure.bench(settings, log=lambda line: print(line, file=sys.stderr, flush=True))
+    found = measure.bench(settings, log=lambda line: print_text(line, file=sys.stderr, flush=True))
     page.write(found, *places)
     if as_json:
         print_json(found)
         return 0 if report.agreed(found) else 1
     for title, (header, rows) in tables.sections(found):
-        print(title)
+        print_text(title)
         print_table(header, rows)
     for line in tables.closing(found):
-        print(line)
+        print_text(line)
     return 0 if report.agreed(found) else 1

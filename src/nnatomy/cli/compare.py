@@ -10,6 +10,7 @@ import typer
 
 from nnatomy.cli.options import Given, refuse_beside_resume, with_options
 from nnatomy.cli.shared import Json, print_json, print_table
+from nnatomy.printing import print_text
 from nnatomy.studies.comparison.protocol import Protocol
 
 
@@ -42,11 +43,11 @@ def compare(
         return
     header, rows = table(found)
     print_table(header, rows)
-    print(legend(found))
+    print_text(legend(found))
     for line in found.verdicts():
-        print(line)
+        print_text(line)
     for name, reason in found.refused.items():
-        print(f"Left out: {name}: {reason}", file=sys.stderr)
+        print_text(f"Left out: {name}: {reason}", file=sys.stderr)
     for notice in found.notices:
-        print(f"Note: {notice}", file=sys.stderr)
-    print(f"Report: {found.report}")
+        print_text(f"Note: {notice}", file=sys.stderr)
+    print_text(f"Report: {found.report}")

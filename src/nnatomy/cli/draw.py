@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nnatomy.cli.shared import Json, print_json
+from nnatomy.printing import print_text
 
 
 def draw(
@@ -32,4 +33,4 @@ def draw(
     if as_json:
         print_json({"picture": str(path), "run": source})
     else:
-        print(f"Picture: {path}")
+        print_text(f"Picture: {path}")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from nnatomy.cli.shared import Json, print_json
+from nnatomy.printing import print_text
 
 
 def export(
@@ -31,6 +32,7 @@ def export(
         print_json(found.to_json())
         return
     if to == "onnx":
-        print(f"ONNX Runtime agrees on batches of 1 and 7 ({found.checked_on}): largest difference {found.difference:.1e}.")
+        agrees = f"ONNX Runtime agrees on batches of 1 and 7 ({found.checked_on})"
+        print_text(f"{agrees}: largest difference {found.difference:.1e}.")
     for path in found.files:
-        print(path)
+        print_text(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import sys
@@ -23,6 +24,7 @@ from nnatomy.cli.export import export
 from nnatomy.cli.info import info
 from nnatomy.cli.listing import list_
 from nnatomy.cli.predict import predict
+from nnatomy.cli.refusals import refusal
 from nnatomy.cli.sample import sample
 from nnatomy.cli.serve import serve
 from nnatomy.cli.train import train
@@ -31,10 +33,19 @@ from nnatomy.cli.verify import verify
 from nnatomy.errors import UserError
 from nnatomy.files import check_name
 from nnatomy.kernels import library
+from nnatomy.printing import print_text, shown
 
 COMMANDS = (
     list_, info, train, evaluate, predict, sample, distill, average, compare, tune, export, serve, verify, draw, bench, doctor,
 )  # fmt: skip
+TOO_LITTLE = UserError("The work must fit into memory. Received more than there is. "
+                       "Lower --batch-size, --limit the data or choose a smaller model.")  # fmt: skip
+LOADING = ("failed to map segment", "annot allocate memory", "load shared object")
+"""Parts of the messages of libraries that find too little memory."""
+LEAST = 768 << 20
+"""Bytes of address space: with fewer, OpenBLAS or Numba fail while a network is trained."""
+FRUGAL = {"list", "info", "doctor", "--help", "-h", "--version"}
+"""Commands that need less."""
 app = typer.Typer(
     name="nnatomy",
     help="The anatomy of neural networks: from scratch, proven equal to PyTorch and Keras, trained by one command.",
@@ -71,43 +82,52 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = ["--debug", *(w for w in words if w != "--debug")] if debug else words
     library.announce = None if "--json" in words else _announce
     try:
-        kernels()  # a wrong NNATOMY_KERNELS is reported before anything else
         for word in words:
             check_name(word)
+        kernels()  # a wrong NNATOMY_KERNELS is reported before anything else
+        _check_memory(words)
+        if "MPLBACKEND" in os.environ:
+            from nnatomy.runs.drawing import check_matplotlib
+
+            check_matplotlib()
         found = app(args=words, prog_name="nnatomy", standalone_mode=False)
         print(end="", flush=True)
         return found if isinstance(found, int) else 0
     except UserError as problem:
         return _refuse(problem, debug, str(problem))
     except (typer.Abort, KeyboardInterrupt):
-        print("nnatomy: interrupted.", file=sys.stderr)
+        print_text("nnatomy: interrupted.", file=sys.stderr)
         return 130
     except typer.Exit as leave:
         return leave.exit_code
     except (BrokenPipeError, SystemExit):  # the reader has left, as head does; Rich reports it by SystemExit
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # buffered output is discarded
         return 0
-    except MemoryError:
-        sentence = "This needs more memory than there is; lower --batch-size, --limit the data or choose a smaller model."
-        return _refuse(MemoryError(), False, sentence)
+    except MemoryError as problem:
+        return _refuse(problem, debug, str(TOO_LITTLE))
     except OSError as problem:
-        where = f" {problem.filename}" if problem.filename else ""
-        return _refuse(
-            problem,
-            debug,
-            f"The system refused{where}: {problem.strerror or problem}; free space or choose another place.",
-        )
+        if _lacks_memory(problem):
+            return _refuse(problem, debug, str(TOO_LITTLE))
+        where = f" for {shown(str(problem.filename))}" if problem.filename else ""
+        known = {errno.EACCES: "Change its permissions", errno.ENAMETOOLONG: "Use a shorter name"}
+        what = known.get(problem.errno or 0, "Free space")
+        said = f"{problem.strerror or problem}{where}"
+        sentence = f"Files must be readable and writable. Received {said}. {what} or choose another place."
+        return _refuse(problem, debug, str(UserError(sentence)))
     except Exception as problem:
+        if _lacks_memory(problem):
+            return _refuse(problem, debug, str(TOO_LITTLE))
         if hasattr(
             problem, "format_message"
         ):  # a command line that cannot be read: an error of Typer's own copy of Click, or of Click
-            return _refuse(problem, debug, " ".join(str(problem.format_message()).split()))
+            return _refuse(problem, debug, str(refusal(problem, words)))
         if debug:
             raise
         if place := _own_place(problem):
-            return _refuse(problem, debug, f"{place} raised {type(problem).__name__}: {problem}; correct it, or see --debug.")
-        print(f"nnatomy: an error of ours, not of yours: {type(problem).__name__}: {problem}; "
-              "run again with --debug and report what it shows.", file=sys.stderr)  # fmt: skip
+            sentence = f"{place} must run. Received {type(problem).__name__}: {problem}. Correct it, or see --debug."
+            return _refuse(problem, debug, str(UserError(sentence)))
+        print_text(f"nnatomy: an error of ours, not of yours: {type(problem).__name__}: {problem}; "
+                   "run again with --debug and report what it shows.", file=sys.stderr)  # fmt: skip
         return 1
     finally:
         library.announce = None
@@ -121,6 +141,25 @@ def _own_place(problem: BaseException) -> str | None:
             place = f"{at.tb_frame.f_code.co_filename}:{at.tb_lineno}"
         at = at.tb_next
     return place
+
+
+def _check_memory(words: Sequence[str]) -> None:
+    """Raise UserError where a limit leaves too little memory for the libraries: some of them end the process or spin."""
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    limit, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if limit not in (resource.RLIM_INFINITY, -1) and limit < LEAST and not set(words[:2]) & FRUGAL:
+        raise UserError(
+            f"{words[0]} needs {LEAST >> 20} MiB of address space for its libraries. Received a limit of {limit >> 20} MiB. "
+            "Raise it with ulimit -v."
+        )
+
+
+def _lacks_memory(problem: BaseException) -> bool:
+    """Return True for a library that could not be loaded because memory is limited."""
+    return isinstance(problem, ImportError | OSError) and any(sign in str(problem) for sign in LOADING)
 
 
 def _announce(sentence: str) -> None:

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import typer
 
-from nnatomy.cli.shared import Backend, Device, Json, print_json
+from nnatomy.cli.shared import Backend, Device, Json, print_data, print_json
 from nnatomy.errors import UserError
+from nnatomy.printing import print_text
 
 SHOWN = 3
 """Files that are named of those that were written."""
@@ -38,6 +39,6 @@ def predict(
     if out is not None:
         written = answers.write_answer(answer, out)
         more = f" and {len(written) - SHOWN} more next to it" if len(written) > SHOWN else ""
-        print(f"Predictions written: {', '.join(map(str, written[:SHOWN]))}{more}.", file=sys.stderr)
+        print_text(f"Predictions written: {', '.join(map(str, written[:SHOWN]))}{more}.", file=sys.stderr)
     elif not as_json:
-        print(answers.as_csv(answer), end="")
+        print_data(answers.as_csv(answer))

@@ -8,7 +8,8 @@ from typing import Annotated
 
 import typer
 
-from nnatomy.cli.shared import Backend, Device, Json, print_json
+from nnatomy.cli.shared import Backend, Device, Json, print_data, print_json
+from nnatomy.printing import print_text
 
 
 def sample(
@@ -31,6 +32,6 @@ def sample(
     if as_json:
         print_json({"run": str(run), "sample": made if isinstance(made, str) else answers.lines(made)})
     if out is not None:
-        print(f"Written: {', '.join(map(str, answers.write_sample(made, out)))}.", file=sys.stderr)
+        print_text(f"Written: {', '.join(map(str, answers.write_sample(made, out)))}.", file=sys.stderr)
     elif not as_json:
-        print(made if isinstance(made, str) else answers.as_csv(made), end="\n" if isinstance(made, str) else "")
+        print_data(made if isinstance(made, str) else answers.as_csv(made), end="\n" if isinstance(made, str) else "")

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from nnatomy.cli.shared import Json, print_json
+from nnatomy.printing import print_text
 
 
 def serve(
@@ -34,7 +35,7 @@ def serve(
             print_json(place)
         else:
             url = place["url"]
-            print(f"Serving {place['run']}. Open {url} or POST to {url}/predict; Ctrl-C stops it.")
+            print_text(f"Serving {place['run']}. Open {url} or POST to {url}/predict; Ctrl-C stops it.")
         sys.stdout.flush()
 
     limits = Limits(most_bytes, most_rows, most_seconds)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from nnatomy.errors import UserError
+from nnatomy.printing import print_text, printable
 
 if TYPE_CHECKING:
     from nnatomy.runs.baselines import Beside
@@ -39,13 +40,13 @@ def print_metrics(metrics: dict[str, float], title: str, beside: Beside | None =
     columns = {"": metrics} if beside is None else {"network": metrics, **beside.scores}
     width, widths = max(map(len, metrics)), [max(len(name), 8 if name else 0) for name in columns]
     if beside is not None:
-        print(beside.headline)
-    print(title)
+        print_text(beside.headline)
+    print_text(title)
     if beside is not None:
-        print(f"  {'':<{width}}  " + "  ".join(f"{name:>{w}}" for name, w in zip(columns, widths)))
+        print_text(f"  {'':<{width}}  " + "  ".join(f"{name:>{w}}" for name, w in zip(columns, widths)))
     for name in metrics:
         values = [f"{own[name]:.4f}" if name in own else "-" for own in columns.values()]
-        print(f"  {name:<{width}}  " + "  ".join(f"{value:>{w}}" for value, w in zip(values, widths)))
+        print_text(f"  {name:<{width}}  " + "  ".join(f"{value:>{w}}" for value, w in zip(values, widths)))
 
 
 def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
@@ -58,7 +59,7 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Non
     for i, column in enumerate(header):
         table.add_column(column, overflow="fold", no_wrap=i == 0)
     for row in rows:
-        table.add_row(*map(escape, row))
+        table.add_row(*(escape(printable(cell)) for cell in row))
     console = Console()
     if not console.is_terminal:
         console.width = 140
@@ -67,4 +68,9 @@ def print_table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> Non
 
 def print_json(value: Any) -> None:
     unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().startswith("utf")
-    print(json.dumps(value, ensure_ascii=not unicode))
+    print_text(json.dumps(value, ensure_ascii=not unicode))
+
+
+def print_data(text: str, end: str = "") -> None:
+    """Print data as they are; on a terminal, without the control characters that they may hold."""
+    (print_text if sys.stdout.isatty() else print)(text, end=end)

@@ -11,6 +11,7 @@ import typer
 from nnatomy.cli.options import Given, refuse_beside_resume, with_options
 from nnatomy.cli.shared import Json, print_json, print_metrics
 from nnatomy.errors import UserError
+from nnatomy.printing import print_text
 from nnatomy.runs.request import DISTILLATION, Request
 
 if TYPE_CHECKING:
@@ -67,17 +68,17 @@ def show(result: Result, as_json: bool, hosts: str | None = None) -> int:
         return 130 if result.interrupted else 0
     if result.interrupted:
         together = f" --hosts {hosts}" if hosts else ""
-        print(f"Stopped and saved. Continue with: nnatomy train --resume {result.run.folder}{together}", file=sys.stderr)
+        print_text(f"Stopped and saved. Continue with: nnatomy train --resume {result.run.folder}{together}", file=sys.stderr)
     if as_json:
         print_json(result.to_json())
     if as_json or result.interrupted:
         return 130 if result.interrupted else 0
     if result.stopped:
-        print(f"Stopped after epoch {result.epochs}: {result.stopped}.")
+        print_text(f"Stopped after epoch {result.epochs}: {result.stopped}.")
     title = f"Test scores after {counted(result.epochs, 'epoch')} in {result.seconds:.1f} s"
     print_metrics(result.metrics, title, result.baselines)
     wanted = result.prepared.recipe.score if result.prepared.request.data is None else {}
     for metric, goal in wanted.items():
-        print(f"The recipe's goal for {metric} is {goal:g}.")
-    print(f"Report: {result.run.report}")
+        print_text(f"The recipe's goal for {metric} is {goal:g}.")
+    print_text(f"Report: {result.run.report}")
     return 0

@@ -10,6 +10,7 @@ import typer
 from nnatomy.cli.options import Given, refuse_beside_resume, with_options
 from nnatomy.cli.shared import Json, print_json, print_table
 from nnatomy.errors import UserError
+from nnatomy.printing import print_text
 from nnatomy.studies.tuning.plan import Plan
 
 
@@ -49,6 +50,6 @@ def tune(
         return
     rows = [(key, found.own.get(key, ""), value) for key, value in found.best.items()]
     print_table(("setting", "recipe", "best"), rows)
-    print(found.verdict())
-    print(f"Recipe: {found.recipe} (nnatomy train {found.plan.architecture} --recipe ...)")
-    print(f"Report: {found.report}")
+    print_text(found.verdict())
+    print_text(f"Recipe: {found.recipe} (nnatomy train {found.plan.architecture} --recipe ...)")
+    print_text(f"Report: {found.report}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +14,7 @@ from nnatomy.data import fields as batch_fields
 from nnatomy.data.augment import augmented
 from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
+from nnatomy.saved import plain_values, typed
 from nnatomy.showing import Face, Shown
 
 if TYPE_CHECKING:
@@ -186,17 +187,22 @@ class SubsetSplit(Split):
 
 
 class Preprocessing(ABC):
-    """The conversion of raw input to arrays; fitted on the training split only, and saved with the model as JSON."""
+    """The conversion of raw input to arrays; fitted on the training split only, and saved with the model as JSON.
+
+    A dataclass of plain values is saved field by field, and each is compared with its declared type when it is read again.
+    Another class overrides `to_json` and `from_json`.
+    """
 
     kind: ClassVar[str]
 
-    @abstractmethod
     def to_json(self) -> dict[str, Any]:
         """Return plain values from which `from_json` restores this object; includes "kind"."""
+        return {"kind": self.kind, **plain_values(self)}
 
     @classmethod
-    @abstractmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Preprocessing: ...
+    def from_json(cls, saved: Mapping[str, Any]) -> Self:
+        """Return what `to_json` described. Raises UserError for other values."""
+        return typed(cls, saved)
 
     @abstractmethod
     def transform(self, raw: Any) -> Batch:

@@ -110,6 +110,11 @@ def round_lengths(fields: tuple[Field, ...], batch: tuple[Array, ...], to: Calla
 def _lengthened(field: Field, array: Array, to: Callable[[int], int], rows: dict[str, int]) -> Array:
     if field.ragged is None:
         return array
+    if not 0 <= field.ragged < array.ndim:
+        raise UserError(
+            f"A ragged field has lengths along one of its axes. Received axis {field.ragged} for {field.name!r} of shape "
+            f"{array.shape}. Correct its description."
+        )
     length = array.shape[field.ragged]
     more = to(length + (field.per == "node")) - length
     if more <= 0:

@@ -84,12 +84,6 @@ class Fingerprint:
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
 
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Fingerprint:
-        """Return what `to_json` wrote. Raises KeyError or TypeError where it is damaged."""
-        name, kind, target = (str(saved[part]) for part in ("name", "kind", "target"))
-        return cls(name, Contents(**saved["contents"]), dict(saved["splits"]), kind, target)
-
     def change(self, now: Contents, start: Contents | None = None) -> str:
         """Return what changed in the source, as a clause; "" where nothing did. `start`: of as many rows as there were."""
         before = self.contents

@@ -12,19 +12,23 @@ from nnatomy.data.kinds import kind_of
 from nnatomy.data.reading import Inputs, Source
 from nnatomy.errors import UserError
 from nnatomy.files import check_source
+from nnatomy.printing import listed, shown
+from nnatomy.saved import RESTORE
 
 __all__ = ["Inputs", "load_examples", "load_inputs", "preprocessing_from_json"]
 
 
-def preprocessing_from_json(saved: Mapping[str, Any]) -> Preprocessing:
-    """Return the preprocessing that `to_json` wrote; raises UserError where the values are of no known kind."""
-    name = saved.get("kind")
-    if name not in kinds.names():
-        raise UserError(f"A saved preprocessing is one of {', '.join(kinds.names())}. Received {name!r}. Train again.")
+def preprocessing_from_json(saved: Any, where: str = "The preprocessing") -> Preprocessing:
+    """Return the preprocessing that `to_json` wrote. Raises UserError, which names the file `where` it was, for others."""
+    name = saved.get("kind") if isinstance(saved, Mapping) else None
+    if not isinstance(name, str) or name not in kinds.names():
+        raise UserError(f"{where}: kind must be one of {listed(kinds.names())}. Received {shown(name)}. {RESTORE}")
     try:
-        restored: Preprocessing = kinds.kind(str(name)).preprocessing.from_json(saved)
-    except (KeyError, TypeError, ValueError) as error:
-        raise UserError(f"The saved preprocessing ({name}) is damaged ({error}). Train again.") from error
+        restored: Preprocessing = kinds.kind(name).preprocessing.from_json(saved)
+    except UserError as error:
+        raise UserError(f"{where}: {error}") from None
+    except (KeyError, TypeError, ValueError) as error:  # of a kind that reads in its own way
+        raise UserError(f"{where} must describe a preprocessing. Received {shown(error)}. {RESTORE}") from None
     return restored
 
 

@@ -262,7 +262,7 @@ def _checked(found: Dataset, origin: Origin, reading: Reading) -> Dataset:
         )
     unused = next((option for option in reading.given if option not in reading.used & owner.options), None)
     if unused is not None:
-        raise UserError(f"The option --{unused} does not apply to {found.name} ({owner.noun}). Leave it out.")
+        raise UserError(f"--{unused} does not apply to {owner.noun}. Received it for {found.name}. Leave it out.")
     splits = (found.train, found.validation, found.test)
     train, validation, test = (limited(split, reading.limit, reading.seed) for split in splits)
     timeline = found.timeline
@@ -300,7 +300,7 @@ def _unreadable(source: Source) -> UserError:
 def _absent(path: Path) -> UserError:
     beside = [p.name for p in path.parent.iterdir() if p.exists()] if path.parent.is_dir() else []
     if len(path.parts) == 1 and not path.suffix:
-        return unknown_name("data set or file", str(path), [*names(), *beside], shown=len(names()))
+        return unknown_name("data set or file", str(path), [*names(), *beside])
     near = nearest_name(path.name, beside)
     hint = f"Did you mean {path.parent / near}?" if near else "Check the name."
     return UserError(f"The file or folder must exist. Received {path}, which does not. {hint}")

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import Any, BinaryIO, ClassVar, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ import numpy.typing as npt
 from nnatomy.data.dataset import Batch, Preprocessing
 from nnatomy.errors import UserError
 from nnatomy.files import open_file
+from nnatomy.printing import shown
+from nnatomy.saved import Count, Positive
 
 __all__ = [
     "SUFFIXES", "ImagePreprocessing", "decode", "describe_fit", "fit_into", "in_a_grid", "in_channels", "luma", "opened",
@@ -84,11 +86,11 @@ class ImagePreprocessing(Preprocessing):
     """Fits images into a size, scales them to [0, 1], and standardizes each channel by the training images' mean and spread."""
 
     kind: ClassVar[str] = "image"
-    size: tuple[int, int]  # height, width
+    size: tuple[Count, Count]  # height, width
     mean: tuple[float, ...]  # per channel, of images in [0, 1]
-    std: tuple[float, ...]
+    std: tuple[Positive, ...]
     classes: tuple[str, ...] = ()
-    largest: float = 255.0  # the value that becomes 1
+    largest: Positive = 255.0  # the value that becomes 1
 
     @classmethod
     def fit(cls, images: Array, classes: Sequence[str], largest: float, size: tuple[int, int] | None) -> ImagePreprocessing:
@@ -142,15 +144,13 @@ class ImagePreprocessing(Preprocessing):
         return np.asarray(np.clip(inputs * std + mean, 0.0, 1.0))
 
     def to_json(self) -> dict[str, Any]:
-        lists = {"size": list(self.size), "mean": list(self.mean), "std": list(self.std), "classes": list(self.classes)}
-        return {"kind": self.kind, **lists, "largest": self.largest, "fit": FIT}
+        return {**super().to_json(), "fit": FIT}
 
     @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> ImagePreprocessing:
-        size, mean, std, classes = (tuple(saved[key]) for key in ("size", "mean", "std", "classes"))
-        if saved["fit"] != FIT:
-            raise ValueError(f"images were fitted by {saved['fit']!r}")
-        return cls((int(size[0]), int(size[1])), mean, std, classes, float(saved["largest"]))
+    def from_json(cls, saved: Mapping[str, Any]) -> Self:
+        if saved.get("fit") != FIT:
+            raise UserError(f"fit must be {FIT!r}. Received {shown(saved.get('fit'))}. Train again.")
+        return super().from_json({name: value for name, value in saved.items() if name != "fit"})
 
 
 def write_image(picture: Array, path: Path) -> None:

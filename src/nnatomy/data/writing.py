@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -76,13 +75,6 @@ class Writing:
 
     def _key(self, cell: str) -> str:
         return cell if self.exact else word_key(whole(cell))
-
-    def to_json(self) -> dict[str, Any]:
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Writing:
-        return cls(Numerals(**saved["numerals"]), saved["layout"], saved["exact"])
 
 
 AS_IS = Writing()

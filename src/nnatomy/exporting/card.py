@@ -12,6 +12,7 @@ from nnatomy.errors import UserError
 from nnatomy.runs.folder import Run
 from nnatomy.runs.page import flat
 from nnatomy.runs.prepare import Prepared
+from nnatomy.runs.records import ResultRecord
 
 if TYPE_CHECKING:
     from nnatomy.exporting.exporting import Exported
@@ -21,10 +22,10 @@ MOST = 40  # inputs that are listed
 
 def model_card(prepared: Prepared, run: Run, exported: Exported, description: dict[str, Any], deviations: str = "") -> str:
     """Return the text of MODEL.md; `deviations`: a sentence on the variation of the scores."""
-    architecture, saved = prepared.architecture, run.read_json("run.json")
+    architecture, saved = prepared.architecture, run.record()
     sections = [
         ("Data", _data(prepared)),
-        ("Training", f"```bash\n{saved['command']}\n```\n\n" + _table(("setting", "value"), flat(saved["recipe"]))),
+        ("Training", f"```bash\n{saved.command}\n```\n\n" + _table(("setting", "value"), flat(saved.recipe))),
         ("Scores", _scores(prepared, run, deviations)),
         ("Limits", _limits(prepared)),
         ("Use", _weights(exported) if exported.model.suffix == ".safetensors" else _onnx(exported, description)),
@@ -52,11 +53,11 @@ def _data(prepared: Prepared) -> str:
 def _scores(prepared: Prepared, run: Run, deviations: str) -> str:
     """The test scores that the run wrote down, and their spread where it is known."""
     try:
-        result = run.read_json("result.json")
-        rows = [(name, f"{value:.4g}" if isinstance(value, float) else str(value)) for name, value in result["metrics"].items()]
-        length = f"epochs: {result['epochs']}, seconds: {result['seconds']:.0f}"
-    except (UserError, KeyError, TypeError, AttributeError):
+        result = run.read_as("result.json", ResultRecord, other_keys=True)
+    except UserError:
         return "The run wrote down no scores: it was not finished. `nnatomy evaluate` measures it."
+    rows = [(name, f"{value:.4g}" if isinstance(value, float) else str(value)) for name, value in result.metrics.items()]
+    length = f"epochs: {result.epochs}, seconds: {result.seconds:.0f}"
     return (
         f"{_table(('metric', 'test'), rows)}\n\nMeasured on the test split, which took no part in training or in choosing the "
         f"best epoch ({length}). They are those of one run, with seed {prepared.request.seed}"

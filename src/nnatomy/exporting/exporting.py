@@ -72,8 +72,8 @@ def export(
     prepared, opened = restore(run)
     path = opened.folder / to / f"model.{to}" if out is None else Path(out).expanduser()
     if path.suffix != f".{to}":
-        right = path.with_suffix(f".{to}")
-        raise UserError(f"--out names the model's file, which ends in .{to}. Received {path}. Give {right}.")
+        right = path.with_suffix(f".{to}") if path.name.strip(".") else f"model.{to}"
+        raise UserError(f"--out names the model's file, which ends in .{to}. Received {str(path)!r}. Use --out {right}.")
     card = path.with_name("MODEL.md")
     files = (path, path.with_suffix(".json"), card) if to == "onnx" else (path, card)
     for file in files:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,31 @@ from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
 from nnatomy.exporting.exporting import DESCRIPTION
 from nnatomy.interchange.onnx import run, session
+from nnatomy.printing import shown
 from nnatomy.runs.answers import named
 from nnatomy.runs.options import absolute_source
 from nnatomy.runs.prepare import fitting
 from nnatomy.runs.progress import log
+from nnatomy.runs.records import DataRecord
 from nnatomy.runs.restore import described
+from nnatomy.saved import read_json, typed
 from nnatomy.tasks import Answer, Task, task_for
 from nnatomy.training.recipe import Recipe
 
 Array = np.ndarray[Any, Any]
 Arrays = tuple[Array, ...]
 PIECE = 256  # examples in one call
+EXPORT = "Export the run again."
+
+
+@dataclass(frozen=True)
+class Description:
+    """The description next to a model, as far as it is read again."""
+
+    format: str
+    architecture: str
+    dataset: DataRecord
+    preprocessing: Mapping[str, Any]
 
 
 def predict_exported(model: str | Path, source: Any, *, progress: bool = False) -> Answer:
@@ -55,19 +69,12 @@ def _task(path: Path) -> Task:
             f"A model is used with the description that was exported with it. Received {beside}, which is absent. Copy it "
             "there."
         )
-    try:
-        saved = json.loads(beside.read_text(encoding="utf-8"))
-        if saved["format"] != DESCRIPTION:
-            raise UserError(
-                f"{beside} must have the format {DESCRIPTION!r}. Received {saved['format']!r}. Export the run again."
-            )
-        architecture = find_architecture(saved["architecture"])  # first: it may bring its kind of data
-        dataset = described(beside, saved["dataset"], saved["preprocessing"])
-        recipe: Recipe = fitting(architecture, dataset)
-    except (OSError, ValueError, KeyError, TypeError) as problem:
-        if isinstance(problem, UserError):
-            raise
-        raise UserError(f"{beside} is damaged: it does not describe a model. Export again.") from None
+    saved = typed(Description, read_json(beside, EXPORT), str(beside), EXPORT, other_keys=True)
+    if saved.format != DESCRIPTION:
+        raise UserError(f"{beside} must have the format {DESCRIPTION!r}. Received {shown(saved.format)}. {EXPORT}")
+    architecture = find_architecture(saved.architecture)  # first: it may bring its kind of data
+    dataset = described(saved.dataset, data.preprocessing_from_json(saved.preprocessing, str(beside)))
+    recipe: Recipe = fitting(architecture, dataset)
     return task_for(replace(recipe, decide=lambda outputs: outputs), dataset)  # the exported model has decided
 
 
@@ -81,7 +88,7 @@ class _Opened:
         except UserError:
             raise
         except Exception:  # ONNX Runtime raises its own types
-            raise UserError(f"{path} is damaged or not an ONNX model. Export the run again.") from None
+            raise UserError(f"A model is a whole ONNX file. Received {path}, which is damaged or another. {EXPORT}") from None
         self._shapes = [given.shape for given in self._session.get_inputs()]
         if self._session.get_outputs()[0].name.rstrip("_") != task.gives[0][0]:
             raise _apart(path)
@@ -102,7 +109,9 @@ class _Opened:
 
 
 def _apart(path: Path) -> UserError:
-    return UserError(f"{path} and the description next to it belong to different models. Export the run again.")
+    return UserError(
+        f"A model and the description next to it belong together. Received {path} with that of another model. {EXPORT}"
+    )
 
 
 def _filled(array: Array, shape: list[Any]) -> Array:

@@ -139,7 +139,7 @@ def logsigmoid(x: Any) -> Any:
 def hardtanh(x: Any, min_val: float = -1.0, max_val: float = 1.0) -> Any:
     """y = x clipped to [min_val, max_val]; slope 0 at both ends, as in PyTorch."""
     if not min_val <= max_val:
-        raise UserError(f"hardtanh() needs min_val <= max_val. Received {min_val!r} and {max_val!r}; exchange them.")
+        raise UserError(f"hardtanh() needs min_val <= max_val. Received {min_val!r} and {max_val!r}. Exchange them.")
     return ops.where(ops.less_equal(x, min_val), min_val, ops.where(ops.greater_equal(x, max_val), max_val, x))
 
 
@@ -166,7 +166,7 @@ def softshrink(x: Any, lambd: float = 0.5) -> Any:
 
 def _width(name: str, lambd: float) -> None:
     if not lambd >= 0:
-        raise UserError(f"{name}() needs lambd >= 0. Received {lambd!r}; give its size.")
+        raise UserError(f"{name}() needs lambd >= 0. Received {lambd!r}. Give its size.")
 
 
 def hardshrink(x: Any, lambd: float = 0.5) -> Any:

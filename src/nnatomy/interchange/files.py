@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,12 +13,19 @@ from nnatomy.files import open_file
 from nnatomy.interchange import keras_files, numpy_files, safetensors_files, torch_files
 from nnatomy.interchange.archives import Archive
 from nnatomy.interchange.refusal import refusal
+from nnatomy.saved import read_json, typed
 
 Arrays = dict[str, np.ndarray[Any, Any]]
 
 INDICES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 SINGLE_FILES = ("model.safetensors", "pytorch_model.bin", "model.weights.h5")
-LARGEST_INDEX = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Index:
+    """The index of a model in parts: the file of each array."""
+
+    weight_map: Mapping[str, str]
 
 
 class Contents(NamedTuple):
@@ -92,15 +99,10 @@ def _in_folder(folder: Path) -> Path:
 
 def _sharded(path: Path) -> Contents:
     """All parts that an index names, each read once; a part is next to its index."""
-    try:
-        if path.stat().st_size > LARGEST_INDEX:
-            raise ValueError
-        index = json.loads(path.read_text(encoding="utf-8"))
-        places: dict[str, str] = index["weight_map"]
-        parts = list(dict.fromkeys(places.values()))
-        fine = all(isinstance(part, str) and Path(part).name == part and "\\" not in part for part in parts)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise refusal(path, "is not an index of parts: it has no weight_map", "Give model.safetensors.index.json") from None
+    remedy = "Give model.safetensors.index.json."
+    places = typed(Index, read_json(path, remedy), str(path), remedy, other_keys=True).weight_map
+    parts = list(dict.fromkeys(places.values()))
+    fine = all(Path(part).name == part and "\\" not in part for part in parts)
     if not fine or any(part.endswith(".json") for part in parts):
         raise refusal(path, "names parts outside its own folder", "Put the parts next to it and name them plainly")
     arrays: Arrays = {}

@@ -15,6 +15,7 @@ from nnatomy.errors import UserError
 from nnatomy.interchange.files import contents
 from nnatomy.interchange.names import KERAS, LEFT_OUT, Flattened, Names, Variable
 from nnatomy.layers.module import Module
+from nnatomy.printing import listed
 from nnatomy.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -216,4 +217,4 @@ def _row(module: Module, suffix: str, variable: str, count: int) -> Variable | N
 
 
 def _few(names: tuple[str, ...]) -> str:
-    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    return listed(names, 400)

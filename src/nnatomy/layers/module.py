@@ -237,7 +237,10 @@ class Module:
             f"{name} {why}" for name, value in own.items() if name in state and (why := unusable(state[name], value.dtype))
         ]
         if problems:
-            raise UserError(f"These weights do not fit {type(self).__name__}: {'; '.join(problems)}.")
+            raise UserError(
+                f"Weights fit {type(self).__name__} by name and shape. Received others: {'; '.join(problems)}. Load those of "
+                "the same model."
+            )
         for name, value in own.items():
             if name in state:
                 given = state[name]

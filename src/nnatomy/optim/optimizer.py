@@ -85,7 +85,7 @@ class Optimizer(ABC):
                         continue
                     if not isinstance(param.grad, Tensor):
                         raise UserError(
-                            f"The gradient of {name} must be a Tensor. Received {type(param.grad).__name__}; use nn.tensor()."
+                            f"The gradient of {name} must be a Tensor. Received {type(param.grad).__name__}. Use nn.tensor()."
                         )
                     if name not in self.state:
                         self._prepare(name, param, group)

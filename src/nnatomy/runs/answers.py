@@ -29,7 +29,7 @@ def named(answer: Answer, inputs: Inputs) -> Answer:
     for own, write in answer.files.items():
         name = Path(rows[answer.file_rows[own]]).stem + Path(own).suffix if own in answer.file_rows else own
         if name in files:
-            raise UserError(f"Inputs need names that differ before their endings. Received two for {name}; rename one of them.")
+            raise UserError(f"Inputs need names that differ before their endings. Received two for {name}. Rename one of them.")
         files[name] = write
     answer = replace(answer, files=files, file_rows={})
     if not answer.columns:

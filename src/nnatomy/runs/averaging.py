@@ -17,6 +17,7 @@ from nnatomy.data.dataset import Dataset, Split
 from nnatomy.data.fields import Field, select
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.layers.module import Module
+from nnatomy.printing import print_text
 from nnatomy.runs.answers import named
 from nnatomy.runs.folder import Run, environment, finite, save_arrays
 from nnatomy.runs.known import FILE as KNOWN_DATA
@@ -128,7 +129,7 @@ def average(
     if how == "weights":
         for name in ("preprocessing.json", "dataset.json", KNOWN_DATA):
             made.write_json(name, opened[0].read_json(name))
-        made.write_json("run.json", opened[0].read_json("run.json") | saved)
+        made.write_json("run.json", {**opened[0].read_json("run.json"), **saved})
         made.write_json("environment.json", environment())
         save_arrays(made.best, state, {"average": [*alone]})
         first.model.load_state_dict(state)
@@ -149,7 +150,7 @@ def average(
         saved["average"]["members"] = [f"members/{number}" for number in range(1, len(opened) + 1)]
         made.write_json("run.json", saved)  # last: a folder with it is whole
     if progress:
-        print(f"Averaged {how} of {len(opened)} runs.", file=sys.stderr)
+        print_text(f"Averaged {how} of {len(opened)} runs.", file=sys.stderr)
     return Averaged(made, how, found.metrics, alone)
 
 
@@ -165,9 +166,8 @@ def mean_weights(members: Sequence[Prepared], names: Sequence[str]) -> dict[str,
         if member.architecture.name != first.architecture.name or other != shapes:
             differing = next((key for key in {**shapes, **other} if shapes.get(key) != other.get(key)), "the architecture")
             raise UserError(
-                f"Weights are averaged within one architecture and its options, {name} "
-                f"({member.architecture.name}) differs from {names[0]} "
-                f"({first.architecture.name}) in {differing}. Average their predictions."
+                f"Weights are averaged within one architecture and its options. Received {name} ({member.architecture.name}), "
+                f"which differs from {names[0]} ({first.architecture.name}) in {differing}. Average their predictions."
             )
         if member.dataset.preprocessing.to_json() != first.dataset.preprocessing.to_json():
             raise UserError(
@@ -193,8 +193,8 @@ def check_alike(first: Prepared, other: Prepared, name: str) -> None:
         same = False
     if not same or _split_of(first) != _split_of(other):
         raise UserError(
-            f"Runs work together on one data set and one split of it, that of {name} differs, so that one may have learned "
-            "what another is tested on. Train them with the same --data, --limit and --split-seed."
+            f"Runs work together on one data set and one split of it. Received {name}, whose data or split differ: one may "
+            "have learned what another is tested on. Train them with the same --data, --limit and --split-seed."
         )
 
 

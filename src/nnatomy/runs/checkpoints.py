@@ -9,7 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from nnatomy.errors import UserError
+from nnatomy.printing import shown
 from nnatomy.runs.folder import Run, load_arrays, save_arrays
+from nnatomy.runs.options import PATH, SOURCE, options_of
+from nnatomy.runs.request import Request
+from nnatomy.saved import RESTORE, typed
 from nnatomy.training.fit import Checkpoint
 from nnatomy.training.loop import Callback, Loop, Position
 
@@ -62,17 +67,36 @@ class Checkpoints(Callback):
             save_arrays(self.run.best, loop.best, saved)
             self._best = position.best
         callbacks = [getattr(callback, "state", None) for callback in loop.callbacks]
-        save_arrays(self.run.last, arrays, {"plain": plain, "position": asdict(position), "callbacks": callbacks})
+        saved = {"plain": plain, "position": asdict(position), "callbacks": callbacks, "request": steady(self.run)}
+        save_arrays(self.run.last, arrays, saved)
         self._written = time.perf_counter()
 
 
 def load_checkpoint(run: Run) -> Checkpoint:
     """Return what `Checkpoints.save` wrote."""
     arrays, metadata = load_arrays(run.last)
-    position = Position(**metadata["position"])
+    for name, value in steady(run).items():
+        kept = metadata.get("request", {}).get(name, value)
+        if kept != value:
+            raise UserError(
+                f"A run continues as it was requested. Received {run.folder / 'run.json'} with another {name}, {shown(value)} "
+                f"instead of {shown(kept)}. {RESTORE}"
+            )
+    position = typed(Position, metadata.get("position"), f"{run.last}, position")
     best = load_arrays(run.best)[0] if position.best is not None else {}
-    state = unflatten(arrays, metadata["plain"])
-    return Checkpoint(state, position, best, metadata["callbacks"], state.pop("external", {}))
+    plain, callbacks = (metadata.get(name) for name in ("plain", "callbacks"))
+    state = unflatten(arrays, typed(dict[str, Any], plain, f"{run.last}, plain"))
+    kept = typed(list[dict[str, Any] | None], callbacks, f"{run.last}, callbacks")
+    return Checkpoint(state, position, best, kept, state.pop("external", {}))
+
+
+def steady(run: Run) -> dict[str, Any]:
+    """Return the options of a run that its continuation must share, in plain values: not where it computes, nor paths."""
+    if not (run.folder / "run.json").exists():  # a fit that only keeps checkpoints
+        return {}
+    plain = run.record().request or {}
+    names = [name for name, known in options_of(Request).items() if not known.where and known.type not in (SOURCE, PATH)]
+    return {name: plain[name] for name in names if name in plain}
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> tuple[dict[str, Any], dict[str, Any]]:

@@ -164,8 +164,8 @@ def _answers(teacher: Prepared, classes: bool, temperature: float) -> Array:
         parts.append(scores.astype(np.float32))
         if len(teacher.dataset.train) * parts[0][0].nbytes > LARGEST:
             raise UserError(
-                f"A teacher's outputs must fit into {LARGEST >> 20} MiB, those for {len(teacher.dataset.train):,} examples do "
-                "not. Train the teacher with --limit."
+                f"A teacher's outputs must fit into {LARGEST >> 20} MiB. Received {len(teacher.dataset.train):,} examples. "
+                "Train the teacher with --limit."
             )
     return np.concatenate(parts)
 

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 import io
 import math
+import os
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from nnatomy.errors import UserError
 from nnatomy.showing import label
 from nnatomy.tasks.figures import BLUE, GRAY, GREEN, ORANGE
 from nnatomy.training.evaluation import Metric
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+
+
+def check_matplotlib() -> None:
+    """Raise UserError where MPLBACKEND keeps Matplotlib from being imported, before work that ends in a picture."""
+    if os.environ.get("MPLBACKEND", "agg").lower() == "agg":
+        return
+    try:
+        import matplotlib  # noqa: F401
+    except ValueError:
+        name = os.environ["MPLBACKEND"]
+        raise UserError(f"MPLBACKEND names a backend of Matplotlib. Received {name!r}. Unset it, or use agg.") from None
 
 
 def save(figure: Figure, path: Path) -> None:

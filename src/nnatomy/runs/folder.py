@@ -8,18 +8,24 @@ import os
 import platform
 import sys
 import tempfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from nnatomy.errors import UserError, nearest_name
-from nnatomy.files import check_name
+from nnatomy.files import check_name, open_file, unwritable
+from nnatomy.runs.records import EpochRecord, RunRecord
+from nnatomy.saved import RESTORE, read_json, read_lines, typed
 
 Array = np.ndarray[Any, Any]
+T = TypeVar("T")
+CHECKSUM = "checksum"
+"""The name of the metadata by which a damaged checkpoint is noticed."""
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -27,7 +33,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
     Raises UserError where the disk is full or the folder cannot be written.
     """
-    data = content.encode() if isinstance(content, str) else content
+    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content  # file names that are not UTF-8
     name = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,9 +47,7 @@ def write_atomically(path: Path, content: bytes | str) -> None:
     except OSError as problem:
         if name and os.path.exists(name):
             os.unlink(name)
-        raise UserError(
-            f"{path} could not be written ({problem.strerror or problem}). Free space or choose another --out."
-        ) from None
+        raise unwritable(path, problem) from None
 
 
 def finite(value: Any) -> Any:
@@ -63,24 +67,39 @@ def packed(arrays: Mapping[str, Array], metadata: Mapping[str, Any]) -> bytes:
     from safetensors.numpy import save
 
     tidy = {name: np.asarray(a, order="C") for name, a in arrays.items()}
-    return bytes(save(tidy, {key: json.dumps(value) for key, value in metadata.items()}))
+    texts = {key: json.dumps(value) for key, value in metadata.items()}
+    return bytes(save(tidy, texts | {CHECKSUM: str(_checksum(tidy, texts))}))
+
+
+def _checksum(arrays: Mapping[str, Array], texts: Mapping[str, str]) -> int:
+    """Return the CRC-32 of arrays and texts with their names."""
+    found = 0
+    for name in sorted(arrays):
+        found = zlib.crc32(f"{name} {arrays[name].dtype} {arrays[name].shape}".encode(), found)
+        found = zlib.crc32(arrays[name].tobytes(), found)
+    return zlib.crc32(repr(sorted(texts.items())).encode(errors="backslashreplace"), found)
 
 
 def load_arrays(path: Path) -> tuple[dict[str, Array], dict[str, Any]]:
-    """Read what `save_arrays` wrote. Raises UserError where the file is missing, cut short or not safetensors."""
+    """Read what `save_arrays` wrote. Raises UserError where the file is missing, damaged, cut short or not safetensors."""
     from safetensors import SafetensorError, safe_open
 
     if not path.is_file():
         raise UserError(f"A checkpoint must exist. Received {path}, which does not. Name the folder of a run that has one.")
+    with open_file(path):  # safetensors does not tell what may not be read from what is damaged
+        pass
     try:
         with safe_open(path, framework="numpy") as file:
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            metadata = {key: json.loads(value) for key, value in (file.metadata() or {}).items()}
-    except (SafetensorError, OSError, ValueError, UnicodeDecodeError):
+            texts = dict(file.metadata() or {})
+        wanted = texts.pop(CHECKSUM, None)
+        if wanted is not None and wanted != str(_checksum(arrays, texts)):
+            raise ValueError
+        return arrays, {key: json.loads(value) for key, value in texts.items()}
+    except (SafetensorError, OSError, ValueError, RecursionError):
         raise UserError(
             f"A checkpoint must be a whole safetensors file. Received {path}, which is damaged or another format. Use a backup."
         ) from None
-    return arrays, metadata
 
 
 @dataclass(frozen=True)
@@ -124,22 +143,21 @@ class Run:
             remedy = f"Did you mean {path.parent / near}?" if near else "Name the folder of a run."
             raise UserError(f"The folder of a run must exist. Received {path}, which does not. {remedy}")
         if not (path / "run.json").is_file():
-            raise UserError(f"{path} is not the folder of a run: it has no run.json. Name a folder that nnatomy train made.")
+            raise UserError(f"A run's folder has a run.json. Received {path} without it. Name one that nnatomy train made.")
         return cls(path)
 
     @property
     def members(self) -> list[Run]:
         """The runs whose predictions this one averages; none for any other run."""
-        average = self.read_json("run.json").get("average", {})
-        return [Run(self.folder / name) for name in average.get("members", ())]
+        average = self.record().average
+        return [Run.open(self.folder / name) for name in average.members] if average is not None else []
 
     def alone(self) -> Run:
         """This run, if it has its own model. Raises UserError otherwise."""
         if self.members:
             raise UserError(
-                f"{self.folder} averages the predictions of {len(self.members)} runs and can be evaluated, used to predict "
-                "and learned "
-                f"from. For all else name one of them, such as {self.members[0].folder}."
+                f"Averaged predictions can be evaluated, used to predict and learned from, no more. Received {self.folder}, "
+                f"an average of {len(self.members)} runs. Name one of them, such as {self.members[0].folder}."
             )
         return self
 
@@ -153,7 +171,8 @@ class Run:
             return load_arrays(self.best)[0]
         if not self.last.exists():
             raise UserError(
-                f"The run in {self.folder} has no weights yet. Continue it with nnatomy train --resume {self.folder}."
+                f"A run has weights after its first checkpoint. Received {self.folder}, which has none. Continue it with "
+                f"nnatomy train --resume {self.folder}."
             )
         arrays, _ = load_arrays(self.last)
         return {name.removeprefix("model/"): a for name, a in arrays.items() if name.startswith("model/")}
@@ -162,33 +181,24 @@ class Run:
         """Write plain values, readable by people too."""
         write_atomically(self.folder / name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
-    def read_json(self, name: str) -> Any:
-        """Read plain values. Raises UserError where the file is missing or damaged."""
+    def read_json(self, name: str) -> dict[str, Any]:
+        """Return the object in a file. Raises UserError where the file is missing or damaged."""
+        return self.read_as(name, dict[str, Any])
+
+    def read_as(self, name: str, kind: type[T], other_keys: bool = False) -> T:
+        """Return a file's values as a type. Raises UserError where the file is missing, or damaged or changed."""
         path = self.folder / name
-        try:
-            found = json.loads(path.read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            raise UserError(f"The run in {self.folder} lacks its {name}. It cannot be used.") from None
-        except (OSError, ValueError):
-            raise UserError(f"{path} is damaged: it must hold JSON. Restore it or train again.") from None
-        if not isinstance(found, dict):
-            raise UserError(f"{path} is damaged: it must hold one JSON object. Restore it or train again.")
-        return found
+        if not path.exists():
+            raise UserError(f"A run needs its {name}. Received {self.folder}, which lacks it. {RESTORE}")
+        return typed(kind, read_json(path), str(path), other_keys=other_keys)
+
+    def record(self) -> RunRecord:
+        """Return what run.json says."""
+        return self.read_as("run.json", RunRecord, other_keys=True)
 
     def history(self) -> list[dict[str, Any]]:
-        """The lines of metrics.jsonl; a last line that was cut short is left out."""
-        if not self.log.is_file():
-            return []
-        lines: list[dict[str, Any]] = []
-        for line in self.log.read_text(encoding="utf-8").splitlines():
-            try:
-                found = json.loads(line)
-            except ValueError:
-                break
-            if not (isinstance(found, dict) and "epoch" in found):
-                raise UserError(f"{self.log} is damaged: line {len(lines) + 1} is not an epoch. Restore it or train again.")
-            lines.append(found)
-        return lines
+        """Return the lines of metrics.jsonl; a last line that was cut short is left out."""
+        return list(read_lines(self.log, EpochRecord)) if self.log.is_file() else []
 
     def append(self, line: Mapping[str, Any], log: str = "metrics.jsonl") -> None:
         """Add one line to metrics.jsonl, or to another log."""
@@ -197,7 +207,7 @@ class Run:
             with path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(finite(line)) + "\n")
         except OSError as problem:
-            raise UserError(f"{path} could not be written ({problem.strerror}). Free space or choose another --out.") from None
+            raise unwritable(path, problem) from None
 
     def rewind(self, lines: list[dict[str, Any]]) -> None:
         """Make metrics.jsonl hold exactly `lines`: epochs after a checkpoint are run again."""
@@ -231,7 +241,7 @@ def new_folder(parent: str, name: str, out: str | Path | None, what: str) -> Pat
             )
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as problem:
-        raise UserError(f"The folder {folder} could not be made ({problem.strerror}). Choose another --out.") from None
+        raise unwritable(folder, problem) from None
     return folder
 
 

@@ -10,6 +10,8 @@ import numpy as np
 from nnatomy.backends import compiles_by_shape
 from nnatomy.inspect.recording import gradient_norms, gradients
 from nnatomy.runs.folder import Run, write_atomically
+from nnatomy.runs.records import GradientRecord
+from nnatomy.saved import read_lines
 from nnatomy.training.loop import Callback, Loop
 
 EXAMPLES = 16  # on which gradients are taken: enough for a norm, too few to be noticed in an epoch's time
@@ -58,16 +60,6 @@ def first_of(loss: Any) -> Any:
 
 
 def read_gradients(run: Run) -> list[dict[str, Any]]:
-    """The lines of a run's gradients.jsonl, none where it has none; a line that was cut short and all after it are left out."""
+    """Return the lines of a run's gradients.jsonl, none where it has none; a damaged line is left out: nothing rests on it."""
     path = run.folder / "gradients.jsonl"
-    lines: list[dict[str, Any]] = []
-    if path.is_file():
-        for text in path.read_text(encoding="utf-8").splitlines():
-            try:
-                found = json.loads(text)
-            except ValueError:
-                break
-            if not (isinstance(found, dict) and {"epoch", "examples", "gradients", "weights"} <= set(found)):
-                break
-            lines.append(found)
-    return lines
+    return list(read_lines(path, GradientRecord, repair=True)) if path.is_file() else []

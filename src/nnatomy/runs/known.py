@@ -11,6 +11,7 @@ from nnatomy.data.dataset import Dataset
 from nnatomy.data.fingerprints import DEALT
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import write_atomically
+from nnatomy.saved import read_json, typed
 
 FILE = "fingerprint.json"
 
@@ -27,15 +28,12 @@ class KnownData:
     def of(cls, folder: Path, remedy: str) -> KnownData:
         """Return what a folder knows. Raises UserError where it does not say."""
         path = folder / FILE
-        try:
-            return cls(data.Fingerprint.from_json(json.loads(path.read_text(encoding="utf-8"))), remedy)
-        except FileNotFoundError:
+        if not path.exists():
             raise UserError(
                 f"A folder knows its data by {FILE}. Received {folder}, which has none, so that changed data would not be "
                 "noticed. Train again."
-            ) from None
-        except (OSError, ValueError, KeyError, TypeError, AttributeError):
-            raise UserError(f"{path} is damaged: it must hold the data's fingerprint. Restore it or train again.") from None
+            )
+        return cls(typed(data.Fingerprint, read_json(path), str(path)), remedy)
 
     def check_files(self, source: str, labels: str | None = None) -> None:
         """Raise UserError where the files of a source have changed; nothing else is read."""

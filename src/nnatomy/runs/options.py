@@ -12,13 +12,21 @@ from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+import numpy as np
 
 from nnatomy import data
 from nnatomy.errors import UserError
+from nnatomy.printing import shown
+from nnatomy.saved import plain_values, typed
 from nnatomy.training.settings import parse_seconds
 
 LARGEST_SIDE = 4096
+T = TypeVar("T")
+
+MOST = 2**64
+"""Whole numbers are below this, as seeds are."""
 OPTION = "option"
 """The key of an `Option` in a field's metadata."""
 
@@ -68,7 +76,9 @@ class Option:
         if value is None:
             return
         if self.least is not None and value < self.least:
-            raise UserError(f"{self.flag} is at least {self.least}. Received {value}. Give a larger number.")
+            raise UserError(f"{self.flag} is at least {self.least}. Received {shown(value)}. Give a larger number.")
+        if isinstance(value, int) and value >= MOST:
+            raise UserError(f"{self.flag} is below 2^64. Received {shown(value)}. Give a smaller number.")
         if self.positive and not 0 < value < float("inf"):
             noun = "time" if self.type is SECONDS else "number"
             raise UserError(f"{self.flag} is a positive {noun}. Received {value:g}. Give one such as {self.example}.")
@@ -78,6 +88,24 @@ def _text(value: Any) -> str:
     if not isinstance(value, str | int | Path):
         raise TypeError
     return str(value)
+
+
+def _integer(value: Any) -> int:
+    if isinstance(value, bool | np.bool_):
+        raise TypeError
+    return operator.index(value)
+
+
+def _number(value: Any) -> float:
+    if isinstance(value, bool | np.bool_ | str):
+        raise TypeError
+    return float(value)
+
+
+def _switch(value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError
+    return bool(value)
 
 
 def _listed(value: Any) -> str:
@@ -114,8 +142,8 @@ def parse_size(value: Any) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-INTEGER = OptionType("a whole number", operator.index, int)
-NUMBER = OptionType("a number", float, float, lambda value: [f"{value:.12g}"])
+INTEGER = OptionType("a whole number", _integer, int)
+NUMBER = OptionType("a number", _number, float, lambda value: [f"{value:.12g}"])
 SECONDS = OptionType(
     "seconds or a time such as 5m", lambda value: parse_seconds(value) if isinstance(value, str) else float(value), str,
     lambda value: [f"{value:g}s"],
@@ -123,7 +151,7 @@ SECONDS = OptionType(
 TEXT = OptionType("a text", _text, str)
 PATH = OptionType("a path", lambda value: str(Path(value).expanduser().resolve()), str)
 SOURCE = OptionType("a name or a path", lambda value: absolute_path(_text(value)), str)
-SWITCH = OptionType("True or False", bool, bool)
+SWITCH = OptionType("True or False", _switch, bool)
 NAMES = OptionType(
     "names", lambda value: (value,) if isinstance(value, str) else tuple(map(str, value)), list[str], list, tuple
 )
@@ -175,7 +203,7 @@ def parse_option(type: OptionType, name: str, value: Any, caller: str) -> Any:
     except UserError:
         raise
     except (TypeError, ValueError, AttributeError):
-        raise UserError(f"{caller}() takes {type.noun} for {name}. Received {value!r}. Convert it.") from None
+        raise UserError(f"{caller}() takes {type.noun} for {name}. Received {shown(value)}. Convert it.") from None
 
 
 def parse_options(request: type[Any], given: Mapping[str, Any], caller: str) -> dict[str, Any]:
@@ -213,15 +241,10 @@ def command_line(request: Any, verb: str, *arguments: str, without: tuple[str, .
 
 def to_plain(request: Any) -> dict[str, Any]:
     """Return a request in plain values, which JSON keeps."""
-    return {name: _plain(value) for name, value in vars(request).items()}
+    found: dict[str, Any] = plain_values(request)
+    return found
 
 
-def from_plain(request: type[Any], saved: Mapping[str, Any]) -> Any:
-    """Return the request that `to_plain` wrote. Raises TypeError where it is damaged."""
-    return request(**{name: tuple(value) if isinstance(value, list) else value for name, value in saved.items()})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return dict(value)
-    return list(value) if isinstance(value, tuple) else value
+def from_plain(request: type[T], saved: Any, where: str = "") -> T:
+    """Return the request that `to_plain` wrote. Raises UserError, which names the file `where` it was, for other values."""
+    return typed(request, saved, where)

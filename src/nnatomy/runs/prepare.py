@@ -141,6 +141,6 @@ def fitting(architecture: Architecture, dataset: Dataset, recipes: Sequence[Reci
     if able:
         return next((recipe for recipe in able if recipe.data == dataset.name), able[0])
     raise UserError(
-        f"The architecture {architecture.name} has no recipe for {dataset.task} on data of the kind {dataset.kind}. "
-        "Choose other data or another architecture."
+        f"An architecture needs a recipe for its data. Received {architecture.name}, which has none for {dataset.task} on data "
+        f"of the kind {dataset.kind}. Choose other data or another architecture."
     )

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from nnatomy.printing import listed, print_text
 from nnatomy.training.loop import Callback, Loop
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Progress(Callback):
 
     def _log(self, text: str) -> None:
         self._printed = time.perf_counter()
-        print(text, file=sys.stderr, flush=True)
+        print_text(text, file=sys.stderr, flush=True)
 
 
 def in_notebook() -> bool:
@@ -107,16 +108,15 @@ def announce(prepared: Prepared) -> None:
         f"{len(s):,} {name}"
         for name, s in (("training", dataset.train), ("validation", dataset.validation), ("test", dataset.test))
     )
-    print(f"{prepared.architecture.front['title']} with {prepared.model.count_parameters():,} parameters on {dataset.name} "
-          f"({dataset.task}): {sizes} examples.", file=sys.stderr)  # fmt: skip
+    title, parameters = prepared.architecture.front["title"], prepared.model.count_parameters()
+    print_text(f"{title} with {parameters:,} parameters on {dataset.name} ({dataset.task}): {sizes} examples.", file=sys.stderr)
     inputs = [f"{c.name} {c.type}" for c in dataset.columns if c.role == "input"]
     if inputs:
-        shown = ", ".join(inputs[:24]) + (f" and {len(inputs) - 24} more" if len(inputs) > 24 else "")
-        print(f"  inputs: {shown} (--types COLUMN=TYPE changes one)", file=sys.stderr)
+        print_text(f"  inputs: {listed(inputs)} (--types COLUMN=TYPE changes one)", file=sys.stderr)
     log(dataset.notices)
 
 
 def log(notices: Sequence[str]) -> None:
     """Print the notices about data."""
     for notice in notices:
-        print(f"  note: {notice}", file=sys.stderr)
+        print_text(f"  note: {notice}", file=sys.stderr)

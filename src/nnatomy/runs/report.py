@@ -33,7 +33,7 @@ def render(result: Result) -> str:
     prepared, run = result.prepared, result.run
     architecture, recipe, dataset = prepared.architecture, prepared.recipe, prepared.dataset
     history = run.history()
-    saved = run.read_json("run.json")
+    saved = run.record()
     title = f"{architecture.front['title']} on {dataset.name}"
     task, sections = prepared.task, []
     if result.baselines is not None:
@@ -52,10 +52,10 @@ def render(result: Result) -> str:
     sections.append(section("How it works: a picture from this trained model", image(pictured(prepared), "png")))
     sections.append(section("The model", _summary(result)))
     sections.append(section("The data", _data(result)))
-    sections.append(section("The recipe", pairs_table(flat(saved["recipe"]))))
+    sections.append(section("The recipe", pairs_table(flat(saved.recipe))))
     sections.append(section("Where it ran", pairs_table(flat(run.read_json("environment.json")))))
     sections.append(section("What next", _next(result)))
-    sections.append(section("Make it again", f"<pre>{html.escape(saved['command'])}</pre>"))
+    sections.append(section("Make it again", f"<pre>{html.escape(saved.command)}</pre>"))
     stopped = f" Stopped early: {html.escape(result.stopped)}." if result.stopped else ""
     best = f" Best epoch: {history[-1]['best_epoch']}." if history else ""
     headline = "" if result.baselines is None else f'<p class="headline">{html.escape(result.baselines.headline)}</p>\n'

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nnatomy.data.folds import Fold
-from nnatomy.errors import UserError
+from nnatomy.errors import unknown_name
 from nnatomy.runs.folder import Run
 from nnatomy.runs.options import (
     FACTORS,
@@ -26,6 +26,7 @@ from nnatomy.runs.options import (
     from_plain,
     option,
 )
+from nnatomy.training.precision import PRECISIONS
 
 DISTILLATION = ("teacher", "temperature", "soft")
 """The options of a student, which `distill` has and `train` has not."""
@@ -111,6 +112,11 @@ class Request(WorkRequest):
     temperature: float = option(NUMBER, "Temperature that softens the teacher's outputs.", 4.0, positive=True, example="4")
     soft: float = option(NUMBER, "Weight of the teacher's term of the loss, from 0 to 1.", 0.9)
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.precision not in PRECISIONS:
+            raise unknown_name("precision", self.precision, PRECISIONS)
+
     def command(self) -> str:
         """Return the command line that requests the same."""
         if self.teacher is None:
@@ -124,9 +130,4 @@ OF_THE_TEACHER = tuple(name for name in DataRequest.__dataclass_fields__ if name
 
 def request_of(run: Run) -> Request:
     """Return what was requested when a run was made. Raises UserError where its folder does not say."""
-    saved = run.alone().read_json("run.json")
-    try:
-        found: Request = from_plain(Request, saved["request"])
-    except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{run.folder / 'run.json'} is damaged: it does not hold the request. Train again.") from None
-    return found
+    return from_plain(Request, run.alone().record().request, f"{run.folder / 'run.json'}, request")

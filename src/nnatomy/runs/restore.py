@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,19 +14,19 @@ from nnatomy import backends, data
 from nnatomy.catalog import Architecture
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import Dataset
-from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
 from nnatomy.runs.folder import Run
 from nnatomy.runs.known import KnownData
 from nnatomy.runs.own import NOTHING, Own, again, own_model
 from nnatomy.runs.prepare import Prepared, fitting, prepare, recipes_of, requested
+from nnatomy.runs.records import DataRecord
 from nnatomy.runs.request import Request, request_of
+from nnatomy.saved import plain_values
 from nnatomy.tasks import task_for
 from nnatomy.training.precision import PRECISIONS
 
-DESCRIBED = ("name", "kind", "task", "classes", "input_shape", "outputs", "description")
-"""The facts about the data set in a run's folder, next to fields and preprocessing: the model is built without the data."""
+RECORDED = tuple(DataRecord.__dataclass_fields__)
 
 AGAIN = "Restore them, or train again."
 """The remedy where a run's data have changed."""
@@ -54,10 +54,10 @@ def restore(
         return folder.prepared, folder.run
     run = Run.open(folder)
     request = on_backend(request_of(run), backend, device)
-    own = again(run.read_json("run.json").get("own", {}), own, run.folder, trains=False)
+    own = again(own_names(run), own, run.folder, trains=False)
     backends.use(request.backend, request.device)
     named = find_architecture(request.architecture) if own.model is None else None  # first: it may bring its kind of data
-    dataset = described(run.folder / "dataset.json", run.read_json("dataset.json"), run.read_json("preprocessing.json"))
+    dataset = dataset_of(run)
     architecture: Architecture
     if named is not None:
         architecture, recipe = named, fitting(named, dataset, recipes_of(named, request))
@@ -73,7 +73,7 @@ def restore(
 
 def architecture_of(run: Run) -> Architecture:
     """Return the architecture of a run, without its model. Raises UserError for a user's own, which no name finds."""
-    again(run.read_json("run.json").get("own", {}), NOTHING, run.folder, trains=False)
+    again(own_names(run), NOTHING, run.folder, trains=False)
     return find_architecture(request_of(run).architecture)
 
 
@@ -82,7 +82,7 @@ def restore_with_data(
     remedy: str = AGAIN,
 ) -> Prepared:  # fmt: skip
     """Return the trained model of a run with all its data, read again; `remedy` is for data that have changed."""
-    own = again(run.read_json("run.json").get("own", {}), own, run.folder, trains=True)
+    own = again(own_names(run), own, run.folder, trains=True)
     request = on_backend(request_of(run), backend, device)
     prepared = prepare_again(run, request, own, remedy)
     load_best(prepared.model, run)
@@ -130,24 +130,27 @@ def _alike(found: Any, saved: Any) -> bool:
 
 def plain_dataset(dataset: Dataset) -> dict[str, Any]:
     """Return what `described` reads: all of a data set but its examples and its preprocessing, in plain values."""
-    found = {name: _plain(getattr(dataset, name)) for name in DESCRIBED}
-    return found | {"fields": [asdict(field) for field in dataset.fields]}
+    found: dict[str, Any] = plain_values(DataRecord(**{name: getattr(dataset, name) for name in RECORDED}))
+    return found
 
 
-def described(path: Path, saved: Any, preprocessing: Any) -> Dataset:
-    """Return the data set, without examples, that `path` describes: `plain_dataset` and a preprocessing in plain values.
+def described(saved: DataRecord, preprocessing: data.Preprocessing) -> Dataset:
+    """Return the data set, without examples, of a `plain_dataset` and a preprocessing."""
+    nothing = data.ArraySplit(tuple(np.zeros(0) for _ in saved.fields), saved.fields)
+    facts = {name: getattr(saved, name) for name in RECORDED if name != "fields"}
+    return Dataset(train=nothing, validation=nothing, test=nothing, preprocessing=preprocessing, notices=(), **facts)
 
-    Raises UserError where they are damaged.
-    """
-    try:
-        named_fields = tuple(Field(**field) for field in saved["fields"])
-        nothing = data.ArraySplit(tuple(np.zeros(0) for _ in named_fields), named_fields)
-        fields = {**saved, "classes": tuple(saved["classes"]), "input_shape": tuple(saved["input_shape"])}
-        del fields["fields"]
-        found = data.preprocessing_from_json(preprocessing)
-        return Dataset(train=nothing, validation=nothing, test=nothing, preprocessing=found, notices=(), **fields)
-    except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is damaged: it does not describe the data. Train again.") from None
+
+def dataset_of(run: Run) -> Dataset:
+    """Return the data set of a run, without examples, from its folder."""
+    saved = run.read_json("preprocessing.json")
+    preprocessing = data.preprocessing_from_json(saved, str(run.folder / "preprocessing.json"))
+    return described(run.read_as("dataset.json", DataRecord), preprocessing)
+
+
+def own_names(run: Run) -> dict[str, Any]:
+    """Return the names of a user's own objects that a run's folder keeps, without those that were not given."""
+    return {name: value for name, value in vars(run.record().own).items() if value is not None}
 
 
 def on_backend(request: Request, backend: str | None, device: str | None) -> Request:
@@ -162,6 +165,3 @@ def load_best(model: Module, run: Run) -> None:
     model.load_state_dict(run.weights())
     model.eval()
 
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value

@@ -16,7 +16,9 @@ from nnatomy import __version__
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
+from nnatomy.printing import print_text
 from nnatomy.runs import baselines, checkpoints, transfer
+from nnatomy.runs.drawing import check_matplotlib
 from nnatomy.runs.folder import Run, environment
 from nnatomy.runs.gradients import GradientLog
 from nnatomy.runs.known import remember
@@ -25,7 +27,7 @@ from nnatomy.runs.own import Own, again, name_of
 from nnatomy.runs.prepare import Prepared, prepare
 from nnatomy.runs.progress import Progress, announce, in_notebook, log
 from nnatomy.runs.request import Request, request_of
-from nnatomy.runs.restore import plain_dataset, prepare_again
+from nnatomy.runs.restore import own_names, plain_dataset, prepare_again
 from nnatomy.runs.result import Result
 from nnatomy.training.batches import Feed
 from nnatomy.training.fit import Checkpoint, fit
@@ -77,6 +79,8 @@ def train(
             wanted = "a name, a path or a Module" if name == "model" else "a path"
             raise UserError(f"train() takes {wanted} for {name}. Received {type(value).__name__}. Give a value of that type.")
     progress = in_notebook() if progress is None else progress
+    if report:
+        check_matplotlib()
     named, read = isinstance(model, str | PathLike), data is None or isinstance(data, str | PathLike)
     own = Own(None if named else model, None if read else data, task, loss, optimizer)
     request = Request(
@@ -113,12 +117,11 @@ def resume(
     if unknown := set(where) - set(known):
         raise UserError(f"resume() takes {', '.join(known)}. Received {', '.join(sorted(unknown))}. Start a new run for that.")
     run = Run.open(folder)
-    saved = run.read_json("run.json")
-    if "average" in saved:
-        raise UserError(f"{run.folder} is an average of runs, which has no steps to continue. Continue one of the runs.")
+    if run.record().average is not None:
+        raise UserError(f"An average of runs has no steps to continue. Received {run.folder}. Continue one of the runs.")
     given = {name: value for name, value in where.items() if value is not None}
     request = replace(request_of(run), **parse_options(Request, given, "resume"))
-    own = again(saved.get("own", {}), _given(model, data, task, loss, optimizer), run.folder, trains=True)
+    own = again(own_names(run), _given(model, data, task, loss, optimizer), run.folder, trains=True)
     devices = _choose_devices(request, hosts, host_index, where.get("shard"))
     with devices.hosts.together():
         prepared = prepare_again(run, request, own, "Restore them, or start a new run.")
@@ -129,7 +132,7 @@ def resume(
             return _fit(prepared, run, None, callbacks, shown, report, devices, hosts)
         checkpoint = checkpoints.load_checkpoint(run)
         if shown and (checkpoint.position.stopped or checkpoint.position.epoch >= prepared.recipe.epochs):
-            print("This run was complete: nothing is left to train, its scores are measured again.", file=sys.stderr)
+            print_text("This run was complete: nothing is left to train, its scores are measured again.", file=sys.stderr)
         return _fit(prepared, run, checkpoint, callbacks, shown, report, devices, hosts)
 
 

@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nnatomy import data
 from nnatomy.catalog import Architecture
 from nnatomy.data.kinds import kind_of
 from nnatomy.data.requests import RequestError, RequestReader
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import Run
 from nnatomy.runs.prepare import fitting
-from nnatomy.runs.restore import architecture_of, described
+from nnatomy.runs.restore import architecture_of, dataset_of
 from nnatomy.serving.batching import Batcher, Worker
 from nnatomy.serving.openapi import POLICY, openapi, page
 from nnatomy.serving.refusals import BROKEN, BUSY, MALFORMED, TIMED_OUT, TOO_LARGE, Refusal
@@ -67,22 +66,15 @@ class Served:
         """Raise UserError where the folder is not a finished run, or of a kind that is not served."""
         run = Run.open(folder)
         architecture = architecture_of(run)
-        saved = run.read_json("dataset.json")
         if not (run.best.exists() or run.last.exists()):
             remedy = f"Continue it with nnatomy train --resume {run.folder}"
             raise UserError(f"The run in {run.folder} has no weights yet. {remedy}.")
-        try:
-            shape, classes = tuple(saved["input_shape"]), tuple(saved["classes"])
-            task, description = str(saved["task"]), str(saved["description"])
-        except (KeyError, TypeError):
-            raise UserError(f"{run.folder / 'dataset.json'} is damaged: it does not describe the data. Train again.") from None
-        preprocessing = data.preprocessing_from_json(run.read_json("preprocessing.json"))
-        dataset = described(run.folder / "dataset.json", saved, preprocessing.to_json())
+        dataset = dataset_of(run)
         if not task_for(fitting(architecture, dataset), dataset).takes_data:
             raise UserError(f"A service answers for data. Received {run.folder}, which makes examples. Use nnatomy sample.")
-        reader = kind_of(preprocessing).reader(preprocessing, shape)
+        reader = kind_of(dataset).reader(dataset.preprocessing, dataset.input_shape)
         reader.most_rows = limits.rows
-        return cls(run.folder, architecture, task, classes, description, reader)
+        return cls(run.folder, architecture, dataset.task, dataset.classes, dataset.description, reader)
 
     def schema(self, limits: Limits) -> dict[str, Any]:
         """Return the response to GET /schema."""
@@ -387,9 +379,9 @@ def listen(host: str, port: int) -> socket.socket:
         place.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         place.bind(address)
         place.listen(BACKLOG)
-    except OSError as problem:
-        named = port and not isinstance(problem, socket.gaierror)
+    except (OSError, UnicodeError) as problem:  # the latter of names that no host can have
+        named = port and not isinstance(problem, socket.gaierror | UnicodeError)
         remedy = "Choose another --port" if named else "Choose another --host"
-        raise UserError(f"The service needs a free address. Received {host}:{port} "
-                        f"({problem.strerror or problem}). {remedy}.") from None  # fmt: skip
+        why = getattr(problem, "strerror", None) or "this is not a host's name"
+        raise UserError(f"The service needs a free address. Received {host}:{port} ({why}). {remedy}.") from None
     return place

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
-from nnatomy.errors import UserError
 from nnatomy.runs.folder import write_atomically
+from nnatomy.saved import read_json, typed
+
+T = TypeVar("T")
+AGAIN = "Remove it and continue with --resume."
+"""The remedy for a result that is computed again where it is absent."""
 
 
-def read_json(path: Path, remedy: str = "Remove it and continue with --resume") -> Any:
-    """Return the plain values in a file. Raises UserError, which ends with `remedy`, where it is damaged or absent."""
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise UserError(f"{path} is damaged or absent: it must hold JSON. {remedy}.") from None
+def read_values(path: Path, kind: type[T], remedy: str = AGAIN, other_keys: bool = False) -> T:
+    """Return the values in a file as a type. Raises UserError, which ends with `remedy`, where they are others."""
+    return typed(kind, read_json(path, remedy), str(path), remedy, other_keys=other_keys)
 
 
 def write_json(path: Path, value: Any) -> None:

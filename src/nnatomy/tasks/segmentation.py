@@ -132,7 +132,7 @@ def by_color(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
     labeled = np.flatnonzero(labels != IGNORE)
     rows = labeled[np.unique(np.linspace(0, len(labeled) - 1, min(PIXELS, len(labeled))).astype(int))]
     if len(np.unique(labels[rows])) < 2:
-        raise UserError("Logistic regression needs two classes. Received one in the training masks; add pictures of another.")
+        raise UserError("Logistic regression needs two classes. Received one in the training masks. Add pictures of another.")
     model = LogisticRegression(tol=1e-3, max_iter=200).fit(pixels[rows], labels[rows])
     weights = model.coef_.size + model.intercept_.size
 

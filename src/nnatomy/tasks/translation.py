@@ -147,7 +147,7 @@ class Translation(Task):
         if not (hasattr(model, "begin") and hasattr(model, "step")):
             raise UserError(
                 f"To translate, a model has begin(*inputs) and step(state, tokens). Received {type(model).__name__} without "
-                "them; see nnatomy.tasks.search.Decoder."
+                "them. See nnatomy.tasks.search.Decoder."
             )
         longest = getattr(self.dataset.preprocessing, "longest")  # noqa: B009
         found = np.full((len(split), longest), EOS, np.int64)
@@ -167,7 +167,7 @@ class Translation(Task):
 
     def export_inputs(self) -> ExportedInputs | None:
         raise UserError(
-            "An ONNX file computes one pass, and a translation is a search of many. Received a run of translation; use "
+            "An ONNX file computes one pass, and a translation is a search of many. Received a run of translation. Use "
             "--to safetensors, or nnatomy serve."
         )
 
@@ -221,7 +221,7 @@ class _Written:
         elif "texts" in given:
             self._texts += given["texts"]
         else:
-            raise UserError("BLEU measures texts. Received scores of a model without a search; use the task's evaluate().")
+            raise UserError("BLEU measures texts. Received scores of a model without a search. Use the task's evaluate().")
         kept = following != IGNORED
         if self._true is not None:
             self._references += self._true[here]

@@ -11,10 +11,13 @@ from typing import Any, cast
 
 from nnatomy.data.reading import OPTIONS
 from nnatomy.errors import UserError, unknown_name
+from nnatomy.printing import shown
 from nnatomy.training.recipe import Recipe
 
 FIELDS = {"patience": 1, "plateau": 1}
 """Fields of a recipe that --set may change, each with a value of its type."""
+MOST = 2**31
+"""Whole numbers of settings are sizes and counts, and below this."""
 OPTIONAL = {"clip": 1.0, "average": 0.999, "times": 1}
 """Settings of learners that may be none, each with a value of its type."""
 FLAGS = (
@@ -83,22 +86,37 @@ def _parse(key: str, text: str, like: Any) -> Any:
         if isinstance(like, bool):
             return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}[text.lower()]
         if isinstance(like, int):
-            return int(text)
+            return _integer(text)
         if isinstance(like, float):
             return float(text)
         if isinstance(like, tuple | list):
-            kind = type(like[0]) if like else int
+            kind = _integer if not like or isinstance(like[0], int) else type(like[0])
             return tuple(kind(part) for part in text.split(",") if part)
+        if like is None:
+            return None if text.lower() == "none" else _number(text)
     except (ValueError, KeyError):
         shape = "numbers with commas between them" if isinstance(like, tuple | list) else f"of type {type(like).__name__}"
-        raise UserError(f"--set {key} must be {shape}. Received {text!r}. Use, for example, {key}={_shown(like)}.") from None
-    if like is None:
-        for kind in (int, float):
-            try:
-                return kind(text)
-            except ValueError:
-                continue
-        return None if text.lower() == "none" else text
+        most = f" below {MOST}" if isinstance(like, int | tuple | list) and not isinstance(like, bool) else ""
+        raise UserError(
+            f"--set {key} must be {shape}{most}. Received {shown(text)}. Use, for example, {key}={_shown(like)}."
+        ) from None
+    return text
+
+
+def _integer(text: str) -> int:
+    value = int(text)
+    if abs(value) >= MOST:
+        raise ValueError
+    return value
+
+
+def _number(text: str) -> Any:
+    """Return a text as the number that it means, or as it is."""
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
     return text
 
 

@@ -475,4 +475,4 @@ def tensorflow_and_keras() -> tuple[ModuleType, ModuleType]:
 
 
 def _missing(what: str) -> UserError:
-    return UserError(f'The comparison needs {what}, which is not installed. Install it with: pip install "nnatomy[verify]"')
+    return UserError(f'The comparison needs {what}. Received an environment without it. Run pip install "nnatomy[verify]".')

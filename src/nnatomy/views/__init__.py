@@ -59,6 +59,6 @@ def check_fit(what: str, prepared: Prepared, run: Run | None) -> None:
     reason = why_unsupported(what, prepared, run)
     if reason is not None:
         raise UserError(
-            f"The view {what!r} {reason}, which {prepared.architecture.name} on {prepared.dataset.name} does not have. "
+            f"The view {what!r} {reason}. Received {prepared.architecture.name} on {prepared.dataset.name} without it. "
             f"Choose one of {', '.join(fitting(prepared, run))}."
         )

@@ -13,9 +13,10 @@ from typing import Any
 from nnatomy import backends
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
+from nnatomy.printing import print_text
 from nnatomy.runs.folder import environment, new_folder
 from nnatomy.runs.known import KnownData, remember
-from nnatomy.runs.options import SOURCE, from_plain, parse_option, parse_options, to_plain
+from nnatomy.runs.options import SOURCE, parse_option, parse_options, to_plain
 from nnatomy.runs.own import named_only
 from nnatomy.runs.progress import counted
 from nnatomy.studies.comparison.planning import AFTER, MARGIN, StepCost, reduce_to_budget
@@ -26,12 +27,13 @@ from nnatomy.studies.comparison.protocol import (
     Unit,
     architecture_units,
     baseline_units,
+    read_unit,
 )  # fmt: skip
 from nnatomy.studies.comparison.results import Comparison, concluded
 from nnatomy.studies.comparison.survey import load_for_baseline, survey
 from nnatomy.studies.comparison.work import AGAIN
 from nnatomy.studies.comparison.workers import Workers
-from nnatomy.studies.files import read_json, write_json
+from nnatomy.studies.files import read_values, write_json
 from nnatomy.studies.processes import processes
 
 
@@ -82,13 +84,10 @@ def resume_comparison(
     path = Path(folder)
     if not (path / "comparison.json").is_file():
         raise UserError(
-            f"{path} is not the folder of a comparison: it has no comparison.json. Name the folder of a started comparison."
+            f"A comparison's folder has a comparison.json. Received {path} without it. Name the folder of a started comparison."
         )
-    try:
-        protocol = from_plain(Protocol, read_json(path / "comparison.json")["protocol"])
-        plan = Plan.from_json(read_json(path / "plan.json")) if (path / "plan.json").is_file() else None
-    except (KeyError, TypeError, AttributeError):
-        raise UserError(f"{path} is damaged: it does not say what was compared. Start a new comparison.") from None
+    protocol = Protocol.of(path)
+    plan = Plan.of(path) if (path / "plan.json").is_file() else None
     jobs, threads = processes(jobs)
     backends.use(protocol.backend)
     if plan is None:  # it ended before anything was done
@@ -122,7 +121,7 @@ def _carry_on(
                 deadline = started + protocol.budget - AFTER
                 write_json(folder / "plan.json", plan.to_json())
                 for notice in plan.notices[told:] if progress else ():
-                    print(f"  note: {notice}", file=sys.stderr)
+                    print_text(f"  note: {notice}", file=sys.stderr)
             units = [*architecture_units(protocol, plan), *baseline_units(protocol, plan.shares, baselines)]
             work.do(workers, jobs, units, deadline)
         _remember(folder, time.perf_counter() - started)
@@ -130,9 +129,9 @@ def _carry_on(
         with Workers(folder, 1, jobs * plan.threads) as workers:  # alone, with all threads: as in prediction
             work.do(workers, 1, costs)
     except KeyboardInterrupt:
-        print(f"\nStopped; what is finished is kept. Continue with: nnatomy compare --resume {folder}", file=sys.stderr)
+        print_text(f"\nStopped; what is finished is kept. Continue with: nnatomy compare --resume {folder}", file=sys.stderr)
         raise
-    result = concluded(folder, protocol, plan, found, _spent(folder), read_json(folder / "environment.json"))
+    result = concluded(folder, protocol, plan, found, _spent(folder), read_values(folder / "environment.json", dict))
     write_json(folder / "result.json", result.to_json())
     if report:
         from nnatomy.studies.comparison.report import write_report
@@ -152,9 +151,8 @@ class _Work:
         """Compute all units into `found`, except those of a candidate that has failed."""
         left = []
         for unit in units:
-            path = self.folder / unit.file
-            if path.is_file():
-                self._take(unit, read_json(path))
+            if (self.folder / unit.file).is_file():
+                self._take(unit, read_unit(self.folder, unit))
             else:
                 left.append(unit)
         bar = Progress((u for u in left if u.candidate not in self.failed), jobs, self.progress and units[0].what != "cost")
@@ -195,12 +193,12 @@ def _step_costs(workers: Workers, jobs: int, protocol: Protocol, plan: Plan) -> 
 
 
 def _announce(protocol: Protocol, plan: Plan) -> None:
-    print(f"{', '.join(plan.architectures)} on {plan.name} ({plan.task}, by {plan.metric}): {plan.description}. "
+    print_text(f"{', '.join(plan.architectures)} on {plan.name} ({plan.task}, by {plan.metric}): {plan.description}. "
           f"{protocol.cv} folds, {protocol.seeds} seeds each.", file=sys.stderr)  # fmt: skip
     for name, reason in plan.refused.items():
-        print(f"  left out: {name}: {reason}", file=sys.stderr)
+        print_text(f"  left out: {name}: {reason}", file=sys.stderr)
     for notice in plan.notices:
-        print(f"  note: {notice}", file=sys.stderr)
+        print_text(f"  note: {notice}", file=sys.stderr)
 
 
 def _remember(folder: Path, seconds: float) -> None:
@@ -209,8 +207,8 @@ def _remember(folder: Path, seconds: float) -> None:
 
 
 def _spent(folder: Path) -> float:
-    with suppress(UserError, KeyError, TypeError):
-        return float(read_json(folder / "time.json")["seconds"])
+    with suppress(UserError):
+        return read_values(folder / "time.json", dict[str, float])["seconds"]
     return 0.0
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from nnatomy.printing import print_text, printable
 from nnatomy.runs.progress import clock
 from nnatomy.studies.comparison.protocol import Unit
 
@@ -36,15 +37,15 @@ class Progress:
         elif self._shown and (time.perf_counter() - self._told > EVERY or not self._left):
             self._told = time.perf_counter()
             so_far = clock(time.perf_counter() - self._started)
-            print(f"{self._total - len(self._left)} of {self._total}: {text}  ({so_far} so far, {self._until_done()})",
+            print_text(f"{self._total - len(self._left)} of {self._total}: {text}  ({so_far} so far, {self._until_done()})",
                   file=sys.stderr, flush=True)  # fmt: skip
 
     def echo(self, text: str) -> None:
         """A line next to the bar."""
         if self._bar is not None:
-            self._bar.console.print(text, highlight=False, markup=False)
+            self._bar.console.print(printable(text), highlight=False, markup=False)
         elif self._shown:
-            print(text, file=sys.stderr, flush=True)
+            print_text(text, file=sys.stderr, flush=True)
 
     def close(self) -> None:
         if self._bar is not None:

@@ -13,8 +13,12 @@ from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
 from nnatomy.runs.options import INTEGER, SWITCH, TEXT, command_line, option
 from nnatomy.runs.request import WorkRequest
+from nnatomy.saved import Count, Positive, typed
+from nnatomy.studies.files import AGAIN, read_values
 from nnatomy.tasks import Metric, Task
 from nnatomy.training.evaluation import metric_named
+
+RESTART = "Restore it from a backup, or start a new comparison."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,15 +59,22 @@ class Protocol(WorkRequest):
         """Return the command line that requests the same."""
         return command_line(self, "compare", *self.architectures)
 
+    @classmethod
+    def of(cls, folder: Path) -> Protocol:
+        """Return the request that a comparison's folder keeps. Raises UserError where it is damaged."""
+        path = folder / "comparison.json"
+        saved = read_values(path, dict[str, Any], RESTART)
+        return typed(cls, saved.get("protocol"), f"{path}, protocol", RESTART)
+
 
 @dataclass(frozen=True)
 class Entry:
     """One architecture in the comparison: its recipe's epochs, and what a budget left of them and of the training rows."""
 
-    epochs: int
-    whole: int
+    epochs: Count
+    whole: Count
     """The epochs of its recipe, or those requested."""
-    share: float = 1.0
+    share: Positive = 1.0
     key: str = ""
     """The architecture's name, or a user's folder."""
 
@@ -84,7 +95,7 @@ class Plan:
     """The reason why, by architecture."""
     shares: tuple[float, ...]
     """Fractions of the training rows for learning curves, below the whole."""
-    threads: int
+    threads: Count
     """Of each worker: results depend on it in their last bits, so a resumed comparison keeps it."""
     name: str
     description: str
@@ -115,11 +126,9 @@ class Plan:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Plan:
-        architectures = {name: Entry(**entry) for name, entry in saved["architectures"].items()}
-        return cls(
-            **{**saved, "architectures": architectures, "shares": tuple(saved["shares"]), "notices": tuple(saved["notices"])}
-        )
+    def of(cls, folder: Path) -> Plan:
+        """Return the plan that a comparison's folder keeps. Raises UserError where it is damaged."""
+        return read_values(folder / "plan.json", cls, RESTART)
 
 
 @dataclass(frozen=True)
@@ -140,6 +149,54 @@ class Unit:
             return f"{self.what}/{name}.json"
         share = "" if self.share == 1 else f"-share{self.share:g}"
         return f"fits/{name}-fold{self.fold}-seed{self.seed}{share}.json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FitRecord:
+    """The file of a fit, or of a baseline."""
+
+    unit: Unit
+    metrics: Mapping[str, float | None]
+    seconds: float
+    train: Count
+    validation: Count
+    test: Count
+    epochs: int = 0
+    best_epoch: int = 0
+    stopped: str = ""
+    parameters: int = 0
+    multiply_adds: int = 0
+    chosen: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CostRecord:
+    """The file of a candidate's cost."""
+
+    unit: Unit
+    latency_one: float
+    latency_many: float
+    many: int
+    parameters: int = 0
+    multiply_adds: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedRecord:
+    """The file of a unit that a candidate cannot do."""
+
+    unit: Unit
+    failed: str
+
+
+def read_unit(folder: Path, unit: Unit) -> dict[str, Any]:
+    """Return the result of a unit from its file. Raises UserError where it is damaged or that of another unit."""
+    path = folder / unit.file
+    saved = read_values(path, dict[str, Any])
+    kind: type[Any] = FailedRecord if "failed" in saved else CostRecord if unit.what == "cost" else FitRecord
+    if typed(kind, saved, str(path), AGAIN, other_keys="failed" in saved).unit != unit:
+        raise UserError(f"{path} must hold the result of {unit}. Received that of another unit. {AGAIN}")
+    return saved
 
 
 def baseline_units(protocol: Protocol, shares: tuple[float, ...], names: tuple[str, ...]) -> list[Unit]:

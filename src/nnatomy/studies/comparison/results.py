@@ -194,7 +194,7 @@ def concluded(
             table[unit.candidate][unit.fold, unit.seed - protocol.seed if unit.what == "fit" else 0] = answer
     architectures = [name for name in names if name in plan.architectures]
     if not architectures:
-        raise UserError("No architecture could be trained: " + "; ".join(f"{n}: {reason}" for n, reason in refused.items()))
+        raise _none(refused)
     folds, seeds = _whole(protocol, plan, table, architectures, notices)
     tested = len(folds) > 1
     if tested:
@@ -204,8 +204,7 @@ def concluded(
                 refused[name] = f"Its {plan.metric} is not a finite number in every fold."
                 names.remove(name)
         if not set(names) & set(plan.architectures):
-            reasons = "; ".join(f"{name}: {reason}" for name, reason in refused.items())
-            raise UserError(f"No architecture has a finite score: {reasons}")
+            raise _none(refused)
         own = dict.fromkeys(names, folds)
     else:
         own = {name: _finished(table[name], plan.metric) for name in names}
@@ -233,6 +232,11 @@ def concluded(
 def _finished(answers: Mapping[tuple[int, int], Mapping[str, Any]], metric: str) -> list[int]:
     """The folds that have a finite score from the first seed."""
     return sorted(fold for (fold, seed), answer in answers.items() if seed == 0 and _score(answer, metric) is not None)
+
+
+def _none(refused: Mapping[str, str]) -> UserError:
+    reasons = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in refused.items())
+    return UserError(f"A comparison needs an architecture with a finite score. Received none ({reasons}). Choose others.")
 
 
 def _score(answer: Mapping[str, Any], metric: str) -> float | None:

@@ -93,7 +93,9 @@ def _none_fits(refused: Mapping[str, str]) -> UserError:
     if len(reasons) == 1:
         return UserError(reasons[0])
     listed = "; ".join(f"{name}: {reason.rstrip('.')}" for name, reason in refused.items())
-    return UserError(f"None of these architectures fits the data ({listed}). Choose other architectures or other data.")
+    return UserError(
+        f"An architecture must fit the data. Received some that do not ({listed}). Choose other architectures or other data."
+    )
 
 
 def _noun(kind: str) -> str:

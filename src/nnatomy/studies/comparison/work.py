@@ -17,10 +17,8 @@ from nnatomy.errors import UserError
 from nnatomy.runs.fitting import fit_recipe
 from nnatomy.runs.folder import finite
 from nnatomy.runs.known import KnownData
-from nnatomy.runs.options import from_plain
 from nnatomy.studies.comparison.protocol import Plan, Protocol, Unit
 from nnatomy.studies.comparison.survey import load_for_architecture, load_for_baseline, recipes_for
-from nnatomy.studies.files import read_json
 from nnatomy.tasks import FittedBaseline, forward, task_for
 from nnatomy.training.callbacks import Callback
 from nnatomy.training.loop import Loop
@@ -36,7 +34,7 @@ class Bench:
     """A comparison's folder as a worker sees it: the protocol, the plan, and the folds of the data that were read last."""
 
     def __init__(self, folder: Path) -> None:
-        self.protocol = from_plain(Protocol, read_json(folder / "comparison.json")["protocol"])
+        self.protocol = Protocol.of(folder)
         self._folder = folder
         self._known = KnownData.of(folder, AGAIN)
         self._kept: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
@@ -44,7 +42,7 @@ class Bench:
 
     def run(self, unit: Unit) -> dict[str, Any]:
         """Return the result of a unit, as plain values; {"failed": reason} where a candidate cannot do it."""
-        self.plan = Plan.from_json(read_json(self._folder / "plan.json"))  # a budget may have changed it
+        self.plan = Plan.of(self._folder)  # a budget may have changed it
         try:
             found = {"fit": self.fit, "baseline": self.baseline, "cost": self.cost, "timing": self.timing}[unit.what](unit)
         except UserError as reason:

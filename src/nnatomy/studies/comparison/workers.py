@@ -47,8 +47,8 @@ class Worker:
             line = ""
         if not line:
             raise UserError(
-                f"A worker ended before it sent a result ({self._why()}). There may be too little memory: "
-                "continue with --resume and a lower --jobs."
+                f"A worker sends a result before it ends. Received none ({self._why()}). There may be too little memory. "
+                "Continue with --resume and a lower --jobs."
             )
         found: dict[str, Any] = json.loads(line)
         return found

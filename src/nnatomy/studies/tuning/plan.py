@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError, unknown_name
-from nnatomy.runs.options import INTEGER, PAIRS, SWITCH, TEXT, command_line, from_plain, option
+from nnatomy.runs.options import INTEGER, PAIRS, SWITCH, TEXT, command_line, option
 from nnatomy.runs.prepare import choose
 from nnatomy.runs.request import WorkRequest
-from nnatomy.studies.files import read_json
+from nnatomy.saved import typed
+from nnatomy.studies.files import read_values
 from nnatomy.studies.tuning.space import Space, own_settings, read_space, usual_space
 from nnatomy.training.recipe import Recipe
 from nnatomy.training.settings import override
@@ -77,11 +79,8 @@ class Plan(WorkRequest):
         """The plan that a folder keeps. Raises UserError where it is none."""
         if not (folder / "tuning.json").is_file():
             raise UserError(
-                f"{folder} is not the folder of a tuning: it has no tuning.json. Name the folder of a started tuning."
+                f"A tuning's folder has a tuning.json. Received {folder} without it. Name the folder of a started tuning."
             )
-        try:
-            saved = read_json(folder / "tuning.json")["plan"]
-            found: Plan = from_plain(cls, saved)
-        except (KeyError, TypeError):
-            raise UserError(f"{folder / 'tuning.json'} is damaged: it does not say what to tune. Tune again.") from None
-        return found
+        path, remedy = folder / "tuning.json", "Restore it from a backup, or start a new tuning."
+        saved = read_values(path, dict[str, Any], remedy)
+        return typed(cls, saved.get("plan"), f"{path}, plan", remedy)

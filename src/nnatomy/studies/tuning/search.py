@@ -39,7 +39,7 @@ def optuna() -> Any:
     try:
         import optuna as found
     except ImportError:
-        raise UserError('Tuning needs Optuna, which is not installed. Run pip install "nnatomy[tune]".') from None
+        raise UserError('Tuning needs Optuna. Received an environment without it. Run pip install "nnatomy[tune]".') from None
     found.logging.set_verbosity(found.logging.ERROR)
     return found
 
@@ -135,7 +135,7 @@ class Search:
         if found is None:
             reasons = [t.user_attrs[REFUSED] for t in self.finished() if REFUSED in t.user_attrs]
             why = f" ({reasons[0].rstrip('.')})" if reasons else ""
-            raise UserError(f"No trial on {self.title} reached a score{why}. Change --space.")
+            raise UserError(f"A tuning needs a trial with a score. Received none on {self.title}{why}. Change --space.")
         return dict(found.user_attrs["settings"])
 
 

@@ -6,7 +6,7 @@ import math
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from nnatomy import backends
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
+from nnatomy.printing import print_text, shown
 from nnatomy.runs.fitting import fit_recipe
 from nnatomy.runs.folder import environment, finite, new_folder
 from nnatomy.runs.known import KnownData, remember
@@ -24,7 +25,7 @@ from nnatomy.runs.options import SOURCE, parse_option, parse_options, to_plain
 from nnatomy.runs.own import named_only
 from nnatomy.runs.progress import clock
 from nnatomy.showing import Face, Shown
-from nnatomy.studies.files import read_json, write_json
+from nnatomy.studies.files import read_values, write_json
 from nnatomy.studies.processes import environment_of, processes
 from nnatomy.studies.statistics import LEVEL, Difference, corrected_t_test
 from nnatomy.studies.tuning.plan import ALL_ROWS, Plan
@@ -153,7 +154,7 @@ def tune(
     backends.use(plan.backend)
     recipe, dataset = plan.load(0 if plan.cv else ALL_ROWS)
     if not plan.searched(recipe):
-        raise UserError(f"The recipe of {architecture} has no setting that is usually searched. Name some with --space.")
+        raise UserError(f"A tuning needs settings to search. Received {architecture}, whose recipe has none. Add --space.")
     own = applied(recipe, plan.own(recipe))
     own.build(dataset, **own.options)
     unknown_settings(plan, recipe)
@@ -196,7 +197,7 @@ def _carry_on(
         search_all(folder, plan, line, started, others=False)  # trials that processes left when they died
         outer = [_judged(folder, plan, number, line) for number in range(plan.cv)]
     except KeyboardInterrupt:
-        print(f"\nStopped; finished trials are kept. Continue with: nnatomy tune --resume {folder}", file=sys.stderr)
+        print_text(f"\nStopped; finished trials are kept. Continue with: nnatomy tune --resume {folder}", file=sys.stderr)
         raise
     result = _concluded(folder, plan, outer, time.monotonic() - started)
     recipe, _ = plan.load(ALL_ROWS)
@@ -251,7 +252,7 @@ class ProgressLine:
 
     def echo(self, line: str) -> None:
         if self.progress:
-            print(line, file=sys.stderr, flush=True)
+            print_text(line, file=sys.stderr, flush=True)
 
 
 def _judged(folder: Path, plan: Plan, number: int, line: ProgressLine) -> Outer:
@@ -260,7 +261,7 @@ def _judged(folder: Path, plan: Plan, number: int, line: ProgressLine) -> Outer:
     search = Search(folder, plan, number)
     settings = search.best_settings()
     if path.is_file():
-        kept = Outer(**read_json(path))
+        kept = read_values(path, Outer)
         if kept.settings == settings:
             return kept
     metric = search.task.metrics[0].name
@@ -309,26 +310,35 @@ def importance(search: Search) -> dict[str, float]:
     return {name: round(float(share), 4) for name, share in shares.items()}
 
 
+@dataclass(frozen=True)
+class RecipeRecord:
+    """recipe.json."""
+
+    architecture: str
+    settings: Mapping[str, str]
+    data: str | None = None
+    epochs: int | None = None
+    resolved: Mapping[str, Any] = field(default_factory=dict)
+    """The whole recipe, for people."""
+
+
 def read_recipe(path: str | Path, architecture: str) -> dict[str, Any]:
     """The request to `train` in a recipe's file: settings, lr, batch_size and epochs. Raises UserError where it is none."""
     place = Path(path)
     if not place.is_file():
         raise UserError(f"--recipe names a file. Received {place}, which does not exist. Write one with nnatomy tune.")
-    saved = read_json(place, "Name a recipe that nnatomy tune wrote")
-    if not isinstance(saved, dict) or not isinstance(saved.get("settings"), dict) or "architecture" not in saved:
-        raise UserError(f"{place} is not a recipe: it must hold an architecture and its settings. Write one with nnatomy tune.")
-    if saved["architecture"] != find_architecture(architecture).key:
+    saved = read_values(place, RecipeRecord, "Name a recipe that nnatomy tune wrote.")
+    if saved.architecture != find_architecture(architecture).key:
         raise UserError(
-            f"{place} is a recipe of {saved['architecture']}. Received it for {architecture}. Name that architecture."
+            f"{place} is a recipe of {shown(saved.architecture)}. Received it for {architecture}. Name that architecture."
         )
-    settings = {str(name): str(value) for name, value in saved["settings"].items()}
-    asked: dict[str, Any] = {} if saved.get("epochs") is None else {"epochs": saved["epochs"]}
-    try:
-        if "lr" in settings:
-            asked["lr"] = float(settings.pop("lr"))
-        for name in ("batch_size", "epochs"):
-            if name in settings:
-                asked[name] = int(settings.pop(name))
-    except ValueError:
-        raise UserError(f"{place} is damaged: lr, batch_size and epochs must be numbers. Tune again.") from None
-    return asked | {"settings": settings}
+    settings = dict(saved.settings)
+    found: dict[str, Any] = {} if saved.epochs is None else {"epochs": saved.epochs}
+    for name, convert in (("lr", float), ("batch_size", int), ("epochs", int)):
+        if name in settings:
+            text = settings.pop(name)
+            try:
+                found[name] = convert(text)
+            except ValueError:
+                raise UserError(f"{place}: settings.{name} must be a number. Received {shown(text)}. Correct it.") from None
+    return found | {"settings": settings}

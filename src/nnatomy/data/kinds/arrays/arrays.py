@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing
 from nnatomy.data.reading import Reading
 from nnatomy.data.scaling import scale
 from nnatomy.errors import UserError
+from nnatomy.saved import Count, Positive
 
 __all__ = ["FORMS", "ArrayPreprocessing", "array_dataset"]
 
@@ -26,13 +26,13 @@ class ArrayPreprocessing(Preprocessing):
     """Standardizes each feature (each channel of an image) and each target that is a number by the training rows."""
 
     kind: ClassVar[str] = "arrays"
-    shape: tuple[int, ...]  # of one example
+    shape: tuple[Count, ...]  # of one example
     mean: tuple[float, ...]  # of each feature or channel
-    std: tuple[float, ...]
+    std: tuple[Positive, ...]
     task: str
     classes: tuple[str, ...] = ()
     target_mean: tuple[float, ...] = ()
-    target_std: tuple[float, ...] = ()
+    target_std: tuple[Positive, ...] = ()
 
     @classmethod
     def fit(cls, x: Array, y: Array | None, task: str, classes: tuple[str, ...]) -> ArrayPreprocessing:
@@ -89,15 +89,6 @@ class ArrayPreprocessing(Preprocessing):
         std, mean = (np.array(values, targets.dtype) for values in (self.target_std, self.target_mean))
         values: Array = targets * std + mean  # Tensors too, where a model is exported
         return values
-
-    def to_json(self) -> dict[str, Any]:
-        lists = {name: list(getattr(self, name)) for name in ("shape", "mean", "std", "classes", "target_mean", "target_std")}
-        return {"kind": self.kind, "task": self.task, **lists}
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> ArrayPreprocessing:
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items() if name != "kind"}
-        return cls(**values)
 
 
 def array_dataset(name: str, x: Any, y: Any, reading: Reading, groups: Any = None) -> Dataset:

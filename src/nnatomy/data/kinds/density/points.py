@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from nnatomy.data.reading import Reading
 from nnatomy.data.scaling import deviation
 from nnatomy.data.splits import class_ids
 from nnatomy.errors import UserError
+from nnatomy.saved import Positive
 
 __all__ = ["PointPreprocessing", "fields_of", "numbers_of_table", "points_dataset"]
 
@@ -30,7 +31,7 @@ class PointPreprocessing(Preprocessing):
     kind: ClassVar[str] = "density"
     columns: tuple[str, ...]
     mean: tuple[float, ...]
-    std: tuple[float, ...]
+    std: tuple[Positive, ...]
     classes: tuple[str, ...] = ()
     """The names of the modes, where the data name them."""
     target: str = ""
@@ -56,15 +57,6 @@ class PointPreprocessing(Preprocessing):
     def ids(self, modes: Sequence[str], source: str) -> Array:
         """Return the modes (n,) of points as class ids. Raises UserError for a mode that training did not have."""
         return class_ids(list(modes), self.classes, source)
-
-    def to_json(self) -> dict[str, Any]:
-        lists = {name: list(getattr(self, name)) for name in ("columns", "mean", "std", "classes")}
-        return {"kind": self.kind, **lists, "target": self.target}
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> PointPreprocessing:
-        columns, mean, std, classes = (tuple(saved[name]) for name in ("columns", "mean", "std", "classes"))
-        return cls(columns, mean, std, classes, str(saved["target"]))
 
 
 def fields_of(classes: Sequence[str]) -> tuple[Field, ...]:

@@ -63,13 +63,13 @@ class EnvironmentKind(Kind[EnvironmentPreprocessing]):
         if lacking:
             raise UserError(
                 f"A file of observations has the columns {', '.join(names)}. Received {source} without "
-                f"{', '.join(lacking)}; add them."
+                f"{', '.join(lacking)}. Add them."
             )
         try:
             found = np.array([[float(cell) for cell in table.columns[name]] for name in names]).T
         except ValueError as problem:
             cell = str(problem).rpartition(": ")[2]
-            raise UserError(f"Observations are numbers. Received {cell} in {source}; correct it.") from None
+            raise UserError(f"Observations are numbers. Received {cell} in {source}. Correct it.") from None
         return self.given(found, preprocessing, raw)
 
     def given(self, value: Any, preprocessing: EnvironmentPreprocessing, raw: bool = False) -> Inputs:
@@ -80,7 +80,7 @@ class EnvironmentKind(Kind[EnvironmentPreprocessing]):
         return self.given_examples(source, preprocessing)
 
     def given_examples(self, value: Any, preprocessing: EnvironmentPreprocessing) -> tuple[Split, tuple[str, ...]]:
-        raise UserError(f"An agent is evaluated on episodes of its training environment. Received {value}; leave out the data.")
+        raise UserError(f"An agent is evaluated on episodes of its training environment. Received {value}. Leave out the data.")
 
     def reader(self, preprocessing: EnvironmentPreprocessing, input_shape: tuple[int, ...]) -> RequestReader:
         from nnatomy.data.kinds.environment.request import ObservationReader

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -15,6 +14,7 @@ from nnatomy.data.kinds.environment.worlds import World, open_world
 from nnatomy.data.reading import Reading
 from nnatomy.data.scaling import deviation
 from nnatomy.errors import UserError
+from nnatomy.saved import Natural
 
 __all__ = ["EPISODES", "FIELDS", "EnvironmentPreprocessing", "environment_dataset"]
 
@@ -34,7 +34,7 @@ class EnvironmentPreprocessing(Preprocessing):
     source: str
     columns: tuple[str, ...]  # of an observation
     actions: tuple[str, ...]
-    states: int  # 0 where an observation is numbers
+    states: Natural  # 0 where an observation is numbers
     shift: tuple[float, ...]
     scale: tuple[float, ...]
 
@@ -66,7 +66,7 @@ class EnvironmentPreprocessing(Preprocessing):
         try:
             found = np.asarray(given, np.float64)
         except (TypeError, ValueError):
-            raise UserError(f"Observations are numbers. Received {type(given).__name__}; use np.asarray.") from None
+            raise UserError(f"Observations are numbers. Received {type(given).__name__}. Use np.asarray.") from None
         found = found[:, None] if found.ndim == 1 and len(self.columns) == 1 else found
         if found.ndim != 2 or found.shape[1] != len(self.columns):
             raise UserError(
@@ -75,11 +75,11 @@ class EnvironmentPreprocessing(Preprocessing):
             )
         if not np.isfinite(found).all():
             row = int(np.argwhere(~np.isfinite(found))[0][0])
-            raise UserError(f"Observations are finite numbers. Received NaN or infinity in row {row + 1}; remove it.")
+            raise UserError(f"Observations are finite numbers. Received NaN or infinity in row {row + 1}. Remove it.")
         if self.states and not np.isin(found, np.arange(self.states)).all():
             wrong = found[~np.isin(found, np.arange(self.states))][0]
             raise UserError(
-                f"A {self.columns[0]} is a whole number from 0 to {self.states - 1}. Received {wrong:g}; correct it."
+                f"A {self.columns[0]} is a whole number from 0 to {self.states - 1}. Received {wrong:g}. Correct it."
             )
         return (found,)
 
@@ -102,15 +102,6 @@ class EnvironmentPreprocessing(Preprocessing):
         if self.states:
             return np.asarray(inputs.argmax(axis=1, keepdims=True), np.float64)
         return np.asarray(inputs * np.array(self.scale) + np.array(self.shift))
-
-    def to_json(self) -> dict[str, Any]:
-        lists = {name: list(getattr(self, name)) for name in ("columns", "actions", "shift", "scale")}
-        return {"kind": self.kind, "source": self.source, "states": self.states, **lists}
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> EnvironmentPreprocessing:
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items() if name != "kind"}
-        return cls(**values)
 
 
 def environment_dataset(name: str, source: str, reading: Reading) -> Dataset:

@@ -22,7 +22,7 @@ CARTPOLE = np.array([0.1, 0.3, 3.0, 1.0])
 def linear_policy(preprocessing: EnvironmentPreprocessing) -> Callable[[Array], Array]:
     """Return scores(inputs) -> (n, actions) of a policy written by hand. Raises UserError where there is none."""
     if preprocessing.columns != ("position", "velocity", "angle", "angular_velocity"):
-        raise UserError(f"A policy by hand is known for CartPole alone. Received {preprocessing.source}; compare without it.")
+        raise UserError(f"A policy by hand is known for CartPole alone. Received {preprocessing.source}. Compare without it.")
 
     def scores(inputs: Array) -> Array:
         push = preprocessing.inverse(inputs) @ CARTPOLE
@@ -35,5 +35,5 @@ def exact_values(preprocessing: EnvironmentPreprocessing, gamma: float) -> Array
     """Return the optimal action values (states, actions) of a grid world. Raises UserError for other worlds."""
     environment = preprocessing.world().environment
     if not isinstance(environment, GridWorld):
-        raise UserError(f"Value iteration needs a world's probabilities. Received {preprocessing.source}; compare without it.")
+        raise UserError(f"Value iteration needs a world's probabilities. Received {preprocessing.source}. Compare without it.")
     return value_iteration(environment, gamma)

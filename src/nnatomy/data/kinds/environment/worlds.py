@@ -54,7 +54,7 @@ class World:
         if not isinstance(found, tuple) or len(found) != 2:
             raise UserError(
                 f"reset(seed=) returns (observation, info), as gymnasium's does. Received {type(found).__name__} from "
-                f"{self.name}; return both."
+                f"{self.name}. Return both."
             )
         self._seed, self._taken = int(seed), []
         return self._array(found[0])
@@ -65,7 +65,7 @@ class World:
         if not isinstance(found, tuple) or len(found) != 5:
             raise UserError(
                 "step(action) returns (observation, reward, terminated, truncated, info), as gymnasium's does. Received "
-                f"{len(found) if isinstance(found, tuple) else type(found).__name__} from {self.name}; return all five."
+                f"{len(found) if isinstance(found, tuple) else type(found).__name__} from {self.name}. Return all five."
             )
         observation, reward, terminated, truncated, _ = found
         self._taken.append(int(action))
@@ -113,7 +113,7 @@ def open_world(source: str) -> World:
     if source.startswith(OBJECT):
         if source not in _kept:
             name = source.removeprefix(OBJECT)
-            raise UserError(f"This run's environment is your own, {name}. Received none; give data= to nn.load_run.")
+            raise UserError(f"This run's environment is your own, {name}. Received none. Give data= to nn.load_run.")
         return World(_kept[source](), source.removeprefix(OBJECT))
     return World(class_in(Path(source))(), source)
 
@@ -129,7 +129,7 @@ def class_in(path: Path) -> Callable[[], Any]:
     classes = [made for made in found.values() if isinstance(made, type) and made.__module__ == path.stem and is_class(made)]
     if len(classes) != 1:
         names = ", ".join(made.__name__ for made in classes) or "none"
-        raise UserError(f"An environment's file has one class with reset and step. Received {names} in {path}; keep one.")
+        raise UserError(f"An environment's file has one class with reset and step. Received {names} in {path}. Keep one.")
     return classes[0]
 
 
@@ -161,7 +161,7 @@ def _observations(environment: Any, name: str) -> tuple[int, Array, Array]:
     if not isinstance(shape, tuple) or len(shape) != 1 or not shape[0]:
         raise UserError(
             "The observation_space of an environment is Discrete(n) from 0, or a Box with one axis. "
-            f"Received {space!r} of {name}; wrap the environment."
+            f"Received {space!r} of {name}. Wrap the environment."
         )
     low, high = (
         np.broadcast_to(np.asarray(getattr(space, end, v), np.float64), shape)
@@ -175,7 +175,7 @@ def _actions(environment: Any, name: str) -> int:
     n = getattr(space, "n", None)
     if not isinstance(n, int | np.integer) or int(n) < 2 or int(getattr(space, "start", 0)):
         raise UserError(
-            f"The action_space of an environment is Discrete(n) from 0, n at least 2. Received {space!r} of {name}; wrap the "
+            f"The action_space of an environment is Discrete(n) from 0, n at least 2. Received {space!r} of {name}. Wrap the "
             "environment."
         )
     return int(n)

@@ -15,6 +15,7 @@ from nnatomy.data.fields import Field, take
 from nnatomy.data.reading import Parts, Reading
 from nnatomy.data.scaling import scale
 from nnatomy.errors import UserError
+from nnatomy.saved import Positive
 
 __all__ = ["Columns", "GraphPreprocessing", "RawGraph", "fields_of", "graph_dataset", "undirected"]
 
@@ -64,7 +65,7 @@ class Columns:
 
     names: tuple[str, ...]
     means: tuple[float, ...]  # of columns of numbers
-    deviations: tuple[float, ...]
+    deviations: tuple[Positive, ...]
     words: tuple[tuple[str, ...], ...]  # of columns of words; empty for a column of numbers
 
     @classmethod
@@ -116,15 +117,6 @@ class Columns:
             values = np.where(np.isnan(values), mean, values)
             parts.append(((values - mean) / deviation).astype(np.float32)[:, None])
         return np.concatenate(parts, axis=1)
-
-    def to_json(self) -> dict[str, Any]:
-        numbers = {"means": list(self.means), "deviations": list(self.deviations)}
-        return {"names": list(self.names), **numbers, "words": [list(words) for words in self.words]}
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Columns:
-        words = tuple(tuple(part) for part in saved["words"])
-        return cls(tuple(saved["names"]), tuple(saved["means"]), tuple(saved["deviations"]), words)
 
 
 NO_COLUMNS = Columns((), (), (), ())
@@ -186,17 +178,6 @@ class GraphPreprocessing(Preprocessing):
         if raw.graph_of is None:
             return np.zeros(len(raw.ids), np.int64), np.array([len(raw.ids)])
         return raw.graph_of, np.bincount(raw.graph_of, minlength=len(raw.graphs))
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind, "task": self.task, "classes": list(self.classes), "target": self.target,
-            "columns": self.columns.to_json(), "edge_columns": self.edge_columns.to_json(), "ids": list(self.ids),
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> GraphPreprocessing:
-        columns, edge_columns = (Columns.from_json(saved[name]) for name in ("columns", "edge_columns"))
-        return cls(saved["task"], tuple(saved["classes"]), saved["target"], columns, edge_columns, tuple(saved["ids"]))
 
 
 def graph_dataset(

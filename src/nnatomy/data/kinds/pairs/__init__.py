@@ -71,7 +71,7 @@ class PairsKind(Kind[PairPreprocessing]):
             return super().given(value, preprocessing, raw)
         texts = [value] if isinstance(value, str) else value
         if not (isinstance(texts, list | tuple) and all(isinstance(t, str) for t in texts) and any(t.strip() for t in texts)):
-            raise UserError("A translation needs texts. Received none, or something else; give a file or a list of texts.")
+            raise UserError("A translation needs texts. Received none, or something else. Give a file or a list of texts.")
         arrays = preprocessing.transform([text.strip() for text in texts])
         blank = sum(not text.strip() for text in texts)
         unknown = int((arrays[0] == UNK).sum()) - blank

@@ -113,17 +113,6 @@ class PairPreprocessing(Preprocessing):
         tokens, lengths = raw
         return tokens[:, : lengths.max(initial=1)], lengths
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind, "source": self.source.to_json(), "target": self.target.to_json(), "longest": self.longest,
-            "language": self.language,
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> PairPreprocessing:
-        source, target = (Vocabulary.from_json(saved[side]) for side in ("source", "target"))
-        return cls(source, target, int(saved["longest"]), str(saved["language"]))
-
 
 Texts = tuple[list[str], list[str]]
 
@@ -146,7 +135,7 @@ def pair_dataset(
         distinct = different == len(sources)
         if not distinct and different < FEWEST:
             raise UserError(
-                f"Pairs with the same source stay in one split. Received {different} different sources in {name}; give at "
+                f"Pairs with the same source stay in one split. Received {different} different sources in {name}. Give at "
                 f"least {FEWEST}."
             )
         parts = reading.part(len(sources), fractions=(0.1, 0.1), groups=None if distinct else groups)
@@ -201,7 +190,7 @@ def pairs_of(path: Path, text: str) -> Texts:
         cells = line.split("\t")
         if len(cells) != 2 or not all(cell.strip() for cell in cells):
             raise UserError(
-                f"Each line is a source, a tab and a target. Received {path} with another line {number}; correct or remove it."
+                f"Each line is a source, a tab and a target. Received {path} with another line {number}. Correct or remove it."
             )
         sources.append(cells[0].strip())
         targets.append(cells[1].strip())
@@ -256,7 +245,7 @@ class Parallel:
             return self
         if target != self.languages[0]:
             known = " or ".join(self.languages)
-            raise UserError(f"--target names the language to translate into. Received {target!r}; use {known}.")
+            raise UserError(f"--target names the language to translate into. Received {target!r}. Use {known}.")
         return Parallel((self.languages[1], self.languages[0]), {n: (b, a) for n, (a, b) in self.files.items()})
 
     def read(self) -> tuple[Texts, tuple[Array, Array, Array] | None]:

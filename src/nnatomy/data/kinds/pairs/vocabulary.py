@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -107,15 +107,3 @@ class Vocabulary:
             glued = token in right
         return text[:1].upper() + text[1:] if self.capital else text
 
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "tokens": list(self.tokens), "spaced": self.spaced, "capital": self.capital,
-            "joined_left": list(self.joined_left), "joined_right": list(self.joined_right), "form": self.form,
-        }  # fmt: skip
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> Vocabulary:
-        return cls(
-            tuple(saved["tokens"]), bool(saved["spaced"]), bool(saved["capital"]), tuple(saved["joined_left"]),
-            tuple(saved["joined_right"]), str(saved.get("form", "")),  # older runs have none
-        )  # fmt: skip

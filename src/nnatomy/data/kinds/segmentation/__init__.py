@@ -77,7 +77,7 @@ class SegmentationKind(Kind[SegmentationPreprocessing]):
             unknown = sorted(set(np.unique(mask).tolist()) - {*preprocessing.values, IGNORE})
             if unknown:
                 known = ", ".join(map(str, preprocessing.values))
-                raise UserError(f"The model knows the numbers {known} of masks. Received {unknown[0]} in {path}; change it.")
+                raise UserError(f"The model knows the numbers {known} of masks. Received {unknown[0]} in {path}. Change it.")
         nowhere = float(np.mean([(preprocessing.ids(mask) == IGNORE).mean() for mask, _ in masks]))
         if nowhere > 0.005:
             notices.append(f"{nowhere:.0%} of the pixels belong to no class and do not count.")
@@ -116,10 +116,10 @@ def _pictures(folder: Path, suffixes: Sequence[str] = SUFFIXES) -> dict[str, Pat
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in suffixes and not path.name.startswith("."):
             if path.stem in found:
-                raise UserError(f"Pictures need different names. Received {found[path.stem]} and {path.name}; rename one.")
+                raise UserError(f"Pictures need different names. Received {found[path.stem]} and {path.name}. Rename one.")
             found[path.stem] = path
     if not found:
-        raise UserError(f"A folder of pictures holds files such as a.png or b.jpg. Received {folder} without any; check it.")
+        raise UserError(f"A folder of pictures holds files such as a.png or b.jpg. Received {folder} without any. Check it.")
     return found
 
 
@@ -136,11 +136,11 @@ def _parts(folder: Path) -> dict[str, Path]:
 def _pairs(folder: Path) -> tuple[list[tuple[Path, Path]], list[str]]:
     """Return each picture of images/ with its mask of masks/, and what was noticed. Raises UserError where one has no mask."""
     if not _holds_masks(folder):
-        raise UserError(f"Images with masks are a folder with images/ and masks/. Received {folder} without them; add them.")
+        raise UserError(f"Images with masks are a folder with images/ and masks/. Received {folder} without them. Add them.")
     pictures, masks = _pictures(folder / "images"), _pictures(folder / "masks", (*MASK_SUFFIXES, ".jpg", ".jpeg"))
     alone = next((path for stem, path in pictures.items() if stem not in masks), None)
     if alone is not None:
-        raise UserError(f"Each picture has a mask of its name. Received {alone} without masks/{alone.stem}.png; add it.")
+        raise UserError(f"Each picture has a mask of its name. Received {alone} without masks/{alone.stem}.png. Add it.")
     lonely = [path for stem, path in masks.items() if stem not in pictures]
     return [(path, masks[stem]) for stem, path in pictures.items()], left_out(lonely, folder, "no picture has its name")
 
@@ -153,7 +153,7 @@ def _masks(pairs: Sequence[tuple[Path, Path]]) -> list[tuple[Array, list[Color]]
         if size != mask.shape:
             raise UserError(
                 f"A mask has its picture's size. Received {picture} of {size[0]} x {size[1]} and {path} of {mask.shape[0]} x "
-                f"{mask.shape[1]}; make them alike."
+                f"{mask.shape[1]}. Make them alike."
             )
     return masks
 
@@ -171,7 +171,7 @@ def _folder(folder: Path, reading: Reading) -> Dataset:
     values, names = _classes(folder, trained)
     unseen = sorted({int(v) for mask in masks for v in np.unique(mask)} - {*values, IGNORE})
     if unseen and (folder / NAMES).is_file():
-        raise UserError(f"{folder / NAMES} names {len(names)} classes, from 0 on. Received masks with {unseen[0]}; name it.")
+        raise UserError(f"{folder / NAMES} names {len(names)} classes, from 0 on. Received masks with {unseen[0]}. Name it.")
     if unseen:
         notices.append(f"Pixels of {', '.join(map(str, unseen))}, which no training mask has, belong to no class.")
     sizes = [(mask.shape[0], mask.shape[1]) for mask in masks]
@@ -181,7 +181,7 @@ def _folder(folder: Path, reading: Reading) -> Dataset:
     pictures, small = read_pictures([path for path, _ in pairs], size), np.stack([fit_mask(m, size, values) for m in masks])
     for row, mask in enumerate(small):
         if not np.isin(mask, values).any():
-            raise UserError(f"A mask gives a class to at least one pixel. Received {pairs[row][1]} without any; remove it.")
+            raise UserError(f"A mask gives a class to at least one pixel. Received {pairs[row][1]} without any. Remove it.")
     all_gray = all(len(pictures[row]) == 1 for row in parts.train)
     gray = reading.use("gray", all_gray)
     if gray and not all_gray:
@@ -200,7 +200,7 @@ def _classes(folder: Path, trained: set[int]) -> tuple[tuple[int, ...], tuple[st
         lines = (folder / NAMES).read_text(encoding="utf-8").split("\n")
         names = tuple(line.strip() for line in lines if line.strip())
         if not 2 <= len(names) <= IGNORE or len(set(names)) < len(names):
-            raise UserError(f"{folder / NAMES} has 2 to 255 lines, each with another name. Received {len(names)}; correct it.")
+            raise UserError(f"{folder / NAMES} has 2 to 255 lines, each with another name. Received {len(names)}. Correct it.")
         return tuple(range(len(names))), names
     if trained == {0, 255}:
         return (0, 255), ("background", "foreground")
@@ -208,7 +208,7 @@ def _classes(folder: Path, trained: set[int]) -> tuple[tuple[int, ...], tuple[st
     if len(values) < 2:
         raise UserError(
             f"Masks hold two classes or more. Received only {', '.join(map(str, sorted(trained)))} in those of {folder} that "
-            "are for training; check them."
+            "are for training. Check them."
         )
     return values, tuple(map(str, values))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -65,15 +65,6 @@ class SegmentationPreprocessing(Preprocessing):
         table[list(self.values)] = np.arange(len(self.values))
         return np.asarray(table[values])
 
-    def to_json(self) -> dict[str, Any]:
-        lists = {"classes": list(self.classes), "values": list(self.values), "palette": [list(c) for c in self.palette]}
-        return {"kind": self.kind, "pixels": self.pixels.to_json(), **lists}
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> SegmentationPreprocessing:
-        values, palette = tuple(map(int, saved["values"])), tuple((int(r), int(g), int(b)) for r, g, b in saved["palette"])
-        return cls(ImagePreprocessing.from_json(saved["pixels"]), tuple(saved["classes"]), values, palette)
-
 
 def segmentation_dataset(
     name: str,
@@ -105,7 +96,7 @@ def read_mask(path: Path) -> tuple[Array, list[Color]]:
     Raises UserError for a file with losses, for colors and for numbers above 255.
     """
     if path.suffix.lower() in LOSSY:
-        raise UserError(f"A mask is stored without losses. Received {path}, whose compression changes numbers; save it as PNG.")
+        raise UserError(f"A mask is stored without losses. Received {path}, whose compression changes numbers. Save it as PNG.")
     with opened(path, str(path)) as picture:
         mode, pixels = picture.mode, np.asarray(upright(picture))
         colors = picture.getpalette() or [] if mode == "P" else []
@@ -115,10 +106,10 @@ def read_mask(path: Path) -> tuple[Array, list[Color]]:
         pixels = pixels[..., 0]  # gray that was saved as color
     if pixels.ndim != 2:
         raise UserError(
-            f"A mask has one number for each pixel: an indexed or a gray PNG. Received {path} in color ({mode}); convert it."
+            f"A mask has one number for each pixel: an indexed or a gray PNG. Received {path} in color ({mode}). Convert it."
         )
     if pixels.dtype.kind not in "iu" or pixels.min(initial=0) < 0 or pixels.max(initial=0) > 255:
-        raise UserError(f"A mask's numbers are 0 to 255. Received others in {path}; number the classes from 0 on.")
+        raise UserError(f"A mask's numbers are 0 to 255. Received others in {path}. Number the classes from 0 on.")
     triples = [(colors[i], colors[i + 1], colors[i + 2]) for i in range(0, len(colors) - 2, 3)]
     return pixels.astype(np.uint8), triples
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -65,15 +65,6 @@ class WordPreprocessing(Preprocessing):
         """Return tokens and lengths without the padding that all sentences have in common."""
         tokens, lengths = raw
         return tokens[:, : lengths.max(initial=1)], lengths
-
-    def to_json(self) -> dict[str, Any]:
-        lists = {name: list(getattr(self, name)) for name in ("vocabulary", "classes", "columns")}
-        return {"kind": self.kind, **lists, "target": self.target, "form": self.form}
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> WordPreprocessing:
-        columns, target, form = (saved.get(name, "") for name in ("columns", "target", "form"))  # older runs have none
-        return cls(tuple(saved["vocabulary"]), tuple(saved["classes"]), tuple(columns), str(target), str(form))
 
 
 def sentences_dataset(name: str, read: Sequence[Labeled], reading: Reading, notices: Sequence[str] = ()) -> Dataset:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing, gene
 from nnatomy.data.reading import Reading
 from nnatomy.data.scaling import scale
 from nnatomy.errors import UserError
+from nnatomy.saved import Count, Positive
 
 __all__ = ["SequencePreprocessing", "narma10", "sequences"]
 
@@ -35,9 +35,9 @@ class SequencePreprocessing(Preprocessing):
     """Sequences of numbers as they are; targets standardized by the training ones."""
 
     kind: ClassVar[str] = "sequences"
-    features: int
+    features: Count
     target_mean: float
-    target_std: float
+    target_std: Positive
 
     def transform(self, raw: Array) -> Batch:
         """Return (sequences[n, T, features] as float32,)."""
@@ -47,18 +47,6 @@ class SequencePreprocessing(Preprocessing):
 
     def inverse_targets(self, targets: Array) -> Array:
         return targets * self.target_std + self.target_mean
-
-    def to_json(self) -> dict[str, Any]:
-        return {
-            "kind": self.kind,
-            "features": self.features,
-            "target_mean": self.target_mean,
-            "target_std": self.target_std,
-        }
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> SequencePreprocessing:
-        return cls(int(saved["features"]), float(saved["target_mean"]), float(saved["target_std"]))
 
 
 def sequences(name: str, reading: Reading) -> Dataset:

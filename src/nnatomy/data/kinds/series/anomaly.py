@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,12 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.csvfile import read_text
 from nnatomy.data.dataset import ArraySplit, Dataset, Timeline
 from nnatomy.data.kinds.series.series import Series, SeriesPreprocessing, averaged
 from nnatomy.data.reading import Reading
 from nnatomy.data.scaling import deviation
 from nnatomy.errors import UserError, unknown_name
+from nnatomy.saved import read_json, typed
 
 __all__ = ["anomaly_dataset", "find_labels", "labels_beside", "marked_windows", "read_labels"]
 
@@ -24,6 +23,7 @@ Array = npt.NDArray[Any]
 Interval = tuple[np.datetime64, np.datetime64]
 WINDOW = 48  # two days of hourly means: as long as a failure takes to show in NAB's machine temperature
 STRETCHES = {3600: "hour", 600: "ten minutes", 60: "minute"}
+RULE = "Labels are pairs of times [start, end]."
 EARLY = 0.6  # the part of the series from which training windows are taken
 
 
@@ -141,10 +141,7 @@ def read_labels(path: Path, name: str, given: bool) -> list[Interval]:
 
     NAB: {"<file>": [[start, end], ...]} or {"<file>": {"windows": [...]}}. Raises UserError for any other content.
     """
-    try:
-        found = json.loads(read_text(path))
-    except json.JSONDecodeError as error:
-        raise UserError(f"Labels are a JSON file, {path} is not ({error.msg}, line {error.lineno}).") from error
+    found = read_json(path, "Correct the labels.")
     if isinstance(found, Mapping):
         keys = [key for key in found if key == name or key.endswith("/" + name)]
         if not keys:
@@ -155,9 +152,8 @@ def read_labels(path: Path, name: str, given: bool) -> list[Interval]:
         found = found.get("windows") if isinstance(found, Mapping) else found
     elif not given:
         raise UserError(f"{path} does not name {name}.")
+    pairs = typed(tuple[tuple[str, str], ...], found, f"{path}, {name}", f"{RULE} Correct the file.")
     try:
-        return [(np.datetime64(a.replace(" ", "T")[:19]), np.datetime64(b.replace(" ", "T")[:19])) for a, b in found]
-    except (TypeError, ValueError, AttributeError) as error:
-        raise UserError(
-            f"Labels are pairs of times [start, end]. Received {path}, which has other values for {name}. Correct the file."
-        ) from error
+        return [(np.datetime64(a.replace(" ", "T")[:19]), np.datetime64(b.replace(" ", "T")[:19])) for a, b in pairs]
+    except ValueError as error:
+        raise UserError(f"{RULE} Received {path}, where {error}. Correct the file.") from None

@@ -18,6 +18,7 @@ from nnatomy.data.scaling import deviation, scale
 from nnatomy.data.times import parse_times
 from nnatomy.data.writing import AS_IS, Writing, learned
 from nnatomy.errors import UserError, unknown_name
+from nnatomy.saved import Count, Natural, Positive
 
 __all__ = [
     "Series",
@@ -121,11 +122,11 @@ class SeriesPreprocessing(Preprocessing):
     columns: tuple[str, ...]
     targets: tuple[str, ...]
     mean: tuple[float, ...]
-    std: tuple[float, ...]
-    window: int
-    horizon: int = 0
-    stride: int = 1
-    seconds: int = 0  # rows are means over so many seconds; 0 for the rows as they are
+    std: tuple[Positive, ...]
+    window: Count
+    horizon: Natural = 0
+    stride: Count = 1
+    seconds: Natural = 0  # rows are means over so many seconds; 0 for the rows as they are
     writings: Mapping[str, Writing] = field(default_factory=dict)  # of the columns in the file, times included
 
     @classmethod
@@ -194,18 +195,6 @@ class SeriesPreprocessing(Preprocessing):
         std, mean = (np.array(values, targets.dtype)[chosen] for values in (self.std, self.mean))
         values: Array = targets * std + mean
         return values
-
-    def to_json(self) -> dict[str, Any]:
-        lists = {name: list(getattr(self, name)) for name in ("columns", "targets", "mean", "std")}
-        plain = {name: getattr(self, name) for name in ("task", "time", "window", "horizon", "stride", "seconds")}
-        writings = {name: writing.to_json() for name, writing in self.writings.items()}
-        return {"kind": self.kind, **lists, **plain, "writings": writings}
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> SeriesPreprocessing:
-        values: dict[str, Any] = {name: tuple(v) if isinstance(v, list) else v for name, v in saved.items() if name != "kind"}
-        writings = {name: Writing.from_json(writing) for name, writing in saved["writings"].items()}
-        return cls(**values | {"writings": writings})
 
 
 def forecast_dataset(series: Series, target: str | None, reading: Reading) -> Dataset:

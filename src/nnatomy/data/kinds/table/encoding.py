@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -18,6 +18,7 @@ from nnatomy.data.scaling import deviation, scale
 from nnatomy.data.times import parse_times
 from nnatomy.data.writing import AS_IS, Writing
 from nnatomy.errors import UserError
+from nnatomy.saved import Positive
 
 __all__ = ["Field", "TablePreprocessing"]
 
@@ -34,11 +35,16 @@ class Field:
     fill: float | str  # for a missing cell: the training median, or the most frequent category
     indicator: bool  # whether a feature says that the cell was missing
     mean: float = 0.0
-    std: float = 1.0
+    std: Positive = 1.0
     levels: tuple[str, ...] = ()
     other: bool = False  # whether rare and unseen categories have their own feature
     log: bool = False  # whether a long-tailed number is taken as sign(x) log(1 + |x|)
     writing: Writing = AS_IS
+
+    def __post_init__(self) -> None:
+        if isinstance(self.fill, str) != (self.type == "categorical"):
+            noun = "a text" if self.type == "categorical" else "a number"
+            raise UserError(f"{self.name!r} is {self.type}: fill must be {noun}. Received {self.fill!r}. Train again.")
 
     @classmethod
     def fit(cls, name: str, kind: str, cells: Sequence[str], writing: Writing = AS_IS) -> Field:
@@ -166,7 +172,7 @@ class TablePreprocessing(Preprocessing):
     task: str
     classes: tuple[str, ...] = ()
     target_mean: float = 0.0
-    target_std: float = 1.0
+    target_std: Positive = 1.0
     target_writing: Writing = AS_IS
 
     @property
@@ -246,24 +252,3 @@ class TablePreprocessing(Preprocessing):
     def inverse_targets(self, targets: Array) -> Array:
         return targets * self.target_std + self.target_mean if self.task == "regression" else targets
 
-    def to_json(self) -> dict[str, Any]:
-        fields = [{**asdict(field), "levels": list(field.levels)} for field in self.fields]
-        names = {"target": self.target, "task": self.task, "classes": list(self.classes)}
-        return {
-            "kind": self.kind,
-            "fields": fields,
-            **names,
-            "target_mean": self.target_mean,
-            "target_std": self.target_std,
-            "target_writing": self.target_writing.to_json(),
-        }
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> TablePreprocessing:
-        fields = tuple(
-            Field(**{**field, "levels": tuple(field["levels"]), "writing": Writing.from_json(field["writing"])})
-            for field in saved["fields"]
-        )
-        target = (saved["target"], saved["task"], tuple(saved["classes"]))
-        writing = Writing.from_json(saved["target_writing"])
-        return cls(fields, *target, float(saved["target_mean"]), float(saved["target_std"]), writing)

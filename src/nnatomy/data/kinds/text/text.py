@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -13,6 +12,7 @@ from nnatomy.data.dataset import Batch, Dataset, Preprocessing, WindowSplit
 from nnatomy.data.lines import NORMAL_FORM, normal
 from nnatomy.data.reading import Reading, Source
 from nnatomy.errors import UserError
+from nnatomy.saved import Count
 
 __all__ = ["CharacterPreprocessing", "load_text"]
 
@@ -27,7 +27,7 @@ class CharacterPreprocessing(Preprocessing):
 
     kind: ClassVar[str] = "text"
     vocabulary: tuple[str, ...]  # starts with UNKNOWN
-    window: int = WINDOW
+    window: Count = WINDOW
     form: str = NORMAL_FORM
     """The normal form of Unicode that texts take."""
 
@@ -50,14 +50,6 @@ class CharacterPreprocessing(Preprocessing):
         if not raw:
             raise UserError("A prompt needs at least one character. Received none. Use, for example, --prompt A.")
         return (self.encode(raw)[None],)
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "vocabulary": list(self.vocabulary), "window": self.window, "form": self.form}
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> CharacterPreprocessing:
-        return cls(tuple(saved["vocabulary"]), int(saved["window"]), str(saved.get("form", "")))  # older runs have none
-
 
 def clean(text: str, form: str = NORMAL_FORM) -> str:
     """Return a text in a normal form, with newlines as the ends of its lines."""
