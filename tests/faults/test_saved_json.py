@@ -20,6 +20,8 @@ from nnatomy.data.load import load
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import Run, load_arrays
 from nnatomy.runs.gradients import read_gradients
+from nnatomy.runs.request import request_of
+from nnatomy.runs.restore import check_files
 from nnatomy.saved import Count, Positive, parse_json, plain_values, read_json, typed
 from nnatomy.studies.comparison import compare as comparing
 from nnatomy.studies.comparison.compare import resume_comparison
@@ -191,6 +193,11 @@ def test_a_run_with_a_changed_value_is_restored_or_refused(file: str, place: Pat
     refused_or_right(place / "run" / file, lambda: nn.load_run(place / "run"))
 
 
+def test_a_run_with_a_changed_fingerprint_knows_its_data_or_is_refused(place: Path) -> None:
+    run = Run(place / "run")
+    refused_or_right(place / "run" / "fingerprint.json", lambda: check_files(run, request_of(run)))
+
+
 def test_a_run_with_a_changed_preprocessing_predicts_or_is_refused(place: Path) -> None:
     refused_or_right(place / "run" / "preprocessing.json", lambda: nn.predict(place / "run", place / "t.csv"))
 
@@ -265,7 +272,7 @@ def test_every_flipped_bit_of_a_checkpoint_is_noticed(file: str, place: Path) ->
             assert {name: texts[name] for name in metadata} == metadata
 
 
-@pytest.mark.parametrize("file", ["run.json", "preprocessing.json", "metrics.jsonl", "gradients.jsonl", "environment.json"])
+@pytest.mark.parametrize("file", ["run.json", "preprocessing.json", "fingerprint.json", "metrics.jsonl", "gradients.jsonl"])
 def test_a_flipped_bit_of_any_file_is_refused_or_repaired_when_a_run_continues(file: str, place: Path) -> None:
     path = place / "run" / file
     with restored(path) as right:

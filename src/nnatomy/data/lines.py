@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import unicodedata
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["NORMAL_FORM", "SOFT_HYPHEN", "lines", "normal", "word", "words"]
+__all__ = ["NORMAL_FORM", "Form", "SOFT_HYPHEN", "lines", "normal", "word", "words"]
 
-NORMAL_FORM, SOFT_HYPHEN = "NFC", "\u00ad"
+SOFT_HYPHEN = "\u00ad"
+Form = Literal["", "NFC", "NFD", "NFKC", "NFKD"]
+"""A normal form of Unicode; "" leaves texts as they are."""
+NORMAL_FORM: Form = "NFC"
 _LETTER = r"[\w--[\p{Han}\p{Hiragana}]]"
 
 
@@ -20,9 +23,9 @@ def lines(text: str) -> list[str]:
     return [line.removesuffix("\r") for line in found]
 
 
-def normal(text: str, form: str = NORMAL_FORM) -> str:
+def normal(text: str, form: Form = NORMAL_FORM) -> str:
     """Return a text in a normal form of Unicode, in which é is one character however it was typed; "" leaves it as it is."""
-    return unicodedata.normalize(form, text) if form else text  # type: ignore[arg-type]
+    return unicodedata.normalize(form, text) if form else text
 
 
 @cache

@@ -100,7 +100,8 @@ def changed(source: str | Path, before: Fingerprint, labels: str | None = None) 
         owner, path = kinds.kind(before.kind), Path(source).expanduser()
     if not os.path.lexists(path):
         raise _absent(path)
-    check_source(path)
+    for one in (path, *([Path(labels)] if labels is not None else [])):
+        check_source(one)
     files = _files(owner, path, published, labels)
     now = contents_of_files(files, 0)
     if before.contents.same(now):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.lines import NORMAL_FORM, SOFT_HYPHEN, normal, word, words
+from nnatomy.data.lines import NORMAL_FORM, SOFT_HYPHEN, Form, normal, word, words
 
 __all__ = ["BOS", "EOS", "PAD", "UNK", "Vocabulary"]
 
@@ -38,7 +38,7 @@ class Vocabulary:
     """Marks without a space before them, such as a full stop."""
     joined_right: tuple[str, ...] = ()
     """Marks without a space after them, such as an opening bracket."""
-    form: str = NORMAL_FORM
+    form: Form = NORMAL_FORM
     """The normal form of Unicode that texts take."""
 
     @classmethod

@@ -14,7 +14,7 @@ from nnatomy.data.cells import number
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, RaggedSplit
 from nnatomy.data.fields import select
 from nnatomy.data.kinds.sentences.files import Labeled
-from nnatomy.data.lines import NORMAL_FORM, normal, words
+from nnatomy.data.lines import NORMAL_FORM, Form, normal, words
 from nnatomy.data.reading import Reading
 from nnatomy.errors import UserError
 
@@ -36,7 +36,7 @@ class WordPreprocessing(Preprocessing):
     """The columns of a table that hold the texts; empty where these were in lines without names."""
     target: str = ""
     """The column of a table that holds the classes."""
-    form: str = NORMAL_FORM
+    form: Form = NORMAL_FORM
     """The normal form of Unicode that texts take."""
 
     @classmethod

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, WindowSplit
-from nnatomy.data.lines import NORMAL_FORM, normal
+from nnatomy.data.lines import NORMAL_FORM, Form, normal
 from nnatomy.data.reading import Reading, Source
 from nnatomy.errors import UserError
 from nnatomy.saved import Count
@@ -28,7 +28,7 @@ class CharacterPreprocessing(Preprocessing):
     kind: ClassVar[str] = "text"
     vocabulary: tuple[str, ...]  # starts with UNKNOWN
     window: Count = WINDOW
-    form: str = NORMAL_FORM
+    form: Form = NORMAL_FORM
     """The normal form of Unicode that texts take."""
 
     @classmethod
@@ -51,7 +51,7 @@ class CharacterPreprocessing(Preprocessing):
             raise UserError("A prompt needs at least one character. Received none. Use, for example, --prompt A.")
         return (self.encode(raw)[None],)
 
-def clean(text: str, form: str = NORMAL_FORM) -> str:
+def clean(text: str, form: Form = NORMAL_FORM) -> str:
     """Return a text in a normal form, with newlines as the ends of its lines."""
     return normal(text.replace("\r\n", "\n"), form)
 
