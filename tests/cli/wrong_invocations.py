@@ -55,7 +55,7 @@ TEXTS = (
 PATHS = (
     "t.csv", "s.csv", "texts.tsv", "text.txt", "n.csv", "pictures", "run", "forecast", "recipe.json", "labels.json",
     "model.onnx", "empty", "empty.csv", "bytes.bin", "zip.npz", "a.npz", "broken", "absent", "absent/x", "t.csv/x", ".", "..",
-    "/", "/dev/null", "/proc", "link.csv", "loop", "pipe", "latin.csv", "caf\udce9.csv", "new", "new.png",
+    "/", "/dev/null", "/proc", "link.csv", "loop", "pipe", "latin.csv", "ol\udce9.csv", "new", "new.png",
     "new.csv", "new.onnx", "mine",
 )  # fmt: skip
 NAMES = ("mlp", "perceptron", "lstm", "autoencoder", "elm", "som", "iris", "digits", "wine", "zzz", "MLP", "karate")

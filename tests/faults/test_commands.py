@@ -58,8 +58,8 @@ LINES = {
     "thirty zeros": (f"train mlp --data t.csv --target y --set hidden=1{'0' * 30}", "--set hidden must be numbers"),
     "thirty zeros of epochs": (f"train mlp --epochs 1{'0' * 30}", "--epochs is below 2^64. Received 1000"),
     "five thousand digits": (f"train mlp --limit {'9' * 5000}", "Received"),
-    "name that is not UTF-8": ("train mlp --data t.csv --target y --out caf\udce9", r"UTF-8. Received caf\xe9"),
-    "data that are not UTF-8": ("evaluate run --data caf\udce9.csv", r"UTF-8. Received caf\xe9.csv"),
+    "name that is not UTF-8": ("train mlp --data t.csv --target y --out ol\udce9", r"UTF-8. Received ol\xe9"),
+    "data that are not UTF-8": ("evaluate run --data ol\udce9.csv", r"UTF-8. Received ol\xe9.csv"),
     "host of 300 letters": (f"serve run --port 0 --host {'a' * 300}", "this is not a host's name). Choose another --host."),
     "host with control characters": ("serve run --port 0 --host \x1b[31m", "Choose another --host."),
     # lists and received values

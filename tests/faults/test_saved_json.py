@@ -82,7 +82,7 @@ REFUSED = {
     "no choice": (RIGHT | {"mode": "c"}, "mode must be 'a' or 'b'. Received 'c'."),
     "neither": (RIGHT | {"either": 2.5}, "either must be a text or a whole number. Received 2.5."),
     "unknown key": (RIGHT | {"mni": 1}, "f.json: The object must have known keys only. Received 'mni'."),
-    "near a known key": (RIGHT | {"nammed": 1}, "Received 'nammed'. Did you mean 'named'?"),
+    "near a known key": (RIGHT | {"namedd": 1}, "Received 'namedd'. Did you mean 'named'?"),
 }
 
 
@@ -133,8 +133,8 @@ def test_a_file_of_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> Non
 
 def test_names_that_are_not_utf8_come_back_from_json(tmp_path: Path) -> None:
     run = Run(tmp_path)
-    run.write_json("f.json", {"path": "caf\udce9"})
-    assert run.read_json("f.json") == {"path": "caf\udce9"}
+    run.write_json("f.json", {"path": "ol\udce9"})
+    assert run.read_json("f.json") == {"path": "ol\udce9"}
 
 
 # A run
