@@ -1,4 +1,4 @@
-"""Wrong input on the command line: one sentence with rule, received and remedy, whoever notices it; nothing left behind."""
+"""Wrong input on the command line: one sentence with rule, received and remedy; nothing is left behind."""
 
 from __future__ import annotations
 
