@@ -15,6 +15,7 @@ from nnatomy.architectures.feedforward.mlp.recipe import image, recipes
 from nnatomy.errors import UserError
 from nnatomy.optim import SGD, Adam, AdamW
 from nnatomy.runs.train import train
+from nnatomy.runs.trained import load_run
 from nnatomy.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -70,6 +71,52 @@ def test_the_order_is_linear_norm_activation_dropout() -> None:
     model(Tensor(rng.normal(size=(200, 3))))
     factors = np.unique(np.round(seen[0][seen[0] > 0], 9))
     assert factors.tolist() == [2.0]
+
+
+def test_numbers_are_encoded_by_their_bins() -> None:
+    """Each number's place among the edges, by hand, for values inside, on, below and above the edges."""
+    model = double(features=3, outputs=2, hidden=(4,), numbers=(0, 2), bins=3, embedding=2)
+    state = model.state_dict()
+    state["numbers.edges"] = np.array([[0.0, 1.0, 3.0, 4.0], [-1.0, 0.0, 0.5, 2.0]])
+    model.load_state_dict(state)
+    x = np.array([[2.0, 7.0, -5.0], [1.0, 7.0, 0.25], [9.0, 7.0, 1.25]])
+    pieces = np.array([
+        [[1, 0.5, 0], [1, 0, 0], [1, 1, 1]],  # 2 is in the middle of the second bin, 1 at its start, 9 beyond all
+        [[0, 0, 0], [1, 0.5, 0], [1, 1, 0.5]],
+    ])  # fmt: skip
+    w, c = state["numbers.weight"], state["numbers.bias"]
+    features = [np.maximum(pieces[j] @ w[j] + c[j], 0) for j in range(2)]
+    h = np.concatenate([x, *features], axis=1)
+    np.testing.assert_allclose(model.first(Tensor(x)).numpy(), h, rtol=1e-12)
+    h = np.maximum(h @ state["linears.0.weight"].T + state["linears.0.bias"], 0)
+    np.testing.assert_allclose(model(Tensor(x)).numpy(), h @ state["linears.1.weight"].T + state["linears.1.bias"], rtol=1e-12)
+
+
+def test_edges_are_quantiles_of_the_training_rows(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    rows = [f"{a:.4f},{g},{b},{a + b:.3f}" for a, g, b in zip(rng.normal(size=400), rng.choice(["x", "y"], 400),
+                                                               np.arange(400) % 4 // 3)]  # fmt: skip
+    path = tmp_path / "t.csv"
+    path.write_text("\n".join(["a,g,b,y", *rows]), encoding="utf-8")
+    result = train("mlp", path, target="y", types={"b": "numeric"}, epochs=1, out=tmp_path / "run", report=False)
+    model, x = result.model, result.dataset.train.all()[0]
+    assert model.numbers.columns.tolist() == [0, 3]  # g has the features 1 and 2
+    edges, bins = model.numbers.edges.numpy(), model.numbers.edges.shape[1] - 1
+    np.testing.assert_allclose(edges[0], np.quantile(x[:, 0], np.linspace(0, 1, bins + 1)), atol=0.01 * bins)
+    counts = np.histogram(x[:, 0], edges[0])[0]
+    assert counts.max() < 3 * len(x) / bins
+    assert (np.diff(edges, axis=1) > 0.0099).all()  # also of a column with two values
+    again = load_run(tmp_path / "run")
+    assert (again.model.numbers.edges.numpy() == edges).all()
+    assert again.evaluate(path).metrics["r2"] == pytest.approx(nn_r2(again, path))
+
+
+def nn_r2(run: Any, path: Path) -> float:
+    """R2 of a run's predictions for a file, by scikit-learn."""
+    from sklearn.metrics import r2_score
+
+    truth = [float(line.split(",")[-1]) for line in path.read_text().splitlines()[1:]]
+    return float(r2_score(truth, run.predict(path).columns["prediction"]))
 
 
 def test_images_are_flattened() -> None:

@@ -57,8 +57,9 @@ def test_what_is_compared_is_what_one_would_get_by_hand() -> None:
     assert len(found.pairs) == 3  # both architectures, and each against the better baseline
     assert found.best_baseline is not None
     assert all({p.first, p.second} & {"mlp", "perceptron"} for p in found.pairs)
-    assert by_name["mlp"].parameters == 64 * 5 + 64 * 65 + 3 * 65
-    assert by_name["mlp"].multiply_adds == 64 * 4 + 64 * 64 + 3 * 64
+    embedded = 4 * 8  # the four numbers of an iris, in 32 bins
+    assert by_name["mlp"].parameters == embedded * 33 + 256 * (4 + embedded + 1) + 256 * 257 + 3 * 257
+    assert by_name["mlp"].multiply_adds == embedded * 32 + 256 * (4 + embedded) + 256 * 256 + 3 * 256
     assert all(c.latency_one and c.latency_many for c in found.candidates)
     _check_files(found)
 

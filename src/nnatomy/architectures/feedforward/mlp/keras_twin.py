@@ -60,13 +60,37 @@ class BatchNorm(keras.layers.Layer):
         return (x - mean) / ops.sqrt(variance + 1e-5) * self.gamma + self.beta
 
 
+class Numbers(keras.layers.Layer):
+    """Chosen columns by piecewise linear encoding, a linear layer for each of them, and ReLU (Gorishniy et al. 2022)."""
+
+    def __init__(self, columns: Sequence[int], bins: int, embedding: int, dtype: str) -> None:
+        super().__init__(dtype=dtype, name="numbers")
+        self.columns, self.bins, self.embedding = list(columns), bins, embedding
+
+    def build(self, shape: tuple[int, ...]) -> None:
+        n = len(self.columns)
+        self.edges = self.add_weight(shape=(n, self.bins + 1), initializer="zeros", trainable=False, name="edges")
+        self.edges.assign(np.tile(np.linspace(-2, 2, self.bins + 1), (n, 1)))
+        self.kernel = self.add_weight(shape=(n, self.bins, self.embedding), initializer="glorot_uniform", name="kernel")
+        self.offset = self.add_weight(shape=(n, 1, self.embedding), initializer="zeros", name="offset")
+
+    def call(self, x: Any) -> Any:
+        chosen = ops.expand_dims(ops.take(x, self.columns, axis=1), -1)
+        left, right = self.edges[:, :-1], self.edges[:, 1:]
+        encoded = ops.minimum(ops.maximum((chosen - left) / (right - left), 0.0), 1.0)
+        mapped = ops.relu(ops.einsum("njb,jbe->nje", encoded, self.kernel) + self.offset[:, 0])
+        return ops.reshape(mapped, (-1, len(self.columns) * self.embedding))
+
+
 class MLP(keras.Model):
     """Per hidden layer: linear, normalization (if requested), activation, dropout; then a linear output layer."""
 
     def __init__(
-        self, outputs: int, hidden: Sequence[int], activation: str, dropout: float, batch_norm: bool, dtype: str
-    ) -> None:
+        self, outputs: int, hidden: Sequence[int], activation: str, dropout: float, batch_norm: bool, dtype: str,
+        numbers: Numbers | None,
+    ) -> None:  # fmt: skip
         super().__init__(dtype=dtype)
+        self.numbers = numbers
         sizes = [*hidden, outputs]
         self.linears = [keras.layers.Dense(size, dtype=dtype, name=f"linears_{k}") for k, size in enumerate(sizes)]
         self.norms = [BatchNorm(dtype=dtype, name=f"norms_{k}") for k in range(len(hidden))] if batch_norm else []
@@ -74,6 +98,8 @@ class MLP(keras.Model):
         self.activation = ACTIVATIONS[activation]
 
     def call(self, x: Any, training: bool = False) -> Any:
+        if self.numbers is not None:
+            x = ops.concatenate([x, self.numbers(x)], axis=1)
         for k, linear in enumerate(self.linears[:-1]):
             x = linear(x)
             if self.norms:
@@ -89,10 +115,14 @@ def build(
     activation: str = "relu",
     dropout: float = 0.0,
     batch_norm: bool = False,
+    numbers: Sequence[int] = (),
+    bins: int = 0,
+    embedding: int = 8,
 ) -> MLP:
     """The model with Keras' own initial weights."""
     dtype = keras.config.floatx()
-    model = MLP(outputs, hidden, activation, dropout, batch_norm, dtype)
+    embedded = Numbers(numbers, bins, embedding, dtype) if numbers and bins else None
+    model = MLP(outputs, hidden, activation, dropout, batch_norm, dtype, embedded)
     model(np.zeros((2, features), dtype))
     return model
 
@@ -109,6 +139,10 @@ def loss(model: MLP, x: Any, targets: Any, training: bool = True) -> Any:
 def weight_map(model: MLP) -> dict[str, Weight]:
     """Our names to Keras variables; Keras keeps a linear layer's matrix as (in, out)."""
     weights: dict[str, Weight] = {}
+    if model.numbers is not None:
+        weights["numbers.edges"] = Weight(model.numbers.edges, np.array, np.array)
+        weights["numbers.weight"] = Weight(model.numbers.kernel, np.array, np.array)
+        weights["numbers.bias"] = Weight(model.numbers.offset, np.array, np.array)
     for k, linear in enumerate(model.linears):
         weights[f"linears.{k}.weight"] = Weight(linear.kernel, np.transpose, np.transpose)
         weights[f"linears.{k}.bias"] = Weight(linear.bias, np.array, np.array)

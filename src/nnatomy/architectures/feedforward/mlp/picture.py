@@ -137,16 +137,16 @@ def _boundary(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) -> N
 def _folds(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) -> None:
     """The line on which each first unit's weighted sum is 0: the folds from which the boundary is made."""
     across, up, places = _grid(x)
-    linear = model.linears[0]
     with no_grad():
-        z = linear(Tensor(places)).numpy()
+        z = model.linears[0](model.first(Tensor(places))).numpy()
     for k in range(z.shape[1]):
         values = z[:, k].reshape(across.shape)
         if values.min() < 0 < values.max():
             axes.contour(across, up, values, levels=[0], colors="black", linewidths=0.8, alpha=0.45)
     _points(axes, x, dataset, y)
     axes.set(xlim=(across.min(), across.max()), ylim=(up.min(), up.max()))
-    axes.set_title(f"The straight lines it is made of: w · x + b = 0 of {z.shape[1]} first units", fontsize=11)
+    shape = "straight lines" if model.numbers is None else "lines"
+    axes.set_title(f"The {shape} it is made of: w · h₀ + b = 0 of {z.shape[1]} first units", fontsize=11)
 
 
 # Tables: what the network relies on, and how well it does

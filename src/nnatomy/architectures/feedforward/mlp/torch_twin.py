@@ -39,20 +39,45 @@ class BatchNorm(nn.Module):
         )
 
 
+class Numbers(nn.Module):
+    """Chosen columns by piecewise linear encoding, a linear layer for each of them, and ReLU (Gorishniy et al. 2022)."""
+
+    edges: Tensor
+
+    def __init__(self, columns: Sequence[int], bins: int, embedding: int) -> None:
+        super().__init__()
+        self.columns = list(columns)
+        self.register_buffer("edges", torch.linspace(-2, 2, bins + 1).repeat(len(columns), 1))
+        self.weight = nn.Parameter(torch.rand(len(columns), bins, embedding) / bins)
+        self.bias = nn.Parameter(torch.zeros(len(columns), 1, embedding))
+
+    def forward(self, x: Tensor) -> Tensor:
+        pieces = []
+        for j, column in enumerate(self.columns):
+            start, end = self.edges[j, :-1], self.edges[j, 1:]
+            encoded = ((x[:, column, None] - start) / (end - start)).clamp(0, 1)
+            pieces.append(F.relu(encoded @ self.weight[j] + self.bias[j]))
+        return torch.cat(pieces, dim=1)
+
+
 class MLP(nn.Module):
     """Per hidden layer: linear, normalization (if requested), activation, dropout; then a linear output layer."""
 
     def __init__(
-        self, features: int, outputs: int, hidden: Sequence[int], activation: str, dropout: float, batch_norm: bool
-    ) -> None:
+        self, features: int, outputs: int, hidden: Sequence[int], activation: str, dropout: float, batch_norm: bool,
+        numbers: Numbers | None,
+    ) -> None:  # fmt: skip
         super().__init__()
-        sizes = [features, *hidden, outputs]
+        self.numbers = numbers
+        sizes = [features + (numbers.bias.numel() if numbers is not None else 0), *hidden, outputs]
         self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         self.norms = nn.ModuleList(BatchNorm(size) for size in hidden) if batch_norm else None
         self.activation = ACTIVATIONS[activation]
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, x: Tensor) -> Tensor:
+        if self.numbers is not None:
+            x = torch.cat([x, self.numbers(x)], dim=1)
         for k, linear in enumerate(self.linears):
             x = linear(x)
             if k == len(self.linears) - 1:
@@ -70,9 +95,13 @@ def build(
     activation: str = "relu",
     dropout: float = 0.0,
     batch_norm: bool = False,
+    numbers: Sequence[int] = (),
+    bins: int = 0,
+    embedding: int = 8,
 ) -> MLP:
     """The model with PyTorch's own initial weights."""
-    return MLP(features, outputs, hidden, activation, dropout, batch_norm)
+    embedded = Numbers(numbers, bins, embedding) if numbers and bins else None
+    return MLP(features, outputs, hidden, activation, dropout, batch_norm, embedded)
 
 
 def loss(model: MLP, x: Tensor, targets: Tensor) -> Tensor:

@@ -43,6 +43,11 @@ class ArrayPreprocessing(Preprocessing):
         scale = _scale(x, others) if y is None or task != "regression" else (*_scale(x, others), *_scale(y, (0,)))
         return cls(shape, scale[0], scale[1], task, classes, *scale[2:])
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The places of the features of a row, which are all numbers; none of other examples."""
+        return tuple(range(self.shape[0])) if len(self.shape) == 1 else ()
+
     def scale(self) -> tuple[Array, Array]:
         """Return mean and deviation, float64, shaped to broadcast over examples."""
         more = (1, 1) if len(self.shape) == 3 else ()

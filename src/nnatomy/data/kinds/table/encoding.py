@@ -179,6 +179,12 @@ class TablePreprocessing(Preprocessing):
     def feature_names(self) -> tuple[str, ...]:
         return tuple(name for field in self.fields for name in field.features())
 
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """The places of the standardized numbers among the features."""
+        widths = [len(field.features()) for field in self.fields]
+        return tuple(sum(widths[:n]) for n, field in enumerate(self.fields) if field.type in ("numeric", "date"))
+
     def transform(self, raw: RawTable) -> Batch:
         """Return (inputs[n, features],) for a table with the training table's columns."""
         return self.encode(raw)[0]
