@@ -20,6 +20,7 @@ from nnatomy.benchmark.report import in_markdown
 from nnatomy.catalog import architecture, architectures
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import write_atomically
+from results.against import section
 from results.measure import rows_of
 from results.readme import README, filled
 from results.table import HEADER, PAGE, SEEDS, markdown, problems, read, replaced
@@ -47,7 +48,8 @@ def main(words: list[str] | None = None) -> int:
             print(in_markdown((HEADER, [row.cells() for row in rows])))
             if not rehearsal:  # one architecture at a time: what is measured is not lost when the next one fails
                 everything = replaced(read(), rows, [wanted.name])
-                write_atomically(PAGE, markdown(everything))
+                kept = section(PAGE.read_text(encoding="utf-8")) if PAGE.exists() else ""
+                write_atomically(PAGE, markdown(everything) + kept)
                 write_atomically(README, filled(README.read_text(encoding="utf-8"), everything))
                 said += problems(wanted, everything)
     except UserError as problem:

@@ -3,5 +3,6 @@
     measure.py  trains both, and fits the baselines
     twin.py     trains a PyTorch twin by a recipe
     table.py    docs/results.md: reading, writing, and what is missing
+    against.py  the second table of docs/results.md: networks next to the baselines of their tasks
     readme.py   README's tables
 """

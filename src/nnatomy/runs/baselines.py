@@ -20,7 +20,8 @@ import numpy as np
 
 from nnatomy import __version__
 from nnatomy.data import fields
-from nnatomy.data.dataset import Dataset, Split, SubsetSplit, batches
+from nnatomy.data.dataset import Dataset, Split, SubsetSplit
+from nnatomy.data.fingerprints import digest
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import finite, load_arrays, save_arrays
 from nnatomy.tasks import Evaluation, Metric, Task
@@ -212,19 +213,9 @@ def _kept_at(task: Task, dataset: Dataset, split: Split) -> Any:
     if folder is None:
         return None
     sources = [inspect.getsource(inspect.getmodule(b) or b) for b in task.baselines.values()]
-    rows = [_digest(part) for part in (dataset.train, dataset.validation, split)]
-    known = [__version__, task.name, list(task.baselines), sources, rows, dataset.preprocessing.to_json(), plain(task.recipe)]
+    rows = digest(replace(dataset, test=split))
+    known = [__version__, task.name, list(task.baselines), sources, rows, plain(task.recipe)]
     return folder / f"{hashlib.sha256(json.dumps(known, default=str).encode()).hexdigest()[:32]}.safetensors"
-
-
-def _digest(split: Split) -> str:
-    """The SHA-256 of all arrays of a split."""
-    found = hashlib.sha256()
-    for batch in batches(split, 1024):
-        for array in batch:
-            found.update(f"{array.dtype.str}{array.shape}".encode())
-            found.update(np.ascontiguousarray(array).tobytes())
-    return found.hexdigest()
 
 
 def _kept(path: Any) -> Baselines | None:
