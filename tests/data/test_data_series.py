@@ -75,7 +75,8 @@ def test_the_future_follows_the_last_row_at_prediction(write: Write) -> None:
     back = preprocessing_from_json(json.loads(json.dumps(found.preprocessing.to_json())))
     new = load_inputs(path, back)
     np.testing.assert_allclose(back.inverse_targets(new.arrays[0][:, :, 1:])[0, :, 0], np.arange(390, 400), atol=1e-3)
-    assert new.rows == (hours(400)[390].replace(" ", "T"),)
+    assert new.rows == (hours(400)[399].replace(" ", "T"),)  # the last known time, and those that follow
+    assert new.following == (tuple(time.replace(" ", "T") for time in hours(403)[400:]),)
 
 
 def test_anomalies_are_labeled_and_kept_out_of_training(write: Write) -> None:
@@ -219,4 +220,4 @@ def test_times_are_read_as_training_read_them(write: Write) -> None:
     lines = [f"{day:%m/%d/%Y},{k % 7}" for k, day in enumerate(days)]
     found = load(write("s.csv", "\n".join(["time,x", *lines])), ("series",), window=8, horizon=2)
     new = "\n".join(["time,x", *(f"{month:02d}/01/2024,{month}" for month in range(1, 9))])
-    assert load_inputs(write("new.csv", new), found.preprocessing).rows == ("2024-01-01T00:00:00",)
+    assert load_inputs(write("new.csv", new), found.preprocessing).rows == ("2024-08-01T00:00:00",)

@@ -12,11 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import nnatomy as nn
 from nnatomy.data import from_arrays, from_frame, load, load_examples, load_inputs, preprocessing_from_json
 from nnatomy.data.cells import infer_type
 from nnatomy.data.csvfile import parse_csv, read_csv
 from nnatomy.data.kinds.graph.graphs import Columns
 from nnatomy.data.scaling import deviation, scale
+from nnatomy.data.times import times_after
 from nnatomy.errors import UserError
 
 Array = np.ndarray[Any, Any]
@@ -375,5 +377,55 @@ def test_a_run_of_an_older_version_is_refused(write: Write) -> None:
     plain = load(write("t.csv", csv_of(p=NOISE, y=HALF)), ("table",), target="y").preprocessing.to_json()
     for field in plain["fields"]:
         del field["writing"]
-    with pytest.raises(UserError, match="Train again"):
+        field["layout"] = ""  # which dates had
+    with pytest.raises(UserError, match="layout"):
         preprocessing_from_json(plain)
+
+
+@pytest.mark.parametrize("encoding", ["latin-1", "cp1252", "utf-16", "shift_jis"])
+def test_an_encoding_is_named_once(write: Write, encoding: str) -> None:
+    """Training saves it; a new file is read as UTF-8 where it is that, and else in the encoding of training."""
+    words = ["東京", "大阪"] if encoding == "shift_jis" else ["café", "naïve"]
+    text = csv_of(c=words * (N // 2), a=NOISE, y=HALF)
+    with pytest.raises(UserError, match=r"Text must be UTF-8.*--encoding latin-1"):
+        load(write("t.csv", text.encode(encoding)), ("table",), target="y")
+    found = load(write("t.csv", text.encode(encoding)), ("table",), target="y", encoding=encoding)
+    assert found.preprocessing.feature_names[:2] == tuple(f"c={word}" for word in sorted(words))  # type: ignore[attr-defined]
+    for kept in (encoding, "utf-8"):
+        (inputs,) = load_inputs(write("n.csv", f"c,a\n{words[0]},0.5\n".encode(kept)), saved(found)).arrays
+        assert inputs[0, :2].tolist() == [float(word == words[0]) for word in sorted(words)]
+    with pytest.raises(UserError, match="encoding"):
+        load(write("t.csv", text.encode(encoding)), ("table",), target="y", encoding="hex")
+
+
+# Forecasts: a line for each forecast time.
+
+
+@pytest.mark.parametrize("step", ["MS", "ME", "QE", "YS", "D", "B", "W", "h", "15min", "2h"])
+@pytest.mark.parametrize("start", ["2023-01-31", "2024-02-27 00:30"])
+def test_the_times_that_follow_are_those_of_pandas(step: str, start: str) -> None:
+    times = pd.date_range(start, periods=40, freq=step).to_numpy().astype("datetime64[s]")
+    assert times_after(times[:30], 10).tolist() == times[30:].tolist()
+
+
+def test_a_forecast_has_a_row_for_each_time(write: Write, tmp_path: Path) -> None:
+    days = pd.date_range("2017-01-01", "2017-12-31", freq="D")
+    values = [round(float(np.sin(k / 3)), 4) for k in range(365)]
+    path = write("s.csv", csv_of(day=[f"{day:%m/%d/%Y}" for day in days], x=values))
+    run = nn.train("lstm", str(path), out=tmp_path / "run", window=14, horizon=5, epochs=1).run.folder
+    columns = nn.predict(run, path).columns
+    assert list(columns) == ["row", "last_known", "step", "forecast"]
+    assert columns["row"].tolist() == [f"2018-01-0{k}T00:00:00" for k in range(1, 6)]
+    assert set(columns["last_known"]) == {"2017-12-31T00:00:00"}
+    assert columns["step"].tolist() == [1, 2, 3, 4, 5]
+    assert np.isfinite(columns["forecast"]).all()
+
+
+def test_a_forecast_of_arrays_counts_its_steps(tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).normal(size=(1, 2, 3, 1))[0]
+    task = nn.tasks.Forecast.__new__(nn.tasks.Forecast)
+    answer = task.present(rows, ())
+    assert answer.columns["step"].tolist() == [1, 2, 3, 1, 2, 3]
+    assert answer.columns["forecast"].tolist() == rows.ravel().tolist()
+    assert answer.rows is not None
+    assert answer.rows.tolist() == [0, 0, 0, 1, 1, 1]

@@ -302,8 +302,10 @@ def test_every_kind_of_data_has_a_schema_whose_example_is_answered(source: str, 
     served = Served.of(tmp_path / "run", Limits())
     example = served.schema(Limits())["example"]
     arrays, notices = served.reader.read("application/json", json.dumps(example).encode())
-    columns = result.prepared.task.predict(result.model, arrays)
-    assert all(len(column) == len(arrays[0]) for column in columns.values())
+    answer = result.prepared.task.answer(result.model, arrays)
+    lines = len(arrays[0]) if answer.rows is None else len(answer.rows)  # a forecast has a line for each step
+    assert all(len(column) == lines for column in answer.columns.values())
+    assert answer.rows is None or set(answer.rows) == set(range(len(arrays[0])))
     assert notices == []
     assert data.names()
 

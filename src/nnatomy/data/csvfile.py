@@ -59,20 +59,24 @@ class RawTable:
         return [self.words.get(name, {}).get(row, cell) for row, cell in enumerate(self.columns[name])]
 
 
-def read_text(path: Path) -> str:
-    """Return a UTF-8 file's text (a leading byte-order mark aside), unpacked where gzip packed it.
+def read_text(path: Path, encoding: str = "") -> str:
+    """Return a file's text, unpacked where gzip packed it: UTF-8 (a leading byte-order mark aside), or else in `encoding`.
 
     Raises UserError for other encodings and binary files, and for what is no regular file.
     """
     raw = read_unpacked(path)
-    if not raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # half of UTF-16's bytes are NUL: refused below
+    if not encoding and not raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # half of UTF-16's bytes are NUL
         check_no_nul(raw, path)
-    try:
-        return raw.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"Text must be UTF-8. Received {path}, which is not (byte {error.start}). Save it again as UTF-8."
-        ) from error
+    tried = [name for name in ("utf-8-sig", encoding) if name and not (encoding and name != encoding and b"\0" in raw)]
+    place = 0
+    for name in tried:
+        try:
+            return raw.decode(name)
+        except UnicodeDecodeError as error:
+            place = error.start
+    known = f"UTF-8, or the {encoding} that is named" if encoding else "UTF-8"
+    remedy = "Name another encoding." if encoding else "Save it again as UTF-8, or name its encoding: --encoding latin-1."
+    raise UserError(f"Text must be {known}. Received {path}, which is not (byte {place}). {remedy}")
 
 
 def check_no_nul(content: AnyStr, path: Path | str) -> None:
@@ -85,6 +89,14 @@ def check_no_nul(content: AnyStr, path: Path | str) -> None:
             f"A text file has no NUL bytes. Received {path}, which has one in line {line}: it is binary, or damaged. Export it "
             "again as CSV or plain text."
         )
+
+
+def check_encoding(name: str) -> None:
+    """Raise UserError for an encoding that is unknown, or none of texts."""
+    try:
+        "a".encode(name)
+    except LookupError:
+        raise UserError(f"--encoding names an encoding of texts. Received {name!r}. Use latin-1, cp1252 or utf-16.") from None
 
 
 def read_csv(path: Path) -> RawTable:

@@ -194,6 +194,8 @@ class Preprocessing(ABC):
     """
 
     kind: ClassVar[str]
+    encoding: str = ""
+    """Of the files for training, where they are texts in another encoding than UTF-8."""
 
     def to_json(self) -> dict[str, Any]:
         """Return plain values from which `from_json` restores this object; includes "kind"."""

@@ -41,7 +41,7 @@ def load_inputs(source: Any, preprocessing: Preprocessing, raw: bool = False) ->
     owner = kind_of(preprocessing)
     if not isinstance(source, str | Path):
         return owner.given(source, preprocessing, raw)
-    return owner.inputs(_existing(source), preprocessing, raw)
+    return owner.inputs(_existing(source, preprocessing), preprocessing, raw)
 
 
 def load_examples(source: Any, preprocessing: Preprocessing) -> tuple[Split, tuple[str, ...]]:
@@ -54,10 +54,10 @@ def load_examples(source: Any, preprocessing: Preprocessing) -> tuple[Split, tup
     owner = kind_of(preprocessing)
     if not isinstance(source, str | Path):
         return owner.given_examples(source, preprocessing)
-    return owner.examples(_existing(source), preprocessing)
+    return owner.examples(_existing(source, preprocessing), preprocessing)
 
 
-def _existing(source: str | Path) -> Source:
-    found = Source(source)
+def _existing(source: str | Path, preprocessing: Preprocessing) -> Source:
+    found = Source(source, encoding=preprocessing.encoding)
     check_source(found.path)
     return found

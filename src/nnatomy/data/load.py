@@ -13,6 +13,7 @@ import numpy as np
 
 from nnatomy.data import kinds
 from nnatomy.data.columns import is_frame, table_of_frame
+from nnatomy.data.csvfile import check_encoding
 from nnatomy.data.dataset import Dataset, SubsetSplit
 from nnatomy.data.fingerprints import (
     DEALT,
@@ -53,6 +54,7 @@ def load(
     window: int | None = None,
     horizon: int | None = None,
     groups: str | None = None,
+    encoding: str | None = None,
     seed: int = 0,
     limit: int | None = None,
     offline: bool = False,
@@ -62,9 +64,9 @@ def load(
 
     `accepts` lists the kinds (all if None) and `tasks` the tasks (all with targets if None) that the architecture takes; of the
     kinds that can read a source the surest is taken, the earlier in `accepts` among equals. `window` and `horizon` are lengths
-    in tokens or rows. `groups` names a column: rows with equal values stay in one split. `limit` keeps at most so many examples
-    in each split. A `fold` splits the raw rows in place of the usual three splits, everything is fitted on its training rows,
-    and an official test part takes no part.
+    in tokens or rows. `groups` names a column: rows with equal values stay in one split. `encoding` is that of
+    text that is not UTF-8. `limit` keeps at most so many examples in each split. A `fold` splits the raw rows in place of the
+    usual three splits, everything is fitted on its training rows, and an official test part takes no part.
     Raises UserError, one sentence, for all that is wrong with the source or the options.
     """
     for option, value in (("window", window), ("horizon", horizon)):
@@ -75,13 +77,15 @@ def load(
     reading = Reading(
         tasks, seed=seed, fold=fold, limit=limit, offline=offline, target=target, keep=tuple(keep), types=dict(types or {}),
         labels=None if labels is None else Path(labels).expanduser(), resize=resize, gray=gray, window=window,
-        horizon=horizon, groups=groups,
+        horizon=horizon, groups=groups, encoding=encoding,
     )  # fmt: skip
+    if encoding is not None:
+        check_encoding(encoding)
     accepted = kinds.names() if accepts is None else tuple(accepts)
     named = _set_named(str(source))
     if named is not None:
         return _checked(*_named(str(source), *named, accepted, reading), reading)
-    return _checked(*_read(Source(source), accepted, reading), reading)
+    return _checked(*_read(Source(source, encoding=encoding or ""), accepted, reading), reading)
 
 
 def changed(source: str | Path, before: Fingerprint, labels: str | None = None) -> str:
@@ -224,6 +228,9 @@ def _read(source: Source, accepted: tuple[str, ...], reading: Reading) -> tuple[
         raise _not_accepted(str(source), possible, accepted) if possible else _unreadable(source)
     best = max(able, key=lambda found: (scores[found], -_place(found, accepted)))
     found = best.read(source, reading)
+    if source.encoding and "encoding" in best.options:
+        fitted: Any = found.preprocessing
+        found = replace(found, preprocessing=replace(fitted, encoding=reading.use("encoding")))
     if found.kind not in accepted and best.name not in accepted:
         raise _not_accepted(str(source), [kinds.kind(found.kind)], accepted)
     return found, _origin(str(source), best, source, reading)

@@ -32,7 +32,7 @@ TASKS = (
 )  # fmt: skip
 UNLABELED = TASKS[-2:]
 """Tasks that need no targets."""
-OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "window", "horizon")
+OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "window", "horizon", "encoding")
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""
 
 
@@ -48,8 +48,8 @@ PROMISED = {
 class Source:
     """A file, a folder or a data frame, read once however many kinds look into it."""
 
-    def __init__(self, path: str | Path, frame: Any = None) -> None:
-        self.frame = frame
+    def __init__(self, path: str | Path, frame: Any = None, encoding: str = "") -> None:
+        self.frame, self.encoding = frame, encoding
         self.path = Path(path).expanduser() if frame is None else Path(os.devnull, path)  # where there is no file, no folder
 
     def __str__(self) -> str:
@@ -88,10 +88,10 @@ class Source:
 
     @cached_property
     def text(self) -> str:
-        """The text of the file, unpacked. Raises UserError where it is not UTF-8."""
+        """The text of the file, unpacked. Raises UserError where it is neither UTF-8 nor in the encoding named."""
         if self.frame is not None:
             raise UserError("A text is read from a file. Received a frame. Give the path of a text.")
-        return read_text(self.path)
+        return read_text(self.path, self.encoding)
 
     @cached_property
     def table(self) -> RawTable:
@@ -138,6 +138,8 @@ class Inputs:
     notices: tuple[str, ...] = ()
     shown: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Columns that `predict` shows after the names of the rows, such as the texts."""
+    following: tuple[tuple[str, ...], ...] = ()
+    """Names of the lines that the prediction of each row has, where they are known before: the times of a forecast."""
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,10 @@ from nnatomy.data.csvfile import RawTable
 from nnatomy.data.numerals import plain_number
 from nnatomy.errors import UserError
 
-__all__ = ["check_layout", "is_ordered", "layouts_of", "parse_times", "sole_layout", "time_column", "time_layout"]
+__all__ = [
+    "check_layout", "is_ordered", "layouts_of", "parse_times", "sole_layout", "time_column", "time_layout",
+    "times_after",
+]
 
 DAYS = (
     "%Y-%m-%d", "%Y/%m/%d", "%Y.%m.%d", "%d.%m.%Y", "%d.%m.%y", "%d/%m/%Y", "%m/%d/%Y", "%d-%m-%Y", "%m-%d-%Y", "%d/%m/%y",
@@ -178,6 +181,20 @@ def is_ordered(table: RawTable, time: str, types: Mapping[str, str]) -> bool:
     except UserError:
         return False
     return len(steps) > 0 and bool(np.mean(steps > 0) >= 0.99)
+
+
+def times_after(times: npt.NDArray[Any], count: int) -> npt.NDArray[Any]:
+    """Return the next times datetime64[s] of a series: in its months, its working days, or its usual step."""
+    ahead, day = np.arange(1, count + 1), np.timedelta64(1, "D")
+    for shift in (0 * day, day):  # the ends of months are a day before the next ones begin
+        months = (times + shift).astype("datetime64[M]")
+        within, steps = times + shift - months.astype("datetime64[s]"), np.diff(months).astype(np.int64)
+        if len(times) > 2 and np.ptp(within.astype(np.int64)) == 0 and np.ptp(steps) == 0 and steps[0] > 0:
+            return np.asarray((months[-1] + steps[0] * ahead).astype("datetime64[s]") + within[-1] - shift)
+    days, seconds = times.astype("datetime64[D]"), np.diff(times.astype(np.int64))
+    if np.is_busday(days).all() and set(seconds.tolist()) == {86400, 3 * 86400}:
+        return np.asarray(np.busday_offset(days[-1], ahead).astype("datetime64[s]") + (times[-1] - days[-1]))
+    return np.asarray(times[-1] + ahead * np.median(seconds).astype("timedelta64[s]"))
 
 
 def _mostly_numbers(cells: Sequence[str]) -> bool:

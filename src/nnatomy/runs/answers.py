@@ -18,9 +18,10 @@ from nnatomy.tasks import Answer
 
 
 def named(answer: Answer, inputs: Inputs) -> Answer:
-    """Return an Answer with a first column "row" that names the input of each line, and files named after their input.
+    """Return an Answer with a first column "row" that names each line by its input, and files named after their input.
 
-    Columns of the inputs that are to be seen with their predictions follow the names.
+    Columns of the inputs that are to be seen with their predictions follow the names. Lines with names of their own, the times
+    of a forecast, have those as "row", and the name of their input next to it as "last_known".
 
     Raises UserError where two files would have one name.
     """
@@ -36,6 +37,9 @@ def named(answer: Answer, inputs: Inputs) -> Answer:
         return answer
     shown = {name: np.array(values, dtype=object) for name, values in {"row": rows, **inputs.shown}.items()}
     kept = {name: values if answer.rows is None else values[answer.rows] for name, values in shown.items()}
+    if inputs.following and answer.rows is not None:
+        times = [time for row in dict.fromkeys(answer.rows.tolist()) for time in inputs.following[row]]
+        kept = {"row": np.array(times, dtype=object), "last_known": kept["row"]}
     return replace(answer, columns=kept | answer.columns)
 
 

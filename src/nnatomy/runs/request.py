@@ -39,7 +39,8 @@ class DataRequest:
     data: str | None = option(SOURCE, "Data set's name, or path: CSV, MNIST folder, image folder, text.")
     target: str | None = option(TEXT, "Column to predict.")
     keep: tuple[str, ...] = option(NAMES, "Column to keep although it leaks the target; repeatable.", metavar="COLUMN")
-    types: Mapping[str, str] = option(PAIRS, "Type of a column: numeric, categorical, ...", metavar="COLUMN=TYPE",
+    encoding: str | None = option(TEXT, "Encoding of text that is not UTF-8, such as latin-1.", metavar="NAME")
+    types: Mapping[str, str] = option(PAIRS, "Type of a column: numeric, date:%d.%m.%Y, ...", metavar="COLUMN=TYPE",
                                       example="age=numeric")  # fmt: skip
     labels: str | None = option(SOURCE, "JSON file with labeled anomalies.")
     resize: tuple[int, int] | None = option(SIZE, "Fit pictures into this size, in proportion.", metavar="HEIGHTxWIDTH")
@@ -67,7 +68,7 @@ class DataRequest:
         """
         given = ("window", "horizon", "resize", "gray")
         sizes = {name: getattr(self, name) for name in given if getattr(self, name) is not None}
-        named = {name: getattr(self, name) for name in ("target", "keep", "types", "labels", "offline")} | sizes
+        named = {name: getattr(self, name) for name in ("target", "keep", "types", "labels", "offline", "encoding")} | sizes
         named["seed"] = self.splits_by
         if fold is not None:
             return named | {"fold": Fold(fold, of, self.splits_by, limit=self.limit, groups=self.groups, share=fraction)}

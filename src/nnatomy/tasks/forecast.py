@@ -14,7 +14,7 @@ from nnatomy.functional import mse_loss
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of, ridge
 from nnatomy.tasks.figures import BLUE, GRAY, ORANGE
-from nnatomy.tasks.parts import Array, Batch, Coloring, Joined, Meter, Mistakes, Score
+from nnatomy.tasks.parts import Answer, Array, Batch, Coloring, Joined, Meter, Mistakes, Score
 from nnatomy.tasks.scoring import apart, mean_in_units, true_values
 from nnatomy.tasks.task import Task
 from nnatomy.training.evaluation import Evaluation, Metric
@@ -117,8 +117,14 @@ class Forecast(Task):
         shaped = ops.reshape(outputs, (outputs.shape[0], -1, self.dataset.outputs))
         return self.dataset.preprocessing.inverse_targets(shaped)
 
-    def columns(self, meant: Array) -> dict[str, Array]:
-        return {f"step_{h + 1}": meant[:, h, 0] for h in range(meant.shape[1])}
+    def present(self, meant: Any, inputs: Batch) -> Answer:
+        """Return a line for each step of each forecast."""
+        windows, horizon, targets = meant.shape
+        names = ["forecast"] if targets == 1 else [f"forecast_{place}" for place in range(targets)]
+        steps = np.tile(np.arange(1, horizon + 1), windows)
+        values = meant.reshape(-1, targets)
+        columns = {"step": steps, **{name: values[:, place] for place, name in enumerate(names)}}
+        return Answer(columns, rows=np.repeat(np.arange(windows), horizon))
 
     def figure(self, evaluation: Evaluation) -> Figure:
         return forecasts(evaluation.arrays)

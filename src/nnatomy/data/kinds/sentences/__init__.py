@@ -33,7 +33,7 @@ class SentencesKind(Kind[WordPreprocessing]):
     name = "sentences"
     noun = "labeled sentences"
     preprocessing = WordPreprocessing
-    options = frozenset({"target", "types", "groups"})
+    options = frozenset({"target", "types", "groups", "encoding"})
     endings = (".tsv", ".csv", ".parquet", ".arrow", ".jsonl")
     folders = "a pair of .pos and .neg texts"
     ragged = True

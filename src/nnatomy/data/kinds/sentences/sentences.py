@@ -38,6 +38,7 @@ class WordPreprocessing(Preprocessing):
     """The column of a table that holds the classes."""
     form: Form = NORMAL_FORM
     """The normal form of Unicode that texts take."""
+    encoding: str = ""
 
     @classmethod
     def fit(cls, sentences: Sequence[str], classes: Sequence[str], minimum: int = 2) -> WordPreprocessing:

@@ -25,7 +25,7 @@ class SeriesKind(Kind[SeriesPreprocessing]):
     name = "series"
     noun = "time series"
     preprocessing = SeriesPreprocessing
-    options = frozenset({"target", "types", "labels", "window", "horizon"})
+    options = frozenset({"target", "types", "labels", "window", "horizon", "encoding"})
     endings = (".csv", ".tsv", ".parquet", ".arrow", ".jsonl")
     sets = SETS
 
@@ -63,7 +63,8 @@ class SeriesKind(Kind[SeriesPreprocessing]):
 
     def inputs(self, source: Source, preprocessing: SeriesPreprocessing, raw: bool = False) -> Inputs:
         arrays = preprocessing.raw(source.table) if raw else preprocessing.transform(source.table)
-        return Inputs(arrays, tuple(str(t) for t in preprocessing.window_times(source.table)))
+        rows, following = preprocessing.window_times(source.table)
+        return Inputs(arrays, rows, following=following)
 
     def examples(self, source: Source, preprocessing: SeriesPreprocessing) -> tuple[Split, tuple[str, ...]]:
         series = preprocessing.read(source.table)

@@ -15,7 +15,7 @@ from nnatomy.data.dataset import Batch, Dataset, Preprocessing, SeriesSplit
 from nnatomy.data.folds import Periods
 from nnatomy.data.reading import Reading
 from nnatomy.data.scaling import deviation, scale
-from nnatomy.data.times import parse_times
+from nnatomy.data.times import parse_times, times_after
 from nnatomy.data.writing import AS_IS, Writing, learned
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.saved import Count, Natural, Positive
@@ -128,6 +128,7 @@ class SeriesPreprocessing(Preprocessing):
     stride: Count = 1
     seconds: Natural = 0  # rows are means over so many seconds; 0 for the rows as they are
     writings: Mapping[str, Writing] = field(default_factory=dict)  # of the columns in the file, times included
+    encoding: str = ""
 
     @classmethod
     def fit(
@@ -155,10 +156,15 @@ class SeriesPreprocessing(Preprocessing):
         """Return the windows that `transform` cuts in the file's units, float64, with gaps filled."""
         return (self._windows(fill_gaps(self.read(given).values)),)
 
-    def window_times(self, raw: RawTable) -> Array:
-        """Return the time datetime64[s] of the first row of each window that `transform` cuts."""
-        series = self.read(raw)
-        return np.asarray(series.times[self._starts(len(series.values))])
+    def window_times(self, raw: RawTable) -> tuple[tuple[str, ...], tuple[tuple[str, ...], ...]]:
+        """Return a name for each window that `transform` cuts, and for a forecast the times that follow it.
+
+        A window of a forecast is named by the last known time, one that may hold anomalies by its first.
+        """
+        times = self.read(raw).times
+        if self.task == "forecast":
+            return (str(times[-1]),), (tuple(map(str, times_after(times, self.horizon))),)
+        return tuple(map(str, times[self._starts(len(times))])), ()
 
     def _windows(self, values: Array) -> Array:
         return np.asarray(values[self._starts(len(values))[:, None] + np.arange(self.window)])

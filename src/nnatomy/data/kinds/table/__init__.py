@@ -20,7 +20,7 @@ class TableKind(Kind[TablePreprocessing]):
     name = "table"
     noun = "tables"
     preprocessing = TablePreprocessing
-    options = frozenset({"target", "keep", "types", "groups"})
+    options = frozenset({"target", "keep", "types", "groups", "encoding"})
     endings = (".csv", ".tsv", ".parquet", ".arrow", ".jsonl")
     sets = SETS
 

@@ -174,6 +174,7 @@ class TablePreprocessing(Preprocessing):
     target_mean: float = 0.0
     target_std: Positive = 1.0
     target_writing: Writing = AS_IS
+    encoding: str = ""
 
     @property
     def feature_names(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ class TextKind(Kind[CharacterPreprocessing]):
     name = "text"
     noun = "plain text"
     preprocessing = CharacterPreprocessing
-    options = frozenset({"window"})
+    options = frozenset({"window", "encoding"})
     endings = (".txt",)
     sets = {
         "tinyshakespeare": Public(

@@ -30,6 +30,7 @@ class CharacterPreprocessing(Preprocessing):
     window: Count = WINDOW
     form: Form = NORMAL_FORM
     """The normal form of Unicode that texts take."""
+    encoding: str = ""
 
     @classmethod
     def fit(cls, text: str, window: int) -> CharacterPreprocessing:
