@@ -10,6 +10,7 @@ import importlib
 import sys
 from typing import Any
 
+from nnatomy import interrupts as interrupts  # first: it also handles Ctrl-C during the other imports
 from nnatomy import random as random
 from nnatomy.backends import backend as backend
 from nnatomy.backends import use as use

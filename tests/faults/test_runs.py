@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +19,7 @@ from PIL import Image
 import nnatomy as nn
 from nnatomy import UserError
 from nnatomy.data.fingerprints import contents_of_columns
+from nnatomy.runs.folder import new_folder, owned
 from nnatomy.studies.comparison.compare import resume_comparison
 from nnatomy.studies.tuning.tune import resume_tuning
 
@@ -216,3 +219,65 @@ def test_the_digest_of_rows_in_any_order_is_cheap_and_exact() -> None:
     """A row that appears twice is not a row that does not appear."""
     found = [contents_of_columns({"a": a}).unordered for a in (["1", "2", "2"], ["2", "1", "2"], ["1", "1", "2"])]
     assert found[0] == found[1] != found[2]
+
+
+# One process at a time, and nothing is left behind
+
+
+def test_one_process_works_in_a_folder(tmp_path: Path) -> None:
+    run = nn.train("mlp", "iris", epochs=1, out=tmp_path / "run", report=False).run
+    with owned(run.folder), pytest.raises(UserError, match="in which another one works"):
+        nn.resume(run.folder)
+    (run.folder / ".last.safetensors.a1b2c3d4").write_bytes(b"half")  # of a process that was killed while it wrote
+    nn.resume(run.folder, report=False)
+    assert not list(run.folder.glob(".*"))
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    code = "import sys, time; from pathlib import Path; from nnatomy.runs.folder import owned\n"
+    code += "with owned(Path(sys.argv[1])): print('owned', flush=True); time.sleep(60)"
+    process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "owned\n"
+    with pytest.raises(UserError, match="another one works"), owned(tmp_path):
+        pass
+    process.kill()
+    process.communicate()
+    with owned(tmp_path):
+        assert not list(tmp_path.iterdir())
+
+
+def test_the_folder_of_a_killed_start_is_taken_again(tmp_path: Path) -> None:
+    folder = new_folder("runs", "mlp", tmp_path / "run", "run")
+    (folder / "environment.json").write_text("{}")
+    nn.train("mlp", "iris", epochs=1, out=folder, report=False)
+    with pytest.raises(UserError, match="is not empty"):
+        nn.train("mlp", "iris", epochs=1, out=folder)
+
+
+REFUSED = {
+    "rate": {"settings": {"lr": "nan"}}, "eps": {"settings": {"eps": "-1"}}, "decay": {"settings": {"weight_decay": "-1"}},
+    "factor": {"rates": {"*": 1e30}}, "dropout": {"settings": {"dropout": "2"}},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_refused_runs_leave_nothing(tmp_path: Path, case: str) -> None:
+    with pytest.raises(UserError, match="Received"):
+        nn.train("mlp", "iris", epochs=1, out=tmp_path / "run", **REFUSED[case])
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("backend", ["numpy", "jax"])
+def test_a_last_batch_of_one_row_is_left_out_where_batch_norm_needs_more(tmp_path: Path, backend: str) -> None:
+    """Of 129 training rows in batches of 64, one is left out in each epoch: two steps; of 128 or without batch norm, none."""
+    if backend == "jax":
+        pytest.importorskip("jax")
+    x = np.random.default_rng(0).normal(size=(185, 3))
+    y = (x[:, 0] > 0).astype(float)
+    request: dict[str, Any] = {"epochs": 2, "batch_size": 64, "report": False, "backend": backend}
+    for normed, steps in (("true", 4), ("false", 6)):
+        result = nn.train("mlp", (x, y), settings={"batch_norm": normed}, out=tmp_path / normed, **request)
+        assert len(result.dataset.train) == 129
+        assert result.run.history()[-1]["step"] == steps
+    nn.NeuralClassifier(epochs=1, batch_size=64, settings={"batch_norm": "true"}).fit(x[:65], y[:65] > 0)

@@ -32,6 +32,7 @@ from nnatomy.cli.tune import tune
 from nnatomy.cli.verify import verify
 from nnatomy.errors import UserError
 from nnatomy.files import check_name
+from nnatomy.interrupts import interruptible
 from nnatomy.kernels import library
 from nnatomy.printing import print_text, shown
 
@@ -178,4 +179,6 @@ def entry() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    sys.exit(main())
+    with interruptible():
+        code = main()
+    sys.exit(code)

@@ -21,7 +21,7 @@ from nnatomy.exporting.card import model_card
 from nnatomy.exporting.examples import Arrays, examples
 from nnatomy.exporting.score_std import score_std
 from nnatomy.interchange.onnx import TOLERANCE, check, to_onnx
-from nnatomy.runs.folder import packed, write_atomically
+from nnatomy.runs.folder import packed, write_together
 from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.restore import plain_dataset, restore
 from nnatomy.runs.trained import TrainedRun
@@ -96,8 +96,7 @@ def export(
             contents, difference, checked_on = (_as_safetensors(prepared, description),), 0.0, "every weight"
     exported = Exported(path, files, difference, checked_on)
     card_text = model_card(prepared, opened, exported, description, known)
-    for file, content in zip(files, (*contents, card_text), strict=True):
-        write_atomically(file, content)
+    write_together(dict(zip(files, (*contents, card_text), strict=True)))
     return exported
 
 

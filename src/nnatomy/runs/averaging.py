@@ -19,7 +19,7 @@ from nnatomy.errors import UserError, unknown_name
 from nnatomy.layers.module import Module
 from nnatomy.printing import print_text
 from nnatomy.runs.answers import named
-from nnatomy.runs.folder import Run, environment, finite, save_arrays
+from nnatomy.runs.folder import Run, environment, finite, owned, save_arrays, starting
 from nnatomy.runs.known import FILE as KNOWN_DATA
 from nnatomy.runs.options import absolute_source
 from nnatomy.runs.prepare import Prepared
@@ -124,31 +124,32 @@ def average(
     first = members[0]
     alone = {str(run.folder): m.task.evaluate(m.model, m.dataset.test).metrics for run, m in zip(opened, members)}
     made = Run.create(f"average-{first.architecture.name}", out)
-    words = ["nnatomy", "average", *alone, "--how", how]
-    saved: dict[str, Any] = {"command": " ".join(words), "average": {"how": how, "runs": [*alone]}}
-    if how == "weights":
-        for name in ("preprocessing.json", "dataset.json", KNOWN_DATA):
-            made.write_json(name, opened[0].read_json(name))
-        made.write_json("run.json", {**opened[0].read_json("run.json"), **saved})
-        made.write_json("environment.json", environment())
-        save_arrays(made.best, state, {"average": [*alone]})
-        first.model.load_state_dict(state)
-        found = first.task.evaluate(first.model, first.dataset.test)
-        result = Result(first, made, 0, 0.0, found.metrics, found)
-        made.write_json("result.json", result.to_json())
-        if report:
-            from nnatomy.runs.report import write_report
+    with owned(made.folder), starting(made.folder):
+        words = ["nnatomy", "average", *alone, "--how", how]
+        saved: dict[str, Any] = {"command": " ".join(words), "average": {"how": how, "runs": [*alone]}}
+        if how == "weights":
+            for name in ("preprocessing.json", "dataset.json", KNOWN_DATA):
+                made.write_json(name, opened[0].read_json(name))
+            made.write_json("run.json", {**opened[0].read_json("run.json"), **saved})
+            made.write_json("environment.json", environment())
+            save_arrays(made.best, state, {"average": [*alone]})
+            first.model.load_state_dict(state)
+            found = first.task.evaluate(first.model, first.dataset.test)
+            result = Result(first, made, 0, 0.0, found.metrics, found)
+            made.write_json("result.json", result.to_json())
+            if report:
+                from nnatomy.runs.report import write_report
 
-            write_report(result)
-    else:
-        found = _evaluated(members, "test")
-        for number, run in enumerate(opened, 1):
-            place = made.folder / "members" / str(number)
-            place.mkdir(parents=True)
-            for file in CARRIED:
-                shutil.copyfile(run.folder / file, place / file)
-        saved["average"]["members"] = [f"members/{number}" for number in range(1, len(opened) + 1)]
-        made.write_json("run.json", saved)  # last: a folder with it is whole
+                write_report(result)
+        else:
+            found = _evaluated(members, "test")
+            for number, run in enumerate(opened, 1):
+                place = made.folder / "members" / str(number)
+                place.mkdir(parents=True)
+                for file in CARRIED:
+                    shutil.copyfile(run.folder / file, place / file)
+            saved["average"]["members"] = [f"members/{number}" for number in range(1, len(opened) + 1)]
+            made.write_json("run.json", saved)  # last: a folder with it is whole
     if progress:
         print_text(f"Averaged {how} of {len(opened)} runs.", file=sys.stderr)
     return Averaged(made, how, found.metrics, alone)

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
 import platform
+import re
+import shutil
 import sys
 import tempfile
 import zlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,10 +26,19 @@ from nnatomy.files import check_name, open_file, unwritable
 from nnatomy.runs.records import EpochRecord, RunRecord
 from nnatomy.saved import RESTORE, read_json, read_lines, typed
 
+try:
+    import fcntl
+except ImportError:  # Windows, where folders cannot be locked
+    fcntl = None  # type: ignore[assignment]
+
 Array = np.ndarray[Any, Any]
 T = TypeVar("T")
 CHECKSUM = "checksum"
 """The name of the metadata by which a damaged checkpoint is noticed."""
+UNFINISHED = ".unfinished"
+"""Marks a new folder whose first records are not all written."""
+HALF_WRITTEN = re.compile(r"\..+\.\w+\.[a-z0-9_]{8}")
+"""The names of the files that `write_atomically` renames when they are whole."""
 
 
 def write_atomically(path: Path, content: bytes | str) -> None:
@@ -33,20 +46,30 @@ def write_atomically(path: Path, content: bytes | str) -> None:
 
     Raises UserError where the disk is full or the folder cannot be written.
     """
-    data = content.encode(errors="backslashreplace") if isinstance(content, str) else content  # file names that are not UTF-8
-    name = ""
+    write_together({path: content})
+
+
+def write_together(contents: Mapping[Path, bytes | str]) -> None:
+    """Write files of one folder, all of them or none; see `write_atomically`."""
+    written: dict[Path, str] = {}
+    path = next(iter(contents))
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            name = file.name
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(name, 0o644)
-        os.replace(name, path)
-    except OSError as problem:
-        if name and os.path.exists(name):
-            os.unlink(name)
+        for path, content in contents.items():
+            data = content.encode(errors="backslashreplace") if isinstance(content, str) else content  # names not in UTF-8
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
+                written[path] = file.name
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)
+        for path, name in written.items():
+            os.replace(name, path)
+    except BaseException as problem:
+        for name in written.values():
+            Path(name).unlink(missing_ok=True)
+        if not isinstance(problem, OSError):
+            raise
         raise unwritable(path, problem) from None
 
 
@@ -234,15 +257,91 @@ def new_folder(parent: str, name: str, out: str | Path | None, what: str) -> Pat
     try:
         if out is None:
             return _free_folder(folder)
+        if (folder / UNFINISHED).is_file():  # a process was killed before the folder was of any use
+            with owned(folder):
+                _empty(folder)
         if folder.exists() and any(folder.iterdir()):
             raise UserError(
                 f"A new {what} needs a new folder. Received {folder}, which is not empty. Choose another --out, "
                 f"or continue it with --resume {folder}."
             )
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / UNFINISHED).touch()
     except OSError as problem:
         raise unwritable(folder, problem) from None
     return folder
+
+
+@contextmanager
+def starting(folder: Path) -> Iterator[None]:
+    """Write the first records of a new folder in this block: it is whole afterwards, or gone where anything is raised.
+
+    Until then a file marks it, so that the next command takes the folder of a process that was killed in between.
+    """
+    try:
+        yield
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    (folder / UNFINISHED).unlink(missing_ok=True)
+
+
+class Ownership:
+    """A held lock of a folder."""
+
+    def __init__(self, handle: int | None) -> None:
+        self._handle = handle
+        self.alone = True
+        """False if other processes work in the folder, too, which only `shared` ownership allows."""
+
+    def share(self) -> None:
+        """Let other processes join from now on."""
+        if self._handle is not None:
+            fcntl.flock(self._handle, fcntl.LOCK_SH)
+
+
+@contextmanager
+def owned(folder: Path, *, shared: bool = False) -> Iterator[Ownership]:
+    """Own a folder in this block: one process at a time works in it, and files that a killed one had half written are removed.
+
+    With `shared`, a process joins others that called `share`. The system holds the lock, on the folder itself: it ends with the
+    process, however that ends, and leaves no file behind. Raises UserError where another process owns the folder.
+    """
+    if fcntl is None:
+        yield Ownership(None)
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    found = Ownership(handle)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if shared:
+                fcntl.flock(handle, fcntl.LOCK_SH)
+                found.alone = False
+                yield found
+                return
+            raise UserError(
+                f"One process at a time works in a folder. Received {folder}, in which another one works. Wait until it has "
+                "ended, or end it."
+            ) from None
+        except OSError as problem:
+            if problem.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EBADF):  # a file system without locks
+                raise
+        for path in folder.rglob(".*"):
+            if HALF_WRITTEN.fullmatch(path.name) and path.is_file():
+                path.unlink(missing_ok=True)
+        yield found
+    finally:
+        os.close(handle)
+
+
+def _empty(folder: Path) -> None:
+    for path in folder.iterdir():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 def _free_folder(path: Path) -> Path:
@@ -251,6 +350,7 @@ def _free_folder(path: Path) -> Path:
     while True:
         try:
             free.mkdir(parents=True)
+            (free / UNFINISHED).touch()
             return free
         except FileExistsError:
             number += 1

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -16,10 +17,11 @@ from nnatomy import __version__
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
+from nnatomy.interrupts import interrupt
 from nnatomy.printing import print_text
 from nnatomy.runs import baselines, checkpoints, transfer
 from nnatomy.runs.drawing import check_matplotlib
-from nnatomy.runs.folder import Run, environment
+from nnatomy.runs.folder import Run, environment, owned, starting
 from nnatomy.runs.gradients import GradientLog
 from nnatomy.runs.known import remember
 from nnatomy.runs.options import SOURCE, options_of, parse_option, parse_options, to_plain
@@ -98,9 +100,11 @@ def train(
             log(notices)
         made = str(Run.create(prepared.architecture.name, out).folder) if devices.hosts.first else ""
         run = Run(Path(devices.hosts.broadcast(made)))
-        if devices.hosts.first:
-            _describe(run, prepared)
-        return _fit(prepared, run, None, callbacks, progress, report, devices, hosts)
+        with owned(run.folder) if devices.hosts.first else nullcontext():
+            if devices.hosts.first:
+                with starting(run.folder):
+                    _describe(run, prepared)
+            return _fit(prepared, run, None, callbacks, progress, report, devices, hosts)
 
 
 def resume(
@@ -123,7 +127,7 @@ def resume(
     request = replace(request_of(run), **parse_options(Request, given, "resume"))
     own = again(own_names(run), _given(model, data, task, loss, optimizer), run.folder, trains=True)
     devices = _choose_devices(request, hosts, host_index, where.get("shard"))
-    with devices.hosts.together():
+    with devices.hosts.together(), owned(run.folder) if devices.hosts.first else nullcontext():
         prepared = prepare_again(run, request, own, "Restore them, or start a new run.")
         _prepare_teacher(prepared)
         shown = (in_notebook() if progress is None else progress) and devices.hosts.first
@@ -152,11 +156,11 @@ def _describe(run: Run, prepared: Prepared) -> None:
     """Write the first records of a run's folder."""
     request, own = prepared.request, prepared.own.plain()
     saved = {"request": to_plain(request), "command": _command(prepared), "recipe": plain(prepared.recipe)}
-    run.write_json("run.json", saved | ({"own": own} if own else {}))
     run.write_json("environment.json", environment())
     remember(run.folder, prepared.dataset, given=isinstance(prepared.own.data, Dataset))
     run.write_json("preprocessing.json", prepared.dataset.preprocessing.to_json())
     run.write_json("dataset.json", plain_dataset(prepared.dataset))
+    run.write_json("run.json", saved | ({"own": own} if own else {}))  # last: a folder with it can be continued
 
 
 def _command(prepared: Prepared) -> str:
@@ -255,12 +259,18 @@ def _check_hosts(hosts: Hosts, prepared: Prepared, checkpoint: Checkpoint | None
 
 @contextmanager
 def _stopping_on_ctrl_c(loop: Loop) -> Iterator[None]:
-    """The first Ctrl-C (or a polite kill) ends the run after its current step, in good order; a second one immediately."""
+    """The first Ctrl-C (or a polite kill) ends the run after its current step, in good order; a second one immediately.
+
+    A polite kill of a process that is not the command `nnatomy` is sent again when the run is saved: it was not for us alone.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
+    received: list[int] = []
+
     def stop(number: int, frame: Any) -> None:
+        received.append(number)
         if loop.interrupted:
             raise KeyboardInterrupt
         loop.interrupted = True
@@ -271,3 +281,5 @@ def _stopping_on_ctrl_c(loop: Loop) -> Iterator[None]:
     finally:
         for s, handler in before.items():
             signal.signal(s, handler)
+        if signal.SIGTERM in received and before[signal.SIGTERM] is not interrupt:
+            os.kill(os.getpid(), signal.SIGTERM)

@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from nnatomy.runs.prepare import Prepared
 
 
+LARGEST = 1e6
+"""The largest factor of a learning rate: no weights stay finite with more."""
+
+
 def begin_from(model: Module, source: str | Path, keep: Iterable[str] = ()) -> Loaded:
     """Give a model the weights of a run's best epoch, or of a file; `keep`: names whose values stay as they are.
 
@@ -177,8 +181,11 @@ def optimizer_for(
     factors = {name: 1.0 for name, _ in parameters if freezing is None or not freezing.held(name, math.inf)}
     names = [name for name, _ in parameters]
     for pattern, factor in rates.items():
-        if not 0 < factor < math.inf:
-            raise UserError(f"--rates takes a positive factor. Received {pattern}={factor:g}. Use --freeze to stop learning.")
+        if not 0 < factor <= LARGEST:
+            raise UserError(
+                f"--rates takes a factor above 0 and at most {LARGEST:g}. Received {pattern}={factor:g}. Use --freeze to stop "
+                "learning."
+            )
         factors |= {name: factor for name in matching(pattern, names) if name in factors}
     if not rates:
         return rule([(name, p) for name, p in parameters if name in factors])  # type: ignore[no-any-return]

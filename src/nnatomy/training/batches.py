@@ -49,11 +49,12 @@ class Feed:
 
     def __call__(
         self, split: Split, rows: int, shuffle: Shuffle = None, *, augment: Augmentation | None = None, start: int = 0,
-        share: bool = False,
+        share: bool = False, drop_last: bool = False,
     ) -> Generator[PlacedBatch]:  # fmt: skip
         """Yield the batches of a split, up to `rows` examples each, as `batches` makes them.
 
-        With `share`, a host makes only the examples that its own devices take, where these do not depend on the others.
+        With `drop_last`, a smaller last batch is left out. With `share`, a host makes only the examples that its own devices
+        take, where these do not depend on the others.
         """
         named = fields_after(augment, split.fields)
         by_row, ragged = fields.per_row(named), fields.ragged(named)
@@ -61,7 +62,7 @@ class Feed:
         if self.devices.count > 1:
             fields.require_rows(named, "divided among devices")
         if not compiles_by_shape() or all(field.per != "example" for field in named):
-            made = batches(split, rows, shuffle, augment=augment, start=start)
+            made = batches(split, rows, shuffle, augment=augment, start=start, drop_last=drop_last)
             if ragged and by_row and kernels() != "reference":  # so that a plan serves many batches
                 made = (fields.round_lengths(named, batch, few_lengths) for batch in made)
             return (PlacedBatch(self.devices.batch(batch, rows), None, batch, fields.count(named, batch)) for batch in made)
@@ -82,7 +83,8 @@ class Feed:
             placed = self.devices.batch(padded, whole)
             return PlacedBatch(placed, self.devices.batch((mask,), whole)[0] if uneven else None, batch, examples)
 
-        return prefetch(enumerate(batches(split, rows, shuffle, augment=augment, start=start, part=part), start), prepare)
+        made = batches(split, rows, shuffle, augment=augment, start=start, part=part, drop_last=drop_last)
+        return prefetch(enumerate(made, start), prepare)
 
     def map(self, function: Callable[..., R], placed: Iterable[PlacedBatch], *before: Any) -> Iterator[tuple[PlacedBatch, R]]:
         """Yield each batch with function(*before, *its arguments), read as late as `Pending` allows."""

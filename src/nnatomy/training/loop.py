@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
+from nnatomy.layers.normalization import BatchNorm1d
 from nnatomy.training.batches import Feed, Pending, PlacedBatch, alike
 from nnatomy.training.callbacks import Callback
 from nnatomy.training.compilation import Steps
@@ -93,7 +95,10 @@ class Loop:
             callback.before_epoch(self)
         order = np.random.Generator(np.random.Philox(key=[self.seed, position.epoch + 1]))  # the same whether resumed or not
         train, augment = self.dataset.train, self.recipe.augment
-        with closing(self.feed(train, self.batch_size, order, augment=augment, start=position.batch, share=True)) as batches:
+        fed = self.feed(
+            train, self.batch_size, order, augment=augment, start=position.batch, share=True, drop_last=self.drops_single
+        )
+        with closing(fed) as batches:
             for batch in batches:
                 self.learner.prepare(self.state, position.step, self.scale)
                 if self.learner.collects:
@@ -164,7 +169,14 @@ class Loop:
     @property
     def steps_per_epoch(self) -> int:
         """Batches in the training split, the last and possibly smaller one included."""
-        return -(-len(self.dataset.train) // self.batch_size)
+        return -(-len(self.dataset.train) // self.batch_size) - self.drops_single
+
+    @cached_property
+    def drops_single(self) -> bool:
+        """True if a last batch of one example is left out, another one each epoch: batch norm has no statistics of it."""
+        n = len(self.dataset.train)
+        normalizes = any(isinstance(module, BatchNorm1d) for _, module in self.learner.model.named_modules())
+        return n > self.batch_size > 1 and n % self.batch_size == 1 and normalizes
 
     def lr(self) -> float | None:
         """The learning rate of the step that was taken last; None for learners that have none."""

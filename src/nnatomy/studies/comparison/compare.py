@@ -14,7 +14,7 @@ from nnatomy import backends
 from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
 from nnatomy.printing import print_text
-from nnatomy.runs.folder import environment, new_folder
+from nnatomy.runs.folder import environment, new_folder, owned, starting
 from nnatomy.runs.known import KnownData, remember
 from nnatomy.runs.options import SOURCE, parse_option, parse_options, to_plain
 from nnatomy.runs.own import named_only
@@ -66,11 +66,13 @@ def compare(
     backends.use(protocol.backend)
     plan, dataset = survey(protocol, threads)
     folder = new_folder("comparisons", plan.name, out, "comparison")
-    write_json(folder / "comparison.json", {"protocol": to_plain(protocol), "command": protocol.command()})
-    write_json(folder / "environment.json", environment())
-    remember(folder, dataset)
-    write_json(folder / "plan.json", plan.to_json())
-    return _carry_on(folder, protocol, plan, jobs, started, progress, report)
+    with owned(folder):
+        with starting(folder):
+            write_json(folder / "environment.json", environment())
+            remember(folder, dataset)
+            write_json(folder / "plan.json", plan.to_json())
+            write_json(folder / "comparison.json", {"protocol": to_plain(protocol), "command": protocol.command()})
+        return _carry_on(folder, protocol, plan, jobs, started, progress, report)
 
 
 def resume_comparison(
@@ -86,18 +88,14 @@ def resume_comparison(
         raise UserError(
             f"A comparison's folder has a comparison.json. Received {path} without it. Name the folder of a started comparison."
         )
-    protocol = Protocol.of(path)
-    plan = Plan.of(path) if (path / "plan.json").is_file() else None
-    jobs, threads = processes(jobs)
+    protocol, plan = Protocol.of(path), Plan.of(path)
+    jobs, _ = processes(jobs)
     backends.use(protocol.backend)
-    if plan is None:  # it ended before anything was done
-        plan, dataset = survey(protocol, threads)
-        remember(path, dataset)
-        write_json(path / "plan.json", plan.to_json())
-    known = KnownData.of(path, AGAIN)
-    known.check_files(protocol.source, protocol.labels)
-    known.check(load_for_baseline(protocol, plan.kind, plan.task, 0))
-    return _carry_on(path, protocol, plan, jobs, started, progress, report)
+    with owned(path):
+        known = KnownData.of(path, AGAIN)
+        known.check_files(protocol.source, protocol.labels)
+        known.check(load_for_baseline(protocol, plan.kind, plan.task, 0))
+        return _carry_on(path, protocol, plan, jobs, started, progress, report)
 
 
 def _carry_on(

@@ -7,14 +7,18 @@ Trials are kept by Optuna in a database, which several processes share: one that
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from nnatomy import backends
 from nnatomy.errors import UserError
@@ -30,6 +34,8 @@ EARLY = 2  # epochs before a trial may be given up
 TRIES, MEANWHILE = 10, ("already exists", "locked", "UNIQUE constraint", "no such table")
 """Attempts to open a database while another process makes its tables, and the error that shows it."""
 AGAIN = "Restore them, or tune again."
+PLACE = "place"
+"""The attribute of a trial that decides its random state: how many trials come before it, if none had died."""
 REFUSED = "refused"
 """The attribute of a trial whose settings do not go together, or whose loss was not finite: why."""
 
@@ -66,21 +72,33 @@ class Search:
         found = optuna()
         direction = "maximize" if self.metric.better == "higher" else "minimize"
         pruner = found.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=EARLY)
-        study = found.create_study(
+        return found.create_study(
             study_name=f"{folder.resolve().name}-{'whole' if self.number == ALL_ROWS else self.number}",
-            storage=storage(folder, self.plan), direction=direction, load_if_exists=True, sampler=self._sampler(found),
+            storage=storage(folder, self.plan), direction=direction, load_if_exists=True,
             pruner=pruner if self.plan.prune else found.pruners.NopPruner(),
         )  # fmt: skip
-        own = {name: self.space[name].holds(value) for name, value in self.plan.own(self.recipe).items()}
-        if own and self.plan.how != "grid":
-            study.enqueue_trial(own, skip_if_exists=True)
-        return study
 
-    def _sampler(self, found: Any) -> Any:
-        seed = (self.plan.seed * 1009 + self.number + 2) % 2**32 if os.environ.get("NNATOMY_TUNE_HELPER") is None else None
+    def _sampler(self, place: int) -> Any:
+        """Return what chooses the settings of the trial at a place, by its place alone and the trials that have ended.
+
+        The first trial has the recipe's own settings; those of a grid come in an order that the seed shuffles.
+        """
+        found = optuna()
+        seed = int(np.random.SeedSequence([self.plan.seed, self.number + 2, place]).generate_state(1)[0])
         if self.plan.how == "grid":
-            return found.samplers.GridSampler({name: part.grid() for name, part in self.space.items()}, seed=seed)
-        return found.samplers.RandomSampler(seed) if self.plan.how == "random" else found.samplers.TPESampler(seed=seed)
+            points = list(itertools.product(*(part.grid() for part in self.space.values())))
+            order = np.random.default_rng([self.plan.seed, self.number + 2]).permutation(len(points))
+            return _fixed(dict(zip(self.space, points[order[place % len(points)]])), found.samplers.RandomSampler(seed))
+        base = found.samplers.RandomSampler(seed) if self.plan.how == "random" else found.samplers.TPESampler(seed=seed)
+        own = {name: self.space[name].holds(value) for name, value in self.plan.own(self.recipe).items()}
+        return _fixed(own, base) if place == 0 and own else base
+
+    def _place(self, number: int) -> int:
+        """Return the place of a trial among those that count: the first that no other has; a trial that died leaves its own."""
+        counting = [t for t in self.study.get_trials(deepcopy=False) if t.state.name != "FAIL" and t.number != number]
+        taken = {t.user_attrs[PLACE] for t in counting if PLACE in t.user_attrs}
+        before = sum(PLACE not in t.user_attrs and t.number < number for t in counting)  # they are about to take theirs
+        return next(itertools.islice((n for n in itertools.count() if n not in taken), before, None))
 
     def finished(self) -> list[Any]:
         """The trials that came to an end: with a score, or given up."""
@@ -95,6 +113,7 @@ class Search:
         while self._count(others) < self.plan.trials and not (self.plan.how == "grid" and self._all_tried()):
             if time.monotonic() > deadline and self.best() is not None:
                 return
+            self.study.sampler = self._sampler(self._place(sys.maxsize))
             self.study.optimize(self._trial, n_trials=1, callbacks=[lambda study, trial: log(self, trial)])
 
     def _count(self, others: bool) -> int:
@@ -106,6 +125,9 @@ class Search:
         return len(self.finished()) >= math.prod(len(part.grid()) for part in self.space.values())
 
     def _trial(self, trial: Any) -> float:
+        place = self._place(trial.number)
+        trial.set_user_attr(PLACE, place)
+        self.study.sampler = self._sampler(place)
         settings = {name: part.suggest(trial, name) for name, part in self.space.items()}
         trial.set_user_attr("settings", settings)
         try:
@@ -137,6 +159,23 @@ class Search:
             why = f" ({reasons[0].rstrip('.')})" if reasons else ""
             raise UserError(f"A tuning needs a trial with a score. Received none on {self.title}{why}. Change --space.")
         return dict(found.user_attrs["settings"])
+
+
+def _fixed(settings: dict[str, Any], base: Any) -> Any:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna calls this sampler experimental
+        return optuna().samplers.PartialFixedSampler(settings, base)
+
+
+def abandon_trials(folder: Path, plan: Plan) -> None:
+    """Give up the trials of processes that have died, so that they are done again; for a process that works alone."""
+    found = optuna()
+    kept = storage(folder, plan)
+    names = {f"{folder.resolve().name}-{'whole' if number == ALL_ROWS else number}" for number in plan.searches}
+    for known in kept.get_all_studies():
+        if known.study_name in names:
+            for trial in kept.get_all_trials(known._study_id, deepcopy=False, states=(found.trial.TrialState.RUNNING,)):
+                kept.set_trial_state_values(trial._trial_id, found.trial.TrialState.FAIL)
 
 
 class _GivingUp(Callback):

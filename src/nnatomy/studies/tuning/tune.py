@@ -19,7 +19,7 @@ from nnatomy.catalog import architecture as find_architecture
 from nnatomy.errors import UserError
 from nnatomy.printing import print_text, shown
 from nnatomy.runs.fitting import fit_recipe
-from nnatomy.runs.folder import environment, finite, new_folder
+from nnatomy.runs.folder import Ownership, environment, finite, new_folder, owned, starting
 from nnatomy.runs.known import KnownData, remember
 from nnatomy.runs.options import SOURCE, parse_option, parse_options, to_plain
 from nnatomy.runs.own import named_only
@@ -29,7 +29,7 @@ from nnatomy.studies.files import read_values, write_json
 from nnatomy.studies.processes import environment_of, processes
 from nnatomy.studies.statistics import LEVEL, Difference, corrected_t_test
 from nnatomy.studies.tuning.plan import ALL_ROWS, Plan
-from nnatomy.studies.tuning.search import AGAIN, REFUSED, Search, optuna, search_all, storage
+from nnatomy.studies.tuning.search import AGAIN, PLACE, REFUSED, Search, abandon_trials, optuna, search_all, storage
 from nnatomy.studies.tuning.space import Settings, applied
 from nnatomy.training.evaluation import Metric
 from nnatomy.training.settings import plain
@@ -161,10 +161,12 @@ def tune(
     if plan.storage is not None:
         storage(Path(), plan)
     folder = new_folder("tunings", f"{found.name}-{dataset.name}", out, "tuning")
-    write_json(folder / "tuning.json", {"plan": to_plain(plan), "command": plan.command()})
-    write_json(folder / "environment.json", environment())
-    remember(folder, dataset)
-    return _carry_on(folder, plan, count, threads, started, progress, report)
+    with owned(folder, shared=True) as lock:
+        with starting(folder):
+            write_json(folder / "environment.json", environment())
+            remember(folder, dataset)
+            write_json(folder / "tuning.json", {"plan": to_plain(plan), "command": plan.command()})
+        return _carry_on(folder, plan, lock, count, threads, started, progress, report)
 
 
 def resume_tuning(folder: str | Path, *, jobs: int | None = None, progress: bool = False, report: bool = True) -> Tuning:
@@ -176,7 +178,8 @@ def resume_tuning(folder: str | Path, *, jobs: int | None = None, progress: bool
     backends.use(plan.backend)
     find_architecture(plan.architecture)  # first: it may bring its kind of data
     KnownData.of(path, AGAIN).check_files(str(plan.data), plan.labels)
-    return _carry_on(path, plan, count, threads, started, progress, report)
+    with owned(path, shared=True) as lock:
+        return _carry_on(path, plan, lock, count, threads, started, progress, report)
 
 
 def unknown_settings(plan: Plan, recipe: Any) -> None:
@@ -187,10 +190,13 @@ def unknown_settings(plan: Plan, recipe: Any) -> None:
 
 
 def _carry_on(
-    folder: Path, plan: Plan, jobs: int, threads: int, started: float, progress: bool, report: bool
+    folder: Path, plan: Plan, lock: Ownership, jobs: int, threads: int, started: float, progress: bool, report: bool
 ) -> Tuning:  # fmt: skip
     line = ProgressLine(plan, progress)
     storage(folder, plan)  # its tables are made before others come
+    if lock.alone:
+        abandon_trials(folder, plan)
+        lock.share()
     try:
         with _helpers(folder, jobs - 1, threads):
             search_all(folder, plan, line, started)
@@ -214,7 +220,7 @@ def _carry_on(
 @contextmanager
 def _helpers(folder: Path, count: int, threads: int) -> Iterator[None]:
     """So many further processes that try settings; none outlives this one."""
-    env = environment_of(threads) | {"NNATOMY_TUNE_HELPER": "1"}
+    env = environment_of(threads)
     command = [sys.executable, "-m", "nnatomy.studies.tuning.search", str(folder)]
     helpers = [subprocess.Popen(command, stdin=subprocess.PIPE, env=env) for _ in range(count)]
     try:
@@ -282,12 +288,14 @@ def _concluded(folder: Path, plan: Plan, outer: list[Outer], seconds: float) -> 
     counts = dict.fromkeys(("finished", "given up", "refused", "lost"), 0)
     for number in plan.searches:
         search = whole if number == ALL_ROWS else Search(folder, plan, number)
-        for trial in search.study.get_trials(deepcopy=False):
+        trials = search.study.get_trials(deepcopy=False)
+        finished = {trial.user_attrs.get(PLACE) for trial in search.finished()}
+        for trial in trials:
             if REFUSED in trial.user_attrs:
                 counts["refused"] += 1
             elif trial.state.name in ("COMPLETE", "PRUNED"):
                 counts["finished" if trial.state.name == "COMPLETE" else "given up"] += 1
-            elif trial.state.name != "WAITING":
+            elif trial.user_attrs.get(PLACE) not in finished:  # else it was done again
                 counts["lost"] += 1
     best, value = whole.best_settings(), float(whole.best().value)
     return Tuning(
