@@ -108,7 +108,7 @@ def test_two_files_of_a_folder_are_pairs_in_their_official_parts(folder: Path) -
     split, _ = load_examples(folder, turned.preprocessing)
     assert split.references[0] == "der train Satz 0"  # type: ignore[attr-defined]
     assert len(load(folder, fold=Fold(0, 2)).test) == 13  # of training and validation; the official test takes no part
-    with pytest.raises(UserError, match="use de or en"):
+    with pytest.raises(UserError, match="Use de or en"):
         load(folder, target="fr")
 
 

@@ -76,7 +76,9 @@ def _set(recipe: Recipe, key: str, text: str) -> Recipe:
         return replace(recipe, learn=recipe.learn.changed(key, value))
     flag = key.removeprefix("load.")  # the report names how data are read so
     if flag in (*FLAGS, *OPTIONS):
-        raise UserError(f"--set changes the recipe. Received {key}, which has its own flag. Use --{flag.replace('_', '-')}.")
+        value = f" {text}" if flag in FLAGS else ""  # an option of data may be a switch
+        use = f"--{flag.replace('_', '-')}{value}"
+        raise UserError(f"--set changes the recipe. Received {key}, which has its own flag. Use {use}.")
     raise unknown_name("setting", key, [*options, *FIELDS, *learns])
 
 
