@@ -132,7 +132,7 @@ def test_the_recipe_is_trained_by_its_file(tuned: Tuning, tmp_path: Path, capsys
     assert saved["recipe"]["epochs"] == 3
     capsys.readouterr()
     assert main(["train", "lenet5", "--recipe", str(tuned.recipe)]) == 2
-    assert "is a recipe of mlp" in capsys.readouterr().err
+    assert "is a recipe of 'mlp'" in capsys.readouterr().err
 
 
 def test_a_finished_tuning_is_not_searched_again(tuned: Tuning) -> None:
