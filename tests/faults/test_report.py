@@ -14,6 +14,7 @@ import pytest
 import nnatomy as nn
 from nnatomy.layers.summary import summary
 from nnatomy.runs import drawing, progress
+from nnatomy.runs.gradients import read_gradients
 from nnatomy.runs.result import Result
 from nnatomy.showing import Face, label
 
@@ -92,14 +93,15 @@ def test_a_metric_has_a_name_for_people(name: str, text: str) -> None:
     assert label(name) == text
 
 
-def test_every_picture_says_what_it_shows(page: str) -> None:
+def test_every_picture_says_what_it_shows(page: str, result: Result) -> None:
     pictures = [attrs for tag, attrs in Tags(page).seen if tag == "img"]
-    assert len(pictures) >= 4
+    assert len(pictures) >= 3
     for attrs in pictures:
         alt = attrs["alt"] or ""
         assert alt.startswith("Figure. ")
         assert len(alt) > 20
-    assert any("Norm of the gradient" in (attrs["alt"] or "") for attrs in pictures)  # gradients.jsonl
+    recorded = len(read_gradients(result.run)) > 1  # where time allowed it
+    assert any("Norm of the gradient" in (attrs["alt"] or "") for attrs in pictures) == recorded
 
 
 def test_the_page_is_read_in_the_dark_and_on_a_phone(page: str) -> None:
