@@ -52,7 +52,7 @@ class _Canvas:
         self.batch = batch
         self.shapes: list[Any] = []
         self.used: dict[str, None] = {}
-        self.skips = self.several = False
+        self.skips = self.several = self.loops = False
 
     # What a box says
 
@@ -75,6 +75,8 @@ class _Canvas:
             told.append(f"{short(part.parameters)} parameters")
         if part.multiply_adds >= self.batch:
             told.append(f"{short(part.multiply_adds // self.batch)} multiply-adds")
+        if part.turns > 1:
+            told.append(f"one of {part.turns} steps")
         return "  ·  ".join(filter(None, told)) + (" each" if part.repeat > 1 else "")
 
     def shape(self, shape: tuple[int, ...]) -> str:
@@ -143,6 +145,7 @@ class _Canvas:
         self.text(at, y + HEAD / 2 + 1, kind, TEXT)
         self.text(at + text_width(kind, TEXT) + 10, y + HEAD / 2 + 1, figures, SMALL, color=QUIET)
         self._times(part, x + width, y + HEAD / 2 + 1)
+        self.loops |= part.turns > 1
 
     def _times(self, part: Part, right: float, middle: float) -> None:
         if part.repeat > 1:
@@ -168,7 +171,7 @@ class _Canvas:
         tidy = [p for k, p in enumerate(points) if k == 0 or p != points[k - 1]]
         if len(tidy) < 2:
             return
-        self.skips |= skip
+        self.skips |= skip and points[0][1] < points[-1][1]
         color, width = (SKIP, 1.8) if skip else (PATH, 1.0)
         lines = count if 1 < count <= 4 and len(tidy) == 2 else 1
         self.several |= lines > 1
@@ -253,6 +256,8 @@ class _Canvas:
         notes = ["Boxes are modules, nested as in the code, with the shape of what they give; rounded ones are operations."]
         if self.skips:
             notes.append("Thick orange lines are paths that go round other parts, such as residual connections.")
+        if self.loops:
+            notes.append("The thick line back to the top is the state, which each step gives to the next one.")
         if self.several:
             notes.append("Parallel arrows are several tensors that go the same way.")
         if closed:

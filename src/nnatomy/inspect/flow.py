@@ -25,7 +25,7 @@ INPUT, OUTPUT = -1, -2
 """The ends of an edge that are outside: what a part was given, and what it returns."""
 
 MOST_OPERATIONS = 60
-"""A module with more own operations between its calls, such as a recurrent one, is shown closed."""
+"""A module with more own operations between its calls is shown by one turn of its loop, or closed where it has none."""
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,8 @@ class Part:
     """The number of such parts in a row, where `fold` has made them one; all figures are those of one of them."""
     until: str = ""
     """The path of the last of them."""
+    turns: int = 1
+    """How often the operations inside repeat, each turn with the state of the one before; one turn is shown."""
 
     @property
     def is_operation(self) -> bool:
@@ -124,21 +126,41 @@ class _Flow:
         for node in nodes:
             if node in self.sources and not run.functions[node].rearranges:
                 inside.setdefault(run.owner(node), {})[run.functions[node]] = None
+        self.same: dict[Function, Function] = {}  # operations of other turns of a loop: those of the turn that is shown
+        self.turns: dict[Call, int] = {}
+        for call, functions in inside.items():
+            while len(functions) > MOST_OPERATIONS and (loop := find_loop([f.name for f in functions])):
+                listed, self.turns[call] = list(functions), loop.turns
+                self.same |= {listed[i]: listed[k] for i, k in loop.same.items()}
+                functions = inside[call] = dict.fromkeys(f for f in listed if f not in self.same)
         self.closed = {call for call, functions in inside.items() if len(functions) > MOST_OPERATIONS}
         for call, functions in inside.items():
             call.items += functions
         for node in nodes:
-            if node in self.sources and not self._passed(node):
+            if node in self.sources and not self._passed(node) and run.functions[node] not in self.same:
                 for maker, key in self._resolved(node):
-                    self._connect(None if maker is None else self._chain(maker), self._chain(node), key)
+                    key = self._shown(maker, key)
+                    if maker is None or key == () or not self._goes_back(maker, node):
+                        self._connect(None if maker is None else self._chain(maker), self._chain(node), key)
         for t in outputs:
             if t.node in self.sources:
                 for maker, key in self._behind([(t.node, (t.node.order, t.index))]):
-                    self._connect(None if maker is None else self._chain(maker), None, key)
+                    self._connect(None if maker is None else self._chain(maker), None, self._shown(maker, key))
 
     def _opens(self, call: Call) -> bool:
         """Return True if the inside of a call is shown: the model, and calls that run modules, unless they are too large."""
-        return call not in self.closed and (call.parent is None or any(isinstance(item, Call) for item in call.items))
+        inner = call.parent is None or call in self.turns or any(isinstance(item, Call) for item in call.items)
+        return call not in self.closed and inner
+
+    def _shown(self, maker: graph.Node | None, key: Any) -> Any:
+        """Return the key of a Tensor; all turns of a loop share one."""
+        function = None if maker is None else self.run.functions[maker]
+        return ("turn", id(self.same[function]), key[1]) if function in self.same else key
+
+    def _goes_back(self, maker: graph.Node, node: graph.Node) -> bool:
+        """Return True for the state that a turn of a loop gives to the next one."""
+        source, target = self.run.functions[maker], self.run.functions[node]
+        return source in self.same and -self.same[source].begin >= -target.begin
 
     # Which operations carry data
 
@@ -207,7 +229,7 @@ class _Flow:
             chain.append(at)
             if not self._opens(at):
                 return chain
-        return [*chain, self.run.functions[node]]
+        return [*chain, self.same.get(self.run.functions[node], self.run.functions[node])]
 
     def _connect(self, source: list[Any] | None, target: list[Any] | None, key: Any) -> None:
         start, end = source or [self.run.root], target or [self.run.root]
@@ -253,6 +275,7 @@ class _Flow:
         return Part(
             call.path, type(module).__name__, "" if "." in family else family, call.shape, parameters,
             call.multiply_adds + inner, _settings(module), parts, edges, tuple(t.shape for t in call.args),
+            turns=self.turns.get(call, 1) if opens else 1,
         )  # fmt: skip
 
     def _with_ports(
@@ -293,6 +316,44 @@ class _Flow:
             return 0
         self.counted.add(id(module))
         return module.count_parameters()
+
+
+@dataclass(frozen=True)
+class Loop:
+    """A loop in a list of operations."""
+
+    turns: int
+    same: Mapping[int, int]
+    """From the place of each operation of other turns to that of the same operation in the turn that is shown."""
+
+
+def find_loop(names: list[str], least: float = 0.5) -> Loop | None:
+    """Return the loop that makes up at least that part of the names: the shortest run of names that follows itself.
+
+    The turn before the first whole one may lack operations, such as products with a state of zeros.
+    """
+    count = len(names)
+    for period in range(1, count // 3 + 1):
+        best = start = run = 0
+        for i in range(count - period):
+            run = run + 1 if names[i] == names[i + period] else 0
+            if run > best:
+                best, start = run, i - run + 1
+        turns, more = divmod(best + period, period)
+        start += more  # the last turn is whole; the first may lack operations
+        if turns < 3 or turns * period < least * count:
+            continue
+        same = {start + turn * period + k: start + k for turn in range(1, turns) for k in range(period)}
+        k = period - 1
+        for i in reversed(range(start)):  # what is left of the turn before
+            while k >= 0 and names[start + k] != names[i]:
+                k -= 1
+            if k < 0:
+                break
+            same[i] = start + k
+            k -= 1
+        return Loop(turns + (more > 0), same)
+    return None
 
 
 def _calls(call: Call) -> Iterator[Call]:

@@ -70,9 +70,9 @@ class Frame:
     axis: float = 0.0
 
     def __post_init__(self) -> None:
-        self.width = max(self.inner.width, self.head) + 2 * PAD
+        self.width = max(self.inner.width + (2 * LANE if self.part.turns > 1 else 0), self.head) + 2 * PAD
         self.height = HEAD + 4 + self.inner.height + PAD + 4
-        self.axis = PAD + max(0.0, (self.head - self.inner.width) / 2) + self.inner.axis
+        self.axis = PAD + max(0.0, (self.width - 2 * PAD - self.inner.width) / 2) + self.inner.axis
 
     def draw(self, canvas: Canvas, x: float, y: float) -> None:
         canvas.frame(self.part, self.parent, x, y, self.width, self.height, self.depth)
@@ -80,6 +80,9 @@ class Frame:
         self.inner.draw(canvas, x + self.axis - self.inner.axis, top)
         if not isinstance(self.inner, Nothing):
             canvas.line([(x + self.axis, top + self.inner.height), (x + self.axis, y + self.height)], arrow=False)
+        if self.part.turns > 1:  # the state that a step gives to the next
+            middle, right, foot = x + self.axis, x + self.width - PAD, y + self.height - 7
+            canvas.line([(middle, foot), (right, foot), (right, top + 2), (middle, top + 2)], skip=True)
 
 
 @dataclass

@@ -87,10 +87,10 @@ def evaluating(model: Module) -> Iterator[None]:
 
 
 def activations(model: Module, *inputs: Any, layers: Iterable[str] | None = None) -> dict[str, Array]:
-    """Return each layer's output for a batch, by path, in the order in which they first finished; in eval mode, unrecorded.
+    """Return each layer's output for a batch, by path, in the order in which they finished; in eval mode, unrecorded.
 
-    Of a layer that returns several Tensors the first, of one that runs several times the last. Layers that do not run have no
-    entry. Raises UserError for a path that is not there.
+    Of a layer that returns several Tensors the first. A layer that runs several times has an entry for each call, the second
+    one named "PATH (call 2)". Layers that do not run have no entry. Raises UserError for a path that is not there.
     """
     order: list[str] = []
     with evaluating(model), no_grad(), record(model, layers) as seen:
@@ -103,8 +103,14 @@ def activations(model: Module, *inputs: Any, layers: Iterable[str] | None = None
         finally:
             for handle in handles:
                 handle.remove()
-    ran = dict.fromkeys(order)
-    return {path: np.asarray(seen[path].tensor.data) for path in ran if any(True for _ in tensors(seen[path].output))}
+    found: dict[str, Array] = {}
+    calls: dict[str, int] = {}
+    for path in order:
+        number = calls[path] = calls.get(path, 0) + 1
+        output = seen[path].outputs[number - 1]
+        if any(True for _ in tensors(output)):
+            found[path if number == 1 else f"{path} (call {number})"] = np.asarray(first_tensor(output).data)
+    return found
 
 
 def gradients(model: Module, loss: Callable[..., Tensor], *batch: Any) -> dict[str, Array]:

@@ -44,7 +44,9 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
     batch = of_each_class(prepared, EXAMPLES)
     inputs, count = inputs_of(prepared, batch), len(batch[0])
     found = activations(prepared.model, *inputs)
-    paths = _chosen([path for path in found if path in _leaves(prepared)], found)
+    leaves = _leaves(prepared)
+    known = [path for path in found if layer_of(path) in leaves]
+    paths = _chosen(known, found)
     figure = Figure(figsize=(3.4 * count + 1.6, 2.0 + 1.75 * len(paths)), layout="constrained")
     heading(figure, f"What the layers of {prepared.architecture.front['title']} give for {count} test examples")
     grid: Any = figure.subplots(len(paths) + 1, count, squeeze=False)
@@ -60,10 +62,10 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
         for column, axes in enumerate(row):
             shown = _show(axes, _one(values, column, inputs), low, reach, cmap)
         figure.colorbar(shown, ax=row[-1], shrink=0.85, ticks=[low, 0, reach] if low else [0, reach], format="%.2g")
-        kind = type(dict(prepared.model.named_modules())[path]).__name__
+        kind = type(dict(prepared.model.named_modules())[layer_of(path)]).__name__
         row[0].set_ylabel(f"{path}\n{kind}\n{_size(_one(values, 0, inputs))}", rotation=0, ha="right", va="center", fontsize=9)
     name_lines(figure, grid[0, 0])
-    left_out = len([p for p in found if p in _leaves(prepared)]) > len(paths)
+    left_out = len(known) > len(paths)
     caption(
         figure,
         "Each row is a layer, in the order of the computation; one scale of colors a row, so columns can be compared. Shown "
@@ -71,6 +73,11 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
         + (" Some layers are left out." if left_out else ""),
     )
     return figure
+
+
+def layer_of(path: str) -> str:
+    """The layer's path, without the number of its call."""
+    return path.partition(" (call ")[0]
 
 
 def _leaves(prepared: Prepared) -> set[str]:

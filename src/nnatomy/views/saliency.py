@@ -209,7 +209,8 @@ def _table(prepared: Prepared, seen: Rows) -> Figure:
         axes.axvline(0, color=INK, lw=0.8)
         axes.grid(axis="x", alpha=0.25)
         axes.set_title(f"{asked.title}   ·   {complete(found)}", fontsize=10)
-    name_lines(figure, grid[0, 0])
+    handles, names = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside upper right", ncols=2, fontsize=9, frameon=False)  # above the panels' titles
     for axes in grid[-1]:
         axes.set_xlabel(
             "for (right of 0) or against (left)" if prepared.dataset.classes else "raises (right of 0) or lowers (left)"
