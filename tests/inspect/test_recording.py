@@ -65,7 +65,7 @@ def test_only_the_layers_asked_for_are_recorded_and_wrong_names_are_told() -> No
 def test_activations_are_those_after_training_in_the_order_of_the_run() -> None:
     model = Net().train()
     found = activations(model, batch().numpy())
-    assert list(found) == ["encoder.0", "drop", "encoder.1", ""]
+    assert list(found) == ["encoder.0", "drop", "drop (call 2)", "encoder.1", ""]
     np.testing.assert_array_equal(found["drop"], np.maximum(found["encoder.0"], 0))  # nothing is dropped
     assert model.training
     assert model.drop.training

@@ -136,12 +136,18 @@ class _Flow:
         self.closed = {call for call, functions in inside.items() if len(functions) > MOST_OPERATIONS}
         for call, functions in inside.items():
             call.items += functions
+        states: dict[Call, dict[Function, Any]] = {}
         for node in nodes:
             if node in self.sources and not self._passed(node) and run.functions[node] not in self.same:
                 for maker, key in self._resolved(node):
-                    key = self._shown(maker, key)
-                    if maker is None or key == () or not self._goes_back(maker, node):
-                        self._connect(None if maker is None else self._chain(maker), self._chain(node), key)
+                    if maker is not None and self._goes_back(maker, node):
+                        states.setdefault(run.owner(node), {})[self._chain(node)[-1]] = self._shown(maker, key)
+                    else:
+                        self._connect(None if maker is None else self._chain(maker), self._chain(node), self._shown(maker, key))
+        for call, of in states.items():
+            for function, key in of.items():
+                if not any(target is function for _, target in self.edges.get(call, {})):
+                    self._add(call, INPUT, function, key)  # the state comes in at the top; other parts have their own lines
         for t in outputs:
             if t.node in self.sources:
                 for maker, key in self._behind([(t.node, (t.node.order, t.index))]):
@@ -327,33 +333,33 @@ class Loop:
     """From the place of each operation of other turns to that of the same operation in the turn that is shown."""
 
 
-def find_loop(names: list[str], least: float = 0.5) -> Loop | None:
-    """Return the loop that makes up at least that part of the names: the shortest run of names that follows itself.
+def find_loop(names: list[str]) -> Loop | None:
+    """Return the longest run of names that follows itself at least twice, of the shortest period; None if there is none.
 
     The turn before the first whole one may lack operations, such as products with a state of zeros.
     """
-    count = len(names)
+    count, longest = len(names), (0, 0, 0)  # names, their period and where they start
     for period in range(1, count // 3 + 1):
-        best = start = run = 0
+        run = 0
         for i in range(count - period):
             run = run + 1 if names[i] == names[i + period] else 0
-            if run > best:
-                best, start = run, i - run + 1
-        turns, more = divmod(best + period, period)
-        start += more  # the last turn is whole; the first may lack operations
-        if turns < 3 or turns * period < least * count:
-            continue
-        same = {start + turn * period + k: start + k for turn in range(1, turns) for k in range(period)}
-        k = period - 1
-        for i in reversed(range(start)):  # what is left of the turn before
-            while k >= 0 and names[start + k] != names[i]:
-                k -= 1
-            if k < 0:
-                break
-            same[i] = start + k
+            if run >= 2 * period and run + period > longest[0]:
+                longest = run + period, period, i - run + 1
+    length, period, start = longest
+    if not length:
+        return None
+    turns, more = divmod(length, period)
+    start += more  # the last turn is whole; the first may lack operations
+    same = {start + turn * period + k: start + k for turn in range(1, turns) for k in range(period)}
+    k = period - 1
+    for i in reversed(range(start)):  # what is left of the turn before
+        while k >= 0 and names[start + k] != names[i]:
             k -= 1
-        return Loop(turns + (more > 0), same)
-    return None
+        if k < 0:
+            break
+        same[i] = start + k
+        k -= 1
+    return Loop(turns + (more > 0), same)
 
 
 def _calls(call: Call) -> Iterator[Call]:
