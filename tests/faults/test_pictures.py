@@ -79,12 +79,15 @@ def test_the_inside_of_an_lstm_is_one_step_with_its_gates(layers: int, bidirecti
 
 
 def test_the_legend_of_saliency_covers_no_title(tmp_path: Path) -> None:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
     from nnatomy.views import saliency
 
     result = nn.train("perceptron", "breast_cancer", epochs=1, limit=200, out=tmp_path / "run", report=False, baselines=False)
     figure: Any = saliency.draw(result.prepared, result.run)
-    figure.canvas.draw()
-    renderer = figure.canvas.get_renderer()
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    renderer = canvas.get_renderer()
     (legend,) = figure.legends
     box = legend.get_window_extent(renderer)
     others = [figure._suptitle, *(axes.title for axes in figure.axes)]
