@@ -64,6 +64,15 @@ def _no_baselines(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.fixture(autouse=True)
+def _own_pictures(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Models that are trained for pictures are kept for these tests alone."""
+    from nnatomy.kernels import library
+
+    folder, kept = library.folder, tmp_path_factory.getbasetemp() / "cache" / "pictures"
+    monkeypatch.setattr(library, "folder", lambda kind="kernels": kept if kind == "pictures" else folder(kind))
+
+
+@pytest.fixture(autouse=True)
 def _same_start() -> Iterator[None]:
     """Every test starts from the same random stream and on the numpy backend, and leaves both as it found them."""
     from nnatomy import backends, random

@@ -25,7 +25,8 @@ def draw(
 ) -> None:
     """Draw how an architecture works, from a trained model.
 
-    A run's model, or one that is trained for the picture now. Without --what, the architecture's own picture.
+    A run's model, or one that is trained for the first picture and kept for further ones. Without --what, the architecture's
+    own picture.
     """
     import nnatomy as nn
 

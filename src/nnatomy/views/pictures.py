@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,7 +13,7 @@ from nnatomy.runs.picture import pictured
 from nnatomy.runs.prepare import Prepared, prepare
 from nnatomy.runs.request import Request, request_of
 from nnatomy.runs.restore import restore_with_data
-from nnatomy.runs.train import train
+from nnatomy.views.trained import trained
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -24,9 +22,9 @@ if TYPE_CHECKING:
 def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: bool = False) -> tuple[Path, str]:
     """Draw an architecture or a run's folder into a new .png or .svg file: its own picture, or the view that `what` names.
 
-    A run's model is drawn, else one that is trained for it now; the architecture needs no training. Returns the picture's path
-    and where the model came from. Raises UserError for a view that does not fit, naming those that do. `tsne` lays the
-    embedding out by t-SNE.
+    A run's model is drawn, else one that is trained for pictures and then kept in the user's cache; the architecture needs no
+    training. Returns the picture's path and where the model came from. Raises UserError for a view that does not fit, naming
+    those that do. `tsne` lays the embedding out by t-SNE.
     """
     is_run = (Path(subject) / "run.json").exists() or (Path(subject).is_dir() and not (Path(subject) / "recipe.py").is_file())
     key = request_of(Run.open(subject)).architecture if is_run else catalog.architecture(subject).key
@@ -48,13 +46,12 @@ def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: b
         figure = _figure(prepare(Request(key)), None, what, tsne)
         source = f"{name}, untrained"
     else:
+        prepared = prepare(Request(key))
         if what not in (None, "gradients"):  # refused before training, which would not fix it
-            views.check_fit(what, prepare(Request(key)), None)
-        print(f"Training {name} for its picture, 20 s at most; to draw a run of yours, give its folder.", file=sys.stderr)
-        with tempfile.TemporaryDirectory() as folder:
-            result = train(key, out=Path(folder) / "run", budget=20.0, report=False)
-            figure = _figure(result.prepared, result.run, what, tsne)
-        source = f"{name}, trained for {result.seconds:.0f} s"
+            views.check_fit(what, prepared, None)
+        with trained(prepared) as (prepared, run, seconds):
+            figure = _figure(prepared, run, what, tsne)
+        source = f"{name}, trained for {seconds:.0f} s"
     save(figure, path)
     return path, source
 
