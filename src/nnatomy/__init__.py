@@ -6,11 +6,14 @@ the functions that train them are imported when they are first used.
 
 from __future__ import annotations
 
+from nnatomy import interrupts as interrupts  # first: it also handles Ctrl-C during the other imports
+
+# isort: split
+
 import importlib
 import sys
 from typing import Any
 
-from nnatomy import interrupts as interrupts  # first: it also handles Ctrl-C during the other imports
 from nnatomy import random as random
 from nnatomy.backends import backend as backend
 from nnatomy.backends import use as use

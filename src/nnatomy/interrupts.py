@@ -1,21 +1,17 @@
-"""Ctrl-C and a polite kill of the command: one line, exit code 130, from its first import on."""
+"""Ctrl-C and a polite kill of the command: one line, exit code 130, from its first import on.
+
+Before that, while Python itself starts, the answer is Python's: a traceback or nothing.
+"""
 
 from __future__ import annotations
 
 import os
 import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-
-
-def interrupt(number: int, frame: Any) -> None:
-    """Handle a signal as Ctrl-C is handled in Python."""
-    raise KeyboardInterrupt
+COMMAND = os.path.basename(sys.argv[0]) == "nnatomy" or sys.orig_argv[1:3] == ["-m", "nnatomy"]
+"""True where this process is the command `nnatomy`."""
 
 
 def _leave(number: int, frame: Any) -> None:
@@ -23,12 +19,19 @@ def _leave(number: int, frame: Any) -> None:
     os._exit(130)
 
 
-def leave_quietly() -> None:
-    """Where this process is the command `nnatomy`, end it in one line when it is interrupted while modules are imported."""
-    command = os.path.basename(sys.argv[0]) == "nnatomy" or sys.orig_argv[1:3] == ["-m", "nnatomy"]
-    if command and threading.current_thread() is threading.main_thread():
-        for number in SIGNALS:
-            signal.signal(number, _leave)
+if COMMAND:  # before any other import
+    for _number in SIGNALS:
+        signal.signal(_number, _leave)
+
+import threading  # noqa: E402
+from collections.abc import Iterator  # noqa: E402
+from contextlib import contextmanager  # noqa: E402
+from typing import Any  # noqa: E402
+
+
+def interrupt(number: int, frame: Any) -> None:
+    """Handle a signal as Ctrl-C is handled in Python."""
+    raise KeyboardInterrupt
 
 
 @contextmanager
@@ -43,6 +46,3 @@ def interruptible() -> Iterator[None]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-leave_quietly()  # as early as possible: NumPy alone takes a tenth of a second

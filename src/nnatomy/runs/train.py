@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import sys
 import threading
@@ -104,7 +105,12 @@ def train(
             if devices.hosts.first:
                 with starting(run.folder):
                     _describe(run, prepared)
-            return _fit(prepared, run, None, callbacks, progress, report, devices, hosts)
+            try:
+                return _fit(prepared, run, None, callbacks, progress, report, devices, hosts)
+            except Exception:  # such as what a learner or the first steps refuse: the corrected command takes the same folder
+                if devices.hosts.first and not run.last.exists():
+                    shutil.rmtree(run.folder, ignore_errors=True)
+                raise
 
 
 def resume(
