@@ -44,6 +44,8 @@ _FACE = {
     "runs.trained": ("evaluate", "load_run", "sample"),
     "runs.saving": ("load", "save"),
     "runs.distillation": ("distill",),
+    "runs.loggers": ("CSVLogger", "MLflowLogger", "TensorBoardLogger", "WandbLogger"),
+    "training.callbacks": ("Callback",),
     "runs.averaging": ("average",),
     "runs.estimators": ("NeuralClassifier", "NeuralRegressor"),
     "studies.comparison.compare": ("compare",),

@@ -91,3 +91,11 @@ class GradientRecord:
     examples: Natural
     gradients: Figures
     weights: Figures
+
+
+@dataclass(frozen=True)
+class LogRecord:
+    """log-<name>.json: the id by which a log is continued, and the last epoch that it has."""
+
+    id: str | None = None
+    epoch: Natural = 0

@@ -108,6 +108,7 @@ class Request(WorkRequest):
                                      metavar="PATTERN[=EPOCHS]")  # fmt: skip
     rates: Mapping[str, float] = option(FACTORS, "Multiply the learning rate of matching parameters.",
                                         metavar="PATTERN=FACTOR", example="c1=0.1")  # fmt: skip
+    log: tuple[str, ...] = option(NAMES, "Also log to csv, tensorboard, wandb or mlflow; repeatable.", metavar="NAME")
     baselines: bool = option(SWITCH, "Measure predictors without a network next to the run.", True)
     teacher: str | None = option(PATH, "Folder of a run, or of averaged predictions.", metavar="RUN")
     temperature: float = option(NUMBER, "Temperature that softens the teacher's outputs.", 4.0, positive=True, example="4")

@@ -25,6 +25,7 @@ from nnatomy.runs.drawing import check_matplotlib
 from nnatomy.runs.folder import Run, environment, owned, starting
 from nnatomy.runs.gradients import GradientLog
 from nnatomy.runs.known import remember
+from nnatomy.runs.loggers import Logger, divide
 from nnatomy.runs.options import SOURCE, options_of, parse_option, parse_options, to_plain
 from nnatomy.runs.own import Own, again, name_of
 from nnatomy.runs.prepare import Prepared, prepare
@@ -71,6 +72,7 @@ def train(
             nn.functional.cross_entropy; the task's usual loss if None
         optimizer: of a Module: a class of nn.optim or a partial of one; AdamW if None
         out: the run's folder; runs/<time>-<model> if None
+        callbacks: of nn.Callback, such as nn.CSVLogger(), nn.TensorBoardLogger(), nn.WandbLogger(), nn.MLflowLogger()
         progress: whether to show it on stderr; None: in a notebook only
         hosts, host_index: those of `hosts.join`: every host makes the same call, the first one writes the folder
         options: those of `Request`, such as epochs, batch_size, lr, seed, target, settings
@@ -91,6 +93,7 @@ def train(
         data=None if data is None or not read else parse_option(SOURCE, "data", data, "train"),
         **parse_options(Request, options, "train"),
     )
+    others, loggers = divide(callbacks, request.log)
     devices = _choose_devices(request, hosts, host_index, request.shard)
     with devices.hosts.together():
         prepared = prepare(request, own)
@@ -106,7 +109,7 @@ def train(
                 with starting(run.folder):
                     _describe(run, prepared)
             try:
-                return _fit(prepared, run, None, callbacks, progress, report, devices, hosts)
+                return _fit(prepared, run, None, others, loggers, progress, report, devices, hosts)
             except Exception:  # such as what a learner or the first steps refuse: the corrected command takes the same folder
                 if devices.hosts.first and not run.last.exists():
                     shutil.rmtree(run.folder, ignore_errors=True)
@@ -132,6 +135,7 @@ def resume(
     given = {name: value for name, value in where.items() if value is not None}
     request = replace(request_of(run), **parse_options(Request, given, "resume"))
     own = again(own_names(run), _given(model, data, task, loss, optimizer), run.folder, trains=True)
+    others, loggers = divide(callbacks, request.log)
     devices = _choose_devices(request, hosts, host_index, where.get("shard"))
     with devices.hosts.together(), owned(run.folder) if devices.hosts.first else nullcontext():
         prepared = prepare_again(run, request, own, "Restore them, or start a new run.")
@@ -139,11 +143,11 @@ def resume(
         shown = (in_notebook() if progress is None else progress) and devices.hosts.first
         if not run.last.exists():
             transfer.begin(prepared)
-            return _fit(prepared, run, None, callbacks, shown, report, devices, hosts)
+            return _fit(prepared, run, None, others, loggers, shown, report, devices, hosts)
         checkpoint = checkpoints.load_checkpoint(run)
         if shown and (checkpoint.position.stopped or checkpoint.position.epoch >= prepared.recipe.epochs):
             print_text("This run was complete: nothing is left to train, its scores are measured again.", file=sys.stderr)
-        return _fit(prepared, run, checkpoint, callbacks, shown, report, devices, hosts)
+        return _fit(prepared, run, checkpoint, others, loggers, shown, report, devices, hosts)
 
 
 def _given(model: Any, data: Any, task: Any, loss: Any, optimizer: Any) -> Own:
@@ -192,19 +196,22 @@ def _prepare_teacher(prepared: Prepared) -> None:
 
 
 def _fit(
-    prepared: Prepared, run: Run, checkpoint: Checkpoint | None, extra: Sequence[Callback], progress: bool, report: bool,
-    devices: Devices, hosts: str | None,
+    prepared: Prepared, run: Run, checkpoint: Checkpoint | None, extra: Sequence[Callback], loggers: Sequence[Logger],
+    progress: bool, report: bool, devices: Devices, hosts: str | None,
 ) -> Result:  # fmt: skip
     request, model, first = prepared.request, prepared.model, devices.hosts.first
     _check_hosts(devices.hosts, prepared, checkpoint)
     devices.hosts.lost = f"Continue on all hosts with nnatomy train --resume {run.folder} --hosts {hosts}"
     freezing = transfer.Freezing(model, request.freeze) if request.freeze else None
     distillation, learn = prepared.distillation or (None, None)
+    for logger in loggers:
+        logger.run = run
     last = [
         *([freezing] if freezing is not None else []),
         *([Progress() if first else Callback()] if progress else []),
         GradientLog(run) if first else Callback(),
-        checkpoints.Checkpoints(run),  # last, so that it saves the decisions of the others
+        checkpoints.Checkpoints(run),  # after all that decide, so that it saves their decisions
+        *(loggers if first else []),  # after it, so that a log that cannot be closed costs no checkpoint
     ]
     prepared.task.feed = Feed(devices)
     measured, budget = _baselines(prepared, progress) if first and request.baselines else (None, request.budget)
