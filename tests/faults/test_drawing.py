@@ -1,4 +1,4 @@
-"""Pictures of architectures: a model is trained for the first one and kept for the others."""
+"""Pictures of architectures: one training for all of them, colors that show what varies, and the boundary of an MLP."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 import nnatomy as nn
 from nnatomy.catalog import architecture
 from nnatomy.cli import main
 from nnatomy.runs.prepare import prepare
 from nnatomy.runs.request import Request
+from nnatomy.tasks.figures import fit_colors
 from nnatomy.views import trained as cache
 
 pytestmark = pytest.mark.any_kernels
@@ -153,3 +155,102 @@ def test_pictures_need_no_cache(trainings: list[str], tmp_path: Path) -> None:
     use()
     use()
     assert trainings == ["som", "som"]
+
+
+LINE = np.linspace(0.94, 0.96, 101)
+SCALES: dict[str, tuple[Any, float, float, tuple[float, float], str]] = {
+    "fills it": (np.linspace(0, 1, 101), 0, 1, (0, 1), "neither"),
+    "fills a third": (np.linspace(0.4, 0.75, 101), 0, 1, (0, 1), "neither"),
+    "near 0.95": (LINE, 0, 1, (0.9404, 0.9596), "both"),
+    "near 0.95 but one": (np.append(LINE, 0.1), 0, 1, (np.quantile(np.append(LINE, 0.1), 0.02), 0.9596), "both"),
+    "two values": (np.repeat([0.5, 0.51], 50), 0, 1, (0.5, 0.51), "neither"),
+    "constant": (np.full(100, 0.95), 0, 1, (0, 1), "neither"),
+    "signed": (np.repeat([-0.02, 0.01], 50), -1, 1, (-0.02, 0.02), "neither"),
+    "signed, on one side": (np.repeat([0.01, 0.02], 50), -1, 1, (-0.02, 0.02), "neither"),
+    "signed and wide": (np.repeat([-0.5, 0.1], 50), -1, 1, (-1, 1), "neither"),
+    "with gaps": (np.append(LINE, [np.nan, np.inf]), 0, 1, (0.9404, 0.9596), "both"),
+    "all gaps": (np.full(4, np.nan), 0, 1, (0, 1), "neither"),
+}
+
+
+@pytest.mark.parametrize("name", SCALES)
+def test_the_scale_of_colors_is_what_varies(name: str) -> None:
+    values, low, high, ends, extend = SCALES[name]
+    image = Figure().subplots().imshow(values[None], vmin=low, vmax=high)
+    assert fit_colors(image) == extend
+    assert image.get_clim() == pytest.approx(ends, abs=2e-4)
+
+
+def test_no_panel_of_a_gate_is_one_color() -> None:
+    """The forget gates of a new LSTM are all near 0.73."""
+    prepared = prepare(Request("lstm", data="adding_problem", limit=60, window=12))
+    figure = prepared.architecture.module("picture").draw(prepared.model, prepared.dataset)
+    for axes in figure.axes:
+        for image in axes.images:
+            values, (low, high) = np.ma.compressed(image.get_array()), image.get_clim()
+            assert np.quantile(np.abs(values), 0.98) > 0.9 * high if low < 0 else np.ptp(values) > 0.9 * (high - low)
+
+
+@pytest.fixture(scope="module")
+def crossed(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """An MLP of a table whose classes follow from the signs of two of its five numbers."""
+    folder = tmp_path_factory.mktemp("crossed")
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(600, 5)) * [1, 10, 1, 100, 1] + [0, 50, 0, 1000, 0]
+    label = np.where((values[:, 1] > 50) == (values[:, 3] > 1000), "same", "other")
+    rows = [",".join([*(f"{v:.4f}" for v in row), name, group]) for row, name, group in zip(values, label, "xyz" * 200)]
+    (folder / "t.csv").write_text("\n".join(["a,b,c,d,e,label,group", *rows]), encoding="utf-8")
+    return nn.train("mlp", str(folder / "t.csv"), target="label", epochs=30, out=folder / "run", report=False)
+
+
+def test_an_mlp_opens_with_its_boundary_by_the_inputs_that_matter(crossed: Any) -> None:
+    prepared = crossed.prepared
+    model, dataset = prepared.model, prepared.dataset
+    axes = prepared.architecture.module("picture").draw(model, dataset).axes[0]
+    assert "boundary" in axes.get_title()
+    assert {axes.get_xlabel(), axes.get_ylabel()} == {"b", "d"}
+    names = list(dataset.preprocessing.feature_names)
+    across, up = names.index(axes.get_xlabel()), names.index(axes.get_ylabel())
+    (image,) = axes.images
+    colors = np.asarray(image.get_array())
+    left, right, bottom, top = image.get_extent()
+    means = dataset.train.all()[0].astype(np.float64).mean(axis=0)
+    hues = {0: np.array([0x25, 0x63, 0xA8]) / 255, 1: np.array([0xD1, 0x66, 0x2A]) / 255}
+    for row, column in [(10, 10), (10, 150), (150, 10), (150, 150), (40, 100), (120, 60)]:
+        h = means.copy()
+        h[across] = left + (right - left) * column / 159
+        h[up] = bottom + (top - bottom) * row / 159
+        scores = model(nn.tensor(h[None].astype(np.float32))).numpy()[0].astype(np.float64)
+        p = 1 / (1 + np.exp(-abs(scores[1] - scores[0])))
+        shade = 0.45 * (p - 0.5) / 0.5
+        assert colors[row, column] == pytest.approx(1 - shade + shade * hues[int(scores.argmax())], abs=1e-3)
+    places = {float(text.get_text()): place for text, place in zip(axes.get_xticklabels(), axes.get_xticks())}
+    field = next(field for field in dataset.preprocessing.fields if field.name == axes.get_xlabel())
+    assert len(places) >= 3
+    assert all(place == pytest.approx((value - field.mean) / field.std, abs=1e-4) for value, place in places.items())
+    shown = sum(len(points.get_offsets()) for points in axes.collections if len(points.get_offsets()) > 1)
+    assert shown == len(dataset.test)
+
+
+FIRST: dict[str, tuple[str, str]] = {
+    "classes of images": ("digits", "Before: the inputs"),
+    "classes of a table": ("iris", "The boundary it draws"),
+    "numbers of a table": ("diabetes", "What it relies on"),
+}
+
+
+@pytest.mark.parametrize("name", FIRST)
+def test_what_an_mlp_opens_with(name: str) -> None:
+    source, title = FIRST[name]
+    prepared = prepare(Request("mlp", data=source))
+    figure = prepared.architecture.module("picture").draw(prepared.model, prepared.dataset)
+    assert figure.axes[0].get_title().startswith(title)
+
+
+def test_categories_are_a_plane_where_there_are_no_numbers(tmp_path: Path) -> None:
+    rows = [f"{'ab'[i % 2]},{'cde'[i % 3]},{'no' if i % 6 else 'yes'}" for i in range(120)]
+    (tmp_path / "t.csv").write_text("\n".join(["one,two,label", *rows]), encoding="utf-8")
+    prepared = prepare(Request("mlp", data=str(tmp_path / "t.csv"), target="label"))
+    axes = prepared.architecture.module("picture").draw(prepared.model, prepared.dataset).axes[0]
+    assert axes.get_xlabel() != axes.get_ylabel()
+    assert {axes.get_xlabel(), axes.get_ylabel()} <= set(prepared.dataset.preprocessing.feature_names)

@@ -14,6 +14,7 @@ from nnatomy.architectures.feedforward.elm.model import ELM, build, fit, target_
 from nnatomy.data.dataset import Dataset
 from nnatomy.graph import no_grad
 from nnatomy.random import default, seed
+from nnatomy.tasks.figures import fit_colors
 from nnatomy.tensor import Tensor
 
 Array = npt.NDArray[Any]
@@ -55,13 +56,13 @@ def _model(figure: Any, model: ELM, dataset: Dataset) -> None:
     left, right = figure.subplots(1, 2, width_ratios=(1.45, 1))
     low = 0.0 if h.min() >= 0 else -1.0
     shown = left.imshow(h, aspect="auto", cmap="RdBu_r" if low else "Blues", vmin=low, vmax=1, interpolation="nearest")
-    figure.colorbar(shown, ax=left, label="output of a node", ticks=[low, (low + 1) / 2, 1])
+    figure.colorbar(shown, ax=left, label="output of a node", extend=fit_colors(shown))
     left.set(xlabel=f"random node (the first {h.shape[1]} of {model.hidden.bias.size:,}; their weights never change)")
     left.set_ylabel("test example, by class" if classes else "test example, by its true value")
     left.set_title("H: what random nodes make of the examples", fontsize=11)
     if classes:
         shown = right.imshow(out, aspect="auto", cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-        figure.colorbar(shown, ax=right, label="output, fitted to 0 or 1")
+        figure.colorbar(shown, ax=right, label="output, fitted to 0 or 1", extend=fit_colors(shown))
         edges = np.searchsorted(y, np.arange(len(dataset.classes) + 1))
         for axes in (left, right):
             axes.set_yticks((edges[:-1] + edges[1:]) / 2, [name[:12] for name in dataset.classes], fontsize=9)

@@ -1,4 +1,4 @@
-"""The picture of the multi-layer perceptron: what its first layer looks at, and how its layers separate the examples."""
+"""The picture of the multi-layer perceptron: how its layers separate what its inputs mix, and the boundary that this draws."""
 
 from __future__ import annotations
 
@@ -19,28 +19,43 @@ Array = npt.NDArray[Any]
 COLORS = ("#2563a8", "#d1662a", "#2e8b57", "#8b5fbf", "#b8860b", "#c2356b", "#1f9aa8", "#7a5230", "#6b7280", "#9bb51f")
 EXAMPLES = 1000  # of the test split, at most
 SHOWN = 12  # columns of a table, most important first
+FEW = 10  # values of a column whose points are scattered
+ROWS = 10_000  # of the training split, at most: those whose mean is taken
 
 
 def draw(model: MLP, dataset: Dataset) -> Figure:
     """The layers of `model` at work on the test split; what is drawn depends on the kind of data."""
     x, y = dataset.test.take(np.arange(min(EXAMPLES, len(dataset.test))))
     layers = _activations(model, x)
-    figure = Figure(figsize=(12, 9), layout="constrained")
+    images = len(dataset.input_shape) == 3
+    figure = Figure(figsize=(12 if images else 15, 9), layout="constrained")
     sizes = " → ".join(str(layer.shape[1]) for layer in (x.reshape(len(x), -1), *layers))
     figure.suptitle(f"Multi-layer perceptron on {dataset.name}: {sizes} units, from input to output", fontsize=14)
-    halves: Any = figure.subfigures(2, 1, height_ratios=(1, 1.05), hspace=0.04)
+    halves: Any = figure.subfigures(2, 1, height_ratios=(1.25, 0.75) if images else (1, 1.05), hspace=0.04)
     above, below = halves
-    if len(dataset.input_shape) == 3:
-        _first_weights(above, model, dataset)
-    elif dataset.input_shape == (2,) and dataset.classes:
+    if images:
+        _layers(above, layers, dataset, x, y)
+        _first_weights(below, model, dataset)
+        return figure
+    if dataset.input_shape == (2,) and dataset.classes:
         left, right = above.subplots(1, 2)
-        _boundary(left, model, dataset, x, y)
+        _boundary(left, model, dataset, x, y, (0, 1))
         _folds(right, model, dataset, x, y)
     else:
-        left, right = above.subplots(1, 2)
-        _importance(left, model, dataset, x, y)
-        _outputs(right, layers[-1], dataset, y)
-    left, middle, right = below.subplots(1, 3)
+        groups = _groups(dataset)
+        whole, drops = _losses(model, dataset, x, y, groups)
+        panels = list(above.subplots(1, 3 if dataset.classes and x.shape[1] > 1 else 2))
+        if len(panels) == 3:
+            _boundary(panels.pop(0), model, dataset, x, y, _telling(groups, drops, x))
+        _importance(panels[0], dataset, whole, drops, groups)
+        _outputs(panels[1], layers[-1], dataset, y)
+    _layers(below, layers, dataset, x, y)
+    return figure
+
+
+def _layers(figure: SubFigure, layers: list[Array], dataset: Dataset, x: Array, y: Array) -> None:
+    """The examples as they enter and as the last hidden layer represents them: what a perceptron without one cannot do."""
+    left, middle, right = figure.subplots(1, 3)
     first = "The inputs" if len(layers) < 2 else "Before: the inputs"
     _map(left, x.reshape(len(x), -1), dataset, y, f"{first},\nflattened to the two widest directions")
     if len(layers) > 1:
@@ -50,7 +65,6 @@ def draw(model: MLP, dataset: Dataset) -> Figure:
     else:
         for axes in (middle, right):
             axes.axis("off")
-    return figure
 
 
 def _activations(model: MLP, x: Array) -> list[Array]:
@@ -80,9 +94,9 @@ def _forward(model: MLP, x: Array) -> Array:
 def _first_weights(figure: SubFigure, model: MLP, dataset: Dataset) -> None:
     channels, height, width = dataset.input_shape
     weights = model.linears[0].weight.numpy()
-    strongest = np.argsort(np.linalg.norm(weights, axis=1), kind="stable")[::-1][:40]
+    strongest = np.argsort(np.linalg.norm(weights, axis=1), kind="stable")[::-1][:20]
     pictures = weights[strongest].reshape(-1, channels, height, width).mean(axis=1)
-    grid = figure.subplots(4, 10, squeeze=False)
+    grid = figure.subplots(2, 10, squeeze=False)
     for axes in grid.flat:
         axes.axis("off")
     for axes, picture in zip(grid.flat, pictures):
@@ -95,7 +109,7 @@ def _first_weights(figure: SubFigure, model: MLP, dataset: Dataset) -> None:
                     "a bright pixel excites the unit where red, quietens it where blue", fontsize=11)  # fmt: skip
 
 
-# Two inputs: the plane
+# The plane of two inputs
 
 
 def _grid(x: Array) -> tuple[Array, Array, Array]:
@@ -104,23 +118,49 @@ def _grid(x: Array) -> tuple[Array, Array, Array]:
     return across, up, np.stack([across, up], axis=-1).reshape(-1, 2).astype(np.float32)
 
 
-def _points(axes: Axes, x: Array, dataset: Dataset, y: Array) -> None:
+def _points(axes: Axes, x: Array, dataset: Dataset, y: Array, pair: tuple[int, int] = (0, 1)) -> None:
+    shown = x[:, pair] + (0 if x.shape[1] == 2 else _scattered(x[:, pair]))
     for i, name in enumerate(dataset.classes):
-        across, up = x[y == i].T
+        across, up = shown[y == i].T
         size = 14 if len(x) > 8 else 90
         axes.scatter(across, up, size, color=COLORS[i % 10], label=name, edgecolors="white", linewidths=0.3)
-    first, second = _columns(dataset)
-    axes.set(xlabel=first, ylabel=second)
+    features = _features(dataset)
+    axes.set(xlabel=features[pair[0]], ylabel=features[pair[1]])
 
 
-def _boundary(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) -> None:
+def _scattered(values: Array) -> Array:
+    """Small offsets of points whose columns have few values: they would hide each other."""
+    offsets = np.zeros(values.shape)
+    for k, column in enumerate(values.T):
+        found = np.unique(column)
+        if 1 < len(found) <= FEW:
+            offsets[:, k] = 0.2 * np.diff(found).min() * np.random.default_rng(k).uniform(-1, 1, len(values))
+    return offsets
+
+
+def _plane(model: MLP, dataset: Dataset, places: Array, pair: tuple[int, int]) -> Array:
+    """The probabilities of the classes at places of the plane of two inputs; the others are at their training mean."""
+    train = dataset.train
+    rows = train.take(np.unique(np.linspace(0, len(train) - 1, min(len(train), ROWS)).astype(int)))[0]
+    inputs = np.tile(rows.mean(axis=0, dtype=np.float64).astype(np.float32), (len(places), 1))
+    inputs[:, pair] = places
+    return _softmax(_forward(model, inputs))
+
+
+def _softmax(scores: Array) -> Array:
+    p = np.exp(scores.astype(np.float64) - scores.max(axis=1, keepdims=True))
+    return np.asarray(p / p.sum(axis=1, keepdims=True))
+
+
+def _boundary(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array, pair: tuple[int, int]) -> None:
     """Which class is chosen where; the paler, the less sure."""
     from matplotlib.colors import to_rgb
 
-    across, up, places = _grid(x)
-    scores = _forward(model, places).astype(np.float64)
-    p = np.exp(scores - scores.max(axis=1, keepdims=True))
-    p /= p.sum(axis=1, keepdims=True)
+    shown = x[:, pair]
+    if x.shape[1] > 2 and len(x) > 50:  # a few far rows would leave little of the plane to the others
+        shown = np.clip(shown, *np.quantile(shown, (0.01, 0.99), axis=0))
+    across, up, places = _grid(shown)
+    p = _plane(model, dataset, places, pair)
     colors = np.array([to_rgb(COLORS[i % 10]) for i in range(p.shape[1])])
     shade = 0.45 * (p.max(axis=1, keepdims=True) - 1 / p.shape[1]) / (1 - 1 / p.shape[1])
     image = (1 - shade + shade * colors[p.argmax(axis=1)]).reshape(*across.shape, 3)
@@ -128,10 +168,30 @@ def _boundary(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) -> N
     chosen = p.argmax(axis=1).reshape(across.shape)
     for i in np.unique(chosen)[1:]:
         axes.contour(across, up, chosen == i, levels=[0.5], colors="black", linewidths=0.8)
-    _points(axes, x, dataset, y)
-    right = (_forward(model, x).argmax(axis=1) == y).mean()
-    axes.set_title(f"The boundary it draws (pale: unsure); {right:.1%} of the test right", fontsize=11)
-    axes.legend(fontsize=8, title="true class", loc="upper right", framealpha=0.9)
+    _points(axes, x, dataset, y, pair)
+    axes.set(xlim=(across.min(), across.max()), ylim=(up.min(), up.max()))
+    _ticks(axes, dataset, pair)
+    right = f"{(_forward(model, x).argmax(axis=1) == y).mean():.1%} of the test right"
+    rest = "" if x.shape[1] == 2 else "by the two numbers that matter most,\nthe others at their mean "
+    axes.set_title(f"The boundary it draws {rest}(pale: unsure); {right}", fontsize=11)
+    if len(dataset.classes) <= 10:
+        axes.legend(fontsize=8, title="true class", loc="upper right", framealpha=0.9)
+
+
+def _ticks(axes: Axes, dataset: Dataset, pair: tuple[int, int]) -> None:
+    """Label the axes in the table's own units, where an input is a column's number."""
+    from matplotlib.ticker import MaxNLocator
+
+    columns = {features[0]: field for field, (_, features) in zip(_fields(dataset), _groups(dataset))}
+    for axis, feature in zip((axes.xaxis, axes.yaxis), pair):
+        field = columns.get(feature)
+        if field is not None and field.type == "numeric":
+            ends = axis.get_view_interval()
+            cells = [field.decode(np.array([[end, *[0] * field.indicator]]))[0] for end in ends]
+            ticks = np.array(MaxNLocator(6).tick_values(*map(float, cells)))
+            places = field.prepare(ticks[:, None])[:, 0]
+            inside = (places >= ends[0]) & (places <= ends[1])
+            axis.set_ticks(places[inside], [f"{tick:g}" for tick in ticks[inside]])
 
 
 def _folds(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) -> None:
@@ -152,22 +212,28 @@ def _folds(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) -> None
 # Tables: what the network relies on, and how well it does
 
 
-def _columns(dataset: Dataset) -> list[str]:
-    return [name for name, _ in _groups(dataset)]
+def _features(dataset: Dataset) -> list[str]:
+    """The name of each input of the network."""
+    names = tuple(getattr(dataset.preprocessing, "feature_names", ()))
+    return list(names) or [f"input {i}" for i in range(int(np.prod(dataset.input_shape)))]
+
+
+def _fields(dataset: Dataset) -> tuple[Any, ...]:
+    return tuple(getattr(dataset.preprocessing, "fields", ()))
 
 
 def _groups(dataset: Dataset) -> list[tuple[str, list[int]]]:
     """The columns of the user's table, each with the features that it became."""
     groups, start = [], 0
-    for field in getattr(dataset.preprocessing, "fields", ()):
+    for field in _fields(dataset):
         width = len(field.features())
         groups.append((field.name, list(range(start, start + width))))
         start += width
     return groups or [(f"input {i}", [i]) for i in range(int(np.prod(dataset.input_shape)))]
 
 
-def _importance(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) -> None:
-    """Return the drop of the test score when one column's values are shuffled among the rows (Breiman 2001)."""
+def _losses(model: MLP, dataset: Dataset, x: Array, y: Array, groups: list[tuple[str, list[int]]]) -> tuple[float, Array]:
+    """Return the test score, and its drops when a column's values are shuffled among the rows (Breiman 2001), 10 a column."""
     rng = np.random.default_rng(0)
 
     def score(inputs: Array) -> float:
@@ -176,16 +242,28 @@ def _importance(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) ->
             return float((out.argmax(axis=1) == y).mean())
         return float(1 - ((out - y) ** 2).sum() / max(((y - y.mean(axis=0)) ** 2).sum(), 1e-12))
 
-    whole, names, losses = score(x), [], []
-    for name, features in _groups(dataset):
-        drops = []
-        for _ in range(10):
+    whole, drops = score(x), np.zeros((len(groups), 10))
+    for k, (_, features) in enumerate(groups):
+        for turn in range(10):
             mixed = x.copy()
             mixed[:, features] = x[rng.permutation(len(x))][:, features]
-            drops.append(whole - score(mixed))
-        names.append(name if len(name) <= 24 else name[:23] + "…")
-        losses.append(drops)
-    means, spreads = np.mean(losses, axis=1), np.std(losses, axis=1)
+            drops[k, turn] = whole - score(mixed)
+    return whole, drops
+
+
+def _telling(groups: list[tuple[str, list[int]]], drops: Array, x: Array) -> tuple[int, int]:
+    """The two inputs that matter most: of columns that are numbers where there are two of them, since a plane is of numbers."""
+    ranked = [groups[k][1][0] for k in np.argsort(-drops.mean(axis=1), kind="stable")]
+    numbers = [feature for feature in ranked if len(np.unique(x[:, feature])) > 2]
+    others = [feature for _, features in groups for feature in features]
+    first, second, *_ = dict.fromkeys([*(numbers if len(numbers) > 1 else ranked), *others])
+    return first, second
+
+
+def _importance(axes: Axes, dataset: Dataset, whole: float, drops: Array, groups: list[tuple[str, list[int]]]) -> None:
+    """How much of the test score is lost without each column."""
+    names = [name if len(name) <= 24 else name[:23] + "…" for name, _ in groups]
+    means, spreads = drops.mean(axis=1), drops.std(axis=1)
     order = np.argsort(means, kind="stable")[::-1][:SHOWN][::-1]
     axes.barh(range(len(order)), means[order], xerr=spreads[order], color=COLORS[0], ecolor="#6b7280", height=0.7)
     axes.set_yticks(range(len(order)), [names[i] for i in order], fontsize=9)
@@ -193,20 +271,18 @@ def _importance(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) ->
     measure = "accuracy" if dataset.classes else "R²"
     axes.set_xlabel(f"loss of {measure} when the column is shuffled (undisturbed: {whole:.3f})")
     many = f"first {len(order)} of {len(names)} columns" if len(names) > len(order) else "columns"
-    axes.set_title(f"What it relies on: the {many}, most important first", fontsize=11)
+    axes.set_title(f"What it relies on:\nthe {many}, most important first", fontsize=11)
 
 
 def _outputs(axes: Axes, out: Array, dataset: Dataset, y: Array) -> None:
     """Classification: the probability given to the true class. Regression: predicted against true values."""
     if dataset.classes:
-        p = np.exp(out.astype(np.float64) - out.max(axis=1, keepdims=True))
-        p /= p.sum(axis=1, keepdims=True)
-        own = p[np.arange(len(y)), y]
+        own = _softmax(out)[np.arange(len(y)), y]
         shown = [own[y == i] for i in range(len(dataset.classes))]
         axes.hist(shown, bins=20, range=(0, 1), stacked=True, color=[COLORS[i % 10] for i in range(len(shown))],
                   label=[f"truly “{name}”" for name in dataset.classes])  # fmt: skip
         axes.set(xlabel="probability that the network gives to the true class", ylabel="test examples")
-        axes.set_title(f"How sure it is of the truth; {(out.argmax(axis=1) == y).mean():.1%} of the test right", fontsize=11)
+        axes.set_title(f"How sure it is of the truth;\n{(out.argmax(axis=1) == y).mean():.1%} of the test right", fontsize=11)
         if len(shown) <= 10:
             axes.legend(fontsize=9, loc="upper left")
         return

@@ -14,6 +14,7 @@ from nnatomy.graph import no_grad
 from nnatomy.layers import RNN
 from nnatomy.layers.module import Module
 from nnatomy.random import Generator
+from nnatomy.tasks.figures import fit_colors
 from nnatomy.tensor import Tensor
 
 Array = NDArray[Any]
@@ -147,7 +148,7 @@ def _map(
     image = axes.imshow(values.T, aspect="auto", cmap=colors, vmin=low, vmax=1, interpolation="nearest")
     axes.set_yticks(range(len(units)), [f"unit {u}" for u in units], fontsize=9)
     axes.set_title(title, loc="left", fontsize=12)
-    figure.colorbar(image, cax=bar)
+    figure.colorbar(image, cax=bar, extend=fit_colors(image))
 
 
 def _reach(axes: Any, network: LSTMNetwork, seen: Tensor) -> None:

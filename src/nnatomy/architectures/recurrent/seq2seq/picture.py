@@ -16,6 +16,7 @@ from nnatomy.data.dataset import Dataset
 from nnatomy.data.kinds.pairs.vocabulary import BOS, EOS, PAD, UNK
 from nnatomy.graph import no_grad
 from nnatomy.tasks.bleu import bleu, installed
+from nnatomy.tasks.figures import fit_colors
 from nnatomy.tasks.search import search
 from nnatomy.tasks.translation import references
 from nnatomy.tensor import Tensor
@@ -89,7 +90,7 @@ def _course(figure: Any, model: Seq2Seq, dataset: Dataset, source: Array, text: 
     values = values[units[np.argsort(values[units, len(source) - 1])]]
     axes, bar = figure.subplots(1, 2, width_ratios=(60, 1))
     image = axes.imshow(values, aspect="auto", cmap="RdBu_r", vmin=-1, vmax=1, interpolation="nearest")
-    figure.colorbar(image, cax=bar)
+    figure.colorbar(image, cax=bar, extend=fit_colors(image))
     border = len(source) - 0.5
     axes.axvline(border, color="black", lw=2)
     axes.axvspan(border - 1, border, fill=False, ec="black", lw=2)
