@@ -14,17 +14,32 @@ from sklearn.utils.estimator_checks import check_estimator
 
 import nnatomy as nn
 
+REPEATED = {"check_sample_weight_equivalence_on_dense_data": "dropout draws for each row that is given"}
+NO_LOSS = REPEATED | {
+    "check_sample_weights_not_overwritten": "a rule without a loss takes no weights",
+    "check_class_weight_classifiers": "a rule without a loss takes no weights",
+    "check_classifier_multioutput": "a rule without a loss has one class a row",
+    "check_classifiers_multilabel_representation_invariance": "a rule without a loss has one class a row",
+    "check_classifiers_multilabel_output_format_predict": "a rule without a loss has one class a row",
+    "check_classifiers_multilabel_output_format_predict_proba": "a rule without a loss has one class a row",
+    "check_classifiers_multilabel_output_format_decision_function": "a rule without a loss has one class a row",
+}
+
 
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
 @pytest.mark.parametrize(
-    "estimator",
-    [nn.NeuralClassifier(epochs=30), nn.NeuralRegressor(epochs=30), nn.NeuralClassifier("perceptron", epochs=10)],
+    ("estimator", "without"),
+    [
+        (nn.NeuralClassifier(epochs=30), REPEATED),
+        (nn.NeuralRegressor(epochs=30), REPEATED),
+        (nn.NeuralClassifier("perceptron", epochs=10), NO_LOSS),
+    ],
     ids=["mlp classifier", "mlp regressor", "perceptron"],
 )
-def test_scikit_learns_own_checks(estimator: Any) -> None:
-    found = check_estimator(estimator, on_fail=None)
+def test_scikit_learns_own_checks(estimator: Any, without: dict[str, str]) -> None:
+    found = check_estimator(estimator, on_fail=None, expected_failed_checks=without)
     failed = {check["check_name"]: check["exception"] for check in found if check["status"] == "failed"}
-    assert not failed
+    assert not failed, list(failed)
     assert sum(check["status"] == "passed" for check in found) > 40
 
 

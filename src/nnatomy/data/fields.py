@@ -17,7 +17,7 @@ __all__ = [
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
-Role = Literal["input", "given", "target"]
+Role = Literal["input", "given", "target", "weight"]
 IGNORE = 255
 """The number of a mask's pixels that belong to no class: no loss and no metric counts them."""
 
@@ -28,7 +28,8 @@ class Field:
 
     name: str
     role: Role = "input"
-    """"given" is an input in training that prediction does not have, such as the words that a decoder is forced to follow."""
+    """"given" is an input in training that prediction does not have, such as the words that a decoder is forced to follow.
+    "weight", the last field, is each example's weight in the loss: models and losses do not get it."""
     per: Literal["example", "node", "edge", "whole"] = "example"
     """The meaning of one entry of the first axis; "whole": the array belongs to the batch as a whole."""
     ragged: int | None = None

@@ -132,7 +132,7 @@ def cross_entropy(
     kept, _, total = _kept(log_p, target, weight, ignore_index)
     spread = log_p if weight is None else log_p * _along_classes(weight, log_p, axis)
     smooth = ops.where(kept, -ops.sum(spread, axis=axis), 0.0)
-    smooth = ops.sum(smooth) / total if reduction == "mean" else reduced(smooth, reduction)
+    smooth = sum_and_count(smooth)[0] / total if reduction == "mean" else reduced(smooth, reduction)
     return (1 - label_smoothing) * loss + (label_smoothing / classes) * smooth
 
 
@@ -150,7 +150,7 @@ def _cross_entropy_of_labels(input: Any, target: Any, weight: Any, ignore_index:
     if all_count:
         return reduced(loss, reduction)
     loss = ops.where(kept, loss if scale is None else loss * scale, 0.0)
-    return ops.sum(loss) / total if reduction == "mean" else reduced(loss, reduction)
+    return sum_and_count(loss)[0] / total if reduction == "mean" else reduced(loss, reduction)
 
 
 def _all_inside(labels: Any, classes: int, ignore_index: int) -> bool:
@@ -185,7 +185,7 @@ def nll_loss(input: Any, target: Any, weight: Any = None, ignore_index: int = -1
     index = ops.expand_dims(B.where(kept, raw(target), 0), axis)
     picked = ops.squeeze(ops.gather(input, index, axis=axis), axis=axis)
     loss = ops.where(kept, -picked if scale is None else -picked * scale, 0.0)
-    return ops.sum(loss) / total if reduction == "mean" else reduced(loss, reduction)
+    return sum_and_count(loss)[0] / total if reduction == "mean" else reduced(loss, reduction)
 
 
 def _kept(input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any, Any, Any]:

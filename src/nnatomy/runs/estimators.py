@@ -2,199 +2,163 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
-from contextlib import nullcontext
 from dataclasses import replace
-from os import PathLike
 from typing import Any, Self, cast
 
 import numpy as np
-from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+from scipy.special import expit, log_expit, log_softmax
+from sklearn.base import ClassifierMixin, RegressorMixin
 from sklearn.preprocessing import LabelEncoder, StandardScaler
-from sklearn.utils import check_random_state
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils import column_or_1d
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import validate_data
 
-from nnatomy import backends, random
-from nnatomy.catalog import architecture as find_architecture
-from nnatomy.data.dataset import ArraySplit, Dataset, Preprocessing, Split, SubsetSplit
+from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
-from nnatomy.layers.module import Module
-from nnatomy.runs.options import PAIRS, parse_option
-from nnatomy.runs.own import Build, Own, check_model, own_model
-from nnatomy.tasks import Classification, Task, task_for
-from nnatomy.training.fit import fit
-from nnatomy.training.precision import FLOAT32
+from nnatomy.functional import binary_cross_entropy_with_logits
+from nnatomy.runs.neural import Array, Neural
+from nnatomy.tasks import Classification, Regression
+from nnatomy.tasks.classification import two_scores
+from nnatomy.training.learners import GradientDescent
 from nnatomy.training.recipe import Recipe
-from nnatomy.training.settings import override
 
-Array = np.ndarray[Any, Any]
-
-
-class _AsGiven(Preprocessing):
-    """Arrays that need no preparation beyond what the estimator does."""
-
-    kind = "arrays"
-
-    def to_json(self) -> dict[str, Any]:
-        return {"kind": self.kind}
-
-    @classmethod
-    def from_json(cls, saved: Mapping[str, Any]) -> _AsGiven:
-        return cls()
-
-    def transform(self, raw: Any) -> tuple[Array, ...]:
-        return (np.asarray(raw, np.float32),)
+IDENTITY = Recipe.decide
 
 
-class _Neural(BaseEstimator):  # type: ignore[misc]
-    """The common part of both estimators: a recipe, fitted on arrays.
+def labels_loss(model: Any, *batch: Any) -> tuple[Any, Any]:
+    """Return the mean cross-entropy of each label's sigmoid, and the scores."""
+    scores = model(*batch[:-1])
+    return binary_cross_entropy_with_logits(scores, batch[-1]), scores
 
-    `architecture`: a name, a folder's path, a Module, which every fit copies, or a function that makes one: model() or
-    model(dataset). `loss`, `optimizer`: of a Module, as for `nn.train`. `backend`, `device`: where it learns, if not on the
-    active backend, which predicts.
+
+class NeuralClassifier(ClassifierMixin, Neural):  # type: ignore[misc]
+    """A classifier behind scikit-learn's interface; labels (samples, labels) of 0 and 1 make it a multilabel one.
+
+    `architecture`: "mlp", "perceptron", with `input_shape` one for images such as "lenet5", or your own Module.
+    `settings`: what --set takes. `class_weight`: {class: weight}, or "balanced", which is rows / (classes * rows of the class).
     """
 
-    _task: str
+    _task = "classification"
+    classes_: Array
 
     def __init__(
         self, architecture: Any = "mlp", *, epochs: int | None = None, batch_size: int | None = None, lr: float | None = None,
         settings: Mapping[str, Any] | None = None, input_shape: tuple[int, ...] | None = None, random_state: Any = None,
-        validation_fraction: float | None = None, backend: str | None = None, device: str | None = None,
+        class_weight: Any = None, validation_fraction: float | None = None, early_stopping: bool = False,
+        n_iter_no_change: int = 10, warm_start: bool = False, backend: str | None = None, device: str | None = None,
         loss: Any = None, optimizer: Any = None,
     ) -> None:  # fmt: skip
-        self.architecture = architecture
-        self.epochs = epochs
-        self.batch_size = batch_size
-        self.lr = lr
-        self.settings = settings
-        self.input_shape = input_shape
-        self.random_state = random_state
-        self.validation_fraction = validation_fraction
-        self.backend = backend
-        self.device = device
-        self.loss = loss
-        self.optimizer = optimizer
-
-    def _recipe(self, dataset: Dataset) -> Recipe:
-        named = isinstance(self.architecture, str | PathLike)
-        model = copy.deepcopy(self.architecture) if isinstance(self.architecture, Module) else self.architecture
-        own = Own(None if named else model, loss=self.loss, optimizer=self.optimizer)
-        recipe = self._named_recipe(dataset.kind) if named else own_model(own, dataset)[0].recipe
-        settings = parse_option(PAIRS, "settings", self.settings or {}, type(self).__name__)
-        return override(recipe, settings, epochs=self.epochs, batch_size=self.batch_size, lr=self.lr)
-
-    def _named_recipe(self, kind: str) -> Recipe:
-        recipes = [r for r in find_architecture(self.architecture).recipes if r.kind == kind and self._task in r.task_names]
-        if not recipes:
-            raise UserError(
-                f"The architecture {self.architecture} has no recipe for {self._task} on {kind} data; "
-                + "choose another architecture"
-                + (", or give input_shape=(channels, height, width)." if self.input_shape is None else ".")
-            )
-        return recipes[0]
-
-    def _shaped(self, x: Array) -> Array:
-        if self.input_shape is None:
-            return x
-        if x.shape[1] != int(np.prod(self.input_shape)):
-            raise UserError(
-                f"input_shape {self.input_shape} needs {int(np.prod(self.input_shape))} features a row. Received {x.shape[1]}. "
-                "Give rows of flattened images."
-            )
-        return x.reshape(len(x), *self.input_shape)
-
-    def _fit(self, x: Array, y: Array, classes: tuple[str, ...], outputs: int) -> None:
-        self._scaler = StandardScaler().fit(x)
-        inputs = self._shaped(self._scaler.transform(x).astype(np.float32))
-        nothing = ArraySplit((inputs[:0], y[:0]))
-        whole = ArraySplit((inputs, y))
-        train, validation = self._split(whole, y if classes else None)
-        dataset = Dataset(
-            "arrays", "table" if self.input_shape is None else "image", self._task, train, validation, nothing,
-            classes, _AsGiven(), (), inputs.shape[1:], f"{len(x)} rows", outputs,
+        super().__init__(
+            architecture, epochs=epochs, batch_size=batch_size, lr=lr, settings=settings, input_shape=input_shape,
+            random_state=random_state, validation_fraction=validation_fraction, early_stopping=early_stopping,
+            n_iter_no_change=n_iter_no_change, warm_start=warm_start, backend=backend, device=device, loss=loss,
+            optimizer=optimizer,
         )  # fmt: skip
-        recipe = self._recipe(dataset)
-        seed = int(check_random_state(self.random_state).randint(2**31))
-        here = self.backend is None and self.device is None
-        before = random.default.state_dict()
-        try:
-            with nullcontext() if here else backends.backend(self.backend or backends.current(), self.device):
-                random.seed(seed)
-                self.model_: Module = recipe.build(dataset, **recipe.options)
-                self._task_: Task = task_for(recipe, dataset)
-                if isinstance(recipe.build, Build):
-                    check_model(self.model_.astype("float32").to_backend(), recipe, dataset, FLOAT32, self._task_)
-                fitted = fit(
-                    replace(recipe, batch_size=min(recipe.batch_size, len(x))), self.model_, dataset, self._task_, seed
-                )
-            self.model_.to_backend()
-            self.model_.eval().astype("float64")  # so that a row's output does not depend on the rows around it
-        finally:
-            random.default.load_state_dict(before)
-        self.n_iter_ = fitted.position.epoch
+        self.class_weight = class_weight
 
-    def _split(self, whole: ArraySplit, labels: Array | None) -> tuple[Split, Split]:
-        """The rows that are trained on, and those that choose the best epoch, where that was requested."""
-        fraction = self.validation_fraction
-        if fraction is None:
-            fraction = 0.1 if {"patience", "plateau"} & set(self.settings or {}) else 0.0
-        if not 0 <= fraction < 1:
-            raise UserError(f"validation_fraction is a fraction of the rows. Received {fraction!r}. Give one such as 0.1.")
-        if fraction == 0:
-            return whole, SubsetSplit(whole, np.arange(0))
-        from sklearn.model_selection import train_test_split
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
 
-        rows, state = np.arange(len(whole)), check_random_state(self.random_state)
-        train, held = train_test_split(rows, test_size=fraction, random_state=state, stratify=labels)
-        return SubsetSplit(whole, np.sort(train)), SubsetSplit(whole, np.sort(held))
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on rows X (samples, features) and labels y (samples), or y (samples, labels) of 0 and 1.
 
-    def _outputs(self, x: Any) -> Array:
-        check_is_fitted(self, "model_")
-        x = validate_data(self, x, reset=False)
-        inputs = self._shaped(self._scaler.transform(x).astype(np.float64))
-        from nnatomy.tasks import forward
+        A row of `sample_weight` 2 counts in the loss as if it were given twice.
+        """
+        return self._learn(X, y, sample_weight, None, onward=False)
 
-        out = self._task_.recipe.decide(forward(self.model_, (inputs,)))
-        return np.asarray(out.data, np.float64)
+    def partial_fit(self, X: Any, y: Any, classes: Any = None, sample_weight: Any = None) -> Self:
+        """Train one more epoch, on these rows, at a constant learning rate; the first call scales the features and names all
+        `classes`, where its rows do not have them all.
+        """
+        return self._learn(X, y, sample_weight, classes, onward=True)
 
-
-class NeuralClassifier(ClassifierMixin, _Neural):  # type: ignore[misc]
-    """A classifier behind scikit-learn's interface.
-
-    `architecture`: "mlp", "perceptron", with `input_shape` one for images such as "lenet5", or your own Module.
-    `settings`: what --set takes.
-    """
-
-    _task = "classification"
-
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train on rows X (samples, features) and labels y (samples)."""
-        X, y = validate_data(self, X, y)
+    def _learn(self, X: Any, y: Any, sample_weight: Any, classes: Any, *, onward: bool) -> Self:
+        again = hasattr(self, "model_") and (onward or self.warm_start)
+        X, y = validate_data(self, X, y, multi_output=True, reset=not (onward and again))
         check_classification_targets(y)
-        self._labels = LabelEncoder().fit(y)
-        self.classes_ = self._labels.classes_
-        if len(self.classes_) < 2:
+        self._multilabel = type_of_target(y) == "multilabel-indicator"
+        if not self._multilabel:
+            y = column_or_1d(y, warn=True)
+        elif hasattr(y, "toarray"):
+            y = y.toarray()
+        X, y, weights = self._weighed(X, y, sample_weight)
+        found = np.arange(y.shape[1]) if self._multilabel else LabelEncoder().fit(y if classes is None else classes).classes_
+        if again and (len(found) != len(self.classes_) or (found != self.classes_).any()):
+            if not onward or classes is not None or not np.isin(found, self.classes_).all():
+                raise UserError(
+                    f"Training goes on with the classes that it began with, {self.classes_.tolist()}. Received "
+                    f"{found.tolist()}. Name all classes at first, or make a new estimator."
+                )
+            found = self.classes_
+        if not np.isin(y, found).all() and not self._multilabel:
+            raise UserError(f"Labels are among the classes {found.tolist()}. Received others. Name all in classes=.")
+        if len(found) < 2 and not self._multilabel:
             raise UserError(
-                f"Classification needs at least two classes. Received one class, {self.classes_[0]!r}. Give data with both."
+                f"Classification needs at least two classes. Received one class, {found[0]!r}. Give data with both."
             )
-        names = tuple(str(c) for c in self.classes_)
-        self._fit(X, self._labels.transform(y).astype(np.int64), names, len(names))
+        self.classes_ = found
+        if self._multilabel:
+            if self.class_weight is not None:
+                raise UserError("class_weight is for one class a row. Received labels (samples, labels). Give sample_weight.")
+            self._fit(X, y.astype(np.float32), (), y.shape[1], weights, onward=onward)
+            return self
+        numbers = np.searchsorted(found, y).astype(np.int64)
+        if self.class_weight is not None:
+            each = compute_class_weight(self.class_weight, classes=np.unique(y), y=y, sample_weight=weights)
+            weights = np.ones(len(y)) if weights is None else weights
+            X, numbers, weights = self._weighed(X, numbers, weights * each[np.searchsorted(np.unique(y), y)])
+        names = tuple(str(c) for c in found)
+        self._fit(X, numbers, names, len(names), weights, onward=onward)
         return self
 
-    def predict_proba(self, X: Any) -> Array:
-        """The probability of each class (samples, classes), in the order of `classes_`."""
+    def _goal(self) -> str:
+        return Regression.name if self._multilabel else self._task
+
+    def _recipe(self, dataset: Dataset) -> Recipe:
+        recipe = super()._recipe(dataset)
+        if not self._multilabel or self.loss is not None:
+            return recipe
+        if not isinstance(recipe.learn, GradientDescent) or recipe.decide is not IDENTITY:
+            raise UserError(
+                f"Several labels a row need one score each, which follow a loss. Received {self.architecture}. "
+                "Choose another architecture, such as mlp."
+            )
+        return replace(recipe, tasks=(Regression,), metric="loss", learn=recipe.learn.with_loss(labels_loss))
+
+    def decision_function(self, X: Any) -> Array:
+        """The scores: (samples) for two classes, the logarithm of their odds; else (samples, classes), or one a label."""
         outputs = self._outputs(X)
+        if self._multilabel or len(self.classes_) > 2:
+            return outputs
+        return np.asarray(outputs[:, 0] if outputs.shape[1] == 1 else outputs[:, 1] - outputs[:, 0])
+
+    def predict_proba(self, X: Any) -> Array:
+        """The probability of each class (samples, classes), in the order of `classes_`; of each label, with several a row."""
+        outputs = self._outputs(X)
+        if self._multilabel:
+            return np.asarray(expit(outputs))
         return cast(Classification, self._task_).probabilities(outputs)
 
+    def predict_log_proba(self, X: Any) -> Array:
+        """The logarithm of `predict_proba`, finite also where a probability is too small for a number."""
+        outputs = self._outputs(X)
+        if self._multilabel:
+            return np.asarray(log_expit(outputs))
+        return np.asarray(log_softmax(np.asarray(two_scores(outputs)), axis=1))
+
     def predict(self, X: Any) -> Array:
-        """The most probable class of each row."""
+        """The most probable class of each row; with several labels a row, 1 for each that is more probable than not."""
+        if hasattr(self, "_multilabel") and self._multilabel:
+            return (self._outputs(X) > 0).astype(np.int64)
         best = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[best])
 
 
-class NeuralRegressor(RegressorMixin, _Neural):  # type: ignore[misc]
+class NeuralRegressor(RegressorMixin, Neural):  # type: ignore[misc]
     """A regressor behind scikit-learn's interface; targets are standardized while it learns."""
 
     _task = "regression"
@@ -204,13 +168,31 @@ class NeuralRegressor(RegressorMixin, _Neural):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X: Any, y: Any) -> Self:
-        """Train on rows X (samples, features) and values y (samples) or (samples, outputs)."""
-        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True)
-        self._flat = y.ndim == 1
-        y = np.asarray(y, np.float64).reshape(len(y), -1)
-        self._target_scaler = StandardScaler().fit(y)
-        self._fit(X, self._target_scaler.transform(y).astype(np.float32), (), y.shape[1])
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train on rows X (samples, features) and values y (samples) or (samples, outputs).
+
+        A row of `sample_weight` 2 counts in the loss as if it were given twice.
+        """
+        return self._learn(X, y, sample_weight, onward=False)
+
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:
+        """Train one more epoch, on these rows, at a constant learning rate; the first call scales features and targets."""
+        return self._learn(X, y, sample_weight, onward=True)
+
+    def _learn(self, X: Any, y: Any, sample_weight: Any, *, onward: bool) -> Self:
+        again = hasattr(self, "model_") and (onward or self.warm_start)
+        X, y = validate_data(self, X, y, multi_output=True, y_numeric=True, reset=not (onward and again))
+        flat, y = y.ndim == 1, np.asarray(y, np.float64).reshape(len(y), -1)
+        X, y, weights = self._weighed(X, y, sample_weight)
+        if not again:
+            self._target_scaler = StandardScaler().fit(y, sample_weight=weights)
+        elif y.shape[1] != len(self._target_scaler.mean_):
+            raise UserError(
+                f"Training goes on with as many targets as it began with, {len(self._target_scaler.mean_)}. Received "
+                f"{y.shape[1]}. Make a new estimator."
+            )
+        self._flat = flat
+        self._fit(X, self._target_scaler.transform(y).astype(np.float32), (), y.shape[1], weights, onward=onward)
         return self
 
     def predict(self, X: Any) -> Array:

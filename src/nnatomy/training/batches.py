@@ -25,7 +25,10 @@ MAX_PENDING_STEPS = 2  # results that are not read yet while a device computes: 
 
 @dataclass(frozen=True)
 class PlacedBatch:
-    """A batch where the step takes it, which of its rows are examples (None: all), and the examples themselves on the host."""
+    """A batch where the step takes it, which of its rows are examples, and the examples themselves on the host.
+
+    `mask`: None where all are, booleans, or each row's weight.
+    """
 
     batch: Batch
     mask: Any
@@ -65,7 +68,7 @@ class Feed:
             made = batches(split, rows, shuffle, augment=augment, start=start, drop_last=drop_last)
             if ragged and by_row and kernels() != "reference":  # so that a plan serves many batches
                 made = (fields.round_lengths(named, batch, few_lengths) for batch in made)
-            return (PlacedBatch(self.devices.batch(batch, rows), None, batch, fields.count(named, batch)) for batch in made)
+            return (self._as_made(batch, rows, named) for batch in made)
         whole = -(-rows // self.devices.count) * self.devices.count + fields.spare(named)
         uneven = len(split) % whole > 0 or whole > rows
         mine = self.devices.part(whole)
@@ -80,11 +83,19 @@ class Feed:
                 padded = fields.pad_rows(named, padded, whole)[0]
                 padded = tuple(a[mine] for a in padded) if by_row else padded
             mask = (np.arange(whole) < examples)[mine]
+            (padded, weights), (batch, _) = _unweighted(named, padded), _unweighted(named, batch)
+            mask = mask if weights is None else mask * weights
             placed = self.devices.batch(padded, whole)
-            return PlacedBatch(placed, self.devices.batch((mask,), whole)[0] if uneven else None, batch, examples)
+            masked = uneven or weights is not None
+            return PlacedBatch(placed, self.devices.batch((mask,), whole)[0] if masked else None, batch, examples)
 
         made = batches(split, rows, shuffle, augment=augment, start=start, part=part, drop_last=drop_last)
         return prefetch(enumerate(made, start), prepare)
+
+    def _as_made(self, batch: Batch, rows: int, named: tuple[fields.Field, ...]) -> PlacedBatch:
+        batch, weights = _unweighted(named, batch)
+        mask = None if weights is None else self.devices.batch((weights,), rows)[0]
+        return PlacedBatch(self.devices.batch(batch, rows), mask, batch, fields.count(named, batch))
 
     def map(self, function: Callable[..., R], placed: Iterable[PlacedBatch], *before: Any) -> Iterator[tuple[PlacedBatch, R]]:
         """Yield each batch with function(*before, *its arguments), read as late as `Pending` allows."""
@@ -92,6 +103,12 @@ class Feed:
         for batch in placed:
             yield from pending.push((batch, function(*before, *batch.args)))
         yield from pending.drain()
+
+
+def _unweighted(named: tuple[fields.Field, ...], batch: Batch) -> tuple[Batch, Any]:
+    """A batch without the weights of its examples, and these; None where it has none."""
+    weighted = named[-1].role == "weight" and len(batch) == len(named)
+    return (batch[:-1], batch[-1]) if weighted else (batch, None)
 
 
 def alike(split: Split, augment: Augmentation | None = None) -> bool:

@@ -39,6 +39,8 @@ class Fitted:
     learner: Learner
     outcome: str
     """"finished", or "interrupted": then the model has the weights that it was interrupted with."""
+    state: dict[str, Any]
+    """The learner's state, from which training can go on: that of the last step, or with the weights of the best epoch."""
 
     def test(self) -> Evaluation:
         """Return the metrics on the test split, which nothing was chosen by."""
@@ -92,4 +94,5 @@ def fit(
         model.eval()
         if setup.devices.count > 1:
             learner.bind(state | {"model": setup.devices.placed(weights)})
-    return Fitted(model, task, dataset, loop.position, learner, loop.outcome)
+    state = learner.state() if loop.best else state
+    return Fitted(model, task, dataset, loop.position, learner, loop.outcome, state)

@@ -38,7 +38,9 @@ ALL = "all"
 class GradientDescent(LearnerSpec):
     """w <- w - rule(dL/dw): every parameter follows the gradient of one loss."""
 
-    can: ClassVar[frozenset[str]] = frozenset({"accumulate", "half precision", "several devices", "freeze or rates", "distill"})
+    can: ClassVar[frozenset[str]] = frozenset(
+        {"accumulate", "half precision", "several devices", "freeze or rates", "distill", "weights"}
+    )
     loss: Loss
     """loss(model, *batch) -> (loss, outputs): what is minimized."""
     optimizer: partial[Any] = ADAMW
@@ -142,7 +144,7 @@ class GradientDescentLearner(Learner):
             rows = fields.count(self.named(batch), batch)
             for k, part in enumerate(fields.parts(self.named(batch), batch, accumulate)):
                 kept = None if mask is None else mask[k::accumulate]
-                fraction = len(part[0]) / rows if kept is None else kept.sum() / mask.sum()
+                fraction = len(part[0]) / rows if kept is None else (kept > 0).sum() / (mask > 0).sum()
                 part_loss, found = self._backward(part, kept)
                 fraction = fraction if isinstance(fraction, float) else fraction.astype(part_loss.dtype)
                 loss = loss + part_loss * fraction

@@ -55,7 +55,8 @@ class LearnerSpec(ABC):
     """The frozen description of a learner: plain values, which a run's folder and --set can hold."""
 
     can: ClassVar[frozenset[str]] = frozenset()
-    """Of "accumulate", "half precision", "several devices", "freeze or rates", "distill": what the learner takes part in."""
+    """Of "accumulate", "half precision", "several devices", "freeze or rates", "distill", "weights" (of examples): what the
+    learner takes part in."""
     gradients_in_evaluation: bool = False
     """True if the losses take gradients themselves; they are then evaluated with recording on."""
 
