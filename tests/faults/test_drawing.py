@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from matplotlib.contour import ContourSet
 from matplotlib.figure import Figure
 
 import nnatomy as nn
@@ -254,3 +255,17 @@ def test_categories_are_a_plane_where_there_are_no_numbers(tmp_path: Path) -> No
     axes = prepared.architecture.module("picture").draw(prepared.model, prepared.dataset).axes[0]
     assert axes.get_xlabel() != axes.get_ylabel()
     assert {axes.get_xlabel(), axes.get_ylabel()} <= set(prepared.dataset.preprocessing.feature_names)
+
+
+@pytest.mark.parametrize("hidden, count", [((3,), 3), ((200,), 24), ((200, 8), 24)])
+def test_lines_of_first_units_do_not_hide_the_plane(hidden: tuple[int, ...], count: int, tmp_path: Path) -> None:
+    points = np.random.default_rng(0).normal(size=(120, 2))
+    rows = [f"{a:.3f},{b:.3f},{'no' if a > b else 'yes'}" for a, b in points]
+    (tmp_path / "t.csv").write_text("\n".join(["a,b,label", *rows]), encoding="utf-8")
+    prepared = prepare(Request("mlp", data=str(tmp_path / "t.csv"), target="label"))
+    options = dict(prepared.recipe.options) | {"hidden": hidden}
+    model = prepared.recipe.build(prepared.dataset, **options)
+    axes = prepared.architecture.module("picture").draw(model, prepared.dataset).axes[1]
+    lines = [artist for artist in axes.collections if isinstance(artist, ContourSet)]
+    assert 0 < len(lines) <= count
+    assert str(hidden[0]) in axes.get_title()

@@ -19,6 +19,7 @@ Array = npt.NDArray[Any]
 COLORS = ("#2563a8", "#d1662a", "#2e8b57", "#8b5fbf", "#b8860b", "#c2356b", "#1f9aa8", "#7a5230", "#6b7280", "#9bb51f")
 EXAMPLES = 1000  # of the test split, at most
 SHOWN = 12  # columns of a table, most important first
+LINES = 24  # of first units, at most: more would hide the plane
 FEW = 10  # values of a column whose points are scattered
 ROWS = 10_000  # of the training split, at most: those whose mean is taken
 
@@ -199,14 +200,17 @@ def _folds(axes: Axes, model: MLP, dataset: Dataset, x: Array, y: Array) -> None
     across, up, places = _grid(x)
     with no_grad():
         z = model.linears[0](model.first(Tensor(places))).numpy()
-    for k in range(z.shape[1]):
-        values = z[:, k].reshape(across.shape)
-        if values.min() < 0 < values.max():
-            axes.contour(across, up, values, levels=[0], colors="black", linewidths=0.8, alpha=0.45)
+    strength = np.linalg.norm(model.linears[1].weight.numpy(), axis=0) if len(model.linears) > 1 else np.ones(z.shape[1])
+    crossing = np.flatnonzero((z.min(axis=0) < 0) & (z.max(axis=0) > 0))
+    drawn = crossing[np.argsort(-strength[crossing], kind="stable")][:LINES]
+    for k in drawn:
+        axes.contour(across, up, z[:, k].reshape(across.shape), levels=[0], colors="black", linewidths=0.8, alpha=0.45)
     _points(axes, x, dataset, y)
     axes.set(xlim=(across.min(), across.max()), ylim=(up.min(), up.max()))
+    _ticks(axes, dataset, (0, 1))
     shape = "straight lines" if model.numbers is None else "lines"
-    axes.set_title(f"The {shape} it is made of: w · h₀ + b = 0 of {z.shape[1]} first units", fontsize=11)
+    many = f"the {len(drawn)} strongest of {z.shape[1]}" if len(drawn) < z.shape[1] else str(z.shape[1])
+    axes.set_title(f"The {shape} it is made of: w · h₀ + b = 0 of {many} first units", fontsize=11)
 
 
 # Tables: what the network relies on, and how well it does
