@@ -45,6 +45,7 @@ _FACE = {
     "runs.saving": ("load", "save"),
     "runs.distillation": ("distill",),
     "runs.loggers": ("CSVLogger", "MLflowLogger", "TensorBoardLogger", "WandbLogger"),
+    "runs.rates": ("find_learning_rate",),
     "training.callbacks": ("Callback",),
     "runs.averaging": ("average",),
     "runs.estimators": ("NeuralClassifier", "NeuralRegressor"),

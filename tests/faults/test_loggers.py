@@ -261,6 +261,7 @@ def test_a_folder_of_the_package_s_name_is_not_the_package(monkeypatch: pytest.M
 def test_the_code_of_the_page_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     page = (Path(__file__).parents[2] / "docs" / "logging.md").read_text(encoding="utf-8")
-    [code], [output] = (re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL) for language in ("python", "output"))
-    exec(compile(code, "logging.md", "exec"), {"__name__": "page"})
-    assert capsys.readouterr().out == output
+    codes, outputs = (re.findall(rf"```{language}\n(.*?)```", page, re.DOTALL) for language in ("python", "output"))
+    for code in codes:
+        exec(compile(code, "logging.md", "exec"), {"__name__": "page"})
+    assert capsys.readouterr().out == "".join(outputs)

@@ -86,13 +86,7 @@ def train(
     progress = in_notebook() if progress is None else progress
     if report:
         check_matplotlib()
-    named, read = isinstance(model, str | PathLike), data is None or isinstance(data, str | PathLike)
-    own = Own(None if named else model, None if read else data, task, loss, optimizer)
-    request = Request(
-        find_architecture(model if isinstance(model, str) else Path(model)).key if named else name_of(model),
-        data=None if data is None or not read else parse_option(SOURCE, "data", data, "train"),
-        **parse_options(Request, options, "train"),
-    )
+    request, own = requested_by("train", model, data, task, loss, optimizer, options)
     others, loggers = divide(callbacks, request.log)
     devices = _choose_devices(request, hosts, host_index, request.shard)
     with devices.hosts.together():
@@ -114,6 +108,20 @@ def train(
                 if devices.hosts.first and not run.last.exists():
                     shutil.rmtree(run.folder, ignore_errors=True)
                 raise
+
+
+def requested_by(
+    caller: str, model: Any, data: Any, task: Any, loss: Any, optimizer: Any, options: dict[str, Any]
+) -> tuple[Request, Own]:  # fmt: skip
+    """Return the request that a call in Python makes, and the objects in it that are the user's own."""
+    named, read = isinstance(model, str | PathLike), data is None or isinstance(data, str | PathLike)
+    own = Own(None if named else model, None if read else data, task, loss, optimizer)
+    request = Request(
+        find_architecture(model if isinstance(model, str) else Path(model)).key if named else name_of(model),
+        data=None if data is None or not read else parse_option(SOURCE, "data", data, caller),
+        **parse_options(Request, options, caller),
+    )
+    return request, own
 
 
 def resume(
