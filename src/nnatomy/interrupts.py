@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
+
+from nnatomy.command import COMMAND
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-COMMAND = os.path.basename(sys.argv[0]) == "nnatomy" or sys.orig_argv[1:3] == ["-m", "nnatomy"]
-"""True where this process is the command `nnatomy`."""
 
 
 def _leave(number: int, frame: Any) -> None:

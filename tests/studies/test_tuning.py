@@ -25,7 +25,7 @@ from nnatomy.layers import Linear
 from nnatomy.optim import SGD
 from nnatomy.runs.fitting import fit_recipe
 from nnatomy.studies.tuning.plan import ALL_ROWS, Plan
-from nnatomy.studies.tuning.search import Search, deadlines
+from nnatomy.studies.tuning.search import Search, searching_ends
 from nnatomy.studies.tuning.space import Choices, Range, applied, own_settings, read_space, usual_space
 from nnatomy.studies.tuning.tune import Outer, Tuning, resume_tuning
 from nnatomy.tasks import Regression
@@ -214,10 +214,27 @@ def test_the_gain_is_judged_as_scipy_judges_it(tmp_path: Path) -> None:
     assert "no better" in worse.verdict()  # of an error, less is more
 
 
-def test_a_budget_is_shared_among_the_searches() -> None:
+def test_a_budget_is_shared_among_the_searches(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each gets an equal part of what is left when it begins: the first began after 4 s and took as long as it liked."""
+    from nnatomy.studies.tuning import search
+
     plan = Plan("mlp", data="wine", cv=2, budget=100.0)
-    assert deadlines(plan, 1000.0) == [1030.0, 1060.0, 1090.0]
-    assert deadlines(Plan("mlp", data="wine", cv=0), 0.0) == [math.inf]
+    assert searching_ends(plan, 1000.0) == pytest.approx(1000 + 92 * 0.7)  # 8 s for the report, 0.3 for the scores
+    assert searching_ends(Plan("mlp", data="wine", cv=0), 0.0) == math.inf
+    told: list[float] = []
+
+    class Noted:
+        def __init__(self, *request: Any) -> None:
+            pass
+
+        def run(self, deadline: float, *more: Any) -> None:
+            told.append(deadline)
+
+    monkeypatch.setattr(search, "Search", Noted)
+    times = iter([1004.0, 1040.0, 1050.0])
+    monkeypatch.setattr(search.time, "perf_counter", lambda: next(times))
+    search.search_all(Path(), plan, lambda *_: None, 1000.0)
+    assert told == pytest.approx([1004 + 60.4 / 3, 1040 + 24.4 / 2, 1064.4])
 
 
 def test_a_recipe_without_the_usual_settings_has_a_space() -> None:
@@ -273,11 +290,11 @@ def test_what_others_have_left_is_done_in_the_same_budget(tmp_path: Path, monkey
 
     started: list[float] = []
 
-    def recorded(plan: Plan, now: float) -> list[float]:
+    def recorded(plan: Plan, now: float) -> float:
         started.append(now)
-        return deadlines(plan, now)
+        return searching_ends(plan, now)
 
-    monkeypatch.setattr(search, "deadlines", recorded)
+    monkeypatch.setattr(search, "searching_ends", recorded)
     nn.tune("mlp", "iris", out=tmp_path / "t", report=False, **quick(trials=1, cv=0, epochs=1, budget=60.0))
     assert len(started) == 2
     assert started[0] == started[1]

@@ -33,7 +33,7 @@ def tune(
     Writes a folder with the best recipe, for nnatomy train --recipe, and a report.
     """
     import nnatomy as nn
-    from nnatomy.studies.tuning.tune import resume_tuning
+    from nnatomy.studies.tuning.tune import NOT_TRIED, resume_tuning
 
     if resume is not None:
         refuse_beside_resume(Plan, "a tuning", given, ARCHITECTURE=name, out=out)
@@ -51,5 +51,8 @@ def tune(
     rows = [(key, found.own.get(key, ""), value) for key, value in found.best.items()]
     print_table(("setting", "recipe", "best"), rows)
     print_text(found.verdict())
+    if left := found.trials.get(NOT_TRIED):
+        tried = sum(found.trials.values()) - left
+        print_text(f"The time budget ended the search after {tried} of {tried + left} trials; fits were cut short, too.")
     print_text(f"Recipe: {found.recipe} (nnatomy train {found.plan.architecture} --recipe ...)")
     print_text(f"Report: {found.report}")

@@ -13,6 +13,9 @@ from nnatomy.training.loop import Callback, Loop
 if TYPE_CHECKING:
     from nnatomy.runs.prepare import Prepared
 
+STEPS, SECONDS = 10, 2.0
+"""Steps and seconds after the first step that show the pace of a run."""
+
 
 class Progress(Callback):
     """Shows how far the run is and how long it will take: a bar on a terminal or in a notebook, lines elsewhere."""
@@ -22,7 +25,7 @@ class Progress(Callback):
         self._bar: Any = None
         self._task: Any = None
         self._printed = time.perf_counter()
-        self._text = ""
+        self._first: tuple[int, float] | None = None  # a step, which compiles, and when it was done
 
     def begin(self, loop: Loop) -> None:
         from rich.console import Console
@@ -41,6 +44,7 @@ class Progress(Callback):
 
     def after_step(self, loop: Loop) -> None:
         position = loop.position
+        self._first = self._first or (position.step, loop.elapsed())
         if self._bar is not None:
             self._bar.update(self._task, completed=position.step, total=position.total, epoch=self._epoch(loop))
         elif time.perf_counter() - self._printed > self.every:
@@ -69,9 +73,16 @@ class Progress(Callback):
         return time.perf_counter() - self._printed > 0.5 or epoch in (1, loop.epochs) or stopped
 
     def _left(self, loop: Loop) -> str:
-        position = loop.position
-        remaining = max(position.total - position.step, 0) * loop.elapsed() / max(position.step, 1)
-        return f"  ({clock(loop.elapsed())} so far, about {clock(remaining)} left)"
+        """The time so far; and the time left, once enough steps and seconds have shown their pace."""
+        now, position = loop.elapsed(), loop.position
+        first, before = self._first or (position.step, now)
+        steps, seconds = position.step - first, now - before
+        if steps < STEPS or seconds < SECONDS:
+            return f"  ({clock(now)} so far)"
+        remaining = max(position.total - position.step, 0) * seconds / steps
+        if loop.budget is not None:
+            remaining = min(remaining, max(loop.budget - now, 0.0))
+        return f"  ({clock(now)} so far, about {clock(remaining)} left)"
 
     def _log(self, text: str) -> None:
         self._printed = time.perf_counter()

@@ -7,6 +7,7 @@ import shutil
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
@@ -16,6 +17,7 @@ from typing import Any
 
 from nnatomy import __version__
 from nnatomy.catalog import architecture as find_architecture
+from nnatomy.command import began
 from nnatomy.data.dataset import Dataset
 from nnatomy.errors import UserError
 from nnatomy.interrupts import interrupt
@@ -39,6 +41,11 @@ from nnatomy.training.loop import Callback, Loop, Position
 from nnatomy.training.parallel.devices import Devices, arrange
 from nnatomy.training.parallel.hosts import Hosts
 from nnatomy.training.settings import plain
+
+REPORT = 5.0
+"""Seconds of a time budget that are kept for writing the report."""
+LEAST = 1e-3
+"""Seconds for training where a time budget leaves none: one step, so that there is something to judge."""
 
 
 def train(
@@ -79,6 +86,7 @@ def train(
 
     Raises UserError for bad input, before anything is written where possible.
     """
+    started = began()
     for name, value in (("model", model), ("out", out)):
         if (name == "model" and value is None) or (name == "out" and not isinstance(value, str | PathLike | None)):
             wanted = "a name, a path or a Module" if name == "model" else "a path"
@@ -103,7 +111,7 @@ def train(
                 with starting(run.folder):
                     _describe(run, prepared)
             try:
-                return _fit(prepared, run, None, others, loggers, progress, report, devices, hosts)
+                return _fit(prepared, run, None, others, loggers, progress, report, devices, hosts, started)
             except Exception:  # such as what a learner or the first steps refuse: the corrected command takes the same folder
                 if devices.hosts.first and not run.last.exists():
                     shutil.rmtree(run.folder, ignore_errors=True)
@@ -134,6 +142,7 @@ def resume(
     `where` may name another backend, device, devices or shard than it started on; the weights then agree to rounding. Several
     hosts, as in `train`, all need the folder. What was your own (model, data, loss ...) is given again.
     """
+    started = began()
     known = [name for name, declared in options_of(Request).items() if declared.where]
     if unknown := set(where) - set(known):
         raise UserError(f"resume() takes {', '.join(known)}. Received {', '.join(sorted(unknown))}. Start a new run for that.")
@@ -151,11 +160,11 @@ def resume(
         shown = (in_notebook() if progress is None else progress) and devices.hosts.first
         if not run.last.exists():
             transfer.begin(prepared)
-            return _fit(prepared, run, None, others, loggers, shown, report, devices, hosts)
+            return _fit(prepared, run, None, others, loggers, shown, report, devices, hosts, started)
         checkpoint = checkpoints.load_checkpoint(run)
         if shown and (checkpoint.position.stopped or checkpoint.position.epoch >= prepared.recipe.epochs):
             print_text("This run was complete: nothing is left to train, its scores are measured again.", file=sys.stderr)
-        return _fit(prepared, run, checkpoint, others, loggers, shown, report, devices, hosts)
+        return _fit(prepared, run, checkpoint, others, loggers, shown, report, devices, hosts, started)
 
 
 def _given(model: Any, data: Any, task: Any, loss: Any, optimizer: Any) -> Own:
@@ -205,7 +214,7 @@ def _prepare_teacher(prepared: Prepared) -> None:
 
 def _fit(
     prepared: Prepared, run: Run, checkpoint: Checkpoint | None, extra: Sequence[Callback], loggers: Sequence[Logger],
-    progress: bool, report: bool, devices: Devices, hosts: str | None,
+    progress: bool, report: bool, devices: Devices, hosts: str | None, started: float,
 ) -> Result:  # fmt: skip
     request, model, first = prepared.request, prepared.model, devices.hosts.first
     _check_hosts(devices.hosts, prepared, checkpoint)
@@ -222,8 +231,8 @@ def _fit(
         *(loggers if first else []),  # after it, so that a log that cannot be closed costs no checkpoint
     ]
     prepared.task.feed = Feed(devices)
-    measured, budget = _baselines(prepared, progress) if first and request.baselines else (None, request.budget)
-    budget = devices.hosts.broadcast(budget)
+    measured = _baselines(prepared, progress) if first and request.baselines else None
+    budget = devices.hosts.broadcast(_left(request.budget, time.perf_counter() - started, report))
     fitted = fit(
         prepared.recipe, model, prepared.dataset, prepared.task, request.seed,
         setup=transfer.setup(prepared, freezing, devices), learn=learn, distillation=distillation, budget=budget,
@@ -249,15 +258,22 @@ def _fit(
     return result
 
 
-def _baselines(prepared: Prepared, progress: bool) -> tuple[baselines.Baselines | None, float | None]:
-    """Return what the task's baselines reach on the test rows, and the time budget that is left after they were measured."""
+def _left(budget: float | None, spent: float, report: bool) -> float | None:
+    """Return the seconds of a command's budget that are left for training and the test; a part is kept for the report."""
+    if budget is None:
+        return None
+    return max(budget - spent - report * min(REPORT, 0.25 * budget), LEAST)
+
+
+def _baselines(prepared: Prepared, progress: bool) -> baselines.Baselines | None:
+    """Return what the task's baselines reach on the test rows."""
     budget, task = prepared.request.budget, prepared.task
     measured = baselines.measure(task, prepared.dataset.test, None if budget is None else baselines.PART * budget)
     if measured is None:
-        return None, budget
+        return None
     if progress and (reached := measured.reached(task)):
         log([f"Without a network: {reached}."])
-    return measured, None if budget is None else max(budget - measured.seconds, 0.1 * budget)
+    return measured
 
 
 def _check_hosts(hosts: Hosts, prepared: Prepared, checkpoint: Checkpoint | None) -> None:

@@ -59,7 +59,7 @@ def fit(
         seed: decides the order of the examples; initial weights and noise are the default generator's
         setup: precision, devices and what else a run decides
         learn, distillation: a learner and a data set in place of the recipe's, such as a teacher's
-        budget: seconds
+        budget: seconds, those of the test that follows included
         callbacks: called before those of the recipe (early stopping, plateau), `last` after them
         checkpoint: continue from here exactly
         watched: a context manager around the loop, such as one that handles Ctrl-C

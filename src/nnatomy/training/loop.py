@@ -68,7 +68,8 @@ class Loop:
         self._pending: Pending[PendingStep] = Pending()
         self._started, self._before = time.perf_counter(), position.seconds
         self._agreed = False, False, position.seconds
-        self.clock = None if self.budget is None else Budget(self.budget, self.epochs * self.steps_per_epoch)
+        judged = (len(self.dataset.validation) + len(self.dataset.test)) / self.batch_size
+        self.clock = None if self.budget is None else Budget(self.budget, self.epochs * self.steps_per_epoch, judged)
         for callback in self.callbacks:
             callback.begin(self)
         try:
@@ -112,10 +113,18 @@ class Loop:
                     callback.after_step(self)
                 if self._stops():
                     return self.read_losses()
-                if self.clock is not None and self.clock.is_spent(position, self._clock(), self.learner):
-                    position.stopped = f"the budget of {self.budget:g} s was spent"
+                if self._is_spent():
                     break
         self._finish_epoch()
+        if position.epoch < self.epochs and not position.stopped:
+            self._is_spent()
+
+    def _is_spent(self) -> bool:
+        """Return True, and stop the run, if its time budget leaves just enough to judge the network."""
+        if self.clock is None or not self.clock.is_spent(self.position, self._clock(), self.learner):
+            return False
+        self.position.stopped = f"the time budget was spent (the recipe has {self.epochs} epochs)"
+        return True
 
     def _collected(self, batch: PlacedBatch) -> PlacedBatch:
         """The batch that the learner makes of one, outside the compiled step."""
@@ -141,10 +150,12 @@ class Loop:
         self.state = self.devices.placed(self.learner.finish_epoch(self.state))
         position, metrics = self.position, dict[str, float]()
         if len(self.dataset.validation):
-            weights = self.learner.evaluated(self.state)
+            weights, began = self.learner.evaluated(self.state), time.perf_counter()
             with self.weights(weights):
                 found = self.task.evaluate(self.learner.model, self.dataset.validation, part="validation")
-            metrics = dict(self.devices.hosts.broadcast(found.metrics))
+            metrics, seconds = self.devices.hosts.broadcast((dict(found.metrics), time.perf_counter() - began))
+            if self.clock is not None:
+                self.clock.judging = seconds * (1 + len(self.dataset.test) / len(self.dataset.validation))
             value = metrics.get(self.metric.name)
             if math.isnan(metrics.get("loss", 0.0)):  # the last step of the epoch broke the weights
                 example = self.dataset.validation.take(np.arange(1))

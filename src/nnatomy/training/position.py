@@ -40,18 +40,33 @@ class PendingStep:
 class Budget:
     """Seconds that a run may take, and from time to time how many steps they allow: schedules end when the time does."""
 
-    def __init__(self, seconds: float, most: int) -> None:
-        self.seconds, self.most = seconds, most
+    def __init__(self, seconds: float, most: int, judged: float) -> None:
+        """`judged`: the rows that are judged after the last step, as a multiple of a batch."""
+        self.seconds, self.most, self.judged = seconds, most, judged
+        self.judging: float | None = None
+        """Seconds for the rows that are judged after the last step, once a validation has shown them."""
         self._first, self._warm = 0, 0.0  # the step after which all is compiled, and when it was
 
     def is_spent(self, at: Position, now: float, learner: Learner) -> bool:
-        """Return True after a step at time `now` if no time is left; sets the total of the position and the learner."""
+        """Return True after a step at time `now` if what is left is needed to judge the network.
+
+        Sets the total of the position and the learner.
+        """
         if not self._warm:
             self._first, self._warm = at.step, now
         if at.step % CALIBRATION == 0:
             warm = at.step > self._first
             each = max(now - self._warm * warm, 1e-9) / (at.step - self._first * warm)
-            possible = at.step + int(max(self.seconds - now, 0) / each)
+            possible = at.step + int(max(self.seconds - self._after(at, now) - now, 0) / each)
             at.total = max(at.step + 1, min(possible, self.most))
             learner.set_total(at.total)
-        return now >= self.seconds
+        return now + self._after(at, now) >= self.seconds
+
+    def _after(self, at: Position, now: float) -> float:
+        """Seconds that judging will take; before the first validation, a row is thought to take as long as in a step.
+
+        The first step, which may compile, shows nothing.
+        """
+        if self.judging is not None or at.step <= self._first:
+            return self.judging or 0.0
+        return self.judged * (now - self._warm) / (at.step - self._first)

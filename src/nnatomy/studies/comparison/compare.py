@@ -12,6 +12,7 @@ from typing import Any
 
 from nnatomy import backends
 from nnatomy.catalog import architecture as find_architecture
+from nnatomy.command import began
 from nnatomy.errors import UserError
 from nnatomy.printing import print_text
 from nnatomy.runs.folder import environment, new_folder, owned, starting
@@ -55,7 +56,7 @@ def compare(
     processor if not given; each is limited to its part of the threads. Raises UserError where the data cannot be read or
     no architecture fits them.
     """
-    started = time.perf_counter()
+    started = began()
     if any(isinstance(name, list | tuple) for name in architectures):
         raise UserError('compare() takes architectures one by one. Received a list. Write compare("mlp", "lenet5").')
     keys = tuple(named_only(name, "compare") for name in architectures)
@@ -82,7 +83,7 @@ def resume_comparison(
 
     A budget that was converted to epochs is not counted again: the fits are as short as it made them, and all are done.
     """
-    started = time.perf_counter()
+    started = began()
     path = Path(folder)
     if not (path / "comparison.json").is_file():
         raise UserError(

@@ -2,7 +2,7 @@
 
 Trials are kept by Optuna in a database, which several processes share: one that dies loses the trial that it was running.
 
-    python -m nnatomy.studies.tuning.search FOLDER     # a process that helps until there is nothing left to try
+    python -m nnatomy.studies.tuning.search FOLDER STARTED     # a process that helps until there is nothing left to try
 """
 
 from __future__ import annotations
@@ -39,6 +39,19 @@ PLACE = "place"
 REFUSED = "refused"
 """The attribute of a trial whose settings do not go together, or whose loss was not finite: why."""
 
+SCORES = 0.3
+"""The part of a time budget that is kept for the scores on the outer folds."""
+
+
+def working_time(budget: float) -> float:
+    """Return the seconds of a time budget without those that conclusions and the report take."""
+    return budget - min(8.0, 0.2 * budget)
+
+
+def time_for(end: float, fits: int = 1) -> float:
+    """Return the seconds that each of so many fits may take until `end`; at least for one step."""
+    return max((end - time.perf_counter()) / fits, 1e-3)
+
 
 def optuna() -> Any:
     """Return the module optuna with its log reduced."""
@@ -61,6 +74,7 @@ class Search:
         self.metric = self.task.metric(self.recipe.metric)
         self.space: Space = plan.searched(self.recipe)
         self.study = self._opened(folder)
+        self._deadline = math.inf
 
     @property
     def title(self) -> str:
@@ -111,9 +125,10 @@ class Search:
         `others`: what seems to run elsewhere counts as done. A process that died has left such a trial.
         """
         while self._count(others) < self.plan.trials and not (self.plan.how == "grid" and self._all_tried()):
-            if time.monotonic() > deadline and self.best() is not None:
+            if time.perf_counter() > deadline and self.best() is not None:
                 return
             self.study.sampler = self._sampler(self._place(sys.maxsize))
+            self._deadline = deadline
             self.study.optimize(self._trial, n_trials=1, callbacks=[lambda study, trial: log(self, trial)])
 
     def _count(self, others: bool) -> int:
@@ -132,7 +147,9 @@ class Search:
         trial.set_user_attr("settings", settings)
         try:
             recipe = applied(self.recipe, settings)
-            fitted = fit_recipe(recipe, self.dataset, self.plan.seed, callbacks=[_GivingUp(trial, recipe.metric)])
+            seconds = None if math.isinf(self._deadline) else time_for(self._deadline)
+            watching = [_GivingUp(trial, recipe.metric)]
+            fitted = fit_recipe(recipe, self.dataset, self.plan.seed, budget=seconds, callbacks=watching)
         except UserError as reason:
             trial.set_user_attr(REFUSED, str(reason))
             raise optuna().TrialPruned from None
@@ -208,30 +225,31 @@ def storage(folder: Path, plan: Plan) -> Any:
     raise UserError(f"Trials are kept in a database. Received {url}, which cannot be opened ({what}). Correct --storage.")
 
 
-def deadlines(plan: Plan, now: float) -> list[float]:
-    """Return when each search must end, by time.monotonic; a tenth of the budget is left for the scores."""
+def searching_ends(plan: Plan, started: float) -> float:
+    """Return when the last search must end, by time.perf_counter, in the time of a budget that runs since `started`."""
     if plan.budget is None:
-        return [math.inf] * len(plan.searches)
-    share = 0.9 * plan.budget / len(plan.searches)
-    return [now + share * (i + 1) for i in range(len(plan.searches))]
+        return math.inf
+    return started + working_time(plan.budget) * (1 - SCORES * bool(plan.cv))
 
 
 def search_all(folder: Path, plan: Plan, log: Callable[[Search, Any], None], started: float, others: bool = True) -> None:
-    """Run what is left of every search, in the time of a budget that runs since `started`; see `Search.run`."""
-    for number, deadline in zip(plan.searches, deadlines(plan, started), strict=True):
-        Search(folder, plan, number).run(deadline, log, others)
+    """Run what is left of every search, each in an equal part of the time that is then left; see `Search.run`."""
+    end = searching_ends(plan, started)
+    for place, number in enumerate(plan.searches):
+        now = time.perf_counter()
+        Search(folder, plan, number).run(now + (end - now) / (len(plan.searches) - place), log, others)
 
 
-def _help(folder: Path) -> None:
-    """The work of a helping process; it ends with the one that started it."""
+def _help(folder: Path, started: float) -> None:
+    """The work of a helping process, in the time of the one that started it, with which it ends."""
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     plan = Plan.of(folder)
     backends.use(plan.backend)
-    search_all(folder, plan, lambda search, trial: None, time.monotonic())
+    search_all(folder, plan, lambda search, trial: None, started)
 
 
 if __name__ == "__main__":
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the first process ends it
-    _help(Path(sys.argv[1]))
+    _help(Path(sys.argv[1]), float(sys.argv[2]))

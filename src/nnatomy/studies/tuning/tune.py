@@ -16,6 +16,7 @@ import numpy as np
 
 from nnatomy import backends
 from nnatomy.catalog import architecture as find_architecture
+from nnatomy.command import began
 from nnatomy.errors import UserError
 from nnatomy.printing import print_text, shown
 from nnatomy.runs.fitting import fit_recipe
@@ -29,10 +30,23 @@ from nnatomy.studies.files import read_values, write_json
 from nnatomy.studies.processes import environment_of, processes
 from nnatomy.studies.statistics import LEVEL, Difference, corrected_t_test
 from nnatomy.studies.tuning.plan import ALL_ROWS, Plan
-from nnatomy.studies.tuning.search import AGAIN, PLACE, REFUSED, Search, abandon_trials, optuna, search_all, storage
+from nnatomy.studies.tuning.search import (
+    AGAIN,
+    PLACE,
+    REFUSED,
+    Search,
+    abandon_trials,
+    optuna,
+    search_all,
+    storage,
+    time_for,
+    working_time,
+)
 from nnatomy.studies.tuning.space import Settings, applied
 from nnatomy.training.evaluation import Metric
 from nnatomy.training.settings import plain
+
+NOT_TRIED = "not tried in the time"
 
 
 @dataclass(frozen=True)
@@ -61,7 +75,10 @@ class Tuning(Shown):
     """Of the best trial on all data: optimistic, because it was optimized."""
     outer: list[Outer]
     trials: dict[str, int]
-    """The numbers of trials of all searches that "finished", were "given up", "refused", or "lost" with their process."""
+    """The numbers of trials of all searches that "finished", were "given up", "refused", or "lost" with their process.
+
+    With a time budget, those that were "not tried in the time", too.
+    """
     seconds: float
     importance: dict[str, float] = field(default_factory=dict)
 
@@ -145,7 +162,7 @@ def tune(
     What can be requested is in `Plan`. `jobs`: processes that try settings in parallel, one a processor if not given; with one,
     equal seeds give equal results. Raises UserError where the data do not fit the architecture, or Optuna is not installed.
     """
-    started = time.monotonic()
+    started = began()
     optuna()
     found = find_architecture(named_only(architecture, "tune"))
     source = parse_option(SOURCE, "data", found.recipes[0].data if data is None else data, "tune")
@@ -171,7 +188,7 @@ def tune(
 
 def resume_tuning(folder: str | Path, *, jobs: int | None = None, progress: bool = False, report: bool = True) -> Tuning:
     """Continue a tuning, or join one that runs: several processes share its trials, also on several machines."""
-    started = time.monotonic()
+    started = began()
     path = Path(folder)
     plan = Plan.of(path)
     count, threads = processes(jobs, "tune")
@@ -198,14 +215,14 @@ def _carry_on(
         abandon_trials(folder, plan)
         lock.share()
     try:
-        with _helpers(folder, jobs - 1, threads):
+        with _helpers(folder, jobs - 1, threads, started):
             search_all(folder, plan, line, started)
         search_all(folder, plan, line, started, others=False)  # trials that processes left when they died
-        outer = [_judged(folder, plan, number, line) for number in range(plan.cv)]
+        outer = [_judged(folder, plan, number, line, started) for number in range(plan.cv)]
     except KeyboardInterrupt:
         print_text(f"\nStopped; finished trials are kept. Continue with: nnatomy tune --resume {folder}", file=sys.stderr)
         raise
-    result = _concluded(folder, plan, outer, time.monotonic() - started)
+    result = _concluded(folder, plan, outer, time.perf_counter() - started)
     recipe, _ = plan.load(ALL_ROWS)
     saved = {"architecture": plan.architecture, "data": plan.data, "settings": {**plan.settings, **result.best}}
     write_json(result.recipe, saved | {"epochs": plan.epochs, "resolved": plain(applied(recipe, result.best))})
@@ -218,10 +235,10 @@ def _carry_on(
 
 
 @contextmanager
-def _helpers(folder: Path, count: int, threads: int) -> Iterator[None]:
+def _helpers(folder: Path, count: int, threads: int, started: float) -> Iterator[None]:
     """So many further processes that try settings; none outlives this one."""
     env = environment_of(threads)
-    command = [sys.executable, "-m", "nnatomy.studies.tuning.search", str(folder)]
+    command = [sys.executable, "-m", "nnatomy.studies.tuning.search", str(folder), repr(started)]
     helpers = [subprocess.Popen(command, stdin=subprocess.PIPE, env=env) for _ in range(count)]
     try:
         yield
@@ -239,7 +256,7 @@ class ProgressLine:
     """Says how far the tuning is: a line for each trial."""
 
     def __init__(self, plan: Plan, progress: bool) -> None:
-        self.plan, self.progress, self.started, self.mine = plan, progress, time.monotonic(), 0
+        self.plan, self.progress, self.started, self.mine = plan, progress, time.perf_counter(), 0
 
     def __call__(self, search: Search, trial: Any) -> None:
         """After a trial of this process."""
@@ -248,21 +265,27 @@ class ProgressLine:
             return
         done, best = len(search.finished()), search.best()
         place = self.plan.searches.index(search.number)
-        spent = time.monotonic() - self.started
+        spent = time.perf_counter() - self.started
         left = (len(self.plan.searches) - place) * self.plan.trials - done
         pace = spent / max(1, place * self.plan.trials + done)
+        about = max(0.0, left * pace)
+        if self.plan.budget is not None:
+            about = min(about, max(0.0, self.plan.budget - spent))
         value = "given up" if trial.value is None else f"{trial.value:.4g}"
         best_value = "none yet" if best is None else f"{best.value:.4g}"
         self.echo(f"{search.title}: trial {done} of {self.plan.trials}: {value} (best {search.metric.name} {best_value}; "
-                 f"about {clock(max(0.0, left * pace))} left)")  # fmt: skip
+                 f"about {clock(about)} left)")  # fmt: skip
 
     def echo(self, line: str) -> None:
         if self.progress:
             print_text(line, file=sys.stderr, flush=True)
 
 
-def _judged(folder: Path, plan: Plan, number: int, line: ProgressLine) -> Outer:
-    """Return the result of an outer fold's search on the fold's test part; it is kept in the folder."""
+def _judged(folder: Path, plan: Plan, number: int, line: ProgressLine, started: float) -> Outer:
+    """Return the result of an outer fold's search on the fold's test part; it is kept in the folder.
+
+    The fits that are left share the rest of a time budget.
+    """
     path = folder / "outer" / f"fold{number}.json"
     search = Search(folder, plan, number)
     settings = search.best_settings()
@@ -273,10 +296,15 @@ def _judged(folder: Path, plan: Plan, number: int, line: ProgressLine) -> Outer:
     metric = search.task.metrics[0].name
     line.echo(f"{search.title}: scores on its test part")
     scores: dict[str, list[float]] = {}
+    left = 2 * plan.seeds * (plan.cv - number)
     for name, chosen in (("tuned", settings), ("own", plan.own(search.recipe))):
         recipe = applied(search.recipe, chosen)
-        fits = [fit_recipe(recipe, search.dataset, plan.seed + seed) for seed in range(plan.seeds)]
-        scores[name] = [float(fitted.test().metrics[metric]) for fitted in fits]
+        scores[name] = []
+        for seed in range(plan.seeds):
+            seconds = time_for(started + working_time(plan.budget), left) if plan.budget is not None else None
+            fitted = fit_recipe(recipe, search.dataset, plan.seed + seed, budget=seconds)
+            scores[name].append(float(fitted.test().metrics[metric]))
+            left -= 1
     rest = len(search.dataset.train) + len(search.dataset.validation)
     found = Outer(settings, scores["tuned"], scores["own"], len(search.dataset.test) / rest)
     write_json(path, asdict(found))
@@ -297,6 +325,9 @@ def _concluded(folder: Path, plan: Plan, outer: list[Outer], seconds: float) -> 
                 counts["finished" if trial.state.name == "COMPLETE" else "given up"] += 1
             elif trial.user_attrs.get(PLACE) not in finished:  # else it was done again
                 counts["lost"] += 1
+    if plan.budget is not None:
+        tried = counts["finished"] + counts["given up"] + counts["refused"]
+        counts[NOT_TRIED] = max(plan.trials * len(plan.searches) - tried, 0)
     best, value = whole.best_settings(), float(whole.best().value)
     return Tuning(
         folder, plan, whole.task.metrics[0], whole.metric, best, plan.own(whole.recipe), value, outer, counts, seconds,
