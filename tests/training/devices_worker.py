@@ -101,11 +101,14 @@ def host(folder: Path, hosts: str, index: str, architecture: str, shard: str) ->
 def command(heartbeat: str, *words: str) -> None:
     """The command line, with a host that is silent for so many seconds counted as dead, and checkpoints twice a second."""
     from nnatomy.cli.main import main
+    from nnatomy.interrupts import interruptible
     from nnatomy.runs import checkpoints
     from nnatomy.training.parallel import hosts
 
     hosts.HEARTBEAT, checkpoints.EVERY = int(heartbeat), 0.5
-    sys.exit(main(words))
+    with interruptible():  # as the installed command: a polite kill is Ctrl-C
+        code = main(words)
+    sys.exit(code)
 
 
 if __name__ == "__main__":
