@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 from nnatomy.command import COMMAND
 
@@ -33,6 +34,14 @@ def interrupt(number: int, frame: Any) -> None:
     raise KeyboardInterrupt
 
 
+def _again(lost: sys.UnraisableHookArgs) -> None:
+    """Interrupt again where Python had to drop the first interrupt, as in the callback of a weak reference."""
+    if issubclass(lost.exc_type, KeyboardInterrupt):
+        threading.Timer(0.01, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(lost)
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Raise KeyboardInterrupt for both signals in this block, which is the whole work of the command."""
@@ -40,8 +49,10 @@ def interruptible() -> Iterator[None]:
         yield
         return
     before = {number: signal.signal(number, interrupt) for number in SIGNALS}
+    ignored, sys.unraisablehook = sys.unraisablehook, _again
     try:
         yield
     finally:
+        sys.unraisablehook = ignored
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -196,7 +196,9 @@ def test_numbers_of_numpy_are_taken(tmp_path: Path) -> None:
         "mlp", "iris", epochs=np.int64(1), lr=np.float32(0.01), offline=np.bool_(True), settings=settings, report=False,
         out=tmp_path / "run",
     )  # fmt: skip
-    assert next(tuple(p.shape) for p in found.model.parameters()) == (4, 4)
+    weights = {name: tuple(p.shape) for name, p in found.model.named_parameters()}
+    assert weights["linears.0.weight"][0] == 4
+    assert weights["linears.1.weight"] == (3, 4)
     assert found.prepared.recipe.options["hidden"] == (4, 3)
 
 

@@ -329,7 +329,7 @@ def test_what_was_learned_about_pictures_is_saved(tmp_path: Path) -> None:
     saved = json.loads(json.dumps(found.preprocessing.to_json()))
     assert (saved["fit"], saved["size"], len(saved["mean"])) == ("pad", [5, 5], 3)
     assert preprocessing_from_json(saved) == found.preprocessing
-    with pytest.raises(UserError, match="damaged"):
+    with pytest.raises(UserError, match="fit must be 'pad'"):
         preprocessing_from_json({key: value for key, value in saved.items() if key != "fit"})
     with pytest.raises(UserError, match="stretch"):
         preprocessing_from_json(saved | {"fit": "stretch"})
@@ -436,7 +436,7 @@ def test_size_and_gray_by_the_command_line(tmp_path: Path, capsys: pytest.Captur
         assert main([*words, "--set", f"{name}=3"]) == 2
         assert f"Use --{name.removeprefix('load.')}." in capsys.readouterr().err
     assert main(["train", "mlp", "--data", "iris", "--gray"]) == 2
-    assert "--gray does not apply to iris" in capsys.readouterr().err
+    assert "--gray does not apply to tables" in capsys.readouterr().err
 
 
 def test_the_papers_lenet_names_the_option_for_gray(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

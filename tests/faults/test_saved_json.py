@@ -285,8 +285,9 @@ def test_a_flipped_bit_of_any_file_is_refused_or_repaired_when_a_run_continues(f
 def test_a_damaged_record_of_gradients_loses_that_line_alone(place: Path) -> None:
     path = place / "run" / "gradients.jsonl"
     with restored(path) as right:
+        whole = [line["epoch"] for line in read_gradients(Run(place / "run"))]  # epochs may lack where time was short
         path.write_bytes(b"\xff{" + right[2:])
-        assert [line["epoch"] for line in read_gradients(Run(place / "run"))] == [2]
+        assert [line["epoch"] for line in read_gradients(Run(place / "run"))] == whole[1:]
 
 
 def test_a_damaged_line_of_metrics_is_named(place: Path) -> None:

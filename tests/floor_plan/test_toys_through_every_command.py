@@ -211,7 +211,7 @@ def test_its_settings_are_searched(said: Any) -> None:
 def test_what_it_does_not_do_is_refused_in_one_sentence(said: Any) -> None:
     assert "sample=" in said("sample run", 2)
     assert "counting" in said("distill ./other --teacher run", 2)
-    assert "differs" in said("average run other-run --out mean", 2)
+    assert "split differ" in said("average run other-run --out mean", 2)
     assert "LocalRule" in said("train ./mine --lr 0.1", 2)
     assert "LocalRule" in said("train ./mine --freeze unit.bias", 2)
     assert command("nnatomy verify ./mine") == 1
@@ -247,4 +247,4 @@ def test_a_mistake_in_its_code_is_shown_where_it_is(said: Any) -> None:
     recipe = Path("other/recipe.py").read_text().replace("build=build", "build=model.build")
     (folder / "recipe.py").write_text(recipe.replace("import nnatomy as nn", "import nnatomy as nn\n\nfrom . import model"))
     sentence = said("train ./broken", 2)
-    assert f"{folder.resolve() / 'model.py'}:2 raised AttributeError" in sentence
+    assert f"{folder.resolve() / 'model.py'}:2 must run. Received AttributeError" in sentence

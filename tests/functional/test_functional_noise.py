@@ -83,7 +83,7 @@ def test_the_shared_generator_repeats_after_seed():
     [
         lambda: F.dropout(np.ones(3), 1.5),
         lambda: F.dropout(np.ones(3), float("nan")),
-        lambda: F.dropout2d(np.ones((2, 3, 4)), 0.5),
+        lambda: F.dropout2d(np.ones((2, 3)), 0.5),
         lambda: F.stochastic_depth(np.ones((2, 3)), 0.5, "column"),
     ],
 )

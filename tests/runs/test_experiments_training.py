@@ -219,7 +219,7 @@ def test_a_runs_folder_holds_all_that_was_promised(run: Any) -> None:
     folder = run[0].run.folder
     assert {p.name for p in folder.iterdir()} == {
         "run.json", "environment.json", "preprocessing.json", "dataset.json", "metrics.jsonl", "last.safetensors",
-        "best.safetensors", "result.json", "report.html", "gradients.jsonl",
+        "best.safetensors", "result.json", "report.html", "gradients.jsonl", "fingerprint.json",
     }  # fmt: skip
     assert len((folder / "metrics.jsonl").read_text().splitlines()) == 12
 

@@ -198,10 +198,10 @@ def test_rates_are_factors_of_the_learning_rate(tmp_path: Path) -> None:
         ({"freeze": "linears.0=x"}, "PATTERN=EPOCHS"),
         ({"freeze": "linears.0=0"}, "PATTERN=EPOCHS"),
         ({"rates": {"linears.7": 0.1}}, "Did you mean"),
-        ({"rates": {"linears.0": 0.0}}, "positive factor"),
+        ({"rates": {"linears.0": 0.0}}, "a factor above 0"),
         ({"rates": {"linears.0": "slow"}}, "factors by pattern"),
         ({"new_head": True}, "without --from"),
-        ({"from_": "nowhere"}, "does not exist"),
+        ({"from_": "nowhere"}, "which does not"),
         ({"from_": 3}, "a path for from_"),
     ],
 )

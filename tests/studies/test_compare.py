@@ -281,7 +281,7 @@ def test_wrong_requests_are_told_in_one_sentence(tmp_path: Path) -> None:
             nn.compare(*architectures, **{"data": "iris", **options})
         assert str(told.value).count(". ") <= 2
     assert not (tmp_path / "comparisons").exists()
-    with pytest.raises(UserError, match="it has no comparison"):
+    with pytest.raises(UserError, match="has a comparison"):
         resume_comparison(tmp_path)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import json
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +22,7 @@ from nnatomy.runs import answers
 from nnatomy.runs.fitting import fit_recipe
 from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.request import Request
+from nnatomy.saved import plain_values, typed
 from nnatomy.serving.batching import Found
 from nnatomy.serving.worker import message
 from nnatomy.studies.comparison import protocol as protocols
@@ -116,7 +118,7 @@ def test_it_is_compared_by_its_own_metric_and_baseline(tmp_path: Path, monkeypat
     protocol = Protocol(("counter",), data="dots", cv=2, seeds=1, curve=False)
     plan, _ = survey.survey(protocol, 1)
     assert (plan.task, plan.metric) == ("counting", "off")
-    assert Plan.from_json(plan.to_json()) == plan
+    assert typed(Plan, json.loads(json.dumps(plain_values(plan)))) == plan
     assert plan.does is Counting
     assert plan.judged_by.better == "lower"
     with pytest.raises(UserError, match="metric of counting"):

@@ -261,7 +261,7 @@ def test_an_architecture_is_not_trained_for_a_view_that_does_not_fit(capsys: pyt
     assert main(["draw", "perceptron", "--what", "embedding"]) == 2
     sentence = capsys.readouterr().err
     assert sentence.startswith(
-        "nnatomy: The view 'embedding' needs a hidden layer, which perceptron on breast_cancer does not have."
+        "nnatomy: The view 'embedding' needs a hidden layer. Received perceptron on breast_cancer without it."
     )
 
 

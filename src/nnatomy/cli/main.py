@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import io
 import os
+import signal
 import sys
 from collections.abc import Sequence
 
@@ -32,7 +33,7 @@ from nnatomy.cli.tune import tune
 from nnatomy.cli.verify import verify
 from nnatomy.errors import UserError
 from nnatomy.files import check_name
-from nnatomy.interrupts import interruptible
+from nnatomy.interrupts import SIGNALS, interruptible
 from nnatomy.kernels import library
 from nnatomy.printing import print_text, shown
 
@@ -181,4 +182,6 @@ def entry() -> None:
             stream.reconfigure(errors="replace")
     with interruptible():
         code = main()
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)  # the work is done: a late signal does not turn its result into a failure
     sys.exit(code)

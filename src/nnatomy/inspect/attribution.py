@@ -35,7 +35,7 @@ class Attribution:
 
 
 def integrated_gradients(
-    score: Score, x: Array, baseline: Array, *, steps: int = 32, tolerance: float = 0.01, most: int = 2048
+    score: Score, x: Array, baseline: Array, *, steps: int = 32, tolerance: float = 0.01, most: int = 16384
 ) -> Attribution:
     """values_i = (x_i - b_i) integral over a in [0, 1] of d score / d x_i at b + a (x - b) (Sundararajan et al. 2017, eq. 1).
 

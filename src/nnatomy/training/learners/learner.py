@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, ClassVar, Protocol
 
+import numpy as np
+
 from nnatomy import random
 from nnatomy.backends.dtypes import is_floating
 from nnatomy.data import fields
@@ -100,6 +102,12 @@ class LearnerSpec(ABC):
         for capability, (wanted, flag) in wants.items():
             if wanted and capability not in self.can:
                 raise UserError(f"{type(self).__name__} does not take {flag}. Received it. Leave it out.")
+
+
+def _in_order(array: Any) -> Any:
+    """Return a transposed array of the host in the order of its rows, as a checkpoint holds it: products round by the order."""
+    return np.ascontiguousarray(array) if isinstance(array, np.ndarray) and not array.flags.c_contiguous else array
+
 
 
 class Learner(ABC):
@@ -194,7 +202,7 @@ class Learner(ABC):
 
     def state(self) -> Tree:
         """Return the arrays as they are now."""
-        model = {name: t.data for name, t in self._tensors.items()}
+        model = {name: _in_order(t.data) for name, t in self._tensors.items()}
         state: Tree = {"model": model, "optimizers": {name: o.state_tree() for name, o in self.optimizers.items()}}
         state["generator"] = {name: generator.state_dict() for name, generator in self._generators.items()}
         state["own"] = self.own_state()
