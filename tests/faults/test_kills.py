@@ -98,7 +98,8 @@ def test_a_signal_during_the_imports_is_one_line(tmp_path: Path, number: int) ->
     assert process.poll() is None
     process.send_signal(number)
     _, errors = process.communicate()
-    assert (process.returncode, errors) == (130, "nnatomy: interrupted.\n")
+    assert errors == "nnatomy: interrupted.\n"
+    assert process.returncode in (130, -signal.SIGINT)  # Python may end itself by the signal; a shell shows 130 for both
     assert not (tmp_path / "run").exists()
 
 

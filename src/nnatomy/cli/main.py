@@ -7,7 +7,9 @@ import io
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import Any
 
 import typer
 
@@ -72,8 +74,23 @@ def _options(
     pass
 
 
+_returned: list[Any] = []
+"""What the command returned; empty where it was interrupted, of which Typer says nothing."""
+
+
+def _noted(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a command that notes its return."""
+
+    @wraps(function)
+    def command(*args: Any, **kwargs: Any) -> Any:
+        _returned.append(function(*args, **kwargs))
+        return _returned[-1]
+
+    return command
+
+
 for function in COMMANDS:
-    app.command(name=function.__name__.rstrip("_"))(function)
+    app.command(name=function.__name__.rstrip("_"))(_noted(function))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -92,7 +109,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from nnatomy.runs.drawing import check_matplotlib
 
             check_matplotlib()
+        _returned.clear()
         found = app(args=words, prog_name="nnatomy", standalone_mode=False)
+        if found == 130 and not _returned:
+            raise KeyboardInterrupt
         print(end="", flush=True)
         return found if isinstance(found, int) else 0
     except UserError as problem:
