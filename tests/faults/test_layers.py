@@ -207,6 +207,7 @@ def test_reduce_on_plateau_equals_pytorchs(how: dict[str, Any]) -> None:
     assert scheduler.get_last_lr()[0] < 0.1
 
 
+@pytest.mark.any_kernels  # plans need the fast ones
 @pytest.mark.filterwarnings("ignore:This function runs as it is")
 @pytest.mark.parametrize("cycle_momentum", [False, True])
 def test_a_compiled_step_follows_its_scheduler(cycle_momentum: bool) -> None:

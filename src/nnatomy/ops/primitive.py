@@ -351,10 +351,12 @@ def explained(name: str, values: Sequence[Any], error: Exception) -> Exception:
     """The same error with the operation's name and the shapes it received."""
     if isinstance(error, UserError):
         return error
-    if isinstance(error, TypeError) and type(error) is not TypeError:
-        return error  # errors of mixed types and of a trace already name the cause
+    if isinstance(error, MixedTypes):
+        return error
     if (odd := strange(name, values)) is not None:
         return odd
+    if isinstance(error, TypeError) and type(error) is not TypeError:
+        return error  # errors of a trace already name the cause
     received = ", ".join(map(_said, values))
     text = f"{name}() cannot take {received}: {error}"
     if isinstance(error, TypeError) and "shape" in str(error):  # JAX raises TypeError where NumPy raises ValueError
