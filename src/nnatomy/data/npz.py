@@ -59,15 +59,20 @@ def _content(path: Path) -> BinaryIO:
     return io.BytesIO(read_unpacked(path)) if packed else open_file(path)
 
 
+def read_header(stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Return shape, Fortran order and type in an .npy file's header. What a damaged one raises is not documented."""
+    with warnings.catch_warnings():  # odd headers make Python's parser talk
+        warnings.simplefilter("ignore")
+        version = np.lib.format.read_magic(stream)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        return read(stream)
+
+
 def array_of(data: bytes, name: str) -> Array:
     """Return the array of an .npy file's bytes, which share its memory. Raises UserError for all that is not whole."""
     stream = io.BytesIO(data)
     try:
-        with warnings.catch_warnings():  # odd headers make Python's parser talk
-            warnings.simplefilter("ignore")
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read(stream)
+        shape, fortran, dtype = read_header(stream)
         start = stream.tell()
         if dtype.hasobject:
             raise UserError(f"Arrays hold numbers or texts. Received {name} with Python objects. Convert it with .astype().")

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import io
 import math
-import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from nnatomy.data.npz import read_header
 from nnatomy.interchange.archives import Archive
 from nnatomy.interchange.refusal import refusal
 from nnatomy.interchange.scalars import PLAIN
@@ -30,11 +30,7 @@ def read_archive(archive: Archive) -> dict[str, np.ndarray[Any, Any]]:
 def _array(path: Path, data: bytes, name: str) -> np.ndarray[Any, Any]:
     stream = io.BytesIO(data)
     try:
-        with warnings.catch_warnings():  # odd headers make Python's parser talk
-            warnings.simplefilter("ignore")
-            version = np.lib.format.read_magic(stream)
-            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-            shape, fortran, dtype = read(stream)
+        shape, fortran, dtype = read_header(stream)
     except Exception:  # it parses a Python literal, whose exceptions are not documented
         raise refusal(path, f"has no readable header in {name!r}", "Write it again with numpy.save") from None
     if dtype.kind not in PLAIN:
