@@ -53,6 +53,28 @@ def test_a_twins_state_dict_loads_without_names(tmp_path: Path) -> None:
     np.testing.assert_allclose(outputs(found.model, images()), expected, rtol=1e-4, atol=1e-5)
 
 
+def test_an_architectures_own_tables_of_names_are_used(tmp_path: Path) -> None:
+    (tmp_path / "net").mkdir()
+    (tmp_path / "net" / "model.py").write_text(
+        "import nnatomy as nn\n\n\ndef build(depth=1):\n    return nn.Sequential(*(nn.Linear(2, 2) for _ in range(depth)))\n"
+    )
+    (tmp_path / "net" / "recipe.py").write_text("recipes = ()\n")
+    (tmp_path / "net" / "names.py").write_text(
+        "def tables(depth=1):\n"
+        "    return {'one': {'alien.': ''}, 'two': {f'net.dense{k + 1}': str(k) for k in range(depth)} | {'head': None}}\n"
+    )
+    given = {f"net.dense{k}.weight": torch.rand(2, 2) for k in (1, 2)}
+    given |= {f"net.dense{k}.bias": torch.rand(2) for k in (1, 2)} | {"head.weight": torch.rand(3, 2)}
+    torch.save(given, tmp_path / "theirs.pt")
+    found = load(nn.architecture(str(tmp_path / "net")), tmp_path / "theirs.pt", depth=2)
+    assert (found.left_out, found.missing) == (("head.weight",), ())
+    np.testing.assert_array_equal(found.model.state_dict()["1.weight"], given["net.dense2.weight"].numpy())
+    torch.save({k.replace("net.dense1.", "0."): v for k, v in given.items() if "dense1" in k}, tmp_path / "ours.pt")
+    assert not load(nn.architecture(str(tmp_path / "net")), tmp_path / "ours.pt").missing
+    with pytest.raises(UserError, match=r"missing: 0\.weight"):
+        load(nn.architecture(str(tmp_path / "net")), tmp_path / "theirs.pt", names={"head": None}, depth=2)
+
+
 @pytest.mark.parametrize("suffix", [".pt", ".pth", ".bin", ""])
 def test_the_contents_tell_the_format(tmp_path: Path, suffix: str) -> None:
     torch.save({"w": torch.arange(6.0).reshape(2, 3)}, tmp_path / f"x{suffix}")

@@ -30,6 +30,8 @@ class Buildable(Protocol):
 
     def module(self, part: str) -> ModuleType: ...
 
+    def has(self, part: str) -> bool: ...
+
 
 @dataclass(frozen=True)
 class Loaded:
@@ -67,22 +69,25 @@ def load(
     `names`: foreign names, or beginnings of them that end at a "." or "/", and ours in their place; the longest that fits
     counts, and what is not named keeps its name. For Keras files it names layers and our modules, whose classes decide how
     arrays are transposed: {"layers/conv2d": "c1", "layers/dense": Flattened("c5", (16, 5, 5)), "layers/lstm": "lstm.*_l0"}, the
-    star being the parameter. `strict`: UserError, and an unchanged model, where anything is missing, unexpected or misshapen;
-    else what fits is taken. `keep`: our names whose values stay as they are. Values are converted to the model's dtype.
+    star being the parameter. An architecture's names.py has tables of the libraries that ship it; without `names`, the table
+    whose names the file has is used. `strict`: UserError, and an unchanged model, where anything is missing, unexpected or
+    misshapen; else what fits is taken. `keep`: our names whose values stay as they are. Values are converted to the model's
+    dtype.
     """
+    if not isinstance(model, Module) and not hasattr(model, "module"):
+        raise UserError(
+            f"Weights are loaded into a model or an architecture. Received {model!r}. "
+            f"Give a Module, or nn.architecture({str(model)[:40]!r})."
+        )
+    arrays, keras = contents(path)
     if not isinstance(model, Module):
-        if not hasattr(model, "module"):
-            raise UserError(
-                f"Weights are loaded into a model or an architecture. Received {model!r}. "
-                f"Give a Module, or nn.architecture({str(model)[:40]!r})."
-            )
+        names = _own_table(model, arrays, options) if names is None else names
         model = model.module("model").build(**options)
         assert isinstance(model, Module)
     elif options:
         raise UserError(
             f"Options build an architecture. Received {_few(tuple(options))} with a model that is built. Leave them out."
         )
-    arrays, keras = contents(path)
     used: set[str] = set()
     translated = _from_keras(model, arrays, names or {}, used) if keras else _renamed(arrays, names or {}, used)
     unused = [name for name in names or {} if name not in used]
@@ -133,13 +138,21 @@ def fill(
     return found
 
 
+def _own_table(architecture: Buildable, arrays: Iterable[str], options: dict[str, Any]) -> Names:
+    """The first table of names.py whose every name begins one of the file's; an empty one where there is none."""
+    tables: dict[str, Names] = architecture.module("names").tables(**options) if architecture.has("names") else {}
+    fitting = (table for table in tables.values() if all(any(_begins(key, name) for name in arrays) for key in table))
+    return next(fitting, {})
+
+
+def _begins(key: str, foreign: str) -> bool:
+    """True where the key is the name, or its start up to a "." or "/"."""
+    return foreign.startswith(key) and (key == "" or key[-1] in "./" or foreign[len(key) :][:1] in ("", ".", "/"))
+
+
 def _longest(foreign: str, names: Names) -> str | None:
-    """The longest entry of the table that is the name, or its start up to a "." or "/"."""
-    fitting = [
-        key for key in names
-        if foreign.startswith(key) and (key == "" or key[-1] in "./" or foreign[len(key) :][:1] in ("", ".", "/"))
-    ]  # fmt: skip
-    return max(fitting, key=len, default=None)
+    """The longest entry of the table that begins the name."""
+    return max((key for key in names if _begins(key, foreign)), key=len, default=None)
 
 
 def _renamed(arrays: dict[str, Array], names: Names, used: set[str]) -> list[Translated]:
