@@ -107,6 +107,10 @@ CASES: dict[type[Task], Case] = {
         lambda folder: data.load("wine", ("table",), tasks=("reconstruction",)), lambda x, y: x[0],
         lambda x, y: np.zeros_like(x[0]), {"explained": 1, "mse": 0},
     ),
+    tasks.Density: Case(
+        lambda folder: dots(), lambda x, y: np.zeros(len(x[0])), lambda x, y: np.full(len(x[0]), 6.0),
+        {"nll": 0, "bits_per_dim": 0},
+    ),
     tasks.Generation: Case(
         lambda folder: RING, lambda x, y: x[0], lambda x, y: np.zeros_like(x[0]),
         {"energy_distance": _of_itself(RING.test.all()[0]), "coverage": 1, "precision": 1, "modes": 8},

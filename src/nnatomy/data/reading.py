@@ -28,9 +28,9 @@ __all__ = ["OPTIONS", "TASKS", "Inputs", "Parts", "Reading", "Source"]
 Array = npt.NDArray[Any]
 TASKS = (
     "classification", "node classification", "graph classification", "regression", "language", "translation", "forecast",
-    "anomaly", "control", "segmentation", "generation", "reconstruction",
+    "anomaly", "control", "segmentation", "density", "generation", "reconstruction",
 )  # fmt: skip
-UNLABELED = TASKS[-2:]
+UNLABELED = TASKS[-3:]
 """Tasks that need no targets."""
 OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "window", "horizon", "encoding")
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""

@@ -141,11 +141,7 @@ class Generation(Task):
 
         The model has `sample(count)`, which draws from the default generator.
         """
-        stream = Generator(seed).state_dict()
-        with own_stream(stream, list(generators_of(model).values())), evaluating(model):
-            outputs = np.asarray(self.recipe.decide(model.sample(count)).data)
-        columns, files = kind_of(self.dataset).made(outputs, self.dataset)
-        return Answer(columns, files=files)
+        return new_examples(self, model, count, seed)
 
     def export_inputs(self) -> ExportedInputs | None:
         """Return the noise, whose length is the recipe's option "noise"; None for a model without this option."""
@@ -163,6 +159,14 @@ class Generation(Task):
         if not isinstance(look, Pictures):  # which undo their scaling themselves
             real, made = map(self.dataset.preprocessing.inverse, (real, made))
         return side_by_side(real, made, look)
+
+
+def new_examples(task: Task, model: Any, count: int, seed: int) -> Answer:
+    """Return what `model.sample(count)` draws, in the form of the data's kind; the same examples for the same seed."""
+    with own_stream(Generator(seed).state_dict(), list(generators_of(model).values())), evaluating(model):
+        outputs = np.asarray(task.recipe.decide(model.sample(count)).data)
+    columns, files = kind_of(task.dataset).made(outputs, task.dataset)
+    return Answer(columns, files=files)
 
 
 class _Noise(ExportedInputs):
