@@ -115,6 +115,21 @@ def test_pictures_are_restored_from_standardized_ones() -> None:
     np.testing.assert_allclose(fitted.to_images(fitted.transform(raw)[0]), raw / 255, atol=1e-6)
 
 
+def test_binary_pictures_are_0_or_1_and_new_ones_are_too(tmp_path: Path) -> None:
+    found = load("digits", ("image",), binary=True)
+    gray = load("digits", ("image",))
+    x, y = found.train.all()
+    np.testing.assert_array_equal(x, gray.preprocessing.inverse(gray.train.all()[0]) > 8)  # type: ignore[attr-defined]
+    np.testing.assert_array_equal(y, gray.train.all()[1])
+    back = preprocessing_from_json(json.loads(json.dumps(found.preprocessing.to_json())))
+    assert back == found.preprocessing
+    (new,) = back.transform(np.array([7.9, 8.0, 8.1, 16.0], np.float32).reshape(1, 1, 2, 2).repeat(4, 2).repeat(4, 3))
+    np.testing.assert_array_equal(new[0, 0, ::4, ::4], [[0, 0], [1, 1]])
+    old = gray.preprocessing.to_json()
+    del old["binary"]  # a run that was made before there were binary pictures
+    assert preprocessing_from_json(old) == gray.preprocessing
+
+
 @pytest.mark.parametrize("name", AUGMENTATIONS)
 @pytest.mark.parametrize("channels", [1, 3])
 def test_augmentation_is_pure_and_the_generators_alone(name: str, channels: int) -> None:

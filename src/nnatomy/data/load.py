@@ -51,6 +51,7 @@ def load(
     labels: str | Path | None = None,
     resize: tuple[int, int] | None = None,
     gray: bool | None = None,
+    binary: bool | None = None,
     window: int | None = None,
     horizon: int | None = None,
     groups: str | None = None,
@@ -76,8 +77,8 @@ def load(
         raise UserError(f"Images need a height and width of at least 1. Received {resize[0]} x {resize[1]}. Give larger sizes.")
     reading = Reading(
         tasks, seed=seed, fold=fold, limit=limit, offline=offline, target=target, keep=tuple(keep), types=dict(types or {}),
-        labels=None if labels is None else Path(labels).expanduser(), resize=resize, gray=gray, window=window,
-        horizon=horizon, groups=groups, encoding=encoding,
+        labels=None if labels is None else Path(labels).expanduser(), resize=resize, gray=gray, binary=binary,
+        window=window, horizon=horizon, groups=groups, encoding=encoding,
     )  # fmt: skip
     if encoding is not None:
         check_encoding(encoding)

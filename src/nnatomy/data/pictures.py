@@ -83,7 +83,10 @@ def _triangle(n_in: int, n_out: int) -> Array:
 
 @dataclass(frozen=True)
 class ImagePreprocessing(Preprocessing):
-    """Fits images into a size, scales them to [0, 1], and standardizes each channel by the training images' mean and spread."""
+    """Fits images into a size, scales them to [0, 1], and standardizes each channel by the training images' mean and spread.
+
+    Binary ones are not standardized: a pixel above half the largest value is 1, another 0.
+    """
 
     kind: ClassVar[str] = "image"
     size: tuple[Count, Count]  # height, width
@@ -91,9 +94,12 @@ class ImagePreprocessing(Preprocessing):
     std: tuple[Positive, ...]
     classes: tuple[str, ...] = ()
     largest: Positive = 255.0  # the value that becomes 1
+    binary: bool = False
 
     @classmethod
-    def fit(cls, images: Array, classes: Sequence[str], largest: float, size: tuple[int, int] | None) -> ImagePreprocessing:
+    def fit(
+        cls, images: Array, classes: Sequence[str], largest: float, size: tuple[int, int] | None, binary: bool = False
+    ) -> ImagePreprocessing:
         """Fit on the training images[N, C, H, W] with values 0..largest."""
         size = size or (images.shape[2], images.shape[3])
         sums = np.zeros((2, images.shape[1]))
@@ -106,6 +112,8 @@ class ImagePreprocessing(Preprocessing):
             raise UserError(
                 "Images to learn from must differ. Received training images of one and the same color. Check the files."
             )
+        if binary:
+            return cls(size, (0.0,) * len(mean), (1.0,) * len(mean), tuple(classes), float(largest), True)
         return cls(size, tuple(mean.tolist()), tuple(np.maximum(std, 1e-3).tolist()), tuple(classes), float(largest))
 
     def transform(self, raw: Array) -> Batch:
@@ -117,7 +125,8 @@ class ImagePreprocessing(Preprocessing):
         shift = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)[:, None, None]
         for first in range(0, len(raw), PIECE):
             piece = slice(first, first + PIECE)
-            out[piece] = fit_into(raw[piece].astype(np.float32), self.size) * scale - shift
+            fitted = fit_into(raw[piece].astype(np.float32), self.size)
+            out[piece] = fitted > self.largest / 2 if self.binary else fitted * scale - shift
         return (out,)
 
     def raw(self, given: Array) -> Batch:

@@ -32,7 +32,7 @@ TASKS = (
 )  # fmt: skip
 UNLABELED = TASKS[-3:]
 """Tasks that need no targets."""
-OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "window", "horizon", "encoding")
+OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "binary", "window", "horizon", "encoding")
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""
 
 

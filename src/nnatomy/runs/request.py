@@ -45,6 +45,7 @@ class DataRequest:
     labels: str | None = option(SOURCE, "JSON file with labeled anomalies.")
     resize: tuple[int, int] | None = option(SIZE, "Fit pictures into this size, in proportion.", metavar="HEIGHTxWIDTH")
     gray: bool | None = option(SWITCH, "Make pictures gray, or not; gray if all training ones are.")
+    binary: bool | None = option(SWITCH, "Make each pixel 0 or 1, or not: 1 above half its range.")
     window: int | None = option(INTEGER, "Length of the model's input, in tokens or rows.", least=1)
     horizon: int | None = option(INTEGER, "Length of the forecast, in rows.", least=1)
     limit: int | None = option(INTEGER, "Use at most this many examples of each split.", least=1)
@@ -66,7 +67,7 @@ class DataRequest:
 
         `fraction`: the part of a fold's training rows that is used.
         """
-        given = ("window", "horizon", "resize", "gray")
+        given = ("window", "horizon", "resize", "gray", "binary")
         sizes = {name: getattr(self, name) for name in given if getattr(self, name) is not None}
         named = {name: getattr(self, name) for name in ("target", "keep", "types", "labels", "offline", "encoding")} | sizes
         named["seed"] = self.splits_by

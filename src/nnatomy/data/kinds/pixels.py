@@ -74,10 +74,12 @@ class PixelInputs(ExportedInputs):
     def __init__(self, dataset: Dataset, preprocessing: ImagePreprocessing) -> None:
         holds = f"channels, height, width; values from 0 to {preprocessing.largest:g}"
         super().__init__(dataset, InputSpec("pixels", dataset.input_shape, "float32", holds))
-        self.largest = preprocessing.largest
+        self.largest, self.binary = preprocessing.largest, preprocessing.binary
         self.scale, self.shift = preprocessing.scale_and_shift()
 
     def encode(self, *raw: Tensor) -> tuple[Tensor, ...]:
+        if self.binary:
+            return ((raw[0] > self.largest / 2).astype("float32"),)
         return (raw[0] * self.scale.astype(np.float32) - self.shift.astype(np.float32),)
 
     def decode(self, *inputs: Array) -> Batch:

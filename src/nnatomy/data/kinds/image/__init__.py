@@ -33,7 +33,7 @@ class ImageKind(Kind[ImagePreprocessing]):
     name = "image"
     noun = "images"
     preprocessing = ImagePreprocessing
-    options = frozenset({"resize", "gray"})
+    options = frozenset({"resize", "gray", "binary"})
     folders = "one sub-folder of pictures for each class (in train/ and test/, or not), MNIST idx files"
     sets = SETS
     labels_optional = True
@@ -137,7 +137,8 @@ def _mnist(folder: Path, reading: Reading) -> Dataset:
         notice = f"The {len(arrays['t10k-labels'])} images of the official test part take no part."
         text = f"{len(train) + len(held) + len(rest)} training images from {folder}"
     parts = [(images[train], labels[train]), (images[held], labels[held]), test]
-    return image_dataset(folder.name, parts, classes, resize=reading.use("resize"), notices=[notice], description=text)
+    size, binary = reading.use("resize"), reading.use("binary", False)
+    return image_dataset(folder.name, parts, classes, resize=size, binary=binary, notices=[notice], description=text)
 
 
 KIND = ImageKind()

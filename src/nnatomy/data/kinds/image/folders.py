@@ -83,4 +83,5 @@ def folder_dataset(folder: Path, reading: Reading) -> Dataset:
     text = f"{len(paths)} {'gray' if gray else 'color'} pictures of {len(classes)} classes from {folder}"
     notices += [*describe_fit(sizes, size, wanted is not None), *(notice for part in found.values() for notice in part.notices)]
     split = [(images[rows], labels[rows]) for rows in parts]
-    return image_dataset(folder.name, split, classes, notices=notices, description=text)
+    binary = reading.use("binary", False)
+    return image_dataset(folder.name, split, classes, binary=binary, notices=notices, description=text)

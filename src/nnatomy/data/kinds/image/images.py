@@ -25,11 +25,12 @@ def image_dataset(
     *,
     largest: float = 255.0,
     resize: tuple[int, int] | None = None,
+    binary: bool = False,
     notices: Sequence[str] = (),
     description: str = "",
 ) -> Dataset:
-    """Return the data set of three parts (images[N, C, H, W], class ids), standardized by the first."""
-    preprocessing = ImagePreprocessing.fit(parts[0][0], classes, largest, resize)
+    """Return the data set of three parts (images[N, C, H, W], class ids), standardized by the first, or `binary`."""
+    preprocessing = ImagePreprocessing.fit(parts[0][0], classes, largest, resize, binary)
     splits = [ArraySplit((*preprocessing.transform(x), y.astype(np.int64)), FIELDS) for x, y in parts]
     shape = (parts[0][0].shape[1], *preprocessing.size)
     return Dataset(

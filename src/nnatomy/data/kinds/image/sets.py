@@ -25,7 +25,7 @@ def _digits(reading: Reading) -> Dataset:
     names = [str(n) for n in range(10)]
     parts = [(images[rows], labels[rows]) for rows in reading.part(len(labels), labels)]
     return image_dataset(
-        "digits", parts, names, largest=16.0, resize=reading.use("resize"),
+        "digits", parts, names, largest=16.0, resize=reading.use("resize"), binary=reading.use("binary", False),
         description="1,797 handwritten digits of 8 x 8 gray values (UCI Optical Recognition, test part; Alpaydin and Kaynak "
         "1998)",
     )  # fmt: skip
@@ -44,7 +44,8 @@ def _cifar10(source: Source, reading: Reading) -> Dataset:
         x = luma(x)
     train, held, rest = reading.hold_out(len(y), y, tuple(names), 0.1)
     test = parts["test"] if rest is None else (x[rest], y[rest])
-    return image_dataset("cifar10", [(x[train], y[train]), (x[held], y[held]), test], names, resize=reading.use("resize"))
+    split = [(x[train], y[train]), (x[held], y[held]), test]
+    return image_dataset("cifar10", split, names, resize=reading.use("resize"), binary=reading.use("binary", False))
 
 
 SETS: dict[str, Named] = {
