@@ -112,6 +112,11 @@ def test_samples_repeat_with_their_seed(points: Path) -> None:
     assert not np.array_equal(first.columns["x1"], other.columns["x1"])
 
 
+def test_only_a_conditional_model_takes_a_label(points: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", str(points), "--label", "1"]) == 2
+    assert "a run of gan, which takes no classes. Leave it out." in capsys.readouterr().err
+
+
 def test_samples_are_in_the_users_units(points: Path) -> None:
     run = nn.load_run(points)
     made = run.sample(4, 7)

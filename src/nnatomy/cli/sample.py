@@ -16,6 +16,7 @@ def sample(
     run: Annotated[Path, typer.Argument(help="The folder of a run.")],
     count: Annotated[int, typer.Option(help="New examples; a text is one.")] = 64,
     seed: Annotated[int, typer.Option(help="Of the noise that examples are made from.")] = 0,
+    label: Annotated[str | None, typer.Option(help="Class of all examples, for a conditional model.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write to this file: CSV, PNG or text; or, for pictures, a folder.")] = None,
     backend: Backend = None,
     device: Device = None,
@@ -26,7 +27,7 @@ def sample(
     from nnatomy.runs import answers
 
     answers.check_new(out)
-    made = nn.sample(run, count, seed, backend=backend, device=device)
+    made = nn.sample(run, count, seed, label, backend=backend, device=device)
     if not isinstance(made, str):
         answers.check_out(made, out)
     if as_json:

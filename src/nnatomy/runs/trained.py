@@ -8,7 +8,7 @@ from typing import Any
 
 from nnatomy import data
 from nnatomy.data.dataset import Dataset, Split
-from nnatomy.errors import UserError
+from nnatomy.errors import UserError, unknown_name
 from nnatomy.layers.module import Module
 from nnatomy.runs import baselines as without_network
 from nnatomy.runs.answers import named
@@ -75,9 +75,9 @@ class TrainedRun(Restored):
         """Return predictions; see `nn.predict`."""
         return predict(self, data)
 
-    def sample(self, count: int = SAMPLES, seed: int = 0) -> str | Answer:
+    def sample(self, count: int = SAMPLES, seed: int = 0, label: str | None = None) -> str | Answer:
         """Return something that the model makes; see `nn.sample`."""
-        return sample(self, count, seed)
+        return sample(self, count, seed, label)
 
 
 def load_run(
@@ -173,14 +173,16 @@ def predict(
 
 
 def sample(
-    run: str | Path | TrainedRun, count: int = SAMPLES, seed: int = 0, *, backend: str | None = None, device: str | None = None
-) -> str | Answer:
+    run: str | Path | TrainedRun, count: int = SAMPLES, seed: int = 0, label: str | None = None, *,
+    backend: str | None = None, device: str | None = None,
+) -> str | Answer:  # fmt: skip
     """Return something that a trained run makes: a text, or new examples as columns or files.
 
     Args:
         run: a folder, or what `load_run` returned
         count: new examples; a text is one
         seed: of the noise that examples are made from
+        label: the class of all examples, for a conditional model: one that has `classes`, and `sample(count, labels)`
         backend, device: where they are computed, if not where the run was trained
 
     Raises UserError for a run that makes nothing.
@@ -190,6 +192,15 @@ def sample(
     if not 0 <= seed < 2**64:
         raise UserError(f"--seed is from 0 to 2^64 - 1. Received {seed}. Use 0.")
     prepared, _ = restore(run, backend=backend, device=device)
+    if label is not None:
+        if not getattr(prepared.model, "classes", 0):
+            raise UserError(
+                f"--label is for models that make examples of one class. Received {label!r} for a run of "
+                f"{prepared.architecture.name}, which takes no classes. Leave it out."
+            )
+        if label not in prepared.dataset.classes:
+            raise unknown_name("class", label, prepared.dataset.classes)
+        return prepared.task.sample(prepared.model, count, seed, prepared.dataset.classes.index(label))
     if prepared.recipe.sample is not None:
         return prepared.recipe.sample(prepared.model, prepared.dataset)
     return prepared.task.sample(prepared.model, count, seed)

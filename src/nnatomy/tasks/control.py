@@ -155,7 +155,7 @@ class Control(Task):
         names = np.array(_preprocessing(self.dataset).actions)
         return {"action": names[meant.argmax(axis=1)]} | {f"value_{name}": meant[:, n] for n, name in enumerate(names)}
 
-    def sample(self, model: Module, count: int, seed: int) -> Answer:
+    def sample(self, model: Module, count: int, seed: int, label: int | None = None) -> Answer:
         """Return `count` episodes, the first one started by `seed`: a line each, and the first as animation and as picture."""
         from nnatomy.data.kinds.environment.rollouts import write_animation, write_trajectory
 

@@ -180,9 +180,9 @@ class Density(Task):
     def columns(self, meant: Any) -> dict[str, Array]:
         return {self.gives[0][0]: meant}
 
-    def sample(self, model: Any, count: int, seed: int) -> Answer:
-        """Return `count` examples that the model draws, by its `sample(count)`."""
-        return new_examples(self, model, count, seed)
+    def sample(self, model: Any, count: int, seed: int, label: int | None = None) -> Answer:
+        """Return `count` examples that the model draws, by its `sample(count)`, or `sample(count, labels)` for a label."""
+        return new_examples(self, model, count, seed, label)
 
     def errors(self, evaluation: Evaluation) -> Array | None:
         return evaluation.arrays["nats"]

@@ -20,6 +20,7 @@ from nnatomy.tasks.forward import evaluating, own_stream
 from nnatomy.tasks.parts import Answer, Array, Batch, Meter
 from nnatomy.tasks.scoring import quietly
 from nnatomy.tasks.task import Predictor, Task
+from nnatomy.tensor import Tensor
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.recipe import Recipe
 
@@ -136,12 +137,12 @@ class Generation(Task):
     def predictor(self, model: Module, batch_size: int | None = None) -> Predictor:
         raise UserError("A generator makes examples from noise and takes no data. Received data. Use nnatomy sample.")
 
-    def sample(self, model: Any, count: int, seed: int) -> Answer:
+    def sample(self, model: Any, count: int, seed: int, label: int | None = None) -> Answer:
         """Return `count` new examples; the same ones for the same seed.
 
-        The model has `sample(count)`, which draws from the default generator.
+        The model has `sample(count)`, or `sample(count, labels)` for a label, which draws from the default generator.
         """
-        return new_examples(self, model, count, seed)
+        return new_examples(self, model, count, seed, label)
 
     def export_inputs(self) -> ExportedInputs | None:
         """Return the noise, whose length is the recipe's option "noise"; None for a model without this option."""
@@ -161,10 +162,11 @@ class Generation(Task):
         return side_by_side(real, made, look)
 
 
-def new_examples(task: Task, model: Any, count: int, seed: int) -> Answer:
-    """Return what `model.sample(count)` draws, in the form of the data's kind; the same examples for the same seed."""
+def new_examples(task: Task, model: Any, count: int, seed: int, label: int | None = None) -> Answer:
+    """Return what `model.sample` draws, in the form of the data's kind; the same examples for the same seed."""
+    labels = () if label is None else (Tensor(np.full(count, label)),)
     with own_stream(Generator(seed).state_dict(), list(generators_of(model).values())), evaluating(model):
-        outputs = np.asarray(task.recipe.decide(model.sample(count)).data)
+        outputs = np.asarray(task.recipe.decide(model.sample(count, *labels)).data)
     columns, files = kind_of(task.dataset).made(outputs, task.dataset)
     return Answer(columns, files=files)
 

@@ -96,8 +96,8 @@ class Task(ABC):
         """Return what `interpret` returned as a user wants it; overridden where that is more than one line an example."""
         return Answer(self.columns(meant))
 
-    def sample(self, model: Any, count: int, seed: int) -> Answer:
-        """Return `count` new examples that a model makes; the same ones for the same seed.
+    def sample(self, model: Any, count: int, seed: int, label: int | None = None) -> Answer:
+        """Return `count` new examples that a model makes, of the class `label` if given; the same ones for the same seed.
 
         Raises UserError where the task makes none.
         """
