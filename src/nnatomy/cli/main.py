@@ -200,8 +200,11 @@ def entry() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
-    with interruptible():
-        code = main()
+    try:
+        with interruptible():
+            code = main()
+    except KeyboardInterrupt:  # a second signal, while main() answers the first
+        code = 130
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # the work is done: a late signal does not turn its result into a failure
     sys.exit(code)

@@ -20,7 +20,11 @@ from nnatomy.data.sets import RAW, Made, Named, Public
 __all__ = ["LOGIC", "PLANE", "SETS", "points"]
 
 Array = npt.NDArray[Any]
-LOGIC = {"and": (0, 0, 0, 1), "or": (0, 1, 1, 1), "nand": (1, 1, 1, 0), "nor": (1, 0, 0, 0), "logic_xor": (0, 1, 1, 0)}
+LOGIC = {
+    "and": (0, 0, 0, 1), "or": (0, 1, 1, 1), "nand": (1, 1, 1, 0), "nor": (1, 0, 0, 0), "logic_xor": (0, 1, 1, 0),
+    "majority": (0, 0, 0, 1, 0, 1, 1, 1), "parity4": tuple(row.bit_count() % 2 for row in range(16)),
+}  # fmt: skip
+"""Truth tables: the outputs for all rows of inputs, counted upwards in binary."""
 PLANE = ("moons", "circles", "spirals", "blobs", "xor", "halves")
 EMBEDDED = {
     "iris": "150 flowers of three species, four measurements (Fisher 1936)",
@@ -86,16 +90,17 @@ def points(name: str, n: int, rng: np.random.Generator) -> tuple[Array, Array]:
 
 
 def _logic(name: str, reading: Reading) -> Dataset:
-    """Return the four rows of a truth table; with so few, the same rows serve for training and testing."""
-    rows = np.array([(a, b) for a in (0, 1) for b in (0, 1)], dtype=np.float32)
-    fields = tuple(Field(column, "boolean", 0.0, False) for column in ("a", "b"))
+    """Return the rows of a truth table; with so few, the same rows serve for training and testing."""
     outputs = np.array(LOGIC[name], dtype=np.int64)
-    why = f"Folds need rows to be held out, {name} has four, and each is needed to learn; choose other data."
-    splits = [ArraySplit((rows[part], outputs[part])) for part in reading.whole(4, why)]
+    inputs = len(outputs).bit_length() - 1
+    rows = (np.arange(len(outputs))[:, None] >> np.arange(inputs)[::-1] & 1).astype(np.float32)
+    fields = tuple(Field(column, "boolean", 0.0, False) for column in "abcd"[:inputs])
+    why = f"Folds need rows to be held out, {name} has {len(rows)}, and each is needed to learn; choose other data."
+    splits = [ArraySplit((rows[part], outputs[part])) for part in reading.whole(len(rows), why)]
     preprocessing = TablePreprocessing(fields, "out", "classification", ("0", "1"))
-    notices = ("All four rows are used for training, validation and test: there are no others.",)
+    notices = (f"All {len(rows)} rows are used for training, validation and test: there are no others.",)
     return Dataset(
-        name, "table", "classification", splits[0], splits[1], splits[2], ("0", "1"), preprocessing, notices, (2,),
+        name, "table", "classification", splits[0], splits[1], splits[2], ("0", "1"), preprocessing, notices, (inputs,),
         f"the truth table of {name}", 2,
     )  # fmt: skip
 
