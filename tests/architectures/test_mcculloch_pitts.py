@@ -100,7 +100,7 @@ def test_the_majority_decides_where_examples_disagree(tmp_path: Path) -> None:
     result = nn.train("mcculloch_pitts", str(file), target="color", out=tmp_path / "run", report=False)
     asked = tmp_path / "asked.csv"
     asked.write_text("a,b\nno,no\nno,yes\nyes,no\n")
-    predicted = nn.predict(result.run.folder, str(asked)).columns["class"]
+    predicted = nn.predict(result.run.folder, str(asked)).columns["prediction"]
     assert list(predicted) == ["red", "blue", "blue"]
 
 
