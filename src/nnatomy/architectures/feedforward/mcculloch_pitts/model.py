@@ -125,7 +125,7 @@ class TruthTable(Module):
 def active(x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch inputs"]:
     """Return 1 where an input is above 0, else 0; tables center their numbers, so that means: above its training mean."""
     flat = x.flatten(1)
-    return (flat > 0).astype(flat.dtype)  # type: ignore[no-any-return]
+    return (flat > 0).astype(flat.dtype)
 
 
 def build(inputs: int, outputs: int = 2) -> TruthTable:
