@@ -12,10 +12,11 @@ import pytest
 import nnatomy as nn
 from nnatomy import data
 from nnatomy import functional as F
-from nnatomy.architectures.recurrent.lstm import LSTM, LSTMNetwork, build, cell, loss, sample, start_gates
+from nnatomy.architectures.recurrent.lstm import LSTM, LSTMNetwork, build, cell, loss, start_gates
 from nnatomy.architectures.recurrent.lstm.picture import draw
-from nnatomy.architectures.recurrent.lstm.recipe import FromLastValue, forecasts, sentences, sequences, text
+from nnatomy.architectures.recurrent.lstm.recipe import forecasts, sentences, sequences, text
 from nnatomy.errors import UserError
+from nnatomy.layers.sequences import FromLastValue, sample_tokens, sequence_mask
 from nnatomy.optim import Adam, Cosine, clip_grad_norm
 from nnatomy.tasks import task_for
 from nnatomy.tensor import Tensor
@@ -355,12 +356,12 @@ def test_loss_counts_every_step() -> None:
 def test_sampling_carries_the_state() -> None:
     """Writing step by step is the same as reading the whole text in one call; equal generators write equal texts."""
     model = build(3, 8, 6, vocabulary=6, layers=2)
-    written = sample(model, [1, 2], 20, temperature=0.0)
+    written = sample_tokens(model, [1, 2], 20, temperature=0.0)
     scores = model(Tensor(np.array([[1, 2, *written[:-1]]]))).numpy()[0]
     assert written == scores[1:].argmax(axis=-1).tolist()
-    first = sample(model, [1], 30, 1.0, nn.Generator(3))
-    assert first == sample(model, [1], 30, 1.0, nn.Generator(3))
-    assert first != sample(model, [1], 30, 1.0, nn.Generator(4))
+    first = sample_tokens(model, [1], 30, 1.0, nn.Generator(3))
+    assert first == sample_tokens(model, [1], 30, 1.0, nn.Generator(3))
+    assert first != sample_tokens(model, [1], 30, 1.0, nn.Generator(4))
 
 
 def test_temperature_sharpens_as_the_softmax_says() -> None:
@@ -368,7 +369,7 @@ def test_temperature_sharpens_as_the_softmax_says() -> None:
     model = build(2, 4, 3, vocabulary=3)
     scores = model(Tensor(np.array([[1]]))).numpy()[0, 0].astype(np.float64)
     generator = nn.Generator(0)
-    drawn = [sample(model, [1], 1, 0.2, generator)[0] for _ in range(1500)]
+    drawn = [sample_tokens(model, [1], 1, 0.2, generator)[0] for _ in range(1500)]
     p = np.exp(scores / 0.2) / np.exp(scores / 0.2).sum()
     np.testing.assert_allclose(np.bincount(drawn, minlength=3) / 1500, p, atol=0.04)
 
@@ -379,10 +380,10 @@ def test_temperature_sharpens_as_the_softmax_says() -> None:
         (lambda: build(0, 4, 1), "at least 1 input"),
         (lambda: build(2, 4, 1, readout="both"), "readout"),
         (lambda: build(2, 4, 1)(numbers(5, 6, 3)), r"\[batch, time, 2\]. Received shape \(5, 6, 3\)"),
-        (lambda: double(2, 4)._valid_mask(numbers(2, 3, 2), Tensor(np.array([3]))), "one length for each of 2"),
+        (lambda: sequence_mask(numbers(2, 3, 2), Tensor(np.array([3]))), "one length for each of 2"),
         (lambda: double(2, 4)(numbers(2, 3, 2), state=(numbers(1, 1, 4), numbers(1, 2, 4))), "state is a pair"),
-        (lambda: sample(build(2, 4, 3), [1], 2), "reads tokens"),
-        (lambda: sample(build(2, 4, 3, vocabulary=3), [], 2), "needs a prompt"),
+        (lambda: sample_tokens(build(2, 4, 3), [1], 2), "reads tokens"),
+        (lambda: sample_tokens(build(2, 4, 3, vocabulary=3), [], 2), "needs a prompt of"),
     ],
 )
 def test_errors_say_what_is_wrong(make: Any, message: str) -> None:

@@ -20,7 +20,7 @@ from nnatomy.errors import UserError, unknown_name
 
 __all__ = [
     "AUGMENTATIONS", "Augmentation", "BatchChange", "augmentation", "augmented", "crop", "cutout", "fields_after", "flip",
-    "jitter", "noise", "rotate",
+    "jitter", "noise", "rotate", "word_dropout",
 ]  # fmt: skip
 
 Array = npt.NDArray[Any]
@@ -157,6 +157,11 @@ def cutout(images: Array, rng: np.random.Generator, fraction: float = 0.25) -> A
 def noise(images: Array, rng: np.random.Generator, std: float = 0.05) -> Array:
     """Add normal noise of the given standard deviation."""
     return np.asarray(images + (std * rng.standard_normal(images.shape)).astype(images.dtype))
+
+
+def word_dropout(tokens: Array, rng: np.random.Generator, fraction: float = 0.3) -> Array:
+    """Make a fraction of the words (batch, time) unknown (token 1), again each time: so none can be learned by heart."""
+    return np.where((rng.uniform(size=tokens.shape) < fraction) & (tokens > 0), 1, tokens)
 
 
 # Changes of masks and boxes: (array, rng in the state that the images saw, (height, width), fill, settings) -> array

@@ -13,6 +13,7 @@ from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset, Split, WindowSplit, batches
 from nnatomy.functional import cross_entropy, log_softmax, softmax
 from nnatomy.layers.module import Module
+from nnatomy.layers.sequences import SequenceNetwork, sample_tokens
 from nnatomy.random import Generator
 from nnatomy.tasks.baselines import Baseline, FittedBaseline
 from nnatomy.tasks.forward import forward
@@ -150,6 +151,13 @@ class _Surprise:
 
     def result(self) -> Evaluation:
         return Evaluation(language_metrics(self._total / self._count, self._hits / self._count, self._counts))
+
+
+def generate_text(model: SequenceNetwork, dataset: Dataset, length: int = 600, temperature: float = 0.8) -> str:
+    """Return text that the model continues to write after a line break; the same each time."""
+    preprocessing: Any = dataset.preprocessing
+    prompt = preprocessing.encode("\n").tolist()
+    return str(preprocessing.decode(np.array(sample_tokens(model, prompt, length, temperature, Generator(0)))))
 
 
 def language_metrics(loss: float, accuracy: float, counts: Array) -> dict[str, float]:

@@ -9,19 +9,16 @@ import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-import numpy as np
-
-from nnatomy import functional as F
 from nnatomy import ops, random
 from nnatomy.backends import B
-from nnatomy.errors import UserError, unknown_name
+from nnatomy.errors import UserError
 from nnatomy.graph import no_grad
 from nnatomy.layers import Dropout, Embedding, Linear
 from nnatomy.layers.module import Module
+from nnatomy.layers.sequences import SequenceNetwork, check_readout, sequence_loss, sequence_mask
 from nnatomy.tensor import Parameter, Tensor
-from nnatomy.typing import Float, Int, Shaped
+from nnatomy.typing import Float, Int
 
-READOUTS = ("each", "last")
 State = tuple[Tensor, Tensor]
 """(h, c), each [layers * directions, batch, hidden], in PyTorch's order: layer 0 forward, layer 0 backward, layer 1 ..."""
 
@@ -102,7 +99,7 @@ class LSTM(Module):
         """
         if len(x.shape) != 3 or x.shape[2] != self.inputs:
             raise UserError(f"This LSTM reads sequences [batch, time, {self.inputs}]. Received shape {x.shape}.")
-        valid = self._valid_mask(x, lengths)
+        valid = sequence_mask(x, lengths)
         y = x.swapaxes(0, 1)  # [time, batch, ...]: the steps are side by side in memory
         h, c = self._begin(x, state)
         hs: list[Tensor] = []
@@ -139,14 +136,6 @@ class LSTM(Module):
             h, c = step.h, step.c
         return steps
 
-    def _valid_mask(self, x: Tensor, lengths: Tensor | None) -> Any:
-        """Return True where step t is within sequence b: an array [time, batch, 1], or None where all have the same length."""
-        if lengths is None:
-            return None
-        if lengths.shape != x.shape[:1]:
-            raise UserError(f"An LSTM needs one length for each of {x.shape[0]} sequences. Received shape {lengths.shape}.")
-        return B.arange(x.shape[1])[:, None, None] < lengths.data[None, :, None]
-
     def _begin(self, x: Tensor, state: State | None) -> State:
         shape = (self.layers * len(self.directions), x.shape[0], self.hidden)
         if state is None:
@@ -163,7 +152,7 @@ class LSTM(Module):
         return Step(*(ops.stack(list(part)) for part in zip(*steps, strict=True)))
 
 
-class LSTMNetwork(Module):
+class LSTMNetwork(SequenceNetwork):
     """An LSTM between its inputs (numbers, or tokens through an embedding) and a linear output layer.
 
     `readout`: "each" gives an output at every step; "last" one output, from the final hidden states of the top layer, both
@@ -175,37 +164,14 @@ class LSTMNetwork(Module):
         self, inputs: int, hidden: int, outputs: int, layers: int = 1, bidirectional: bool = False, peepholes: bool = False,
         dropout: float = 0.0, vocabulary: int | None = None, readout: str = "each",
     ) -> None:  # fmt: skip
-        if readout not in READOUTS:
-            raise unknown_name("readout", readout, READOUTS)
-        self.readout = readout
+        self.readout = check_readout(readout)
         self.embedding = None if vocabulary is None else Embedding(vocabulary, inputs)
         self.lstm = LSTM(inputs, hidden, layers, bidirectional, peepholes, dropout)
         self.output = Linear(hidden * len(self.lstm.directions), outputs)
 
-    def forward(
-        self, x: Shaped[Tensor, "batch time *inputs"], lengths: Int[Tensor, " batch"] | None = None
-    ) -> Float[Tensor, "batch *time outputs"]:
-        """Outputs for tokens [batch, time] or numbers [batch, time, inputs]: at each step, or one per sequence."""
-        return self.run(x, lengths)[0]
-
-    def run(
-        self, x: Shaped[Tensor, "batch time *inputs"], lengths: Int[Tensor, " batch"] | None = None, state: State | None = None
-    ) -> tuple[Float[Tensor, "batch *time outputs"], State]:
-        """As `forward`, and the state from which a later call continues the sequences."""
-        return self.answer(self.read(x), lengths, state)
-
-    def read(self, x: Shaped[Tensor, "batch time *inputs"]) -> Float[Tensor, "batch time inputs"]:
-        """Return the LSTM's input: the embedded tokens, or the numbers themselves."""
-        return x if self.embedding is None else self.embedding(x)
-
-    def answer(
-        self, seen: Float[Tensor, "batch time inputs"], lengths: Int[Tensor, " batch"] | None = None, state: State | None = None
-    ) -> tuple[Float[Tensor, "batch *time outputs"], State]:
-        """Return the outputs and the state for the LSTM's input."""
-        y, (h, c) = self.lstm(seen, lengths, state)
-        if self.readout == "last":
-            y = ops.concatenate(h.unstack()[-len(self.lstm.directions) :], axis=-1)
-        return self.output(y), (h, c)
+    @property
+    def recurrent(self) -> LSTM:
+        return self.lstm
 
 
 def build(
@@ -216,17 +182,7 @@ def build(
     return LSTMNetwork(inputs, hidden, outputs, layers, bidirectional, peepholes, dropout, vocabulary, readout)
 
 
-def loss(model: LSTMNetwork, *batch: Tensor) -> tuple[Float[Tensor, ""], Tensor]:
-    """Mean cross-entropy for integer targets, mean squared error for others, and the outputs.
-
-    The batch is (x, targets) or (x, lengths, targets).
-
-    Every output counts equally: with readout "each", those at padded steps as well.
-    """
-    answers, targets = model(*batch[:-1]), batch[-1]
-    if targets.dtype.kind == "f":
-        return F.mse_loss(answers, targets), answers
-    return F.cross_entropy(answers.reshape(-1, answers.shape[-1]), targets.reshape(-1)), answers
+loss = sequence_loss
 
 
 def start_gates(model: LSTMNetwork, forget: float = 1.0, write: float = 0.0) -> LSTMNetwork:
@@ -242,38 +198,3 @@ def start_gates(model: LSTMNetwork, forget: float = 1.0, write: float = 0.0) -> 
             if name.startswith("bias_"):
                 p[:n], p[n : 2 * n] = (write, forget) if name.startswith("bias_ih") else (0.0, 0.0)
     return model
-
-
-def sample(
-    model: LSTMNetwork, prompt: Sequence[int], length: int, temperature: float = 1.0, generator: random.Generator | None = None
-) -> list[int]:
-    """`length` tokens that the model writes after `prompt`, one at a time, the state carried from each to the next.
-
-    Each is drawn from softmax(scores / temperature): below 1 the likely grow likelier, and at 0 the likeliest is taken.
-    Raises UserError for an empty prompt, a negative temperature, or a model that does not read tokens.
-    """
-    if model.embedding is None or model.readout != "each" or len(model.lstm.directions) > 1:
-        raise UserError(
-            'To write text, a model reads tokens in one direction, with readout="each". Received another model. '
-            'Give vocabulary=, bidirectional=False and readout="each" to build().'
-        )
-    if not len(prompt) or temperature < 0:
-        raise UserError(f"sample() needs a prompt and a temperature >= 0. Received {len(prompt)} tokens and {temperature}.")
-    generator = generator or random.default
-    training, written = model.training, []
-    model.eval()
-    with no_grad():
-        scores, state = model.run(Tensor(B.asarray([list(prompt)])))
-        for _ in range(length):
-            written.append(_draw(scores.numpy()[0, -1], temperature, generator))
-            scores, state = model.run(Tensor(B.asarray([written[-1:]])), state=state)
-    model.train(training)
-    return written
-
-
-def _draw(scores: Any, temperature: float, generator: random.Generator) -> int:
-    if temperature == 0:
-        return int(scores.argmax())
-    scaled = (scores.astype("float64") - scores.max()) / temperature
-    reached = np.exp(scaled).cumsum()
-    return int(np.searchsorted(reached, float(generator.uniform()) * reached[-1], side="right"))

@@ -8,18 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nnatomy import functional as F
-from nnatomy.architectures.recurrent.lstm.model import LSTMNetwork, build, loss, sample, start_gates
-from nnatomy.data.augment import Augmentation
+from nnatomy.architectures.recurrent.lstm.model import LSTMNetwork, build, loss, start_gates
+from nnatomy.data.augment import Augmentation, word_dropout
 from nnatomy.data.dataset import Dataset
-from nnatomy.layers.module import Module
+from nnatomy.layers.sequences import FromLastValue, forecast_loss
 from nnatomy.optim import Adam, AdamW, Cosine
-from nnatomy.random import Generator
 from nnatomy.tasks import Classification, Forecast, Language, Regression
-from nnatomy.tensor import Tensor
+from nnatomy.tasks.language import generate_text
 from nnatomy.training.learners import GradientDescent
 from nnatomy.training.recipe import Case, Recipe
-from nnatomy.typing import Float
 
 Array = NDArray[Any]
 
@@ -48,26 +45,6 @@ def fit_to(
     return start_gates(model, forget_bias, input_bias)
 
 
-class FromLastValue(Module):
-    """Forecast how far the target moves away from its last known value: y_h = x_T + network(x - x_T)_h.
-
-    A series drifts. A network that sees only differences is not misled by levels that training never showed. NLinear (Zeng et
-    al. 2023) adds the same subtraction to a linear forecast. `column`: the target's place in x;
-    `alone`: the network sees the target's own past only, not that of the other columns.
-    """
-
-    def __init__(self, network: LSTMNetwork, column: int, alone: bool) -> None:
-        self.network, self.column, self.alone = network, column, alone
-
-    def forward(self, x: Float[Tensor, "batch time columns"]) -> Float[Tensor, "batch horizon"]:
-        return x[:, -1, self.column : self.column + 1] + self.network(self.seen(x))  # type: ignore[no-any-return]
-
-    def seen(self, x: Float[Tensor, "batch time columns"]) -> Float[Tensor, "batch time inputs"]:
-        """Return the network's input."""
-        chosen = x[:, :, self.column : self.column + 1] if self.alone else x
-        return chosen - chosen[:, -1:]
-
-
 def forecaster(
     dataset: Dataset, hidden: int = 32, layers: int = 1, peepholes: bool = False, dropout: float = 0.0,
     forget_bias: float = 1.0, input_bias: float = 0.0, alone: bool = True,
@@ -77,24 +54,6 @@ def forecaster(
     inputs = 1 if alone else dataset.input_shape[-1]
     network = build(inputs, hidden, dataset.outputs * saved["horizon"], layers, False, peepholes, dropout, readout="last")
     return FromLastValue(start_gates(network, forget_bias, input_bias), saved["columns"].index(saved["targets"][0]), alone)
-
-
-def forecast_loss(model: FromLastValue, past: Tensor, future: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean squared error of all forecast values, (batch, horizon, columns) as one row; and the forecasts."""
-    outputs = model(past)
-    return F.mse_loss(outputs, future.reshape(future.shape[0], -1)), outputs
-
-
-def generate_text(model: LSTMNetwork, dataset: Dataset, length: int = 600, temperature: float = 0.8) -> str:
-    """Text that the model continues to write after a line break; the same each time."""
-    preprocessing: Any = dataset.preprocessing
-    prompt = preprocessing.encode("\n").tolist()
-    return str(preprocessing.decode(np.array(sample(model, prompt, length, temperature, Generator(0)))))
-
-
-def word_dropout(tokens: Array, rng: np.random.Generator, share: float = 0.3) -> Array:
-    """Make a fraction of the words unknown (token 1), again each time: so none can be learned by heart."""
-    return np.where((rng.uniform(size=tokens.shape) < share) & (tokens > 0), 1, tokens)
 
 
 # A later variant of a task of Hochreiter and Schmidhuber (1997, section 5.4): numbers in [0, 1], and their sum as target. The
