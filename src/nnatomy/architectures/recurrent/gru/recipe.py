@@ -108,22 +108,22 @@ recipes: tuple[Recipe, ...] = (sequences, text, sentences, forecasts)
 
 
 def _tokens(rng: np.random.Generator) -> tuple[Array, ...]:
-    tokens = rng.integers(0, 9, (4, 7))
+    tokens = rng.integers(0, 9, (4, 4))
     return tokens[:, :-1], tokens[:, 1:]
 
 
 def _numbers(rng: np.random.Generator) -> tuple[Array, ...]:
-    return rng.normal(size=(5, 6, 3)), rng.normal(size=(5, 2))
+    return rng.normal(size=(5, 4, 3)), rng.normal(size=(5, 2))
 
 
 def _ragged(rng: np.random.Generator) -> tuple[Array, ...]:
-    lengths = np.array([7, 3, 5, 1, 6, 4])
-    tokens = np.where(np.arange(7) < lengths[:, None], rng.integers(1, 9, (6, 7)), 0)
+    lengths = np.array([5, 3, 4, 1, 2, 4])
+    tokens = np.where(np.arange(5) < lengths[:, None], rng.integers(1, 9, (6, 5)), 0)
     return tokens, lengths, np.array([0, 1, 2, 0, 1, 2])
 
 
 def _every_step(rng: np.random.Generator) -> tuple[Array, ...]:
-    return rng.normal(size=(4, 5, 3)), rng.normal(size=(4, 5, 2))
+    return rng.normal(size=(4, 3, 3)), rng.normal(size=(4, 3, 2))
 
 
 cases: tuple[Case, ...] = (
