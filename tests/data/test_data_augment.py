@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from nnatomy.data import batches
-from nnatomy.data.augment import Augmentation, augmented, crop, cutout, flip, jitter, noise, rotate
+from nnatomy.data.augment import Augmentation, augmented, crop, cutout, flip, jitter, noise, rotate, word_dropout
 from nnatomy.data.dataset import ArraySplit, RaggedSplit
 from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
@@ -88,3 +88,11 @@ def test_examples_of_like_length_come_together_and_none_is_lost() -> None:
     for a, b in zip(grouped[20:], again, strict=True):
         assert all(np.array_equal(x, y) for x, y in zip(a, b, strict=True))
     assert next(batches(split, 16))[-1].tolist() == list(range(16)), "an order is kept where none is drawn"
+
+
+def test_word_dropout_makes_a_fraction_of_words_unknown_and_leaves_padding() -> None:
+    tokens = np.array([[5, 6, 0, 0]] * 500)
+    dropped = word_dropout(tokens, np.random.default_rng(0), fraction=0.3)
+    assert (dropped[:, 2:] == 0).all()
+    assert set(np.unique(dropped)) == {0, 1, 5, 6}
+    assert (dropped[:, :2] == 1).mean() == pytest.approx(0.3, abs=0.03)

@@ -150,7 +150,7 @@ class FromLastValue(Module):
         self.network, self.column, self.alone = network, column, alone
 
     def forward(self, x: Float[Tensor, "batch time columns"]) -> Float[Tensor, "batch horizon"]:
-        return x[:, -1, self.column : self.column + 1] + self.network(self.seen(x))  # type: ignore[no-any-return]
+        return x[:, -1, self.column : self.column + 1] + self.network(self.seen(x))
 
     def seen(self, x: Float[Tensor, "batch time columns"]) -> Float[Tensor, "batch time inputs"]:
         """Return the network's input."""
