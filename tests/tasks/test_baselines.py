@@ -139,3 +139,12 @@ def test_sentences_are_counts_of_words(tmp_path: Path) -> None:
     path.write_text("\n".join(lines), encoding="utf-8")
     dataset = data.load(path, ("sentences",), fold=Fold(0, 3))
     assert measured(Classification, "logistic regression", dataset)["accuracy"] == 1.0
+
+
+@pytest.mark.parametrize("name", ["logistic regression", "gradient boosting"])
+def test_with_one_class_among_the_training_rows_a_baseline_always_answers_it(name: str) -> None:
+    """Small parts of a learning curve, and folds of a rare class, have no other."""
+    iris = data.load("iris")
+    x, y = iris.train.all()
+    one = replace(iris, train=data.ArraySplit((x[y == 1], y[y == 1])))
+    assert (Classification.baselines[name](one, ()).outputs(x).argmax(axis=1) == 1).all()

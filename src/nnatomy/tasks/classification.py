@@ -12,7 +12,6 @@ import numpy as np
 from nnatomy import ops
 from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset
-from nnatomy.errors import UserError
 from nnatomy.functional import cross_entropy, softmax
 from nnatomy.layers.module import Module
 from nnatomy.tasks.baselines import BOOSTED, Baseline, FittedBaseline, arrays_of, parameters_of_trees, table_rows
@@ -57,6 +56,8 @@ def boosted(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
     """Gradient boosting of trees over binned features, with scikit-learn's settings (Friedman 2001; Ke et al. 2017)."""
     from sklearn.ensemble import HistGradientBoostingClassifier
 
+    if (found := _one_class(dataset)) is not None:
+        return found
     x, y = arrays_of(dataset.train, "input", "target", most=BOOSTED)[:2]
     model = HistGradientBoostingClassifier(random_state=0).fit(table_rows((x,)), y)
     trees = model.n_iter_ * model.n_trees_per_iteration_
@@ -71,9 +72,9 @@ def fitted_logistic(dataset: Dataset, features: Callable[..., Any], strengths: S
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
 
+    if (found := _one_class(dataset)) is not None:
+        return found
     (y,), (y_held,) = arrays_of(dataset.train, "target"), arrays_of(dataset.validation, "target")
-    if len(np.unique(y)) < 2:
-        raise UserError("Logistic regression needs two classes to learn from. Received one in the training part. Lower --cv.")
     inputs = features(*arrays_of(dataset.train, "input"))
     held = features(*arrays_of(dataset.validation, "input"))
     best, least, chosen = None, np.inf, strengths[0]
@@ -91,6 +92,12 @@ def fitted_logistic(dataset: Dataset, features: Callable[..., Any], strengths: S
         lambda *x: np.log(np.maximum(_all_classes(model, features(*x), dataset.outputs), 1e-12)),
         outputs * (inputs.shape[1] + 1), outputs * inputs.shape[1], f"C = {chosen:g}",
     )  # fmt: skip
+
+
+def _one_class(dataset: Dataset) -> FittedBaseline | None:
+    """Return the majority class where training has no other, as in small parts of a learning curve; else None."""
+    (y,) = arrays_of(dataset.train, "target")
+    return prior(dataset, ()) if len(np.unique(y)) < 2 else None
 
 
 def _all_classes(model: Any, x: Any, classes: int) -> Array:

@@ -8,7 +8,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.architectures.feedforward.mcculloch_pitts.model import TruthTable, absorb, begin, build, loss, rows_of, solve
+from nnatomy.architectures.feedforward.mcculloch_pitts.model import (
+    TruthTable,
+    absorb,
+    begin,
+    build,
+    class_scores,
+    loss,
+    rows_of,
+    solve,
+)
 from nnatomy.data.dataset import Dataset
 from nnatomy.tasks import Classification
 from nnatomy.training.learners import ClosedForm
@@ -33,6 +42,7 @@ logic = Recipe(
     batch_size=512,
     metric="accuracy",
     score={"accuracy": 1.0},
+    decide=class_scores,
 )
 recipes = (logic,)
 
