@@ -63,6 +63,7 @@ CHANGES = [
     for command, made in REQUESTS.items()
     for name, known in options_of(made).items()
     if not known.where and name not in ("teacher", "temperature", "soft")
+    and (name != "budget" or command == "train")
 ]
 
 

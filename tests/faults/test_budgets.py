@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 from types import SimpleNamespace
@@ -14,9 +16,17 @@ import numpy as np
 import pytest
 
 import nnatomy as nn
+from nnatomy.cli import main
 from nnatomy.errors import UserError
 from nnatomy.runs.progress import Progress
+from nnatomy.studies.comparison import compare as comparing
+from nnatomy.studies.comparison import workers
+from nnatomy.studies.comparison.protocol import Unit
+from nnatomy.studies.time import Spending
 from nnatomy.training.loop import Callback, Loop
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "studies"))
+from inline_workers import Inline
 
 X = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32)
 Y = (X[:, 0] > 0).astype(np.int64)
@@ -127,6 +137,128 @@ def test_a_tuning_keeps_its_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert min(found.scores("tuned")[0], found.scores("own")[0]) > 0.4  # all of which had some epochs
     assert found.trials["not tried in the time"] > 0
     assert found.trials["finished"] + found.trials["given up"] + found.trials["not tried in the time"] == 60
+
+
+def test_a_budget_of_a_study_is_that_of_all_commands_that_continue_it(tmp_path: Path, clock: Clock) -> None:
+    """Unless a command has its own."""
+    first = Spending(tmp_path, clock.now)
+    assert first.since(60.0, None) == first.since(60.0, 5.0) == first.since(None, None) == 1000.0
+    clock.now += 40
+    assert first.save() == 40.0
+    clock.now += 500  # nothing ran
+    second = Spending(tmp_path, clock.now)
+    assert second.since(60.0, None) == clock.now - 40  # of 60 s 20 are left
+    assert second.since(60.0, 5.0) == second.since(None, None) == clock.now
+    clock.now += 30
+    assert second.save() == 70.0
+    third = Spending(tmp_path, clock.now)
+    with pytest.raises(UserError, match=r"Received 70 s that were spent\. Give --resume a budget"):
+        third.since(60.0, None)
+    (tmp_path / "result.json").write_text("{}")
+    assert third.since(60.0, None) == clock.now - 70  # the result can be shown again
+    assert third.since(60.0, 5.0) == clock.now
+
+
+def test_a_resumed_tuning_has_the_rest_of_its_budget_or_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clock: Clock
+) -> None:
+    pytest.importorskip("optuna", reason="the tune extra is not installed")
+    finish = Loop._finish_epoch
+
+    def slow(loop: Loop) -> None:
+        clock.now += 5.0
+        finish(loop)
+
+    monkeypatch.setattr(Loop, "_finish_epoch", slow)
+    request: dict[str, Any] = {"trials": 50, "cv": 0, "epochs": 2, "jobs": 1, "report": False}
+    found = nn.tune("mlp", "iris", budget=40.0, out=tmp_path / "t", **request)
+    spent, tried = clock.now - 1000, 50 - found.trials["not tried in the time"]
+    assert 20 <= spent <= 50
+    clock.now = 5000.0
+    assert main(["tune", "--resume", str(tmp_path / "t"), "--jobs", "1", "--json"]) == 0
+    assert clock.now - 5000 <= 40 - spent + 10  # the rest, which may end within a fit
+    before = clock.now
+    assert main(["tune", "--resume", str(tmp_path / "t"), "--jobs", "1", "--budget", "80s"]) == 0
+    assert 40 <= clock.now - before <= 90
+    again = json.loads((tmp_path / "t" / "result.json").read_text(encoding="utf-8"))
+    assert 50 - again["trials"]["not tried in the time"] >= tried + 4
+
+
+# Budgets of a comparison
+
+
+class Endless:
+    """A worker whose fits of one candidate never end, until it is closed."""
+
+    made = 0
+
+    def __init__(self, folder: Path, threads: int) -> None:
+        self.unit, self._closed = None, threading.Event()
+        Endless.made += 1
+
+    def ask(self, unit: Unit) -> dict[str, Any]:
+        if unit.candidate == "slow":
+            self._closed.wait()
+            raise UserError("The process has ended.")
+        return {"metrics": {"accuracy": 1.0}}
+
+    def close(self) -> None:
+        self._closed.set()
+
+
+def test_what_runs_at_the_end_of_the_time_is_stopped_and_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "Worker", Endless)
+    monkeypatch.setattr(Endless, "made", 0)
+    units = [Unit("fit", name, fold) for name in ("slow", "quick") for fold in range(3)]
+    with workers.Workers(Path(), 2, 1) as two:
+        found = dict(two.run(units[:1] + units[3:], until=time.perf_counter() + 0.3))
+        assert found == {units[0]: None} | {unit: {"metrics": {"accuracy": 1.0}} for unit in units[3:]}
+        assert Endless.made == 3  # a process takes the place of the stopped one
+        assert dict(two.run(units[3:])).keys() == set(units[3:])
+        assert not list(two.run(units, until=time.perf_counter() - 1))
+
+
+def test_stopped_fits_have_no_score_and_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of two networks one was stopped in its second fold, and so was a baseline."""
+    stops = {("fit", "perceptron", 1), ("baseline", "gradient boosting", 2)}
+
+    class Stopping(Inline):
+        def run(self, units: Any, wanted: Any = lambda unit: True, until: float = np.inf) -> Any:
+            stopped = [unit for unit in units if (unit.what, unit.candidate, unit.fold) in stops]
+            yield from super().run([unit for unit in units if unit not in stopped], wanted)
+            yield from [(unit, None) for unit in stopped]
+
+    monkeypatch.setattr(comparing, "Workers", Stopping)
+    monkeypatch.chdir(tmp_path)
+    request: dict[str, Any] = {"data": "iris", "cv": 3, "seeds": 1, "epochs": 1, "curve": False, "report": False}
+    found = nn.compare("mlp", "perceptron", **request)
+    (told,) = [notice for notice in found.notices if "The end of the time" in notice]
+    assert "perceptron (fold 2, seed 0)" in told
+    assert "gradient boosting (fold 3)" in told
+    assert found.folds == 2
+    assert "The time ended after 2 of its 3 folds." in found.refused["gradient boosting"]
+    assert {c.name for c in found.candidates} >= {"mlp", "perceptron", "logistic regression"}
+
+
+@pytest.mark.baselines
+def test_a_slow_baseline_next_to_a_run_is_stopped() -> None:
+    from nnatomy.runs import baselines
+    from nnatomy.tasks import task_for
+
+    def endless(dataset: Any, recipes: Any) -> Any:
+        while True:
+            try:
+                sum(range(1000))
+            except Exception:  # as a library may do
+                continue
+
+    dataset = nn.data.load("iris")
+    task = task_for(next(recipe for recipe in nn.architecture("mlp").recipes if recipe.does(dataset)), dataset)
+    task.baselines = dict(task.baselines, endless=endless)
+    found = baselines.measure(task, task.dataset.test, seconds=4.0)
+    assert found is not None
+    assert found.left_out["endless"] == "the time budget had none left for it"
+    assert {"majority class", "logistic regression"} <= set(found.scores)
 
 
 # Refused runs

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -19,9 +21,11 @@ class Inline:
     def __init__(self, folder: Path, jobs: int, threads: int) -> None:
         self.folder, self.bench = folder, Bench(folder)
 
-    def run(self, units: Sequence[Unit], wanted: Callable[[Unit], bool] = lambda unit: True) -> Iterator[tuple[Unit, Any]]:
+    def run(
+        self, units: Sequence[Unit], wanted: Callable[[Unit], bool] = lambda unit: True, until: float = math.inf
+    ) -> Iterator[tuple[Unit, Any]]:
         for unit in units:
-            if wanted(unit):
+            if wanted(unit) and time.perf_counter() < until:
                 found = self.bench.run(unit)
                 write_atomically(self.folder / unit.file, json.dumps({"unit": asdict(unit), **found}))
                 yield unit, found

@@ -251,7 +251,7 @@ def test_a_spent_budget_leaves_whole_folds_and_seeds(monkeypatch: pytest.MonkeyP
         (found.folder / "fits" / f"perceptron-{name}.json").unlink()
     from nnatomy.studies.comparison import compare as module
 
-    monkeypatch.setattr(module._Work, "_wanted", lambda self, unit, deadline: unit.what == "cost")
+    monkeypatch.setattr(module._Work, "_wanted", lambda self, unit: unit.what == "cost")
     cut = resume_comparison(found.folder)
     assert (cut.folds, cut.seeds) == (3, 1)
     assert "The time was spent" in " ".join(cut.notices)

@@ -25,7 +25,7 @@ from nnatomy.layers import Linear
 from nnatomy.optim import SGD
 from nnatomy.runs.fitting import fit_recipe
 from nnatomy.studies.tuning.plan import ALL_ROWS, Plan
-from nnatomy.studies.tuning.search import Search, searching_ends
+from nnatomy.studies.tuning.search import Search, search_all, searching_ends
 from nnatomy.studies.tuning.space import Choices, Range, applied, own_settings, read_space, usual_space
 from nnatomy.studies.tuning.tune import Outer, Tuning, resume_tuning
 from nnatomy.tasks import Regression
@@ -233,7 +233,7 @@ def test_a_budget_is_shared_among_the_searches(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(search, "Search", Noted)
     times = iter([1004.0, 1040.0, 1050.0])
     monkeypatch.setattr(search.time, "perf_counter", lambda: next(times))
-    search.search_all(Path(), plan, lambda *_: None, 1000.0)
+    search.search_all(Path(), plan, lambda *_: None, searching_ends(plan, 1000.0))
     assert told == pytest.approx([1004 + 60.4 / 3, 1040 + 24.4 / 2, 1064.4])
 
 
@@ -286,15 +286,15 @@ def test_wrong_input_is_told_in_one_sentence(
 
 
 def test_what_others_have_left_is_done_in_the_same_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from nnatomy.studies.tuning import search
+    from nnatomy.studies.tuning import tune as module
 
-    started: list[float] = []
+    ends: list[float] = []
 
-    def recorded(plan: Plan, now: float) -> float:
-        started.append(now)
-        return searching_ends(plan, now)
+    def recorded(folder: Path, plan: Plan, log: Any, end: float, others: bool = True) -> None:
+        ends.append(end)
+        search_all(folder, plan, log, end, others)
 
-    monkeypatch.setattr(search, "searching_ends", recorded)
+    monkeypatch.setattr(module, "search_all", recorded)
     nn.tune("mlp", "iris", out=tmp_path / "t", report=False, **quick(trials=1, cv=0, epochs=1, budget=60.0))
-    assert len(started) == 2
-    assert started[0] == started[1]
+    assert len(ends) == 2
+    assert ends[0] == ends[1] < math.inf

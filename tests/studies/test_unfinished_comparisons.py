@@ -38,7 +38,7 @@ def test_what_is_finished_is_shown(
     with monkeypatch.context() as patch:
         patch.setattr(
             comparing._Work, "_wanted",
-            lambda self, unit, deadline: wanted(self, unit, deadline)
+            lambda self, unit: wanted(self, unit)
             and (unit.what != "fit" or unit.fold < allowed.get(unit.candidate, 0)),
         )  # fmt: skip
         words = ["--data", "iris", "--cv", "3", "--seeds", "1", "--epochs", "1", "--no-curve", "--out", "c", "--json"]
@@ -74,7 +74,7 @@ def _majority() -> float:
 
 
 def test_nothing_finished_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(comparing._Work, "_wanted", lambda self, unit, deadline: False)
+    monkeypatch.setattr(comparing._Work, "_wanted", lambda self, unit: False)
     with pytest.raises(UserError, match=r"needs a fold with a finite accuracy\. Received none"):
         nn.compare("mlp", data="iris", cv=2, seeds=1, epochs=1, curve=False)
 
@@ -84,8 +84,8 @@ def test_the_table_has_a_dash_for_what_one_fold_does_not_show(
 ) -> None:
     wanted = comparing._Work._wanted
 
-    def some(self: Any, unit: Any, deadline: float | None) -> bool:
-        return wanted(self, unit, deadline) and (unit.what != "fit" or unit.fold == 0)
+    def some(self: Any, unit: Any) -> bool:
+        return wanted(self, unit) and (unit.what != "fit" or unit.fold == 0)
 
     monkeypatch.setattr(comparing._Work, "_wanted", some)
     assert main(["compare", "mlp", "--data", "iris", "--cv", "3", "--seeds", "1", "--epochs", "1", "--no-curve"]) == 0

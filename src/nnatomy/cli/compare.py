@@ -34,8 +34,9 @@ def compare(
     from nnatomy.studies.comparison.compare import legend, resume_comparison, table
 
     if resume is not None:
+        budget = given.pop("budget", None)
         refuse_beside_resume(Protocol, "a comparison", given, ARCHITECTURE=architectures, out=out)
-        found = resume_comparison(resume, jobs=jobs, progress=True)
+        found = resume_comparison(resume, jobs=jobs, budget=budget, progress=True)
     else:
         found = nn.compare(*(architectures or ()), data=given.pop("data", None), out=out, jobs=jobs, progress=True, **given)
     if as_json:

@@ -36,8 +36,9 @@ def tune(
     from nnatomy.studies.tuning.tune import NOT_TRIED, resume_tuning
 
     if resume is not None:
+        budget = given.pop("budget", None)
         refuse_beside_resume(Plan, "a tuning", given, ARCHITECTURE=name, out=out)
-        found = resume_tuning(resume, jobs=jobs, progress=True)
+        found = resume_tuning(resume, jobs=jobs, budget=budget, progress=True)
     elif name is None:
         raise UserError(
             "tune needs the name of an architecture. Received none. Run nnatomy list for the names, then, for example, "

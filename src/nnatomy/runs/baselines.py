@@ -24,6 +24,7 @@ from nnatomy.data.dataset import Dataset, Split, SubsetSplit
 from nnatomy.data.fingerprints import digest
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import finite, load_arrays, save_arrays
+from nnatomy.runs.limits import OutOfTime, within
 from nnatomy.tasks import Evaluation, Metric, Task
 from nnatomy.training.settings import plain
 
@@ -31,7 +32,7 @@ Array = np.ndarray[Any, Any]
 WORK = 20_000_000
 """Numbers of the training rows, times classes, that baselines are fitted on at most: they take some seconds."""
 PART = 0.2
-"""The part of a time budget after which no further baseline is started."""
+"""The part of a time budget after which a baseline is stopped."""
 BLOCKS, CHANCE = 30, 2.0
 """Test rows are taken in this many blocks; a mean difference of fewer standard errors than this may be chance."""
 CLOSE = 0.01
@@ -101,12 +102,14 @@ def measure(
     with np.errstate(all="ignore"), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a fit that has not converged is measured as it is
         for name, baseline in task.baselines.items():
-            if seconds is not None and time.perf_counter() - started > seconds:
+            left = None if seconds is None else started + seconds - time.perf_counter()
+            try:
+                with within(left):
+                    fitted = baseline(dataset, [task.recipe])
+                    evaluation = task.score(fitted.outputs, split)
+            except OutOfTime:
                 left_out[name] = "the time budget had none left for it"
                 continue
-            try:
-                fitted = baseline(dataset, [task.recipe])
-                evaluation = task.score(fitted.outputs, split)
             except (UserError, ValueError, ArithmeticError, MemoryError) as reason:
                 left_out[name] = str(reason)
                 continue

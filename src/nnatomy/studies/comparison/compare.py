@@ -6,7 +6,6 @@ import math
 import sys
 import time
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +19,7 @@ from nnatomy.runs.known import KnownData, remember
 from nnatomy.runs.options import SOURCE, parse_option, parse_options, to_plain
 from nnatomy.runs.own import named_only
 from nnatomy.runs.progress import counted
-from nnatomy.studies.comparison.planning import AFTER, MARGIN, StepCost, reduce_to_budget
+from nnatomy.studies.comparison.planning import AFTER, BASELINES, MARGIN, REPORT, TIMING, StepCost, reduce_to_budget
 from nnatomy.studies.comparison.progress import Progress
 from nnatomy.studies.comparison.protocol import (
     Plan,
@@ -36,6 +35,7 @@ from nnatomy.studies.comparison.work import AGAIN
 from nnatomy.studies.comparison.workers import Workers
 from nnatomy.studies.files import read_values, write_json
 from nnatomy.studies.processes import processes
+from nnatomy.studies.time import Spending
 
 
 def compare(
@@ -73,17 +73,23 @@ def compare(
             remember(folder, dataset)
             write_json(folder / "plan.json", plan.to_json())
             write_json(folder / "comparison.json", {"protocol": to_plain(protocol), "command": protocol.command()})
-        return _carry_on(folder, protocol, plan, jobs, started, progress, report)
+        return _carry_on(folder, protocol, plan, jobs, Spending(folder, started), protocol.budget, progress, report)
 
 
 def resume_comparison(
-    folder: str | Path, *, jobs: int | None = None, progress: bool = False, report: bool = True
+    folder: str | Path,
+    *,
+    jobs: int | None = None,
+    budget: float | str | None = None,
+    progress: bool = False,
+    report: bool = True,
 ) -> Comparison:
     """Continue an interrupted comparison: what was finished is kept, and what is left gives what it would have given.
 
-    A budget that was converted to epochs is not counted again: the fits are as short as it made them, and all are done.
+    `budget`: the time of this call; without one, the rest of the comparison's own. The fits are as short as that one made them.
     """
     started = began()
+    given = parse_options(Protocol, {"budget": budget}, "resume_comparison")["budget"]
     path = Path(folder)
     if not (path / "comparison.json").is_file():
         raise UserError(
@@ -96,41 +102,45 @@ def resume_comparison(
         known = KnownData.of(path, AGAIN)
         known.check_files(protocol.source, protocol.labels)
         known.check(load_for_baseline(protocol, plan.kind, plan.task, 0))
-        return _carry_on(path, protocol, plan, jobs, started, progress, report)
+        return _carry_on(path, protocol, plan, jobs, Spending(path, started), given, progress, report)
 
 
 def _carry_on(
-    folder: Path, protocol: Protocol, plan: Plan, jobs: int, started: float, progress: bool, report: bool
-) -> Comparison:
+    folder: Path, protocol: Protocol, plan: Plan, jobs: int, spending: Spending, given: float | None, progress: bool,
+    report: bool,
+) -> Comparison:  # fmt: skip
     """Do what has not been done, in order: baselines, the plan's lengths, fits, costs, conclusions."""
-    deadline = None
+    budget = given or protocol.budget or math.inf
+    end = spending.since(protocol.budget, given) + budget
+    fits_end = end - min(AFTER[0], AFTER[1] * budget)
     if progress:
         _announce(protocol, plan)
     found: dict[Unit, Any] = {}
-    work = _Work(folder, plan, found, progress)
+    work = _Work(folder, plan, found, progress, spending)
     try:
         with Workers(folder, jobs, plan.threads) as workers:
             baselines = tuple(plan.does.baselines)
-            work.do(workers, jobs, baseline_units(protocol, (1.0,), baselines))
+            work.do(workers, jobs, baseline_units(protocol, (1.0,), baselines), spending.started + BASELINES * budget)
             if protocol.budget is not None and not plan.lengths_decided:
                 told = len(plan.notices)
-                step_costs = _step_costs(workers, jobs, protocol, plan)
-                left = protocol.budget - (time.perf_counter() - started) - AFTER
+                now = time.perf_counter()
+                step_costs = _step_costs(workers, jobs, protocol, plan, now + TIMING * (fits_end - now))
+                left = fits_end - time.perf_counter()
                 plan = work.plan = reduce_to_budget(plan, protocol, step_costs, MARGIN * left, jobs)
-                deadline = started + protocol.budget - AFTER
                 write_json(folder / "plan.json", plan.to_json())
                 for notice in plan.notices[told:] if progress else ():
                     print_text(f"  note: {notice}", file=sys.stderr)
             units = [*architecture_units(protocol, plan), *baseline_units(protocol, plan.shares, baselines)]
-            work.do(workers, jobs, units, deadline)
-        _remember(folder, time.perf_counter() - started)
+            work.do(workers, jobs, units, fits_end)
         costs = [Unit("cost", name) for name in (*plan.architectures, *baselines) if name not in work.failed]
         with Workers(folder, 1, jobs * plan.threads) as workers:  # alone, with all threads: as in prediction
-            work.do(workers, 1, costs)
+            work.do(workers, 1, costs, end - min(REPORT[0], REPORT[1] * budget))
     except KeyboardInterrupt:
         print_text(f"\nStopped; what is finished is kept. Continue with: nnatomy compare --resume {folder}", file=sys.stderr)
         raise
-    result = concluded(folder, protocol, plan, found, _spent(folder), read_values(folder / "environment.json", dict))
+    result = concluded(
+        folder, protocol, plan, found, spending.save(), read_values(folder / "environment.json", dict), work.stopped
+    )
     write_json(folder / "result.json", result.to_json())
     if report:
         from nnatomy.studies.comparison.report import write_report
@@ -142,12 +152,14 @@ def _carry_on(
 class _Work:
     """The units of a comparison: those that are in its folder are taken from there, others are dealt to workers."""
 
-    def __init__(self, folder: Path, plan: Plan, found: dict[Unit, Any], progress: bool) -> None:
-        self.folder, self.plan, self.found, self.progress = folder, plan, found, progress
+    def __init__(self, folder: Path, plan: Plan, found: dict[Unit, Any], progress: bool, spending: Spending) -> None:
+        self.folder, self.plan, self.found, self.progress, self.spending = folder, plan, found, progress, spending
         self.failed: set[str] = set()
+        self.stopped: list[Unit] = []
+        """The units that the end of their time stopped."""
 
-    def do(self, workers: Workers, jobs: int, units: Sequence[Unit], deadline: float | None = None) -> None:
-        """Compute all units into `found`, except those of a candidate that has failed."""
+    def do(self, workers: Workers, jobs: int, units: Sequence[Unit], until: float = math.inf) -> None:
+        """Compute all units into `found`, except those of a candidate that has failed, and those not done at `until`."""
         left = []
         for unit in units:
             if (self.folder / unit.file).is_file():
@@ -156,14 +168,18 @@ class _Work:
                 left.append(unit)
         bar = Progress((u for u in left if u.candidate not in self.failed), jobs, self.progress and units[0].what != "cost")
         try:
-            for unit, answer in workers.run(left, lambda u: self._wanted(u, deadline)):
+            for unit, answer in workers.run(left, self._wanted, until):
+                if answer is None:
+                    self.stopped.append(unit)
+                    continue
                 self._take(unit, answer)
                 bar.done(unit, answer, self._text(unit, answer))
+                self.spending.save()
         finally:
             bar.close()
 
-    def _wanted(self, unit: Unit, deadline: float | None) -> bool:
-        return unit.candidate not in self.failed and (deadline is None or time.perf_counter() < deadline)
+    def _wanted(self, unit: Unit) -> bool:
+        return unit.candidate not in self.failed
 
     def _take(self, unit: Unit, answer: dict[str, Any]) -> None:
         self.found[unit] = answer
@@ -179,12 +195,12 @@ class _Work:
         return f"{unit.candidate}, fold {unit.fold + 1}, seed {unit.seed}{share}{score}"
 
 
-def _step_costs(workers: Workers, jobs: int, protocol: Protocol, plan: Plan) -> dict[str, StepCost]:
+def _step_costs(workers: Workers, jobs: int, protocol: Protocol, plan: Plan, until: float) -> dict[str, StepCost]:
     """Measure the step costs of each architecture with all workers busy, as they will be; the slowest worker counts."""
     step_costs: dict[str, StepCost] = {}
     units = [Unit("timing", name, protocol.cv - 1) for name in plan.architectures]
-    for unit, timed in workers.run(units * -(-jobs // len(units))):
-        if "failed" not in timed:
+    for unit, timed in workers.run(units * -(-jobs // len(units)), until=until):
+        if timed is not None and "failed" not in timed:
             cost = StepCost.of(timed, protocol, plan.ordered)
             step_costs[unit.candidate] = max(cost, step_costs.get(unit.candidate, cost), key=lambda p: p.fit(1))
     slow = max(step_costs.values(), key=lambda cost: cost.fit(1), default=StepCost(0.0, 0.0, 0.0, 1.0, 0.0))
@@ -198,17 +214,6 @@ def _announce(protocol: Protocol, plan: Plan) -> None:
         print_text(f"  left out: {name}: {reason}", file=sys.stderr)
     for notice in plan.notices:
         print_text(f"  note: {notice}", file=sys.stderr)
-
-
-def _remember(folder: Path, seconds: float) -> None:
-    """Add to the time that the comparison has taken, over all its resumptions."""
-    write_json(folder / "time.json", {"seconds": _spent(folder) + seconds})
-
-
-def _spent(folder: Path) -> float:
-    with suppress(UserError):
-        return read_values(folder / "time.json", dict[str, float])["seconds"]
-    return 0.0
 
 
 def table(result: Comparison) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -228,7 +233,8 @@ def _row(result: Comparison, c: Any) -> tuple[str, ...]:
     p = "" if pair is None else "undefined" if pair.p != pair.p else shown_p(pair.p_holm)
     return (
         c.name if c.is_architecture else f"{c.name} *", f"{c.mean:.4f}", _or_dash(c.std), _or_dash(split),
-        "-" if seed is None else f"{seed:.4f}", f"{c.parameters:,}", f"{c.multiply_adds:,}",
+        "-" if seed is None else f"{seed:.4f}", f"{c.parameters:,}",
+        "-" if c.is_architecture and c.latency_one is None else f"{c.multiply_adds:,}",
         duration(c.seconds), duration(c.latency_one), duration(c.latency_many), p,
     )  # fmt: skip
 

@@ -11,8 +11,12 @@ from nnatomy.studies.comparison.protocol import Entry, Plan, Protocol
 
 MARGIN = 0.8
 """The part of the time left that is planned for: machines are not always as fast as in their first seconds."""
-AFTER = 6.0
-"""Seconds kept for measuring costs and for the report."""
+AFTER, REPORT = (10.0, 0.3), (2.5, 0.1)
+"""Seconds kept for measuring costs and for the report, and those of the report; each at most this part of the budget."""
+BASELINES = 0.4
+"""The part of the budget after which a baseline is stopped."""
+TIMING = 0.3
+"""The part of the time then left after which the step costs of architectures are no longer measured."""
 LEAST_STEPS = 20
 """Steps of a fit that was cut shortest; below, nothing is learned that could be compared."""
 
@@ -45,13 +49,17 @@ class StepCost:
 
 
 def reduce_to_budget(plan: Plan, protocol: Protocol, step_costs: Mapping[str, StepCost], seconds: float, jobs: int) -> Plan:
-    """The plan as `seconds` allow: whole, without learning curves, or with fewer epochs, or even with part of the rows."""
-    fits = protocol.cv * protocol.seeds
+    """The plan as `seconds` allow: whole, without learning curves, or with fewer epochs, or even with part of the rows.
+
+    Epochs are cut only where one seed of each fold does not fit, and only so far that it does: a score from one seed says more
+    than three of networks that have learned nothing. Further seeds follow in the time that is left.
+    """
+    fits = protocol.cv
     available = max(seconds, 0.0) * jobs
     curve = sum(protocol.cv * step_costs[name].fit(entry.whole, share)
                 for name, entry in plan.architectures.items() for share in plan.shares)  # fmt: skip
     wants = {name: fits * step_costs[name].fit(entry.whole) for name, entry in plan.architectures.items()}
-    if sum(wants.values()) + curve <= available:
+    if protocol.seeds * sum(wants.values()) + curve <= available:
         return replace(plan, lengths_decided=True)
     notices = list(plan.notices)
     if plan.shares:

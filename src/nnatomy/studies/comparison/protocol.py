@@ -200,8 +200,9 @@ def read_unit(folder: Path, unit: Unit) -> dict[str, Any]:
 
 
 def baseline_units(protocol: Protocol, shares: tuple[float, ...], names: tuple[str, ...]) -> list[Unit]:
-    """Baselines are fitted once a fold: they have no seeds."""
-    return [Unit("baseline", name, fold, 0, share) for share in shares for fold in range(protocol.cv) for name in names]
+    """Baselines are fitted once a fold: they have no seeds. Under a budget a slow one comes after all folds of the others."""
+    found = [Unit("baseline", name, fold, 0, share) for share in shares for fold in range(protocol.cv) for name in names]
+    return found if protocol.budget is None else sorted(found, key=lambda unit: names.index(unit.candidate))
 
 
 def architecture_units(protocol: Protocol, plan: Plan) -> list[Unit]:

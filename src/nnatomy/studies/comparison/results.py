@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from nnatomy.errors import UserError
 from nnatomy.runs.folder import finite
+from nnatomy.runs.progress import counted
 from nnatomy.showing import Face, Shown, label
 from nnatomy.studies.comparison.protocol import Plan, Protocol, Unit
 from nnatomy.studies.statistics import LEVEL, corrected_t_test, holm, variance_components
@@ -180,10 +181,11 @@ def shown_p(p: float) -> str:
 
 
 def concluded(
-    folder: Path, protocol: Protocol, plan: Plan, found: Found, seconds: float, environment: Mapping[str, Any]
-) -> Comparison:
+    folder: Path, protocol: Protocol, plan: Plan, found: Found, seconds: float, environment: Mapping[str, Any],
+    stopped: Sequence[Unit] = (),
+) -> Comparison:  # fmt: skip
     """Return the conclusions from all units. Raises UserError where none was finished."""
-    refused, notices = dict(plan.refused), list(plan.notices)
+    refused, notices = dict(plan.refused), [*plan.notices, *_stopped(stopped)]
     for unit, answer in found.items():
         if "failed" in answer and unit.candidate not in refused and unit.what in ("fit", "baseline"):
             refused[unit.candidate] = f"{answer['failed']} (fold {unit.fold + 1})"
@@ -197,6 +199,11 @@ def concluded(
         raise _none(refused)
     folds, seeds = _whole(protocol, plan, table, architectures, notices)
     tested = len(folds) > 1
+    for name in [name for name in names if name not in plan.architectures]:
+        done = _finished(table[name], plan.metric)
+        if tested and not set(folds) <= {fold for fold, _ in table[name]}:
+            refused[name] = f"The time ended after {len(done)} of its {protocol.cv} folds. {_continue(protocol)}"
+            names.remove(name)
     if tested:
         for name in list(names):
             used = [table[name][fold, seed] for fold in folds for seed in range(seeds if name in plan.architectures else 1)]
@@ -212,8 +219,8 @@ def concluded(
         names = [name for name in names if own[name]]
         if not names:
             raise UserError(
-                f"A comparison needs a fold with a finite {plan.metric}. Received none. Continue with --resume, or choose "
-                "another --metric or more data."
+                f"A comparison needs a fold with a finite {plan.metric}. Received none. Continue with --resume"
+                f"{'' if protocol.budget is None else ' and a larger --budget'}, or choose another --metric or more data."
             )
     candidates = [_candidate(name, protocol, plan, found, table[name], own[name], seeds) for name in names]
     sign = 1 if plan.judged_by.better == "higher" else -1
@@ -222,11 +229,25 @@ def concluded(
     train, validation, test = (float(np.mean([a[key] for a in first])) for key in ("train", "validation", "test"))
     pairs = _pairs(candidates, test / (train + validation), sign) if tested else []
     least = min(len(own[name]) for name in names)
-    many = next((int(a["many"]) for u, a in found.items() if u.what == "cost" and "many" in a), 0)
+    many = next((int(a["many"]) for u, a in found.items() if u.what == "cost" and "many" in a), 256)
     return Comparison(
         folder, protocol, plan, tuple(candidates), tuple(pairs), least, seeds, (train, validation, test), refused,
         tuple(notices), seconds, many, environment,
     )  # fmt: skip
+
+
+def _continue(protocol: Protocol) -> str:
+    return f"--resume{'' if protocol.budget is None else ' with a --budget'} does the rest."
+
+
+def _stopped(units: Sequence[Unit]) -> list[str]:
+    """The notice about fits that the end of the time stopped."""
+    fits = [
+        f"{unit.candidate} (fold {unit.fold + 1}" + (f", seed {unit.seed})" if unit.what == "fit" else ")")
+        for unit in units
+        if unit.what in ("fit", "baseline")
+    ]
+    return [f"The end of the time stopped {', '.join(fits)}: without a score."] if fits else []
 
 
 def _finished(answers: Mapping[tuple[int, int], Mapping[str, Any]], metric: str) -> list[int]:
@@ -265,7 +286,7 @@ def _whole(
         finished = ", ".join(f"{name} {len(_finished(table[name], plan.metric))}" for name in table)
         notices.append(
             f"Nothing was tested: a test needs two folds that every architecture has finished, with a finite {plan.metric}. Of "
-            f"{protocol.cv} folds were finished: {finished}. Each score is over its own folds; --resume does the rest."
+            f"{protocol.cv} folds were finished: {finished}. Each score is over its own folds. {_continue(protocol)}"
         )
         return done[0], 1
     seeds = next(s for s in range(protocol.seeds, 0, -1) if s == 1 or all(done[k] == done[0] for k in range(s)))
@@ -276,8 +297,8 @@ def _whole(
     missing = protocol.cv * protocol.seeds - len(unjudged) * protocol.seeds - len(done[0]) * seeds
     if missing:
         notices.append(
-            f"The time was spent before all fits were done: {len(done[0])} folds and {seeds} seeds are whole and count; "
-            "--resume does the rest."
+            f"The time was spent before all fits were done: {counted(len(done[0]), 'fold')} and {counted(seeds, 'seed')} are "
+            f"whole and count. {_continue(protocol)}"
         )
     return done[0], seeds
 

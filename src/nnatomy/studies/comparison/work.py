@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -27,7 +28,8 @@ from nnatomy.training.recipe import Recipe
 KEPT = 4  # data sets that a worker keeps: units that follow each other often share theirs
 MANY = 256  # examples of the larger batch whose latency is measured
 AGAIN = "Restore them, or start again."
-WARM, LONG = 3, 3.0  # steps before the clock starts, and seconds until it stops
+WARM = 3  # steps before the clock starts
+LONG = 0.02, 3.0  # when it stops: the part of the budget, and seconds at most
 
 
 class Bench:
@@ -56,6 +58,7 @@ class Bench:
         position = fitted.position
         return {
             "metrics": fitted.test().metrics, "epochs": position.epoch, "best_epoch": position.best_epoch,
+            "parameters": fitted.model.count_parameters(),
             "stopped": position.stopped, "seconds": round(position.seconds, 4), **_sizes(dataset),
         }  # fmt: skip
 
@@ -91,10 +94,14 @@ class Bench:
         """Seconds a step, for judging the validation part and for getting under way, from the first steps of a fit."""
         before = time.perf_counter()
         recipe, dataset = self._architecture(unit.candidate, unit.fold, 1.0)
-        watch = _Stopwatch()
+        reading = time.perf_counter() - before
+        share, most = LONG
+        watch, again = _Stopwatch(min(share * (self.protocol.budget or math.inf), most)), _Stopwatch(0.0)
         fitted = fit_recipe(recipe, dataset, self.protocol.seed, callbacks=[watch])
         fitted.task.evaluate(fitted.model, dataset.validation)  # the first time it is planned, too
-        start = time.perf_counter() - before - watch.seconds
+        before = time.perf_counter()
+        fit_recipe(recipe, dataset, self.protocol.seed, callbacks=[again])  # its start is that of all fits but a worker's first
+        start = reading + time.perf_counter() - before - again.seconds
         before = time.perf_counter()
         fitted.task.evaluate(fitted.model, dataset.validation)
         return {
@@ -141,15 +148,15 @@ class Bench:
 class _Stopwatch(Callback):
     """Times the steps after the first few, and ends the fit when it has seen enough."""
 
-    def __init__(self) -> None:
-        self.steps, self.seconds = 0, 0.0
+    def __init__(self, long: float) -> None:
+        self.steps, self.seconds, self.long = 0, 0.0, long
 
     def after_step(self, loop: Loop) -> None:
         if loop.position.step == WARM:
             self._started = time.perf_counter()
         elif loop.position.step > WARM:
             self.steps, self.seconds = self.steps + 1, time.perf_counter() - self._started
-            loop.interrupted = loop.interrupted or self.seconds > LONG
+            loop.interrupted = loop.interrupted or self.seconds > self.long
 
 
 def _sizes(dataset: Dataset) -> dict[str, int]:

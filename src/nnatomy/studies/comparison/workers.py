@@ -7,15 +7,18 @@ comparison that is killed.
 from __future__ import annotations
 
 import json
+import math
 import os
 import queue
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,9 +29,10 @@ from nnatomy.studies.processes import environment_of
 
 
 class Worker:
-    """The handle of one process."""
+    """The handle of one process, and the unit that it works on."""
 
     def __init__(self, folder: Path, threads: int) -> None:
+        self.unit: Unit | None = None
         self.errors: BinaryIO = tempfile.TemporaryFile()  # noqa: SIM115 - closed by close()
         self.process = subprocess.Popen(
             [sys.executable, "-m", __name__, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.errors,
@@ -72,10 +76,17 @@ class Workers:
     """So many processes; `run` gives units to free workers and yields results as they come."""
 
     def __init__(self, folder: Path, jobs: int, threads: int) -> None:
-        self._workers = [Worker(folder, threads) for _ in range(jobs)]
+        self._make = partial(Worker, folder, threads)
+        self._workers = [self._make() for _ in range(jobs)]
 
-    def run(self, units: Sequence[Unit], wanted: Callable[[Unit], bool] = lambda unit: True) -> Iterator[tuple[Unit, Any]]:
-        """Yield (unit, what it found) for the units that are still `wanted` when their turn comes."""
+    def run(
+        self, units: Sequence[Unit], wanted: Callable[[Unit], bool] = lambda unit: True, until: float = math.inf
+    ) -> Iterator[tuple[Unit, Any]]:
+        """Yield (unit, what it found) for the units that are still `wanted` when their turn comes.
+
+        At the time `until`, by time.perf_counter(), processes at work are ended and replaced, and their units yielded with
+        None: only that stops a library's call as surely as a step of ours.
+        """
         waiting: queue.SimpleQueue[Unit] = queue.SimpleQueue()
         for unit in units:
             waiting.put(unit)
@@ -85,8 +96,11 @@ class Workers:
             try:
                 while True:
                     next_one = waiting.get_nowait()
-                    if wanted(next_one):
-                        answers.put((next_one, worker.ask(next_one)))
+                    if time.perf_counter() < until and wanted(next_one):
+                        worker.unit = next_one
+                        found = worker.ask(next_one)
+                        worker.unit = None
+                        answers.put((next_one, found))
             except queue.Empty:
                 answers.put((None, None))
             except BaseException as problem:  # raised again below, where it can be caught
@@ -96,7 +110,12 @@ class Workers:
             threading.Thread(target=serve, args=(worker,), daemon=True).start()
         running = len(self._workers)
         while running:
-            answered, found = answers.get()
+            try:
+                left = max(until - time.perf_counter(), 0.0)
+                answered, found = answers.get(timeout=None if math.isinf(left) else left)
+            except queue.Empty:
+                yield from [(unit, None) for unit in self._stop()]
+                return
             if isinstance(found, BaseException):
                 raise found
             if answered is None:
@@ -105,6 +124,14 @@ class Workers:
                 raise RuntimeError(f"{answered.candidate}, fold {answered.fold + 1}, seed {answered.seed}: {found['error']}")
             else:
                 yield answered, found
+
+    def _stop(self) -> list[Unit]:
+        """End the processes at work, and return their units."""
+        stopped = [(place, worker) for place, worker in enumerate(self._workers) if worker.unit is not None]
+        for place, worker in stopped:
+            worker.close()
+            self._workers[place] = self._make()
+        return [worker.unit for _, worker in stopped if worker.unit is not None]
 
     def __enter__(self) -> Workers:
         return self

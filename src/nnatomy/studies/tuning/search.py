@@ -2,7 +2,7 @@
 
 Trials are kept by Optuna in a database, which several processes share: one that dies loses the trial that it was running.
 
-    python -m nnatomy.studies.tuning.search FOLDER STARTED     # a process that helps until there is nothing left to try
+    python -m nnatomy.studies.tuning.search FOLDER END         # a process that helps until there is nothing left to try
 """
 
 from __future__ import annotations
@@ -232,20 +232,19 @@ def searching_ends(plan: Plan, started: float) -> float:
     return started + working_time(plan.budget) * (1 - SCORES * bool(plan.cv))
 
 
-def search_all(folder: Path, plan: Plan, log: Callable[[Search, Any], None], started: float, others: bool = True) -> None:
-    """Run what is left of every search, each in an equal part of the time that is then left; see `Search.run`."""
-    end = searching_ends(plan, started)
+def search_all(folder: Path, plan: Plan, log: Callable[[Search, Any], None], end: float, others: bool = True) -> None:
+    """Run what is left of every search, each in an equal part of the time that is then left until `end`; see `Search.run`."""
     for place, number in enumerate(plan.searches):
         now = time.perf_counter()
         Search(folder, plan, number).run(now + (end - now) / (len(plan.searches) - place), log, others)
 
 
-def _help(folder: Path, started: float) -> None:
+def _help(folder: Path, end: float) -> None:
     """The work of a helping process, in the time of the one that started it, with which it ends."""
     threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
     plan = Plan.of(folder)
     backends.use(plan.backend)
-    search_all(folder, plan, lambda search, trial: None, started)
+    search_all(folder, plan, lambda search, trial: None, end)
 
 
 if __name__ == "__main__":

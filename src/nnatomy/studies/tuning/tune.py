@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from nnatomy.showing import Face, Shown
 from nnatomy.studies.files import read_values, write_json
 from nnatomy.studies.processes import environment_of, processes
 from nnatomy.studies.statistics import LEVEL, Difference, corrected_t_test
+from nnatomy.studies.time import Spending
 from nnatomy.studies.tuning.plan import ALL_ROWS, Plan
 from nnatomy.studies.tuning.search import (
     AGAIN,
@@ -38,6 +39,7 @@ from nnatomy.studies.tuning.search import (
     abandon_trials,
     optuna,
     search_all,
+    searching_ends,
     storage,
     time_for,
     working_time,
@@ -183,20 +185,34 @@ def tune(
             write_json(folder / "environment.json", environment())
             remember(folder, dataset)
             write_json(folder / "tuning.json", {"plan": to_plain(plan), "command": plan.command()})
-        return _carry_on(folder, plan, lock, count, threads, started, progress, report)
+        return _carry_on(folder, plan, lock, count, threads, Spending(folder, started), started, progress, report)
 
 
-def resume_tuning(folder: str | Path, *, jobs: int | None = None, progress: bool = False, report: bool = True) -> Tuning:
-    """Continue a tuning, or join one that runs: several processes share its trials, also on several machines."""
+def resume_tuning(
+    folder: str | Path,
+    *,
+    jobs: int | None = None,
+    budget: float | str | None = None,
+    progress: bool = False,
+    report: bool = True,
+) -> Tuning:
+    """Continue a tuning, or join one that runs: several processes share its trials, also on several machines.
+
+    `budget`: the time of this call; without one, the rest of the tuning's own.
+    """
     started = began()
+    given = parse_options(Plan, {"budget": budget}, "resume_tuning")["budget"]
     path = Path(folder)
     plan = Plan.of(path)
+    spending = Spending(path, started)
+    since = spending.since(plan.budget, given)
+    plan = plan if given is None else replace(plan, budget=given)
     count, threads = processes(jobs, "tune")
     backends.use(plan.backend)
     find_architecture(plan.architecture)  # first: it may bring its kind of data
     KnownData.of(path, AGAIN).check_files(str(plan.data), plan.labels)
     with owned(path, shared=True) as lock:
-        return _carry_on(path, plan, lock, count, threads, started, progress, report)
+        return _carry_on(path, plan, lock, count, threads, spending, since, progress, report)
 
 
 def unknown_settings(plan: Plan, recipe: Any) -> None:
@@ -207,22 +223,24 @@ def unknown_settings(plan: Plan, recipe: Any) -> None:
 
 
 def _carry_on(
-    folder: Path, plan: Plan, lock: Ownership, jobs: int, threads: int, started: float, progress: bool, report: bool
+    folder: Path, plan: Plan, lock: Ownership, jobs: int, threads: int, spending: Spending, since: float,
+    progress: bool, report: bool,
 ) -> Tuning:  # fmt: skip
-    line = ProgressLine(plan, progress)
+    """`since`: when the time of the budget began."""
+    line, end = ProgressLine(plan, progress, spending), searching_ends(plan, since)
     storage(folder, plan)  # its tables are made before others come
     if lock.alone:
         abandon_trials(folder, plan)
         lock.share()
     try:
-        with _helpers(folder, jobs - 1, threads, started):
-            search_all(folder, plan, line, started)
-        search_all(folder, plan, line, started, others=False)  # trials that processes left when they died
-        outer = [_judged(folder, plan, number, line, started) for number in range(plan.cv)]
+        with _helpers(folder, jobs - 1, threads, end):
+            search_all(folder, plan, line, end)
+        search_all(folder, plan, line, end, others=False)  # trials that processes left when they died
+        outer = [_judged(folder, plan, number, line, since) for number in range(plan.cv)]
     except KeyboardInterrupt:
         print_text(f"\nStopped; finished trials are kept. Continue with: nnatomy tune --resume {folder}", file=sys.stderr)
         raise
-    result = _concluded(folder, plan, outer, time.perf_counter() - started)
+    result = _concluded(folder, plan, outer, spending.save())
     recipe, _ = plan.load(ALL_ROWS)
     saved = {"architecture": plan.architecture, "data": plan.data, "settings": {**plan.settings, **result.best}}
     write_json(result.recipe, saved | {"epochs": plan.epochs, "resolved": plain(applied(recipe, result.best))})
@@ -235,10 +253,10 @@ def _carry_on(
 
 
 @contextmanager
-def _helpers(folder: Path, count: int, threads: int, started: float) -> Iterator[None]:
-    """So many further processes that try settings; none outlives this one."""
+def _helpers(folder: Path, count: int, threads: int, end: float) -> Iterator[None]:
+    """So many further processes that try settings until `end`; none outlives this one."""
     env = environment_of(threads)
-    command = [sys.executable, "-m", "nnatomy.studies.tuning.search", str(folder), repr(started)]
+    command = [sys.executable, "-m", "nnatomy.studies.tuning.search", str(folder), repr(end)]
     helpers = [subprocess.Popen(command, stdin=subprocess.PIPE, env=env) for _ in range(count)]
     try:
         yield
@@ -255,12 +273,13 @@ def _helpers(folder: Path, count: int, threads: int, started: float) -> Iterator
 class ProgressLine:
     """Says how far the tuning is: a line for each trial."""
 
-    def __init__(self, plan: Plan, progress: bool) -> None:
-        self.plan, self.progress, self.started, self.mine = plan, progress, time.perf_counter(), 0
+    def __init__(self, plan: Plan, progress: bool, spending: Spending) -> None:
+        self.plan, self.progress, self.spending, self.started, self.mine = plan, progress, spending, time.perf_counter(), 0
 
     def __call__(self, search: Search, trial: Any) -> None:
         """After a trial of this process."""
         self.mine += 1
+        self.spending.save()
         if not self.progress:
             return
         done, best = len(search.finished()), search.best()
@@ -281,7 +300,7 @@ class ProgressLine:
             print_text(line, file=sys.stderr, flush=True)
 
 
-def _judged(folder: Path, plan: Plan, number: int, line: ProgressLine, started: float) -> Outer:
+def _judged(folder: Path, plan: Plan, number: int, line: ProgressLine, since: float) -> Outer:
     """Return the result of an outer fold's search on the fold's test part; it is kept in the folder.
 
     The fits that are left share the rest of a time budget.
@@ -301,13 +320,14 @@ def _judged(folder: Path, plan: Plan, number: int, line: ProgressLine, started: 
         recipe = applied(search.recipe, chosen)
         scores[name] = []
         for seed in range(plan.seeds):
-            seconds = time_for(started + working_time(plan.budget), left) if plan.budget is not None else None
+            seconds = time_for(since + working_time(plan.budget), left) if plan.budget is not None else None
             fitted = fit_recipe(recipe, search.dataset, plan.seed + seed, budget=seconds)
             scores[name].append(float(fitted.test().metrics[metric]))
             left -= 1
     rest = len(search.dataset.train) + len(search.dataset.validation)
     found = Outer(settings, scores["tuned"], scores["own"], len(search.dataset.test) / rest)
     write_json(path, asdict(found))
+    line.spending.save()
     return found
 
 
