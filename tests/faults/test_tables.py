@@ -76,7 +76,7 @@ def test_a_column_that_training_rows_do_not_vary_is_divided_by_one(write: Write)
     x = np.stack([np.array(NOISE), np.full(N, 0.1)], axis=1)
     for shaped in (x, x[:, None, :], x[:, :, None, None]):
         assert np.abs(from_arrays(shaped, np.array(HALF)).train.all()[0]).max() < 9
-    assert Columns.fit({"x": ["0.1"] * 65}, np.arange(65)).deviations == (1.0,)
+    assert Columns.fit({"x": ["0.1"] * 65}, np.arange(65))[0].deviations == (1.0,)
 
 
 def test_a_series_that_is_the_same_in_training_is_no_series_to_forecast(write: Write) -> None:

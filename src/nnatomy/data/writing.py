@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from nnatomy.data.numerals import PLAIN, Numerals, is_plain, numerals_of, whole
 from nnatomy.data.times import check_layout, parse_times, sole_layout
 from nnatomy.errors import UserError, unknown_name
 
-__all__ = ["AS_IS", "Learned", "Writing", "learned"]
+__all__ = ["AS_IS", "Learned", "Writing", "learned", "learned_numbers"]
 
 NUMBERS, WORDS = ("numeric", "identifier"), ("categorical", "boolean")
 HOW = {"numeric": (",", "."), "categorical": ("exact",)}
@@ -122,6 +122,19 @@ def learned(table: RawTable, types: Mapping[str, str], keep: Sequence[str] = ())
         known = _spellings(held.written(name), writing, name, notices) if words else ()
         plain[name] = writing.plain(held, name, "categorical" if words else kind, known)
     return Learned(RawTable(plain, table.source), kinds, writings, tuple(notices))
+
+
+def learned_numbers(table: RawTable, types: Mapping[str, str]) -> Learned:
+    """Return `learned` of the columns of numbers alone: those whose cells all read as such, or that `types` makes numeric.
+
+    For kinds of data whose other columns hold no more than names.
+    """
+    for name in types:
+        if name not in table.columns:
+            raise unknown_name("column", name, table.columns)
+    chosen = {name: types.get(name) or ("numeric" if numerals_of(cells) else "") for name, cells in table.columns.items()}
+    chosen = {name: kind for name, kind in chosen.items() if kind.partition(":")[0] == "numeric"}
+    return learned(replace(table, columns={name: table.columns[name] for name in chosen}), chosen)
 
 
 def _choice(name: str, text: str, table: RawTable) -> tuple[str, str]:

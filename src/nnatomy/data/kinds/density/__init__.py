@@ -8,12 +8,19 @@ import numpy as np
 
 from nnatomy.data.dataset import ArraySplit, Dataset, Split
 from nnatomy.data.formats import ARRAYS
-from nnatomy.data.kinds.density.points import PointPreprocessing, fields_of, numbers_of_table, points_dataset
+from nnatomy.data.kinds.density.points import (
+    PointPreprocessing,
+    fields_of,
+    points_dataset,
+    points_of_cells,
+    points_of_table,
+)
 from nnatomy.data.kinds.density.sets import SETS
 from nnatomy.data.kinds.kind import NO, PERHAPS, ExportedInputs, Kind
 from nnatomy.data.kinds.looks import Look, look_at
 from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.requests import RequestReader
+from nnatomy.data.writing import AS_IS
 from nnatomy.errors import UserError
 
 
@@ -23,7 +30,7 @@ class DensityKind(Kind[PointPreprocessing]):
     name = "density"
     noun = "points"
     preprocessing = PointPreprocessing
-    options = frozenset({"target"})
+    options = frozenset({"target", "types", "encoding"})
     endings = (".csv", ".tsv", ".parquet", ".npz")
     sets = SETS
     labels_optional = True
@@ -43,9 +50,12 @@ class DensityKind(Kind[PointPreprocessing]):
                 raise UserError(f"Arrays have no named columns. Received --target {target}. Store the modes as y in the file.")
             points, modes = _named(source)
             columns = tuple(f"x{i + 1}" for i in range(points.shape[1]))
-        else:
-            columns, points, modes = numbers_of_table(source.table, target, str(source))
-        return points_dataset(source.name, points, modes, reading, columns=columns, target=target or "")
+            return points_dataset(source.name, points, modes, reading, columns=columns)
+        columns, points, modes, found = points_of_table(source.table, target, reading.use("types", {}), str(source))
+        return points_dataset(
+            source.name, points, modes, reading, columns=columns, target=target or "", writings=found.writings,
+            notices=found.notices,
+        )  # fmt: skip
 
     def of_arrays(self, name: str, x: Any, y: Any, reading: Reading) -> Dataset | None:
         if np.ndim(x) != 2:
@@ -106,10 +116,9 @@ class DensityKind(Kind[PointPreprocessing]):
         absent = [column for column in preprocessing.columns if column not in table.columns]
         if absent:
             raise UserError(f"Points have the columns of training. Received {source} without {', '.join(absent)}. Add them.")
-        kept = {name: table.columns[name] for name in preprocessing.columns}
         modes = table.columns.get(preprocessing.target) if preprocessing.target else None
-        _, points, _ = numbers_of_table(type(table)(kept, table.source), None, str(source))
-        return points, modes
+        cells = {c: preprocessing.writings.get(c, AS_IS).plain(table, c, "numeric") for c in preprocessing.columns}
+        return points_of_cells(cells, table, str(source)), modes
 
 
 def _named(source: Source) -> tuple[Any, list[str] | None]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,10 +16,11 @@ from nnatomy.data.fields import Field
 from nnatomy.data.reading import Reading
 from nnatomy.data.scaling import deviation
 from nnatomy.data.splits import class_ids
+from nnatomy.data.writing import Learned, Writing, learned_numbers
 from nnatomy.errors import UserError
 from nnatomy.saved import Positive
 
-__all__ = ["PointPreprocessing", "fields_of", "numbers_of_table", "points_dataset"]
+__all__ = ["PointPreprocessing", "fields_of", "points_dataset", "points_of_cells", "points_of_table"]
 
 Array = npt.NDArray[Any]
 
@@ -36,6 +37,9 @@ class PointPreprocessing(Preprocessing):
     """The names of the modes, where the data name them."""
     target: str = ""
     """The column of a CSV file that names them."""
+    writings: Mapping[str, Writing] = field(default_factory=dict)
+    """How the columns of that file write their numbers."""
+    encoding: str = ""
 
     def raw(self, given: Any) -> Batch:
         """Return (points (n, columns) as float64,). Raises UserError for another shape, or for what is not finite."""
@@ -66,7 +70,7 @@ def fields_of(classes: Sequence[str]) -> tuple[Field, ...]:
 
 def points_dataset(
     name: str, points: Any, modes: Sequence[str] | None, reading: Reading, *, columns: Sequence[str], target: str = "",
-    description: str = "",
+    description: str = "", writings: Mapping[str, Writing] | None = None, notices: tuple[str, ...] = (),
 ) -> Dataset:  # fmt: skip
     """Return the data set of points.
 
@@ -78,6 +82,7 @@ def points_dataset(
         columns: the names of the columns
         target: the column of the file that names the modes
         description: of the data set
+        writings: how the file writes the numbers of each column
 
     Raises UserError for other shapes, for numbers that are not finite, and for columns that do not vary.
     """
@@ -91,18 +96,21 @@ def points_dataset(
     flat = next((column for column, s in zip(columns, std) if not s > 0), None)
     if flat is not None:
         raise UserError(f"Each column of the points varies. Received the same number in every row of {flat!r}. Remove it.")
-    preprocessing = PointPreprocessing(tuple(columns), tuple(mean.tolist()), tuple(std.tolist()), classes, target)
+    moments = tuple(mean.tolist()), tuple(std.tolist())
+    preprocessing = PointPreprocessing(tuple(columns), *moments, classes, target, writings or {})
     arrays = preprocessing.prepare(x) if ids is None else (*preprocessing.prepare(x), ids)
     splits = [ArraySplit(tuple(a[rows] for a in arrays), fields_of(classes)) for rows in parts]
     said = description or f"{len(x):,} points of {x.shape[1]} numbers" + (f" in {len(classes)} modes" if classes else "")
     return Dataset(
-        name, "density", "generation", splits[0], splits[1], splits[2], classes, preprocessing, (), x.shape[1:], said,
+        name, "density", "generation", splits[0], splits[1], splits[2], classes, preprocessing, notices, x.shape[1:], said,
         x.shape[1],
     )  # fmt: skip
 
 
-def numbers_of_table(table: RawTable, target: str | None, source: str) -> tuple[tuple[str, ...], Array, list[str] | None]:
-    """Return the names of a table's columns, its points, and their modes: the column `target`.
+def points_of_table(
+    table: RawTable, target: str | None, types: Mapping[str, str], source: str
+) -> tuple[tuple[str, ...], Array, list[str] | None, Learned]:
+    """Return the names of a table's columns, its points, their modes (the column `target`), and how numbers are written.
 
     Raises UserError for an unknown target, and for a cell that is not a number.
     """
@@ -111,9 +119,15 @@ def numbers_of_table(table: RawTable, target: str | None, source: str) -> tuple[
     columns = tuple(name for name in table.columns if name != target)
     if not columns:
         raise UserError(f"Points need a column of numbers. Received {source} with the column {target!r} alone. Add others.")
-    points = np.empty((len(table), len(columns)))
-    for place, name in enumerate(columns):
-        points[:, place] = [number(cell) for cell in table.columns[name]]
+    found = learned_numbers(replace(table, columns={name: table.columns[name] for name in columns}), types)
+    points = points_of_cells({name: found.table.columns.get(name, table.columns[name]) for name in columns}, table, source)
+    return columns, points, None if target is None else table.columns[target], found
+
+
+def points_of_cells(cells: Mapping[str, Sequence[str]], table: RawTable, source: str) -> Array:
+    """Return points from columns of plain numbers. Raises UserError, with the cell of `table`, for what is not a number."""
+    points = np.stack([[number(cell) for cell in column] for column in cells.values()], axis=1).reshape(len(table), len(cells))
+    for place, name in enumerate(cells):
         bad = np.flatnonzero(~np.isfinite(points[:, place]))
         if len(bad):
             cell = table.columns[name][bad[0]]
@@ -121,7 +135,7 @@ def numbers_of_table(table: RawTable, target: str | None, source: str) -> tuple[
                 f"Points are numbers. Received {cell!r} in column {name!r} of {source}, row {bad[0] + 1}. Remove the column, "
                 f"fill the cell, or name the column of the modes: --target {name}."
             )
-    return columns, points, None if target is None else table.columns[target]
+    return points
 
 
 def numeric(given: Any, what: str) -> Array:

@@ -30,7 +30,7 @@ class GraphKind(Kind[GraphPreprocessing]):
     name = "graph"
     noun = "graphs"
     preprocessing = GraphPreprocessing
-    options = frozenset({"target"})
+    options = frozenset({"target", "types"})
     folders = "nodes.csv and edges.csv of a graph"
     sets = SETS
     ragged = True

@@ -77,6 +77,7 @@ def read_files(path: Path, target: str | None = None, needed: bool = True) -> Gr
         tuple(nodes.columns[ids]), {name: cells for name, cells in nodes.columns.items() if name not in left},
         np.stack(ends, axis=1), {name: cells for name, cells in edges.columns.items() if name not in (source, end, owner)},
         of_graph, tuple(graphs.columns[key]) if graphs is not None else (),
+        nodes.delimiter,
     )  # fmt: skip
     labels = examples.columns[chosen] if chosen else ()
     return GraphFiles(raw, chosen, tuple(labels), tuple(examples.columns[split]) if split else ())

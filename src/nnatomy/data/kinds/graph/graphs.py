@@ -10,11 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from nnatomy.data.cells import is_numeric, numbers
+from nnatomy.data.csvfile import RawTable
 from nnatomy.data.dataset import ArraySplit, Batch, Dataset, Preprocessing
 from nnatomy.data.fields import Field, take
 from nnatomy.data.reading import Parts, Reading
 from nnatomy.data.scaling import scale
-from nnatomy.errors import UserError
+from nnatomy.data.writing import AS_IS, Writing, learned_numbers
+from nnatomy.errors import UserError, unknown_name
 from nnatomy.saved import Positive
 
 __all__ = ["Columns", "GraphPreprocessing", "RawGraph", "fields_of", "graph_dataset", "undirected"]
@@ -50,6 +52,8 @@ class RawGraph:
     edge_columns: Mapping[str, Sequence[str]] = field(default_factory=dict)
     graph_of: Array | None = None  # int64, (nodes,), where there are many
     graphs: tuple[str, ...] = ()
+    delimiter: str = ""
+    """Of the file; it says which decimal sign is usual."""
 
 
 def undirected(edges: Array) -> tuple[Array, Array]:
@@ -67,16 +71,26 @@ class Columns:
     means: tuple[float, ...]  # of columns of numbers
     deviations: tuple[Positive, ...]
     words: tuple[tuple[str, ...], ...]  # of columns of words; empty for a column of numbers
+    writings: Mapping[str, Writing] = field(default_factory=dict)  # of columns of numbers in files
 
     @classmethod
-    def fit(cls, columns: Mapping[str, Sequence[str]], rows: Array) -> Columns:
-        """Fit on some rows. Raises UserError for a column of words with too many different ones."""
+    def fit(
+        cls, columns: Mapping[str, Sequence[str]], rows: Array, types: Mapping[str, str] | None = None, delimiter: str = ""
+    ) -> tuple[Columns, tuple[str, ...]]:
+        """Fit on some rows, and return notices about how numbers are written, which all rows say.
+
+        Raises UserError for a column of words with too many different ones.
+        """
+        known = {name: kind for name, kind in (types or {}).items() if name in columns}
+        found = learned_numbers(RawTable({n: list(c) for n, c in columns.items()}, "the graph", delimiter=delimiter), known)
         means: list[float] = []
         deviations: list[float] = []
         words: list[tuple[str, ...]] = []
-        for name, cells in columns.items():
+        for name, written in columns.items():
+            cells = found.table.columns.get(name, written)
             seen = [cells[row] for row in rows if cells[row]]
-            distinct: tuple[str, ...] = tuple(sorted(set(seen))) if not all(map(is_numeric, seen)) else ()
+            words_alone = name in known and name not in found.kinds
+            distinct: tuple[str, ...] = tuple(sorted(set(seen))) if words_alone or not all(map(is_numeric, seen)) else ()
             values = numbers(() if distinct else seen)
             values = values[np.isfinite(values)]
             if len(distinct) > MOST_VALUES:
@@ -87,7 +101,8 @@ class Columns:
             words.append(distinct)
             means.append(float(values.mean()) if len(values) else 0.0)
             deviations.append(float(scale(values)) if len(values) else 1.0)
-        return cls(tuple(columns), tuple(means), tuple(deviations), tuple(words))
+        fitted = cls(tuple(columns), tuple(means), tuple(deviations), tuple(words), found.writings)
+        return fitted, found.notices
 
     @property
     def features(self) -> tuple[str, ...]:
@@ -110,7 +125,8 @@ class Columns:
             if words:
                 parts.append(np.array([[cell == word for word in words] for cell in cells], np.float32).reshape(rows, -1))
                 continue
-            values = numbers(cells)
+            plain = self.writings.get(name, AS_IS).plain(RawTable({name: list(cells)}, str(source)), name, "numeric")
+            values = numbers(plain)
             wrong = next((cell for cell, value in zip(cells, values, strict=True) if cell and not np.isfinite(value)), None)
             if wrong is not None:
                 raise UserError(f"The column {name!r} holds numbers. Received {wrong!r} in {source}. Correct the cell.")
@@ -207,12 +223,16 @@ def graph_dataset(
     if raw.graph_of is not None:
         nodes = np.flatnonzero(np.isin(raw.graph_of, rows))
         joins = np.flatnonzero(np.isin(raw.graph_of[raw.edges[:, 0]], rows))
+    types = reading.use("types", {})
+    if unknown := next((column for column in types if column not in {*raw.columns, *raw.edge_columns}), None):
+        raise unknown_name("column", unknown, [*raw.columns, *raw.edge_columns])
+    columns, said = Columns.fit(raw.columns, nodes, types, raw.delimiter)
+    edge_columns, also = Columns.fit(raw.edge_columns, joins, types, raw.delimiter)
     preprocessing = GraphPreprocessing(
-        task, classes, target, Columns.fit(raw.columns, nodes), Columns.fit(raw.edge_columns, joins),
-        raw.ids if task == NODES and not raw.columns else (),
-    )  # fmt: skip
+        task, classes, target, columns, edge_columns, raw.ids if task == NODES and not raw.columns else ()
+    )
     inputs = preprocessing.transform(raw)
-    return dataset_of(name, preprocessing, inputs, labeled, ids, parts, notices, description)
+    return dataset_of(name, preprocessing, inputs, labeled, ids, parts, (*notices, *said, *also), description)
 
 
 def dataset_of(

@@ -85,7 +85,7 @@ class SentencesKind(Kind[WordPreprocessing]):
         if official is None:
             return sentences_dataset(_name(source), [read_labeled(source, *options)], reading)
         first = read_labeled(source, *options)
-        later = [Source(path) for path in official[1 : 3 if reading.fold is None else 2]]
+        later = [Source(path, encoding=source.encoding) for path in official[1 : 3 if reading.fold is None else 2]]
         read = [first, *(read_more(part, first.columns, first.target) for part in later)]
         if reading.fold is not None:
             notice = f"The sentences of {official[2].name} take no part."

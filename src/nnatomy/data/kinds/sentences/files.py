@@ -75,7 +75,7 @@ def read_labeled(
     """
     pair = None if source.frame is not None or source.suffix not in ("", ".txt") else polarity_pair(source.path)
     if pair:
-        return _read_pair(pair)
+        return _read_pair(pair, source.encoding)
     if target is None and tabbed(source):
         return _read_tabbed(source)
     return _read_table(source, target, columns, groups, types or {})
@@ -131,11 +131,11 @@ def _read_tabbed(source: Source) -> Labeled:
     return Labeled(str(source), texts, labels)
 
 
-def _read_pair(paths: tuple[Path, Path]) -> Labeled:
+def _read_pair(paths: tuple[Path, Path], encoding: str) -> Labeled:
     texts: list[str] = []
     labels: list[str] = []
     for path, label in zip(paths, ("negative", "positive"), strict=True):
-        found = [line for line in lines(read_text(path)) if line.strip()]
+        found = [line for line in lines(read_text(path, encoding)) if line.strip()]
         if not found:
             raise UserError(f"A file of sentences has one {label} sentence a line. Received {path}, which is empty. Add lines.")
         texts += found
