@@ -63,24 +63,52 @@ def _added(dtype: Any) -> Any:
     return {"b": "int64", "i": "int64", "u": "uint64"}.get(dtype.kind, dtype)
 
 
-# Writing
+# Writing. Where an index is outside, a compiled step can neither raise nor write: all that it writes is then NaN, the least
+# integer, or True, at the nearest place inside.
 
 
 def scatter_add(x: Array, index: Any, values: Array) -> Array:
     """A copy of `x` with `values` added at `index`, repeated positions adding up."""
-    return jnp.asarray(x).at[index].add(values)
+    x = jnp.asarray(x)
+    return x.at[index].add(_marked(x.shape, index, values), mode="clip")
 
 
 def index_put(x: Array, index: Any, values: Array) -> Array:
     """A copy of `x` with `values` at `index`."""
-    return jnp.asarray(x).at[index].set(values)
+    x = jnp.asarray(x)
+    return x.at[index].set(_marked(x.shape, index, values), mode="clip")
+
+
+def _marked(shape: tuple[int, ...], index: Any, values: Any) -> Array:
+    """The values to write at an index of an array, or marks in their place if a part of the index is outside."""
+    values, outside, axis = jnp.asarray(values), jnp.asarray(False), 0
+    parts = index if isinstance(index, tuple) else (index,)
+    for number, part in enumerate(parts):
+        kind = part.dtype.kind if hasattr(part, "dtype") else ""
+        if part is Ellipsis:
+            axis = len(shape) - sum(_axes_of(p) for p in parts[number + 1 :])
+            continue
+        if kind in ("i", "u") and known(part) is None:
+            outside |= ((part < -shape[axis]) | (part >= shape[axis])).any()
+        axis += _axes_of(part)
+    dtype = values.dtype
+    mark = math.nan if jnp.issubdtype(dtype, jnp.inexact) else True if dtype.kind == "b" else jnp.iinfo(dtype).min
+    return jnp.where(outside, jnp.asarray(mark, dtype), values)
+
+
+def _axes_of(part: Any) -> int:
+    """The number of axes that a part of an index reads."""
+    if part is None:
+        return 0
+    return int(part.ndim) if hasattr(part, "dtype") and part.dtype == bool else 1
 
 
 @_compiled("shape")
 def add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
     """Zeros of `shape` with `values[i]` added to row `rows[i]`."""
     flat = values.reshape(rows.size, *shape[1:])
-    return jnp.zeros(shape, values.dtype).at[rows.reshape(-1)].add(flat)
+    index = rows.reshape(-1)
+    return jnp.zeros(shape, values.dtype).at[index].add(_marked(shape, index, flat), mode="clip")
 
 
 @_compiled()
@@ -104,8 +132,9 @@ def eigh(a: Array) -> tuple[Array, Array]:
 @_compiled("shape")
 def max_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
     """The largest of the `values[i]` with row `rows[i]`, in each row of `shape`; 0 in a row that has none."""
-    used = jnp.zeros(shape[:1], bool).at[rows].set(True).reshape(-1, *(1,) * (len(shape) - 1))
-    return jnp.where(used, jnp.full(shape, -jnp.inf, values.dtype).at[rows].max(values), 0).astype(values.dtype)
+    used = jnp.zeros(shape[:1], bool).at[rows].set(True, mode="clip").reshape(-1, *(1,) * (len(shape) - 1))
+    found = jnp.full(shape, -jnp.inf, values.dtype).at[rows].max(_marked(shape, rows, values), mode="clip")
+    return jnp.where(used, found, 0).astype(values.dtype)
 
 
 # Convolution. x is (batch, channels, *space), w is (channels out, channels in / groups, *kernel).

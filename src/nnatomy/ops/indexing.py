@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+import math
 from typing import Any, NamedTuple
 
 from nnatomy.backends import B, known
@@ -33,6 +34,15 @@ def _within(a: Any, index: Index) -> Index:
     return index
 
 
+def _read(a: Any, index: Index) -> Any:
+    """a[index]; where a compiled step of JAX reads outside of `a`: NaN, the least integer, or True, as it cannot raise."""
+    a = B.asarray(a)
+    parts = index if isinstance(index, tuple) else (index,)
+    if B.name == "jax" and builtins.any(hasattr(p, "dtype") and p.dtype.kind in "iu" and known(p) is None for p in parts):
+        return a.at[index].get(mode="fill")
+    return B.asarray(a[index])
+
+
 def _axes_of(part: Any) -> int:
     """Return the number of axes that one part of an index reads."""
     if part is None or part is Ellipsis:
@@ -53,7 +63,7 @@ def raw(index: Index) -> Index:
 
 @primitive(lambda g, y, a, index: scatter_add_at(B.zeros(a.shape, dtype=a.dtype), index, g))
 def _getitem(a: Any, *, index: Index) -> Any:
-    return B.asarray(B.asarray(a)[index])
+    return _read(a, index)
 
 
 def getitem(a: Any, index: Index) -> Any:
@@ -97,7 +107,10 @@ def _along(a: Any, index: Any, axis: int) -> Index:
     """The full index that reads `index` along `axis` and runs through all other axes."""
     n = len(index.shape)
     if n != len(a.shape):
-        raise UserError(f"An index along an axis needs {len(a.shape)} axes, as the array. Received shape {tuple(index.shape)}.")
+        raise UserError(
+            f"An index along an axis needs {len(a.shape)} axes, as the array. Received shape {tuple(index.shape)}. "
+            "Reshape the index to as many axes."
+        )
     grid = [B.arange(size).reshape((-1,) + (1,) * (n - i - 1)) for i, size in enumerate(index.shape)]
     grid[shapes.place(axis, n)] = index
     return tuple(grid)
@@ -141,7 +154,7 @@ def take(a: Any, index: Any, axis: Any = None) -> Any:
 
 @primitive(lambda g, y, weight, rows: add_rows(g, rows=rows, shape=weight.shape))
 def _embedding(weight: Any, *, rows: Any) -> Any:
-    return B.asarray(weight)[rows]
+    return _read(weight, rows)
 
 
 @primitive(lambda g, y, values, rows, shape: _embedding(g, rows=rows))
@@ -164,9 +177,15 @@ def one_hot(rows: Any, classes: int, dtype: Any = "float32") -> Any:
     """1 at position `rows[i]` of a new last axis, 0 elsewhere."""
     found = known(raw(rows))
     if found is not None and found.size and not (found.min() >= 0 and found.max() < classes):
-        raise UserError(f"one_hot() takes classes from 0 to {classes - 1}. Received {found.min()} to {found.max()}.")
-    hits = raw(rows)[..., None] == B.arange(classes)
-    return Tensor(hits.astype(dtype)) if isinstance(rows, Tensor) else hits.astype(dtype)
+        raise UserError(
+            f"one_hot() takes classes from 0 to {classes - 1}. Received {found.min()} to {found.max()}. "
+            "Correct the classes, or give a larger num_classes."
+        )
+    numbers = raw(rows)[..., None]
+    hits = (numbers == B.arange(classes)).astype(dtype)
+    if found is None and B.name == "jax" and is_floating(hits.dtype):  # compiled, it cannot raise
+        hits = B.where((numbers >= 0) & (numbers < classes), hits, B.asarray(math.nan, dtype=hits.dtype))
+    return Tensor(hits) if isinstance(rows, Tensor) else hits
 
 
 @shapes.with_an_axis
@@ -199,7 +218,7 @@ def sort(a: Any, axis: int = -1, descending: bool = False) -> Ranked:
 def topk(a: Any, k: int, axis: int = -1, largest: bool = True) -> Ranked:
     """The k largest (or smallest) values, best first, and their positions."""
     if not 0 <= k <= a.shape[axis]:
-        raise UserError(f"topk() needs 0 <= k <= {a.shape[axis]}, the length of the axis. Received {k}.")
+        raise UserError(f"topk() needs 0 <= k <= {a.shape[axis]}, the length of the axis. Received {k}. Use a smaller k.")
     order = argsort(a, axis, descending=largest)
     first = shapes.split(order, [k, a.shape[axis] - k], axis=axis)[0]
     return Ranked(gather(a, first, axis), first)

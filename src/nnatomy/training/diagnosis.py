@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from nnatomy.data import fields
+from nnatomy.errors import UserError
 from nnatomy.graph import no_grad
 from nnatomy.layers.module import Module
 from nnatomy.tensor import Tensor
@@ -43,10 +44,14 @@ def first_bad_layer(model: Module, inputs: list[Tensor]) -> str:
     try:
         with no_grad():
             model(*inputs)
+    except (IndexError, UserError) as problem:  # what a compiled step of JAX could not raise
+        return f"by itself, the model says: {str(problem).rstrip('.')}"
     except Exception:  # a model that is not a function of its inputs alone: a pair of adversaries, an agent
         return "its layers could not be examined" + (f"; the parameter {bad} is not finite" if bad else "")
     finally:
         for handle in handles:
             handle.remove()
     layer = f"the first values that are not finite come out of {found[0]}" if found else "every layer's output is finite"
+    if not (found or bad):
+        layer += ", so the loss or its targets are not"
     return layer + (f", after an update broke the parameter {bad}" if bad else "")
