@@ -33,7 +33,10 @@ def calculate_fan(shape: Shape) -> tuple[int, int]:
     """(inputs, outputs) that meet in a weight of shape (out, in, *kernel), each times the kernel's size."""
     _of_a_shape("calculate_fan", shape)
     if len(shape) < 2:
-        raise UserError(f"Fans need a weight with at least two axes (out, in). Received shape {tuple(shape)}.")
+        raise UserError(
+            f"Fans need a weight with at least two axes (out, in). Received shape {tuple(shape)}. "
+            "Use init.zeros_() or init.uniform_() for a bias."
+        )
     size = math.prod(shape[2:])
     return shape[1] * size, shape[0] * size
 
@@ -46,7 +49,10 @@ def calculate_gain(nonlinearity: str, param: float | None = None) -> float:
     gains = {"linear": 1.0, "conv": 1.0, "sigmoid": 1.0, "tanh": 5 / 3, "relu": math.sqrt(2), "selu": 3 / 4}
     gains["leaky_relu"] = math.sqrt(2 / (1 + (0.01 if param is None else param) ** 2))
     if nonlinearity not in gains:
-        raise UserError(f"calculate_gain() knows {', '.join(sorted(gains))}. Received {nonlinearity!r}.")
+        raise UserError(
+            f"calculate_gain() knows {', '.join(sorted(gains))}. Received {nonlinearity!r}. "
+            "Choose one of them, or give the gain as a number."
+        )
     return gains[nonlinearity]
 
 
@@ -91,7 +97,7 @@ def trunc_normal(
 ) -> Any:  # fmt: skip
     """N(mean, std^2) conditioned on lying in [a, b]."""
     if not a < b:
-        raise UserError(f"trunc_normal() needs a < b. Received {a} and {b}.")
+        raise UserError(f"trunc_normal() needs a < b. Received {a} and {b}. Use a=-2.0 and b=2.0.")
     return (generator or random.default).truncated_normal(tuple(shape), mean, std, a, b, dtype=dtype)
 
 
@@ -108,7 +114,7 @@ def xavier_normal(shape: Shape, gain: float = 1.0, generator: Generator = None, 
 
 def _kaiming_std(shape: Shape, a: float, mode: str, nonlinearity: str) -> float:
     if mode not in ("fan_in", "fan_out"):
-        raise UserError(f'mode must be "fan_in" or "fan_out". Received {mode!r}.')
+        raise UserError(f'mode must be "fan_in" or "fan_out". Received {mode!r}. Use mode="fan_in".')
     fan = calculate_fan(shape)[mode == "fan_out"]
     return calculate_gain(nonlinearity, a) / math.sqrt(fan) if fan else 0.0
 
@@ -143,7 +149,10 @@ def lecun_normal(shape: Shape, generator: Generator = None, dtype: Any = "float3
 def orthogonal(shape: Shape, gain: float = 1.0, generator: Generator = None, dtype: Any = "float32") -> Any:
     """gain times a random (out, in x kernel) with orthonormal rows or columns, whichever are fewer (Saxe et al. 2014)."""
     if len(shape) < 2:
-        raise UserError(f"orthogonal() needs at least two axes. Received shape {tuple(shape)}.")
+        raise UserError(
+            f"orthogonal() needs at least two axes. Received shape {tuple(shape)}. "
+            "Use init.normal_() for a vector."
+        )
     rows, columns = shape[0], math.prod(shape[1:])
     drawn = np.asarray(normal((max(rows, columns), min(rows, columns)), generator=generator, dtype="float64"))
     q, r = np.linalg.qr(drawn)
@@ -160,7 +169,10 @@ def _eye(shape: Shape, dtype: Any = "float32") -> Any:
 def _dirac(shape: Shape, groups: int = 1, dtype: Any = "float32") -> Any:
     """Kernels (out, in, *kernel) that pass their inputs through: 1 in the middle of channel i of output i of each group."""
     if len(shape) < 3 or shape[0] % groups:
-        raise UserError(f"dirac_() fills kernels (out, in, *kernel), out a multiple of groups. Received {tuple(shape)}.")
+        raise UserError(
+            f"dirac_() fills kernels (out, in, *kernel), out a multiple of groups. Received {tuple(shape)}. "
+            "Give such a kernel, or other groups."
+        )
     made = np.zeros(tuple(shape), "float32")
     middle = tuple(n // 2 for n in shape[2:])
     for out in range(shape[0]):

@@ -67,7 +67,7 @@ class Generator:
         """Normal with the given mean and standard deviation (Box and Muller 1958)."""
         shape = sizes((shape,))
         if std < 0:
-            raise UserError(f"normal() needs std >= 0. Received {std}.")
+            raise UserError(f"normal() needs std >= 0. Received {std}. Use std=1.0.")
         n = math.prod(shape)
         half = (n + 1) // 2
         bits = self.bits(2 * half).astype("float64")
@@ -84,7 +84,10 @@ class Generator:
         from scipy.special import ndtr, ndtri
 
         if std <= 0 or not low < high:
-            raise UserError(f"truncated_normal() needs std > 0 and low < high. Received std {std}, low {low}, high {high}.")
+            raise UserError(
+                f"truncated_normal() needs std > 0 and low < high. Received std {std}, low {low}, high {high}. "
+                "Use std=1.0, low=-2.0 and high=2.0."
+            )
         a, b = ndtr((low - mean) / std), ndtr((high - mean) / std)
         z = ndtri(np.asarray(self.uniform(shape, float(a), float(b), dtype="float64")))
         return B.asarray(np.clip(mean + std * z, low, high), dtype=dtype)
@@ -93,14 +96,14 @@ class Generator:
         """True with probability p."""
         shape = sizes((shape,))
         if not 0 <= p <= 1:
-            raise UserError(f"A probability is between 0 and 1. Received {p}.")
+            raise UserError(f"A probability is between 0 and 1. Received {p}. Use 0.5, for example.")
         return (self.bits(math.prod(shape)) < min(int(p * 2.0**32), 0xFFFFFFFF)).reshape(shape) | (p >= 1)
 
     def integers(self, low: int, high: int, shape: Shape = ()) -> Any:
         """Uniform integers in [low, high)."""
         shape = sizes((shape,))
         if not low < high:
-            raise UserError(f"integers() needs low < high. Received {low} and {high}.")
+            raise UserError(f"integers() needs low < high. Received {low} and {high}. Exchange them, or use a larger high.")
         words = self.bits(2 * math.prod(shape)).astype("uint64").reshape(-1, 2)
         wide = words[:, 0] * 2**32 + words[:, 1]
         return (low + (wide % (high - low)).astype("int64")).reshape(shape)

@@ -162,7 +162,8 @@ class Tensor:
     def __bool__(self) -> bool:
         if self.data.size != 1:
             raise UserError(
-                f"The truth of a Tensor with {self.data.size} elements is ambiguous. Use .any(), .all() or nn.where()."
+                f"Only a Tensor with one element is true or false. Received {self.data.size} elements. "
+                "Use .any(), .all() or nn.where()."
             )
         return bool(self.item())
 
@@ -246,7 +247,9 @@ class Tensor:
             try:
                 new = B.broadcast_to(new, self.shape)
             except ValueError:
-                raise UserError(f"Values of shape {tuple(new.shape)} cannot be written into shape {self.shape}.") from None
+                raise UserError(
+                    f"Values must broadcast to the Tensor's shape {self.shape}. Received {tuple(new.shape)}. Reshape them."
+                ) from None
         self.data = new
         return self
 

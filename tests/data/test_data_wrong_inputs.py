@@ -59,10 +59,10 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
         {"target": "price"},
         "No column has this name. Received 'price'. Choose one of: a, b, color, y",
     ),
-    ("an empty target", "t.csv", table_text(N, y=[""] * N), Y, "target 'y' has no values"),
+    ("an empty target", "t.csv", table_text(N, y=[""] * N), Y, "A target needs values. Received 'y' without any"),
     ("one class", "t.csv", table_text(N, y=["yes"] * N), Y, "'y', which is 'yes' in every row"),
-    ("a class of one row", "t.csv", table_text(N, y=["maybe", *HALF[1:]]), Y, "class 'maybe' has 1"),
-    ("a class of two rows", "t.csv", table_text(N, y=["maybe"] * 2 + HALF[2:]), Y, "class 'maybe' has 2"),
+    ("a class of one row", "t.csv", table_text(N, y=["maybe", *HALF[1:]]), Y, "Received 1 of class 'maybe'"),
+    ("a class of two rows", "t.csv", table_text(N, y=["maybe"] * 2 + HALF[2:]), Y, "Received 2 of class 'maybe'"),
     ("a target of free text", "t.csv", table_text(N, y=[f"name {k}" for k in range(N)]), Y, "'y', which holds free text"),
     (
         "a target of dates",
@@ -71,8 +71,8 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
         Y,
         "'y', which holds dates",
     ),
-    ("no input of use", "t.csv", "a,y\n" + "".join(f"7,{h}\n" for h in HALF), Y, "No input column is left"),
-    ("an all-NaN input alone", "t.csv", "a,y\n" + "".join(f"nan,{h}\n" for h in HALF), Y, "No input column is left"),
+    ("no input of use", "t.csv", "a,y\n" + "".join(f"7,{h}\n" for h in HALF), Y, "needs an input column. Received none"),
+    ("an all-NaN input alone", "t.csv", "a,y\n" + "".join(f"nan,{h}\n" for h in HALF), Y, "an input column. Received none"),
     ("only a giveaway", "t.csv", "a,y\n" + "".join(f"{h}!,{h}\n" for h in HALF), Y, "keep one with --keep a"),
     ("too few rows", "t.csv", "a,y\n1,x\n2,z\n", Y, "at least 5 rows"),
     (
@@ -104,7 +104,7 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
     ("labels for a table", "t.csv", GOOD, {**Y, "labels": "x.json"}, "--labels does not apply"),
     ("a workbook", "t.xlsx", b"PK\3\4", Y, r"\(ZIP archive\). Save it as one"),
     ("one picture", "t.png", b"\x89PNG", {}, "is one picture. Name the folder"),
-    ("one idx file", "train-images-idx3-ubyte", b"", {}, "four at a time: name their folder"),
+    ("one idx file", "train-images-idx3-ubyte", b"", {}, "four at a time. Received train-images-idx3-ubyte alone"),
     ("a limit of nothing", "t.csv", GOOD, {**Y, "limit": 0}, "limit is at least 1"),
     ("a short text", "t.txt", "to be or not to be", {}, "characters and windows of 128 need"),
     ("an empty text", "t.txt", "", {}, "has 0 characters"),
@@ -123,7 +123,7 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
     ("a constant series", "s.csv", "time,x\n" + "".join(f"{t},5\n" for t in hours(400)), {}, "needs a column of numbers"),
     ("a window beyond the series", "s.csv", series_text(), {"window": 390}, "smaller window or horizon"),
     ("a window of nothing", "s.csv", series_text(), {"window": 0}, "window is at least 1"),
-    ("too few rows for anomalies", "s.csv", series_text(70), {"tasks": ("anomaly",)}, "too little to train on"),
+    ("too few rows for anomalies", "s.csv", series_text(70), {"tasks": ("anomaly",)}, "at least 10 windows"),
 ]
 
 
@@ -150,7 +150,7 @@ WRONG_PATHS: list[tuple[str, Callable[[Path], Path | str], dict[str, Any], str]]
         {},
         "No data set or file has this name. Received 'qqqqqq'. Choose one of: ",
     ),
-    ("an empty folder", lambda p: p, {}, "is an empty folder"),
+    ("an empty folder", lambda p: p, {}, "which is empty. Put pictures"),
     ("a folder of other files", lambda p: _near(p).parent, {}, "holds none of these"),
     ("a folder without pictures", lambda p: _made(p / "p" / "c" / "a.txt").parent.parent, {}, "without them"),
     ("pictures of one class", lambda p: _one_class(p), {}, "has only 'dark'"),
@@ -186,7 +186,7 @@ WRONG_PATHS: list[tuple[str, Callable[[Path], Path | str], dict[str, Any], str]]
     ("idx of huge promise", lambda p: _idx(p, "train-images", lambda raw: _promise(raw)), {}, "header says.*follow"),
     ("idx gzip cut short", lambda p: _idx(p, "train-images", lambda raw: gzip.compress(raw)[:-30]), {}, "gzip file must"),
     ("idx gzip garbled", lambda p: _idx(p, "train-images", lambda raw: b"\x1f\x8b" + raw), {}, "gzip file must be whole"),
-    ("labels for images", lambda p: _idx(p, "train-images", lambda raw: TWO_LABELS), {}, "Images have 3"),
+    ("labels for images", lambda p: _idx(p, "train-images", lambda raw: TWO_LABELS), {}, "form have 3 axes"),
     ("fewer labels than images", lambda p: _idx(p, "train-labels", lambda raw: TWO_LABELS), {}, "2 labels"),
 ]
 

@@ -269,7 +269,7 @@ REFUSED: dict[str, tuple[Any, Any, str]] = {
     "warm": (classifier(warm_start="no").fit(X, Y), {}, "takes True or False for warm_start. Received 'no'"),
     "no patience": (classifier(early_stopping=True, n_iter_no_change=0), {}, "n_iter_no_change counts epochs. Received 0"),
     "nothing held out": (classifier(early_stopping=True, validation_fraction=0), {}, "early_stopping needs rows"),
-    "sequences": (nn.NeuralClassifier("lstm"), {}, "on table data; choose another architecture, such as mlp."),
+    "sequences": (nn.NeuralClassifier("lstm"), {}, "Choose another architecture, such as mlp."),
     "pictures": (nn.NeuralClassifier("lenet5"), {}, "or give input_shape=(channels, height, width)."),
     "negative weights": (classifier(), {"sample_weight": -WHOLE}, "Negative values"),
     "too few weights": (classifier(), {"sample_weight": WHOLE[1:]}, "sample_weight.shape"),

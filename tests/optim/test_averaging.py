@@ -119,7 +119,7 @@ def test_wrong_use_is_told() -> None:
         optim.EMA(model, 1.0)
     with pytest.raises(UserError, match="Leave warmup out"):
         optim.EMA(model, 0.9, warmup=True, debias=True)
-    with pytest.raises(UserError, match="no average before"), optim.SWA(model).applied():
+    with pytest.raises(UserError, match="needs a first update"), optim.SWA(model).applied():
         pass
-    with pytest.raises(UserError, match="does not fit Model"):
+    with pytest.raises(UserError, match="names and shapes of Model"):
         optim.SWA(model).load_state_dict({"count": 2, "average.weight": np.zeros((2, 3))})

@@ -190,7 +190,7 @@ WRONG: list[tuple[Callable[[], Any], str]] = [
     (lambda: optim.Adam([{"params": [parameter()], "lr": -1.0}]), "lr must be"),
     (lambda: optim.Adam([{"parameters": [parameter()]}]), "A parameter group must be a dictionary"),
     (lambda: setattr(optim.Adam([parameter()]), "lr", -1.0), "lr must be"),
-    (of_state(lambda s: s.pop("state.w.exp_avg")), "does not fit Adam and its parameters: missing: state.w.exp_avg"),
+    (of_state(lambda s: s.pop("state.w.exp_avg")), "fits Adam and its parameters. Received missing: state.w.exp_avg"),
     (of_state(lambda s: s.pop("group.0.betas")), "missing: group.0.betas"),
     (of_state(lambda s: s.update({"state.v.exp_avg": np.zeros(2)})), "unexpected: state.v.exp_avg"),
     (of_state(lambda s: s.update({"state.w.exp_avg": np.zeros(3)})), r"state.w.exp_avg is \(3,\), expected \(2,\)"),

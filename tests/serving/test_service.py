@@ -322,5 +322,5 @@ def test_a_run_whose_weights_are_damaged_is_told_in_one_sentence(table: Service,
     words = [sys.executable, "-m", "nnatomy", "serve", str(broken), "--port", "0"]
     found = subprocess.run(words, capture_output=True, text=True, timeout=60)
     assert (found.returncode, found.stdout) == (2, "")
-    assert found.stderr.startswith(f"nnatomy: The run in {broken} could not be loaded by a worker. ")
+    assert found.stderr.startswith(f"nnatomy: A worker must be able to load the run. Received {broken}, ")
     assert found.stderr.count("\n") == 1

@@ -97,7 +97,7 @@ def test_a_straight_line_has_no_season(tmp_path: Path) -> None:
 
     series = Series("s", "time", np.arange(600).astype("datetime64[s]"), ("x",), np.arange(600.0)[:, None])
     reading = Reading(fold=Fold(1, 3), window=16, horizon=4)
-    with pytest.raises(UserError, match="No season"):
+    with pytest.raises(UserError, match="16 rows without one"):
         fitted_to(Forecast, "seasonal naive", forecast_dataset(series, "x", reading))
 
 

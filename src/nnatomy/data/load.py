@@ -221,7 +221,10 @@ def _read(source: Source, accepted: tuple[str, ...], reading: Reading) -> tuple[
             raise _absent(source.path)
         check_source(source.path)
     if source.frame is None and source.path.is_dir() and not any(source.path.iterdir()):
-        raise UserError(f"{source} is an empty folder. Put pictures in one sub-folder for each class, or the MNIST files.")
+        raise UserError(
+            f"A folder of data has files in it. Received {source}, which is empty. Put pictures in one sub-folder for each "
+            "class, or the MNIST files."
+        )
     scores = {found: _recognized(found, source, reading) for found in kinds.kinds()}
     able = [found for found, score in scores.items() if score >= BARELY and found.takes_form(accepted)]
     if not able:

@@ -119,7 +119,10 @@ class ImagePreprocessing(Preprocessing):
     def transform(self, raw: Array) -> Batch:
         """Return (inputs[N, C, H, W],) for raw images[N, C, h, w] with values 0..largest."""
         if raw.ndim != 4 or raw.shape[1] != len(self.mean):
-            raise UserError(f"The model takes images [n, {len(self.mean)}, height, width]. Received {list(raw.shape)}.")
+            raise UserError(
+                f"The model takes images [n, {len(self.mean)}, height, width]. Received {list(raw.shape)}. "
+                "Reshape it to that."
+            )
         out = np.empty((len(raw), raw.shape[1], *self.size), np.float32)
         scale = np.float32(1.0 / self.largest) / np.asarray(self.std, np.float32)[:, None, None]
         shift = (np.asarray(self.mean) / np.asarray(self.std)).astype(np.float32)[:, None, None]

@@ -69,19 +69,25 @@ def locate(known: Public, offline: bool) -> Path:
     if offline or known.url is None:
         reason = "the network is not to be used (--offline)" if known.url else "it has no stable address to fetch it from"
         raise UserError(
-            f"The data set is not here and {reason}. Put {wanted} there, or set NNATOMY_DATA to the folder that holds it."
+            f"A named data set is on this machine or is fetched. Received one that is not here, and {reason}. Put {wanted} "
+            "there, or set NNATOMY_DATA to the folder that holds it."
         )
     try:
         import pooch
     except ImportError as error:
-        raise UserError(f"Fetching data needs pooch (`pip install pooch`). Or put the file at {wanted} yourself.") from error
+        raise UserError(
+            f"Fetching data needs pooch. Received an environment without it. Run pip install pooch, or put the file at "
+            f"{wanted} yourself."
+        ) from error
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         digest = f"sha256:{known.sha256}"
         pooch.retrieve(known.url, known_hash=digest, fname=path.name, path=path.parent, progressbar=False)
     except (OSError, ValueError) as error:
         reason = str(error).splitlines()[0][:120]
-        raise UserError(f"{known.url} could not be fetched ({reason}). Put the file at {wanted} yourself.") from error
+        raise UserError(
+            f"A data set is fetched from its address. Received {reason} from {known.url}. Put the file at {wanted} yourself."
+        ) from error
     return path
 
 

@@ -35,8 +35,8 @@ def split_rows(
         if len(rows) < 3:
             label = names[int(group)] if names else str(group)
             raise UserError(
-                f"Each class needs at least 3 rows (one each for training, validation and test), class {label!r} has "
-                f"{len(rows)}. Add rows, merge the class with another or remove its rows."
+                "Each class needs at least 3 rows (one each for training, validation and test). Received "
+                f"{len(rows)} of class {label!r}. Add rows, merge the class with another or remove its rows."
             )
         held, tested = (max(1, round(len(rows) * fraction)) for fraction in fractions)
         for part, piece in zip(parts, np.split(rows, [len(rows) - held - tested, len(rows) - tested]), strict=True):

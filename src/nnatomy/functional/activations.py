@@ -52,7 +52,8 @@ def prelu(x: Any, weight: Any) -> Any:
         channels = x.shape[1] if len(x.shape) > 1 else 1
         if weight.shape != (channels,):
             raise UserError(
-                f"prelu() needs one weight, or one for each of the {channels} channels. Received {tuple(weight.shape)}."
+                f"prelu() needs one weight, or one for each of the {channels} channels. Received {tuple(weight.shape)}. "
+                "Reshape it to (1,) or to the channels."
             )
         weight = ops.reshape(weight, (-1,) + (1,) * (len(x.shape) - 2))
     return ops.where(ops.greater(x, 0), x, weight * x)
@@ -98,7 +99,7 @@ def gelu(x: Any, approximate: str = "none") -> Any:
         return _gelu(x)
     if approximate == "tanh":
         return _gelu_tanh(x)
-    raise UserError(f'gelu() needs approximate "none" or "tanh". Received {approximate!r}.')
+    raise UserError(f'gelu() needs approximate "none" or "tanh". Received {approximate!r}. Use approximate="none".')
 
 
 def _silu_slope(x: Any) -> Any:
@@ -183,7 +184,10 @@ def softmin(x: Any, axis: int = -1) -> Any:
 def glu(x: Any, axis: int = -1) -> Any:
     """y = a sigmoid(b) with a, b the two halves of `axis` (Dauphin et al. 2017, eq. 1)."""
     if x.shape[axis] % 2:
-        raise UserError(f"glu() needs an axis of even length to halve. Received shape {tuple(x.shape)} and axis {axis}.")
+        raise UserError(
+            f"glu() needs an axis of even length to halve. Received shape {tuple(x.shape)} and axis {axis}. "
+            "Choose another dim, or pad it to an even length."
+        )
     a, b = ops.split(x, x.shape[axis] // 2, axis=axis)
     return a * ops.sigmoid(b)
 
@@ -194,7 +198,7 @@ def maxout(x: Any, pieces: int, axis: int = 1) -> Any:
     if pieces < 1 or x.shape[axis] % pieces:
         raise UserError(
             f"maxout() needs an axis whose length is a multiple of pieces. Received shape {tuple(x.shape)}, axis {axis}, "
-            f"pieces {pieces}."
+            f"pieces {pieces}. Choose another number of pieces."
         )
     split = (*x.shape[:axis], x.shape[axis] // pieces, pieces, *x.shape[axis + 1 :])
     return ops.max(ops.reshape(x, split), axis=axis + 1)

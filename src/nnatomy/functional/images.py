@@ -100,7 +100,7 @@ def _pools(axes: int) -> tuple[Callable[..., Any], ...]:
             if len(wanted) != axes or any(abs(n - m) >= s for n, m, s in zip(wanted, space, sizes[1])):
                 raise UserError(
                     f"max_unpool{axes}d() needs output_size near {tuple(space)}, less than a stride away. "
-                    f"Received {tuple(output_size)}."
+                    f"Received {tuple(output_size)}. Leave output_size out for that."
                 )
             space = wanted
         return _placed(input, raw(indices), axes, space)
@@ -112,7 +112,10 @@ def _sizes(x: Any, size: Any) -> tuple[int, ...]:
     space = x.shape[2:]
     sizes = (size,) * len(space) if size is None or isinstance(size, int) else tuple(size)
     if len(sizes) != len(space):
-        raise UserError(f"output_size must be one number, or {len(space)}: one for each axis of space. Received {size!r}.")
+        raise UserError(
+            f"output_size must be one number, or {len(space)}: one for each axis of space. Received {size!r}. "
+            "Give as many numbers as there are axes of space."
+        )
     return tuple(own if n is None else n for own, n in zip(space, sizes))
 
 
@@ -164,7 +167,7 @@ def fold(
     if len(input.shape) != 3 or input.shape[1] % size or min(positions) < 1 or input.shape[2] != math.prod(positions):
         raise UserError(
             f"fold() needs patches (batch, channels x {size}, {math.prod(positions)}) for an image of {space}. "
-            f"Received shape {tuple(input.shape)}."
+            f"Received shape {tuple(input.shape)}. Give the kernel_size, stride and padding of unfold()."
         )
     batch, channels = input.shape[0], input.shape[1] // size
     one_hot = B.asarray(B.arange(size)[:, None] == B.arange(size)[None, :]).astype(input.dtype).reshape(size, 1, *kernel)
@@ -180,7 +183,8 @@ def pixel_shuffle(input: Any, upscale_factor: int) -> Any:
     r = upscale_factor
     if len(input.shape) < 3 or r < 1 or input.shape[-3] % (r * r):
         raise UserError(
-            f"pixel_shuffle() needs (..., channels divisible by {r * r}, height, width). Received {tuple(input.shape)}."
+            f"pixel_shuffle() needs (..., channels divisible by {r * r}, height, width). Received {tuple(input.shape)}. "
+            "Choose another upscale_factor."
         )
     *lead, c, h, w = input.shape
     parts = ops.reshape(input, (math.prod(lead), c // (r * r), r, r, h, w))
@@ -192,7 +196,8 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
     r = downscale_factor
     if len(input.shape) < 3 or r < 1 or input.shape[-2] % r or input.shape[-1] % r:
         raise UserError(
-            f"pixel_unshuffle() needs (..., channels, height, width), both divisible by {r}. Received {tuple(input.shape)}."
+            f"pixel_unshuffle() needs (..., channels, height, width), both divisible by {r}. Received {tuple(input.shape)}. "
+            "Pad the image, or choose another downscale_factor."
         )
     *lead, c, h, w = input.shape
     parts = ops.reshape(input, (math.prod(lead), c, h // r, r, w // r, r))
@@ -202,6 +207,9 @@ def pixel_unshuffle(input: Any, downscale_factor: int) -> Any:
 def channel_shuffle(input: Any, groups: int) -> Any:
     """Channels of (batch, channels, ...) with the members of the groups in turn (Zhang et al. 2018, section 3.1)."""
     if len(input.shape) < 2 or groups < 1 or input.shape[1] % groups:
-        raise UserError(f"channel_shuffle() needs channels that divide into {groups} groups. Received {tuple(input.shape)}.")
+        raise UserError(
+            f"channel_shuffle() needs channels that divide into {groups} groups. Received {tuple(input.shape)}. "
+            "Choose another number of groups."
+        )
     batch, c, *rest = input.shape
     return ops.reshape(ops.swapaxes(ops.reshape(input, (batch, groups, c // groups, *rest)), 1, 2), input.shape)

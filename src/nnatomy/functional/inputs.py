@@ -38,7 +38,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
     if mode not in modes or len(flat) % 2 or len(flat) > 2 * len(input.shape) or any(not hasattr(n, "__index__") for n in flat):
         raise UserError(
             f"pad() takes (before, after) for some of the last {len(input.shape)} axes, and one of {', '.join(modes)}. "
-            f"Received {flat} and {mode!r}. nn.pad() takes a pair for each axis."
+            f"Received {flat} and {mode!r}. Correct them, or use nn.pad(), which takes a pair for each axis."
         )
     pairs = [(0, 0)] * (len(input.shape) - len(flat) // 2) + list(zip(flat[-2::-2], flat[-1::-2], strict=True))
     cuts = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(input.shape, pairs, strict=True))

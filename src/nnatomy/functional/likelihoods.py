@@ -35,7 +35,10 @@ def gaussian_nll_loss(
     if shape == tuple(input.shape[:-1]) and len(input.shape) > 1:
         var = ops.expand_dims(var, -1)
     elif shape not in (tuple(input.shape), (*input.shape[:-1], 1), (1,) * len(input.shape)):
-        raise UserError(f"gaussian_nll_loss() needs a variance for each value. Received {shape} for {tuple(input.shape)}.")
+        raise UserError(
+            f"gaussian_nll_loss() needs a variance for each value. Received {shape} for {tuple(input.shape)}. "
+            "Give var the shape of input, or leave out or shorten its last axis to 1."
+        )
     plain = raw(var)
     found = known(plain)
     if found is not None and found.size and found.min() < 0:
@@ -124,7 +127,8 @@ def _padded(labels: Any, lengths: Any, batch: int) -> Any:
     found = known(lengths)
     if found is None or found.sum() != labels.shape[0]:
         raise UserError(
-            f"ctc_loss() needs targets (batch, longest), or in a row as long as all target_lengths. Received {labels.shape}."
+            f"ctc_loss() needs targets (batch, longest), or in a row as long as all target_lengths. Received {labels.shape}. "
+            "Pad the targets to one length."
         )
     longest = int(found.max()) if found.size else 0
     places = (found.cumsum() - found)[:, None] + B.arange(longest)[None, :]
@@ -136,18 +140,23 @@ def _check_ctc(log_probs: Any, labels: Any, counts: Any, lengths: Any, blank: in
     if tuple(counts.shape) != (batch,) or tuple(lengths.shape) != (batch,) or len(labels.shape) != 2 or len(labels) != batch:
         raise UserError(
             f"ctc_loss() needs targets and both lengths for each of the {batch} sequences. "
-            f"Received {tuple(labels.shape)}, {tuple(counts.shape)} and {tuple(lengths.shape)}."
+            f"Received {tuple(labels.shape)}, {tuple(counts.shape)} and {tuple(lengths.shape)}. "
+            "Give one entry for each sequence of log_probs."
         )
     if not 0 <= blank < classes:
         raise UserError(f"ctc_loss() needs blank to be one of the {classes} classes. Received {blank}. The usual one is 0.")
     for name, values, most in (("input_lengths", counts, steps), ("target_lengths", lengths, labels.shape[1])):
         found = known(values)
         if found is not None and found.size and not (found.min() >= 0 and found.max() <= most):
-            raise UserError(f"ctc_loss() needs {name} from 0 to {most}. Received {found.min()} to {found.max()}.")
+            raise UserError(
+                f"ctc_loss() needs {name} from 0 to {most}. Received {found.min()} to {found.max()}. "
+                "Correct the lengths."
+            )
     found, sizes = known(labels), known(lengths)
     if found is not None and sizes is not None:
         seen = found[B.arange(labels.shape[1])[None, :] < sizes[:, None]]
         if seen.size and not (seen.min() >= 0 and seen.max() < classes and not (seen == blank).any()):
             raise UserError(
-                f"ctc_loss() needs targets among {classes} classes, and no blanks {blank}. Received {seen.tolist()[:8]}."
+                f"ctc_loss() needs targets among {classes} classes, and no blanks {blank}. Received {seen.tolist()[:8]}. "
+                "Correct the targets, or give blank= another number."
             )

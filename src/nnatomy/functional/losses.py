@@ -43,7 +43,7 @@ def huber_loss(input: Any, target: Any, reduction: str = "mean", delta: float = 
     """d^2 / 2 where d = |input - target| <= delta, else delta (d - delta / 2) (Huber 1964)."""
     input, target = alike(input, target, "huber_loss")
     if delta <= 0:
-        raise UserError(f"huber_loss() needs delta > 0. Received {delta}.")
+        raise UserError(f"huber_loss() needs delta > 0. Received {delta}. Use delta=1.0.")
     d = ops.abs(input - target)
     near = ops.less_equal(d, delta)
     return reduced(ops.where(near, 0.5 * _square_where(near, d), delta * (d - 0.5 * delta)), reduction)
@@ -56,7 +56,7 @@ def smooth_l1_loss(input: Any, target: Any, reduction: str = "mean", beta: float
     """
     input, target = alike(input, target, "smooth_l1_loss")
     if beta < 0:
-        raise UserError(f"smooth_l1_loss() needs beta >= 0. Received {beta}.")
+        raise UserError(f"smooth_l1_loss() needs beta >= 0. Received {beta}. Use beta=1.0.")
     if beta == 0:
         return l1_loss(input, target, reduction)
     d = ops.abs(input - target)
@@ -93,7 +93,10 @@ def binary_cross_entropy(input: Any, target: Any, weight: Any = None, reduction:
     """
     input, target = alike(input, target, "binary_cross_entropy")
     if outside(input, 0, 1):
-        raise UserError("binary_cross_entropy() needs probabilities between 0 and 1. Give scores to the form with logits.")
+        raise UserError(
+            "binary_cross_entropy() needs probabilities between 0 and 1. Received others. "
+            "Give scores to binary_cross_entropy_with_logits()."
+        )
     loss = _bce(input, target)
     return reduced(loss if weight is None else loss * weight, reduction)
 
@@ -119,7 +122,10 @@ def cross_entropy(
     The mean is weighted by `weight` of the target's class, and leaves out targets equal to `ignore_index`: NaN if none is left.
     """
     if not 0 <= label_smoothing <= 1:
-        raise UserError(f"cross_entropy() needs label_smoothing between 0 and 1. Received {label_smoothing}.")
+        raise UserError(
+            f"cross_entropy() needs label_smoothing between 0 and 1. Received {label_smoothing}. "
+            "Use label_smoothing=0.1."
+        )
     input = widened(input)
     if label_smoothing == 0 and not is_floating(target.dtype):
         return _cross_entropy_of_labels(input, target, weight, ignore_index, reduction)
@@ -202,12 +208,18 @@ def _kept(input: Any, target: Any, weight: Any, ignore_index: int) -> tuple[Any,
     labels = B.where(kept, labels, 0)
     classes = input.shape[_class_axis(input)]
     if outside(labels, 0, classes - 1):
-        raise UserError(f"Class numbers must be between 0 and {classes - 1}. Received {labels.min()} to {labels.max()}.")
+        raise UserError(
+            f"Class numbers must be between 0 and {classes - 1}. Received {labels.min()} to {labels.max()}. "
+            "Count classes from 0, or give the model more outputs."
+        )
     if weight is None:
         return kept, None, _or_nothing(kept.astype(input.dtype).sum(), rows)
     weights = raw(weight)
     if tuple(weights.shape) != (classes,):
-        raise UserError(f"weight must give one number for each of the {classes} classes. Received shape {weights.shape}.")
+        raise UserError(
+            f"weight must give one number for each of the {classes} classes. Received shape {weights.shape}. "
+            "Give one number a class."
+        )
     scale = weights[labels]
     return kept, scale, _or_nothing(B.where(kept, scale, B.zeros_like(scale)).sum(), rows)
 
@@ -220,7 +232,7 @@ def _class_numbers(input: Any, target: Any) -> Any:
     if tuple(labels.shape) != expected or labels.dtype.kind not in "iu":
         raise UserError(
             f"Scores of shape {tuple(input.shape)} need integer class numbers of shape {expected}. "
-            f"Received {tuple(labels.shape)} of {labels.dtype}."
+            f"Received {tuple(labels.shape)} of {labels.dtype}. Convert or reshape the targets."
         )
     return labels
 
@@ -234,7 +246,7 @@ def _or_nothing(total: Any, rows: Any) -> Any:
 
 def _class_axis(input: Any) -> int:
     if not input.shape:
-        raise UserError("Scores need an axis of classes. Received a single number.")
+        raise UserError("Scores need an axis of classes. Received a single number. Reshape them to (1, classes).")
     return 0 if len(input.shape) == 1 else 1
 
 
@@ -259,9 +271,12 @@ def multi_margin_loss(
 ) -> Any:
     """w_t / C times the sum over classes c other than t of max(0, margin - x_t + x_c)^p, for scores (batch, C), p = 1 or 2."""
     if p not in (1, 2):
-        raise UserError(f"multi_margin_loss() needs p = 1 or 2. Received {p}.")
+        raise UserError(f"multi_margin_loss() needs p = 1 or 2. Received {p}. Use p=1.")
     if len(input.shape) != 2:
-        raise UserError(f"multi_margin_loss() needs scores (batch, classes). Received shape {tuple(input.shape)}.")
+        raise UserError(
+            f"multi_margin_loss() needs scores (batch, classes). Received shape {tuple(input.shape)}. "
+            "Reshape them to that."
+        )
     input = widened(input)
     _, scale, _ = _kept(input, target, weight, -1)
     labels = raw(target)
@@ -296,7 +311,10 @@ def dice_loss(input: Any, target: Any, smooth: float = 1.0, reduction: str = "me
     """
     input, target = alike(input, target, "dice_loss")
     if len(input.shape) < 3:
-        raise UserError(f"dice_loss() needs (batch, channels, *space). Received shape {tuple(input.shape)}.")
+        raise UserError(
+            f"dice_loss() needs (batch, channels, *space). Received shape {tuple(input.shape)}. "
+            "Reshape the input to that."
+        )
     space = tuple(range(2, len(input.shape)))
     overlap = ops.sum(input * target, axis=space)
     size = ops.sum(input, axis=space) + ops.sum(target, axis=space)
@@ -339,7 +357,7 @@ def cosine_embedding_loss(input1: Any, input2: Any, target: Any, margin: float =
     if input1.shape != input2.shape or tuple(target.shape) != tuple(input1.shape[:-1]):
         raise UserError(
             f"cosine_embedding_loss() needs two inputs (batch, features) and targets (batch). Received {tuple(input1.shape)}, "
-            f"{tuple(input2.shape)} and {tuple(target.shape)}."
+            f"{tuple(input2.shape)} and {tuple(target.shape)}. Reshape them to that."
         )
     input1, input2 = widened(input1), widened(input2)
     squares = [ops.sum(x * x, axis=-1) + 1e-12 for x in (input1, input2)]
@@ -374,7 +392,7 @@ def info_nce_loss(query: Any, key: Any, temperature: float = 0.1, reduction: str
     if len(query.shape) != 2 or query.shape != key.shape:
         raise UserError(
             f"info_nce_loss() needs queries and keys of one shape (batch, features). Received {tuple(query.shape)} and "
-            f"{tuple(key.shape)}."
+            f"{tuple(key.shape)}. Pair each query with its key."
         )
     query, key = widened(query), widened(key)
     scores = ops.matmul(normalize(query), ops.transpose(normalize(key))) / temperature
@@ -394,7 +412,7 @@ def reduced(loss: Any, reduction: str) -> Any:
         return sum_and_count(loss)[0]
     if reduction == "none":
         return loss
-    raise UserError(f'reduction must be "mean", "sum" or "none". Received {reduction!r}.')
+    raise UserError(f'reduction must be "mean", "sum" or "none". Received {reduction!r}. Use reduction="mean".')
 
 
 def alike(input: Any, target: Any, name: str) -> tuple[Any, Any]:

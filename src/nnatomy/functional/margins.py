@@ -47,14 +47,17 @@ def multilabel_margin_loss(input: Any, target: Any, reduction: str = "mean") -> 
     if tuple(input.shape) != tuple(target.shape) or len(input.shape) not in (1, 2):
         raise UserError(
             "multilabel_margin_loss() needs scores and class numbers of one shape, (batch, classes) or (classes). "
-            f"Received {tuple(input.shape)} and {tuple(target.shape)}."
+            f"Received {tuple(input.shape)} and {tuple(target.shape)}. "
+            "Pad the class numbers with -1 to the shape of the scores."
         )
     if len(input.shape) == 1:
         one = multilabel_margin_loss(ops.expand_dims(input, 0), ops.expand_dims(target, 0), reduction)
         return ops.squeeze(one, 0) if reduction == "none" else one
     input, labels, classes = widened(input), raw(target), input.shape[1]
     if outside(labels, -1, classes - 1):
-        raise UserError(f"multilabel_margin_loss() needs classes from 0 to {classes - 1}, then -1. Received others.")
+        raise UserError(
+            f"multilabel_margin_loss() needs classes from 0 to {classes - 1}, then -1. Received others. Correct them."
+        )
     listed = B.cumsum(labels < 0, axis=1) == 0
     own = ops.gather(input, B.where(listed, labels, 0), axis=1)
     member = ((labels[:, :, None] == B.arange(classes)) & listed[:, :, None]).any(axis=1)

@@ -14,7 +14,7 @@ __all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "s
 
 def _check(p: float) -> None:
     if not 0 <= p <= 1:
-        raise UserError(f"A dropout probability must be between 0 and 1. Received {p}.")
+        raise UserError(f"A dropout probability must be between 0 and 1. Received {p}. Use p=0.5.")
 
 
 def _drop(x: Any, shape: tuple[int, ...], p: float, generator: random.Generator | None) -> Any:
@@ -32,7 +32,10 @@ def dropout(x: Any, p: float = 0.5, training: bool = True, generator: random.Gen
 def _dropout_channels(x: Any, p: float, training: bool, generator: random.Generator | None, axes: int) -> Any:
     _check(p)
     if len(x.shape) not in (axes + 1, axes + 2):
-        raise UserError(f"dropout{axes}d() needs (batch, channels and {axes} axes of space). Received shape {tuple(x.shape)}.")
+        raise UserError(
+            f"dropout{axes}d() needs (batch, channels and {axes} axes of space). Received shape {tuple(x.shape)}. "
+            "Reshape the input to that."
+        )
     return _drop(x, (*x.shape[: len(x.shape) - axes], *(1,) * axes), p, generator) if training and p > 0 else x
 
 
@@ -76,7 +79,7 @@ def stochastic_depth(
     """
     _check(p)
     if mode not in ("row", "batch"):
-        raise UserError(f'stochastic_depth() needs mode "row" or "batch". Received {mode!r}.')
+        raise UserError(f'stochastic_depth() needs mode "row" or "batch". Received {mode!r}. Use mode="row".')
     if not training or p == 0:
         return x
     shape = ((x.shape[0] if mode == "row" else 1), *(1,) * (len(x.shape) - 1))

@@ -47,7 +47,10 @@ def _affine(x: Any, weight: Any, bias: Any, shape: tuple[int, ...]) -> Any:
 def _check_trailing(x: Any, normalized_shape: Sequence[int], name: str) -> None:
     shape = tuple(normalized_shape)
     if not shape or tuple(x.shape[-len(shape) :]) != shape:
-        raise UserError(f"{name} needs an input whose last axes are {shape}. Received shape {tuple(x.shape)}.")
+        raise UserError(
+            f"{name} needs an input whose last axes are {shape}. Received shape {tuple(x.shape)}. "
+            "Reshape the input, or change normalized_shape."
+        )
 
 
 def _flat(x: Any, normalized_shape: Sequence[int], *weights: Any) -> list[Any]:
@@ -92,7 +95,10 @@ def batch_norm(
     x = real(x)
     if not training:
         if running_mean is None or running_var is None:
-            raise UserError("batch_norm() needs the running moments when it does not train. Received None.")
+            raise UserError(
+                "batch_norm() needs the running moments when it does not train. Received None. "
+                "Give running_mean and running_var, or training=True."
+            )
         mean, variance = (_plain(t).reshape(shape) for t in (running_mean, running_var))
         scale = 1 / B.sqrt(variance + eps)
         if weight is not None:
@@ -145,7 +151,10 @@ def instance_norm(
     x = real(x)
     count = math.prod(x.shape[2:])
     if count < 2:
-        raise UserError(f"Instance statistics need more than one place in space. Received shape {tuple(x.shape)}.")
+        raise UserError(
+            f"Instance statistics need more than one place in space. Received shape {tuple(x.shape)}. "
+            "Give larger inputs, or use_input_stats=False."
+        )
     centered, mean, variance = _moments(widened(x), tuple(range(2, len(x.shape))))
     if running_mean is not None:
         _follow(running_mean, _over_examples(mean), momentum)
@@ -157,7 +166,8 @@ def group_norm(x: Any, num_groups: int, weight: Any = None, bias: Any = None, ep
     """w (x - mean) / sqrt(variance + eps) + b, the moments over space and each group of channels (Wu and He 2018)."""
     if len(x.shape) < 2 or x.shape[1] % num_groups:
         raise UserError(
-            f"group_norm() needs (batch, channels, ...) with channels in {num_groups} groups. Received shape {tuple(x.shape)}."
+            f"group_norm() needs (batch, channels, ...) with channels in {num_groups} groups. Received shape {tuple(x.shape)}. "
+            "Choose a num_groups that divides the channels."
         )
     x = real(x)
     members = x.shape[1] // num_groups * math.prod(x.shape[2:])  # counted: -1 is undefined for an empty batch
@@ -173,7 +183,10 @@ def local_response_norm(x: Any, size: int, alpha: float = 1e-4, beta: float = 0.
     Channels beyond the ends are 0. As in PyTorch, alpha multiplies the mean; the paper's multiplies the sum.
     """
     if len(x.shape) < 3:
-        raise UserError(f"local_response_norm() needs (batch, channels, *space). Received shape {tuple(x.shape)}.")
+        raise UserError(
+            f"local_response_norm() needs (batch, channels, *space). Received shape {tuple(x.shape)}. "
+            "Reshape the input to that."
+        )
     x = real(x)
     squares = ops.reshape(ops.square(widened(x)), (x.shape[0], 1, x.shape[1], math.prod(x.shape[2:])))
     squares = ops.pad(squares, [(0, 0), (0, 0), (size // 2, (size - 1) // 2), (0, 0)])

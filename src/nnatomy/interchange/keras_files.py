@@ -95,6 +95,6 @@ def _h5py() -> ModuleType:
         import h5py
     except ImportError:
         raise UserError(
-            'Keras files are read with h5py, which this environment lacks. Install it with: pip install "nnatomy[weights]"'
+            'Keras files need h5py. Received an environment without it. Run pip install "nnatomy[weights]".'
         ) from None
     return h5py  # type: ignore[no-any-return]  # h5py ships no types

@@ -130,7 +130,7 @@ def fill(
     problems = [f"{what}: {_few(names)}" for what, names in lists.items() if names]
     if strict and problems:
         raise UserError(
-            f"The weights in {path} do not fit {type(model).__name__} ({'; '.join(problems)}). "
+            f"Weights have the names and shapes of {type(model).__name__}. Received others in {path} ({'; '.join(problems)}). "
             "Give a table of names, or strict=False to take what fits."
         )
     for name, array in fitting.items():

@@ -93,7 +93,7 @@ class CELU(Module):
 
     def __init__(self, alpha: float = 1.0) -> None:
         if alpha == 0:
-            raise UserError("CELU needs alpha other than 0. Received 0.")
+            raise UserError("CELU needs alpha other than 0. Received 0. Use alpha=1.0.")
         self.alpha = alpha
 
     def forward(self, x: Any) -> Any:
@@ -112,7 +112,7 @@ class GELU(Module):
 
     def __init__(self, approximate: str = "none") -> None:
         if approximate not in ("none", "tanh"):
-            raise UserError(f'GELU needs approximate "none" or "tanh". Received {approximate!r}.')
+            raise UserError(f'GELU needs approximate "none" or "tanh". Received {approximate!r}. Use approximate="none".')
         self.approximate = approximate
 
     def forward(self, x: Any) -> Any:
@@ -162,7 +162,7 @@ class Hardtanh(Module):
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0) -> None:
         if not max_val > min_val:
-            raise UserError(f"Hardtanh needs min_val below max_val. Received {min_val} and {max_val}.")
+            raise UserError(f"Hardtanh needs min_val below max_val. Received {min_val} and {max_val}. Exchange them.")
         self.min_val, self.max_val = min_val, max_val
 
     def forward(self, x: Any) -> Any:
@@ -195,7 +195,7 @@ class Softshrink(Module):
 
     def __init__(self, lambd: float = 0.5) -> None:
         if lambd < 0:
-            raise UserError(f"Softshrink needs lambd of at least 0. Received {lambd}.")
+            raise UserError(f"Softshrink needs lambd of at least 0. Received {lambd}. Use lambd=0.5.")
         self.lambd = lambd
 
     def forward(self, x: Any) -> Any:
@@ -234,7 +234,10 @@ class Softmax2d(Module):
 
     def forward(self, x: Any) -> Any:
         if len(x.shape) not in (3, 4):
-            raise UserError(f"Softmax2d takes (batch, channels, height, width). Received shape {tuple(x.shape)}.")
+            raise UserError(
+                f"Softmax2d takes (batch, channels, height, width). Received shape {tuple(x.shape)}. "
+                "Use Softmax(dim=...) for other shapes."
+            )
         return F.softmax(x, axis=-3)
 
 

@@ -37,7 +37,10 @@ class MultiheadAttention(Module):
         checks.sizes("MultiheadAttention", embed_dim=embed_dim, num_heads=num_heads)
         checks.probability("MultiheadAttention", dropout)
         if embed_dim % num_heads:
-            raise UserError(f"MultiheadAttention needs embed_dim to divide into {num_heads} heads. Received {embed_dim}.")
+            raise UserError(
+                f"MultiheadAttention needs embed_dim to divide into {num_heads} heads. Received {embed_dim}. "
+                "Choose a num_heads that divides embed_dim."
+            )
         self.embed_dim, self.num_heads, self.dropout, self.batch_first = embed_dim, num_heads, dropout, batch_first
         self._generator = generator
         self.kdim, self.vdim = kdim or embed_dim, vdim or embed_dim
@@ -148,11 +151,15 @@ class MultiheadAttention(Module):
         order = "(batch, steps" if self.batch_first else "(steps, batch"
         for x, size in ((query, self.embed_dim), (key, self.kdim), (value, self.vdim)):
             if len(x.shape) != 3 or x.shape[2] != size:
-                raise UserError(f"MultiheadAttention takes {order}, {size}). Received shape {tuple(x.shape)}.")
+                raise UserError(
+                    f"MultiheadAttention takes {order}, {size}). Received shape {tuple(x.shape)}. "
+                    "Reshape the input, or change embed_dim, kdim or vdim."
+                )
         if key.shape[:2] != value.shape[:2] or query.shape[0] != key.shape[0]:
             raise UserError(
                 "MultiheadAttention needs as many keys as values, and one batch for all. "
-                f"Received shapes {tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}."
+                f"Received shapes {tuple(query.shape)}, {tuple(key.shape)} and {tuple(value.shape)}. "
+                "Give keys and values of one length."
             )
 
     def _mask(self, query: Any, key: Any, attn_mask: Any, padding: Any) -> Any:
@@ -164,13 +171,14 @@ class MultiheadAttention(Module):
             if tuple(attn_mask.shape) not in shapes:
                 raise UserError(
                     f"MultiheadAttention takes attn_mask {' or '.join(map(str, shapes))}: queries by keys, or that for each "
-                    f"example and head. Received {tuple(attn_mask.shape)}."
+                    f"example and head. Received {tuple(attn_mask.shape)}. Give the mask one of these shapes."
                 )
             masks.append(ops.reshape(attn_mask, (*shapes[tuple(attn_mask.shape)], queries, keys)))
         if padding is not None:
             if tuple(padding.shape) != (batch, keys):
                 raise UserError(
-                    f"MultiheadAttention takes key_padding_mask {(batch, keys)}: batch, keys. Received {tuple(padding.shape)}."
+                    f"MultiheadAttention takes key_padding_mask {(batch, keys)}: batch, keys. Received {tuple(padding.shape)}. "
+                    "Give the mask this shape."
                 )
             masks.append(ops.reshape(padding, (batch, 1, 1, keys)))
         if not masks:
@@ -196,7 +204,10 @@ class SinusoidalPositionalEncoding(Module):
     def forward(self, x: Any) -> Any:
         checks.last_axis("SinusoidalPositionalEncoding", x, self.d_model)
         if len(x.shape) < 2:
-            raise UserError(f"SinusoidalPositionalEncoding takes (..., steps, {self.d_model}). Received {tuple(x.shape)}.")
+            raise UserError(
+                f"SinusoidalPositionalEncoding takes (..., steps, {self.d_model}). Received {tuple(x.shape)}. "
+                "Change its size, or the features."
+            )
         steps, dtype = x.shape[-2], str(x.dtype)
         if dtype not in self._tables or len(self._tables[dtype]) < steps:
             self._tables[dtype] = B.asarray(self._table(steps), dtype=x.dtype)

@@ -31,7 +31,8 @@ def _check_groups(layer: str, in_channels: int, out_channels: int, groups: int) 
     checks.sizes(layer, in_channels=in_channels, out_channels=out_channels, groups=groups)
     if in_channels % groups or out_channels % groups:
         raise UserError(
-            f"{layer} needs channels that divide into {groups} groups. Received {in_channels} in and {out_channels} out."
+            f"{layer} needs channels that divide into {groups} groups. Received {in_channels} in and {out_channels} out. "
+            "Choose groups that divide both."
         )
 
 
@@ -48,7 +49,10 @@ class _Conv(Module):
         name = type(self).__name__
         _check_groups(name, in_channels, out_channels, groups)
         if padding_mode not in _MODES:
-            raise UserError(f"{name} needs padding_mode {', '.join(_MODES)}. Received {padding_mode!r}.")
+            raise UserError(
+                f"{name} needs padding_mode {', '.join(_MODES)}. Received {padding_mode!r}. "
+                'Use padding_mode="zeros".'
+            )
         self.in_channels, self.out_channels, self.groups, self.padding_mode = in_channels, out_channels, groups, padding_mode
         self.kernel_size = checks.each(name, "kernel_size", kernel_size, self.axes)
         self.stride = checks.each(name, "stride", stride, self.axes)
@@ -58,7 +62,7 @@ class _Conv(Module):
             if padding not in ("same", "valid") or (padding == "same" and any(s > 1 for s in self.stride)):
                 raise UserError(
                     f'{name} needs padding to be a number, "valid", or "same" with stride 1. '
-                    f"Received {padding!r} and stride {stride}."
+                    f"Received {padding!r} and stride {stride}. Give the padding as a number."
                 )
             self.padding = padding
         else:
@@ -117,7 +121,7 @@ class _ConvTranspose(Module):
         name = type(self).__name__
         _check_groups(name, in_channels, out_channels, groups)
         if padding_mode != "zeros":
-            raise UserError(f'{name} knows padding_mode "zeros" only. Received {padding_mode!r}.')
+            raise UserError(f'{name} knows padding_mode "zeros" only. Received {padding_mode!r}. Leave it out.')
         self.in_channels, self.out_channels, self.groups = in_channels, out_channels, groups
         self.kernel_size = checks.each(name, "kernel_size", kernel_size, self.axes)
         self.stride = checks.each(name, "stride", stride, self.axes)
@@ -125,7 +129,10 @@ class _ConvTranspose(Module):
         self.padding = checks.each(name, "padding", padding, self.axes, least=0)
         self.output_padding = checks.each(name, "output_padding", output_padding, self.axes, least=0)
         if any(o >= max(s, d) for o, s, d in zip(self.output_padding, self.stride, self.dilation)):
-            raise UserError(f"{name} needs output_padding below stride or dilation. Received {output_padding!r}.")
+            raise UserError(
+                f"{name} needs output_padding below stride or dilation. Received {output_padding!r}. "
+                "Use a smaller output_padding."
+            )
         self.weight, self.bias = _parameters(
             (in_channels, out_channels // groups, *self.kernel_size), out_channels, bias, generator
         )
@@ -142,7 +149,10 @@ class _ConvTranspose(Module):
         extra = tuple(w - m for w, m in zip(wanted, least))
         if len(wanted) != self.axes or any(not 0 <= e < s for e, s in zip(extra, self.stride)):
             most = [m + s - 1 for m, s in zip(least, self.stride)]
-            raise UserError(f"{type(self).__name__} needs output_size from {least} to {most} here. Received {list(wanted)}.")
+            raise UserError(
+                f"{type(self).__name__} needs output_size from {least} to {most} here. Received {list(wanted)}. "
+                "Choose one of these, or another stride."
+            )
         return extra
 
     def _mapped(self, x: Any, extra: tuple[int, ...]) -> Any:

@@ -61,7 +61,7 @@ class StochasticDepth(Module):
     def __init__(self, p: float, mode: str = "row", *, generator: Generator | None = None) -> None:
         checks.probability("StochasticDepth", p)
         if mode not in ("row", "batch"):
-            raise UserError(f'StochasticDepth needs mode "row" or "batch". Received {mode!r}.')
+            raise UserError(f'StochasticDepth needs mode "row" or "batch". Received {mode!r}. Use mode="row".')
         self.p, self.mode = p, mode
         self._generator = generator
 

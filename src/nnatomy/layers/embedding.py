@@ -33,7 +33,10 @@ class _Table(Module):
         name = type(self).__name__
         checks.sizes(name, num_embeddings=num_embeddings, embedding_dim=embedding_dim)
         if padding_idx is not None and not -num_embeddings <= padding_idx < num_embeddings:
-            raise UserError(f"{name} needs padding_idx to be one of its {num_embeddings} rows. Received {padding_idx}.")
+            raise UserError(
+                f"{name} needs padding_idx to be one of its {num_embeddings} rows. Received {padding_idx}. "
+                "Choose one of them, or None."
+            )
         self.num_embeddings, self.embedding_dim = num_embeddings, embedding_dim
         self.padding_idx = None if padding_idx is None else padding_idx % num_embeddings
         self.max_norm, self.norm_type, self.scale_grad_by_freq = max_norm, norm_type, scale_grad_by_freq
@@ -48,7 +51,8 @@ class _Table(Module):
         values = B.array(embeddings.data if isinstance(embeddings, Tensor) else embeddings)
         if len(values.shape) != 2 or values.dtype.kind != "f":
             raise UserError(
-                f"from_pretrained() takes vectors of floats, (rows, features). Received {tuple(values.shape)}, {values.dtype}."
+                f"from_pretrained() takes vectors of floats, (rows, features). Received {tuple(values.shape)}, {values.dtype}. "
+                "Give a matrix of floats."
             )
         made = cls(*values.shape, **options)
         made.weight = Parameter(values, requires_grad=not freeze)
@@ -61,7 +65,8 @@ class _Table(Module):
             raise UserError(f"{name} takes integers. Received {rows.dtype}. Convert with .astype('int64').")
         if isinstance(rows, np.ndarray) and rows.size and (rows.min() < 0 or rows.max() >= self.num_embeddings):
             raise UserError(
-                f"{name} takes numbers from 0 to {self.num_embeddings - 1}. Received {rows.min()} to {rows.max()}."
+                f"{name} takes numbers from 0 to {self.num_embeddings - 1}. Received {rows.min()} to {rows.max()}. "
+                "Correct the numbers, or give the layer more rows."
             )
         return rows
 
@@ -115,7 +120,7 @@ class EmbeddingBag(_Table):
         padding_idx: int | None = None, *, generator: Generator | None = None,
     ) -> None:  # fmt: skip
         if mode not in ("mean", "sum", "max"):
-            raise UserError(f'EmbeddingBag needs mode "mean", "sum" or "max". Received {mode!r}.')
+            raise UserError(f'EmbeddingBag needs mode "mean", "sum" or "max". Received {mode!r}. Use mode="mean".')
         self._make(num_embeddings, embedding_dim, padding_idx, max_norm, norm_type, scale_grad_by_freq, generator)
         self.mode, self.include_last_offset = mode, include_last_offset
 
@@ -124,7 +129,8 @@ class EmbeddingBag(_Table):
         if per_sample_weights is not None and (self.mode != "sum" or tuple(per_sample_weights.shape) != tuple(rows.shape)):
             raise UserError(
                 f'EmbeddingBag takes per_sample_weights of the input\'s shape {tuple(rows.shape)}, with mode "sum". '
-                f"Received {tuple(per_sample_weights.shape)} and mode {self.mode!r}."
+                f"Received {tuple(per_sample_weights.shape)} and mode {self.mode!r}. "
+                "Correct the weights or the mode, or leave the weights out."
             )
         bag, bags = self._bags(rows, offsets)
         n = math.prod(rows.shape)
@@ -157,7 +163,10 @@ class EmbeddingBag(_Table):
             found is not None and found.size
             and not (found[0] == 0 and (found[1:] >= found[:-1]).all() and found[-1] <= n)
         ):  # fmt: skip
-            raise UserError(f"EmbeddingBag needs offsets that start at 0, rise, and end by {n}. Received {offsets}.")
+            raise UserError(
+                f"EmbeddingBag needs offsets that start at 0, rise, and end by {n}. Received {offsets}. "
+                "Correct the offsets."
+            )
         bags = starts.shape[0] - self.include_last_offset
         bag = (starts[None, :bags] <= B.arange(n)[:, None]).sum(axis=1) - 1
         return bag, bags

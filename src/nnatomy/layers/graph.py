@@ -32,7 +32,10 @@ def sources_and_targets(x: Any, edge_index: Any) -> tuple[Any, Any]:
             "Transpose pairs (edges, 2)."
         )
     if len(x.shape) != 2:
-        raise UserError(f"A graph's features have the shape (nodes, features). Received {tuple(x.shape)}.")
+        raise UserError(
+            f"A graph's features have the shape (nodes, features). Received {tuple(x.shape)}. "
+            "Reshape them to that."
+        )
     return edges[0], edges[1]
 
 

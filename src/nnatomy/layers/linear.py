@@ -80,6 +80,9 @@ class Bilinear(Module):
         checks.last_axis("Bilinear", x1, self.in1_features)
         checks.last_axis("Bilinear", x2, self.in2_features)
         if x1.shape[:-1] != x2.shape[:-1]:
-            raise UserError(f"Bilinear needs inputs that agree in all but the last axis. Received {x1.shape} and {x2.shape}.")
+            raise UserError(
+                f"Bilinear needs inputs that agree in all but the last axis. Received {x1.shape} and {x2.shape}. "
+                "Reshape or expand one of them."
+            )
         y = ops.einsum("...i,kij,...j->...k", x1, self.weight, x2)
         return y if self.bias is None else y + self.bias

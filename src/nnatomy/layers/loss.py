@@ -23,7 +23,10 @@ __all__ = [
 
 def _reduction(name: str, *more: str) -> str:
     if name not in ("mean", "sum", "none", *more):
-        raise UserError(f"reduction must be {', '.join(('mean', 'sum', 'none', *more))}. Received {name!r}.")
+        raise UserError(
+            f"reduction must be {', '.join(('mean', 'sum', 'none', *more))}. Received {name!r}. "
+            'Use reduction="mean".'
+        )
     return name
 
 

@@ -46,7 +46,8 @@ class _BatchNorm(Module):
         if len(x.shape) - 2 not in self.axes or x.shape[1] != self.num_features:
             space = " or ".join({0: "", 1: ", length", 2: ", height, width", 3: ", depth, height, width"}[n] for n in self.axes)
             raise UserError(
-                f"{type(self).__name__} takes (batch, {self.num_features}{space}). Received shape {tuple(x.shape)}."
+                f"{type(self).__name__} takes (batch, {self.num_features}{space}). Received shape {tuple(x.shape)}. "
+                "Reshape the input, or build the layer for it."
             )
         momentum = self.momentum
         if momentum is None:
@@ -163,14 +164,20 @@ class GroupNorm(Module):
     ) -> None:
         checks.sizes("GroupNorm", num_groups=num_groups, num_channels=num_channels)
         if num_channels % num_groups:
-            raise UserError(f"GroupNorm needs channels that divide into {num_groups} groups. Received {num_channels}.")
+            raise UserError(
+                f"GroupNorm needs channels that divide into {num_groups} groups. Received {num_channels}. "
+                "Choose a num_groups that divides num_channels."
+            )
         self.num_groups, self.num_channels, self.eps = num_groups, num_channels, eps
         self.weight = Parameter(init.ones((num_channels,))) if affine else None
         self.bias = Parameter(init.zeros((num_channels,))) if affine and bias else None
 
     def forward(self, x: Any) -> Any:
         if len(x.shape) < 2 or x.shape[1] != self.num_channels:
-            raise UserError(f"GroupNorm takes (batch, {self.num_channels}, ...). Received shape {tuple(x.shape)}.")
+            raise UserError(
+                f"GroupNorm takes (batch, {self.num_channels}, ...). Received shape {tuple(x.shape)}. "
+                "Reshape the input, or build the layer for it."
+            )
         return F.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 

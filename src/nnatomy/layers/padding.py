@@ -30,13 +30,19 @@ class _Pad(Module):
         name = type(self).__name__
         widths = tuple(padding) if isinstance(padding, Sequence) else (padding,) * (2 * self.axes)
         if len(widths) != 2 * self.axes or not all(map(checks.is_whole, widths)):
-            raise UserError(f"{name} needs one whole number, or {2 * self.axes}: two for each axis. Received {padding!r}.")
+            raise UserError(
+                f"{name} needs one whole number, or {2 * self.axes}: two for each axis. Received {padding!r}. "
+                "Give, for example, padding=1."
+            )
         self.padding = tuple(int(n) for n in widths)
 
     def forward(self, x: Any) -> Any:
         name, n = type(self).__name__, self.axes
         if len(x.shape) not in (n + 1, n + 2):
-            raise UserError(f"{name} takes (batch, channels, *space) with {n} axes of space. Received shape {tuple(x.shape)}.")
+            raise UserError(
+                f"{name} takes (batch, channels, *space) with {n} axes of space. Received shape {tuple(x.shape)}. "
+                "Reshape the input to that."
+            )
         pairs = [(0, 0)] * (len(x.shape) - n) + [(self.padding[2 * i], self.padding[2 * i + 1]) for i in reversed(range(n))]
         for size, pair in zip(x.shape, pairs):
             most = {"reflect": size - 1, "wrap": size}.get(self.mode)

@@ -33,7 +33,10 @@ class _Pool(Module):
         self.padding = checks.each(name, "padding", padding, self.axes, least=0)
         self.ceil_mode = ceil_mode
         if any(2 * p > k for p, k in zip(self.padding, self.kernel_size)):
-            raise UserError(f"{name} needs padding of at most half the kernel {self.kernel_size}. Received {padding!r}.")
+            raise UserError(
+                f"{name} needs padding of at most half the kernel {self.kernel_size}. Received {padding!r}. "
+                "Use less padding or a larger kernel."
+            )
 
 
 class _MaxPool(_Pool):
@@ -225,9 +228,15 @@ class Upsample(Module):
         align_corners: bool | None = None,
     ) -> None:  # fmt: skip
         if (size is None) == (scale_factor is None):
-            raise UserError(f"Upsample needs either size or scale_factor. Received {size!r} and {scale_factor!r}.")
+            raise UserError(
+                f"Upsample needs either size or scale_factor. Received {size!r} and {scale_factor!r}. "
+                "Give one of them."
+            )
         if mode not in ("nearest", "linear", "bilinear", "trilinear"):
-            raise UserError(f"Upsample needs mode nearest, linear, bilinear or trilinear. Received {mode!r}.")
+            raise UserError(
+                f"Upsample needs mode nearest, linear, bilinear or trilinear. Received {mode!r}. "
+                'Use mode="nearest".'
+            )
         if align_corners is not None and mode == "nearest":
             raise UserError("Upsample takes align_corners with linear modes only. Received mode 'nearest'. Leave it out.")
         if scale_factor is not None:

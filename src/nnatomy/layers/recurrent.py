@@ -21,7 +21,7 @@ __all__ = ["GRU", "LSTM", "RNN", "GRUCell", "LSTMCell", "RNNCell"]
 
 def _nonlinearity(layer: str, name: str) -> str:
     if name not in ("tanh", "relu"):
-        raise UserError(f'{layer} needs nonlinearity "tanh" or "relu". Received {name!r}.')
+        raise UserError(f'{layer} needs nonlinearity "tanh" or "relu". Received {name!r}. Use nonlinearity="tanh".')
     return name
 
 
@@ -43,12 +43,18 @@ class _Cell(Module):
         """x W_ih^T + b_ih, and the states, zeros where there are none."""
         name = type(self).__name__
         if len(x.shape) not in (1, 2):
-            raise UserError(f"{name} takes (batch, {self.input_size}). Received shape {tuple(x.shape)}.")
+            raise UserError(
+                f"{name} takes (batch, {self.input_size}). Received shape {tuple(x.shape)}. "
+                "Reshape the input, or build the cell for it."
+            )
         checks.last_axis(name, x, self.input_size)
         expected = (*x.shape[:-1], self.hidden_size)
         for state in states:
             if state is not None and tuple(state.shape) != expected:
-                raise UserError(f"{name} takes states of shape {expected}. Received {tuple(state.shape)}.")
+                raise UserError(
+                    f"{name} takes states of shape {expected}. Received {tuple(state.shape)}. "
+                    "Give such a state, or none."
+                )
         zeros = B.zeros(expected, dtype=x.dtype)
         return ops.linear(x, self.weight_ih, self.bias_ih), *(zeros if s is None else s for s in states)
 
@@ -123,7 +129,10 @@ class _Recurrent(Module):
         checks.sizes(name, input_size=input_size, hidden_size=hidden_size, num_layers=num_layers)
         checks.probability(name, dropout)
         if dropout > 0 and num_layers == 1:
-            raise UserError(f"{name} drops between layers, so dropout needs num_layers above 1. Received dropout {dropout}.")
+            raise UserError(
+                f"{name} drops between layers, so dropout needs num_layers above 1. Received dropout {dropout}. "
+                "Use num_layers=2, or dropout=0.0."
+            )
         self.input_size, self.hidden_size, self.num_layers, self.bias = input_size, hidden_size, num_layers, bias
         self.batch_first, self.dropout, self.bidirectional = batch_first, dropout, bidirectional
         self._generator = generator
@@ -166,11 +175,17 @@ class _Recurrent(Module):
             return ops.squeeze(y, 1 - axis), tuple(ops.squeeze(part, 1) for part in last)
         if len(x.shape) != 3:
             order = "(batch, steps" if self.batch_first else "(steps, batch"
-            raise UserError(f"{name} takes {order}, {self.input_size}). Received shape {tuple(x.shape)}.")
+            raise UserError(
+                f"{name} takes {order}, {self.input_size}). Received shape {tuple(x.shape)}. "
+                "Reshape the input, or build the layer for it."
+            )
         checks.last_axis(name, x, self.input_size)
         steps, batch = x.shape[axis], x.shape[1 - axis]
         if steps == 0:
-            raise UserError(f"{name} needs sequences of at least one step. Received shape {tuple(x.shape)}.")
+            raise UserError(
+                f"{name} needs sequences of at least one step. Received shape {tuple(x.shape)}. "
+                "Leave empty sequences out."
+            )
         counts = None if lengths is None else _counts(name, lengths, steps, batch)
         suffixes = self._suffixes()
         first = self._first_states(start, len(suffixes), batch, x.dtype)
@@ -228,7 +243,7 @@ class _Recurrent(Module):
             if tuple(part.shape) != expected:
                 raise UserError(
                     f"{type(self).__name__} takes an initial state of shape {expected}: layers x directions, batch, hidden. "
-                    f"Received {tuple(part.shape)}."
+                    f"Received {tuple(part.shape)}. Give such a state, or none."
                 )
         return list(zip(*(ops.unstack(part) for part in start)))
 
@@ -239,10 +254,13 @@ def _counts(name: str, lengths: Any, steps: int, batch: int) -> Any:
     if tuple(counts.shape) != (batch,) or counts.dtype.kind not in "iu":
         raise UserError(
             f"{name} needs lengths to be {batch} integers, one for each sequence. "
-            f"Received shape {tuple(counts.shape)} of {counts.dtype}."
+            f"Received shape {tuple(counts.shape)} of {counts.dtype}. Give one integer for each sequence."
         )
     if isinstance(counts, np.ndarray) and batch and not (counts.min() >= 1 and counts.max() <= steps):
-        raise UserError(f"{name} needs lengths from 1 to {steps}. Received {counts.min()} to {counts.max()}.")
+        raise UserError(
+            f"{name} needs lengths from 1 to {steps}. Received {counts.min()} to {counts.max()}. "
+            "Correct the lengths, or pad the sequences to the longest."
+        )
     return counts
 
 

@@ -23,7 +23,7 @@ def l2_penalty(parameters: Iterable[Any]) -> Any:
 
 def _total(terms: list[Any]) -> Any:
     if not terms:
-        raise UserError("A penalty needs at least one parameter. Received none.")
+        raise UserError("A penalty needs at least one parameter. Received none. Give, for example, model.parameters().")
     total = terms[0]
     for term in terms[1:]:
         total = total + term

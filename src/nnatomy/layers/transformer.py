@@ -27,7 +27,7 @@ def _activation(layer: str, given: str | Callable[[Any], Any]) -> Callable[[Any]
     if callable(given):
         return given
     if given not in ("relu", "gelu"):
-        raise UserError(f'{layer} needs activation "relu", "gelu" or a function. Received {given!r}.')
+        raise UserError(f'{layer} needs activation "relu", "gelu" or a function. Received {given!r}. Use activation="relu".')
     return F.relu if given == "relu" else F.gelu
 
 

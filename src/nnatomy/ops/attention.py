@@ -71,11 +71,16 @@ def scaled_dot_product_attention(
 
 
 def _check(q: Any, k: Any, v: Any) -> None:
-    received = f"Received shapes {', '.join(str(tuple(a.shape)) for a in (q, k, v))}"
+    received = ", ".join(str(tuple(a.shape)) for a in (q, k, v))
     if min(len(a.shape) for a in (q, k, v)) < 2 or q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2]:
-        raise UserError(f"Attention needs queries (..., T, d), keys (..., S, d) and values (..., S, e). {received}.")
+        raise UserError(
+            f"Attention needs queries (..., T, d), keys (..., S, d) and values (..., S, e). Received shapes {received}. "
+            "Reshape them to that."
+        )
     if not k.shape[-2] or not q.shape[-1]:
-        raise UserError(f"Attention needs at least one key and one feature. {received}.")
+        raise UserError(
+            f"Attention needs at least one key and one feature. Received shapes {received}. Leave empty sequences out."
+        )
     if len({a.dtype for a in (q, k, v)}) > 1 or not is_floating(q.dtype):
         raise TypeError(
             f"Attention needs floating-point arrays of one type. Received {q.dtype}, {k.dtype} and {v.dtype}. "
@@ -93,6 +98,9 @@ def _lead(*arrays: Any) -> tuple[int, ...]:
     for sizes in zip(*((1,) * (most - len(s)) + s for s in leads)):
         size = {n for n in sizes if n != 1}
         if len(size) > 1:
-            raise UserError(f"Attention needs leading axes that broadcast. Received {', '.join(map(str, leads))}.")
+            raise UserError(
+                f"Attention needs leading axes that broadcast. Received {', '.join(map(str, leads))}. "
+                "Give batch and heads of one size, or 1."
+            )
         lead.append(size.pop() if size else 1)
     return tuple(lead)

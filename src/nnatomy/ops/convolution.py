@@ -52,11 +52,15 @@ def conv(
     """
     n = _space(weight)
     if len(x.shape) != n + 2:
-        raise UserError(f"A {n}-D convolution needs (batch, channels and {n} axes of space). Received shape {tuple(x.shape)}.")
+        raise UserError(
+            f"A {n}-D convolution needs (batch, channels and {n} axes of space). Received shape {tuple(x.shape)}. "
+            "Reshape the input to that."
+        )
     if x.shape[1] != weight.shape[1] * groups or weight.shape[0] % groups:
         raise UserError(
             f"Weights of shape {tuple(weight.shape)} in {groups} group(s) take {weight.shape[1] * groups} channels and need "
-            f"a first axis divisible by the groups. Received an input of shape {tuple(x.shape)}."
+            f"a first axis divisible by the groups. Received an input of shape {tuple(x.shape)}. "
+            "Give an input with these channels, or other weights."
         )
     kernel, strides, dilations = tuple(weight.shape[2:]), _positive("stride", stride, n), _positive("dilation", dilation, n)
     how = {"stride": strides, "padding": _pairs(padding, kernel, strides, dilations), "dilation": dilations}
@@ -76,16 +80,22 @@ def conv_transpose(
     if len(x.shape) != n + 2 or x.shape[1] != weight.shape[0] or x.shape[1] % groups:
         raise UserError(
             f"Weights of shape {tuple(weight.shape)} in {groups} group(s) take (batch, {weight.shape[0]}, {n} axes of space). "
-            f"Received shape {tuple(x.shape)}."
+            f"Received shape {tuple(x.shape)}. Give an input with these channels, or other weights."
         )
     strides, dilations = _positive("stride", stride, n), _positive("dilation", dilation, n)
     pads, extra = _each("padding", padding, n), _each("output_padding", output_padding, n)
     if any(not 0 <= e < max(s, d) for e, s, d in zip(extra, strides, dilations, strict=True)):
-        raise UserError(f"output_padding must be smaller than the stride or the dilation. Received {extra}.")
+        raise UserError(
+            f"output_padding must be smaller than the stride or the dilation. Received {extra}. "
+            "Use a smaller output_padding."
+        )
     sizes = zip(x.shape[2:], strides, pads, dilations, weight.shape[2:], extra, strict=True)
     space = tuple((m - 1) * s - 2 * p + d * (k - 1) + e + 1 for m, s, p, d, k, e in sizes)
     if any(m < 1 for m in space):
-        raise UserError(f"This transposed convolution would give the space {space}. Use less padding or a larger input.")
+        raise UserError(
+            f"A transposed convolution gives at least one place an axis. Received an input that gives the space {space}. "
+            "Use less padding or a larger input."
+        )
     beyond = [max(e - p, 0) for p, e in zip(pads, extra, strict=True)]  # output that no input reaches
     reached = tuple(m - b for m, b in zip(space, beyond, strict=True))
     pairs = tuple((p, max(p - e, 0)) for p, e in zip(pads, extra, strict=True))
@@ -97,7 +107,10 @@ def conv_transpose(
 
 def _space(weight: Any) -> int:
     if len(weight.shape) < 3:
-        raise UserError(f"A convolution needs weights (out, in, *kernel). Received shape {tuple(weight.shape)}.")
+        raise UserError(
+            f"A convolution needs weights (out, in, *kernel). Received shape {tuple(weight.shape)}. "
+            "Reshape the weights to that."
+        )
     return len(weight.shape) - 2
 
 
@@ -109,14 +122,14 @@ def _each(name: str, value: Size, n: int) -> tuple[int, ...]:
     """One number for each of n axes of space."""
     values = (value,) * n if isinstance(value, int) else tuple(value)
     if len(values) != n or any(v < 0 for v in values):
-        raise UserError(f"{name} must be a number >= 0, or {n} of them. Received {value}.")
+        raise UserError(f"{name} must be a number >= 0, or {n} of them. Received {value}. Use {name}=1, for example.")
     return values
 
 
 def _positive(name: str, value: Size, n: int) -> tuple[int, ...]:
     values = _each(name, value, n)
     if 0 in values:
-        raise UserError(f"{name} must be at least 1. Received {value}.")
+        raise UserError(f"{name} must be at least 1. Received {value}. Use {name}=1, for example.")
     return values
 
 
@@ -129,14 +142,15 @@ def _pairs(padding: Padding, kernel: Sequence[int], stride: Sequence[int], dilat
         totals = [d * (k - 1) for k, d in zip(kernel, dilation, strict=True)]
         return tuple((t // 2, t - t // 2) for t in totals)
     if isinstance(padding, str):
-        raise UserError(f'padding must be a number, "same" or "valid". Received {padding!r}.')
+        raise UserError(f'padding must be a number, "same" or "valid". Received {padding!r}. Use padding=0, for example.')
     return tuple((p, p) for p in _each("padding", padding, len(kernel)))
 
 
 def _check_fit(space: Sequence[int], kernel: Sequence[int], stride: Any, padding: Any, dilation: Any) -> None:
     if any(n < 1 for n in B.conv_shape(space, kernel, stride, padding, dilation)):
         raise UserError(
-            f"A kernel of {tuple(kernel)} does not fit an input of {tuple(space)}. Pad the input or use a smaller kernel."
+            f"A kernel must fit into its input. Received a kernel of {tuple(kernel)} for an input of {tuple(space)}. "
+            "Pad the input or use a smaller kernel."
         )
 
 
@@ -176,11 +190,17 @@ def _pooling(x: Any, kernel: Size, stride: Size | None, padding: Size, dilation:
     """The windows of a pooling; with `ceil_mode` the padding grows for a last window that starts inside the input."""
     n = len(x.shape) - 2
     if n < 1:
-        raise UserError(f"Pooling needs (batch, channels, *space). Received shape {tuple(x.shape)}.")
+        raise UserError(
+            f"Pooling needs (batch, channels, *space). Received shape {tuple(x.shape)}. "
+            "Reshape the input to that."
+        )
     kernels, pads, dilations = _positive("kernel", kernel, n), _each("padding", padding, n), _positive("dilation", dilation, n)
     strides = kernels if stride is None else _positive("stride", stride, n)
     if any(2 * p > k for p, k in zip(pads, kernels, strict=True)):
-        raise UserError(f"Pooling needs padding of at most half the kernel {kernels}. Received {pads}.")
+        raise UserError(
+            f"Pooling needs padding of at most half the kernel {kernels}. Received {pads}. "
+            "Use less padding or a larger kernel."
+        )
     pairs = []
     for m, k, s, p, d in zip(x.shape[2:], kernels, strides, pads, dilations, strict=True):
         left = (m + 2 * p - d * (k - 1) - 1) % s
@@ -301,18 +321,21 @@ def interpolate(
     """Images at another size: "nearest", "linear" (bilinear, trilinear) or "area", as torch.nn.functional.interpolate."""
     n = len(x.shape) - 2
     if (size is None) == (scale is None):
-        raise UserError("interpolate() needs either size or scale. Received both or neither.")
+        raise UserError("interpolate() needs either size or scale. Received both or neither. Give one of them.")
     scales = (scale,) * n if isinstance(scale, int | float) else tuple(scale or ())
     if scales:
         sizes = tuple(int(m * s) for m, s in zip(x.shape[2:], scales, strict=True))
         if min(sizes) < 1:
-            raise UserError(f"interpolate() must leave one place an axis. Received scale {scale} for {tuple(x.shape[2:])}.")
+            raise UserError(
+                f"interpolate() must leave one place an axis. Received scale {scale} for {tuple(x.shape[2:])}. "
+                "Use a larger scale."
+            )
     else:
         sizes = _positive("size", size or 0, n)
     if mode == "area":
         return adaptive_avg_pool(x, sizes)
     if mode not in ("nearest", "linear", "bilinear", "trilinear"):
-        raise UserError(f'interpolate() mode must be "nearest", "linear" or "area". Received {mode!r}.')
+        raise UserError(f'interpolate() mode must be "nearest", "linear" or "area". Received {mode!r}. Use mode="nearest".')
     for axis, (old, new) in enumerate(zip(x.shape[2:], sizes, strict=True), start=2):
         step = 1 / scales[axis - 2] if scales else old / new
         if mode == "nearest":

@@ -17,7 +17,7 @@ def sizes(shape: tuple[Any, ...]) -> tuple[int, ...]:
     """A shape given as one sequence or as its numbers. Raises UserError unless they are integers >= 0."""
     given = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], Sequence) else shape
     if any(not hasattr(n, "__index__") or n < 0 for n in given):
-        raise UserError(f"A shape is a sequence of integers >= 0. Received {given}.")
+        raise UserError(f"A shape is a sequence of integers >= 0. Received {given}. Give, for example, (2, 3).")
     return tuple(int(n) for n in given)
 
 
@@ -46,7 +46,7 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
     """start, start + step, ... below stop (0 up to `start` if only one is given); int64 of integers, else float32."""
     low, high = (0, start) if stop is None else (start, stop)
     if step == 0:
-        raise UserError("arange() needs a step other than 0. Received 0; use nn.full() for equal numbers.")
+        raise UserError("arange() needs a step other than 0. Received 0. Use nn.full() for equal numbers.")
     if dtype is None:
         dtype = "int64" if all(isinstance(v, Integral) for v in (low, high, step)) else FLOAT
     return Tensor(B.arange(low, high, step).astype(dtype))

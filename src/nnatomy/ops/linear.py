@@ -59,7 +59,7 @@ def linear(x: Any, weight: Any, bias: Any = None) -> Any:
     if len(size) != 2 or not shape or shape[-1] != size[1]:
         raise UserError(
             f"linear() needs inputs (..., {size[-1]}) for weights (outputs, inputs) of shape {tuple(size)}. "
-            f"Received {tuple(shape)}."
+            f"Received {tuple(shape)}. Transpose or reshape one of them."
         )
     if len(shape) == 2:
         return _linear(x, weight) if bias is None else _affine(x, weight, bias)
@@ -109,7 +109,10 @@ def _distinct(term: str, operand: Any) -> tuple[str, Any]:
         while term.count(c) > 1:
             i, j = term.index(c), term.rindex(c)
             if operand.shape[i] != operand.shape[j]:
-                raise UserError(f"einsum() index {c!r} stands for both {operand.shape[i]} and {operand.shape[j]} elements.")
+                raise UserError(
+                    f"An index of einsum() has one length. Received {operand.shape[i]} and {operand.shape[j]} for {c!r}. "
+                    "Use another letter for one of them."
+                )
             rest = [k for k in range(len(term)) if k not in (i, j)]
             operand = matrices.diagonal(shapes.transpose(operand, [*rest, i, j]), 0, -2, -1)
             term = "".join(term[k] for k in rest) + c
@@ -122,7 +125,10 @@ def _explicit(formula: str, operands: Sequence[Any]) -> str:
     inputs, arrow, output = formula.partition("->")
     terms = inputs.split(",")
     if len(terms) != len(operands):
-        raise UserError(f"einsum() needs one operand for each of {len(terms)} terms of {formula!r}. Received {len(operands)}.")
+        raise UserError(
+            f"einsum() needs one operand for each of {len(terms)} terms of {formula!r}. Received {len(operands)}. "
+            "Give as many operands as terms."
+        )
     spare = [c for c in "ZYXWVUTSRQPONMLKJIHGFEDCBA" if c not in formula]
     widths = [len(o.shape) - len(t.replace("...", "")) for t, o in zip(terms, operands, strict=True) if "..." in t]
     most = max(widths, default=0)

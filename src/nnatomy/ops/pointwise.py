@@ -381,7 +381,7 @@ def _divisible(a: Any, b: Any) -> None:
     if _is_whole(a) and _is_whole(b):
         found = None if isinstance(b, int) else known(b)
         if b == 0 if isinstance(b, int) else found is not None and not found.all():
-            raise UserError("Integers cannot be divided by 0. Received a 0 as divisor; convert with .astype('float32').")
+            raise UserError("Integers cannot be divided by 0. Received a 0 as divisor. Convert with .astype('float32').")
 
 
 def _flat(g: Any, y: Any, a: Any) -> Any:
@@ -497,7 +497,7 @@ def _whole(name: str, *values: Any) -> None:
     for value in values:
         if not _is_whole(value):
             raise UserError(
-                f"{name}() takes integers or booleans. Received {getattr(value, 'dtype', value)}; compare first, "
+                f"{name}() takes integers or booleans. Received {getattr(value, 'dtype', value)}. Compare first, "
                 "or convert with .astype()."
             )
 

@@ -338,7 +338,7 @@ def strange(name: str, values: Sequence[Any]) -> Exception | None:
     """The refusal of a value that is no array and no number: PyTorch's, text or None; None if there is no such one."""
     for value in values:
         if type(value).__module__ == "torch":
-            return UserError(f"{name}() takes arrays and Tensors of ours. Received a torch.Tensor; use nn.tensor().")
+            return UserError(f"{name}() takes arrays and Tensors of ours. Received a torch.Tensor. Use nn.tensor().")
         if value is None or isinstance(value, str | bytes | dict | set):
             return TypeError(f"{name}() takes arrays and numbers. Received {value!r}; give an array, or leave it out."[:300])
     return None
@@ -358,7 +358,7 @@ def explained(name: str, values: Sequence[Any], error: Exception) -> Exception:
     if isinstance(error, TypeError) and type(error) is not TypeError:
         return error  # errors of a trace already name the cause
     received = ", ".join(map(_said, values))
-    text = f"{name}() cannot take {received}: {error}"
+    text = f"{name}() takes operands that fit together. Received {received}: {error}. Reshape or convert them."
     if isinstance(error, TypeError) and "shape" in str(error):  # JAX raises TypeError where NumPy raises ValueError
         return UserError(text)
     return next(said(text) for kind, said in _SAID if isinstance(error, kind))

@@ -179,12 +179,15 @@ def _checked(
     size = w_hh.shape[-1]
     if axis not in (0, 1) or len(x_gates.shape) != 3 or x_gates.shape[axis] == 0:
         raise UserError(f"{name}() needs x_gates of three axes, with at least one step on axis {axis} (0 or 1). "
-                        f"Received shape {tuple(x_gates.shape)}.")  # fmt: skip
+                        f"Received shape {tuple(x_gates.shape)}. Reshape the gates to that.")  # fmt: skip
     expected: list[tuple[Any, tuple[int, ...]]] = [(s, (x_gates.shape[1 - axis], size)) for s in states]
     expected += [(x_gates, (*x_gates.shape[:2], gates * size)), (w_hh, (gates * size, size))]
     for value, shape in expected if b_hh is None else [*expected, (b_hh, (gates * size,))]:
         if tuple(value.shape) != shape:
-            raise UserError(f"{name}() needs an array of shape {shape} here. Received shape {tuple(value.shape)}.")
+            raise UserError(
+                f"{name}() needs an array of shape {shape} here. Received shape {tuple(value.shape)}. "
+                "Reshape it to that."
+            )
     states = tuple(s if is_floating(s.dtype) else pointwise.astype(s, x_gates.dtype) for s in states)
     for value in (*states, w_hh):
         if value.dtype != x_gates.dtype:

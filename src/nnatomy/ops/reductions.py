@@ -86,7 +86,7 @@ def _freedom(a: Any, axis: Axis, correction: int) -> int:
     if left <= 0:
         raise UserError(
             f"A variance needs more elements than its correction. Received {left + correction} elements and correction "
-            f"{correction}; use correction=0 or more elements."
+            f"{correction}. Use correction=0 or more elements."
         )
     return left
 

@@ -24,7 +24,7 @@ def plain(axis: Any) -> Any:
             raise TypeError
         return operator.index(axis)
     except TypeError:
-        raise UserError(f"An axis is an integer, several are a tuple of integers. Received {axis!r}; correct it.") from None
+        raise UserError(f"An axis is an integer, several are a tuple of integers. Received {axis!r}. Correct it.") from None
 
 
 def with_an_axis(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -204,10 +204,13 @@ def split(a: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ..
     sections = plain(sections)
     if isinstance(sections, int):
         if sections < 1:
-            raise UserError(f"split() needs parts of at least 1. Received {sections}; give a larger size.")
+            raise UserError(f"split() needs parts of at least 1. Received {sections}. Give a larger size.")
         sections = [builtins.min(sections, n - start) for start in range(0, n, sections)]
     if builtins.sum(sections) != n:
-        raise UserError(f"split() sizes must add up to the length of the axis, {n}. Received {list(sections)}.")
+        raise UserError(
+            f"split() sizes must add up to the length of the axis, {n}. Received {list(sections)}. "
+            "Correct the sizes."
+        )
     return tuple(_split(a, sizes=tuple(sections), axis=axis))
 
 
@@ -215,7 +218,7 @@ def chunk(a: Any, chunks: int, axis: int = 0) -> tuple[Any, ...]:
     """`chunks` parts of equal size along `axis`, the last possibly shorter."""
     chunks = plain(chunks) if hasattr(chunks, "__index__") else 0
     if chunks < 1:
-        raise UserError(f"chunk() needs at least 1 part. Received {chunks!r}; give a larger number.")
+        raise UserError(f"chunk() needs at least 1 part. Received {chunks!r}. Give a larger number.")
     return split(a, builtins.max(-(-a.shape[axis] // chunks), 1), axis)
 
 
@@ -275,13 +278,16 @@ def pad(a: Any, widths: Sequence[tuple[int, int]], mode: str = "constant", value
     pairs = tuple((int(before), int(after)) for before, after in listed)
     if len(pairs) != len(a.shape) or builtins.any(n < 0 for pair in pairs for n in pair):
         raise UserError(
-            f"pad() needs (before, after), both >= 0, for each axis of {tuple(a.shape)}. Received {list(pairs)}; "
-            "cut with a slice."
+            f"pad() needs (before, after), both >= 0, for each axis of {tuple(a.shape)}. Received {list(pairs)}. "
+            "Cut with a slice."
         )
     if mode == "constant":
         return _pad(a, widths=pairs, value=value)
     if mode not in ("edge", "reflect", "wrap"):
-        raise UserError(f'pad() mode must be "constant", "edge", "reflect" or "wrap". Received {mode!r}.')
+        raise UserError(
+            f'pad() mode must be "constant", "edge", "reflect" or "wrap". Received {mode!r}. '
+            'Use mode="constant".'
+        )
     for axis, (before, after) in enumerate(pairs):
         if before or after:
             n = a.shape[axis]
@@ -312,7 +318,7 @@ def repeat(a: Any, times: int | Sequence[int]) -> Any:
     lead = len(counts) - len(a.shape)
     if lead < 0 or builtins.any(n < 0 for n in counts):
         raise UserError(
-            f"repeat() needs a number >= 0 for each axis of {tuple(a.shape)}, or for more. Received {counts}; add ones."
+            f"repeat() needs a number >= 0 for each axis of {tuple(a.shape)}, or for more. Received {counts}. Add ones."
         )
     shape = (1,) * lead + tuple(a.shape)
     paired = [part for n in shape for part in (1, n)]

@@ -47,7 +47,9 @@ class WeightAverage(ABC):
     def copy_to(self, model: Module) -> None:
         """Give the averaged weights to a model with the same paths."""
         if not self.count:
-            raise UserError("There is no average before the first update(). Call it after an optimizer step.")
+            raise UserError(
+                "An average needs a first update(). Received none yet. Call update() after an optimizer step."
+            )
         with no_grad():
             own = dict(model.named_parameters()) | dict(model.named_buffers())
             for path, value in self.average.items():
@@ -75,7 +77,10 @@ class WeightAverage(ABC):
         if set(state) != {"count"} | {f"average.{path}" for path in own} or any(
             tuple(state[f"average.{path}"].shape) != tensor.shape for path, tensor in own.items()
         ):
-            raise UserError(f"This average does not fit {type(self.model).__name__}. Build the model as it was when saved.")
+            raise UserError(
+                f"An average has the names and shapes of {type(self.model).__name__}. Received others. "
+                "Build the model as it was when saved."
+            )
         self.average = {path: B.array(state[f"average.{path}"], dtype=tensor.dtype) for path, tensor in own.items()}
         self.count = int(state["count"])
 

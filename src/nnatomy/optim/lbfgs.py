@@ -55,10 +55,14 @@ class LBFGS(Optimizer):
         return {}
 
     def update(self, p: Array, g: Array, s: dict[str, Array], group: Group, t: Any) -> tuple[Array, dict[str, Array]]:
-        raise UserError("L-BFGS evaluates the loss several times in a step. Call step(closure).")
+        raise UserError(
+            "L-BFGS evaluates the loss several times in a step. Received one gradient. Call step(closure)."
+        )
 
     def state_tree(self) -> dict[str, Any]:
-        raise UserError("L-BFGS decides on the host when to stop, so it cannot be part of a pure step. Call step(closure).")
+        raise UserError(
+            "L-BFGS decides on the host when to stop. Received a step that is compiled whole. Call step(closure) outside of it."
+        )
 
     def bind(self, tree: Mapping[str, Any]) -> None:
         self.state_tree()
@@ -148,12 +152,13 @@ class LBFGS(Optimizer):
         missing = [key for key, value in numbers.items() if value is None]
         missing += [f"state.{k}" for k in ("gradient", "direction") if numbers["iterations"] and arrays[k] is None]
         if missing or (arrays["s"] is None) != (arrays["y"] is None):
-            raise UserError(f"This state does not fit LBFGS: missing: {', '.join(missing or ['state.s or state.y'])}.")
+            lacking = ", ".join(missing or ["state.s or state.y"])
+            raise UserError(f"A state of LBFGS is whole. Received one without {lacking}. Load what state_dict() returned.")
         for key, value in arrays.items():
             if value is not None and value.shape[-1] != like.size:
                 raise UserError(
-                    f"This state does not fit LBFGS and its parameters: state.{key} has {value.shape[-1]} columns, "
-                    f"expected {like.size}."
+                    f"A state of LBFGS has a column for each of the {like.size} numbers of its parameters. Received "
+                    f"{value.shape[-1]} in state.{key}. Load the state of the same model."
                 )
         super().load_state_dict(left)
         taken = {key: None if value is None else B.array(value, dtype=like.dtype) for key, value in arrays.items()}

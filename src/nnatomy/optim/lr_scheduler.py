@@ -60,7 +60,10 @@ class LRScheduler(ABC):
         """Continue from `state_dict()`."""
         own = self.state_dict()
         if set(state) != set(own):
-            raise UserError(f"The state of {type(self).__name__} has {sorted(own)}. Received {sorted(state)}.")
+            raise UserError(
+                f"The state of {type(self).__name__} has {sorted(own)}. Received {sorted(state)}. "
+                "Load the state of such a schedule."
+            )
         self.last_epoch, self.base_lrs = state["last_epoch"], list(state["base_lrs"])
         self._set()
 
@@ -73,7 +76,10 @@ def _each(name: str, value: Any, optimizer: Optimizer) -> list[Any]:
     groups = len(optimizer.param_groups)
     many = list(value) if isinstance(value, list | tuple) else [value] * groups
     if len(many) != groups:
-        raise UserError(f"{name} must be one value, or {groups}: one for each group. Received {len(many)}.")
+        raise UserError(
+            f"{name} must be one value, or {groups}: one for each group. Received {len(many)}. "
+            "Give one for each group."
+        )
     return many
 
 
@@ -183,7 +189,10 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         self, optimizer: Optimizer, T_0: int, T_mult: int = 1, eta_min: float = 0.0, last_epoch: int = -1
     ) -> None:
         if T_0 < 1 or T_mult < 1:
-            raise UserError(f"CosineAnnealingWarmRestarts needs T_0 and T_mult of at least 1. Received {T_0} and {T_mult}.")
+            raise UserError(
+                f"CosineAnnealingWarmRestarts needs T_0 and T_mult of at least 1. Received {T_0} and {T_mult}. "
+                "Use T_0=10 and T_mult=1."
+            )
         self.T_0, self.T_mult, self.eta_min = T_0, T_mult, eta_min
         super().__init__(optimizer, last_epoch)
 
@@ -239,7 +248,10 @@ class CyclicLR(_WithMomentum):
         max_momentum: float = 0.9, last_epoch: int = -1,
     ) -> None:  # fmt: skip
         if mode not in ("triangular", "triangular2", "exp_range") and scale_fn is None:
-            raise UserError(f'CyclicLR needs mode "triangular", "triangular2" or "exp_range". Received {mode!r}.')
+            raise UserError(
+                f'CyclicLR needs mode "triangular", "triangular2" or "exp_range". Received {mode!r}. '
+                'Use mode="triangular".'
+            )
         self.lows, self.highs = _each("base_lr", base_lr, optimizer), _each("max_lr", max_lr, optimizer)
         self.up, self.total = float(step_size_up), float(step_size_up) + float(step_size_down or step_size_up)
         self.mode, self.gamma, self.scale_fn = mode, gamma, scale_fn

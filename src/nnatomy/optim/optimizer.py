@@ -122,7 +122,10 @@ class Optimizer(ABC):
     def add_param_group(self, group: Mapping[str, Any]) -> None:
         """Add parameters with their own settings; what is not given is as in the constructor."""
         if not isinstance(group, Mapping) or "params" not in group:
-            raise UserError(f'A parameter group must be a dictionary {{"params": [...], "lr": ...}}. Received {_short(group)}.')
+            raise UserError(
+                f'A parameter group must be a dictionary {{"params": [...], "lr": ...}}. Received {_short(group)}. '
+                "Give such a dictionary."
+            )
         given = group["params"]
         members = [given] if isinstance(given, Tensor) else list(given)
         taken = [name for other in self.param_groups for name in other["names"]]
@@ -138,7 +141,9 @@ class Optimizer(ABC):
                     "Give model.parameters() or model.named_parameters()."
                 )
             if not param.is_leaf or not is_floating(param.dtype):
-                raise UserError(f"Only floating-point leaves can be optimized. Parameter {name!r} is a {param!r:.60}.")
+                raise UserError(
+                    f"Only floating-point leaves can be optimized. Received {param!r:.60} for {name!r}. Give its leaf."
+                )
             if id(param) in owned or name in taken or name in names:
                 raise UserError(f"Each parameter belongs to one group, under one name. Received {name!r} twice. Give it once.")
             owned.add(id(param))
@@ -222,7 +227,10 @@ class Optimizer(ABC):
             f"{what}: {', '.join(names[:8])}{' ...' if len(names) > 8 else ''}" for what, names in found.items() if names
         ]
         if problems:
-            raise UserError(f"This state does not fit {type(self).__name__} and its parameters: {'; '.join(problems)}.")
+            raise UserError(
+                f"A state fits {type(self).__name__} and its parameters. Received {'; '.join(problems)}. "
+                "Load the state of such an optimizer."
+            )
         for group, new in zip(self.param_groups, settings):
             group |= {key: _plain(value) for key, value in new.items()}
         self.state, self.steps, self.factor = loaded, steps, factor

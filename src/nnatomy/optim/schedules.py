@@ -222,7 +222,7 @@ class Warmup(Schedule):
 
     def __post_init__(self) -> None:
         if self.steps < 0:
-            raise UserError(f"steps of Warmup must be at least 0. Received {self.steps}. 0 switches it off.")
+            raise UserError(f"steps of Warmup must be at least 0. Received {self.steps}. Use 0 to switch it off.")
 
     def __call__(self, step: int) -> float:
         return warmed_up(step, self.steps) if step < self.steps else self.schedule(step - self.steps)

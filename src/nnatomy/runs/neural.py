@@ -127,14 +127,12 @@ class Neural(BaseEstimator):  # type: ignore[misc]
         known = [r for r in find_architecture(self.architecture).recipes if self._task in r.task_names]
         recipes = [r for r in known if r.kind == kind]
         if not recipes:
-            rest = ", such as mlp."
+            rest = ", such as mlp"
             if any(r.kind == KINDS[self.input_shape is None] for r in known):
-                rest = (
-                    ", or give input_shape=(channels, height, width)." if self.input_shape is None else ", or no input_shape."
-                )
+                rest = ", or give input_shape=(channels, height, width)" if self.input_shape is None else ", or no input_shape"
             raise UserError(
-                f"The architecture {self.architecture} has no recipe for {self._task} on {kind} data; "
-                f"choose another architecture{rest}"
+                f"An architecture needs a recipe for {self._task} on {kind} data. Received {self.architecture}, without one. "
+                f"Choose another architecture{rest}."
             )
         return recipes[0]
 

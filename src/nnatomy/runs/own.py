@@ -157,7 +157,8 @@ class Build:
             needed = [p.name for p in parameters if p.default is p.empty]
             if len(needed) > 1:
                 raise UserError(
-                    f"A model's function takes nothing or the data set. {name_of(model)} needs {', '.join(needed)}. Wrap it: "
+                    f"A model's function takes nothing or the data set. Received {name_of(model)}, which needs "
+                    f"{', '.join(needed)}. Wrap it: "
                     f"lambda dataset: {name_of(model)}(...)."
                 )
             self._takes_data = bool(needed)
@@ -169,7 +170,10 @@ class Build:
             return self._model
         made = self._model(dataset, **options) if self._takes_data else self._model(**options)
         if not isinstance(made, Module):
-            raise UserError(f"A model's function returns a Module. {name_of(self._model)} returned {type(made).__name__}.")
+            raise UserError(
+                f"A model's function returns a Module. Received {type(made).__name__} from {name_of(self._model)}. "
+                "Return the model."
+            )
         return made
 
 
@@ -192,7 +196,10 @@ class Criterion:
 def loss_of(loss: Any, named: tuple[Field, ...]) -> Loss:
     """Return a user's loss as a recipe has it: a function whose first parameter is `model`, or else a criterion."""
     if not callable(loss):
-        raise UserError(f"A loss is loss(model, *batch) or criterion(outputs, targets). Received {type(loss).__name__}.")
+        raise UserError(
+            f"A loss is loss(model, *batch) or criterion(outputs, targets). Received {type(loss).__name__}. "
+            "Give such a function, for example nn.functional.cross_entropy."
+        )
     first = next(iter(inspect.signature(loss).parameters), "")
     return loss if first == "model" else Criterion(loss, named)
 
@@ -224,8 +231,8 @@ def check_model(model: Module, recipe: Recipe, dataset: Dataset, precision: Prec
             loss, outputs = next(iter(recipe.learn.losses.values()))(model, *map(Tensor, batch))
     except Exception as problem:
         raise UserError(
-            f"A model takes the batches of its data ({shapes}). {type(model).__name__} or its loss raised "
-            f"{type(problem).__name__}: {problem} Change it, or give loss=."
+            f"A model takes the batches of its data ({shapes}). Received {type(problem).__name__} from {type(model).__name__} "
+            f"or its loss: {problem} Change it, or give loss=."
         ) from problem
     finally:
         random.default.load_state_dict(kept)

@@ -153,7 +153,9 @@ class Batcher:
         try:
             await asyncio.gather(*(worker.start() for worker in self.workers))
         except Lost:
-            raise UserError("A worker ended before its model was loaded. The lines above say why.") from None
+            raise UserError(
+                "A worker loads the model first. Received the end of one that had not. See the lines above."
+            ) from None
         self._tasks = [asyncio.create_task(self._serve(worker)) for worker in self.workers]
 
     async def stop(self) -> None:

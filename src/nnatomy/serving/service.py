@@ -67,8 +67,10 @@ class Served:
         run = Run.open(folder)
         architecture = architecture_of(run)
         if not (run.best.exists() or run.last.exists()):
-            remedy = f"Continue it with nnatomy train --resume {run.folder}"
-            raise UserError(f"The run in {run.folder} has no weights yet. {remedy}.")
+            raise UserError(
+                f"A service needs a run with weights. Received {run.folder}, which has none yet. Continue it with nnatomy "
+                f"train --resume {run.folder}."
+            )
         dataset = dataset_of(run)
         if not task_for(fitting(architecture, dataset), dataset).takes_data:
             raise UserError(f"A service answers for data. Received {run.folder}, which makes examples. Use nnatomy sample.")
@@ -323,7 +325,9 @@ def serve(
         import prometheus_client  # noqa: F401
         import starlette  # noqa: F401
     except ImportError:
-        raise UserError('Serving needs the extra web, which is not installed. Run pip install "nnatomy[web]".') from None
+        raise UserError(
+            'Serving needs the extra web. Received an environment without it. Run pip install "nnatomy[web]".'
+        ) from None
     if not 1 <= workers <= 64:
         raise UserError(
             f"--workers must be from 1 to 64. Received {workers}. Use --workers 1, which is enough for most models."
@@ -346,7 +350,10 @@ def serve(
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner() as runner:  # uvloop resets connections when files run out
         started = runner.run(_serve(app, config, lambda: announce({"url": url, "run": str(folder)})))
     if not started:
-        raise UserError(f"The run in {folder} could not be loaded by a worker. Run nnatomy evaluate {folder} to see why.")
+        raise UserError(
+            f"A worker must be able to load the run. Received {folder}, where none could. Run nnatomy evaluate {folder} to see "
+            "why."
+        )
 
 
 async def _serve(app: Any, config: Any, announce: Callable[[], None]) -> bool:

@@ -45,7 +45,9 @@ def seasonal(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
     correlation = np.array([np.mean(x[: len(x) - lag] * x[lag:]) for lag in range(reach + 2)])
     peaks = [p for p in range(2, reach + 1) if correlation[p] > max(correlation[p - 1], correlation[p + 1], 1e-9)]
     if not peaks:
-        raise UserError(f"No season was found within the window of {split.past} rows. A larger --window might show one.")
+        raise UserError(
+            f"A season must show within the window. Received {split.past} rows without one. Use a larger --window."
+        )
     past, future = arrays_of(dataset.train, "input", "target", most=2000)
     period = min(peaks, key=lambda p: float(np.mean((season(past, columns, p, split.horizon) - future) ** 2)))
     return FittedBaseline(lambda x: season(x, columns, period, split.horizon), 1, 0, f"a season of {period} rows")

@@ -158,11 +158,14 @@ class Kind(ABC, Generic[P]):
 
     def reader(self, preprocessing: P, input_shape: tuple[int, ...]) -> RequestReader:
         """Return the reader of HTTP requests to a model."""
-        raise UserError(f"Models of {self.noun} are not served. Use nnatomy predict, or predict from Python.")
+        raise UserError(
+            f"A service needs a kind of data that HTTP requests can carry. Received {self.noun}. "
+            "Use nnatomy predict, or predict from Python."
+        )
 
     def exported(self, dataset: Dataset) -> ExportedInputs:
         """Return the inputs of an exported model. Raises UserError, the reason, where none can be exported."""
-        raise UserError(f"Models of {self.noun} are not exported to ONNX. Use --to safetensors.")
+        raise UserError(f"Not every kind of data has an ONNX form. Received {self.noun}. Use --to safetensors.")
 
     def made(self, inputs: Array, dataset: Dataset) -> tuple[dict[str, Array], dict[str, Callable[[Path], None]]]:
         """Return examples that a model made, (n, ...), as a user wants them: columns, and functions that write files.

@@ -89,8 +89,8 @@ def _model(found: Program, inputs: list[str], outputs: list[str], title: str, me
         emit = FUNCTIONS.get(node.name)
         if emit is None:
             raise UserError(
-                f"A model is exported function by function, and {node.name}() has no form in ONNX here. Keep it out of the "
-                "model, or export to safetensors."
+                f"A model is exported function by function. Received {node.name}(), which has no form in ONNX here. "
+                "Keep it out of the model, or export to safetensors."
             )
         names = emit(g, node.outs[0], *node.args, **node.kwargs)
         for value, name in zip(node.outs, (names,) if isinstance(names, str) else names):
@@ -192,7 +192,10 @@ def _difference(a: Array, b: Array) -> float:
 
 
 def _failed(what: str) -> UserError:
-    return UserError(f"An exported model must give the original's outputs, but {what}. Nothing was written. Please report it.")
+    return UserError(
+        f"An exported model must give the original's outputs. Received one where {what}, and nothing was written. "
+        "Please report it."
+    )
 
 
 def _first_line(problem: Exception) -> str:
@@ -204,6 +207,6 @@ def _installed(name: str) -> Any:
         return importlib.import_module(name)
     except ImportError:
         raise UserError(
-            f"ONNX models need the package {name}, which is not installed. Run pip install 'nnatomy[onnx]'."
+            f"ONNX models need the package {name}. Received an environment without it. Run pip install 'nnatomy[onnx]'."
         ) from None
 

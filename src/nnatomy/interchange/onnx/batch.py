@@ -108,7 +108,7 @@ def program(
     names = [[call.name for call in run.trace.calls] for run in (first, second)]
     if names[0] != names[1] or len(first.outputs) != len(second.outputs):
         raise UserError(
-            "An exported model does the same for every batch size, this one calls other functions for "
+            "An exported model does the same for every batch size. Received one that calls other functions for "
             f"{SIZES[1]} examples than for {SIZES[0]}. Make what it does depend on one example at a time."
         )
     nodes = [pairing.node(a, b) for a, b in zip(first.trace.calls, second.trace.calls)]
@@ -271,6 +271,6 @@ def _places(a: Array, axis: int) -> Array:
 
 def _otherwise(what: str, a: Any, b: Any) -> UserError:
     return UserError(
-        f"An exported model treats each example alike, here {what} changes with the batch: {a} for {SIZES[0]} examples, "
-        f"{b} for {SIZES[1]}. Make it the same for every batch."
+        f"An exported model treats each example alike. Received {what} that changes with the batch: {a} for {SIZES[0]} "
+        f"examples, {b} for {SIZES[1]}. Make it the same for every batch."
     )

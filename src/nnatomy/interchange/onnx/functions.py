@@ -189,7 +189,9 @@ def cumprod(g: Graph, out: Value, a: Value, axis: int) -> str:
     axis %= a.ndim
     count = a.shape[axis]
     if not isinstance(count, int):
-        raise UserError("Export to ONNX knows no running product over the batch. Take it along another axis.")
+        raise UserError(
+            "Export to ONNX has running products of a known length. Received one over the batch. Take it along another axis."
+        )
     parts = list(g.nodes_of("Split", g.operand(a, out.dtype), axis=axis, num_outputs=count, outputs=count))
     for i in range(1, count):
         parts[i] = g.node("Mul", parts[i - 1], parts[i])

@@ -85,7 +85,9 @@ class Graph:
 
     def _size(self, size: Follows) -> str:
         if self._batch is None:
-            raise UserError("An exported model with batches needs an input that has the batch among its axes. Give it one.")
+            raise UserError(
+                "An exported model with batches needs an input that has the batch among its axes. Received none. Give it one."
+            )
         name, axis = self._batch
         found = self.node("Shape", name, start=axis, end=axis + 1)
         if size.times != 1:
@@ -97,7 +99,10 @@ class Graph:
         dtype = np.dtype(dtype)
         if isinstance(given, Value):
             if not given.name:
-                raise UserError("Export to ONNX has only the first result of this function. Export to safetensors instead.")
+                raise UserError(
+                    "Export to ONNX has only the first result of such a function. Received a model that uses another. "
+                    "Export to safetensors instead."
+                )
             return given.name if given.dtype == dtype or dtype.kind == "U" else self.cast(given.name, dtype)
         if isinstance(given, Repeated):
             return self._repeated(given, dtype)

@@ -34,7 +34,10 @@ def _parts(index: Any, ndim: int) -> list[_Part]:
     for part in given:
         if np.dtype(getattr(part, "dtype", np.int64)).kind == "b":
             if not isinstance(part, np.ndarray):
-                raise UserError("How many elements a mask picks is known only when a model runs. Use where() in its place.")
+                raise UserError(
+                    "Export to ONNX needs to know how many elements are picked. Received a mask, which says so only when the "
+                    "model runs. Use where() in its place."
+                )
             expanded += list(np.nonzero(part))
         else:
             expanded.append(part)
@@ -85,7 +88,9 @@ def _gathered(g: Graph, out: Value, name: str, ndim: int, parts: Sequence[_Part]
     together = order == list(range(order[0], order[0] + len(order)))
     first = sum(1 for p in parts[: order[0]]) if together else 0  # slices and new axes before them stay before them
     if any(p.index is None for p in parts):
-        raise UserError("Export to ONNX knows no index with several arrays and a new axis. Index first, then expand_dims().")
+        raise UserError(
+            "Export to ONNX takes several arrays as an index, or a new axis. Received both. Index first, then expand_dims()."
+        )
     if axes + rest != list(range(ndim)):
         name = g.node("Transpose", name, perm=axes + rest)
     name = g.node("GatherND", name, _places(g, [p.index for p in chosen], out.shape[first : first + places]))
@@ -164,14 +169,18 @@ def _scattered(g: Graph, out: Value, x: Any, parts: Sequence[_Part], values: Any
         isinstance(p.index, slice | int | np.ndarray) for p in parts
     ):
         raise UserError(
-            "Export to ONNX writes at places that are known beforehand and the same for each example. Use where() instead."
+            "Export to ONNX writes at places that are known beforehand and the same for each example. Received others. "
+            "Use where() instead."
         )
     shape = [int(n) for n in out.shape if isinstance(n, int)]
     numbers = np.arange(int(np.prod(shape, dtype=np.int64))).reshape(shape)
     index = tuple(p.index for p in parts if p.axis not in follows)
     places = numbers[index]
     if follows and follows != [0]:
-        raise UserError("Export to ONNX writes into arrays whose first axis is the batch. Move that axis with transpose().")
+        raise UserError(
+            "Export to ONNX writes into arrays whose first axis is the batch. Received another. "
+            "Move that axis with transpose()."
+        )
     name = g.operand(x, out.dtype)
     given = g.operand(values, out.dtype)
     lead: list[Any] = [out.shape[i] for i in follows]

@@ -277,7 +277,10 @@ def parameters_of(model: Module, parts: Iterable[str] | None = None) -> Named:
     for part in parts:
         own = [(name, p) for name, p in model.named_parameters() if name == part or name.startswith(f"{part}.")]
         if not own:
-            raise UserError(f"A player learns the parameters of a part of its model. Received {part!r}, which has none.")
+            raise UserError(
+                f"A player learns the parameters of a part of its model. Received {part!r}, which has none. "
+                "Name a part with parameters."
+            )
         found += own
     return found
 

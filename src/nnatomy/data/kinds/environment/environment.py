@@ -70,8 +70,8 @@ class EnvironmentPreprocessing(Preprocessing):
         found = found[:, None] if found.ndim == 1 and len(self.columns) == 1 else found
         if found.ndim != 2 or found.shape[1] != len(self.columns):
             raise UserError(
-                f"Observations have the shape (n, {len(self.columns)}): {', '.join(self.columns)}. Received {found.shape}; "
-                "reshape them."
+                f"Observations have the shape (n, {len(self.columns)}): {', '.join(self.columns)}. Received {found.shape}. "
+                "Reshape them."
             )
         if not np.isfinite(found).all():
             row = int(np.argwhere(~np.isfinite(found))[0][0])

@@ -87,8 +87,8 @@ class World:
         found = np.asarray(observation, np.float64).reshape(-1)
         if len(found) != len(self.low):
             raise UserError(
-                f"An observation of {self.name} has {len(self.low)} numbers, by its observation_space. Received {len(found)}; "
-                "make both the same."
+                f"An observation of {self.name} has {len(self.low)} numbers, by its observation_space. Received {len(found)}. "
+                "Make both the same."
             )
         return found
 
@@ -121,11 +121,15 @@ def open_world(source: str) -> World:
 def class_in(path: Path) -> Callable[[], Any]:
     """Return the class of a .py file that has reset and step. Raises UserError unless there is exactly one."""
     if not path.is_file():
-        raise UserError(f"There is no file {path}; an environment of your own is a .py file with a class.")
+        raise UserError(
+            f"An environment of your own is a .py file with a class. Received {path}, which is absent. Correct the path."
+        )
     try:
         found = runpy.run_path(str(path), run_name=path.stem)
     except Exception as problem:  # the user's code may raise anything
-        raise UserError(f"{path} cannot be run ({type(problem).__name__}: {problem}); correct it.") from problem
+        raise UserError(
+            f"An environment's file must run. Received {path}, which raises {type(problem).__name__}: {problem}. Correct it."
+        ) from problem
     classes = [made for made in found.values() if isinstance(made, type) and made.__module__ == path.stem and is_class(made)]
     if len(classes) != 1:
         names = ", ".join(made.__name__ for made in classes) or "none"
@@ -143,13 +147,16 @@ def _of_gymnasium(name: str) -> Any:
         import gymnasium
     except ImportError:
         raise UserError(
-            f'{name} is an environment of gymnasium, which is not installed; pip install "nnatomy[rl]", or use --data grid.'
+            f"Environments with such names need gymnasium. Received {name!r} without it. "
+            'Run pip install "nnatomy[rl]", or use --data grid.'
         ) from None
     try:
         return gymnasium.make(name, disable_env_checker=True)
     except Exception as problem:  # unknown names, missing libraries: errors of gymnasium
         reason = " ".join(str(problem).split())
-        raise UserError(f"gymnasium makes environments by their id, such as CartPole-v1. Received {name!r}: {reason}") from None
+        raise UserError(
+            f"gymnasium makes environments by their id. Received {name!r}: {reason}. Use another id, such as CartPole-v1."
+        ) from None
 
 
 def _observations(environment: Any, name: str) -> tuple[int, Array, Array]:

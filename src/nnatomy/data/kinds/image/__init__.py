@@ -46,7 +46,7 @@ class ImageKind(Kind[ImagePreprocessing]):
     def read(self, source: Source, reading: Reading) -> Dataset:
         path = source.path
         if path.is_file() and is_idx(path):
-            raise UserError(f"MNIST files are read four at a time: name their folder, {path.parent}, not {path.name}.")
+            raise UserError(f"MNIST files are read four at a time. Received {path.name} alone. Name its folder {path.parent}.")
         if path.is_file():
             raise UserError(
                 f"Pictures are read as a folder with one sub-folder for each class. Received {path}, which is one picture. "
@@ -66,7 +66,7 @@ class ImageKind(Kind[ImagePreprocessing]):
             return Inputs(prepared(images[:, None]), tuple(str(n + 1) for n in range(len(images))))
         files = [path] if path.is_file() else pictures_in(path, SUFFIXES)[0]
         if not files:
-            raise UserError(f"{path} holds no pictures. Give a picture or a folder of pictures.")
+            raise UserError(f"A folder of pictures holds some. Received {path} without any. Name another folder.")
         scaled = read(files, preprocessing)
         return Inputs(prepared(scaled), tuple(str(p.relative_to(path)) if p != path else p.name for p in files))
 
@@ -79,7 +79,7 @@ class ImageKind(Kind[ImagePreprocessing]):
             return ArraySplit((*preprocessing.transform(arrays["t10k-images"][:, None]), labels), FIELDS), (notice,)
         if not path.is_dir() or not subfolders(path):
             raise UserError(
-                f"To evaluate, {path} must be a folder with one sub-folder of pictures for each class. "
+                f"To evaluate, pictures are in a folder with a sub-folder for each class. Received {path} without these. "
                 "Use nnatomy predict for pictures without classes."
             )
         part, found = list(labeled_pictures(path).items())[-1]

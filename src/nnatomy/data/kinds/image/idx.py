@@ -80,11 +80,19 @@ def idx_files(folder: Path) -> dict[str, Array]:
             )
         arrays[name] = read_idx(found[0])
         if arrays[name].ndim != (3 if name.endswith("images") else 1):
-            raise UserError(f"{found[0]} has {arrays[name].ndim} axes. Images have 3 (n, height, width) and labels 1.")
+            raise UserError(
+                f"Images of MNIST's form have 3 axes (n, height, width), labels have 1. Received {arrays[name].ndim} in "
+                f"{found[0]}. Replace the file."
+            )
     for part in ("train", "t10k"):
         images, labels = arrays[f"{part}-images"], arrays[f"{part}-labels"]
         if len(images) != len(labels):
-            raise UserError(f"{folder}: {part} has {len(images)} images and {len(labels)} labels. They belong in pairs.")
+            raise UserError(
+                f"Each image has one label. Received {len(images)} images and {len(labels)} labels for {part} in {folder}. "
+                "Use files of one set."
+            )
     if arrays["train-images"].shape[1:] != arrays["t10k-images"].shape[1:]:
-        raise UserError(f"{folder}: training and test images differ in size. They must be of one set.")
+        raise UserError(
+            f"Training and test images have one size. Received two in {folder}. Use files of one set."
+        )
     return arrays

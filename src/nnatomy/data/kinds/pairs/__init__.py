@@ -87,7 +87,10 @@ class PairsKind(Kind[PairPreprocessing]):
             return preprocessing.encode(*columns_of_pairs(source.table, preprocessing.language or None)[2]), ()
         found = parallel(source.path)
         if found is None:
-            raise UserError(f"A folder of pairs holds {self.folders}. Received {source} without them.")
+            raise UserError(
+                f"A folder of pairs holds {self.folders}. Received {source} without them. "
+                "Name a folder with them."
+            )
         (sources, targets), _ = found.turned(preprocessing.language or None).read()
         return preprocessing.encode(sources, targets), ()
 

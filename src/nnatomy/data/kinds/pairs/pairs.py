@@ -195,7 +195,10 @@ def pairs_of(path: Path, text: str) -> Texts:
         sources.append(cells[0].strip())
         targets.append(cells[1].strip())
     if not sources:
-        raise UserError(f"A file of pairs has a source, a tab and a target on each line. Received {path}, which is empty.")
+        raise UserError(
+            f"A file of pairs has a source, a tab and a target on each line. Received {path}, which is empty. "
+            "Name a file with lines."
+        )
     return sources, targets
 
 
@@ -258,13 +261,19 @@ class Parallel:
             a, b = (lines_of(path) for path in self.files[stem])
             if len(a) != len(b):
                 one, other = (path.name for path in self.files[stem])
-                raise UserError(f"Files of a pair have equally many lines. Received {len(a)} in {one} and {len(b)} in {other}.")
+                raise UserError(
+                    f"Files of a pair have equally many lines. Received {len(a)} in {one} and {len(b)} in {other}. "
+                    "Add the missing lines."
+                )
             kept = [(x.strip(), y.strip()) for x, y in zip(a, b, strict=True) if x.strip() and y.strip()]
             sources += [x for x, _ in kept]
             targets += [y for _, y in kept]
             ends.append(len(sources))
         if not sources:
-            raise UserError(f"Files of a pair hold a text on each line. Received {', '.join(stems)} without any.")
+            raise UserError(
+                f"Files of a pair hold a text on each line. Received {', '.join(stems)} without any. "
+                "Name files with lines."
+            )
         rows = [np.arange(a, b) for a, b in itertools.pairwise(ends)]
         return (sources, targets), (rows[0], rows[1], rows[2]) if official else None
 

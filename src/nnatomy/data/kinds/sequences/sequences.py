@@ -42,7 +42,10 @@ class SequencePreprocessing(Preprocessing):
     def transform(self, raw: Array) -> Batch:
         """Return (sequences[n, T, features] as float32,)."""
         if raw.ndim != 3 or raw.shape[2] != self.features:
-            raise UserError(f"The model takes sequences [n, steps, {self.features}]. Received {list(raw.shape)}.")
+            raise UserError(
+                f"The model takes sequences [n, steps, {self.features}]. Received {list(raw.shape)}. "
+                "Reshape it to that."
+            )
         return (raw.astype(np.float32),)
 
     def inverse_targets(self, targets: Array) -> Array:
@@ -72,7 +75,10 @@ def sequences(name: str, reading: Reading) -> Dataset:
         rows = list(reading.part(n, official=(train, validation, test)))
         text = "the sum of the two marked numbers of a sequence, all in [0, 1] (after Hochreiter and Schmidhuber 1997)"
     if min(map(len, rows)) < 2:
-        raise UserError(f"Sequences of {length} steps leave too little of {name}. Give a smaller window or fewer folds.")
+        raise UserError(
+            f"Each split needs at least 2 sequences. Received {name}, cut into sequences of {length} steps. "
+            "Give a smaller window or fewer folds."
+        )
     known = targets[rows[0]]
     preprocessing = SequencePreprocessing(x.shape[2], float(known.mean()), float(scale(known)))
     scaled = ((targets - preprocessing.target_mean) / preprocessing.target_std).astype(np.float32)[:, None]

@@ -77,8 +77,8 @@ class SeriesKind(Kind[SeriesPreprocessing]):
         split = SeriesSplit(values, _target_places(preprocessing), preprocessing.window, preprocessing.horizon)
         if not len(split):
             raise UserError(
-                f"To evaluate, a series needs {preprocessing.window} past and {preprocessing.horizon} future rows, {source} "
-                f"has {len(values)}. Give a longer one."
+                f"To evaluate, a series needs {preprocessing.window} past and {preprocessing.horizon} future rows. "
+                f"Received {len(values)} in {source}. Give a longer one."
             )
         return split, ()
 

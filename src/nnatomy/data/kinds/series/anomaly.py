@@ -64,8 +64,8 @@ def anomaly_dataset(series: Series, path: Path, reading: Reading) -> Dataset:
         test = np.flatnonzero(~early | (share > 0))
     if len(train) < 10 or len(held) < 1 or len(test) < 2:
         raise UserError(
-            f"Windows of {length} rows leave too little to train on: {series.name} has "
-            f"{len(series.values)} rows, {len(train)} windows for training. Give a longer series or a smaller window."
+            f"Training needs at least 10 windows of {length} rows. Received {len(train)}, from {len(series.values)} rows of "
+            f"{series.name}. Give a longer series or a smaller window."
         )
     rows = np.unique(starts[train][:, None] + np.arange(length))
     if not deviation(series.values[rows]).max() > 0:
@@ -151,7 +151,7 @@ def read_labels(path: Path, name: str, given: bool) -> list[Interval]:
         found = found[keys[0]]
         found = found.get("windows") if isinstance(found, Mapping) else found
     elif not given:
-        raise UserError(f"{path} does not name {name}.")
+        raise UserError(f"Labels name the file they belong to. Received {path}, which lacks {name}. Add a key {name!r}.")
     pairs = typed(tuple[tuple[str, str], ...], found, f"{path}, {name}", f"{RULE} Correct the file.")
     try:
         return [(np.datetime64(a.replace(" ", "T")[:19]), np.datetime64(b.replace(" ", "T")[:19])) for a, b in pairs]

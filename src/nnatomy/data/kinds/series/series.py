@@ -67,7 +67,10 @@ def read_series(name: str, table: RawTable, time: str, types: Mapping[str, str])
             reason = {"constant": "is the same in every row", "empty": "has no values"}.get(kind, "holds no numbers")
             notices.append(f"Column {column!r} {reason}: left out.")
     if not columns:
-        raise UserError(f"A series needs a column of numbers next to its times, {name} has none. {' '.join(notices)}".strip())
+        said = f" ({' '.join(notices)})" if notices else ""
+        raise UserError(
+            f"A series needs a column of numbers next to its times. Received {name} without one{said}. Add a column."
+        )
     values = np.stack(list(columns.values()), axis=1)
     writings = {column: found.writings[column] for column in (time, *columns)}
     return in_order(Series(name, time, times, tuple(columns), values, tuple(notices), writings))

@@ -77,7 +77,8 @@ def _examples(table: RawTable, source: str, preprocessing: TablePreprocessing) -
     notices, target = list[str](), preprocessing.target
     if target is not None and target not in table.columns:
         raise UserError(
-            f"To evaluate, {source} must hold the target {target!r} too. Use nnatomy predict for a file without it."
+            f"To evaluate, a table has the target {target!r} too. Received {source} without it. "
+            "Use nnatomy predict for such a file."
         )
     table = preprocessing.plain(table)
     if target is not None:

@@ -24,7 +24,7 @@ def task_of(target: str, kind: str, cells: Sequence[str], chosen: bool = False) 
     present = [c for c in cells if c]
     distinct = len(set(present))
     if kind == "empty":
-        raise UserError(f"The target {target!r} has no values. Choose another column.")
+        raise UserError(f"A target needs values. Received {target!r} without any. Choose another column.")
     if kind == "constant":
         raise UserError(
             f"A target needs two values or more. Received {target!r}, which is {present[0]!r} in every row. Choose another "

@@ -198,12 +198,13 @@ def _inputs(
         if reason is None or (column in keep and any(cells[column])):
             kept.append(column)
             continue
-        hint = f"; keep one with --keep {column}" if any(cells[column]) else ""
+        hint = f", or keep one with --keep {column}" if any(cells[column]) else ""
         notices.append(f"Column {column!r} {reason}: left out" + (f" (--keep {column} keeps it)." if hint else "."))
     if not kept and len(texts) == len([column for column in kinds if column != target]):
         raise UserError(f"A table needs an input column. Received only texts in {', '.join(texts)}. {READ_BY}")
     if not kept:
-        raise UserError(f"No input column is left. {' '.join(notices)}".removesuffix(".") + f"; add a column{hint}.")
+        said = " ".join(notices).removesuffix(".")
+        raise UserError(f"A table needs an input column. Received none: {said}. Add a column{hint}.")
     return kept
 
 

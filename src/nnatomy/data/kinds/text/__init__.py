@@ -40,7 +40,7 @@ class TextKind(Kind[CharacterPreprocessing]):
 
     def inputs(self, source: Source, preprocessing: CharacterPreprocessing, raw: bool = False) -> Inputs:
         if not source.text.strip():
-            raise UserError(f"{source} is empty. It should hold text.")
+            raise UserError(f"A text has at least one character. Received {source}, which is empty. Name another file.")
         return Inputs(preprocessing.transform(source.text), (source.path.name,))
 
     def examples(self, source: Source, preprocessing: CharacterPreprocessing) -> tuple[Split, tuple[str, ...]]:
