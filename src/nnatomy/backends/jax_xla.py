@@ -70,18 +70,19 @@ def _added(dtype: Any) -> Any:
 def scatter_add(x: Array, index: Any, values: Array) -> Array:
     """A copy of `x` with `values` added at `index`, repeated positions adding up."""
     x = jnp.asarray(x)
-    return x.at[index].add(_marked(x.shape, index, values), mode="clip")
+    return x.at[index].add(_marked(x, index, values), mode="clip")
 
 
 def index_put(x: Array, index: Any, values: Array) -> Array:
     """A copy of `x` with `values` at `index`."""
     x = jnp.asarray(x)
-    return x.at[index].set(_marked(x.shape, index, values), mode="clip")
+    return x.at[index].set(_marked(x, index, values), mode="clip")
 
 
-def _marked(shape: tuple[int, ...], index: Any, values: Any) -> Array:
-    """The values to write at an index of an array, or marks in their place if a part of the index is outside."""
-    values, outside, axis = jnp.asarray(values), jnp.asarray(False), 0
+def _marked(x: Array, index: Any, values: Any) -> Array:
+    """The values to write at an index of x, or marks in their place if a part of the index is outside."""
+    values, shape = values if hasattr(values, "dtype") else jnp.asarray(values, x.dtype), x.shape
+    outside, axis = jnp.asarray(False), 0
     parts = index if isinstance(index, tuple) else (index,)
     for number, part in enumerate(parts):
         kind = part.dtype.kind if hasattr(part, "dtype") else ""
@@ -108,7 +109,8 @@ def add_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
     """Zeros of `shape` with `values[i]` added to row `rows[i]`."""
     flat = values.reshape(rows.size, *shape[1:])
     index = rows.reshape(-1)
-    return jnp.zeros(shape, values.dtype).at[index].add(_marked(shape, index, flat), mode="clip")
+    nothing = jnp.zeros(shape, values.dtype)
+    return nothing.at[index].add(_marked(nothing, index, flat), mode="clip")
 
 
 @_compiled()
@@ -133,7 +135,8 @@ def eigh(a: Array) -> tuple[Array, Array]:
 def max_rows(shape: tuple[int, ...], rows: Array, values: Array) -> Array:
     """The largest of the `values[i]` with row `rows[i]`, in each row of `shape`; 0 in a row that has none."""
     used = jnp.zeros(shape[:1], bool).at[rows].set(True, mode="clip").reshape(-1, *(1,) * (len(shape) - 1))
-    found = jnp.full(shape, -jnp.inf, values.dtype).at[rows].max(_marked(shape, rows, values), mode="clip")
+    least = jnp.full(shape, -jnp.inf, values.dtype)
+    found = least.at[rows].max(_marked(least, rows, values), mode="clip")
     return jnp.where(used, found, 0).astype(values.dtype)
 
 
