@@ -163,6 +163,12 @@ _ANSWERS = {
         "empty empty_like empty_strided empty_permuted new new_empty new_empty_strided new_full new_ones new_tensor "
         "new_zeros scalar_tensor",
     "Use nn.arange() or nn.linspace()": "range logspace geomspace",
+    "Give the layer without Lazy the size of its input; a function of the data set can read it: lambda data: nn.Linear(...)":
+        "LazyLinear LazyConv1d LazyConv2d LazyConv3d LazyConvTranspose1d LazyConvTranspose2d LazyConvTranspose3d "
+        "LazyBatchNorm1d LazyBatchNorm2d LazyBatchNorm3d LazyInstanceNorm1d LazyInstanceNorm2d LazyInstanceNorm3d "
+        "UninitializedParameter UninitializedBuffer",
+    "Use nn.BatchNorm1d, 2d or 3d: with nn.train(..., devices=) its statistics are those of the whole batch": "SyncBatchNorm",
+    "Use nn.LocalResponseNorm": "CrossMapLRN2d", "Use nn.NLLLoss": "NLLLoss2d",
     "Use nn.train(..., devices=)": "distributed DataParallel multiprocessing share_memory_ is_shared is_distributed",
     "Use x.nbytes through x.numpy()":
         "element_size itemsize nbytes storage storage_offset untyped_storage storage_type stride strides data_ptr "

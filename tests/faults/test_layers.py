@@ -116,14 +116,24 @@ def test_schedulers_have_pytorchs_arguments_and_defaults(name: str) -> None:
     assert list(ours.items()) == list(theirs.items())
 
 
+LAZY = ["LazyLinear", "LazyConv2d", "LazyConvTranspose1d", "LazyBatchNorm3d", "LazyInstanceNorm1d"]
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [*((name, "the size of its input") for name in LAZY), ("SyncBatchNorm", "devices="), ("CrossMapLRN2d", "LocalResponseNorm")],
+)
+def test_layers_that_are_not_here_say_what_to_use(name: str, says: str) -> None:
+    with pytest.raises(AttributeError, match=says):
+        getattr(nn, name)
+
+
 def test_nothing_usual_is_missing() -> None:
     """The classes of PyTorch that are not here, by name: a new one is noticed."""
     missing = {n for n in dir(torch.nn) if inspect.isclass(getattr(torch.nn, n)) and not hasattr(nn, n)}
     assert missing == {
-        "AdaptiveLogSoftmaxWithLoss", "Buffer", "Container", "CrossMapLRN2d", "DataParallel", "FeatureAlphaDropout",
-        "FractionalMaxPool2d", "FractionalMaxPool3d", "LPPool1d", "LPPool2d", "LPPool3d", "LinearCrossEntropyLoss",
-        "LinearCrossEntropyOptions",
-        "NLLLoss2d", "RNNBase", "RNNCellBase", "RReLU", "SyncBatchNorm", "UninitializedBuffer", "UninitializedParameter",
+        "Buffer", "Container", "CrossMapLRN2d", "DataParallel", "LinearCrossEntropyLoss", "LinearCrossEntropyOptions",
+        "NLLLoss2d", "RNNBase", "RNNCellBase", "SyncBatchNorm", "UninitializedBuffer", "UninitializedParameter",
     } | {n for n in missing if n.startswith("Lazy")}  # fmt: skip
     missing = {n for n in dir(torch.optim) if inspect.isclass(getattr(torch.optim, n)) and not hasattr(nn.optim, n)}
     assert missing == {"Muon", "SparseAdam"}

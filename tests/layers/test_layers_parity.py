@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from layer_parity import same, torch
+from layer_parity import close, compare, load, same, torch
 
 import nnatomy as nn
 
@@ -222,6 +222,19 @@ CASES = [  # class, positional arguments, keyword arguments, inputs
     ("TripletMarginWithDistanceLoss", (), {"swap": True, "margin": 0.7}, [x(3, 4), x(3, 4), x(3, 4)]),
     ("SoftMarginLoss", (), {}, [x(6), SIGNS.astype("int64")]),
     ("CosineSimilarity", (), {}, [x(3, 4), x(3, 4)]),
+    *[
+        (f"LPPool{n}d", (p, 3), options, [np.abs(x(*IMAGES[n])) + 0.1])
+        for n in (1, 2, 3)
+        for p in (1, 2, 3.5)
+        for options in ({}, {"stride": 2, "ceil_mode": True})
+    ],
+    ("LPPool2d", (2, (3, 2), (1, 2)), {}, [x(2, 4, 7, 6)]),
+    ("LPPool2d", (2, 3), {}, [x(4, 7, 6)]),
+    ("RReLU", (0.2, 0.2), {}, [x(3, 4)]),
+    ("AdaptiveLogSoftmaxWithLoss", (16, 12, [4, 8]), {}, [x(10, 16), ids(10, high=12)]),
+    ("AdaptiveLogSoftmaxWithLoss", (16, 12, [3]), {"div_value": 2.0, "head_bias": True}, [x(9, 16), ids(9, high=12)]),
+    ("AdaptiveLogSoftmaxWithLoss", (16, 12, [4, 8]), {}, [x(16), np.array(9)]),
+    ("AdaptiveLogSoftmaxWithLoss", (16, 12, [4, 8]), {}, [x(3, 16), np.array([1, 3, 9])]),
     ("CosineSimilarity", (-1, 1e-3), {}, [x(3, 4, 2), x(3, 4, 2)]),
     ("PairwiseDistance", (), {}, [x(3, 4), x(3, 4)]),
     ("PairwiseDistance", (1.0,), {"keepdim": True}, [x(3, 4), x(3, 4)]),
@@ -248,10 +261,80 @@ def test_every_layer_has_a_case():
         "SinusoidalPositionalEncoding", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
         "TransformerEncoderLayer", "BasicBlock", "Bottleneck", "MessagePassing", "GATConv", "GCNConv", "GINConv", "SAGEConv",
         "DepthwiseSeparable", "InvertedResidual", "SqueezeExcitation", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d",
-        "AlphaDropout", "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "Transformer", "CTCLoss", "MaxUnpool1d",
+        "AlphaDropout", "FeatureAlphaDropout", "FractionalMaxPool2d", "FractionalMaxPool3d",
+        "ModuleList", "ModuleDict", "ParameterList", "ParameterDict", "Transformer", "CTCLoss", "MaxUnpool1d",
         "MaxUnpool2d", "MaxUnpool3d",
     }  # fmt: skip
     assert ours == SHARED | elsewhere
+
+
+@pytest.mark.parametrize(
+    "axes, args, options, shape",
+    [
+        *[
+            (2, args, how, (2, 4, 9, 8))
+            for args in ((2,), ((3, 2),))
+            for how in ({"output_size": 4}, {"output_size": (5, 3), "return_indices": True}, {"output_ratio": (0.5, 0.6)})
+        ],
+        (3, (2, 3), {}, (2, 4, 7, 8, 6)),
+        (3, (2, (1, 3, 2)), {"return_indices": True}, (2, 4, 5, 8, 6)),
+    ],
+)
+def test_fractional_pooling_at_the_same_places(axes, args, options, shape):
+    samples, name = RNG.uniform(size=(2, 4, axes)), f"FractionalMaxPool{axes}d"
+    theirs = getattr(T, name)(*args, **options, _random_samples=torch.tensor(samples))
+    compare(getattr(nn, name)(*args, **options, _random_samples=samples), theirs, x(*shape))
+
+
+def test_fractional_pooling_draws_its_places():
+    image = np.arange(81.0).reshape(1, 1, 9, 9)
+    layer = nn.FractionalMaxPool2d(2, 5)
+    found = [layer(nn.tensor(image)).numpy()[0, 0] for _ in range(40)]
+    assert len({y.tobytes() for y in found}) > 5
+    for y in found:
+        assert y.shape == (5, 5)
+        assert y[-1, -1] == 80
+        assert set(np.diff(y, axis=1).reshape(-1)) <= {1.0, 2.0}
+
+
+def test_dropped_channels_keep_the_moments_of_selu():
+    """Whole channels of (batch, channels, ...) become the same limit, and mean and variance stay those of the input."""
+    nn.seed(0)
+    y = nn.FeatureAlphaDropout(0.3)(nn.tensor(RNG.normal(size=(400, 50, 3)))).numpy()
+    dropped = np.ptp(y, axis=2) < 1e-6
+    assert dropped.mean() == pytest.approx(0.3, abs=0.01)
+    assert (y.mean(), y.var()) == pytest.approx((0, 1), abs=0.03)
+    torch.manual_seed(0)
+    twin = T.FeatureAlphaDropout(0.3)(torch.tensor(RNG.normal(size=(400, 50, 3)))).numpy()
+    np.testing.assert_allclose(np.unique(y[dropped]).mean(), np.unique(twin[np.ptp(twin, axis=2) < 1e-6]).mean(), rtol=1e-6)
+    layer = nn.FeatureAlphaDropout(0.3).eval()
+    np.testing.assert_array_equal(layer(nn.tensor(y)).numpy(), y)
+
+
+def test_random_slopes_are_uniform_in_training_and_their_mean_after_it():
+    nn.seed(0)
+    layer, minus = nn.RReLU(0.1, 0.5), nn.tensor(-np.ones(20_000))
+    slopes = -layer(minus).numpy()
+    assert 0.1 <= slopes.min() < 0.101 < 0.499 < slopes.max() <= 0.5
+    assert slopes.mean() == pytest.approx(0.3, abs=0.005)
+    np.testing.assert_allclose(layer.eval()(minus).numpy(), -0.3)
+    np.testing.assert_array_equal(nn.RReLU()(nn.tensor([0.0, 2.0])).numpy(), [0.0, 2.0])
+
+
+@pytest.mark.parametrize("shape", [(7, 16), (2, 16)])
+def test_adaptive_softmax_gives_all_probabilities(shape):
+    ours, theirs = (m.AdaptiveLogSoftmaxWithLoss(16, 12, [4, 8]) for m in (nn, T))
+    load(ours, theirs)
+    a = x(*shape)
+    found = ours.log_prob(nn.tensor(a)).numpy()
+    close(found, theirs.log_prob(torch.tensor(a)).detach().numpy(), "all")
+    np.testing.assert_allclose(np.exp(found).sum(axis=1), 1)
+    np.testing.assert_array_equal(ours.predict(nn.tensor(a)).numpy(), theirs.predict(torch.tensor(a)).numpy())
+    y = np.arange(len(a)) % 12
+    compiled = nn.compile(lambda a, y: ours(a, y).loss)(nn.tensor(a), nn.tensor(y))
+    assert float(compiled) == pytest.approx(theirs(torch.tensor(a), torch.tensor(y)).loss.item())
+    with pytest.raises(nn.UserError, match="Received 0 to 12"):
+        ours(nn.tensor(a), nn.tensor(np.arange(len(a)) % 2 * 12))
 
 
 @pytest.mark.parametrize(

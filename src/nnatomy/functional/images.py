@@ -9,15 +9,17 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from nnatomy import ops
+from nnatomy import ops, random
 from nnatomy.backends import B, known
 from nnatomy.errors import UserError
 from nnatomy.ops.indexing import raw
+from nnatomy.tensor import Tensor
 
 __all__ = [
     "adaptive_avg_pool1d", "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool2d",
     "adaptive_max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "channel_shuffle", "conv1d", "conv2d", "conv3d",
-    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fold", "max_pool1d", "max_pool2d", "max_pool3d",
+    "conv_transpose1d", "conv_transpose2d", "conv_transpose3d", "fold", "fractional_max_pool2d", "fractional_max_pool3d",
+    "lp_pool1d", "lp_pool2d", "lp_pool3d", "max_pool1d", "max_pool2d", "max_pool3d",
     "max_unpool1d", "max_unpool2d", "max_unpool3d", "pixel_shuffle", "pixel_unshuffle", "unfold",
 ]  # fmt: skip
 
@@ -213,3 +215,104 @@ def channel_shuffle(input: Any, groups: int) -> Any:
         )
     batch, c, *rest = input.shape
     return ops.reshape(ops.swapaxes(ops.reshape(input, (batch, groups, c // groups, *rest)), 1, 2), input.shape)
+
+
+def _lp_pool(
+    input: Any, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False, *, axes: int
+) -> Any:
+    """(sum over each window of x^p)^(1/p) with p = norm_type (Gulcehre et al. 2014); the stride is the kernel if None."""
+    if not norm_type:
+        raise UserError("A pooling by a norm needs norm_type other than 0. Received 0. Use norm_type=2.")
+    kernel = (kernel_size,) * axes if isinstance(kernel_size, int) else tuple(kernel_size)
+
+    def pooled(x: Any) -> Any:
+        means = ops.avg_pool(x ** float(norm_type), kernel, stride, 0, True, ceil_mode)
+        return (means * math.prod(kernel)) ** (1 / norm_type)
+
+    return batched(input, axes + 1, pooled)
+
+
+def lp_pool1d(input: Any, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False) -> Any:
+    """(sum over each window of x^p)^(1/p) of (batch, channels, length), p = norm_type; the stride is the kernel if None."""
+    return _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, axes=1)
+
+
+def lp_pool2d(input: Any, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False) -> Any:
+    """As `lp_pool1d`, of (batch, channels, height, width)."""
+    return _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, axes=2)
+
+
+def lp_pool3d(input: Any, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False) -> Any:
+    """As `lp_pool1d`, of (batch, channels, depth, height, width)."""
+    return _lp_pool(input, norm_type, kernel_size, stride, ceil_mode, axes=3)
+
+
+def _fractional_max_pool(
+    input: Any, kernel_size: Size, output_size: Size | None, output_ratio: float | Sequence[float] | None,
+    return_indices: bool, samples: Any, generator: random.Generator | None, axes: int,
+) -> Any:  # fmt: skip
+    """The largest value of windows whose starts are drawn anew: their number is `output_size`, or a fraction of the input's.
+
+    Window i of m along an axis of n begins at floor(a (i + u)) - floor(a u) with a = (n - k) / (m - 1), and u uniform for each
+    channel; the last one ends with the axis. Source: Graham (2014), section 2.
+    """
+    if (output_size is None) == (output_ratio is None):
+        raise UserError(
+            f"Fractional pooling needs either output_size or output_ratio. Received {output_size!r} and {output_ratio!r}. "
+            "Give one of them."
+        )
+
+    def pooled(x: Any) -> Any:
+        kernel = (kernel_size,) * axes if isinstance(kernel_size, int) else tuple(kernel_size)
+        space = tuple(x.shape[2:])
+        if output_ratio is not None:
+            ratios = (output_ratio,) * axes if isinstance(output_ratio, int | float) else tuple(output_ratio)
+            sizes = tuple(int(n * ratio) for n, ratio in zip(space, ratios))
+        else:
+            sizes = (output_size,) * axes if isinstance(output_size, int) else tuple(output_size or ())
+        if len(space) != axes or not all(m >= 1 and m + k - 1 <= n for m, k, n in zip(sizes, kernel, space)):
+            raise UserError(
+                f"Fractional pooling to {sizes} with a kernel of {kernel} needs an input at least as large. "
+                f"Received shape {tuple(x.shape)}. Use a smaller output or kernel."
+            )
+        drawn = raw(samples) if samples is not None else (generator or random.default).uniform((*x.shape[:2], axes))
+        order = range(axes) if axes == 3 else range(axes - 1, -1, -1)  # of the numbers, as in PyTorch
+        places = B.zeros((), dtype="int64")
+        for axis, (n, k, m, own) in enumerate(zip(space, kernel, sizes, order)):
+            a, i = ((n - k) / (m - 1) if m > 1 else 0.0), B.arange(m)
+            u = drawn[:, :, own][:, :, None]
+            starts = B.floor((i + u) * a).astype("int64") - B.floor(u * a).astype("int64")
+            starts = B.where(i == m - 1, n - k, starts)  # (batch, channels, m)
+            inside = starts[..., None] + B.arange(k)
+            shape = [*x.shape[:2], *(1,) * (2 * axes)]
+            shape[2 + axis], shape[2 + axes + axis] = m, k
+            places = places * n + inside.reshape(shape)
+        windows = math.prod(kernel)
+        flat = B.broadcast_to(places, (*x.shape[:2], *sizes, *kernel)).reshape((*x.shape[:2], -1))
+        values = ops.reshape(ops.gather(ops.flatten(x, 2), flat, 2), (*x.shape[:2], *sizes, windows))
+        best = raw(ops.argmax(values, -1, keepdims=True))
+        y = ops.squeeze(ops.gather(values, best, -1), -1)
+        if not return_indices:
+            return y
+        found = raw(ops.squeeze(ops.gather(flat.reshape(values.shape), best, -1), -1))
+        return y, Tensor(found) if isinstance(x, Tensor) else found
+
+    return batched(input, axes + 1, pooled)
+
+
+def fractional_max_pool2d(
+    input: Any, kernel_size: Size, output_size: Size | None = None, output_ratio: float | Sequence[float] | None = None,
+    return_indices: bool = False, _random_samples: Any = None, generator: random.Generator | None = None,
+) -> Any:  # fmt: skip
+    """The largest value of windows of (batch, channels, height, width) at random places (Graham 2014)."""
+    how = (kernel_size, output_size, output_ratio, return_indices, _random_samples, generator)
+    return _fractional_max_pool(input, *how, axes=2)
+
+
+def fractional_max_pool3d(
+    input: Any, kernel_size: Size, output_size: Size | None = None, output_ratio: float | Sequence[float] | None = None,
+    return_indices: bool = False, _random_samples: Any = None, generator: random.Generator | None = None,
+) -> Any:  # fmt: skip
+    """The largest value of windows of (batch, channels, depth, height, width) at random places (Graham 2014)."""
+    how = (kernel_size, output_size, output_ratio, return_indices, _random_samples, generator)
+    return _fractional_max_pool(input, *how, axes=3)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from nnatomy import random
+from nnatomy import ops, random
 from nnatomy.errors import UserError
-from nnatomy.functional.activations import SELU_ALPHA, SELU_SCALE
+from nnatomy.functional.activations import SELU_ALPHA, SELU_SCALE, leaky_relu
 
-__all__ = ["alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "stochastic_depth"]
+__all__ = [
+    "alpha_dropout", "dropout", "dropout1d", "dropout2d", "dropout3d", "feature_alpha_dropout", "rrelu", "stochastic_depth",
+]  # fmt: skip
 
 
 def _check(p: float) -> None:
@@ -59,15 +61,43 @@ def alpha_dropout(x: Any, p: float = 0.5, training: bool = True, generator: rand
 
     Klambauer et al. (2017), section "New dropout technique": a = (q + limit^2 q (1 - q))^(-1/2), b = -a (1 - q) limit.
     """
+    return _alpha_dropped(x, x.shape, p, training, generator)
+
+
+def feature_alpha_dropout(x: Any, p: float = 0.5, training: bool = True, generator: random.Generator | None = None) -> Any:
+    """alpha_dropout of whole channels of (batch, channels, ...)."""
+    if len(x.shape) < 2:
+        raise UserError(
+            f"feature_alpha_dropout() needs (batch, channels, ...). Received shape {tuple(x.shape)}. Reshape the input to that."
+        )
+    return _alpha_dropped(x, (*x.shape[:2], *(1,) * (len(x.shape) - 2)), p, training, generator)
+
+
+def _alpha_dropped(x: Any, shape: tuple[int, ...], p: float, training: bool, generator: random.Generator | None) -> Any:
     _check(p)
     if not training or p == 0:
         return x
     if p == 1:
         return 0.0 * x
     limit = -SELU_SCALE * SELU_ALPHA
-    keep = (generator or random.default).bernoulli(x.shape, 1 - p).astype(x.dtype)
+    keep = (generator or random.default).bernoulli(shape, 1 - p).astype(x.dtype)
     a = 1 / math.sqrt((1 - p) * (1 + p * limit * limit))
     return x * (keep * a) + ((1 - keep) * (a * limit) - a * p * limit)
+
+
+def rrelu(
+    x: Any, lower: float = 1 / 8, upper: float = 1 / 3, training: bool = False, generator: random.Generator | None = None
+) -> Any:
+    """y = x where x >= 0, else a x: in training a is uniform from lower to upper for each element, else their mean.
+
+    Source: Xu et al. (2015), section 2.4.
+    """
+    if not lower <= upper:
+        raise UserError(f"rrelu() needs lower <= upper. Received {lower} and {upper}. Exchange them.")
+    if not training:
+        return leaky_relu(x, (lower + upper) / 2)
+    slopes = (generator or random.default).uniform(x.shape, lower, upper, dtype=x.dtype)
+    return ops.where(x >= 0, x, x * slopes)
 
 
 def stochastic_depth(

@@ -2,6 +2,7 @@
 
 from nnatomy.layers import (
     activation,
+    adaptive_softmax,
     attention,
     blocks,
     containers,
@@ -20,6 +21,7 @@ from nnatomy.layers import (
     transformer,
 )
 from nnatomy.layers.activation import *  # noqa: F403
+from nnatomy.layers.adaptive_softmax import *  # noqa: F403
 from nnatomy.layers.attention import *  # noqa: F403
 from nnatomy.layers.blocks import *  # noqa: F403
 from nnatomy.layers.containers import *  # noqa: F403
@@ -55,4 +57,5 @@ __all__ += blocks.__all__
 __all__ += graph.__all__
 __all__ += activation.__all__
 __all__ += loss.__all__
+__all__ += adaptive_softmax.__all__
 __all__ += regularization.__all__

@@ -9,12 +9,13 @@ from nnatomy import init
 from nnatomy.errors import UserError
 from nnatomy.layers import checks
 from nnatomy.layers.module import Module
+from nnatomy.random import Generator
 from nnatomy.tensor import Parameter
 
 __all__ = [
     "CELU", "ELU", "GELU", "GLU", "Hardshrink", "Hardsigmoid", "Hardswish", "Hardtanh", "LeakyReLU", "LogSigmoid",
-    "LogSoftmax", "Maxout", "Mish", "PReLU", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softmax", "Softmax2d", "Softmin",
-    "Softplus", "Softshrink", "Softsign", "Step", "Tanh", "Tanhshrink", "Threshold",
+    "LogSoftmax", "Maxout", "Mish", "PReLU", "RReLU", "ReLU", "ReLU6", "SELU", "SiLU", "Sigmoid", "Softmax", "Softmax2d",
+    "Softmin", "Softplus", "Softshrink", "Softsign", "Step", "Tanh", "Tanhshrink", "Threshold",
 ]  # fmt: skip
 
 
@@ -37,6 +38,19 @@ class Tanh(Module):
 
     def forward(self, x: Any) -> Any:
         return F.tanh(x)
+
+
+class RReLU(Module):
+    """y = x where x >= 0, else a x: in training a is uniform from lower to upper, else their mean (Xu et al. 2015)."""
+
+    def __init__(self, lower: float = 1 / 8, upper: float = 1 / 3, *, generator: Generator | None = None) -> None:
+        if not lower <= upper:
+            raise UserError(f"RReLU needs lower <= upper. Received {lower} and {upper}. Exchange them.")
+        self.lower, self.upper = lower, upper
+        self._generator = generator
+
+    def forward(self, x: Any) -> Any:
+        return F.rrelu(x, self.lower, self.upper, self.training, self._generator)
 
 
 class ReLU(Module):

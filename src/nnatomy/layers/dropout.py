@@ -10,7 +10,7 @@ from nnatomy.layers import checks
 from nnatomy.layers.module import Module
 from nnatomy.random import Generator
 
-__all__ = ["AlphaDropout", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "StochasticDepth"]
+__all__ = ["AlphaDropout", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "FeatureAlphaDropout", "StochasticDepth"]
 
 
 class _Dropout(Module):
@@ -53,6 +53,13 @@ class AlphaDropout(_Dropout):
 
     def forward(self, x: Any) -> Any:
         return F.alpha_dropout(x, self.p, self.training, self._generator)
+
+
+class FeatureAlphaDropout(_Dropout):
+    """AlphaDropout of whole channels of (batch, channels, ...)."""
+
+    def forward(self, x: Any) -> Any:
+        return F.feature_alpha_dropout(x, self.p, self.training, self._generator)
 
 
 class StochasticDepth(Module):

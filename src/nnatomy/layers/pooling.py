@@ -11,10 +11,12 @@ from nnatomy.errors import UserError
 from nnatomy.functional.images import batched
 from nnatomy.layers import checks
 from nnatomy.layers.module import Module
+from nnatomy.random import Generator
 
 __all__ = [
     "AdaptiveAvgPool1d", "AdaptiveAvgPool2d", "AdaptiveAvgPool3d", "AdaptiveMaxPool1d", "AdaptiveMaxPool2d",
-    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d",
+    "AdaptiveMaxPool3d", "AvgPool1d", "AvgPool2d", "AvgPool3d", "FractionalMaxPool2d", "FractionalMaxPool3d",
+    "LPPool1d", "LPPool2d", "LPPool3d", "MaxPool1d", "MaxPool2d", "MaxPool3d", "MaxUnpool1d",
     "MaxUnpool2d", "MaxUnpool3d", "Upsample", "UpsamplingBilinear2d", "UpsamplingNearest2d",
 ]  # fmt: skip
 
@@ -121,6 +123,79 @@ class AvgPool2d(_DividedAvgPool):
 
 class AvgPool3d(_DividedAvgPool):
     """The mean of each window of (batch, channels, depth, height, width); the stride is the kernel if None."""
+
+    axes = 3
+
+
+class _LPPool(Module):
+    axes: int
+
+    def __init__(self, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False) -> None:
+        name = type(self).__name__
+        checks.positive(name, "norm_type", norm_type)
+        self.norm_type, self.ceil_mode = norm_type, ceil_mode
+        self.kernel_size = checks.each(name, "kernel_size", kernel_size, self.axes)
+        self.stride = self.kernel_size if stride is None else checks.each(name, "stride", stride, self.axes)
+
+    def forward(self, x: Any) -> Any:
+        pool = (F.lp_pool1d, F.lp_pool2d, F.lp_pool3d)[self.axes - 1]
+        return pool(x, self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+
+
+class LPPool1d(_LPPool):
+    """(sum over each window of x^p)^(1/p) of (batch, channels, length) with p = norm_type (Gulcehre et al. 2014)."""
+
+    axes = 1
+
+
+class LPPool2d(_LPPool):
+    """(sum over each window of x^p)^(1/p) of (batch, channels, height, width) with p = norm_type (Gulcehre et al. 2014)."""
+
+    axes = 2
+
+
+class LPPool3d(_LPPool):
+    """(sum over each window of x^p)^(1/p) of (batch, channels, depth, height, width) with p = norm_type."""
+
+    axes = 3
+
+
+class _FractionalMaxPool(Module):
+    axes: int
+
+    def __init__(
+        self, kernel_size: Size, output_size: Size | None = None, output_ratio: float | Sequence[float] | None = None,
+        return_indices: bool = False, _random_samples: Any = None, *, generator: Generator | None = None,
+    ) -> None:  # fmt: skip
+        name = type(self).__name__
+        if (output_size is None) == (output_ratio is None):
+            raise UserError(
+                f"{name} needs either output_size or output_ratio. Received {output_size!r} and {output_ratio!r}. "
+                "Give one of them."
+            )
+        self.kernel_size = checks.each(name, "kernel_size", kernel_size, self.axes)
+        self.output_size = None if output_size is None else checks.each(name, "output_size", output_size, self.axes)
+        ratios = output_ratio if isinstance(output_ratio, Sequence) else (output_ratio,) * self.axes
+        if output_ratio is not None and (len(ratios) != self.axes or not all(0 < ratio < 1 for ratio in ratios)):
+            raise UserError(f"{name} needs output_ratio between 0 and 1. Received {output_ratio!r}. Use 0.5, for example.")
+        self.output_ratio = None if output_ratio is None else tuple(ratios)
+        self.return_indices = return_indices
+        self._samples, self._generator = _random_samples, generator
+
+    def forward(self, x: Any) -> Any:
+        pool = (F.fractional_max_pool2d, F.fractional_max_pool3d)[self.axes - 2]
+        how = (self.kernel_size, self.output_size, self.output_ratio, self.return_indices, self._samples, self._generator)
+        return pool(x, *how)
+
+
+class FractionalMaxPool2d(_FractionalMaxPool):
+    """The largest value of windows of (batch, channels, height, width) whose places are drawn anew each time (Graham 2014)."""
+
+    axes = 2
+
+
+class FractionalMaxPool3d(_FractionalMaxPool):
+    """The largest value of windows of (batch, channels, depth, height, width) at random places (Graham 2014)."""
 
     axes = 3
 
