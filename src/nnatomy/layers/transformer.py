@@ -34,11 +34,33 @@ def _activation(layer: str, given: str | Callable[[Any], Any]) -> Callable[[Any]
 class _Block(Module):
     """The common part of a Transformer's two layers: residual branches, normalized after (2017) or before (`norm_first`)."""
 
-    norm_first: bool
+    attends: tuple[str, ...]
+    """The names of its attentions; each is a branch, and the feed-forward part another."""
 
-    def _check(self, d_model: int, nhead: int, dim_feedforward: int, dropout: float) -> None:
-        checks.sizes(type(self).__name__, d_model=d_model, nhead=nhead, dim_feedforward=dim_feedforward)
-        checks.probability(type(self).__name__, dropout)
+    def __init__(
+        self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
+        activation: str | Callable[[Any], Any] = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
+        norm_first: bool = False, bias: bool = True, *, generator: Generator | None = None,
+    ) -> None:  # fmt: skip
+        layer = type(self).__name__
+        checks.sizes(layer, d_model=d_model, nhead=nhead, dim_feedforward=dim_feedforward)
+        checks.probability(layer, dropout)
+        for name in self.attends:
+            attention = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, generator=generator)
+            setattr(self, name, attention)
+        self.linear1 = Linear(d_model, dim_feedforward, bias, generator=generator)
+        self.dropout = Dropout(dropout, generator=generator)
+        self.linear2 = Linear(dim_feedforward, d_model, bias, generator=generator)
+        self.norm_first = norm_first
+        branches = range(1, len(self.attends) + 2)
+        for n in branches:
+            setattr(self, f"norm{n}", LayerNorm(d_model, layer_norm_eps, bias=bias))
+        for n in branches:
+            setattr(self, f"dropout{n}", Dropout(dropout, generator=generator))
+        self.activation = _activation(layer, activation)
+
+    def _feed_forward(self, x: Any) -> Any:
+        return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
     def _residual(self, x: Any, norm: LayerNorm, drop: Dropout, branch: Callable[[Any], Any]) -> Any:
         """norm(x + drop(branch(x))), or x + drop(branch(norm(x)))."""
@@ -53,22 +75,12 @@ class TransformerEncoderLayer(_Block):
     (batch, steps, d_model) with `batch_first`.
     """
 
-    def __init__(
-        self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
-        activation: str | Callable[[Any], Any] = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
-        norm_first: bool = False, bias: bool = True, *, generator: Generator | None = None,
-    ) -> None:  # fmt: skip
-        self._check(d_model, nhead, dim_feedforward, dropout)
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, generator=generator)
-        self.linear1 = Linear(d_model, dim_feedforward, bias, generator=generator)
-        self.dropout = Dropout(dropout, generator=generator)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, generator=generator)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.dropout1 = Dropout(dropout, generator=generator)
-        self.dropout2 = Dropout(dropout, generator=generator)
-        self.activation = _activation("TransformerEncoderLayer", activation)
+    attends = ("self_attn",)
+    self_attn: MultiheadAttention
+    norm1: LayerNorm
+    norm2: LayerNorm
+    dropout1: Dropout
+    dropout2: Dropout
 
     def forward(self, src: Any, src_mask: Any = None, src_key_padding_mask: Any = None, is_causal: bool = False) -> Any:
         """src as the layer takes it; masks as those of MultiheadAttention."""
@@ -78,9 +90,6 @@ class TransformerEncoderLayer(_Block):
 
         x = self._residual(src, self.norm1, self.dropout1, attention)
         return self._residual(x, self.norm2, self.dropout2, self._feed_forward)
-
-    def _feed_forward(self, x: Any) -> Any:
-        return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
 
 def _copies(layer: Module, count: int) -> list[Module]:
@@ -111,25 +120,15 @@ class TransformerDecoderLayer(_Block):
     x (steps, batch, d_model), memory (other steps, batch, d_model); with `batch_first`, batch is their first axis.
     """
 
-    def __init__(
-        self, d_model: int, nhead: int, dim_feedforward: int = 2048, dropout: float = 0.1,
-        activation: str | Callable[[Any], Any] = "relu", layer_norm_eps: float = 1e-5, batch_first: bool = False,
-        norm_first: bool = False, bias: bool = True, *, generator: Generator | None = None,
-    ) -> None:  # fmt: skip
-        self._check(d_model, nhead, dim_feedforward, dropout)
-        self.self_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, generator=generator)
-        self.multihead_attn = MultiheadAttention(d_model, nhead, dropout, bias, batch_first=batch_first, generator=generator)
-        self.linear1 = Linear(d_model, dim_feedforward, bias, generator=generator)
-        self.dropout = Dropout(dropout, generator=generator)
-        self.linear2 = Linear(dim_feedforward, d_model, bias, generator=generator)
-        self.norm_first = norm_first
-        self.norm1 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.norm2 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.norm3 = LayerNorm(d_model, layer_norm_eps, bias=bias)
-        self.dropout1 = Dropout(dropout, generator=generator)
-        self.dropout2 = Dropout(dropout, generator=generator)
-        self.dropout3 = Dropout(dropout, generator=generator)
-        self.activation = _activation("TransformerDecoderLayer", activation)
+    attends = ("self_attn", "multihead_attn")
+    self_attn: MultiheadAttention
+    multihead_attn: MultiheadAttention
+    norm1: LayerNorm
+    norm2: LayerNorm
+    norm3: LayerNorm
+    dropout1: Dropout
+    dropout2: Dropout
+    dropout3: Dropout
 
     def forward(
         self, tgt: Any, memory: Any, tgt_mask: Any = None, memory_mask: Any = None, tgt_key_padding_mask: Any = None,
@@ -147,9 +146,6 @@ class TransformerDecoderLayer(_Block):
         x = self._residual(tgt, self.norm1, self.dropout1, own)
         x = self._residual(x, self.norm2, self.dropout2, across)
         return self._residual(x, self.norm3, self.dropout3, self._feed_forward)
-
-    def _feed_forward(self, x: Any) -> Any:
-        return self.linear2(self.dropout(self.activation(self.linear1(x))))
 
 
 class TransformerDecoder(Module):

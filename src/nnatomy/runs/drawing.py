@@ -6,8 +6,11 @@ import io
 import math
 import os
 import warnings
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from nnatomy.errors import UserError
 from nnatomy.showing import label
@@ -86,27 +89,39 @@ def least_height(axes: Any, part: float = 0.1) -> None:
         axes.set_ylim((low + high - least) / 2, (low + high + least) / 2)
 
 
-def signal(lines: list[dict[str, Any]]) -> Figure:
-    """The norm of each layer's gradient, relative to its weights, by epoch; up to ten layers are named."""
-    from matplotlib import colormaps
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
+NAMED = 10
+"""The most layers that have a line with a name; of more, color alone shows the depth."""
 
-    layers, epochs = list(lines[0]["gradients"]), [line["epoch"] for line in lines]
+
+def signal(lines: list[dict[str, Any]]) -> Figure:
+    """The norm of each layer's gradient, relative to its weights, by epoch."""
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     axes = figure.subplots()
-    for k, layer in enumerate(layers):
-        ratios = [
-            norm / weight if (norm := line["gradients"].get(layer)) and (weight := line["weights"].get(layer)) else math.nan
-            for line in lines
-        ]
-        color = colormaps["viridis"](0.9 * k / max(len(layers) - 1, 1))
-        axes.plot(epochs, ratios, color=color, lw=1.5, label=(layer or "the model") if len(layers) <= 10 else None)
-        if any(ratio > 0 for ratio in ratios):
-            axes.set_yscale("log")
+    draw_signal(axes, lines, relative=True)
     axes.set(title="Norm of the gradient over norm of the weights", xlabel="epoch")
-    axes.grid(alpha=0.25)
-    if len(layers) <= 10:
+    if len(lines[0]["gradients"]) <= NAMED:
         axes.legend(frameon=False, fontsize=9, loc="center left", bbox_to_anchor=(1.01, 0.5))
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
+
+
+def draw_signal(axes: Any, lines: list[dict[str, Any]], relative: bool, styles: Sequence[Mapping[str, Any]] = ()) -> None:
+    """Draw the norm of each layer's gradient by epoch, `relative` to that of its weights; a line a layer, in a `style` each."""
+    from matplotlib import colormaps
+    from matplotlib.ticker import MaxNLocator
+
+    layers = list(lines[0]["gradients"])
+    for k, layer in enumerate(layers):
+        norms, weights = (
+            np.array([line[of].get(layer) or math.nan for line in lines], float) for of in ("gradients", "weights")
+        )
+        style = styles[k] if styles else {"color": colormaps["viridis"](0.9 * k / max(len(layers) - 1, 1))}
+        axes.plot(
+            [line["epoch"] for line in lines], norms / weights if relative else norms, lw=1.5,
+            label=(layer or "the model itself") if len(layers) <= NAMED else None, **style,
+        )  # fmt: skip
+    if any(np.isfinite(line.get_ydata()).any() for line in axes.get_lines()):  # a perceptron without mistakes has none
+        axes.set_yscale("log")
+    axes.grid(alpha=0.25)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

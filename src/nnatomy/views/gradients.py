@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
+from nnatomy.runs.drawing import NAMED, draw_signal
 from nnatomy.runs.folder import Run
 from nnatomy.runs.gradients import read_gradients
 from nnatomy.views.common import COLORS, MARKERS, caption, heading, name_lines
@@ -14,8 +13,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nnatomy.runs.prepare import Prepared
-
-NAMED = 10  # layers that have a line with a name; of more, color shows the depth
 
 
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
@@ -30,28 +27,20 @@ def draw(prepared: Prepared, run: Run | None) -> Figure:
     assert run is not None
     lines = read_gradients(run)
     layers = list(lines[0]["gradients"])
-    epochs = [line["epoch"] for line in lines]
     figure = Figure(figsize=(11.5, 4.6), layout="constrained")
     heading(figure, f"The learning signal in the layers of {prepared.architecture.front['title']} on {prepared.dataset.name}")
     left, right = figure.subplots(1, 2, sharex=True)
-    for k, layer in enumerate(layers):
-        named = len(layers) <= NAMED
-        color: Any = COLORS[k] if named else colormaps["viridis"](k / max(len(layers) - 1, 1))
-        norms = np.array([line["gradients"].get(layer) or np.nan for line in lines], float)
-        weights = np.array([line["weights"].get(layer) or np.nan for line in lines], float)
-        style: Any = {"color": color, "lw": 1.5, "ms": 5, "marker": MARKERS[k] if named and len(epochs) <= 30 else None}
-        left.plot(epochs, norms, label=layer or "the model itself", **style)
-        right.plot(epochs, norms / weights, **style)
-    if len(epochs) == 1:
-        left.set_xticks(epochs)
-    else:
-        left.xaxis.get_major_locator().set_params(integer=True)
+    marked = len(layers) <= NAMED and len(lines) <= 30
+    styles: list[dict[str, Any]] = [
+        {"color": COLORS[k], "ms": 5, "marker": MARKERS[k] if marked else None}
+        if len(layers) <= NAMED
+        else {"color": colormaps["viridis"](k / (len(layers) - 1))}
+        for k in range(len(layers))
+    ]
+    draw_signal(left, lines, False, styles)
+    draw_signal(right, lines, True, styles)
     left.set(title="Norm of the gradient", xlabel="epoch", ylabel="‖ dL / dw ‖")
     right.set(title="Relative to the weights", xlabel="epoch", ylabel="‖ dL / dw ‖ / ‖ w ‖")
-    for axes in (left, right):
-        if any(np.isfinite(line.get_ydata()).any() for line in axes.get_lines()):  # a perceptron without mistakes has none
-            axes.set_yscale("log")
-        axes.grid(alpha=0.25)
     if len(layers) <= NAMED:
         name_lines(figure, left)
     else:
