@@ -154,6 +154,10 @@ VERDICTS: dict[str, tuple[int, dict[str, int], str, str]] = {
     "the same": (80, {MAJORITY: 200, LOGISTIC: 80}, "level", "is level with the best baseline: accuracy 0.8,"),
     "behind": (80, {MAJORITY: 200, LOGISTIC: 20}, "behind", "does not earn its keep: accuracy 0.8, behind"),
     "learned nothing": (200, {MAJORITY: 200}, "level", f"{NOTHING} 0.5, and 0.5 by that."),
+    "more than nothing, by chance": (
+        199, {MAJORITY: 200}, "level", "the baseline majority class, within chance: accuracy 0.5025, and 0.5 by that."
+    ),
+    "less than nothing, by chance": (201, {MAJORITY: 200}, "level", f"{NOTHING} 0.4975, and 0.5 by that."),
     "nothing, and behind": (200, {MAJORITY: 200, LOGISTIC: 20}, "behind", "; logistic regression reaches 0.95 without"),
     "worse than nothing": (240, {MAJORITY: 180}, "behind", f"{NOTHING} 0.4"),
 }

@@ -137,7 +137,7 @@ def beside(task: Task, evaluation: Evaluation, found: Baselines | None) -> Besid
     def place(name: str) -> Literal["ahead", "level", "behind"]:
         return _place(metric, value, known[name], own, found.errors.get(name))
 
-    headline = _headline(metric.name, value, known, best, first, place(best), place(first))
+    headline = _headline(metric, value, known, best, first, place(best), place(first))
     return Beside(place(best), headline, metric.name, best, found.scores, found.chosen, found.left_out)
 
 
@@ -174,10 +174,13 @@ def _place(
     return "ahead" if metric.improves(value, other) else "behind"
 
 
-def _headline(metric: str, value: float, known: Mapping[str, float], best: str, first: str, place: str, start: str) -> str:
-    mine = f"{metric} {value:.4g}"
+def _headline(metric: Metric, value: float, known: Mapping[str, float], best: str, first: str, place: str, start: str) -> str:
+    mine = f"{metric.name} {value:.4g}"
     if start != "ahead" and place != "ahead":
         more = "" if best == first else f"; {best} reaches {known[best]:.4g} without a network"
+        if metric.improves(value, known[first]):
+            said = f"{mine}, and {known[first]:.4g} by that{more}"
+            return f"The network is level with the baseline {first}, within chance: {said}."
         return f"The network learned nothing beyond the baseline {first}: {mine}, and {known[first]:.4g} by that{more}."
     if place == "ahead":
         return f"The network earns its keep: {mine}, ahead of the best baseline without a network, {best} ({known[best]:.4g})."

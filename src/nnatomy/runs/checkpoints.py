@@ -15,6 +15,7 @@ from nnatomy.runs.folder import Run, load_arrays, save_arrays
 from nnatomy.runs.options import PATH, SOURCE, options_of
 from nnatomy.runs.request import Request
 from nnatomy.saved import RESTORE, typed
+from nnatomy.training.callbacks import named
 from nnatomy.training.fit import Checkpoint
 from nnatomy.training.loop import Callback, Loop, Position
 
@@ -66,7 +67,8 @@ class Checkpoints(Callback):
             saved = {"metric": loop.recipe.metric, "value": position.best, "epoch": position.best_epoch}
             save_arrays(self.run.best, loop.best, saved)
             self._best = position.best
-        callbacks = [getattr(callback, "state", None) for callback in loop.callbacks]
+        states = {name: getattr(callback, "state", None) for name, callback in named(loop.callbacks).items()}
+        callbacks = {name: state for name, state in states.items() if state is not None}
         saved = {"plain": plain, "position": asdict(position), "callbacks": callbacks, "request": steady(self.run)}
         save_arrays(self.run.last, arrays, saved)
         self._written = time.perf_counter()
@@ -86,7 +88,7 @@ def load_checkpoint(run: Run) -> Checkpoint:
     best = load_arrays(run.best)[0] if position.best is not None else {}
     plain, callbacks = (metadata.get(name) for name in ("plain", "callbacks"))
     state = unflatten(arrays, typed(dict[str, Any], plain, f"{run.last}, plain"))
-    kept = typed(list[dict[str, Any] | None], callbacks, f"{run.last}, callbacks")
+    kept = typed(dict[str, dict[str, Any]], callbacks, f"{run.last}, callbacks")
     return Checkpoint(state, position, best, kept, state.pop("external", {}))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import replace
 from os import PathLike
@@ -46,6 +46,10 @@ class _AsGiven(Preprocessing):
     """Arrays that need no preparation beyond what the estimator does."""
 
     kind = "arrays"
+
+    def __init__(self, numbers: Sequence[int] = ()) -> None:
+        """`numbers`: the columns whose values a model may embed; all, where that was requested."""
+        self.numbers = tuple(numbers)
 
     def to_json(self) -> dict[str, Any]:
         return {"kind": self.kind}
@@ -197,10 +201,11 @@ class Neural(BaseEstimator):  # type: ignore[misc]
             self._scaler = StandardScaler().fit(x, sample_weight=weights)
         inputs = self._shaped(self._scaler.transform(x).astype(np.float32))
         whole: Split = ArraySplit((inputs, y))
+        embedded = range(inputs.shape[1]) if "bins" in self._settings() else ()
         train, held = (np.arange(len(x)), np.arange(0)) if onward else self._split(len(x), y if classes else None)
         dataset = Dataset(
             "arrays", KINDS[self.input_shape is not None], self._goal(), SubsetSplit(whole, train),
-            SubsetSplit(whole, held), ArraySplit((inputs[:0], y[:0])), classes, _AsGiven(), (), inputs.shape[1:],
+            SubsetSplit(whole, held), ArraySplit((inputs[:0], y[:0])), classes, _AsGiven(embedded), (), inputs.shape[1:],
             f"{len(x)} rows", outputs,
         )  # fmt: skip
         recipe = self._recipe(dataset)
@@ -212,7 +217,7 @@ class Neural(BaseEstimator):  # type: ignore[misc]
             recipe = replace(recipe, learn=learn, epochs=done + 1, patience=None, plateau=None)
             if again:
                 position = Position(epoch=done, step=self._learned[1])
-                checkpoint = Checkpoint(self._learned[2], position, {}, [], {})
+                checkpoint = Checkpoint(self._learned[2], position, {}, {}, {})
         if not (onward and again):
             self._seed = int(check_random_state(self.random_state).randint(2**31))
         here = self.backend is None and self.device is None

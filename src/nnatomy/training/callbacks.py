@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from nnatomy.optim import ReduceOnPlateau
@@ -29,6 +30,16 @@ class Callback:
 
     def end(self, loop: Loop) -> None:
         """After the last epoch, or when the run is interrupted."""
+
+
+def named(callbacks: Sequence[Callback]) -> dict[str, Callback]:
+    """Return callbacks by names that do not depend on which others there are: that of the class, and "#2" for a second one."""
+    found: dict[str, Callback] = {}
+    for callback in callbacks:
+        name = type(callback).__name__
+        count = sum(type(other).__name__ == name for other in found.values())
+        found[name if not count else f"{name}#{count + 1}"] = callback
+    return found
 
 
 class EarlyStopping(Callback):

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
 from nnatomy.data.dataset import Dataset
+from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
 from nnatomy.training.batches import Feed
-from nnatomy.training.callbacks import Callback, EarlyStopping, LowerOnPlateau
+from nnatomy.training.callbacks import Callback, EarlyStopping, LowerOnPlateau, named
 from nnatomy.training.evaluation import Evaluation, Measures
 from nnatomy.training.learners import Learner, LearnerSpec, Setup
 from nnatomy.training.loop import Loop, Position
@@ -24,7 +25,8 @@ class Checkpoint:
     state: dict[str, Any]
     position: Position
     best: dict[str, Any]
-    callbacks: Sequence[Any]
+    callbacks: Mapping[str, Any]
+    """States by the names that `named` gives."""
     external: dict[str, Any]
 
 
@@ -82,9 +84,7 @@ def fit(
     if checkpoint is not None:
         state, loop.position, loop.best = checkpoint.state, checkpoint.position, checkpoint.best
         learner.restore_external_state(checkpoint.external)
-        for callback, kept in zip(watching, checkpoint.callbacks, strict=False):
-            if kept is not None:
-                callback.state = kept
+        _restore(watching, checkpoint.callbacks)
     with watched(loop):
         state = loop.fit(state)
     task.planned = False  # a test score is the weights' alone: the same here, after a resume and by `evaluate`
@@ -96,3 +96,15 @@ def fit(
             learner.bind(state | {"model": setup.devices.placed(weights)})
     state = learner.state() if loop.best else state
     return Fitted(model, task, dataset, loop.position, learner, loop.outcome, state)
+
+
+def _restore(callbacks: Sequence[Callback], states: Mapping[str, Any]) -> None:
+    """Give callbacks their saved states. Raises UserError where one that had a state is missing."""
+    known = named(callbacks)
+    for name, state in states.items():
+        if name not in known:
+            raise UserError(
+                f"A run continues with the callbacks that it had. Received none for the saved state of {name}. "
+                "Give it again with callbacks=."
+            )
+        known[name].state = state
