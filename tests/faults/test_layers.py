@@ -121,7 +121,11 @@ LAZY = ["LazyLinear", "LazyConv2d", "LazyConvTranspose1d", "LazyBatchNorm3d", "L
 
 @pytest.mark.parametrize(
     ("name", "says"),
-    [*((name, "the size of its input") for name in LAZY), ("SyncBatchNorm", "devices="), ("CrossMapLRN2d", "LocalResponseNorm")],
+    [
+        *((name, "the size of its input") for name in LAZY),
+        ("SyncBatchNorm", "devices="),
+        ("CrossMapLRN2d", "LocalResponseNorm"),
+    ],
 )
 def test_layers_that_are_not_here_say_what_to_use(name: str, says: str) -> None:
     with pytest.raises(AttributeError, match=says):
