@@ -175,17 +175,20 @@ class _FractionalMaxPool(Module):
             )
         self.kernel_size = checks.each(name, "kernel_size", kernel_size, self.axes)
         self.output_size = None if output_size is None else checks.each(name, "output_size", output_size, self.axes)
-        ratios = output_ratio if isinstance(output_ratio, Sequence) else (output_ratio,) * self.axes
-        if output_ratio is not None and (len(ratios) != self.axes or not all(0 < ratio < 1 for ratio in ratios)):
-            raise UserError(f"{name} needs output_ratio between 0 and 1. Received {output_ratio!r}. Use 0.5, for example.")
-        self.output_ratio = None if output_ratio is None else tuple(ratios)
+        self.output_ratio: tuple[float, ...] | None = None
+        if output_ratio is not None:
+            ratios = tuple(output_ratio) if isinstance(output_ratio, Sequence) else (output_ratio,) * self.axes
+            if len(ratios) != self.axes or not all(0 < ratio < 1 for ratio in ratios):
+                raise UserError(f"{name} needs output_ratio between 0 and 1. Received {output_ratio!r}. Use 0.5, for example.")
+            self.output_ratio = ratios
         self.return_indices = return_indices
         self._samples, self._generator = _random_samples, generator
 
     def forward(self, x: Any) -> Any:
         pool = (F.fractional_max_pool2d, F.fractional_max_pool3d)[self.axes - 2]
-        how = (self.kernel_size, self.output_size, self.output_ratio, self.return_indices, self._samples, self._generator)
-        return pool(x, *how)
+        return pool(
+            x, self.kernel_size, self.output_size, self.output_ratio, self.return_indices, self._samples, self._generator
+        )
 
 
 class FractionalMaxPool2d(_FractionalMaxPool):
