@@ -251,7 +251,7 @@ def _fractional_max_pool(
     input: Any, kernel_size: Size, output_size: Size | None, output_ratio: float | Sequence[float] | None,
     return_indices: bool, samples: Any, generator: random.Generator | None, axes: int,
 ) -> Any:  # fmt: skip
-    """The largest value of windows whose starts are drawn anew: their number is `output_size`, or a fraction of the input's.
+    """The largest value of windows whose starts are drawn again: their number is `output_size`, or a fraction of the input's.
 
     Window i of m along an axis of n begins at floor(a (i + u)) - floor(a u) with a = (n - k) / (m - 1), and u uniform for each
     channel; the last one ends with the axis. Source: Graham (2014), section 2.

@@ -192,7 +192,7 @@ class _FractionalMaxPool(Module):
 
 
 class FractionalMaxPool2d(_FractionalMaxPool):
-    """The largest value of windows of (batch, channels, height, width) whose places are drawn anew each time (Graham 2014)."""
+    """The largest value of windows of (batch, channels, height, width) whose places are drawn each time (Graham 2014)."""
 
     axes = 2
 
