@@ -29,6 +29,7 @@ from nnatomy.runs.prepare import choose
 from nnatomy.studies.comparison.compare import resume_comparison, table
 from nnatomy.studies.comparison.protocol import Protocol
 from nnatomy.studies.comparison.results import Comparison
+from nnatomy.studies.comparison.survey import load_for_baseline
 from nnatomy.tasks import Classification, Forecast, Reconstruction, Regression, Task
 from nnatomy.training.settings import override
 
@@ -283,6 +284,14 @@ def test_wrong_requests_are_told_in_one_sentence(tmp_path: Path) -> None:
     assert not (tmp_path / "comparisons").exists()
     with pytest.raises(UserError, match="has a comparison"):
         resume_comparison(tmp_path)
+
+
+def test_baselines_get_the_data_as_all_architectures_read_them() -> None:
+    protocol = Protocol(("vae", "lenet5", "mlp"), data="digits", cv=2, limit=90)
+    binary = load_for_baseline(protocol, "image", "density", ("vae",), 0)
+    assert set(np.unique(binary.train.all()[0])) == {0, 1}
+    assert load_for_baseline(protocol, "image", "classification", ("lenet5",), 0).input_shape == (1, 28, 28)
+    assert load_for_baseline(protocol, "image", "classification", ("lenet5", "mlp"), 0).input_shape == (1, 8, 8)
 
 
 def test_a_protocol_says_how_to_ask_for_it_again() -> None:

@@ -101,7 +101,7 @@ def resume_comparison(
     with owned(path):
         known = KnownData.of(path, AGAIN)
         known.check_files(protocol.source, protocol.labels)
-        known.check(load_for_baseline(protocol, plan.kind, plan.task, 0))
+        known.check(load_for_baseline(protocol, plan.kind, plan.task, tuple(plan.architectures), 0))
         return _carry_on(path, protocol, plan, jobs, Spending(path, started), given, progress, report)
 
 

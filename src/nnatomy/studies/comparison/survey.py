@@ -41,7 +41,7 @@ def survey(protocol: Protocol, threads: int) -> tuple[Plan, Dataset]:
     for name, (recipe, _, _) in order.items():
         epochs = override(recipe, epochs=protocol.epochs).epochs
         entries[name] = Entry(epochs, epochs, key=architectures[name].key)
-    dataset = load_for_baseline(protocol, kind, task, 0)
+    dataset = load_for_baseline(protocol, kind, task, tuple(order), 0)
     return Plan(
         kind, task, metric.name, entries, refused, (0.1, 0.3) if protocol.curve else (), threads,
         dataset.name, dataset.description, dataset.ordered, dataset.notices, bool(dataset.classes), protocol.budget is None,
@@ -117,6 +117,13 @@ def load_for_architecture(protocol: Protocol, plan: Plan, name: str, fold: int, 
     return override(recipe, epochs=plan.architectures[name].epochs), dataset
 
 
-def load_for_baseline(protocol: Protocol, kind: str, task: str, fold: int, share: float = 1.0) -> Dataset:
-    """Return a fold of the data as they are read by default."""
-    return data.load(protocol.source, (kind,), tasks=(task,), **protocol.options(fold, share))
+def load_for_baseline(
+    protocol: Protocol, kind: str, task: str, names: Sequence[str], fold: int, share: float = 1.0
+) -> Dataset:
+    """Return a fold of the data as all compared architectures read them; where these differ, as they are read by default.
+
+    A likelihood of pixels that are 0 or 1 is no number to hold next to one of gray pixels.
+    """
+    given = [recipes_for(protocol.found[name], kind, task)[0].load for name in names]
+    common = {option: value for option, value in given[0].items() if all(load.get(option) == value for load in given)}
+    return data.load(protocol.source, (kind,), tasks=(task,), **(common | protocol.options(fold, share)))

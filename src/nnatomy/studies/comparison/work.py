@@ -130,7 +130,8 @@ class Bench:
 
     def _data(self, fold: int, share: float) -> Dataset:
         def read() -> Dataset:
-            dataset = load_for_baseline(self.protocol, self.plan.kind, self.plan.task, fold, share)
+            plan = self.plan
+            dataset = load_for_baseline(self.protocol, plan.kind, plan.task, tuple(plan.architectures), fold, share)
             self._known.check(dataset, splits=False)
             return dataset
 
