@@ -1,5 +1,6 @@
 """Trains an architecture's PyTorch twin by one of its recipes, from the same initial weights.
 
+Where a loss draws noise, the model's `with_noise(model, *batch)` adds it to a batch, and the twin's loss takes it from there.
 Batches, schedule, clipping, weight averaging and the choice of the best epoch are the recipe's. Forward, backward and update
 are PyTorch's own; only its weights come back, to be scored by the same code as ours.
 """
@@ -21,6 +22,7 @@ from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset, batches
 from nnatomy.errors import UserError
 from nnatomy.tasks import Task, task_for
+from nnatomy.tensor import Tensor
 from nnatomy.training.learners import GradientDescent
 from nnatomy.training.recipe import Recipe
 
@@ -39,6 +41,7 @@ def train_twin(
         model = recipe.build(dataset, **recipe.options)
     task = task_for(recipe, dataset)
     module = architecture.module("torch_twin")
+    with_noise = getattr(architecture.module("model"), "with_noise", None)
     options = options_for(module.build, recipe, dataset, built)
     twin = module.build(**options)
     twin.load_state_dict({name: torch.tensor(a) for name, a in model.state_dict().items()})
@@ -62,7 +65,8 @@ def train_twin(
             for group in optimizer.param_groups:
                 group["lr"] = rate * (1.0 if schedule is None else float(schedule(step)))
             optimizer.zero_grad()
-            module.loss(twin, *fitted(batch, dataset, task, options)).backward()
+            given = fitted(batch, dataset, task, options) if with_noise is None else drawn(with_noise, model, batch)
+            module.loss(twin, *given).backward()
             if learn.clip is not None:
                 torch.nn.utils.clip_grad_norm_(twin.parameters(), learn.clip)
             optimizer.step()
@@ -115,6 +119,11 @@ def options_for(build: Any, recipe: Recipe, dataset: Dataset, built: list[inspec
         if name not in known and value != built[-1].signature.parameters[name].default:
             raise RuntimeError(f"The twin's build knows no option {name}, which the recipe sets to {value!r}.")
     return {name: value for name, value in built[-1].arguments.items() if name in known}
+
+
+def drawn(with_noise: Any, model: Any, batch: tuple[Any, ...]) -> list[torch.Tensor]:
+    """A batch with noise from the default generator."""
+    return [torch.tensor(np.asarray(t.data)) for t in with_noise(model, *map(Tensor, batch))]
 
 
 def fitted(batch: tuple[Any, ...], dataset: Dataset, task: Task, options: dict[str, Any]) -> list[torch.Tensor]:

@@ -12,13 +12,14 @@ from contract_rules import place
 import nnatomy as nn
 from nnatomy import optim
 from nnatomy.backends import B
+from nnatomy.backends.dtypes import is_floating
 from nnatomy.catalog import Architecture
 from nnatomy.graph import no_grad
 from nnatomy.tensor import Tensor
 from nnatomy.training.learners import GradientDescent, Setup
 from nnatomy.training.precision import FLOAT32, PRECISIONS, Precision
 from nnatomy.training.recipe import Case, Contract
-from nnatomy.verification.implementations import Ours
+from nnatomy.verification.implementations import Ours, leaves
 from nnatomy.verification.trajectory import cast, draw_weights
 
 jax = pytest.importorskip("jax")
@@ -38,10 +39,12 @@ def gradient(ours: Ours, case: Case, batch: tuple[Any, ...], precision: Precisio
 
     def output(*batch: Any) -> Any:
         with step.lowered(), no_grad():
-            return ours.model(*map(Tensor, case.inputs(precision.inputs(step.named(batch), batch)))).data
+            outputs = ours.model(*map(Tensor, case.inputs(precision.inputs(step.named(batch), batch))))
+            return [t.data for t in leaves(outputs) if is_floating(t.dtype)]
 
-    kind = jax.eval_shape(output, *map(B.asarray, batch)).dtype  # of shapes alone: nothing is compiled or computed
-    return float(metrics["loss"]), np.concatenate([(start[n] - a).ravel() for n, a in after.items()]), {str(kind)}
+    found = jax.eval_shape(output, *map(B.asarray, batch))  # of shapes alone: nothing is compiled or computed
+    kinds = {str(array.dtype) for array in found}
+    return float(metrics["loss"]), np.concatenate([(start[n] - a).ravel() for n, a in after.items()]), kinds
 
 
 @pytest.mark.first_case
