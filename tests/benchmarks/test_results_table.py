@@ -103,3 +103,19 @@ def test_both_are_trained() -> None:
     assert row.baseline is not None
     assert row.seconds > 0
     assert all(row.twin is None for row in results.measure.rows_of(architecture("perceptron"), [0], limit=60, epochs=1))
+
+
+def test_a_twin_gets_the_noise_that_the_models_loss_draws() -> None:
+    import numpy as np
+
+    from nnatomy import random
+    from results.twin import drawn
+
+    module = architecture("vae").module("model")
+    model = module.build((4,), latent=3, hidden=(5,), classes=2)
+    x, labels = np.ones((6, 4), np.float32), np.arange(6) % 2
+    random.seed(3)
+    given = [t.numpy() for t in drawn(module.with_noise, model, (x, labels))]
+    random.seed(3)
+    for found, expected in zip(given, (x, model.draw(6).numpy(), labels), strict=True):
+        np.testing.assert_array_equal(found, expected)
