@@ -15,7 +15,7 @@ from small_files import anomalous, hours, series_text
 from nnatomy.data import load, load_inputs, preprocessing_from_json
 from nnatomy.data.kinds.sequences.sequences import narma10
 from nnatomy.data.kinds.series.series import Series, averaged, fill_gaps
-from nnatomy.data.kinds.series.sets import mackey_glass
+from nnatomy.data.kinds.series.sets import mackey_glass, spiral
 from nnatomy.data.kinds.table.sets import LOGIC, PLANE
 from nnatomy.errors import UserError
 
@@ -162,7 +162,7 @@ def test_ambient_temperature_loads_with_its_labels(real: Real) -> None:
     assert found.test.all()[1].any()
 
 
-@pytest.mark.parametrize("name", [*PLANE, *LOGIC, "sines", "mackey_glass", "narma10", "adding_problem"])
+@pytest.mark.parametrize("name", [*PLANE, *LOGIC, "sines", "mackey_glass", "cubic_spiral", "narma10", "adding_problem"])
 def test_generated_sets_are_the_seeds_alone(name: str) -> None:
     one, two, other = (load(name, seed=seed).train.all() for seed in (1, 1, 2))
     for a, b in zip(one, two, strict=True):
@@ -191,6 +191,30 @@ def test_mackey_glass_has_converged_and_is_chaotic() -> None:
     series = mackey_glass(2000)
     assert 0.2 < series.min() < 0.5
     assert 1.2 < series.max() < 1.4
+
+
+def test_the_cubic_spiral_is_that_of_scipy_and_no_window_has_two_trajectories() -> None:
+    from scipy.integrate import solve_ivp
+
+    def slope(t: float, x: np.ndarray) -> list[float]:  # type: ignore[type-arg]
+        return [-0.1 * x[0] ** 3 - 2 * x[1] ** 3, 2 * x[0] ** 3 - 0.1 * x[1] ** 3]
+
+    true = solve_ivp(slope, (0, 1), [2, 0], rtol=1e-10)
+    np.testing.assert_allclose(spiral(np.array([[2.0, 0.0]]), 51)[0, -1], true.y[:, -1], atol=1e-3)
+    found = load("cubic_spiral", ("series",), window=3, horizon=5)
+    past, future = found.test.all()
+    path = found.preprocessing.inverse_targets(np.concatenate([past, future], axis=1).astype(np.float64))
+    assert (len(past), path.shape[1:]) == (240, (8, 2))
+    np.testing.assert_allclose(path, spiral(path[:, 0], 8), atol=1e-4)
+
+
+def test_several_columns_of_a_series_are_forecast(write: Write) -> None:
+    one, both = (load(write("s.csv", series_text()), ("series",), target=t, window=10, horizon=3) for t in ("y", "x, y"))
+    assert (both.outputs, both.preprocessing.to_json()["targets"]) == (2, ["x", "y"])
+    np.testing.assert_array_equal(both.train.all()[0], one.train.all()[0])
+    np.testing.assert_array_equal(both.train.all()[1][..., 1:], one.train.all()[1])
+    with pytest.raises(UserError, match="'z'"):
+        load(write("s.csv", series_text()), ("series",), target="y,z", window=10, horizon=3)
 
 
 @pytest.mark.parametrize("name", PLANE)

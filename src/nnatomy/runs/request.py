@@ -37,7 +37,7 @@ class DataRequest:
     """Which data, how they are read and how they are split."""
 
     data: str | None = option(SOURCE, "Data set's name, or path: CSV, MNIST folder, image folder, text.")
-    target: str | None = option(TEXT, "Column to predict.")
+    target: str | None = option(TEXT, "Column to predict; of a series several, as x,y.")
     keep: tuple[str, ...] = option(NAMES, "Column to keep although it leaks the target; repeatable.", metavar="COLUMN")
     encoding: str | None = option(TEXT, "Encoding of text that is not UTF-8, such as latin-1.", metavar="NAME")
     types: Mapping[str, str] = option(PAIRS, "Type of a column: numeric, date:%d.%m.%Y, ...", metavar="COLUMN=TYPE",

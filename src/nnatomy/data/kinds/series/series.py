@@ -207,19 +207,22 @@ class SeriesPreprocessing(Preprocessing):
 
 
 def forecast_dataset(series: Series, target: str | None, reading: Reading) -> Dataset:
-    """Return windows (past[T, F], future[H, 1]) of a series, split by time 60/20/20 (ETT sets: 12/4/4 months as usual).
+    """Return windows (past[T, F], future[H, targets]) of a series, split by time 60/20/20 (ETT sets: 12/4/4 months as usual).
 
+    `target`: a column, several of them with commas between, or None for the last one.
     A fold splits it instead where there is one: rows from its training stretch to its test stretch, in order of time.
-    Raises UserError where the target is absent or the series is too short for the windows.
+    Raises UserError where a target is absent or the series is too short for the windows.
     """
     notices = list(series.notices)
     if target is None:
         target = series.columns[-1]
         if len(series.columns) > 1:
             notices.append(f"The last column, {target!r}, is forecast; choose with --target.")
-    if target not in series.columns:
-        raise unknown_name("column of numbers", target, series.columns)
-    series = _from_first_target(series, target, notices)
+    targets = (target,) if target in series.columns else tuple(name.strip() for name in target.split(","))
+    for name in targets:
+        if name not in series.columns:
+            raise unknown_name("column of numbers", name, series.columns)
+        series = _from_first_value(series, name, notices)
     past, future = int(reading.use("window", WINDOW)), int(reading.use("horizon", HORIZON))
     train, *later = parts = _periods(series, reading)
     if min(train[1] - train[0] - past, *(b - a for a, b in later)) < future:
@@ -228,25 +231,30 @@ def forecast_dataset(series: Series, target: str | None, reading: Reading) -> Da
             f"Received {series.name}, which has {len(series.values)} rows. Give a longer series, or a smaller window or "
             "horizon."
         )
-    series = _without_sparse(series, target, slice(*train), notices)
+    series = _without_sparse(series, targets, slice(*train), notices)
     gaps = int((~np.isfinite(series.values)).sum())
     if gaps:
         notices.append(f"{gaps} missing values were filled with the last one before them.")
-    preprocessing = SeriesPreprocessing.fit("forecast", series, np.arange(*train), [target], past, horizon=future)
+    preprocessing = SeriesPreprocessing.fit("forecast", series, np.arange(*train), targets, past, horizon=future)
     values = preprocessing.standardize(series.values)
-    column = (series.columns.index(target),)
+    places = tuple(series.columns.index(name) for name in targets)
     bounds = (train, *((a - past, b) for a, b in parts[1:]))  # what is before a part may be looked at, not predicted
-    splits = [SeriesSplit(values[a:b], column, past, future) for a, b in bounds]
-    text = f"{len(series.values)} rows of {len(series.columns)} columns; {past} rows forecast {future} of {target}"
+    splits = [SeriesSplit(values[a:b], places, past, future) for a, b in bounds]
+    named = ", ".join(targets)
+    text = f"{len(series.values)} rows of {len(series.columns)} columns; {past} rows forecast {future} of {named}"
     shape = (past, len(series.columns))
     return Dataset(
-        series.name, "series", "forecast", splits[0], splits[1], splits[2], (), preprocessing, tuple(notices), shape, text, 1,
-        ordered=True,
+        series.name, "series", "forecast", splits[0], splits[1], splits[2], (), preprocessing, tuple(notices), shape, text,
+        len(targets), ordered=True,
     )  # fmt: skip
 
 
-def _from_first_target(series: Series, target: str, notices: list[str]) -> Series:
+def _from_first_value(series: Series, target: str, notices: list[str]) -> Series:
     known = np.flatnonzero(np.isfinite(series.values[:, series.columns.index(target)]))
+    if not len(known):
+        raise UserError(
+            f"A target has values. Received {target!r}, which has none where the others have. Choose another column."
+        )
     if known[0] == 0:
         return series
     notices.append(f"The first {int(known[0])} rows have no value of {target!r}: left out.")
@@ -261,18 +269,19 @@ def _periods(series: Series, reading: Reading) -> Periods:
     return reading.periods(n, official=official)
 
 
-def _without_sparse(series: Series, target: str, train: slice, notices: list[str]) -> Series:
+def _without_sparse(series: Series, targets: Sequence[str], train: slice, notices: list[str]) -> Series:
     absent = np.mean(~np.isfinite(series.values[train]), axis=0)
     spread = deviation(np.where(absent < 1, series.values[train], 0.0))
     kept = []
     for n, column in enumerate(series.columns):
-        if column == target or (absent[n] <= 0.5 and spread[n] > 0):
+        if column in targets or (absent[n] <= 0.5 and spread[n] > 0):
             kept.append(n)
         else:
             reason = "is missing in most training rows" if absent[n] > 0.5 else "is the same in every training row"
             notices.append(f"Column {column!r} {reason}: left out.")
-    if spread[series.columns.index(target)] == 0:
-        raise UserError(
-            f"A target must vary. Received {target!r}, which is the same in every training row. Choose another column."
-        )
+    for target in targets:
+        if spread[series.columns.index(target)] == 0:
+            raise UserError(
+                f"A target must vary. Received {target!r}, which is the same in every training row. Choose another column."
+            )
     return replace(series, columns=tuple(series.columns[n] for n in kept), values=series.values[:, kept])

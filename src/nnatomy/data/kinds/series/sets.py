@@ -1,4 +1,4 @@
-"""Series that have names: two made here, and public ones."""
+"""Series that have names: three made here, and public ones."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.dataset import Dataset, generator
-from nnatomy.data.kinds.series.series import Series, forecast_dataset
+from nnatomy.data.dataset import Dataset, SeriesSplit, generator
+from nnatomy.data.kinds.series.series import Series, SeriesPreprocessing, forecast_dataset
 from nnatomy.data.reading import Reading
 from nnatomy.data.sets import RAW, Made, Named, Public
 
-__all__ = ["SETS", "mackey_glass"]
+__all__ = ["SETS", "SPIRAL", "mackey_glass", "spiral"]
 
 Array = npt.NDArray[Any]
 
@@ -52,9 +52,57 @@ def mackey_glass(n: int, tau: int = 17, steps: int = 10) -> Array:
     return x[delay + 300 * steps :: steps][:n]
 
 
+SPIRAL = np.array([[-0.1, -2.0], [2.0, -0.1]])
+TRAJECTORIES, SPACING = 1200, 0.02
+"""Trajectories of `cubic_spiral`, and the time between two of their rows."""
+
+
+def spiral(start: Array, rows: int, steps: int = 8) -> Array:
+    """Return (n, rows, 2): from each start (n, 2), the solution of dx/dt = A x^3 for a row every SPACING.
+
+    The equation is the example of torchdiffeq, after Chen et al. (2018); x^3 is taken of each coordinate. Runge-Kutta of order
+    four with `steps` steps a row.
+    """
+    h, x = SPACING / steps, np.asarray(start, np.float64)
+    path = [x]
+
+    def slope(now: Array) -> Array:
+        return np.asarray(now**3 @ SPIRAL.T)
+
+    for n in range((rows - 1) * steps):
+        k1 = slope(x)
+        k2 = slope(x + 0.5 * h * k1)
+        k3 = slope(x + 0.5 * h * k2)
+        k4 = slope(x + h * k3)
+        x = x + h / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+        if (n + 1) % steps == 0:
+            path.append(x)
+    return np.stack(path, axis=1)
+
+
+def _cubic_spiral(reading: Reading) -> Dataset:
+    """Return trajectories released at random points of a disk; each is one window with what follows it."""
+    past, future = int(reading.use("window", 1)), int(reading.use("horizon", 20))
+    rng, rows = generator(reading.seed), past + future
+    angle, radius = 2 * np.pi * rng.uniform(size=TRAJECTORIES), 2 * np.sqrt(rng.uniform(size=TRAJECTORIES))
+    start = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    values = spiral(start, rows).reshape(-1, 2)
+    times = np.arange(len(values)).astype("datetime64[s]")
+    series = Series("cubic_spiral", "time", times, ("x1", "x2"), values)
+    parts = [(rows * a, rows * b) for a, b in reading.periods(TRAJECTORIES)]
+    preprocessing = SeriesPreprocessing.fit("forecast", series, np.arange(*parts[0]), series.columns, past, horizon=future)
+    scaled = preprocessing.standardize(values)
+    splits = [SeriesSplit(scaled[a:b], (0, 1), past, future, stride=rows) for a, b in parts]
+    text = f"{TRAJECTORIES:,} trajectories of dx/dt = A x^3 in the plane; {past} rows forecast {future}"
+    return Dataset(
+        "cubic_spiral", "series", "forecast", splits[0], splits[1], splits[2], (), preprocessing, (), (past, 2), text, 2,
+    )  # fmt: skip
+
+
 NAB_LABELS = {"nab_labels.json": "53db71fb7d2b176bb28d2bc66d4425689cf2a3724ef4237021c314bfe2340771"}
 SETS: dict[str, Named] = {
     **{name: Made(partial(_made, name)) for name in ("sines", "mackey_glass")},
+    "cubic_spiral": Made(_cubic_spiral),
     "etth1": Public(
         "timeseries/ETTh1.csv",
         "two years of hourly load and oil temperature of a transformer (Zhou et al. 2021)",
