@@ -12,6 +12,7 @@ from nnatomy.functional import (
     masking,
     noise,
     normalization,
+    odes,
 )
 from nnatomy.functional.activations import *  # noqa: F403
 from nnatomy.functional.attention import *  # noqa: F403
@@ -23,6 +24,7 @@ from nnatomy.functional.margins import *  # noqa: F403
 from nnatomy.functional.masking import *  # noqa: F403
 from nnatomy.functional.noise import *  # noqa: F403
 from nnatomy.functional.normalization import *  # noqa: F403
+from nnatomy.functional.odes import *  # noqa: F403
 
 __all__: list[str] = []
 __all__ += activations.__all__
@@ -35,6 +37,7 @@ __all__ += margins.__all__
 __all__ += masking.__all__
 __all__ += normalization.__all__
 __all__ += noise.__all__
+__all__ += odes.__all__
 
 for _name in __all__:
     if {"axis", "keepdims"} & set(globals()[_name].__code__.co_varnames):  # which PyTorch names dim and keepdim
