@@ -127,10 +127,13 @@ def drawn(with_noise: Any, model: Any, batch: tuple[Any, ...]) -> list[torch.Ten
 
 
 def fitted(batch: tuple[Any, ...], dataset: Dataset, task: Task, options: dict[str, Any]) -> list[torch.Tensor]:
-    """A batch as the twin's loss takes it: rows of `features` where it has that option, and the targets at the end."""
+    """A batch as the twin's loss takes it, the targets at the end: rows of `features` where it has that option.
+
+    Inputs whose last axis has that size are left as they are: rows, or windows of rows.
+    """
     inputs = list(fields.select(dataset.fields, batch, "input", "given"))
     target = fields.select(dataset.fields, batch, "target")[0] if task.needs_targets else inputs[0]
-    if "features" in options:
+    if "features" in options and inputs[0].shape[-1] != options["features"]:
         target = target.reshape(len(target), -1) if target is inputs[0] else target
         inputs[0] = inputs[0].reshape(len(inputs[0]), -1)
     return [torch.tensor(a) for a in (*inputs, target)]

@@ -5,15 +5,19 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("torch")
 
 import results.measure
+from nnatomy import data
 from nnatomy.catalog import architecture
+from nnatomy.tasks import Classification, Forecast
 from nnatomy.verification.fingerprint import fingerprint
 from results.readme import END, filled, of_results
 from results.table import Row, Score, markdown, measured, problems, read, replaced
+from results.twin import fitted
 
 
 def rows_for(name: str) -> list[Row]:
@@ -95,6 +99,7 @@ def test_readme_has_its_tables() -> None:
     with pytest.raises(ValueError, match="<!-- table: architectures -->"):
         filled("no place", rows)
 
+
 def test_both_are_trained() -> None:
     """Both start with the same weights and see the same batches: after one epoch they are still close."""
     (row,) = results.measure.rows_of(architecture("lenet5"), [0], limit=120, epochs=1)
@@ -106,8 +111,6 @@ def test_both_are_trained() -> None:
 
 
 def test_a_twin_gets_the_noise_that_the_models_loss_draws() -> None:
-    import numpy as np
-
     from nnatomy import random
     from results.twin import drawn
 
@@ -119,3 +122,14 @@ def test_a_twin_gets_the_noise_that_the_models_loss_draws() -> None:
     random.seed(3)
     for found, expected in zip(given, (x, model.draw(6).numpy(), labels), strict=True):
         np.testing.assert_array_equal(found, expected)
+
+
+def test_twins_get_rows_of_features_and_windows_of_rows() -> None:
+    """An image becomes a row of its pixels for a twin that takes rows; a window of a series stays as it is."""
+    mlp = architecture("mlp")
+    digits = data.load("digits", ("image",), limit=60)
+    image = fitted(digits.train.take(np.arange(3)), digits, Classification(mlp.recipes[0], digits), {"features": 64})
+    assert image[0].shape == (3, 64)
+    series = data.load("cubic_spiral", ("series",), window=1, horizon=4)
+    window = fitted(series.train.take(np.arange(3)), series, Forecast(mlp.recipes[0], series), {"features": 2})
+    assert [tuple(part.shape) for part in window] == [(3, 1, 2), (3, 4, 2)]
