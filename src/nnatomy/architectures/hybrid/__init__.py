@@ -1,0 +1,1 @@
+"""Networks joined to another kind of computation: solvers of differential equations."""
