@@ -286,12 +286,11 @@ def test_wrong_requests_are_told_in_one_sentence(tmp_path: Path) -> None:
         resume_comparison(tmp_path)
 
 
-def test_baselines_get_the_data_as_all_architectures_read_them() -> None:
+def test_baselines_of_inputs_get_them_as_all_architectures_read_them() -> None:
     protocol = Protocol(("vae", "lenet5", "mlp"), data="digits", cv=2, limit=90)
     binary = load_for_baseline(protocol, "image", "density", ("vae",), 0)
     assert set(np.unique(binary.train.all()[0])) == {0, 1}
-    assert load_for_baseline(protocol, "image", "classification", ("lenet5",), 0).input_shape == (1, 28, 28)
-    assert load_for_baseline(protocol, "image", "classification", ("lenet5", "mlp"), 0).input_shape == (1, 8, 8)
+    assert load_for_baseline(protocol, "image", "classification", ("lenet5",), 0).input_shape == (1, 8, 8)  # accuracy is one
 
 
 def test_a_protocol_says_how_to_ask_for_it_again() -> None:

@@ -163,6 +163,7 @@ class Density(Task):
 
     name = "density"
     needs_targets = False
+    measures_inputs = True
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("nll", "lower", "nats", "negative log-likelihood of a held-out example, or its upper bound"),
         Metric("bits_per_dim", "lower", "bits", "the same for each number of an example, in bits: nll / (numbers ln 2)"),

@@ -112,6 +112,7 @@ class Generation(Task):
 
     name = "generation"
     needs_targets = False
+    measures_inputs = True
     takes_data = False
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("energy_distance", "lower", says="energy distance between samples and held-out examples, about 0 at best"),

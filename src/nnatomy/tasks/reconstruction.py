@@ -50,6 +50,7 @@ class Reconstruction(Task):
 
     name = "reconstruction"
     needs_targets = False
+    measures_inputs = True
     metrics: ClassVar[tuple[Metric, ...]] = (
         Metric("explained", "higher", says="fraction of the inputs' variance that comes back out"),
         Metric("mse", "lower", says="mean squared difference between an example and its reconstruction"),

@@ -48,6 +48,8 @@ class Task(ABC):
     """True if the model predicts for data, False where it generates examples."""
     gives: ClassVar[tuple[tuple[str, str], ...]] = (("prediction", "what the model predicts"),)
     """The outputs of an exported model, (name, what it is) each: what `interpret` returns, then what the network returns."""
+    measures_inputs: ClassVar[bool] = False
+    """True if metrics are about the inputs themselves, so that they can be compared only where inputs are read alike."""
     drawn_as: ClassVar[Literal["classes", "values", "future", "tokens", "inputs", ""]] = ""
     """The form of decided outputs for pictures: scores of classes, values, the values that follow a window, scores of the
     token after each one, the inputs again; "" for another form."""

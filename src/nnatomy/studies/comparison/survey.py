@@ -120,10 +120,12 @@ def load_for_architecture(protocol: Protocol, plan: Plan, name: str, fold: int, 
 def load_for_baseline(
     protocol: Protocol, kind: str, task: str, names: Sequence[str], fold: int, share: float = 1.0
 ) -> Dataset:
-    """Return a fold of the data as all compared architectures read them; where these differ, as they are read by default.
+    """Return a fold of the data as they are read by default.
 
-    A likelihood of pixels that are 0 or 1 is no number to hold next to one of gray pixels.
+    Where a task measures inputs, such as the likelihood of pixels, they are read as all compared architectures read them.
     """
-    given = [recipes_for(protocol.found[name], kind, task)[0].load for name in names]
-    common = {option: value for option, value in given[0].items() if all(load.get(option) == value for load in given)}
+    recipes = [recipes_for(protocol.found[name], kind, task)[0] for name in names]
+    given = [recipe.load for recipe in recipes if any(t.name == task and t.measures_inputs for t in recipe.tasks)]
+    first = given[0] if given else {}
+    common = {option: value for option, value in first.items() if all(load.get(option) == value for load in given)}
     return data.load(protocol.source, (kind,), tasks=(task,), **(common | protocol.options(fold, share)))
