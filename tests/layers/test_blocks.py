@@ -17,8 +17,9 @@ def conv(i, o, k=1, stride=1, groups=1, dilation=1):
 class Residual(T.Module):
     """conv1, bn1, conv2, bn2, ... with ReLU between, x or downsample(x) added, and ReLU."""
 
-    def __init__(self, layers, downsample=None):
+    def __init__(self, layers, downsample=None, adds=True):
         super().__init__()
+        self.adds = adds
         for i, layer in enumerate(layers, start=1):
             setattr(self, f"conv{i}", layer)
             setattr(self, f"bn{i}", T.BatchNorm2d(layer.out_channels))
@@ -29,6 +30,8 @@ class Residual(T.Module):
         for i in range(1, self.count + 1):
             y = getattr(self, f"bn{i}")(getattr(self, f"conv{i}")(y))
             y = torch.relu(y) if i < self.count else y
+        if not self.adds:
+            return torch.relu(y)
         return torch.relu(y + (x if self.downsample is None else self.downsample(x)))
 
 
@@ -63,13 +66,19 @@ def down(i, o, stride):
     return ours, T.Sequential(conv(i, o, 1, stride), T.BatchNorm2d(o))
 
 
-to_six, halved, wide = down(4, 6, 1), down(4, 6, 2), down(4, 8, 2)
+to_six, halved, wide, first = down(4, 6, 1), down(4, 6, 2), down(4, 8, 2), down(4, 8, 2)
 CASES = {
     "basic": (nn.BasicBlock(4, 4), Residual([conv(4, 4, 3), conv(4, 4, 3)])),
     "basic, wider": (nn.BasicBlock(4, 6, 1, to_six[0]), Residual([conv(4, 6, 3), conv(6, 6, 3)], to_six[1])),
     "basic, halved": (nn.BasicBlock(4, 6, 2, halved[0]), Residual([conv(4, 6, 3, 2), conv(6, 6, 3)], halved[1])),
     "bottleneck": (nn.Bottleneck(4, 1), Residual([conv(4, 1), conv(1, 1, 3), conv(1, 4)])),
     "bottleneck, halved": (nn.Bottleneck(4, 2, 2, wide[0]), Residual([conv(4, 2), conv(2, 2, 3, 2), conv(2, 8)], wide[1])),
+    "basic, plain": (nn.BasicBlock(4, 6, 2, residual=False), Residual([conv(4, 6, 3, 2), conv(6, 6, 3)], adds=False)),
+    "bottleneck, plain": (nn.Bottleneck(4, 2, residual=False), Residual([conv(4, 2), conv(2, 2, 3), conv(2, 8)], adds=False)),
+    "bottleneck, stride in 1x1": (
+        nn.Bottleneck(4, 2, 2, first[0], stride_in="1x1"),
+        Residual([conv(4, 2, 1, 2), conv(2, 2, 3), conv(2, 8)], first[1]),
+    ),
     "bottleneck, groups": (
         nn.Bottleneck(8, 2, groups=3, base_width=128, dilation=2),
         Residual([conv(8, 12), conv(12, 12, 3, groups=3, dilation=2), conv(12, 8)]),
@@ -130,6 +139,7 @@ WRONG = [
      r"BasicBlock adds.*\(2, 6, 5, 5\). Received \(2, 4, 5, 5\)"),
     (lambda: nn.Bottleneck(4, 1, 2)(np.ones((2, 4, 5, 5), "float32")), "Bottleneck adds"),
     (lambda: nn.Bottleneck(4, 1, groups=0), "groups"),
+    (lambda: nn.Bottleneck(4, 1, stride_in="1x3"), "stride_in"),
     (lambda: nn.InvertedResidual(4, 4, 1, 0), "expand_ratio"),
     (lambda: nn.DepthwiseSeparable(4, -1), "oup"),
     (lambda: nn.SqueezeExcitation(4, 0), "squeeze_channels"),

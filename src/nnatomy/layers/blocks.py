@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from nnatomy.errors import UserError
+from nnatomy.errors import UserError, unknown_name
 from nnatomy.layers import checks
 from nnatomy.layers.activation import ReLU, ReLU6, Sigmoid
 from nnatomy.layers.convolution import Conv2d
@@ -30,17 +30,37 @@ def _fits(block: str, branch: Any, identity: Any) -> None:
         )
 
 
-class BasicBlock(Module):
+class _Residual(Module):
+    """y = relu(branch(x) + x), with downsample(x) for x where shapes change; without `residual` y = relu(branch(x))."""
+
+    relu: Module
+    downsample: Module | None
+    residual: bool
+
+    def branch(self, x: Any) -> Any:
+        """Return F(x), what the block adds to its input."""
+        raise NotImplementedError
+
+    def forward(self, x: Any) -> Any:
+        y = self.branch(x)
+        if self.residual:
+            identity = x if self.downsample is None else self.downsample(x)
+            _fits(type(self).__name__, y, identity)
+            y = y + identity
+        return self.relu(y)
+
+
+class BasicBlock(_Residual):
     """y = relu(bn2(conv2(relu(bn1(conv1(x))))) + x), convolutions 3x3 (He et al. 2016, figure 5, left).
 
     x (batch, inplanes, height, width), y (batch, planes, height / stride, width / stride). `downsample` makes of x what is
-    added where shapes change.
+    added where shapes change. `residual=False` adds nothing: the plain block of the paper's comparisons.
     """
 
     expansion = 1
 
     def __init__(
-        self, inplanes: int, planes: int, stride: int = 1, downsample: Module | None = None, *,
+        self, inplanes: int, planes: int, stride: int = 1, downsample: Module | None = None, *, residual: bool = True,
         generator: Generator | None = None,
     ) -> None:  # fmt: skip
         checks.sizes("BasicBlock", inplanes=inplanes, planes=planes, stride=stride)
@@ -49,49 +69,47 @@ class BasicBlock(Module):
         self.relu = ReLU()
         self.conv2 = _conv3x3(planes, planes, 1, 1, 1, generator)
         self.bn2 = BatchNorm2d(planes)
-        self.downsample, self.stride = downsample, stride
+        self.downsample, self.stride, self.residual = downsample, stride, residual
 
-    def forward(self, x: Any) -> Any:
-        identity = x if self.downsample is None else self.downsample(x)
+    def branch(self, x: Any) -> Any:
         x = self.relu(self.bn1(self.conv1(x)))
-        x = self.bn2(self.conv2(x))
-        _fits("BasicBlock", x, identity)
-        return self.relu(x + identity)
+        return self.bn2(self.conv2(x))
 
 
-class Bottleneck(Module):
+class Bottleneck(_Residual):
     """y = relu(bn3(conv3(relu(bn2(conv2(relu(bn1(conv1(x)))))))) + x): 1x1, 3x3 and 1x1 (He et al. 2016, figure 5, right).
 
     x (batch, inplanes, height, width), y (batch, 4 planes, height / stride, width / stride). The 3x3 convolution has
     planes base_width / 64 channels for each of its groups (Xie et al. 2017) and the stride, as in torchvision; the paper gives
-    that to the first.
+    the stride to the first convolution, as `stride_in="1x1"` does. `residual` is that of BasicBlock.
     """
 
     expansion = 4
 
     def __init__(
         self, inplanes: int, planes: int, stride: int = 1, downsample: Module | None = None, groups: int = 1,
-        base_width: int = 64, dilation: int = 1, *, generator: Generator | None = None,
+        base_width: int = 64, dilation: int = 1, *, stride_in: str = "3x3", residual: bool = True,
+        generator: Generator | None = None,
     ) -> None:  # fmt: skip
         checks.sizes("Bottleneck", inplanes=inplanes, planes=planes, stride=stride, groups=groups, base_width=base_width,
                      dilation=dilation)  # fmt: skip
+        if stride_in not in ("3x3", "1x1"):
+            raise unknown_name("stride_in", stride_in, ("3x3", "1x1"))
         width = planes * base_width // 64 * groups
-        self.conv1 = Conv2d(inplanes, width, 1, bias=False, generator=generator)
+        first, second = (stride, 1) if stride_in == "1x1" else (1, stride)
+        self.conv1 = Conv2d(inplanes, width, 1, first, bias=False, generator=generator)
         self.bn1 = BatchNorm2d(width)
-        self.conv2 = _conv3x3(width, width, stride, groups, dilation, generator)
+        self.conv2 = _conv3x3(width, width, second, groups, dilation, generator)
         self.bn2 = BatchNorm2d(width)
         self.conv3 = Conv2d(width, planes * self.expansion, 1, bias=False, generator=generator)
         self.bn3 = BatchNorm2d(planes * self.expansion)
         self.relu = ReLU()
-        self.downsample, self.stride = downsample, stride
+        self.downsample, self.stride, self.residual = downsample, stride, residual
 
-    def forward(self, x: Any) -> Any:
-        identity = x if self.downsample is None else self.downsample(x)
+    def branch(self, x: Any) -> Any:
         x = self.relu(self.bn1(self.conv1(x)))
         x = self.relu(self.bn2(self.conv2(x)))
-        x = self.bn3(self.conv3(x))
-        _fits("Bottleneck", x, identity)
-        return self.relu(x + identity)
+        return self.bn3(self.conv3(x))
 
 
 class DepthwiseSeparable(Sequential):
