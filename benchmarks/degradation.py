@@ -20,6 +20,7 @@ import numpy as np
 
 import nnatomy as nn
 from nnatomy.architectures.convolutional.resnet.model import gradients_by_block
+from nnatomy.architectures.convolutional.resnet.recipe import build_for
 from nnatomy.benchmark.report import in_markdown
 from nnatomy.catalog import architecture
 from nnatomy.data.dataset import Dataset
@@ -28,21 +29,21 @@ from nnatomy.runs.fitting import fit_recipe
 from nnatomy.runs.prepare import choose
 from nnatomy.training.recipe import Recipe
 
-HEADER = ["layers", "network", "seed", "gradient", "training loss", "training error", "test error", "seconds"]
+HEADER = ("layers", "network", "seed", "gradient", "training loss", "training error", "test error", "seconds")
 
 
-def row(recipe: Recipe, dataset: Dataset, depth: int, residual: bool, seed: int) -> list[str]:
+def row(recipe: Recipe, dataset: Dataset, depth: int, residual: bool, seed: int) -> tuple[str, ...]:
     changed = replace(recipe, options={**recipe.options, "depth": depth, "residual": residual})
     nn.seed(seed)
     x, targets = dataset.train.take(np.arange(64))
-    norms = gradients_by_block(recipe.build(dataset, **changed.options), nn.tensor(x), nn.tensor(targets))
+    norms = gradients_by_block(build_for(dataset, **changed.options), nn.tensor(x), nn.tensor(targets))
     began = time.perf_counter()
     fitted = fit_recipe(changed, dataset, seed)
     train, test = (fitted.task.evaluate(fitted.model, part).metrics for part in (dataset.train, dataset.test))
-    return [
+    return (
         str(depth), "residual" if residual else "plain", str(seed), f"{norms[0] / norms[-1]:,.1f}", f"{train['loss']:.3f}",
         f"{1 - train['accuracy']:.1%}", f"{1 - test['accuracy']:.1%}", f"{time.perf_counter() - began:.0f}",
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def main(words: list[str] | None = None) -> int:

@@ -20,6 +20,7 @@ from nnatomy import optim, random
 from nnatomy.catalog import Architecture
 from nnatomy.errors import UserError
 from nnatomy.graph import no_grad
+from nnatomy.interchange.names import LEFT_OUT
 from nnatomy.tensor import Tensor
 from nnatomy.training.learners import GradientDescent, LearnerSpec, Setup
 from nnatomy.training.precision import PRECISIONS
@@ -176,7 +177,8 @@ class Torch(Implementation):
         self.optimizer = self.torch.optim.SGD(self.model.parameters(), lr=self.case.lr, momentum=MOMENTUM)
 
     def state(self) -> Arrays:
-        return {name: t.detach().numpy().copy() for name, t in self.model.state_dict().items()}
+        state = self.model.state_dict().items()
+        return {name: t.detach().numpy().copy() for name, t in state if name.rpartition(".")[2] not in LEFT_OUT}
 
     def outputs(self, inputs: tuple[Array, ...]) -> list[Array]:
         self.model.eval()

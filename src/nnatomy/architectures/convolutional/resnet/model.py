@@ -141,7 +141,7 @@ class ResNet(Module):
                 "A ResNet needs one block or more in each stage, and classes, channels and width of at least 1. Received "
                 f"layers={tuple(layers)}, classes={classes}, channels={channels}, width={width}. Use layers=(2, 2, 2, 2)."
             )
-        self.options = {
+        self.options: dict[str, Any] = {
             "block": block, "layers": tuple(layers), "classes": classes, "channels": channels, "width": width, "stem": stem,
             "version": version, "stride_in": stride_in, "shortcut": shortcut, "residual": residual,
         }  # fmt: skip
@@ -190,7 +190,7 @@ class ResNet(Module):
             x = block(x)
         return self.head(x)
 
-    def stem(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch width new_height new_width"]:
+    def stem(self, x: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch maps new_height new_width"]:
         """Return the maps that the first block receives."""
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise UserError(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import MaxNLocator
 
 from nnatomy import random
 from nnatomy.architectures.convolutional.resnet.model import ResNet, gradients_by_block
@@ -21,8 +22,8 @@ Array = npt.NDArray[Any]
 
 WITH, WITHOUT, QUIET, INK = "#2563a8", "#d1662a", "#6b7280", "#1f2937"
 SHOWN = 9  # blocks whose maps are drawn
-VALUES = 600_000  # of the inputs of an examined batch, at most
-EXAMINED = 256  # test images, at most
+VALUES = 400_000  # of the inputs of an examined batch, at most
+EXAMINED = 200  # test images, at most
 
 
 def draw(model: ResNet, dataset: Dataset) -> Figure:
@@ -31,17 +32,17 @@ def draw(model: ResNet, dataset: Dataset) -> Figure:
     x, y = dataset.test.take(np.unique(np.linspace(0, len(dataset.test) - 1, count).round().astype(int)))
     blocks = list(model.blocks())
     plain = not blocks[0].residual
-    figure = Figure(figsize=(13.5, 11.4), layout="constrained")
+    figure = Figure(figsize=(13.5, 9.9), layout="constrained")
     right = float((_scores(model, x).argmax(axis=1) == y).mean())
     name = "Plain network, without skips," if plain else "ResNet"
     figure.suptitle(f"{name} of {len(blocks)} blocks on {dataset.name}: {right:.1%} of {len(y)} test images right", fontsize=15)
-    parts: Any = figure.subfigures(2, 1, height_ratios=(1, 1.12), hspace=0.04)
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1, 1.3), hspace=0.04)
     look: Any = kind_of(dataset).look(dataset)
     example = int(np.argmax(_margins(_scores(model, x), y)))
     _stream(parts[0], model, look.picture(x[example]), x[example : example + 1], dataset.classes[int(y[example])])
     left, middle = parts[1].subplots(1, 2, width_ratios=(1, 1.25))
     _left_out(left, model, x, y, right)
-    _gradients(middle, model, x[:64], y[:64])
+    _gradients(middle, model, x[:32], y[:32])
     return figure
 
 
@@ -72,7 +73,7 @@ def _stream(figure: SubFigure, model: ResNet, image: Array, x: Array, name: str)
             states.append(block(states[-1]))
     stream = [np.asarray(state.data)[0] for state in states]
     chosen = np.unique(np.linspace(0, len(blocks) - 1, min(SHOWN, len(blocks))).round().astype(int))
-    ratios = [float(np.linalg.norm(f) / max(np.linalg.norm(s), 1e-12)) for f, s in zip(added, stream, strict=False)]
+    ratios = [float(np.linalg.norm(f) / (np.linalg.norm(s) + 1e-12)) for f, s in zip(added, stream, strict=False)]
     grid: Any = figure.subplots(2, len(chosen) + 2, squeeze=False)
     plain = not blocks[0].residual
     says = "each block replaces what it receives" if plain else "each block adds to what it receives"
@@ -87,17 +88,17 @@ def _stream(figure: SubFigure, model: ResNet, image: Array, x: Array, name: str)
     grid[0, 1].set_title("stem", fontsize=11)
     for axes in grid[1, :2]:
         axes.set_axis_off()
-    words = "what a block\ncomputes" if plain else "what the block\nadds to it"
-    grid[1, 0].text(0.0, 0.5, f"Above: the stream,\nbelow: {words}.\nBlue is negative,\nred positive.", fontsize=10.5,
-                    color=INK, va="center", transform=grid[1, 0].transAxes)  # fmt: skip
+    words = "what a block computes\nfrom the x above" if plain else "what the block\nadds to the x that it receives"
+    words = f"Above: the stream x.\nBelow: F(x), {words};\nred adds, blue takes away.\nMeans over the maps."
+    note = grid[1, 0].text(0.0, 0.5, words, fontsize=10.5, color=INK, va="center", transform=grid[1, 0].transAxes)
+    note.set_in_layout(False)
     for column, k in enumerate(chosen, start=2):
         upper, lower = grid[:, column]
         _map(upper, stream[k + 1], False)
         upper.set_title(f"block {k + 1}", fontsize=11)
         upper.set_xlabel("{} maps\n{} x {}".format(*stream[k + 1].shape), fontsize=9.5, color=QUIET)
         _map(lower, added[k], True)
-        sign = "" if plain else "+ "
-        lower.set_title(f"{sign}{ratios[k]:.1f} of its\ninput's size", fontsize=10, color=WITHOUT if plain else WITH)
+        lower.set_title(f"|F| = {ratios[k]:.1f} |x|", fontsize=10, color=WITHOUT if plain else WITH)
 
 
 def _map(axes: Axes, maps: Array, signed: bool) -> None:
@@ -124,17 +125,16 @@ def _left_out(axes: Axes, model: ResNet, x: Array, y: Array, right: float) -> No
     found = [_without(copied, k, x, y) for k in range(len(blocks))]
     colors = [WITH if block.downsample is None else "#9db8d6" for block in blocks]
     axes.bar(np.arange(1, len(blocks) + 1), found, color=colors)
-    axes.axhline(right, color=INK, lw=1, ls="--")
-    axes.text(len(blocks) + 0.5, right + 0.012, "all blocks", ha="right", va="bottom", fontsize=10, color=INK)
+    axes.axhline(right, color=INK, lw=1.4, ls="--", label="all blocks")
     for block in blocks:
         block.residual = False
     none = float((_scores(copied, x).argmax(axis=1) == y).mean())
-    axes.axhline(none, color=WITHOUT, lw=1.6)
-    axes.text(len(blocks) + 0.5, none + 0.012, "all blocks, no skips", ha="right", va="bottom", fontsize=10, color=WITHOUT)
-    axes.set_title("Accuracy if one block adds nothing", fontsize=12.5)
-    axes.set(xlabel="the block that is left out (pale: it changes the shape)", ylim=(0, 1.09), xlim=(0.3, len(blocks) + 0.7))
+    axes.axhline(none, color=WITHOUT, lw=2.2, label="all blocks, but no skips")
+    axes.legend(frameon=False, fontsize=10.5, loc="upper left", ncols=2)
+    axes.set_title("Accuracy when one block adds nothing", fontsize=12.5)
+    axes.set(xlabel="the block that is left out (pale: it changes the shape)", ylim=(0, 1.16), xlim=(0.3, len(blocks) + 0.7))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _without(model: ResNet, gone: int, x: Array, y: Array) -> float:
