@@ -139,7 +139,7 @@ class ResNet(Module):
         if not layers or min(*layers, classes, channels, width) < 1:
             raise UserError(
                 "A ResNet needs one block or more in each stage, and classes, channels and width of at least 1. Received "
-                f"layers={tuple(layers)}, classes={classes}, channels={channels}, width={width}. Use layers=(2, 2, 2, 2)."
+                f"layers={tuple(layers)}, classes={classes}, channels={channels}, width={width}. Use layers=(2, 2, 2, 2) and width=64."
             )
         self.options: dict[str, Any] = {
             "block": block, "layers": tuple(layers), "classes": classes, "channels": channels, "width": width, "stem": stem,
@@ -194,8 +194,8 @@ class ResNet(Module):
         """Return the maps that the first block receives."""
         if x.ndim != 4 or x.shape[1] != self.channels:
             raise UserError(
-                f"This ResNet takes images (batch, {self.channels}, height, width). Received shape {tuple(x.shape)}; "
-                f"use channels={x.shape[1] if x.ndim > 1 else 1} or reshape them."
+                f"This ResNet takes images (batch, {self.channels}, height, width). Received shape {tuple(x.shape)}. "
+                f"Use channels={x.shape[1] if x.ndim > 1 else 1} or reshape them."
             )
         x = ops.relu(self.bn1(self.conv1(x)))
         return x if self.maxpool is None else self.maxpool(x)
@@ -259,7 +259,7 @@ def build(
         usual, stem, option = 16, "cifar", "A"
     else:
         raise UserError(
-            f"A ResNet has a depth of {', '.join(map(str, IMAGENET))} or 6n + 2. Received {depth}; use depth=20 or depth=50."
+            f"A ResNet has a depth of {', '.join(map(str, IMAGENET))} or 6n + 2. Received {depth}. Use depth=20 or depth=50."
         )
     return ResNet(
         block, known if layers is None else tuple(layers), classes, channels, usual if width is None else width, stem, version,

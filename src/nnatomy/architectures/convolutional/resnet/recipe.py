@@ -67,7 +67,7 @@ def _images(side: tuple[int, int] = (8, 8), channels: int = 2, rows: int = 6) ->
 _cifar = {"depth": 8, "classes": 3, "channels": 2, "width": 4}
 _bottleneck = {"depth": 50, "classes": 3, "channels": 2, "width": 4, "layers": (1, 1)}
 cases = (
-    Case("cifar", _cifar, _images(), loss),
+    Case("cifar", {**_cifar, "layers": (1, 1)}, _images(), loss),
     Case("cifar, projections", {**_cifar, "shortcut": "B"}, _images(), loss),
     Case("plain", {**_cifar, "residual": False}, _images(), loss),
     Case("basic", {"depth": 18, "classes": 3, "channels": 1, "width": 4, "layers": (1, 1)}, _images((17, 15), 1), loss),
