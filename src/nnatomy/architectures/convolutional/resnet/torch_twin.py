@@ -29,7 +29,7 @@ def convolution(inputs: int, outputs: int, size: int, stride: int = 1) -> nn.Con
     return nn.Conv2d(inputs, outputs, size, stride, padding=size // 2, bias=False)
 
 
-class OptionA(nn.Module):
+class PaddedIdentity(nn.Module):
     """The shortcut without parameters: every stride-th pixel, and zeros for the maps that are new."""
 
     def __init__(self, extra: int, stride: int) -> None:
@@ -61,7 +61,7 @@ class Block(nn.Module):
         self.downsample: nn.Module | None = None
         if residual and (stride != 1 or inputs != outputs):
             parts = [convolution(inputs, outputs, 1, stride)] + ([BatchNorm(outputs)] if version == 1 else [])
-            self.downsample = OptionA(outputs - inputs, stride) if shortcut == "A" else nn.Sequential(*parts)
+            self.downsample = PaddedIdentity(outputs - inputs, stride) if shortcut == "A" else nn.Sequential(*parts)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.after(x) if self.version == 1 else self.before(x)
