@@ -37,6 +37,14 @@ def out_of(model: Any, x: Tensor) -> Array:
 # Sizes and names
 
 
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole networks without the time that drawing their weights takes."""
+    for name in ("normal", "uniform"):
+        monkeypatch.setattr(f"nnatomy.init.{name}", lambda shape, *_, **__: np.empty(shape, np.float32))
+
+
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("depth", "parameters"), [(18, 11_689_512), (34, 21_797_672), (50, 25_557_032), (101, 44_549_160), (152, 60_192_808)]
 )
@@ -55,6 +63,7 @@ def test_sizes_for_cifar(depth: int, shortcut: str, parameters: int) -> None:
     assert len(convolutions) + 1 == depth  # and the linear layer
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_sizes_of_keras_are_ours_and_biases() -> None:
     """Keras's convolutions have biases: all of ResNet50, the first, the last of each block and projections in ResNet50V2."""
     model, second = build(50), build(50, version=2)

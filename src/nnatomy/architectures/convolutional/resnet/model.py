@@ -139,7 +139,8 @@ class ResNet(Module):
         if not layers or min(*layers, classes, channels, width) < 1:
             raise UserError(
                 "A ResNet needs one block or more in each stage, and classes, channels and width of at least 1. Received "
-                f"layers={tuple(layers)}, classes={classes}, channels={channels}, width={width}. Use layers=(2, 2, 2, 2) and width=64."
+                f"layers={tuple(layers)}, classes={classes}, channels={channels}, width={width}. "
+                "Use layers=(2, 2, 2, 2) and width=64."
             )
         self.options: dict[str, Any] = {
             "block": block, "layers": tuple(layers), "classes": classes, "channels": channels, "width": width, "stem": stem,
