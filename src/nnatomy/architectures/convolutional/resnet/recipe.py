@@ -49,8 +49,9 @@ digits = Recipe(
     augment=Augmentation((partial(crop, padding=1),)),
     least_steps=800,
 )
+# Without a goal: an accuracy of 0.63 was measured from one seed, and a goal wants three.
 cifar = replace(
-    digits, data="cifar10", epochs=7, score={"accuracy": 0.6}, augment=Augmentation((flip, partial(crop, padding=4)))
+    digits, data="cifar10", epochs=7, score={}, augment=Augmentation((flip, partial(crop, padding=4))), name="cifar10"
 )
 recipes = (digits, cifar)
 
