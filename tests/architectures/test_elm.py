@@ -9,8 +9,9 @@ import pytest
 
 import nnatomy as nn
 from nnatomy import UserError
-from nnatomy.architectures.feedforward.elm import ELM, OnlineELM, absorb, begin_rows, build, fit, loss, target_rows
+from nnatomy.architectures.feedforward.elm import ELM, OnlineELM, absorb, begin_rows, build, fit, loss
 from nnatomy.architectures.feedforward.elm.model import ACTIVATIONS
+from nnatomy.functional.least_squares import class_scores, target_rows
 from nnatomy.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -212,7 +213,6 @@ def test_the_log_shows_the_loss_of_the_solution(tmp_path: Any) -> None:
 
 
 def test_scores_are_probabilities() -> None:
-    from nnatomy.architectures.feedforward.elm import class_scores
     from nnatomy.functional import softmax
 
     p = softmax(class_scores(Tensor([[0.2, 0.8, 0.0], [-0.3, 1.2, 0.1]])), axis=-1).numpy()

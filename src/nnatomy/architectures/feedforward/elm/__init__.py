@@ -7,13 +7,11 @@ from nnatomy.architectures.feedforward.elm.model import (
     absorb,
     begin_rows,
     build,
-    class_scores,
     fit,
     loss,
     solve,
-    target_rows,
 )
 
 __all__ = [
-    "ELM", "OnlineELM", "RandomLayer", "absorb", "begin_rows", "build", "class_scores", "fit", "loss", "solve", "target_rows",
+    "ELM", "OnlineELM", "RandomLayer", "absorb", "begin_rows", "build", "fit", "loss", "solve",
 ]  # fmt: skip

@@ -16,10 +16,10 @@ from nnatomy import init, ops
 from nnatomy.backends import B
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.functional import batch_mean
+from nnatomy.functional.least_squares import add_rows, no_rows, target_rows
 from nnatomy.graph import no_grad
 from nnatomy.layers import Linear
 from nnatomy.layers.module import Module
-from nnatomy.ops.indexing import one_hot
 from nnatomy.tensor import Tensor
 from nnatomy.typing import Float
 
@@ -97,51 +97,28 @@ def build(
 # What is minimized
 
 
-def target_rows(targets: Any, outputs: int, dtype: Any) -> Any:
-    """Return T (batch, outputs): 1 at an example's class and 0 elsewhere, or the numbers to predict."""
-    if np.dtype(targets.dtype).kind in "iu":
-        return one_hot(targets, outputs, dtype=dtype)
-    return targets.reshape(targets.shape[0], -1).astype(dtype)
-
-
 def loss(model: ELM, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean over examples of |y - t|^2, and y; N times it, plus ridge |beta|^2, is what `solve` minimizes."""
     y: Tensor = model(x)
     return batch_mean((y - target_rows(targets, y.shape[1], y.dtype)).square().sum(axis=1)), y
 
 
-def class_scores(outputs: Tensor) -> Tensor:
-    """Return log max(y, 1e-6): least squares on 0 and 1 estimates the classes' probabilities, which softmax then normalizes."""
-    return ops.log(ops.maximum(outputs, 1e-6))  # type: ignore[no-any-return]
-
-
 # All examples in one pass: min |H beta - T|^2 + ridge |beta|^2
 
 
 def begin_rows(model: ELM, ridge: float = 0.0) -> dict[str, Array]:
-    """Return no examples, and their triangle R: zeros in float64, a row and a column for each column of [H, 1, T].
+    """Return no examples, and their triangle R, with a row and a column for each column of [H, 1, T].
 
     Raises:
         UserError: for a ridge below 0
     """
-    if not (ridge >= 0 and math.isfinite(ridge)):
-        raise UserError(f"A ridge is a number of at least 0. Received {ridge!r}. Use ridge=1.0.")
     outputs, hidden = model.output.weight.shape
-    size = hidden + int(model.output.bias is not None) + outputs
-    return {"R": np.zeros((size, size)), "N": np.zeros(())}
+    return no_rows(hidden + int(model.output.bias is not None) + outputs, ridge)
 
 
 def absorb(model: ELM, sums: dict[str, Tensor], x: Tensor, targets: Tensor, mask: Any = None) -> dict[str, Tensor]:
-    """Return R with the rows [H, 1, T] of a batch added: the R of a QR factorization of R and these rows.
-
-    R^T R is the sum of products [H, 1, T]^T [H, 1, T] over all rows so far. The products themselves would square the condition
-    number of H, and so lose twice as many digits. Source: Golub and Van Loan, Matrix Computations, section 5.2.
-    """
-    rows = _rows(model, x, targets)
-    if mask is not None:  # a row of zeros changes nothing
-        rows = rows * mask.astype("float64").reshape(-1, 1)
-    examples = rows.shape[0] if mask is None else mask.astype("float64").sum()
-    return {"R": ops.qr_r(ops.concatenate([sums["R"], rows], axis=0)), "N": sums["N"] + examples}
+    """Return R with the rows [H, 1, T] of a batch added."""
+    return add_rows(sums, _rows(model, x, targets), mask)
 
 
 def _rows(model: ELM, x: Tensor, targets: Tensor) -> Tensor:

@@ -10,8 +10,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nnatomy.architectures.feedforward.elm.model import ELM, build, fit, target_rows
+from nnatomy.architectures.feedforward.elm.model import ELM, build, fit
 from nnatomy.data.dataset import Dataset
+from nnatomy.functional.least_squares import target_rows
 from nnatomy.graph import no_grad
 from nnatomy.random import default, seed
 from nnatomy.tasks.figures import fit_colors

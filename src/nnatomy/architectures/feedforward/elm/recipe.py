@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.architectures.feedforward.elm.model import ELM, absorb, begin_rows, build, class_scores, loss, solve
+from nnatomy.architectures.feedforward.elm.model import ELM, absorb, begin_rows, build, loss, solve
 from nnatomy.data.dataset import Dataset
+from nnatomy.functional.least_squares import class_scores
 from nnatomy.tasks import Classification, Regression
 from nnatomy.training.learners import ClosedForm
 from nnatomy.training.recipe import Case, Recipe
