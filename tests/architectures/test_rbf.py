@@ -27,6 +27,7 @@ from nnatomy.architectures.feedforward.rbf.recipe import build_for, learned, reg
 from nnatomy.functional.least_squares import target_rows
 from nnatomy.optim import Adam
 from nnatomy.random import Generator
+from nnatomy.runs.restore import restore
 from nnatomy.tensor import Tensor
 
 Array = np.ndarray[Any, Any]
@@ -136,12 +137,9 @@ def test_thin_plates_without_a_tail_can_be_all_zero() -> None:
 # The output weights
 
 
-@pytest.mark.parametrize("kernel", KERNELS)
-@pytest.mark.parametrize("degree", [-1, 0, 1])
+@pytest.mark.parametrize(("kernel", "degree"), [(k, d) for k in KERNELS for d in (-1, 0, 1) if k != "thin_plate" or d == 1])
 def test_the_solution_is_a_minimum_in_every_allowed_direction(kernel: str, degree: int) -> None:
     """The gradient of N loss + ridge |lambda|^2 is 0 for the tail, and for lambda up to multiples of the side conditions."""
-    if kernel == "thin_plate" and degree < 1:
-        pytest.skip("refused")
     model, (x, t), ridge = network(kernel, degree), examples(), 0.3
     P = np.asarray(model.polynomials(model.hidden.centers).data)
     allowed = np.linalg.qr(P, mode="complete")[0][:, P.shape[1] :]
@@ -300,7 +298,7 @@ def test_the_recipe_learns_in_one_pass_and_the_log_shows_the_loss_of_the_solutio
 
 def test_a_restored_run_has_its_centers(tmp_path: Any) -> None:
     result = nn.train("rbf", limit=60, out=tmp_path / "run", report=False, offline=True)
-    model = nn.load(result.run.folder).model if hasattr(nn, "load") else result.model
+    model: Any = restore(result.run.folder)[0].model
     np.testing.assert_array_equal(model.hidden.centers.numpy(), result.model.hidden.centers.numpy())
 
 

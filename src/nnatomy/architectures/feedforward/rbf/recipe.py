@@ -62,7 +62,7 @@ learned = Recipe(
     build=build_for,
     options={"hidden": 100, "kernel": "gaussian", "centers": "k_means", "overlap": 2.0, "learned": True},
     learn=GradientDescent(loss, partial(Adam, lr=1e-2), schedule=partial(Cosine, warmup=0.05)),
-    epochs=30,
+    epochs=100,
     batch_size=64,
     metric="accuracy",
     decide=class_scores,
