@@ -54,12 +54,13 @@ class RadialLayer(Module):
         r2 = x.square().sum(axis=1, keepdims=True) + c.square().sum(axis=1) - 2 * (x @ c.T)  # (batch, hidden)
         r2 = ops.maximum(r2, 0.0)  # rounding leaves -1e-7 at a center
         if self.log_widths is None:
-            return 0.5 * r2 * ops.log(ops.maximum(r2, 1e-30))  # r^2 ln r, and 0 ln 0 = 0
+            # r^2 ln r, and 0 ln 0 = 0
+            return 0.5 * r2 * ops.log(ops.maximum(r2, 1e-30))  # type: ignore[no-any-return]
         s2 = r2 * ops.exp(-2 * self.log_widths)
         if self.kernel == "gaussian":
             return ops.exp(-s2)  # type: ignore[no-any-return]
         root = ops.sqrt(1 + s2)
-        return root if self.kernel == "multiquadric" else 1 / root
+        return root if self.kernel == "multiquadric" else 1 / root  # type: ignore[no-any-return]
 
 
 class RBF(Module):

@@ -115,6 +115,7 @@ def _plane(axes: Axes) -> None:
     x = arcs + 0.13 * rng.normal(size=arcs.shape)
     model = place_centers(build(2, 14, 2).astype("float64"), x, overlap=1.0, generator=Generator(2))
     fit(model, x, classes, ridge=0.01)
+    widths = np.asarray(model.state_dict()["hidden.log_widths"])
     across, up = np.meshgrid(np.linspace(-1.7, 2.7, 220), np.linspace(-1.1, 1.5, 160))
     with no_grad():
         y = model(Tensor(np.stack([across.ravel(), up.ravel()], axis=1))).numpy()
@@ -122,8 +123,8 @@ def _plane(axes: Axes) -> None:
     axes.contourf(across, up, margin, levels=np.linspace(-1.5, 1.5, 21), cmap="RdBu", alpha=0.55, extend="both")
     axes.contour(across, up, margin, levels=[0], colors="black", linewidths=1.5)
     for c, color in ((0, ORANGE), (1, BLUE)):
-        axes.scatter(*x[classes == c].T, 9, color=color, edgecolors="white", linewidths=0.3)
-    for center, width in zip(model.hidden.centers.numpy(), np.exp(model.hidden.log_widths.numpy()), strict=True):
+        axes.scatter(x[classes == c, 0], x[classes == c, 1], 9, color=color, edgecolors="white", linewidths=0.3)
+    for center, width in zip(model.hidden.centers.numpy(), np.exp(widths), strict=True):
         axes.add_patch(Circle(tuple(center), float(width), fill=False, color="black", lw=0.7, alpha=0.6))
         axes.plot(*center, "+", color="black", ms=8, mew=1.5)
     axes.set_aspect("equal")
@@ -166,9 +167,10 @@ def _projected(axes: Axes, model: RBF, dataset: Dataset, x: Array, y: Array) -> 
     """Test examples in the plane of their two principal components, by target, and the centers."""
     mean = x.mean(axis=0)
     plane = np.linalg.svd(x - mean, full_matrices=False)[2][:2].T
-    shown = axes.scatter(*((x - mean) @ plane).T, 16, c=y, cmap="viridis", alpha=0.8, linewidths=0, label="test examples")
-    centers = np.asarray(model.hidden.centers.data)
-    axes.scatter(*((centers - mean) @ plane).T, 45, color=ORANGE, marker="+", linewidths=1.5, label=f"{len(centers)} centers")
+    places, centers = ((rows - mean) @ plane for rows in (x, np.asarray(model.hidden.centers.data)))
+    shown = axes.scatter(places[:, 0], places[:, 1], 16, c=y, cmap="viridis", alpha=0.8, linewidths=0, label="test examples")
+    label = f"{len(centers)} centers"
+    axes.scatter(centers[:, 0], centers[:, 1], 45, color=ORANGE, marker="+", linewidths=1.5, label=label)
     axes.figure.colorbar(shown, ax=axes, label="class" if dataset.classes else "target (standardized)")
     axes.set(xlabel="first principal component", ylabel="second")
     axes.set_title(f"Where the centers are among the examples of {dataset.name}", fontsize=11)
