@@ -21,7 +21,7 @@ from nnatomy.training.learners import ClosedForm, GradientDescent
 from nnatomy.training.recipe import Case
 from nnatomy.verification import implementations
 from nnatomy.verification.compare import compare, verify
-from nnatomy.verification.implementations import Ours
+from nnatomy.verification.implementations import CannotLearn, Keras, Ours, own_learner
 from nnatomy.verification.report import Comparison, Verification, fill_table
 from nnatomy.verification.trajectory import difference, draw_weights
 
@@ -192,6 +192,17 @@ def test_a_closed_form_is_held_against_its_reference() -> None:
     (wrong,) = compare(*closed(zeros), "float64", ["reference"])
     assert not wrong.passed
     assert "after 3 steps of ClosedForm: weight" in wrong.first_bad
+
+
+def test_keras_steps_by_its_twins_rule_only_where_the_case_has_one() -> None:
+    """A twin with a closed form, and one case of the architecture that follows the gradient."""
+    pytest.importorskip("keras")
+    rbf = nn.architecture("rbf")
+    closed, descent = rbf.cases[0], rbf.cases[-1]
+    assert isinstance(own_learner(rbf, descent), GradientDescent)
+    with pytest.raises(CannotLearn, match="gradient descent is compared after SGD"):
+        Keras(rbf, descent, "float64").start(Ours(rbf, descent, "float64").state(), 3)
+    Keras(rbf, closed, "float64").start(Ours(rbf, closed, "float64").state(), 3)
 
 
 def test_a_result_reads_as_json_and_as_a_table() -> None:

@@ -274,7 +274,8 @@ class Keras(Implementation):
 
     def __init__(self, architecture: Architecture, case: Case, precision: str) -> None:
         self.tf, self.keras = tensorflow_and_keras()
-        self.twin, self.case, self.precision = architecture.module("keras_twin"), case, precision
+        self.architecture, self.case, self.precision = architecture, case, precision
+        self.twin = architecture.module("keras_twin")
         with self._floatx():
             self.model = self.twin.build(**case.options)
         self.weights = self.twin.weight_map(self.model)
@@ -329,7 +330,7 @@ class Keras(Implementation):
 
     def start(self, state: Arrays, steps: int) -> None:
         """Learners other than gradient descent, by the twin's own learn(model, progress, *batch)."""
-        if not hasattr(self.twin, "learn"):
+        if isinstance(own_learner(self.architecture, self.case), GradientDescent) or not hasattr(self.twin, "learn"):
             raise CannotLearn("gradient descent is compared after SGD with momentum in Keras")
         self.load(state)
         self._steps = steps
