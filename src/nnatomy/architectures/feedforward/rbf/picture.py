@@ -137,7 +137,7 @@ def _plane(axes: Axes) -> None:
 
 def _decided(figure: Any, model: RBF, dataset: Dataset) -> None:
     x, y = dataset.test.all()[:2]
-    if dataset.fields[0].like == "image":
+    if len(dataset.input_shape) == 3:  # channels, height, width
         _pictures(figure, model, dataset, x, y)
     else:
         _projected(figure.subplots(), model, dataset, x.reshape(len(x), -1), y.reshape(len(y), -1)[:, 0])
