@@ -145,16 +145,14 @@ class Generation(Task):
         """
         return new_examples(self, model, count, seed, label)
 
-    def export_inputs(self) -> ExportedInputs | None:
-        """Return the noise, whose length is the recipe's option "noise"; None for a model without this option."""
+    def export_inputs(self) -> ExportedInputs:
+        """Return the noise: as many numbers as the recipe's option "noise", or without it one for each number of an example."""
         noise = self.recipe.options.get("noise")
-        if noise is None:
-            return None
-        return _Noise(self.dataset, InputSpec("noise", (int(noise),), "float32", "normal noise, mean 0, deviation 1"))
+        shape = self.dataset.input_shape if noise is None else (int(noise),)
+        return _Noise(self.dataset, InputSpec("noise", shape, "float32", "normal noise, mean 0, deviation 1"))
 
     def model_inputs(self, batch: Batch) -> Batch:
-        taken = self.export_inputs()
-        return super().model_inputs(batch) if taken is None else taken.made_up(generator(0), len(batch[0]))
+        return self.export_inputs().made_up(generator(0), len(batch[0]))
 
     def figure(self, evaluation: Evaluation) -> Figure:
         real, made, look = evaluation.arrays["real"], evaluation.arrays["made"], kind_of(self.dataset).look(self.dataset)
