@@ -18,7 +18,6 @@ from nnatomy.backends import B, known
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.graph import enable_grad, is_grad_enabled, no_grad
 from nnatomy.ops.primitive import primitive
-from nnatomy.plan.trace import Unplannable
 from nnatomy.tensor import Tensor, grad
 
 __all__ = ["odeint", "odeint_adjoint"]
@@ -278,6 +277,8 @@ def _arrays(state: State) -> list[Any]:
     values = [part.data if isinstance(part, Tensor) else part for part in state]
     found = [value if isinstance(value, np.generic) else known(value) for value in values]
     if any(part is None for part in found):
+        from nnatomy.plan.trace import Unplannable  # here: plans are not loaded with every model
+
         raise Unplannable("dopri5 chooses its steps from values; rk4, midpoint and euler do not")
     return [np.asarray(part, np.float64) for part in found]
 
