@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -229,7 +230,7 @@ def test_points_have_classes_that_neighbors_share(name: str) -> None:
 @pytest.mark.parametrize(("name", "expected"), LOGIC.items())
 def test_truth_tables(name: str, expected: tuple[int, ...]) -> None:
     x, y = load(name).train.all()
-    assert x.tolist() == [[0, 0], [0, 1], [1, 0], [1, 1]]
+    assert x.tolist() == [list(row) for row in product((0, 1), repeat=len(expected).bit_length() - 1)]
     assert tuple(y) == expected
 
 

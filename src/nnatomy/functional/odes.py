@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,8 +26,7 @@ Slope = Callable[[Any, State], State]
 """f(t, y), shaped as y is."""
 
 
-@dataclass(frozen=True)
-class Tableau:
+class Tableau(NamedTuple):
     """A Runge-Kutta method: k_i = f(t + c_i h, y + h sum_j a_ij k_j), and y(t + h) = y + h sum_i b_i k_i.
 
     `error`: the weights e of the estimate h sum_i e_i k_i of a step's error, where the method has one.
@@ -152,15 +150,9 @@ def odeint_adjoint(
 # One step
 
 
-@dataclass(frozen=True)
 class _Solver:
-    method: str
-    steps: int
-    rtol: float
-    atol: float
-    max_steps: int
-
-    def __post_init__(self) -> None:
+    def __init__(self, method: str, steps: int, rtol: float, atol: float, max_steps: int) -> None:
+        self.method, self.steps, self.rtol, self.atol, self.max_steps = method, steps, rtol, atol, max_steps
         if self.method not in ODE_METHODS:
             raise unknown_name("ODE method", self.method, tuple(ODE_METHODS))
         if self.steps < 1 or self.max_steps < 1:
@@ -209,12 +201,12 @@ def _fixed(f: Slope, y: State, start: Any, end: Any, solver: _Solver) -> State:
     return y
 
 
-@dataclass
 class _Memory:
     """What an adaptive solver knows at the end of one interval that serves the next one."""
 
-    slope: State | None = None
-    h: float = 0.0  # seconds, or whatever the unit of time is; always positive
+    def __init__(self) -> None:
+        self.slope: State | None = None
+        self.h = 0.0  # seconds, or whatever the unit of time is; always positive
 
 
 def _adaptive(f: Slope, y: State, start: Any, end: Any, solver: _Solver, memory: _Memory) -> State:
@@ -277,7 +269,7 @@ def _arrays(state: State) -> list[Any]:
     values = [part.data if isinstance(part, Tensor) else part for part in state]
     found = [value if isinstance(value, np.generic) else known(value) for value in values]
     if any(part is None for part in found):
-        from nnatomy.plan.trace import Unplannable  # here: plans are not loaded with every model
+        from nnatomy.plan.trace import Unplannable  # an eager run never needs the plans
 
         raise Unplannable("dopri5 chooses its steps from values; rk4, midpoint and euler do not")
     return [np.asarray(part, np.float64) for part in found]
