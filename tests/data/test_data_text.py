@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from nnatomy.data import load, load_inputs, preprocessing_from_json
 from nnatomy.data.kinds.sentences.sentences import WordPreprocessing
 from nnatomy.data.kinds.text.text import CharacterPreprocessing, clean
+from nnatomy.errors import UserError
 
 Write = Callable[..., Path]
 Real = Callable[[str], Path]
@@ -46,6 +47,47 @@ def test_a_text_is_parted_by_position(write: Write) -> None:
     assert "!" not in fitted.vocabulary  # the vocabulary is the training part's
     assert found.outputs == len(fitted.vocabulary) == 27
     assert any("1 characters of the later parts" in notice for notice in found.notices)
+
+
+@given(st.text(min_size=1))
+def test_tokens_of_bytes_write_every_text(text: str) -> None:
+    """Whatever the training text was: each byte has a token."""
+    fitted = CharacterPreprocessing.fit("the cat and the hat, the cat and the hat", 8, 270)
+    assert fitted.decode(fitted.encode(text)) == clean(text)
+
+
+def test_tokens_of_bytes_join_what_is_frequent(write: Write) -> None:
+    text = "the cat sat on the mat, and the dog sat on the cat. " * 40
+    found = load(write("t.txt", text), ("text",), window=8, tokens=300)
+    fitted = found.preprocessing
+    assert isinstance(fitted, CharacterPreprocessing)
+    assert found.outputs == len(fitted.vocabulary)
+    assert {" the", " cat", " sat"} <= set(fitted.vocabulary)
+    now, following = found.train.take(np.array([0]))
+    assert text.startswith(fitted.decode(now))
+    np.testing.assert_array_equal(now[0, 1:], following[0, :-1])
+    assert len(fitted.encode(text)) < len(text) / 3
+    assert preprocessing_from_json(json.loads(json.dumps(fitted.to_json()))) == fitted
+    with pytest.raises(UserError, match="at least 257"):
+        load(write("t.txt", text), ("text",), window=8, tokens=256)
+    with pytest.raises(UserError, match="tokens, and windows of 300"):
+        load(write("t.txt", text * 3), ("text",), window=300, tokens=300)
+
+
+def test_sums_are_true_and_parted_by_what_is_added() -> None:
+    found = load("sums", seed=3)
+    fitted = found.preprocessing
+    assert isinstance(fitted, CharacterPreprocessing)
+    assert (found.task, found.outputs, fitted.answer) == ("completion", 14, "=")
+    parts = []
+    for split in (found.train, found.validation, found.test):
+        text = fitted.decode(split.tokens)  # type: ignore[attr-defined]
+        lines = [line.replace("=", "+").split("+") for line in text.splitlines()]
+        assert all(int(a) + int(b) == int(c) for a, b, c in lines)
+        parts.append({frozenset((int(a), int(b))) for a, b, _ in lines})
+        assert len({tuple(line) for line in lines}) == len(lines)
+    assert [len(part) for part in parts] == [4546, 252, 252]
+    assert not parts[0] & parts[2] | parts[0] & parts[1] | parts[1] & parts[2]
 
 
 def test_words_are_parted() -> None:

@@ -103,6 +103,10 @@ CASES: dict[type[Task], Case] = {
         _text, lambda x, y: _one_hot(y[0], 4), lambda x, y: np.zeros((*y[0].shape, 4)),
         {"bits_per_token": 0, "perplexity": 1, "accuracy": 1},
     ),
+    tasks.Completion: Case(
+        lambda folder: data.load("sums"), lambda x, y: _one_hot(y[0], 14), lambda x, y: np.zeros((*y[0].shape, 14)),
+        {"answers": 1, "bits_per_token": 0, "perplexity": 1, "accuracy": 1},
+    ),
     tasks.Reconstruction: Case(
         lambda folder: data.load("wine", ("table",), tasks=("reconstruction",)), lambda x, y: x[0],
         lambda x, y: np.zeros_like(x[0]), {"explained": 1, "mse": 0},

@@ -27,12 +27,12 @@ __all__ = ["OPTIONS", "TASKS", "Inputs", "Parts", "Reading", "Source"]
 
 Array = npt.NDArray[Any]
 TASKS = (
-    "classification", "node classification", "graph classification", "regression", "language", "translation", "forecast",
-    "anomaly", "control", "segmentation", "density", "generation", "reconstruction",
+    "classification", "node classification", "graph classification", "regression", "language", "completion", "translation",
+    "forecast", "anomaly", "control", "segmentation", "density", "generation", "reconstruction",
 )  # fmt: skip
 UNLABELED = TASKS[-3:]
 """Tasks that need no targets."""
-OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "binary", "window", "horizon", "encoding")
+OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "binary", "window", "horizon", "encoding", "tokens")
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""
 
 

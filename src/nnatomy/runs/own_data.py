@@ -66,6 +66,6 @@ def _is_arrays(given: Any) -> bool:
 
 
 def _refuse(request: DataRequest, what: str, allowed: tuple[str, ...]) -> None:
-    for name in ("target", "keep", "types", "labels", "window", "horizon", "limit", "groups"):
+    for name in ("target", "keep", "types", "labels", "window", "horizon", "tokens", "limit", "groups"):
         if name not in allowed and getattr(request, name):
             raise UserError(f"The option {name} says how a file is read. Received it with {what}. Leave it out.")

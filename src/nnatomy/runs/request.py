@@ -48,6 +48,7 @@ class DataRequest:
     binary: bool | None = option(SWITCH, "Make each pixel 0 or 1, or not: 1 above half its range.")
     window: int | None = option(INTEGER, "Length of the model's input, in tokens or rows.", least=1)
     horizon: int | None = option(INTEGER, "Length of the forecast, in rows.", least=1)
+    tokens: int | None = option(INTEGER, "Learn so many tokens of bytes from a text, not characters.", least=1)
     limit: int | None = option(INTEGER, "Use at most this many examples of each split.", least=1)
     groups: str | None = option(TEXT, "Column whose equal values stay in one split.", metavar="COLUMN")
     seed: int = option(INTEGER, "Seed of splits, initial weights and order.", 0, least=0)
@@ -67,7 +68,7 @@ class DataRequest:
 
         `fraction`: the part of a fold's training rows that is used.
         """
-        given = ("window", "horizon", "resize", "gray", "binary")
+        given = ("window", "horizon", "tokens", "resize", "gray", "binary")
         sizes = {name: getattr(self, name) for name in given if getattr(self, name) is not None}
         named = {name: getattr(self, name) for name in ("target", "keep", "types", "labels", "offline", "encoding")} | sizes
         named["seed"] = self.splits_by

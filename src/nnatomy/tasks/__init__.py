@@ -6,6 +6,7 @@ from nnatomy.tasks.anomaly import Anomaly
 from nnatomy.tasks.baselines import Baseline, FittedBaseline
 from nnatomy.tasks.classification import Classification
 from nnatomy.tasks.clustering import Clustering
+from nnatomy.tasks.completion import Completion
 from nnatomy.tasks.control import Control
 from nnatomy.tasks.density import Density
 from nnatomy.tasks.forecast import Forecast
@@ -25,9 +26,10 @@ from nnatomy.training.precision import FLOAT32, Precision
 from nnatomy.training.recipe import Recipe
 
 __all__ = [
-    "Anomaly", "Answer", "Baseline", "Classification", "Clustering", "Coloring", "Control", "Density", "Evaluation",
-    "FittedBaseline", "Forecast", "Generation", "GraphClassification", "Language", "Meter", "Metric", "Mistakes",
-    "NodeClassification", "Reconstruction", "Regression", "Score", "Segmentation", "Task", "Translation", "forward", "task_for",
+    "Anomaly", "Answer", "Baseline", "Classification", "Clustering", "Coloring", "Completion", "Control", "Density",
+    "Evaluation", "FittedBaseline", "Forecast", "Generation", "GraphClassification", "Language", "Meter", "Metric",
+    "Mistakes", "NodeClassification", "Reconstruction", "Regression", "Score", "Segmentation", "Task", "Translation",
+    "forward", "task_for",
 ]  # fmt: skip
 
 

@@ -104,7 +104,8 @@ class Language(Task):
 
     def columns(self, meant: Array) -> dict[str, Array]:
         """The text of tokens (n, length)."""
-        return {"continuation": np.array(["".join(self._written(row)) for row in meant])}
+        preprocessing: Any = self.dataset.preprocessing
+        return {"continuation": np.array([preprocessing.decode(row) for row in meant])}
 
     def saliency_score(self, outputs: Array, batch: Batch) -> Score:
         k = int(outputs[0, -1].argmax())

@@ -1,4 +1,4 @@
-"""Plain text: one long text as characters, of which a model predicts the next one."""
+"""Plain text: one long text as characters or tokens of bytes, of which a model predicts the next one."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from nnatomy.data.dataset import Dataset, Split, WindowSplit
 from nnatomy.data.formats import DELIMITED, PLAIN
 from nnatomy.data.kinds.kind import BARELY, NO, PERHAPS, ExportedInputs, InputSpec, Kind
 from nnatomy.data.kinds.looks import Look, Words
+from nnatomy.data.kinds.text.sums import sums
 from nnatomy.data.kinds.text.text import CharacterPreprocessing, load_text
 from nnatomy.data.reading import Inputs, Reading, Source
 from nnatomy.data.requests import RequestReader
-from nnatomy.data.sets import RAW, Public
+from nnatomy.data.sets import RAW, Made, Public
 from nnatomy.errors import UserError
 
 
 class TextKind(Kind[CharacterPreprocessing]):
-    """Windows of a text, as numbers of characters."""
+    """Windows of a text, as numbers of characters or tokens."""
 
     name = "text"
     noun = "plain text"
     preprocessing = CharacterPreprocessing
-    options = frozenset({"window", "encoding"})
+    options = frozenset({"window", "encoding", "tokens"})
     endings = (".txt",)
     sets = {
+        "sums": Made(sums),
         "tinyshakespeare": Public(
             "text/tinyshakespeare.txt",
             "1.1 million characters of Shakespeare (Karpathy 2015)",
@@ -48,7 +50,7 @@ class TextKind(Kind[CharacterPreprocessing]):
         split = WindowSplit(tokens, preprocessing.window, preprocessing.window)
         if not len(split):
             raise UserError(
-                f"To evaluate, a text needs at least {preprocessing.window + 1} characters. Received {source}, which has "
+                f"To evaluate, a text needs at least {preprocessing.window + 1} tokens. Received {source}, which has "
                 f"{len(tokens)}. "
                 "Give more."
             )
@@ -64,11 +66,14 @@ class TextKind(Kind[CharacterPreprocessing]):
     def exported(self, dataset: Dataset) -> ExportedInputs:
         from nnatomy.data.kinds.text.export import TextInputs
 
-        holds = "places of the characters in the vocabulary; 0 is an unknown one"
+        holds = "places of the tokens in the vocabulary; 0 is an unknown one"
         return TextInputs(dataset, InputSpec("tokens", dataset.input_shape, "int64", holds))
 
     def limits(self, dataset: Dataset) -> str:
-        return f"It sees {self.fitted(dataset).window} characters in one call; those that its training text lacks count as one."
+        fitted = self.fitted(dataset)
+        if fitted.tokenizer:
+            return f"It sees {fitted.window} tokens in one call."
+        return f"It sees {fitted.window} characters in one call; those that its training text lacks count as one."
 
     def look(self, dataset: Dataset) -> Look:
         return Words(self.fitted(dataset).vocabulary, joined=True)
