@@ -1,0 +1,1 @@
+"""Networks of attention: every place of a sequence looks at others, in one step."""
