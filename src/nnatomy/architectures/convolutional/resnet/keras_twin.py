@@ -71,8 +71,8 @@ class Block(layers.Layer):
             Convolution(m, size, s, dtype=dtype, name=f"{name}_conv{k}")
             for k, (m, size, s) in enumerate(zip(maps, sizes, strides, strict=True), 1)
         ]
-        self.norms = [BatchNorm(dtype=dtype, name=f"{name}_bn{k}") for k in range(1, len(sizes) + 1)]
         self.bare = bare  # version 2: the stem has already normalized the input of the first block of all
+        self.norms = [BatchNorm(dtype=dtype, name=f"{name}_bn{k}") for k in range(1 + bare, len(sizes) + 1)]
         self.changes = residual and (stride > 1 or self.extra != 0)
         self.project = self.project_norm = None
         if self.changes and shortcut == "B":
@@ -96,7 +96,7 @@ class Block(layers.Layer):
             return ops.relu(y + self.around(x, training) if self.residual else y)
         active = x if self.bare else ops.relu(self.norms[0](x, training=training))
         y = self.convs[0](active)
-        for conv, norm in zip(self.convs[1:], self.norms[1:], strict=True):
+        for conv, norm in zip(self.convs[1:], self.norms if self.bare else self.norms[1:], strict=True):
             y = conv(ops.relu(norm(y, training=training)))
         return y + self.around(active if self.changes else x, training) if self.residual else y
 
@@ -167,20 +167,16 @@ def weight_map(model: ResNet) -> dict[str, Weight]:
         "fc.bias": Weight(model.fc.bias, np.array, np.array),
     }
 
-    def add(name: str, part: Any) -> None:
+    parts: list[Any] = [model.conv1, model.bn1]
+    for block in model.blocks:
+        parts += [*block.convs, *block.norms, block.project, block.project_norm]
+    for part in [*parts, model.norm]:
+        if part is None:
+            continue
+        name = part.name.replace("_", ".")
         if isinstance(part, Convolution):
             found[f"{name}.weight"] = Weight(part.kernel, lambda a: a.transpose(2, 3, 1, 0), lambda a: a.transpose(3, 2, 0, 1))
-        elif part is not None:
+        else:
             variables = {"weight": part.gamma, "bias": part.beta, "running_mean": part.mean, "running_var": part.variance}
-            found.update({f"{name}.{key}": Weight(value, np.array, np.array) for key, value in variables.items()})
-
-    for name in ("conv1", "bn1", "norm"):
-        add(name, getattr(model, name))
-    for block in model.blocks:
-        path = block.name.replace("_", ".")
-        for k, (conv, norm) in enumerate(zip(block.convs, block.norms, strict=True), 1):
-            add(f"{path}.conv{k}", conv)
-            add(f"{path}.bn{k}", None if block.bare and k == 1 else norm)
-        add(f"{path}.downsample.0", block.project)
-        add(f"{path}.downsample.1", block.project_norm)
+            found |= {f"{name}.{key}": Weight(value, np.array, np.array) for key, value in variables.items()}
     return found
