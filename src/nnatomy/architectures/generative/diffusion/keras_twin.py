@@ -148,8 +148,10 @@ class UNet(Network):
         rows, columns, maps = x.shape[1:]
         pixels = ops.reshape(parts[f"{name}.group_norm"](x), (-1, rows * columns, maps))
         q, key, v = (parts[f"{name}.{part}"](pixels) for part in ("to_q", "to_k", "to_v"))
-        weights = ops.softmax(ops.matmul(q, ops.transpose(key, (0, 2, 1))) / math.sqrt(maps), axis=-1)
-        return x + ops.reshape(parts[f"{name}.to_out.0"](ops.matmul(weights, v)), (-1, rows, columns, maps))
+        scores = ops.matmul(q, ops.transpose(key, (0, 2, 1))) / math.sqrt(maps)
+        e = ops.exp(scores - ops.max(scores, axis=-1, keepdims=True))  # Keras' softmax warns of images of one pixel
+        mixed = ops.matmul(e, v) / ops.sum(e, axis=-1, keepdims=True)
+        return x + ops.reshape(parts[f"{name}.to_out.0"](mixed), (-1, rows, columns, maps))
 
     def call(self, x: Any, t: Any, labels: Any = None, training: bool = False) -> Any:
         emb = silu(self.embedded(t, labels))

@@ -117,5 +117,5 @@ cases = (
     _case("labels", (2,), network="mlp", width=8, blocks=2, classes=3, schedule="cosine", sampler="euler", steps=3,
           guidance=1.5),
     _case("unet", (1, 4, 4), width=4, multipliers=(1, 1), attention=(), blocks=1, groups=2, classes=2, steps=2,
-          bounds=(-1.0, 1.0)),
+          bounds=(-200.0, 200.0)),
 )  # fmt: skip

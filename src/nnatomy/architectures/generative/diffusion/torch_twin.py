@@ -2,7 +2,8 @@
 Ho and Salimans (2022). It shares only the names and shapes of its state with the model: network.*, as diffusers names them."""
 
 import math
-from itertools import pairwise
+from itertools import accumulate, pairwise
+from operator import mul
 
 import torch
 import torch.nn.functional as F
@@ -12,16 +13,13 @@ from torch import Tensor, nn
 def kept_signal(timesteps: int, schedule: str) -> list[float]:
     """alpha-bar at each time: the product of 1 - beta up to it."""
     if schedule == "linear":
-        betas = [
-            min(b, 0.999) for b in (torch.linspace(1e-4, 0.02, timesteps, dtype=torch.float64) * 1000 / timesteps).tolist()
-        ]
+        betas = [(1e-4 + (0.02 - 1e-4) * t / (timesteps - 1)) * 1000 / timesteps for t in range(timesteps)]
     elif schedule == "cosine":
         f = [math.cos((t / timesteps + 0.008) / 1.008 * math.pi / 2) ** 2 for t in range(timesteps + 1)]
-        betas = [min(1 - f[t + 1] / f[t], 0.999) for t in range(timesteps)]
+        betas = [1 - f[t + 1] / f[t] for t in range(timesteps)]
     else:
         raise ValueError(f"schedule must be 'linear' or 'cosine', got {schedule!r}")
-    found: list[float] = torch.cumprod(1 - torch.tensor(betas, dtype=torch.float64), 0).tolist()
-    return found
+    return list(accumulate((1 - min(beta, 0.999) for beta in betas), mul))
 
 
 class Times(nn.Module):
