@@ -271,3 +271,10 @@ def test_a_run_in_double_precision_is_drawn_in_its_own(tmp_path: Path) -> None:
     assert read_gradients(result.run)
     for what in ("architecture", "activations", "saliency", "errors"):
         views.view(what, result.prepared, result.run)
+
+
+def test_a_folder_that_is_no_run_does_not_hide_an_architecture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("perceptron").mkdir()
+    assert main(["draw", "perceptron", "--what", "architecture", "--out", "picture.png"]) == 0
+    assert Path("picture.png").is_file()

@@ -26,7 +26,9 @@ def draw(subject: str, out: Path | None = None, what: str | None = None, tsne: b
     training. Returns the picture's path and where the model came from. Raises UserError for a view that does not fit, naming
     those that do. `tsne` lays the embedding out by t-SNE.
     """
-    is_run = (Path(subject) / "run.json").exists() or (Path(subject).is_dir() and not (Path(subject) / "recipe.py").is_file())
+    folder = Path(subject)
+    other = folder.is_dir() and not (folder / "recipe.py").is_file() and subject not in catalog.architectures()
+    is_run = other or (folder / "run.json").exists()
     key = request_of(Run.open(subject)).architecture if is_run else catalog.architecture(subject).key
     name = Path(key).name
     if what is not None:
