@@ -15,16 +15,8 @@ HOLE = "\x00"
 """In the place of a value that is known only when an error is raised."""
 THREE_PARTS = re.compile(rf".*?[.?{HOLE}] Received .*?[.?!\"'){HOLE}] ([A-Z].+|{HOLE}.*)$", re.DOTALL)
 
-FINGERPRINTED = "its code is part of the fingerprint of the architecture's published scores"
 PASSED_ON = "the sentence of another UserError, with the name of the file before it"
 EXCEPTIONS = {
-    "architectures/convolutional/unet/model.py": FINGERPRINTED,
-    "architectures/convolutional/unet/recipe.py": FINGERPRINTED,
-    "architectures/feedforward/mlp/model.py": FINGERPRINTED,
-    "architectures/feedforward/perceptron/model.py": FINGERPRINTED,
-    "architectures/recurrent/lstm/model.py": FINGERPRINTED,
-    "architectures/recurrent/seq2seq/model.py": FINGERPRINTED,
-    "architectures/reinforcement/dqn/learner.py": FINGERPRINTED,
     "data/inputs.py:preprocessing_from_json": PASSED_ON,
     "saved.py:_dataclass": PASSED_ON,
     "data/reading.py:only": "a reader gives the sentence",

@@ -79,7 +79,7 @@ def test_sizes_without_padding(depth: int) -> None:
         assert made >= least
         assert model(noise(1, 1, given, given)).shape == (1, 2, made, made)
         for side in range(given - 2**depth + 1, given):
-            with pytest.raises(UserError, match=f"use sides of {given} pixels"):
+            with pytest.raises(UserError, match=f"Use sides of {given} pixels"):
                 model(noise(1, 1, side, side))
 
 
@@ -314,5 +314,5 @@ def test_wrong_inputs() -> None:
         model(noise(1, 3, 7, 20))
     with pytest.raises(UserError, match=r"takes images \(batch, 3"):
         model(noise(1, 1, 16, 16))
-    with pytest.raises(UserError, match=r"Received 40 in shape_masks; use --set depth=5"):
+    with pytest.raises(UserError, match=r"Received 40 in shape_masks\. Use --set depth=5"):
         build_for(data.load("shape_masks"), depth=6)

@@ -22,6 +22,8 @@ class Unit:
 
     def forward(self, x, scale=2.0):
         """y = x + 1"""
+        if scale < 0:
+            raise UserError(f"A scale is positive. Received {scale}. Use 1.")
         return scale * (x + 1)  # once
 '''
 SAME = {
@@ -29,6 +31,7 @@ SAME = {
     "a docstring": ("It adds.", "It adds, and says so."),
     "no docstring": ('        """y = x + 1"""\n', ""),
     "a string below a field": ("The number.", "The number of units."),
+    "the sentence of an error": ("Received {scale}. Use 1.", "Received a scale of {scale:g}. Use scale=1."),
     "the layout": ("(self, x, scale=2.0)", "(\n        self,\n        x, scale=2.0,\n    )"),
     "other digits of the same number": ("RATE = 0.1", "RATE = 1e-1"),
 }
@@ -39,6 +42,8 @@ OTHER = {
     "a name": ("RATE", "SPEED"),
     "an operator": ("x + 1)", "x - 1)"),
     "an order": ("x + 1)", "1 + x)"),
+    "the condition of an error": ("scale < 0", "scale <= 0"),
+    "another error": ("UserError(f", "ValueError(f"),
     "a field": ("size: int = 3", "size: int = 4"),
 }
 

@@ -42,6 +42,9 @@ def causal_attention(
     """
     queries, keys = query.shape[-2], key.shape[-2]
     if queries > keys:
-        raise UserError(f"causal_attention() needs a key at each query's place. Received {queries} queries and {keys} keys.")
+        raise UserError(
+            f"causal_attention() needs a key at each query's place. Received {queries} queries and {keys} keys. "
+            "Give the keys of all places so far."
+        )
     seen = None if queries in (1, keys) else B.arange(keys) <= B.arange(queries)[:, None] + (keys - queries)
     return scaled_dot_product_attention(query, key, value, seen, dropout_p, queries == keys, scale, generator)

@@ -345,5 +345,7 @@ def _times(t: Any) -> Sequence[Any]:
     if found is not None and (
         found.ndim != 1 or len(found) < 2 or not (np.all(np.diff(found) > 0) or np.all(np.diff(found) < 0))
     ):
-        raise UserError(f"Times are two or more numbers that all rise or all fall. Received {np.shape(found)}: {found!r:.60}.")
+        raise UserError(
+            f"Times are two or more numbers that all rise or all fall. Received {np.shape(found)}: {found!r:.60}. Sort them."
+        )
     return list(ops.unstack(t)) if isinstance(t, Tensor) else [float(moment) for moment in found.tolist()]

@@ -13,9 +13,10 @@ DIGITS = 12
 
 
 def fingerprint(folder: Path) -> str:
-    """Return 12 hexadecimal digits of SHA-256 over the syntax trees of an architecture's code, without docstrings and comments.
+    """Return 12 hexadecimal digits of SHA-256 over the syntax trees of an architecture's code.
 
-    Equal on every version of Python and for every layout of the same code; the names of files count, page and twins do not.
+    Docstrings, comments and the sentences of errors are left out: no score depends on them. Equal on every version of Python
+    and for every layout of the same code; the names of files count, page and twins do not.
     """
     digest = hashlib.sha256()
     for name in CODE_FILES:
@@ -27,7 +28,7 @@ def fingerprint(folder: Path) -> str:
 def tree(code: str) -> str:
     """Return the syntax tree of code as text: each node with those of its fields that are there.
 
-    Docstrings and other string statements are left out.
+    Docstrings and other string statements, and the sentences of UserErrors, are left out.
     """
     return _written(ast.parse(code))
 
@@ -37,6 +38,8 @@ def _written(value: Any) -> str:
         return f"[{', '.join(_written(v) for v in value if not _is_docstring(v))}]"
     if not isinstance(value, ast.AST):
         return repr(value)
+    if isinstance(value, ast.Call) and isinstance(value.func, ast.Name) and value.func.id == "UserError":
+        return "UserError"
     parts = [f"{name}={_written(field)}" for name, field in ast.iter_fields(value) if field not in (None, [])]
     return f"{type(value).__name__}({', '.join(parts)})"
 

@@ -107,7 +107,7 @@ class UNet(Module):
     ) -> None:  # fmt: skip
         for name, value in (("n_channels", n_channels), ("n_classes", n_classes), ("width", width), ("depth", depth)):
             if value < 1:
-                raise UserError(f"A U-Net needs {name} of at least 1. Received {value}; use {name}={max(1, abs(value))}.")
+                raise UserError(f"A U-Net needs {name} of at least 1. Received {value}. Use {name}={max(1, abs(value))}.")
         self.n_channels, self.n_classes, self.depth, self.padded = n_channels, n_classes, depth, padded
         maps = [width * 2**level for level in range(depth + 1)]
         self.inc = DoubleConv(n_channels, width, padded, batch_norm)
@@ -143,19 +143,19 @@ class UNet(Module):
     def _check(self, x: Any) -> None:
         if x.ndim != 4 or x.shape[1] != self.n_channels:
             raise UserError(
-                f"This U-Net takes images (batch, {self.n_channels}, height, width). Received shape {tuple(x.shape)}; "
-                f"use n_channels={x.shape[1] if x.ndim > 1 else 1} or reshape them."
+                f"This U-Net takes images (batch, {self.n_channels}, height, width). Received shape {tuple(x.shape)}. "
+                f"Use n_channels={x.shape[1] if x.ndim > 1 else 1} or reshape them."
             )
         for side in x.shape[2:]:
             if self.padded and side < 2**self.depth:
                 raise UserError(
                     f"A U-Net that halves {self.depth} times takes sides of at least {2**self.depth} pixels. "
-                    f"Received {x.shape[2]} x {x.shape[3]}; enlarge the image or use a smaller depth."
+                    f"Received {x.shape[2]} x {x.shape[3]}. Enlarge the image or use a smaller depth."
                 )
             if not self.padded and side != (fitting := valid_size(max(1, side - shrinkage(self.depth)), self.depth)[0]):
                 raise UserError(
-                    f"Without padding each side must be even before every pooling. Received {x.shape[2]} x {x.shape[3]}; "
-                    f"use sides of {fitting} pixels, or overlap_tile() for images of any size."
+                    f"Without padding each side must be even before every pooling. Received {x.shape[2]} x {x.shape[3]}. "
+                    f"Use sides of {fitting} pixels, or overlap_tile() for images of any size."
                 )
 
 
@@ -209,7 +209,7 @@ def overlap_tile(model: Callable[[Any], Any], image: Array, depth: int, tile: in
     border = shrinkage(depth) // 2
     _, height, width = image.shape
     if min(height, width) <= border:
-        raise UserError(f"Mirrored borders need sides above {border} pixels. Received {height} x {width}; use a smaller depth.")
+        raise UserError(f"Mirrored borders need sides above {border} pixels. Received {height} x {width}. Use a smaller depth.")
     rows, columns = (-(-side // made) for side in (height, width))
     spare = [(0, 0), (border, border + rows * made - height), (border, border + columns * made - width)]
     framed = np.pad(image, spare, mode="reflect")

@@ -28,8 +28,8 @@ def build_for(dataset: Dataset, width: int = 8, depth: int = 3, batch_norm: bool
     side = min(dataset.input_shape[1:])
     if depth > 0 and side < 2**depth:
         raise UserError(
-            f"A U-Net of depth {depth} takes sides of at least {2**depth} pixels. Received {side} in {dataset.name}; "
-            f"use --set depth={max(1, side.bit_length() - 1)}."
+            f"A U-Net of depth {depth} takes sides of at least {2**depth} pixels. Received {side} in {dataset.name}. "
+            f"Use --set depth={max(1, side.bit_length() - 1)}."
         )
     return build(dataset.input_shape[0], dataset.outputs, width, depth, padded=True, batch_norm=batch_norm)
 

@@ -74,9 +74,12 @@ class MLP(Module):
         extra = 0 if numbers is None else numbers.bias.size
         sizes = (features + extra, *hidden, outputs)
         if min(sizes) < 1:
-            raise UserError(f"Every layer of an MLP needs at least 1 unit. Received the sizes {', '.join(map(str, sizes))}.")
+            raise UserError(
+                f"Every layer of an MLP needs at least 1 unit. Received the sizes {', '.join(map(str, sizes))}. "
+                "Use hidden=(64,)."
+            )
         if l1 < 0:
-            raise UserError(f"The penalty l1 must be 0 or more. Received {l1:g}.")
+            raise UserError(f"The penalty l1 must be 0 or more. Received {l1:g}. Use l1=0.")
         self.numbers = numbers
         self.linears = [Linear(inputs, units) for inputs, units in pairwise(sizes)]
         self.norms = [BatchNorm1d(units) for units in hidden] if batch_norm else []

@@ -35,7 +35,10 @@ class Perceptron(Module):
 
     def __init__(self, features: int, outputs: int = 1, rule: str = "perceptron") -> None:
         if min(features, outputs) < 1:
-            raise UserError(f"A perceptron needs at least 1 feature and 1 output. Received {features} and {outputs}.")
+            raise UserError(
+                f"A perceptron needs at least 1 feature and 1 output. Received {features} and {outputs}. "
+                "Give the sizes of the data."
+            )
         if rule not in RULES:
             raise unknown_name("rule", rule, RULES)
         self.rule = rule

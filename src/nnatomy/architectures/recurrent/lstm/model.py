@@ -67,7 +67,10 @@ class LSTM(Module):
         dropout: float = 0.0,
     ) -> None:  # fmt: skip
         if min(inputs, hidden, layers) < 1:
-            raise UserError(f"An LSTM needs at least 1 input, hidden unit and layer. Received {inputs}, {hidden} and {layers}.")
+            raise UserError(
+                f"An LSTM needs at least 1 input, hidden unit and layer. Received {inputs}, {hidden} and {layers}. "
+                "Use hidden=32."
+            )
         self.inputs, self.hidden, self.layers = inputs, hidden, layers
         self.directions = ("", "_reverse") if bidirectional else ("",)
         self.dropout = Dropout(dropout)
@@ -98,7 +101,9 @@ class LSTM(Module):
         at each sequence's own end. `state`: where to start (zeros if None), as an earlier call returned it.
         """
         if len(x.shape) != 3 or x.shape[2] != self.inputs:
-            raise UserError(f"This LSTM reads sequences [batch, time, {self.inputs}]. Received shape {x.shape}.")
+            raise UserError(
+                f"This LSTM reads sequences [batch, time, {self.inputs}]. Received shape {x.shape}. Reshape or embed them."
+            )
         valid = sequence_mask(x, lengths)
         y = x.swapaxes(0, 1)  # [time, batch, ...]: the steps are side by side in memory
         h, c = self._begin(x, state)
@@ -142,7 +147,10 @@ class LSTM(Module):
             zeros = Tensor(B.zeros(shape, dtype=x.dtype))
             return zeros, zeros
         if any(s.shape != shape for s in state):
-            raise UserError(f"This LSTM's state is a pair (h, c) of shape {shape}. Received {[s.shape for s in state]}.")
+            raise UserError(
+                f"This LSTM's state is a pair (h, c) of shape {shape}. Received {[s.shape for s in state]}. "
+                "Give the state that an earlier call returned for as many sequences."
+            )
         return state
 
     def trace(self, x: Float[Tensor, "batch time inputs"]) -> Step:

@@ -55,7 +55,7 @@ class Seq2Seq(Module):
         if cell not in CELLS:
             raise unknown_name("cell", cell, CELLS)
         if beam < 1:
-            raise UserError(f"A beam has at least one hypothesis. Received beam={beam}; use 1 for greedy search.")
+            raise UserError(f"A beam has at least one hypothesis. Received beam={beam}. Use 1 for greedy search.")
         Cell = LSTM if cell == "lstm" else GRU
         self.cell, self.reverse, self.beam, self.length_penalty = cell, reverse, beam, length_penalty
         self.source_embedding, self.target_embedding = Embedding(source, embedding), Embedding(target, embedding)

@@ -78,10 +78,10 @@ class DQNAgent(Agent):
         positive = {"explore": explore, "memory": memory, "warmup": warmup, "acts": acts, "every": every}
         for name, value in positive.items():
             if value < 1:
-                raise UserError(f"--set {name} is at least 1. Received {value}; give a larger number.")
+                raise UserError(f"--set {name} is at least 1. Received {value}. Give a larger number.")
         for name, part in {"gamma": gamma, "epsilon": epsilon, "tau": tau}.items():
             if not 0 <= part <= 1:
-                raise UserError(f"--set {name} is between 0 and 1. Received {part:g}; give such a number.")
+                raise UserError(f"--set {name} is between 0 and 1. Received {part:g}. Give such a number.")
         self.gamma, self.epsilon, self.explore, self.warmup, self.acts = gamma, epsilon, explore, warmup, acts
         self.tau, self.every = tau, every
         self._capacity = memory
@@ -152,6 +152,6 @@ class DQNAgent(Agent):
             last = (self.memory.added - 1) % len(self.memory.action)
             if not np.array_equal(self.state, self.memory.following[last]):
                 raise UserError(
-                    f"An episode is continued by playing it again from its seed. Received another one from {self.world.name}; "
-                    "draw all random numbers of the environment from reset(seed=)."
+                    f"An episode is continued by playing it again from its seed. Received another one from {self.world.name}. "
+                    "Draw all random numbers of the environment from reset(seed=)."
                 )
