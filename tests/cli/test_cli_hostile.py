@@ -178,7 +178,7 @@ WRONG = {
     "class never seen": ("evaluate good --data stranger.csv", "maybe"),
     "no target in any row": ("evaluate good --data unlabeled.csv", "nnatomy predict"),
     "no target's column": ("evaluate good --data words.csv", "nnatomy predict"),
-    "text shorter than a window": ("evaluate lstm_text --data prompt.txt", "9 characters"),
+    "text shorter than a window": ("evaluate lstm_text --data prompt.txt", "9 tokens"),
     "sentences without labels": ("evaluate lstm_sentences --data prompt.txt", "label"),
     "picture without class": ("evaluate seen --data pictures/<i>cat", "sub-folder"),
 }

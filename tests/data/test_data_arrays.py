@@ -90,7 +90,7 @@ def test_groups_and_folds_of_arrays() -> None:
         (X, np.ones(60, int), "two or more"),
         (X, np.stack([IDS, IDS], axis=1), r"Received int64 of shape \(60, 2\)"),
         (X, np.array([None] * 60), "Received object"),
-        (X, np.array([0] * 58 + [1, 2]), "class '1' has 1"),
+        (X, np.array([0] * 58 + [1, 2]), "Received 1 of class '1'"),
     ],
 )
 def test_wrong_arrays_give_one_sentence(x: Any, y: Any, sentence: str) -> None:

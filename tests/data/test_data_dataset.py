@@ -111,5 +111,5 @@ def test_rows_are_divided_and_classes_spread(zeros: int, ones: int, seed: int) -
 
 @pytest.mark.parametrize("counts", [(50, 1), (50, 2)])
 def test_a_class_too_small_for_three_parts_is_named(counts: tuple[int, int]) -> None:
-    with pytest.raises(UserError, match=f"'rare' has {counts[1]}"):
+    with pytest.raises(UserError, match=f"Received {counts[1]} of class 'rare'"):
         split_rows(sum(counts), np.repeat([0, 1], counts), 0, names=("common", "rare"))

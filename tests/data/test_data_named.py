@@ -75,7 +75,7 @@ def test_a_network_that_fails_says_which_file_to_put_where(tmp_path: Path, monke
 
     monkeypatch.setenv("NNATOMY_DATA", str(tmp_path))
     monkeypatch.setattr(pooch, "retrieve", retrieve)
-    with pytest.raises(UserError, match=r"no route to host.. Put the file at .*titanic") as caught:
+    with pytest.raises(UserError, match=r"no route to host from .*titanic\.csv\. Put the file at .*titanic") as caught:
         load("titanic")
     assert "\n" not in str(caught.value)
 
