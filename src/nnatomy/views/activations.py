@@ -106,7 +106,7 @@ def _chosen(paths: list[str], found: dict[str, Array]) -> list[str]:
 
 def _one(values: Array, at: int, inputs: tuple[Array, ...]) -> Array:
     """One example's values; of a ragged batch without the padding."""
-    one = np.asarray(values[at])
+    one = np.asarray(values[at if len(values) > 1 else 0])  # a part may give one value for all examples, such as of the time
     if len(inputs) > 1 and inputs[1].ndim == 1 and one.ndim == 2 and len(one) == inputs[0].shape[1]:
         return np.asarray(one[: int(inputs[1][at])])
     return np.asarray(one)

@@ -63,6 +63,8 @@ class Question:
 def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
     if not prepared.task.can("saliency_score"):
         return "needs a task with one number to explain"
+    if not any(parameter.requires_grad for parameter in prepared.model.parameters()):
+        return "needs outputs with a slope, which thresholds do not have"
     if reason := why_not_by_row(prepared):
         return reason
     inputs = inputs_of(prepared, evenly_spaced(prepared, prepared.dataset.test, 1))

@@ -124,7 +124,13 @@ def load_for_baseline(
 
     Where a task measures inputs, such as the likelihood of pixels, they are read as all compared architectures read them.
     """
-    recipes = [recipes_for(protocol.found[name], kind, task)[0] for name in names]
+    fitting = [recipes_for(protocol.found[name], kind, task) for name in names]
+    if not all(fitting):
+        raise UserError(
+            f"A comparison's plan names a kind of data and a task of its architectures. Received {kind} and {task}. "
+            "Start the comparison again in a new folder."
+        )
+    recipes = [found[0] for found in fitting]
     given = [recipe.load for recipe in recipes if any(t.name == task and t.measures_inputs for t in recipe.tasks)]
     first = given[0] if given else {}
     common = {option: value for option, value in first.items() if all(load.get(option) == value for load in given)}

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from nnatomy.errors import UserError
+from nnatomy.printing import shown
 
 __all__ = ["SMALLEST", "decode", "encode", "learn", "texts"]
 
@@ -58,7 +59,14 @@ def texts(tokenizer: str) -> tuple[str, ...]:
 
 @lru_cache(maxsize=8)
 def _made(tokenizer: str) -> Any:
-    return _library().Tokenizer.from_str(tokenizer)
+    try:
+        return _library().Tokenizer.from_str(tokenizer)
+    except UserError:
+        raise
+    except Exception as problem:  # the library raises nothing more precise
+        raise UserError(
+            f"A saved tokenizer is the JSON of the tokenizers library. Received {shown(tokenizer)}: {problem}. Train again."
+        ) from problem
 
 
 def _library() -> Any:
