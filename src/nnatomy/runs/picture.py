@@ -7,12 +7,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from nnatomy.errors import UserError
 from nnatomy.inspect import diagram, trace
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from nnatomy.runs.prepare import Prepared
+
+WIDEST = 60
+"""Inches of a diagram."""
 
 
 def pictured(prepared: Prepared) -> Figure:
@@ -28,8 +32,18 @@ def pictured(prepared: Prepared) -> Figure:
 
 
 def diagram_of(prepared: Prepared) -> Figure:
-    """Return the diagram of a model as it runs on one training example, in its own precision."""
+    """Return the diagram of a model as it runs on one training example, in its own precision.
+
+    Raises UserError where it would be too wide to be read, as that of a solver whose steps stand next to each other.
+    """
     split = prepared.dataset.train
     batch = prepared.task.precision.evaluated(split.take(np.arange(1)))
     title = f"{prepared.architecture.front['title']} for {prepared.dataset.name}"
-    return diagram(trace(prepared.model, *prepared.task.model_inputs(batch)), title=title)
+    found = diagram(trace(prepared.model, *prepared.task.model_inputs(batch)), title=title)
+    width = found.get_size_inches()[0]
+    if width > WIDEST:
+        raise UserError(
+            f"A diagram is at most {WIDEST} inches wide, to be readable. Received a model whose calls take "
+            f"{width:.0f} inches. Draw a part of it with nn.inspect.diagram(nn.inspect.trace(part, inputs))."
+        )
+    return found
