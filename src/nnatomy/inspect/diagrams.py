@@ -220,11 +220,10 @@ class _Canvas:
         foot, below = at + body.height, axis
         if isinstance(body, Columns):
             foot, below = at + body.foot, axis - body.axis + body.leaves
+        width = max(width, below + sizes[1][0] / 2 + PAD)  # the output may stand below a narrow last column
         self.line([(below, foot), (below, foot + 14)])
         self.leaf(ends[1], whole, below - sizes[1][0] / 2, foot + 14, *sizes[1])
         at = max(at + body.height, foot + 14 + sizes[1][1]) + 16
-        drawn = [shape for shape in self.shapes if isinstance(shape, FancyBboxPatch)]
-        width = max(width, *(box.get_x() + box.get_width() + PAD for box in drawn))  # wide leaves may leave a narrow body
         at = self._legend(at, width, closed)
         figure = Figure(figsize=(width / 72, (at + 6) / 72))
         axes = figure.add_axes((0, 0, 1, 1))

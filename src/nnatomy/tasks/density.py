@@ -104,6 +104,7 @@ def bernoulli_mixture(x: Array, components: int, steps: int = 30) -> tuple[Calla
         components: how many
         steps: of expectation and maximization
     """
+    from scipy.special import logsumexp
     from sklearn.cluster import kmeans_plusplus
 
     x = x.astype(np.float32)
@@ -117,11 +118,11 @@ def bernoulli_mixture(x: Array, components: int, steps: int = 30) -> tuple[Calla
 
     for _ in range(steps):
         scores = joint(x)
-        responsible = np.exp(scores - _logsumexp(scores)[:, None]).astype(np.float32)
+        responsible = np.exp(scores - logsumexp(scores, axis=1, keepdims=True)).astype(np.float32)
         count = responsible.sum(axis=0)
         p = (responsible.T @ x + 0.5) / (count[:, None] + 1)
         weights = (count + 1) / (len(x) + components)
-    return lambda rows: -_logsumexp(joint(rows)), p.size + components - 1
+    return lambda rows: -logsumexp(joint(rows), axis=1), p.size + components - 1
 
 
 def gaussian_mixture(x: Array, components: int) -> tuple[Callable[[Array], Array], int]:
@@ -134,11 +135,6 @@ def gaussian_mixture(x: Array, components: int) -> tuple[Callable[[Array], Array
     quietly(model.fit, x)
     numbers = components * (1 + d + (d * (d + 1) // 2 if form == "full" else d)) - 1
     return lambda rows: -model.score_samples(rows), numbers
-
-
-def _logsumexp(scores: Array) -> Array:
-    most = scores.max(axis=1)
-    return np.asarray(most + np.log(np.exp(scores - most[:, None]).sum(axis=1)))
 
 
 def _rows(dataset: Dataset, most: int, held: bool = False) -> Array:

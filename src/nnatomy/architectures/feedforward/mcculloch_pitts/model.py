@@ -142,11 +142,6 @@ def loss(model: TruthTable, x: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]
     return batch_mean(abs(y - one_hot(targets, y.shape[1], dtype=y.dtype)).sum(axis=1)), y
 
 
-def class_scores(outputs: Tensor) -> Tensor:
-    """Return log max(y, 1e-6): an output that fires is certain; where none does, all classes are equally likely."""
-    return ops.log(ops.maximum(outputs, 1e-6))  # type: ignore[no-any-return]
-
-
 def begin(model: TruthTable) -> dict[str, Array]:
     """Return how often each row was seen with each class: nothing yet."""
     outputs, rows = model.outputs.excitatory.shape

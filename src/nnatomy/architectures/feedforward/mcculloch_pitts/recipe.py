@@ -13,12 +13,12 @@ from nnatomy.architectures.feedforward.mcculloch_pitts.model import (
     absorb,
     begin,
     build,
-    class_scores,
     loss,
     rows_of,
     solve,
 )
 from nnatomy.data.dataset import Dataset
+from nnatomy.functional.least_squares import class_scores
 from nnatomy.tasks import Classification
 from nnatomy.training.learners import ClosedForm
 from nnatomy.training.recipe import Case, Contract, Recipe
