@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from sequence_parts import LENGTHS, close, numbers
 
 import nnatomy as nn
 from nnatomy import data
@@ -24,19 +25,10 @@ from nnatomy.training.fit import fit
 from nnatomy.training.recipe import Recipe
 
 Array = np.ndarray[Any, Any]
-LENGTHS = np.array([6, 4, 1, 5])
-
-
-def numbers(*shape: int, seed: int = 0) -> Tensor:
-    return Tensor(np.random.default_rng(seed).normal(size=shape))
 
 
 def double(*args: Any, **options: Any) -> LSTM:
     return LSTM(*args, **options).astype(np.float64)
-
-
-def close(a: Any, b: Any, atol: float = 1e-12) -> None:
-    np.testing.assert_allclose(np.asarray(a.data if isinstance(a, Tensor) else a), np.asarray(b), rtol=1e-10, atol=atol)
 
 
 def fitted(recipe: Recipe, dataset: data.Dataset, **options: Any) -> tuple[Any, dict[str, float]]:

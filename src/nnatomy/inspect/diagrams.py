@@ -70,14 +70,14 @@ class _Canvas:
 
     def figures(self, part: Part) -> str:
         """Shape, parameters and multiply-adds of one example."""
-        told = [self.shape(part.shape)]
+        said = [self.shape(part.shape)]
         if part.parameters:
-            told.append(f"{short(part.parameters)} parameters")
+            said.append(f"{short(part.parameters)} parameters")
         if part.multiply_adds >= self.batch:
-            told.append(f"{short(part.multiply_adds // self.batch)} multiply-adds")
+            said.append(f"{short(part.multiply_adds // self.batch)} multiply-adds")
         if part.turns > 1:
-            told.append(f"one of {part.turns} steps")
-        return "  ·  ".join(filter(None, told)) + (" each" if part.repeat > 1 else "")
+            said.append(f"one of {part.turns} steps")
+        return "  ·  ".join(filter(None, said)) + (" each" if part.repeat > 1 else "")
 
     def shape(self, shape: tuple[int, ...]) -> str:
         one = shape[1:] if shape and shape[0] == self.batch else shape

@@ -290,10 +290,10 @@ def _outputs(axes: Axes, out: Array, dataset: Dataset, y: Array) -> None:
         if len(shown) <= 10:
             axes.legend(fontsize=9, loc="upper left")
         return
-    true, told = (dataset.preprocessing.inverse_targets(values)[:, 0] for values in (y, out))
-    ends = [float(min(true.min(), told.min())), float(max(true.max(), told.max()))]
+    true, predicted = (dataset.preprocessing.inverse_targets(values)[:, 0] for values in (y, out))
+    ends = [float(min(true.min(), predicted.min())), float(max(true.max(), predicted.max()))]
     axes.plot(ends, ends, color="black", lw=1, ls="--", label="perfect")
-    axes.scatter(true, told, 10, color=COLORS[0], alpha=0.5, linewidths=0, label="test examples")
+    axes.scatter(true, predicted, 10, color=COLORS[0], alpha=0.5, linewidths=0, label="test examples")
     axes.set(xlabel="true value", ylabel="predicted value")
     axes.set_title("Predicted against true values", fontsize=11)
     axes.legend(fontsize=9, loc="upper left")

@@ -326,7 +326,7 @@ class Diffusion(Module):
         self, x: Float[Tensor, "batch *shape"], t: int, labels: Int[Tensor, " batch"] | None = None,
         classifier: Classifier | None = None, scale: float = 1.0,
     ) -> Float[Tensor, "batch *shape"]:  # fmt: skip
-        """Return the noise in x_t, guided towards the labels; without labels a network with classes is told "no class".
+        """Return the noise in x_t, guided toward the labels; without labels a network with classes reads "no class".
 
         Without a classifier: (1 + w) eps(x_t, label) - w eps(x_t, no class), Ho and Salimans (2022), equation 6.
         With one: eps - sqrt(1 - alpha-bar_t) scale * gradient of log p(label | x_t), Dhariwal and Nichol (2021), algorithm 2.

@@ -144,8 +144,8 @@ def _graphs(figure: Any, model: GraphNetwork, dataset: Dataset) -> Array:
         low = float(size.min() - 0.3 * np.ptp(size))
         axes.scatter(at[:, 0], at[:, 1], c=size, cmap="YlOrBr", vmin=low, s=70, edgecolors=INK, linewidths=0.6, zorder=3)
         best, true = int(scores.argmax()), int(batch[-1][0])
-        told = "right" if best == true else f"truly {dataset.classes[true]}"
-        axes.set_title(f"{dataset.classes[best]} ({told})", fontsize=10)
+        verdict = "right" if best == true else f"truly {dataset.classes[true]}"
+        axes.set_title(f"{dataset.classes[best]} ({verdict})", fontsize=10)
         edges = batch[1]
     for axes in grid.flat[len(chosen) :]:
         axes.set_axis_off()
