@@ -231,7 +231,8 @@ def test_the_adjoint_method_inside_a_compiled_step() -> None:
     assert planned.reason is None
 
 
-def test_adaptive_steps_inside_a_compiled_step_say_why_there_is_no_plan() -> None:
+def test_adaptive_steps_inside_a_compiled_step_say_why_there_is_no_plan(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NNATOMY_KERNELS", "auto")  # without kernels there is no plan to refuse
     planned = nn.compile(lambda y: F.odeint(pendulum, y, [0.0, 1.0]))
     with pytest.warns(RuntimeWarning, match="dopri5 chooses its steps from values; rk4, midpoint and euler do not"):
         found = planned(Tensor(START))
