@@ -96,3 +96,16 @@ def test_word_dropout_makes_a_fraction_of_words_unknown_and_leaves_padding() -> 
     assert (dropped[:, 2:] == 0).all()
     assert set(np.unique(dropped)) == {0, 1, 5, 6}
     assert (dropped[:, :2] == 1).mean() == pytest.approx(0.3, abs=0.03)
+
+
+@pytest.mark.parametrize("change", [crop, partial(flip, chance=1.0), partial(rotate, degrees=30)])
+def test_an_image_as_target_moves_as_its_example_did(change: Any) -> None:
+    """A denoising target must show what its example shows; noise itself leaves the target clean."""
+    named = (Field("noisy", like="image"), Field("clean", role="target", like="image"))
+    images = np.random.default_rng(0).normal(size=(5, 1, 9, 9)).astype(np.float32)
+    moved, target = augmented(change, named, (images, images), np.random.default_rng(3))
+    assert not np.array_equal(moved, images)
+    np.testing.assert_array_equal(moved, target)
+    noisy, target = augmented(noise, named, (images, images), np.random.default_rng(3))
+    assert not np.array_equal(noisy, images)
+    np.testing.assert_array_equal(target, images)

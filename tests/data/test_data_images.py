@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_files import mnist_folder, picture_folder
 
-from nnatomy.data import augmentation, load, load_inputs, preprocessing_from_json
+from nnatomy.data import Fold, augmentation, load, load_inputs, preprocessing_from_json
 from nnatomy.data.augment import AUGMENTATIONS, crop, cutout, flip, rotate
 from nnatomy.data.kinds.image.idx import read_idx, write_idx
 from nnatomy.data.pictures import ImagePreprocessing, resize_images
@@ -182,3 +182,17 @@ def test_mnist(real: Real) -> None:
     mean, std = found.preprocessing.mean[0], found.preprocessing.std[0]  # type: ignore[attr-defined]
     assert abs(mean - 0.1307) < 3e-4
     assert abs(std - 0.3081) < 3e-4
+
+
+def test_noisy_digits_are_copies_of_the_training_patterns() -> None:
+    """Each target is a stored pattern, a fifth of the signs are wrong, and a seed draws the noise."""
+    found = load("noisy_digits")
+    stored = found.train.all()[0].reshape(10, -1)
+    assert set(np.unique(stored)) == {-1, 1}
+    copies, clean = (a.reshape(len(a), -1) for a in found.test.all())
+    assert {row.tobytes() for row in clean} == {row.tobytes() for row in stored}
+    assert (copies != clean).mean() == pytest.approx(0.2, abs=0.005)
+    assert not np.array_equal(copies, load("noisy_digits", seed=1).test.all()[0].reshape(500, -1))
+    assert not np.array_equal(found.validation.all()[0], found.test.all()[0][:200])
+    with pytest.raises(UserError, match="Leave out the folds"):
+        load("noisy_digits", fold=Fold(0, 2))

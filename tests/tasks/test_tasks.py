@@ -111,6 +111,10 @@ CASES: dict[type[Task], Case] = {
         lambda folder: data.load("wine", ("table",), tasks=("reconstruction",)), lambda x, y: x[0],
         lambda x, y: np.zeros_like(x[0]), {"explained": 1, "mse": 0},
     ),
+    tasks.Recall: Case(
+        lambda folder: data.load("noisy_digits", limit=60), lambda x, y: y[0], lambda x, y: np.ones_like(y[0]),
+        {"recalled": 1, "wrong": 0},
+    ),
     tasks.Density: Case(
         lambda folder: dots(), lambda x, y: np.zeros(len(x[0])), lambda x, y: np.full(len(x[0]), 6.0),
         {"nll": 0, "bits_per_dim": 0},

@@ -64,7 +64,7 @@ def fields_after(change: Change | None, named: tuple[Field, ...]) -> tuple[Field
 def augmented(
     change: Change, named: tuple[Field, ...], batch: tuple[Array, ...], rng: np.random.Generator
 ) -> tuple[Array, ...]:  # fmt: skip
-    """Return a batch with its first input changed, and masks (N, H, W) and boxes (N, K, 4) moved as its pixels were.
+    """Return a batch with its first input changed; masks (N, H, W), boxes (N, K, 4) and other images move as its pixels did.
 
     A `BatchChange` may change all arrays.
     Boxes are left, top, right, bottom in pixels; rows of their field's `fill` are padding. Raises UserError for a change that
@@ -85,7 +85,7 @@ def _changed(
     start = copy.deepcopy(rng.bit_generator.state)
     out = [change(array, rng) if i == first else array for i, array in enumerate(batch)]
     for i, field in enumerate(named[: len(batch)]):
-        if i == first or field.like not in ("mask", "boxes") or function in KEEPS_PIXELS:
+        if i == first or function in KEEPS_PIXELS or not any(like == field.like for _, like in MOVES):
             continue
         move = MOVES.get((function, field.like))
         if move is None:
@@ -176,6 +176,15 @@ def _mask(change: Callable[..., Array], **own: Any) -> Callable[..., Array]:
     return move
 
 
+def _image(change: Callable[..., Array]) -> Callable[..., Array]:
+    """Another image of the same example, such as the clean one that a noisy one comes from, moves by the same draws."""
+
+    def move(images: Array, rng: np.random.Generator, size: tuple[int, int], fill: Any, **settings: Any) -> Array:
+        return change(images, rng, **settings)
+
+    return move
+
+
 def _flipped_boxes(
     boxes: Array, rng: np.random.Generator, size: tuple[int, int], fill: Any, chance: float = 0.5
 ) -> Array:  # fmt: skip
@@ -200,6 +209,7 @@ KEEPS_PIXELS: tuple[Callable[..., Array], ...] = (jitter, cutout, noise)
 """Changes that leave every pixel where it is."""
 MOVES: dict[tuple[Callable[..., Array], str], Callable[..., Array]] = {
     (crop, "mask"): _mask(crop), (flip, "mask"): _mask(flip), (rotate, "mask"): _mask(rotate, order=0),
+    (crop, "image"): _image(crop), (flip, "image"): _image(flip), (rotate, "image"): _image(rotate),
     (crop, "boxes"): _cropped_boxes, (flip, "boxes"): _flipped_boxes,
 }  # fmt: skip
 AUGMENTATIONS: dict[str, tuple[Callable[..., Array], str]] = {  # name: the function, and its one setting

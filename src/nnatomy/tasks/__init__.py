@@ -16,6 +16,7 @@ from nnatomy.tasks.graph_classification import GraphClassification
 from nnatomy.tasks.language import Language
 from nnatomy.tasks.node_classification import NodeClassification
 from nnatomy.tasks.parts import Answer, Coloring, Meter, Mistakes, Score
+from nnatomy.tasks.recall import Recall
 from nnatomy.tasks.reconstruction import Reconstruction
 from nnatomy.tasks.regression import Regression
 from nnatomy.tasks.segmentation import Segmentation
@@ -28,8 +29,8 @@ from nnatomy.training.recipe import Recipe
 __all__ = [
     "Anomaly", "Answer", "Baseline", "Classification", "Clustering", "Coloring", "Completion", "Control", "Density",
     "Evaluation", "FittedBaseline", "Forecast", "Generation", "GraphClassification", "Language", "Meter", "Metric",
-    "Mistakes", "NodeClassification", "Reconstruction", "Regression", "Score", "Segmentation", "Task", "Translation",
-    "forward", "task_for",
+    "Mistakes", "NodeClassification", "Recall", "Reconstruction", "Regression", "Score", "Segmentation", "Task",
+    "Translation", "forward", "task_for",
 ]  # fmt: skip
 
 

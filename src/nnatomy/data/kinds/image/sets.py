@@ -1,4 +1,4 @@
-"""Images that have names: scikit-learn's digits, MNIST, and a part of CIFAR-10."""
+"""Images that have names: scikit-learn's digits, MNIST, a part of CIFAR-10, and digits to be recalled from noisy copies."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import numpy as np
 
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.kinds.image.images import image_dataset
+from nnatomy.data.kinds.image.recall import noisy_digits, noisy_mnist
 from nnatomy.data.npz import read_arrays
 from nnatomy.data.pictures import luma
 from nnatomy.data.reading import Reading, Source
@@ -48,17 +49,25 @@ def _cifar10(source: Source, reading: Reading) -> Dataset:
     return image_dataset("cifar10", split, names, resize=reading.use("resize"), binary=reading.use("binary", False))
 
 
+MNIST_FILES = {
+    "train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
+    "train-labels-idx1-ubyte.gz": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
+    "t10k-images-idx3-ubyte.gz": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
+    "t10k-labels-idx1-ubyte.gz": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
+}
 SETS: dict[str, Named] = {
     "digits": Made(_digits, "embedded"),
     "mnist": Public(
         "mnist",
         "70,000 handwritten digits, 28 x 28 (LeCun et al. 1998)",
-        files={
-            "train-images-idx3-ubyte.gz": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
-            "train-labels-idx1-ubyte.gz": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
-            "t10k-images-idx3-ubyte.gz": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",
-            "t10k-labels-idx1-ubyte.gz": "ff7bcfd416de33731a308c3f266cc351222c34898ecbeaf847f06e48f7ec33f2",
-        },
+        files=MNIST_FILES,
+    ),
+    "noisy_digits": Made(noisy_digits, "embedded"),
+    "noisy_mnist": Public(
+        "mnist",
+        "1,000 digits of MNIST in black and white, to be recalled from noisy copies",
+        files=MNIST_FILES,
+        read=noisy_mnist,
     ),
     "cifar10": Public(
         "cifar10",
