@@ -69,12 +69,12 @@ class Recall(Task):
         return self.dataset.preprocessing.inverse(ops.reshape(outputs, inputs[0].shape))
 
     def present(self, meant: Any, inputs: Batch) -> Answer:
-        """Return each pattern in the form of the data's kind, and the fraction of signs that the recall has changed."""
+        """Return each pattern in the form of the data's kind, and the fraction of its signs that are positive."""
         patterns = np.concatenate(self.dataset.preprocessing.prepare(meant))
         columns, files = kind_of(self.dataset).made(patterns, self.dataset)
         each = {name: write for name, write in files.items() if not name.startswith("samples.")}  # not that of all together
-        changed = _differ(patterns, inputs[0]).mean(axis=1)
-        return Answer({"changed": changed, **columns}, files=each, file_rows={name: n for n, name in enumerate(each)})
+        positive = (patterns.reshape(len(patterns), -1) > 0).mean(axis=1)
+        return Answer({"positive": positive, **columns}, files=each, file_rows={name: n for n, name in enumerate(each)})
 
     def errors(self, evaluation: Evaluation) -> Array:
         return evaluation.arrays["errors"]

@@ -21,7 +21,11 @@ from nnatomy.tensor import Tensor
 Array = npt.NDArray[Any]
 ROWS, MOMENTS = 5, 6
 INK, PAPER, PALE = to_rgb("#1f3a5f"), to_rgb("#e9eef5"), to_rgb("#f0b48a")
-OTHERS = {"hebb": "Hebb's rule,\nsettled", "pseudo_inverse": "Pseudo-inverse,\nsettled", "continuous": "Form of 2020,\n1 update"}
+OTHERS = {
+    "hebb": "Hebb's rule,\nsettled",
+    "pseudo_inverse": "Pseudo-inverse,\nsettled",
+    "continuous": "Form of 2020,\n1 update",
+}
 
 
 def draw(model: Network, dataset: Dataset) -> Figure:
@@ -33,8 +37,11 @@ def draw(model: Network, dataset: Dataset) -> Figure:
     clean = clean.reshape(len(clean), -1)
     kept = default.state_dict()
     try:
-        memory = model if _holds_something(model) else store(_like(model), stored)
-        others = {kind: store(build(model.units, kind, patterns=len(stored)), stored) for kind in OTHERS if kind != model.storage}
+        update, beta = getattr(model, "update", "asynchronous"), getattr(model, "beta", 1.0)
+        memory = store(build(model.units, model.storage, update, 5, len(stored), beta), stored)
+        others = {
+            kind: store(build(model.units, kind, patterns=len(stored)), stored) for kind in OTHERS if kind != model.storage
+        }
     finally:
         default.load_state_dict(kept)
     states, energies = _fall(memory, copies)
@@ -42,7 +49,8 @@ def draw(model: Network, dataset: Dataset) -> Figure:
     ends = {OTHERS[kind]: _end(other, copies) for kind, other in others.items()}
 
     figure = Figure(figsize=(11, 9.6), layout="constrained")
-    figure.suptitle("A noisy digit rolls downhill into the stored one: wrong pixels (orange) disappear, energy falls", fontsize=14)
+    title = "A noisy digit rolls downhill into the stored one: wrong pixels (orange) disappear, energy falls"
+    figure.suptitle(title, fontsize=14)
     shape = dataset.input_shape[-2:] if len(dataset.input_shape) > 1 else (1, -1)
     columns = [*(states[t] for t in moments), *ends.values()]
     titles = [_moment(memory, int(t)) for t in moments] + list(ends)
@@ -71,20 +79,9 @@ def draw(model: Network, dataset: Dataset) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     note = figure.add_subplot(grid[len(clean), len(moments) :])
     note.set_axis_off()
-    note.text(
-        0.02, 0.5, "The same copies in two\nother networks. Digits\nresemble each other:\nHebb's rule mixes them.", fontsize=10, va="center",
-        color=GRAY, transform=note.transAxes,
-    )  # fmt: skip
+    says = "The same copies in two\nother networks. Digits\nresemble each other:\nHebb's rule mixes them."
+    note.text(0.02, 0.5, says, fontsize=10, va="center", color=GRAY, transform=note.transAxes)
     return figure
-
-
-def _holds_something(model: Network) -> bool:
-    return isinstance(model, ContinuousHopfield) or bool(model.weight.numpy().any())
-
-
-def _like(model: Network) -> Network:
-    update = getattr(model, "update", "asynchronous")
-    return build(model.units, model.storage, update, model.steps)
 
 
 def _fall(model: Network, copies: Array) -> tuple[list[Array], Array]:
@@ -107,7 +104,7 @@ def _end(model: Network, copies: Array) -> Array:
 def _moment(model: Network, t: int) -> str:
     if t == 0:
         return "noisy copy"
-    return f"after {t}\n{'units' if getattr(model, 'update', '') == 'asynchronous' else 'updates'}"
+    return f"after {t}\n" + ("units" if getattr(model, "update", "") == "asynchronous" else "updates" if t > 1 else "update")
 
 
 def _unit_of_time(model: Network) -> str:
