@@ -124,6 +124,7 @@ def test_the_model_is_left_as_it_was() -> None:
 
 APART = {
     "mcculloch_pitts": "comparisons with thresholds decide, and no value passes them",
+    "hopfield": "signs decide, and no value passes them",
     "vae": "the codebook's vectors are chosen by their numbers",
     "gpt": "positions are constants, which come from no input",
     "neural_ode": "the solver's times are constants",
