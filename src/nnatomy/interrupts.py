@@ -29,8 +29,17 @@ from contextlib import contextmanager  # noqa: E402
 from typing import Any  # noqa: E402
 
 
+_came: list[int] = []
+
+
+def came() -> bool:
+    """Return True once a signal has come: an error after it may be what a library made of the KeyboardInterrupt."""
+    return bool(_came)
+
+
 def interrupt(number: int, frame: Any) -> None:
     """Handle a signal as Ctrl-C is handled in Python."""
+    _came.append(number)
     raise KeyboardInterrupt
 
 
@@ -50,6 +59,7 @@ def interruptible() -> Iterator[None]:
         return
     before = {number: signal.signal(number, interrupt) for number in SIGNALS}
     ignored, sys.unraisablehook = sys.unraisablehook, _again
+    _came.clear()
     try:
         yield
     finally:

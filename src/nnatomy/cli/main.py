@@ -35,7 +35,7 @@ from nnatomy.cli.tune import tune
 from nnatomy.cli.verify import verify
 from nnatomy.errors import UserError
 from nnatomy.files import check_name
-from nnatomy.interrupts import SIGNALS, interruptible
+from nnatomy.interrupts import SIGNALS, came, interruptible
 from nnatomy.kernels import library
 from nnatomy.printing import print_text, shown
 
@@ -110,7 +110,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             check_matplotlib()
         _returned.clear()
-        found = app(args=words, prog_name="nnatomy", standalone_mode=False)
+        try:
+            found = app(args=words, prog_name="nnatomy", standalone_mode=False)
+        except Exception as problem:
+            if came():  # a module that is interrupted while it starts answers with an ImportError
+                raise KeyboardInterrupt from problem
+            raise
         if found == 130 and not _returned:
             raise KeyboardInterrupt
         print(end="", flush=True)
@@ -207,4 +212,5 @@ def entry() -> None:
         code = 130
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)  # the work is done: a late signal does not turn its result into a failure
+    exec("")  # Python ends itself by SIGINT where the last text that it executed was interrupted, as in a data class's making
     sys.exit(code)
