@@ -28,7 +28,6 @@ from collections.abc import Iterator  # noqa: E402
 from contextlib import contextmanager  # noqa: E402
 from typing import Any  # noqa: E402
 
-
 _came: list[int] = []
 
 

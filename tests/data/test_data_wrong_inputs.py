@@ -47,7 +47,7 @@ WRONG_FILES: list[tuple[str, str, str | bytes, dict[str, Any], str]] = [
     ("no header", "t.csv", "1.5,2\n3,4\n5,6\n", Y, "names the columns"),
     ("a repeated name", "t.csv", "a,a,y\n1,2,3\n", Y, "'a' more than once"),
     ("Latin-1", "t.csv", "a,y\ncafé,1\n".encode("latin-1"), Y, "must be UTF-8"),
-    ("UTF-16", "t.csv", "a,y\n1,2\n".encode("utf-16"), Y, "must be UTF-8"),
+    ("UTF-16 without its mark", "t.csv", "a,y\n1,2\n".encode("utf-16-le"), Y, "NUL"),
     ("a binary file", "t.csv", b"\x89PNG\0\0\0\1", Y, r"\(picture\)"),
     ("an open quote", "t.csv", 'a,y\n"1,2\n3,4\n', Y, "line 2 has one that is not"),
     ("no target named", "t.csv", GOOD, {}, "with a, b, color, y. Name the column to predict with --target"),

@@ -107,12 +107,12 @@ def test_a_signal_during_the_imports_is_one_line(tmp_path: Path, number: int) ->
     "code",
     [
         "exec('os.kill(os.getpid(), signal.SIGINT)\\nfor _ in range(99): pass')",
-        "try:\n    os.kill(os.getpid(), signal.SIGTERM)\n    time.sleep(9)\nexcept KeyboardInterrupt:\n    raise ImportError from None",
+        "try: os.kill(os.getpid(), signal.SIGTERM); time.sleep(9)\nexcept KeyboardInterrupt: raise ImportError from None",
     ],
     ids=["executed text", "an import"],
 )  # fmt: skip
 def test_a_signal_that_a_library_sees_first_is_one_line(tmp_path: Path, code: str) -> None:
-    """Python remembers that executed text was interrupted, and a module that is interrupted while it starts says ImportError."""
+    """Python remembers an interrupt of executed text, and a module that is interrupted while it starts raises ImportError."""
     (tmp_path / "net").mkdir()
     (tmp_path / "net" / "model.py").write_text(f"import os, signal, time\n{code}\n")
     (tmp_path / "net" / "recipe.py").write_text("from .model import net\n")

@@ -230,7 +230,8 @@ def test_a_series_reads_its_times_and_numbers_as_in_training(write: Write, types
     ("cells", "values"),
     [
         (["0,13", "1,5", "-2,25"], [0.13, 1.5, -2.25]), (["1.612,45", "3", "-12.000,5"], [1612.45, 3, -12000.5]),
-        (["12,345.6", "7"], [12345.6, 7]), (["1,234,567", "89"], [1234567, 89]), (["45.2%", "-3%"], [45.2, -3]),
+        (["12,345.6", "7"], [12345.6, 7]), (["\u22123.5", "(4)", "5-", "6"], [-3.5, -4, -5, 6]),
+        (["1,234,567", "89"], [1234567, 89]), (["45.2%", "-3%"], [45.2, -3]),
         (["45,2 %", "3 %"], [45.2, 3]), (["$3.10", "-$1,200", "($5)", "7"], [3.1, -1200, -5, 7]),
         (["3,10 €", "1.200 €"], [3.1, 1200]),
         (["1 234,5", "7"], [1234.5, 7]), (["1\u00a0234,5", "7"], [1234.5, 7]), (["1\u202f234,5", "7"], [1234.5, 7]),
@@ -387,8 +388,9 @@ def test_an_encoding_is_named_once(write: Write, encoding: str) -> None:
     """Training saves it; a new file is read as UTF-8 where it is that, and else in the encoding of training."""
     words = ["東京", "大阪"] if encoding == "shift_jis" else ["café", "naïve"]
     text = csv_of(c=words * (N // 2), a=NOISE, y=HALF)
-    with pytest.raises(UserError, match=r"Text must be UTF-8.*--encoding latin-1"):
-        load(write("t.csv", text.encode(encoding)), ("table",), target="y")
+    if encoding != "utf-16":  # its mark says what it is
+        with pytest.raises(UserError, match=r"Text must be UTF-8.*--encoding latin-1"):
+            load(write("t.csv", text.encode(encoding)), ("table",), target="y")
     found = load(write("t.csv", text.encode(encoding)), ("table",), target="y", encoding=encoding)
     assert found.preprocessing.feature_names[:2] == tuple(f"c={word}" for word in sorted(words))  # type: ignore[attr-defined]
     for kept in (encoding, "utf-8"):

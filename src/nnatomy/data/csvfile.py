@@ -60,18 +60,22 @@ class RawTable:
 
 
 def read_text(path: Path, encoding: str = "") -> str:
-    """Return a file's text, unpacked where gzip packed it: UTF-8 (a leading byte-order mark aside), or else in `encoding`.
+    """Return a file's text, unpacked where gzip packed it: UTF-8, UTF-16 where its byte-order mark says so, or in `encoding`.
 
+    Lines that all end in a carriage return alone, as old spreadsheets write them, end in a newline.
     Raises UserError for other encodings and binary files, and for what is no regular file.
     """
     raw = read_unpacked(path)
-    if not encoding and not raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):  # half of UTF-16's bytes are NUL
+    if not encoding and raw.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        encoding = "utf-16"
+    elif not encoding:  # half of UTF-16's bytes are NUL
         check_no_nul(raw, path)
     tried = [name for name in ("utf-8-sig", encoding) if name and not (encoding and name != encoding and b"\0" in raw)]
     place = 0
     for name in tried:
         try:
-            return raw.decode(name)
+            text = raw.decode(name)
+            return text if "\n" in text else text.replace("\r", "\n")
         except UnicodeDecodeError as error:
             place = error.start
     known = f"UTF-8, or the {encoding} that is named" if encoding else "UTF-8"
@@ -208,7 +212,8 @@ def reads_as_table(text: str) -> bool:
 
 def _sample(text: str) -> list[str]:
     """Return the first lines, without one that may have been cut."""
-    return lines(text[:100_000].rpartition("\n")[0] if len(text) > 100_000 else text)[:LOOKED_AT]
+    text = text[:100_000].replace("\r\n", "\n").replace("\r", "\n")  # the reader ends lines at each of them
+    return lines(text.rpartition("\n")[0] if len(text) > 99_999 else text)[:LOOKED_AT]
 
 
 def _parsed(rows: Iterable[str], delimiter: str, strict: bool = False) -> Any:

@@ -59,7 +59,7 @@ class Numerals:
 
     def number(self, cell: str) -> float:
         """Return a cell as a float; NaN where it is no number that is written so. 45.2% is 45.2, and (3.10) is -3.10."""
-        if self == PLAIN:
+        if self == PLAIN and is_plain(cell):
             return plain_number(cell)
         found = _parts(cell)
         if found is None:

@@ -176,8 +176,9 @@ def _all_numerals(
     }  # fmt: skip
     settled = {name: _settled(name, table, found, decided, notices) for name, found in allowed.items()}
     for name, numerals in settled.items():
-        if numerals != PLAIN and len(allowed[name]) == 1:
-            cell = next(cell for cell in table.columns[name] if np.isfinite(numerals.number(cell)) and not is_plain(cell))
+        odd = (cell for cell in table.columns[name] if not is_plain(cell) and np.isfinite(numerals.number(cell)))
+        cell = next(odd, None) if len(allowed[name]) == 1 else None
+        if cell is not None:
             notices.append(f"Column {name!r} holds numbers such as {cell!r}: read as {numerals.number(cell):.10g}.")
     return settled
 
