@@ -40,7 +40,7 @@ def mean_activation(h: Float[Tensor, "batch units"]) -> Float[Tensor, " units"]:
     """Return rho_hat_j, the mean of h_ij over the examples of a batch; rows that only pad the batch do not count."""
     kept = rows_that_count(h)
     if kept is None:
-        return h.mean(axis=0)  # type: ignore[no-any-return]
+        return h.mean(axis=0)
     each = kept.astype(h.dtype) / B.maximum(kept.sum(), 1).astype(h.dtype)
     return (h * each).sum(axis=0)  # type: ignore[no-any-return]
 
@@ -95,7 +95,7 @@ class SparseAutoencoder(Module):
         z = self.encoder(ops.flatten(x, 1))
         if self.sparsity == "kl":
             return ops.sigmoid(z)  # type: ignore[no-any-return]
-        return ops.relu(z) if self.sparsity == "l1" else keep_largest(z, self.k)  # type: ignore[no-any-return]
+        return ops.relu(z) if self.sparsity == "l1" else keep_largest(z, self.k)
 
     def decode(self, h: Float[Tensor, "batch units"]) -> Float[Tensor, "batch features"]:
         """Return the reconstruction, flat: each unit adds its column of W2, h_j times."""

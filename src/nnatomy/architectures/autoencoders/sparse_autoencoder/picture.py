@@ -81,7 +81,8 @@ def _explained(model: SparseAutoencoder, x: Array) -> float:
 
 
 def _form(model: SparseAutoencoder) -> str:
-    return {"kl": f"mean activation drawn to {model.rho:g}", "l1": "L1 penalty", "topk": f"the {model.k} largest"}[model.sparsity]
+    forms = {"kl": f"mean activation drawn to {model.rho:g}", "l1": "L1 penalty", "topk": f"the {model.k} largest"}
+    return forms[model.sparsity]
 
 
 def _parts(figure: SubFigure, model: SparseAutoencoder, use: Array, look: Look, dataset: Dataset) -> None:
