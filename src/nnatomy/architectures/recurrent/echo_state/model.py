@@ -130,7 +130,7 @@ class EchoState(Module):
             )
         if feedback and inputs != outputs:
             raise UserError(
-                f"With feedback, inputs are outputs of before. Received {inputs} inputs and {outputs} outputs. Use equal numbers."
+                f"With feedback, inputs are earlier outputs. Received {inputs} inputs and {outputs} outputs. Use equal numbers."
             )
         self.readout, self.washout, self.feedback, self.horizon, self.direct = (
             check_readout(readout), washout, feedback, horizon, direct,
