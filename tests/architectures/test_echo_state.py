@@ -88,7 +88,7 @@ def test_a_norm_below_one_contracts_at_every_step(leak: float) -> None:
 
 
 def test_two_starts_become_one_or_never_do() -> None:
-    """Radius 0.9: one state, with input and without. Radius 1.5 without input: never; even a tiny state does not stay near 0."""
+    """Radius 0.9: one state, with input and without. Radius 1.5 without input: never; even a tiny state grows."""
     starts = np.random.default_rng(1).uniform(-1, 1, (2, 60))
     for x in (np.zeros((2, 400, 2)), np.repeat(series(400, 2), 2, axis=0)):
         both = states(reservoir(60, radius=0.9), x, starts)
@@ -221,7 +221,7 @@ def test_a_run_is_the_recipe(tmp_path: Any) -> None:
 def test_what_is_wrong_is_refused() -> None:
     for options, word in (
         ({"leak": 0.0}, "leak=1.0"), ({"connectivity": 1.5}, "connectivity=0.1"), ({"radius": -1.0}, "radius=0.9"),
-        ({"washout": -1}, "washout=0"), ({"feedback": True}, "equal numbers"), ({"readout": "all", "connectivity": 1.0}, "each"),
+        ({"washout": -1}, "washout=0"), ({"feedback": True}, "equal numbers"), ({"readout": "all", "radius": 1.0}, "each"),
         ({"connectivity": 1e-9}, "connectivity=1.0"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=word):
