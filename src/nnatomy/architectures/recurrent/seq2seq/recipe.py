@@ -51,6 +51,7 @@ captions = Recipe(
     epochs=4,
     batch_size=128,
     metric="bleu",
+    score={"bleu": 8.0},
 )
 recipes: tuple[Recipe, ...] = (letters, captions)
 
