@@ -31,7 +31,8 @@ class Network(nn.Transformer):
             self.output = nn.Linear(self.d_model, target, bias=False)
 
     def forward(self, source: Tensor, lengths: Tensor, given: Tensor) -> Tensor:
-        read, written = self.source_embedding.weight, (self.source_embedding if self.tie == "all" else self.target_embedding).weight
+        read = self.source_embedding.weight
+        written = read if self.tie == "all" else self.target_embedding.weight
         hidden = torch.arange(source.shape[1]) >= lengths[:, None]
         later = nn.Transformer.generate_square_subsequent_mask(given.shape[1], dtype=read.dtype)
         y = super().forward(
@@ -52,7 +53,7 @@ def build(
     source: int = 37000, target: int = 37000, dropout: float = 0.1, norm: str = "post", tie: str = "all",
     label_smoothing: float = 0.1, **sizes: Any,
 ) -> Network:  # fmt: skip
-    """The network that recipe.py's options describe; its dropout is at more places than the paper's, and 0 in what is compared."""
+    """The network that recipe.py's options describe. Its dropout is at more places than the paper's."""
     return Network(source, target, norm, tie, label_smoothing, dropout=dropout, **sizes)
 
 

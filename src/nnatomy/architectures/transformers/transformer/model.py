@@ -57,7 +57,9 @@ class MultiHeadAttention(Module):
         self.in_proj_bias = Parameter(init.zeros((3 * d_model,)))
         self.out_proj = glorot(d_model, d_model)
 
-    def project(self, x: Float[Tensor, "batch places width"], parts: tuple[int, int] = ALL) -> list[Float[Tensor, "batch heads places features"]]:
+    def project(
+        self, x: Float[Tensor, "batch places width"], parts: tuple[int, int] = ALL
+    ) -> list[Float[Tensor, "batch heads places features"]]:
         """Return x W^T + b for the chosen ones of W_q, W_k and W_v, cut into heads."""
         batch, places, width = x.shape
         rows = slice(parts[0] * width, parts[1] * width)
@@ -151,7 +153,7 @@ class Encoder(Module):
     def forward(self, x: Float[Tensor, "batch S width"], seen: Any) -> Float[Tensor, "batch S width"]:
         for layer in self.layers:
             x = layer(x, seen)
-        return x if self.norm is None else self.norm(x)  # type: ignore[no-any-return]
+        return x if self.norm is None else self.norm(x)
 
 
 class Decoder(Module):
@@ -166,7 +168,7 @@ class Decoder(Module):
     ) -> Float[Tensor, "batch T width"]:
         for number, layer in enumerate(self.layers):
             x = layer(x, memory[number], seen, cache, number)
-        return x if self.norm is None else self.norm(x)  # type: ignore[no-any-return]
+        return x if self.norm is None else self.norm(x)
 
     def read(self, x: Float[Tensor, "batch S width"]) -> Memory:
         """Return each layer's keys and values of the encoder's output: they are the same for every target token."""
@@ -182,7 +184,7 @@ class Transformer(Module):
         num_encoder_layers, num_decoder_layers: layers of the two stacks
         dim_feedforward: width inside the feed-forward part
         dropout: probability on embeddings and on what each part of a layer adds (section 5.4)
-        norm: "post", the paper's; "post-final" with one more norm after each stack, as torch.nn.Transformer; "pre" with the norms
+        norm: "post", the paper's; "post-final" with one more norm after each stack, as torch.nn.Transformer; "pre" with norms
             at the start of each part, and one after each stack
         tie: "all": both embeddings and the output are one matrix (section 3.4), which needs one vocabulary for both languages;
             "target": the target's embedding and the output are; "none"
@@ -245,7 +247,9 @@ class Transformer(Module):
         x = self.embed(self.target_embedding, given, 0 if cache is None else cache.length)
         return ops.linear(self.decoder(x, memory, seen, cache), self.output.weight)  # type: ignore[no-any-return]
 
-    def embed(self, table: Embedding, tokens: Int[Tensor, "batch places"], start: int = 0) -> Float[Tensor, "batch places width"]:
+    def embed(
+        self, table: Embedding, tokens: Int[Tensor, "batch places"], start: int = 0
+    ) -> Float[Tensor, "batch places width"]:
         """Return sqrt(width) E[tokens] + p, the places counted from `start`. Source: sections 3.4 and 3.5."""
         x = table(tokens) * math.sqrt(self.d_model)
         p = B.asarray(sinusoids(start, start + tokens.shape[1], self.d_model), dtype=x.dtype)
@@ -299,8 +303,8 @@ def loss(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "batch T target"]]:
     """Return -1/N sum over the N target tokens of sum_y q(y) ln p(y), and the scores.
 
-    q(y) = (1 - s) [y is the true token] + s / V with s = label_smoothing and V tokens. `following`: y_1 ... y_T, (batch, T), the
-    end token included; places of -100 pad, and count neither in N nor in any part of the sum.
+    q(y) = (1 - s) [y is the true token] + s / V with s = label_smoothing and V tokens. `following`: y_1 ... y_T, (batch, T),
+    with the end token; places of -100 pad, and count neither in N nor in any part of the sum.
 
     Source: section 5.4, after Szegedy et al. (2016), section 7.
     """

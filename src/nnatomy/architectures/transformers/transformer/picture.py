@@ -1,4 +1,4 @@
-"""The transformer at work: at which tokens of the source its decoder looks while it writes, and the sinusoids that order them."""
+"""The transformer at work: which tokens of the source its decoder reads while it writes, and the sinusoids that order them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from nnatomy.architectures.transformers.transformer.model import MultiHeadAttention, Transformer, sinusoids
+from nnatomy.architectures.transformers.transformer.model import Transformer, sinusoids
 from nnatomy.backends import B
 from nnatomy.data.dataset import Dataset
 from nnatomy.data.kinds.pairs.vocabulary import BOS, EOS, PAD, UNK
 from nnatomy.functional import attention_weights
 from nnatomy.graph import no_grad
+from nnatomy.layers.module import Module
 from nnatomy.tasks.search import search
 from nnatomy.tasks.translation import references
 from nnatomy.tensor import Tensor
@@ -54,7 +55,7 @@ def watch(model: Transformer, source: Array, target: Array) -> Array:
     """Return the weights (layers, heads, T, S) with which the decoder reads the source as it writes the target and ends it."""
     found: list[Array] = []
 
-    def keep(attention: MultiHeadAttention, given: tuple[Any, ...]) -> None:
+    def keep(attention: Module, given: tuple[Any, ...]) -> None:
         q, k, _, seen = given
         found.append(attention_weights(q, k, mask=seen).numpy()[0])
 
