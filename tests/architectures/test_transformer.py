@@ -297,7 +297,7 @@ def test_post_norm_keeps_the_mean_square_at_one() -> None:
 
 
 def test_dropout_is_at_the_papers_places_alone() -> None:
-    """On embeddings and on what each part adds: nearly all dropped, a post-norm layer passes its input on, normalized."""
+    """On embeddings and on what each part adds: with nearly all dropped, a pre-norm layer passes its input on."""
     model = made(dropout=0.999999, norm="pre").train()
     nn.seed(0)
     x = nn.tensor(np.random.default_rng(0).normal(size=(1, 5, 8)))
