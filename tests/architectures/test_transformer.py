@@ -180,7 +180,7 @@ def test_the_base_model_has_its_published_size() -> None:
 
 @pytest.mark.parametrize(("tie", "tables"), [("all", 1), ("target", 2), ("none", 3)])
 def test_tied_matrices_are_one(tie: str, tables: int) -> None:
-    """One parameter, whose gradient is the sum over its uses: with "all", tokens that nobody reads still get one."""
+    """One parameter, whose gradient is the sum over its uses: with "all", tokens that are never read still get one."""
     model = made(tie=tie)
     names = [name for name, _ in model.named_parameters() if "embedding" in name or "output" in name]
     assert names == ["source_embedding.weight", "target_embedding.weight", "output.weight"][:tables]
