@@ -88,7 +88,7 @@ CASES = [  # class, positional arguments, keyword arguments, inputs
     *[("Upsample", (11 if n == 1 else (11, 5, 9)[:n],), {}, [x(*IMAGES[n])]) for n in (1, 2, 3)],
     *[
         ("Upsample", (), {**how, "mode": mode, "align_corners": corners}, [x(*IMAGES[n])])
-        for n, mode in ((1, "linear"), (2, "bilinear"), (3, "trilinear"))
+        for n, mode in ((1, "linear"), (2, "bilinear"), (2, "bicubic"), (3, "trilinear"))
         for how in ({"size": 9 if n == 1 else (9, 5, 7)[:n]}, {"scale_factor": 2}, {"scale_factor": 1.5})
         for corners in (False, True)
     ],
@@ -413,7 +413,7 @@ WRONG_CONSTRUCTORS = [
     (lambda: nn.MaxPool2d(2, padding=2), "half the kernel"),
     (lambda: nn.AdaptiveAvgPool2d(0), "output_size"),
     (lambda: nn.Upsample(), "either size or scale_factor"),
-    (lambda: nn.Upsample(scale_factor=2, mode="bicubic"), "'bicubic'"),
+    (lambda: nn.Upsample(scale_factor=2, mode="cubic"), "'cubic'"),
     (lambda: nn.Upsample(scale_factor=2, align_corners=True), "align_corners"),
     (lambda: nn.BatchNorm2d(-1), "num_features"),
     (lambda: nn.GroupNorm(3, 4), "3 groups"),

@@ -491,3 +491,7 @@ for mode, names in (("nearest", ("nearest",) * 3), ("linear", ("linear", "biline
                 case(lambda x, s=size: nn.interpolate(x, s, mode="linear", align_corners=True), lambda x, m=their_mode, s=size: F.interpolate(x, s, mode=m, align_corners=True), shape, name=f"interpolate corners {size}", order=1)
     for scale in (2.0, 0.5, 1.7, (0.6, 3.0)):
         case(lambda x, m=mode, s=scale: nn.interpolate(x, scale=s, mode=m), lambda x, m=names[1], s=scale: F.interpolate(x, scale_factor=s, mode=m), (1, 1, 5, 4), name=f"interpolate {mode} x{scale}", order=1)
+for size in ((7, 8), (3, 2), (5, 4), (1, 9)):
+    for corners in (False, True):
+        case(lambda x, s=size, c=corners: nn.interpolate(x, s, mode="cubic", align_corners=c), lambda x, s=size, c=corners: F.interpolate(x, s, mode="bicubic", align_corners=c), (1, 2, 5, 4), name=f"interpolate cubic {size} {corners}", order=1)
+case(lambda x: nn.interpolate(x, scale=(1.7, 0.6), mode="cubic"), lambda x: F.interpolate(x, scale_factor=(1.7, 0.6), mode="bicubic"), (1, 1, 5, 4), name="interpolate cubic x1.7", order=1)

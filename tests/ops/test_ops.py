@@ -114,7 +114,7 @@ WRONG: list[tuple[str, Any]] = [
     ("output_padding must be smaller", lambda x: nn.conv_transpose(x[None, None], nn.zeros(1, 1, 2, 2), output_padding=1)),
     ("at most half", lambda x: nn.max_pool(x[None, None], 2, padding=2)),
     ("either size or scale", lambda x: nn.interpolate(x[None, None])),
-    ("mode must be", lambda x: nn.interpolate(x[None, None], 4, mode="cubic")),
+    ("mode must be", lambda x: nn.interpolate(x[None, None], 4, mode="lanczos")),
     ("pad\\(\\) mode", lambda x: nn.pad(x, [(1, 1), (1, 1)], mode="mirror")),
     ("p > 0", lambda x: nn.norm(x, p=0)),
     ("integers >= 0", lambda x: nn.zeros(2, -1)),

@@ -50,7 +50,7 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
 def interpolate(
     input: Any, size: Any = None, scale_factor: Any = None, mode: str = "nearest", align_corners: bool | None = None
 ) -> Any:
-    """Images at another size: "nearest", "linear", "bilinear", "trilinear" or "area"."""
+    """Images at another size: "nearest", "linear", "bilinear", "trilinear", "bicubic" or "area"."""
     return ops.interpolate(input, size, scale_factor, mode, bool(align_corners))
 
 

@@ -299,7 +299,10 @@ class MaxUnpool3d(_MaxUnpool):
 
 
 class Upsample(Module):
-    """Another size, given as `size` or by `scale_factor`: "nearest", or "linear", "bilinear", "trilinear" interpolation."""
+    """Another size, given as `size` or by `scale_factor`.
+
+    `mode`: "nearest", or interpolation: "linear", "bilinear", "bicubic" or "trilinear".
+    """
 
     def __init__(
         self, size: Size | None = None, scale_factor: float | Sequence[float] | None = None, mode: str = "nearest",
@@ -310,9 +313,9 @@ class Upsample(Module):
                 f"Upsample needs either size or scale_factor. Received {size!r} and {scale_factor!r}. "
                 "Give one of them."
             )
-        if mode not in ("nearest", "linear", "bilinear", "trilinear"):
+        if mode not in ("nearest", "linear", "bilinear", "bicubic", "trilinear"):
             raise UserError(
-                f"Upsample needs mode nearest, linear, bilinear or trilinear. Received {mode!r}. "
+                f"Upsample needs mode nearest, linear, bilinear, bicubic or trilinear. Received {mode!r}. "
                 'Use mode="nearest".'
             )
         if align_corners is not None and mode == "nearest":
@@ -323,10 +326,9 @@ class Upsample(Module):
         self.size, self.scale_factor, self.mode, self.align_corners = size, scale_factor, mode, align_corners
 
     def forward(self, x: Any) -> Any:
-        axes = {"nearest": len(x.shape) - 2, "linear": 1, "bilinear": 2, "trilinear": 3}[self.mode]
+        axes = {"nearest": len(x.shape) - 2, "linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}[self.mode]
         checks.image(f'Upsample with mode "{self.mode}"', x, axes)
-        mode = "nearest" if self.mode == "nearest" else "linear"
-        return ops.interpolate(x, self.size, self.scale_factor, mode, bool(self.align_corners))
+        return ops.interpolate(x, self.size, self.scale_factor, self.mode, bool(self.align_corners))
 
 
 class UpsamplingNearest2d(Upsample):

@@ -318,7 +318,10 @@ def interpolate(
     x: Any, size: Size | None = None, scale: float | Sequence[float] | None = None, mode: str = "nearest",
     align_corners: bool = False,
 ) -> Any:  # fmt: skip
-    """Images at another size: "nearest", "linear" (bilinear, trilinear) or "area", as torch.nn.functional.interpolate."""
+    """Images at another size: "nearest", "linear" (bilinear, trilinear), "cubic" (bicubic) or "area", as in PyTorch.
+
+    "cubic" is Keys' convolution (1981) with a = -0.75, one axis after another.
+    """
     n = len(x.shape) - 2
     if (size is None) == (scale is None):
         raise UserError("interpolate() needs either size or scale. Received both or neither. Give one of them.")
@@ -334,8 +337,9 @@ def interpolate(
         sizes = _positive("size", size or 0, n)
     if mode == "area":
         return adaptive_avg_pool(x, sizes)
-    if mode not in ("nearest", "linear", "bilinear", "trilinear"):
-        raise UserError(f'interpolate() mode must be "nearest", "linear" or "area". Received {mode!r}. Use mode="nearest".')
+    if mode not in ("nearest", "linear", "bilinear", "trilinear", "cubic", "bicubic"):
+        known = '"nearest", "linear", "cubic" or "area"'
+        raise UserError(f'interpolate() mode must be {known}. Received {mode!r}. Use mode="nearest".')
     for axis, (old, new) in enumerate(zip(x.shape[2:], sizes, strict=True), start=2):
         step = 1 / scales[axis - 2] if scales else old / new
         if mode == "nearest":
@@ -345,9 +349,32 @@ def interpolate(
         x = pointwise.real(x)
         # in Python's numbers: a compiler that rounds `at` in two ways would take a fraction that does not belong to `low`
         corners = (old - 1) / max(new - 1, 1)
-        at = [i * corners if align_corners else max((i + 0.5) * step - 0.5, 0.0) for i in range(new)]
+        at = [i * corners if align_corners else (i + 0.5) * step - 0.5 for i in range(new)]
+        if mode in ("cubic", "bicubic"):
+            x = _cubic(x, axis, at)
+            continue
+        at = [max(a, 0.0) for a in at]
         low = [min(int(a), old - 1) for a in at]
         share = B.asarray([a - i for a, i in zip(at, low)], dtype=x.dtype).reshape((-1,) + (1,) * (len(x.shape) - axis - 1))
         below, above = (indexing.take(x, B.asarray(rows), axis) for rows in (low, [min(i + 1, old - 1) for i in low]))
         x = below * (1 - share) + above * share
     return x
+
+
+def _cubic(x: Any, axis: int, at: list[float]) -> Any:
+    """Values between the places of an axis: each from the two places on either side; those at the ends are repeated."""
+
+    def near(t: float) -> float:
+        return (1.25 * t - 2.25) * t * t + 1
+
+    def far(t: float) -> float:
+        return ((-0.75 * t + 3.75) * t - 6) * t + 3
+
+    last, lows = x.shape[axis] - 1, [math.floor(a) for a in at]
+    shares = [a - low for a, low in zip(at, lows, strict=True)]
+    parts = []
+    for offset, weigh in ((-1, lambda t: far(1 + t)), (0, near), (1, lambda t: near(1 - t)), (2, lambda t: far(2 - t))):
+        rows = B.asarray([min(max(low + offset, 0), last) for low in lows])
+        weight = B.asarray([weigh(t) for t in shares], dtype=x.dtype).reshape((-1,) + (1,) * (len(x.shape) - axis - 1))
+        parts.append(indexing.take(x, rows, axis) * weight)
+    return parts[0] + parts[1] + parts[2] + parts[3]
