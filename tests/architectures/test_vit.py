@@ -93,9 +93,7 @@ def test_the_map_of_patches_is_a_convolution() -> None:
     x = Tensor(noise(3, 2, 4, 6))
     with nn.no_grad():
         by_convolution = embed.projection(x).numpy()  # (batch, width, down, across)
-        np.testing.assert_allclose(
-            embed(x).numpy(), by_convolution.reshape(3, 16, -1).transpose(0, 2, 1), rtol=0, atol=1e-5
-        )
+        np.testing.assert_allclose(embed(x).numpy(), by_convolution.reshape(3, 16, -1).transpose(0, 2, 1), rtol=0, atol=1e-5)
 
 
 # Sizes and names

@@ -27,7 +27,7 @@ def patches(images: Float[Tensor, "batch channels height width"], size: int) -> 
     batch, channels, height, width = images.shape
     x = images.reshape(batch, channels, height // size, size, width // size, size)
     x = x.transpose((0, 2, 4, 1, 3, 5))  # (batch, row of the grid, column of the grid, channel, row, column)
-    return x.reshape(batch, (height // size) * (width // size), channels * size * size)  # type: ignore[no-any-return]
+    return x.reshape(batch, (height // size) * (width // size), channels * size * size)
 
 
 def linear(inputs: int, outputs: int) -> Linear:
@@ -43,8 +43,8 @@ class PatchEmbeddings(Module):
     def __init__(self, size: int, channels: int, width: int) -> None:
         self.size = size
         self.projection = Conv2d(channels, width, size, size)
-        flat = init.xavier_uniform((width, channels * size * size))
-        self.projection.weight = Parameter(flat.reshape(width, channels, size, size))
+        # as small as the first positions: a larger map hides them, and few images do not teach larger positions
+        self.projection.weight = Parameter(init.normal((width, channels, size, size), std=STD))
         self.projection.bias = Parameter(init.zeros((width,)))
 
     def forward(self, images: Float[Tensor, "batch channels height width"]) -> Float[Tensor, "batch patches features"]:
@@ -80,7 +80,7 @@ class Embeddings(Module):
         z = self.patch_embeddings(images)
         if self.cls_token is not None:
             z = ops.concatenate([ops.broadcast_to(self.cls_token, (z.shape[0], 1, z.shape[2])), z], axis=1)
-        return self.dropout(z if self.position_embeddings is None else z + self.position_embeddings)  # type: ignore
+        return self.dropout(z if self.position_embeddings is None else z + self.position_embeddings)  # type: ignore[no-any-return]
 
     def resize(self, grid: tuple[int, int]) -> None:
         """Read images of another grid: the positions of patches are interpolated in 2-D, that of the class token is kept."""
@@ -196,7 +196,7 @@ class ViT(Module):
             q, k, _ = layer.attention.heads(layer.layernorm_before(z))
             found.append(F.attention_weights(q, k))
             z = layer(z)
-        return ops.stack(found)
+        return ops.stack(found)  # type: ignore[no-any-return]
 
     def resized(self, image_size: int | tuple[int, int]) -> ViT:
         """Return a copy for images of another size: the same weights, with positions interpolated in 2-D (section 3.2)."""
@@ -237,9 +237,9 @@ def build(
     if size not in SIZES:
         raise unknown_name("size", size, tuple(SIZES))
     given = (hidden_size, depth, heads, mlp_size)
-    numbers = [usual if value is None else value for value, usual in zip(given, SIZES[size], strict=True)]
+    D, L, H, M = (usual if value is None else value for value, usual in zip(given, SIZES[size], strict=True))
     sides = (image_size, image_size) if isinstance(image_size, int) else (image_size[0], image_size[1])
-    return ViT(sides, patch_size, channels, classes, *numbers, dropout, pool, positions, eps)
+    return ViT(sides, patch_size, channels, classes, D, L, H, M, dropout, pool, positions, eps)
 
 
 def loss(

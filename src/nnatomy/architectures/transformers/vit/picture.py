@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from nnatomy.architectures.transformers.vit.model import ViT, rollout
@@ -83,9 +84,9 @@ def _cut(figure: SubFigure, model: ViT, picture: Array) -> None:
         piece = picture[top * size : (top + 1) * size, start * size : (start + 1) * size]
         row, column = divmod(place, columns)
         bottom = -row * 1.45
-        right.imshow(
-            piece, cmap="gray", vmin=0, vmax=1, interpolation="nearest", extent=(column, column + 0.86, bottom, bottom + 0.86)
-        )
+        edges = (column, column + 0.86, bottom, bottom + 0.86)
+        right.imshow(piece, cmap="gray", vmin=0, vmax=1, interpolation="nearest", extent=edges)
+        right.add_patch(Rectangle((column, bottom), 0.86, 0.86, fill=False, ec=ORANGE, lw=1.3))
         right.text(column + 0.43, bottom - 0.1, str(place + 1), ha="center", va="top", fontsize=9, color=GRAY)
     lines = -(-down * across // columns)
     right.set(xlim=(-0.1, columns), ylim=(-1.45 * (lines - 1) - 0.6, 1.0))
@@ -148,7 +149,8 @@ def _positions(figure: SubFigure, model: ViT, x: Array, y: Array, right: float) 
         left.text(0.5, 0.5, "This model has no positions:\nevery order of the patches\ngives the same scores.", ha="center",
                   va="center", fontsize=12, color=GRAY)  # fmt: skip
     else:
-        left.set_title("Learned positions: each map is one position,\nred places have a similar one, blue an opposite one", fontsize=11)
+        words = "Learned positions: each map is one position,\nred places have a similar one, blue an opposite one"
+        left.set_title(words, fontsize=11)
         _tiles(left, similarity(model))
     rng = np.random.default_rng(0)
     shuffled = [_accuracy(model, _in_another_order(model, x, rng), y) for _ in range(3)]
@@ -157,7 +159,7 @@ def _positions(figure: SubFigure, model: ViT, x: Array, y: Array, right: float) 
     for place, value in enumerate(values):
         bars.text(place, value + 0.02, f"{value:.0%}", ha="center", fontsize=12, color=INK)
     bars.axhline(1 / model.classifier.weight.shape[0], color=GRAY, ls="--", lw=1.2)
-    bars.text(1.45, 1 / model.classifier.weight.shape[0] + 0.01, "guessing", ha="right", va="bottom", fontsize=9, color=GRAY)
+    bars.text(0.5, 1 / model.classifier.weight.shape[0] + 0.01, "guessing", ha="center", va="bottom", fontsize=9, color=GRAY)
     bars.set_title("Accuracy, and where the patches\nof each image are shuffled", fontsize=11)
     bars.set(ylim=(0, 1.12), xlim=(-0.5, 1.5))
     bars.tick_params(axis="x", labelsize=11, length=0)
@@ -179,8 +181,9 @@ def _tiles(axes: Axes, alike: Array) -> None:
     tiles = np.full((down * (down + 1) - 1, across * (across + 1) - 1), np.nan)
     for i in range(down):
         for j in range(across):
-            tiles[i * (down + 1) : i * (down + 1) + down, j * (across + 1) : j * (across + 1) + across] = alike[i, j]
-            axes.plot(j * (across + 1) + j, i * (down + 1) + i, marker="o", ms=max(2.0, 16 / across), color="white", mec=INK, mew=0.7)
+            top, start = i * (down + 1), j * (across + 1)
+            tiles[top : top + down, start : start + across] = alike[i, j]
+            axes.plot(start + j, top + i, marker="o", ms=max(2.0, 16 / across), color="white", mec=INK, mew=0.7)
     reach = float(np.quantile(np.abs(alike[alike < 0.999]), 0.98)) if (alike < 0.999).any() else 1.0
     axes.imshow(tiles, cmap="RdBu_r", vmin=-reach, vmax=reach, interpolation="nearest")
 
@@ -193,7 +196,8 @@ def _in_another_order(model: ViT, x: Array, rng: np.random.Generator) -> Array:
     """Images with their patches at other places, each image in its own order."""
     (down, across), size = model.embeddings.grid, model.embeddings.patch_embeddings.size
     n, channels = x.shape[:2]
-    cut = x.reshape(n, channels, down, size, across, size).transpose(0, 2, 4, 1, 3, 5).reshape(n, down * across, channels, size, size)
+    cut = x.reshape(n, channels, down, size, across, size).transpose(0, 2, 4, 1, 3, 5)
+    cut = cut.reshape(n, down * across, channels, size, size)
     order = rng.permuted(np.tile(np.arange(down * across), (n, 1)), axis=1)
     cut = cut[np.arange(n)[:, None], order].reshape(n, down, across, channels, size, size)
     return np.ascontiguousarray(cut.transpose(0, 3, 1, 4, 2, 5).reshape(x.shape))
