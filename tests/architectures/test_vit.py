@@ -12,7 +12,7 @@ import nnatomy as nn
 from nnatomy import data
 from nnatomy.architectures.transformers.vit import ViT, build, loss, patches, rollout
 from nnatomy.architectures.transformers.vit.picture import draw, similarity
-from nnatomy.architectures.transformers.vit.recipe import build_for, usual_patch
+from nnatomy.architectures.transformers.vit.recipe import build_for, digits, usual_patch
 from nnatomy.errors import UserError
 from nnatomy.interchange import load
 from nnatomy.tensor import Tensor
@@ -134,6 +134,19 @@ def test_the_key_bias_has_no_gradient() -> None:
     assert np.abs(key.numpy()).max() < 1e-12 < 1e-6 < np.abs(query.numpy()).max()
 
 
+def test_the_embeddings_start_small() -> None:
+    """N(0, 0.02^2) for the map of patches, the class token and the positions; Glorot's law for linear maps."""
+    nn.seed(0)
+    model = build(image_size=16, patch_size=2, hidden_size=64, depth=1, heads=2, mlp_size=64, classes=64)
+    for name, parameter in model.named_parameters():
+        if "embeddings" in name and "bias" not in name:
+            assert float(parameter.numpy().std()) == pytest.approx(0.02, rel=0.3 if "cls" in name else 0.1), name
+        elif parameter.ndim == 2:
+            assert float(parameter.numpy().std()) == pytest.approx((2 / 128) ** 0.5, rel=0.1), name
+    wide = nn.init.xavier_uniform((64, 4))
+    assert 0.2 < float((wide @ np.sign(noise(4, 500))).std()) < 0.9  # a patch of the digits under Glorot's weights
+
+
 # transformers
 
 
@@ -250,6 +263,14 @@ def test_the_stream_is_normalized_before_each_branch() -> None:
 
 
 # Recipes, pictures and wrong inputs
+
+
+def test_the_default_recipe_is_small() -> None:
+    dataset = data.load("digits")
+    model = build_for(dataset, **digits.options)
+    assert model.count_parameters() == 69_194
+    assert model.embeddings.grid == (4, 4)
+    assert len(dataset.train) == 1257
 
 
 def test_the_usual_patch() -> None:

@@ -62,7 +62,7 @@ digits = Recipe(
     batch_size=32,
     metric="loss",
     score={"accuracy": 0.95},
-    least_steps=1200,
+    least_steps=1600,
 )  # fmt: skip
 cifar = replace(
     digits, data="cifar10", epochs=6, score={}, augment=Augmentation((flip, partial(crop, padding=4))), name="cifar10"
