@@ -47,14 +47,14 @@ def _scores(model: ViT, x: Array) -> Array:
 
 
 def _chosen(scores: Array, y: Array) -> list[int]:
-    """The images of different classes whose right score is furthest ahead."""
+    """The images with the most probable right class: of different classes first, then others where classes are few."""
     own = np.take_along_axis(scores, y[:, None], axis=1)[:, 0]
     order = np.argsort(scores.max(axis=1) - own + np.log(np.exp(scores - scores.max(axis=1, keepdims=True)).sum(axis=1)))
     found: list[int] = []
     for k in order:
         if all(y[k] != y[other] for other in found):
             found.append(int(k))
-    return found[:IMAGES]
+    return [*found, *(int(k) for k in order if k not in found)][:IMAGES]
 
 
 def _quiet(axes: Axes) -> None:
