@@ -11,8 +11,10 @@ import pytest
 import nnatomy as nn
 from nnatomy import UserError, data
 from nnatomy.architectures.recurrent.echo_state import EchoState, Reservoir, absorb, begin_rows, build, fit, spectral_radius
-from nnatomy.architectures.recurrent.echo_state.recipe import build_for, chaos
+from nnatomy.architectures.recurrent.echo_state.recipe import build_for, chaos, oil_temperature
 from nnatomy.tensor import Tensor
+from nnatomy.training.learners import Setup
+from nnatomy.training.precision import PRECISIONS
 
 Array = np.ndarray[Any, Any]
 
@@ -216,6 +218,24 @@ def test_a_run_is_the_recipe(tmp_path: Any) -> None:
     assert outputs(model, dataset.test.take(np.arange(2))[0]).shape == (2, 7, 1)
     assert outputs(build_for(dataset, hidden=10), dataset.test.take(np.arange(2))[0]).shape == (2, 7)
     assert chaos.load == {"window": 100, "horizon": 1}
+
+
+def test_the_forecaster_learns_moves_from_the_last_value() -> None:
+    """A series and the same one 50 higher have the same forecasts, 50 higher."""
+    dataset = data.load("sines", ("series",), window=30, horizon=3, limit=200)
+    past, future = dataset.train.all()
+    found = []
+    for level in (0.0, 50.0):
+        nn.seed(0)
+        model = oil_temperature.build(dataset, hidden=40).astype("float64")
+        learner = oil_temperature.learn.begin(model, setup=Setup(PRECISIONS["float64"]))
+        state, _ = learner(learner.state(), (past.astype(float) + level, future.astype(float) + level))
+        learner.bind(learner.finish_epoch(state))
+        with nn.no_grad():
+            found.append(model(Tensor(past.astype(float) + level)).numpy())
+    np.testing.assert_allclose(found[1] - 50, found[0], atol=1e-6)
+    last = np.repeat(past[:, -1], 3, axis=1)
+    assert np.square(found[0] - future[:, :, 0]).mean() < 0.8 * np.square(last - future[:, :, 0]).mean()
 
 
 def test_what_is_wrong_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,35 +15,39 @@ from nnatomy.data.dataset import Dataset
 from nnatomy.data.fields import select
 from nnatomy.data.kinds.looks import COLORS
 from nnatomy.graph import no_grad
+from nnatomy.layers.sequences import FromLastValue
 from nnatomy.random import default
 from nnatomy.tasks.figures import BLUE, GRAY, GREEN, ORANGE
 from nnatomy.tensor import Tensor
 
 Array = npt.NDArray[Any]
-AHEAD, UNITS, LINES, STEPS = 600, 24, 4, 60
+AHEAD, WINDOWS, UNITS, LINES, STEPS = 600, 300, 24, 4, 60
 
 
-def draw(model: EchoState, dataset: Dataset) -> Figure:
+def draw(model: EchoState | FromLastValue, dataset: Dataset) -> Figure:
     """The states over time, what the network says next to the truth, and two starts of the reservoir that become one."""
-    split = dataset.test
+    split, reservoir = dataset.test, cast(EchoState, getattr(model, "network", model)).reservoir
     rows = np.arange(min(len(split), AHEAD))
     x, targets = (select(split.fields, split.take(rows), role)[0] for role in ("input", "target"))
     truth = targets.reshape(len(rows), -1)[:, 0]
-    known = dataset.test.take(np.array([0]))[0][0]  # the first window, (time, inputs)
+    heard = model.seen(Tensor(x)).numpy() if isinstance(model, FromLastValue) else x
+    known = heard[0]  # the first window, (time, inputs)
     figure = Figure(figsize=(11, 9.4), layout="constrained")
     figure.suptitle("A reservoir echoes its input and forgets where it started; only the read-out is learned", fontsize=14)
     grid = figure.add_gridspec(3, 2, height_ratios=[1.1, 1.7, 1.9])
     upper, middle = figure.add_subplot(grid[0, :]), figure.add_subplot(grid[1, :])
     with no_grad():
-        if _runs(model, dataset):
+        if isinstance(model, EchoState) and _runs(model, dataset):
             _free_run(upper, middle, model, known, truth)
         else:
-            _forecasts(upper, middle, model, x, truth)
+            last = reservoir(Tensor(heard[:WINDOWS])).numpy()[:, -1]
+            guess = model(Tensor(x[:WINDOWS])).numpy().reshape(len(last), -1)[:, 0]
+            _forecasts(upper, middle, last, guess, truth[:WINDOWS])
         kept = default.state_dict()
         try:
             random.seed(2)
-            _two_starts(figure.add_subplot(grid[2, 0]), model.reservoir, known)
-            _distances(figure.add_subplot(grid[2, 1]), len(model.reservoir.W), model.reservoir.leak)
+            _two_starts(figure.add_subplot(grid[2, 0]), reservoir, known)
+            _distances(figure.add_subplot(grid[2, 1]), len(reservoir.W), reservoir.leak)
         finally:
             default.load_state_dict(kept)
     return figure
@@ -73,14 +77,12 @@ def _free_run(upper: Axes, lower: Axes, model: EchoState, known: Array, truth: A
     lower.set_ylim(*_around(truth))
 
 
-def _forecasts(upper: Axes, lower: Axes, model: EchoState, x: Array, truth: Array) -> None:
-    """The first forecast value of each window, one window a step."""
-    shown = min(len(truth), 300)
-    guess = model(Tensor(x[:shown])).numpy().reshape(shown, -1)[:, 0]
-    _states(upper, model.reservoir(Tensor(x[:shown])).numpy()[:, -1], 0)
-    lower.plot(truth[:shown], color=GRAY, lw=4, alpha=0.35, label="true series")
+def _forecasts(upper: Axes, lower: Axes, states: Array, guess: Array, truth: Array) -> None:
+    """The first forecast value of each window, one window a step, and the states from which it is read."""
+    _states(upper, states, 0)
+    lower.plot(truth, color=GRAY, lw=4, alpha=0.35, label="true series")
     lower.plot(guess, color=ORANGE, lw=1.5, label="the network's output")
-    _time(upper, lower, 0, shown, "test windows, one step apart")
+    _time(upper, lower, 0, len(truth), "test windows, one step apart")
 
 
 def _around(values: Array) -> tuple[float, float]:
