@@ -41,7 +41,7 @@ l1 = replace(digits, name="l1", options={**digits.options, "sparsity": "l1", "we
 topk = replace(digits, name="topk", options={**digits.options, "sparsity": "topk"}, score={})
 table = replace(
     digits, kind="table", data="wine", score={}, epochs=200, batch_size=32, patience=50,
-    options={"units": 26, "sparsity": "topk", "weight": 3.0, "rho": 0.1, "k": 3},
+    options={"units": 26, "sparsity": "l1", "weight": 0.1, "rho": 0.1, "k": 3},
 )  # fmt: skip
 recipes = (digits, l1, topk, table)
 
