@@ -465,9 +465,43 @@ def test_a_sample_is_made_by_the_recipe(tmp_path: Path, capsys: pytest.CaptureFi
     assert made == nn.load_run(tmp_path / "text").sample()
     assert main(["sample", str(tmp_path / "text"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["sample"] == made
+    assert nn.sample(tmp_path / "text", seed=1) != made
     nn.train("mlp", "iris", out=tmp_path / "table", **SMALL)
     assert main(["sample", str(tmp_path / "table")]) == 2
     assert "nnatomy predict" in capsys.readouterr().err
+    for flag, value in (("--prompt", "the"), ("--temperature", "0.5"), ("--top-k", "3")):
+        assert main(["sample", str(tmp_path / "table"), flag, value]) == 2
+        assert f"{flag} is for models that write text" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("architecture", ["lstm", "gpt"])
+def test_a_text_is_written_as_requested(architecture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The prompt, the temperature, the number of likely tokens and the seed each change the text; nothing else does."""
+    book, size = tmp_path / "book.txt", {"lstm": {"hidden": 8}, "gpt": {"n_embd": 8, "n_layer": 1, "n_head": 2}}[architecture]
+    book.write_text("the cat sat on the mat and the dog sat on the log. " * 40)
+    nn.train(architecture, book, window=16, settings=size, out=tmp_path / "text", **SMALL)
+    run = nn.load_run(tmp_path / "text")
+    asked: dict[str, Any] = {"prompt": "the cat", "temperature": 2.0, "top_k": 9, "seed": 3}
+    made = run.sample(**asked)
+    assert len(made) == 600
+    short = run.task.write(run.model, **asked, length=40)
+    assert made[:40] == short
+    for name, other in (("prompt", "z"), ("temperature", 0.1), ("top_k", 2), ("seed", 4)):
+        assert run.task.write(run.model, **{**asked, name: other}, length=40) != short, name
+    assert main(["sample", str(run.folder), "--prompt", "the cat", "--temperature", "2", "--top-k", "9", "--seed", "3"]) == 0
+    assert capsys.readouterr().out.rstrip("\n") == made.rstrip("\n")
+
+    tokens = run.dataset.preprocessing.transform("the cat")[0]
+    greedy = run.task.write(run.model, "the cat", top_k=1, length=20)
+    assert greedy == run.task.write(run.model, "the cat", temperature=0.0, seed=8, length=20)
+    with nn.no_grad():
+        for written in greedy:
+            scores = run.model(nn.tensor(tokens[:, -16:])).numpy()[0, -1]
+            assert run.dataset.preprocessing.decode(scores.argmax()) == written
+            tokens = np.concatenate([tokens, [[scores.argmax()]]], axis=1)
+    for flag, value in (("--prompt", ""), ("--temperature", "-1"), ("--temperature", "nan"), ("--top-k", "-2")):
+        assert main(["sample", str(run.folder), flag, value]) == 2
+        assert "Received" in capsys.readouterr().err
 
 
 # Estimators

@@ -75,9 +75,12 @@ class TrainedRun(Restored):
         """Return predictions; see `nn.predict`."""
         return predict(self, data)
 
-    def sample(self, count: int = SAMPLES, seed: int = 0, label: str | None = None) -> str | Answer:
+    def sample(
+        self, count: int = SAMPLES, seed: int = 0, label: str | None = None, *, prompt: str | None = None,
+        temperature: float | None = None, top_k: int | None = None,
+    ) -> str | Answer:  # fmt: skip
         """Return something that the model makes; see `nn.sample`."""
-        return sample(self, count, seed, label)
+        return sample(self, count, seed, label, prompt=prompt, temperature=temperature, top_k=top_k)
 
 
 def load_run(
@@ -173,19 +176,23 @@ def predict(
 
 
 def sample(
-    run: str | Path | TrainedRun, count: int = SAMPLES, seed: int = 0, label: str | None = None, *,
-    backend: str | None = None, device: str | None = None,
+    run: str | Path | TrainedRun, count: int = SAMPLES, seed: int = 0, label: str | None = None, *, prompt: str | None = None,
+    temperature: float | None = None, top_k: int | None = None, backend: str | None = None, device: str | None = None,
 ) -> str | Answer:  # fmt: skip
     """Return something that a trained run makes: a text, or new examples as columns or files.
 
     Args:
         run: a folder, or what `load_run` returned
         count: new examples; a text is one
-        seed: of the noise that examples are made from
+        seed: of the noise that examples are made from, and of the tokens that are drawn
         label: the class of all examples, for a conditional model: one that has `classes`, and `sample(count, labels)`
+        prompt: the text that a text continues, if not a line break
+        temperature: below 1 likely tokens become likelier; 0 writes the likeliest
+        top_k: draw from so many likeliest tokens; 0 draws from all
         backend, device: where they are computed, if not where the run was trained
 
-    Raises UserError for a run that makes nothing.
+    Raises UserError for a run that makes nothing, and for options of texts where it makes none. Without a prompt, a seed and
+    other options of texts, the sample is that of the run's report.
     """
     if count < 1:
         raise UserError(f"--count is at least 1. Received {count}. Use 1 or more.")
@@ -201,6 +208,16 @@ def sample(
         if label not in prepared.dataset.classes:
             raise unknown_name("class", label, prepared.dataset.classes)
         return prepared.task.sample(prepared.model, count, seed, prepared.dataset.classes.index(label))
+    writes, given = prepared.task.can("write"), {"prompt": prompt, "temperature": temperature, "top_k": top_k}
+    asked: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    for name, value in asked.items():
+        if not writes:
+            raise UserError(
+                f"--{name.replace('_', '-')} is for models that write text. Received {value!r} for a run of "
+                f"{prepared.architecture.name}, which writes none. Leave it out."
+            )
+    if writes and (asked or seed or prepared.recipe.sample is None):
+        return prepared.task.write(prepared.model, seed=seed, **asked)
     if prepared.recipe.sample is not None:
         return prepared.recipe.sample(prepared.model, prepared.dataset)
     return prepared.task.sample(prepared.model, count, seed)

@@ -11,13 +11,14 @@ import numpy as np
 from nnatomy.backends import B, compiles_by_shape
 from nnatomy.data import fields
 from nnatomy.data.dataset import Dataset, Split, WindowSplit, batches
-from nnatomy.functional import cross_entropy, log_softmax, softmax
+from nnatomy.functional import cross_entropy, log_softmax
 from nnatomy.layers.module import Module
 from nnatomy.layers.sequences import SequenceNetwork, sample_tokens
 from nnatomy.random import Generator
 from nnatomy.tasks.baselines import Baseline, FittedBaseline
 from nnatomy.tasks.forward import forward
 from nnatomy.tasks.parts import Answer, Array, Batch, Coloring, Meter, Score
+from nnatomy.tasks.sampling import draw, probabilities
 from nnatomy.tasks.task import Predictor, Task, stream
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.recipe import Recipe
@@ -74,15 +75,27 @@ class Language(Task):
 
     def answer_from(self, predictor: Predictor, inputs: Batch) -> Answer:
         """Return how the text continues: WRITTEN tokens, each drawn from the probabilities after the window before it."""
-        window, generator = self.dataset.input_shape[0], Generator(0)
-        tokens = inputs[0]
-        for _ in range(WRITTEN):
+        return Answer(self.columns(self._continued(predictor, inputs[0], WRITTEN, Generator(0), TEMPERATURE)))
+
+    def write(
+        self, model: Module, prompt: str = "\n", seed: int = 0, temperature: float = 0.8, top_k: int = 0, length: int = 600
+    ) -> str:
+        preprocessing: Any = self.dataset.preprocessing
+        (tokens,) = preprocessing.transform(prompt)
+        written = self._continued(self.predictor(model), tokens, length, Generator(seed), temperature, top_k)
+        return str(preprocessing.decode(written[0]))
+
+    def _continued(
+        self, predictor: Predictor, tokens: Array, length: int, generator: Generator, temperature: float, top_k: int = 0
+    ) -> Array:
+        """The next `length` tokens of each row, each drawn from the probabilities after the window before it."""
+        window = self.dataset.input_shape[0]
+        for _ in range(length):
             seen = tokens[:, -window:]
             scores = predictor((seen,))[:, seen.shape[1] - 1]  # a predictor of whole windows has further steps
-            p = np.asarray(softmax(scores.astype(np.float64) / TEMPERATURE, axis=-1))
-            drawn = (p.cumsum(axis=-1) < generator.uniform((len(p), 1), dtype="float64")).sum(axis=-1)
+            drawn = draw(probabilities(scores, temperature, top_k), generator)
             tokens = np.concatenate([tokens, drawn[:, None]], axis=1)
-        return Answer(self.columns(tokens[:, -WRITTEN:]))
+        return tokens[:, -length:]
 
     def predictor(self, model: Module, batch_size: int | None = None) -> Predictor:
         """Return a function from tokens (batch, time) to scores; compiled backends get whole windows, and one compilation."""

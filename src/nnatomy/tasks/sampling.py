@@ -41,7 +41,7 @@ def probabilities(scores: Array, temperature: float = 1.0, top_k: int = 0, top_p
     Raises:
         UserError: for a negative temperature or top_k, and for top_p outside (0, 1]
     """
-    if temperature < 0 or top_k < 0 or not 0 < top_p <= 1:
+    if not temperature >= 0 or top_k < 0 or not 0 < top_p <= 1:
         raise UserError(
             f"Sampling needs temperature >= 0, top_k >= 0 and 0 < top_p <= 1. Received {temperature}, {top_k} and {top_p}. "
             "Use, for example, temperature=0.8, top_k=0, top_p=1.0."

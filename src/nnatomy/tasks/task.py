@@ -108,6 +108,15 @@ class Task(ABC):
             "Use nnatomy predict."
         )
 
+    def write(
+        self, model: Any, prompt: str = "\n", seed: int = 0, temperature: float = 0.8, top_k: int = 0, length: int = 600
+    ) -> str:
+        """Return `length` tokens that a model writes after a prompt, as text; the same ones for the same seed.
+
+        Raises UserError where the task is not about text.
+        """
+        raise UserError(f"A model that predicts the next token writes texts. Received a run for {self.name}. Use sample().")
+
     def model_inputs(self, batch: Batch) -> Batch:
         """Return what the model is called with, for as many examples as a batch has: its inputs; noise, for a generator."""
         return fields.select(self.dataset.fields, batch, "input", "given")
@@ -147,7 +156,7 @@ class Task(ABC):
     # What is the same for all
 
     def can(self, ability: str) -> bool:
-        """Return True if the task defines one of "mistakes", "saliency_score", "coloring" and "figure" itself."""
+        """Return True if the task defines one of "mistakes", "saliency_score", "coloring", "figure" and "write" itself."""
         return getattr(type(self), ability) is not getattr(Task, ability)
 
     def metric(self, name: str) -> Metric:
