@@ -141,6 +141,15 @@ def architecture(name: str, **asked: Any) -> prepare.Prepared:
     return prepared
 
 
+def test_tokens_are_compared_with_their_mean_vector() -> None:
+    """At zero a network with RMSNorm and without biases jumps, and integrated gradients would not add up."""
+    prepared = architecture("gpt", data="sums", limit=200)
+    asked = saliency.question(prepared, of_each_class(prepared, 1))
+    tokens = prepared.dataset.train.take(np.unique(np.linspace(0, 199, 100).round().astype(int)))[0]
+    expected = np.asarray(prepared.model.state_dict()["wte.weight"])[tokens].mean(axis=(0, 1))
+    np.testing.assert_allclose(asked.baseline, np.tile(expected, (len(asked.x), 1)), rtol=1e-5, atol=1e-7)
+
+
 def test_the_worst_mistakes_come_first() -> None:
     prepared = architecture("mlp", data="digits", limit=100)
     worst = errors.worst(prepared)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from nnatomy.data.kinds.looks import Curves, Pictures, Rows, Words
+from nnatomy.graph import no_grad
 from nnatomy.inspect import Attribution, integrated_gradients, occlusion, record, windows
 from nnatomy.inspect.recording import evaluating
 from nnatomy.runs.folder import Run
@@ -103,7 +104,7 @@ def question(prepared: Prepared, batch: tuple[Array, ...]) -> Question:
     x = inputs[0][0] if vectors is None else vectors[1]
     answer = np.asarray(run(Tensor(x[None])).data, np.float64)
     found = prepared.task.saliency_score(answer, batch)
-    baseline = np.zeros_like(x) if vectors is not None else _baseline(prepared, x)
+    baseline = _baseline(prepared, x) if vectors is None else _mean_vector(prepared, vectors[0], x)
     return Question(lambda x: found.of(run(x), x), x, baseline, found.says)
 
 
@@ -125,6 +126,17 @@ def _baseline(prepared: Prepared, x: Array) -> Array:
     if blank is not None:
         return blank
     return np.asarray(evenly_spaced(prepared, prepared.dataset.train, 1000)[0].mean(axis=0), x.dtype).reshape(x.shape)
+
+
+def _mean_vector(prepared: Prepared, embedding: Any, x: Array) -> Array:
+    """The mean vector of the tokens of training examples at each step.
+
+    Zeros are no baseline where a norm without a mean follows: RMSNorm jumps there, and no number of steps finds the integral.
+    """
+    (tokens, *_) = inputs_of(prepared, evenly_spaced(prepared, prepared.dataset.train, 100))
+    with evaluating(prepared.model), no_grad():
+        made = np.asarray(embedding(Tensor(tokens)).data)
+    return np.broadcast_to(made.mean(axis=(0, 1), dtype=np.float64), x.shape).astype(x.dtype)
 
 
 def complete(found: Attribution) -> str:
