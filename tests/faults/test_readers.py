@@ -497,3 +497,14 @@ def test_reviews_in_a_csv_go_through_every_command(tmp_path: Path) -> None:
     for given in (tmp_path / "reviews.csv", REVIEWS):
         exported = nn.predict(tmp_path / "model.onnx", given).columns
         np.testing.assert_array_equal(exported["prediction"], predicted["prediction"])
+
+
+def test_folders_of_other_files_are_not_images(tmp_path: Path) -> None:
+    """A folder of texts by class is not called a folder of images to who asks for texts."""
+    for name in ("pos", "neg"):
+        (tmp_path / "films" / name).mkdir(parents=True)
+        (tmp_path / "films" / name / "1.txt").write_text("a good film")
+    with pytest.raises(UserError, match=r"^A folder of data holds .*which holds none of these\. Name a file in it\.$"):
+        load(tmp_path / "films", ("sentences", "text"))
+    with pytest.raises(UserError, match="one sub-folder of pictures for each class"):
+        load(tmp_path / "films", ("image",))

@@ -16,7 +16,7 @@ from nnatomy.data.kinds.image.folders import folder_dataset, labeled_pictures
 from nnatomy.data.kinds.image.idx import idx_files, is_idx, read_idx
 from nnatomy.data.kinds.image.images import FIELDS, image_dataset
 from nnatomy.data.kinds.image.sets import SETS
-from nnatomy.data.kinds.kind import NO, PERHAPS, SURELY, ExportedInputs, Kind
+from nnatomy.data.kinds.kind import BARELY, NO, PERHAPS, SURELY, ExportedInputs, Kind
 from nnatomy.data.kinds.looks import Look, Pictures
 from nnatomy.data.pictures import SUFFIXES, ImagePreprocessing, in_a_grid, in_channels, read_pictures, write_image
 from nnatomy.data.reading import Inputs, Reading, Source
@@ -41,7 +41,9 @@ class ImageKind(Kind[ImagePreprocessing]):
     def recognize(self, source: Source, reading: Reading) -> int:
         if is_idx(source.path) or source.suffix in SUFFIXES:
             return SURELY
-        return PERHAPS if source.path.is_dir() and any(child.is_dir() for child in source.path.iterdir()) else NO
+        if not source.path.is_dir() or not any(child.is_dir() for child in source.path.iterdir()):
+            return NO
+        return PERHAPS if any(path.suffix.lower() in SUFFIXES for path in source.path.rglob("*")) else BARELY
 
     def read(self, source: Source, reading: Reading) -> Dataset:
         path = source.path
