@@ -270,7 +270,7 @@ def test_the_default_recipe_is_small() -> None:
     model = build_for(dataset, **digits.options)
     assert model.count_parameters() == 69_194
     assert model.embeddings.grid == (4, 4)
-    assert len(dataset.train) == 1257
+    assert len(dataset.train) == 1259
 
 
 def test_the_usual_patch() -> None:
