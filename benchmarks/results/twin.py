@@ -25,6 +25,7 @@ from nnatomy.tasks import Task, task_for
 from nnatomy.tensor import Tensor
 from nnatomy.training.learners import GradientDescent
 from nnatomy.training.recipe import Recipe
+from nnatomy.verification.implementations import decay_groups
 
 
 def train_twin(
@@ -49,7 +50,8 @@ def train_twin(
 
     ours = learn.optimizer(model.named_parameters())
     rule = getattr(torch.optim, type(ours).__name__)
-    optimizer = rule(twin.parameters(), **{k: v for k, v in ours.defaults.items() if k in inspect.signature(rule).parameters})
+    settings = {k: v for k, v in ours.defaults.items() if k in inspect.signature(rule).parameters}
+    optimizer = rule(decay_groups(twin, learn), **settings)
     rate = float(ours.lr)
     per_epoch = -(-len(dataset.train) // recipe.batch_size)
     schedule = None if learn.schedule is None else learn.schedule(recipe.epochs * per_epoch)
@@ -132,8 +134,8 @@ def fitted(batch: tuple[Any, ...], dataset: Dataset, task: Task, options: dict[s
     Inputs whose last axis has that size are left as they are: rows, or windows of rows.
     """
     inputs = list(fields.select(dataset.fields, batch, "input", "given"))
-    target = fields.select(dataset.fields, batch, "target")[0] if task.needs_targets else inputs[0]
+    targets = fields.select(dataset.fields, batch, "target") if task.needs_targets else (inputs[0],)
     if "features" in options and inputs[0].shape[-1] != options["features"]:
-        target = target.reshape(len(target), -1) if target is inputs[0] else target
+        targets = tuple(target.reshape(len(target), -1) if target is inputs[0] else target for target in targets)
         inputs[0] = inputs[0].reshape(len(inputs[0]), -1)
-    return [torch.tensor(a) for a in (*inputs, target)]
+    return [torch.tensor(a) for a in (*inputs, *targets)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,13 +13,15 @@ from learner_cases import CASES, LearnerCase
 
 import nnatomy as nn
 from nnatomy import UserError
+from nnatomy.optim import AdamW
 from nnatomy.runs.checkpoints import Checkpoints, load_checkpoint
 from nnatomy.runs.folder import Run, load_arrays
+from nnatomy.runs.transfer import optimizer_for
 from nnatomy.tasks import task_for
 from nnatomy.training import compilation
 from nnatomy.training.callbacks import Callback
 from nnatomy.training.fit import Fitted, fit
-from nnatomy.training.learners import Setup
+from nnatomy.training.learners import GradientDescent, Setup
 from nnatomy.training.loop import Loop
 
 ids = [case.name for case in CASES]
@@ -25,8 +29,6 @@ every = pytest.mark.parametrize("case", CASES, ids=ids)
 
 
 def fitted(case: LearnerCase, epochs: int | None = None, **options: Any) -> Fitted:
-    from dataclasses import replace
-
     nn.seed(1)
     recipe = replace(case.recipe, epochs=epochs or case.recipe.epochs)
     dataset = case.dataset()
@@ -161,3 +163,19 @@ def test_a_local_rule_is_its_plain_loop() -> None:
         near = np.exp(-((places[winner][:, None] - places[None]) ** 2).sum(axis=2) / (2 * sigma**2))
         w = w + (0.5 * (1 - progress) * near[:, :, None] * (x[:, None] - w[None])).mean(axis=0)
     np.testing.assert_allclose(state["model"]["codebook"], w, rtol=1e-4, atol=1e-5)
+
+
+def test_parameters_without_decay_keep_their_rates() -> None:
+    """Each group of a rate is split in two; what decays and what does not is decided by name alone."""
+    model = nn.Sequential(nn.Linear(3, 4), nn.Linear(4, 2))
+    rule = partial(AdamW, lr=0.1, weight_decay=0.5)
+    learn = GradientDescent(lambda model, x: (model(x).sum(), None), rule, undecayed=("bias",))
+    rated = Setup(optimizer=partial(optimizer_for, rates={"1": 0.5}, freezing=None), freezes=True)
+    groups = learn.begin(model, setup=rated).optimizer.param_groups
+    found = {name: (group["lr"], group["weight_decay"]) for group in groups for name in group["names"]}
+    assert found == {"0.weight": (0.1, 0.5), "0.bias": (0.1, 0.0), "1.weight": (0.05, 0.5), "1.bias": (0.05, 0.0)}
+    plain = replace(learn, undecayed=()).begin(model).optimizer.param_groups
+    assert [group["weight_decay"] for group in plain] == [0.5]
+    everything = replace(learn, undecayed=("weight", "bias")).begin(model).optimizer.param_groups
+    assert [group["weight_decay"] for group in everything] == [0.0]
+    assert learn.plain()["undecayed"] == ["bias"]

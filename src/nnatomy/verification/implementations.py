@@ -212,7 +212,7 @@ class Torch(Implementation):
         rule, kind = self._spec.optimizer, getattr(self.torch.optim, self._spec.optimizer.func.__name__, None)
         if kind is None:
             raise CannotLearn(f"PyTorch has no optimizer {rule.func.__name__}")
-        self._optimizer = kind(self.model.parameters(), **rule.keywords)
+        self._optimizer = kind(decay_groups(self.model, self._spec), **rule.keywords)
         self._rates = [group["lr"] for group in self._optimizer.param_groups]
         self._schedule = None if self._spec.schedule is None else self._spec.schedule(steps)
 
@@ -249,6 +249,14 @@ class Torch(Implementation):
         for handle in handles:
             handle.remove()
         return found, None
+
+
+def decay_groups(model: Any, spec: GradientDescent) -> list[dict[str, Any]]:
+    """Return the parameters of a PyTorch model in groups: those that weight decay shrinks, and those that it leaves alone."""
+    named = list(model.named_parameters())
+    groups = [{"params": [p for name, p in named if spec.decays(name)]}]
+    spared = [p for name, p in named if not spec.decays(name)]
+    return [*groups, {"params": spared, "weight_decay": 0.0}] if spared else groups
 
 
 class Library(Torch):

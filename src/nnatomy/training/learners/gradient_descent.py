@@ -52,6 +52,8 @@ class GradientDescent(LearnerSpec):
     average: float | None = None
     """Decay of an exponential moving average of the weights, which is what is evaluated and saved as the best."""
     gradients_in_evaluation: bool = False
+    undecayed: tuple[str, ...] = ()
+    """Parts of the names of parameters that weight decay leaves alone, such as "bias"."""
 
     @property
     def losses(self) -> Mapping[str, Loss]:
@@ -83,7 +85,12 @@ class GradientDescent(LearnerSpec):
         return {
             "learner": type(self).__name__, "loss": getattr(self.loss, "__name__", type(self.loss).__name__),
             "optimizer": call(self.optimizer), "schedule": call(self.schedule), "clip": self.clip, "average": self.average,
+            **({"undecayed": list(self.undecayed)} if self.undecayed else {}),
         }  # fmt: skip
+
+    def decays(self, name: str) -> bool:
+        """Return True if weight decay shrinks the parameter of this name."""
+        return not any(part in name for part in self.undecayed)
 
     def begin(self, model: Module, dataset: Dataset | None = None, setup: Setup | None = None) -> GradientDescentLearner:
         setup = setup or Setup()
@@ -104,6 +111,8 @@ class GradientDescentLearner(Learner):
         self.spec, self.loss, self.clip, self.average = spec, spec.loss, spec.clip, spec.average
         self.scaling = Scaling() if self.precision.scaled else None
         self.optimizer: Optimizer = setup.optimizer(spec.optimizer, parameters_of(model))
+        if spec.undecayed:
+            split_decay(self.optimizer, spec)
         self.optimizers = {ALL: self.optimizer}
         self.schedule: Callable[[int], float] | None = None
         self._parameters = dict(model.named_parameters())
@@ -170,6 +179,19 @@ class GradientDescentLearner(Learner):
 
 
 # Settings that learners with optimizers share
+
+
+def split_decay(optimizer: Optimizer, spec: GradientDescent) -> None:
+    """Give the parameters without weight decay their own group, next to each group of an optimizer that decays."""
+    for group in [group for group in optimizer.param_groups if group.get("weight_decay")]:
+        members = list(zip(group["names"], group["params"], strict=True))
+        kept, spared = ([m for m in members if spec.decays(m[0]) is decays] for decays in (True, False))
+        if kept and spared:
+            optimizer.param_groups.append({**group, "names": [n for n, _ in spared], "params": [p for _, p in spared],
+                                           "weight_decay": 0.0})  # fmt: skip
+            group |= {"names": [n for n, _ in kept], "params": [p for _, p in kept]}
+        elif spared:
+            group["weight_decay"] = 0.0
 
 
 def keywords(function: Callable[..., Any]) -> dict[str, Any]:
