@@ -87,6 +87,12 @@ def text(folder: Path, wild: Array) -> Path:
     return _written(folder / "t.txt", ["".join(letters)])
 
 
+def passages(folder: Path, wild: Array) -> Path:
+    words = np.array(["the", "cat", "sat", "on", "the", "mat", ".", "it", "ran", "to", "a", "dog", "."] * 60)
+    words[wild] = "zebra"
+    return _written(folder / "p.txt", [" ".join(words[i : i + 13]) for i in range(0, len(words), 13)])
+
+
 def series(folder: Path, wild: Array) -> Path:
     values = np.sin(np.arange(600) / 7)
     values[wild] = np.random.default_rng(0).normal(50, 9, len(wild))
@@ -144,6 +150,7 @@ SAMPLES = {
     "sentences": Sample(sentences),
     "pairs": Sample(pairs),
     "text": Sample(text, {"window": 8}, dealt=False),
+    "passages": Sample(passages, {"window": 24}, dealt=False),
     "series": Sample(series, {"window": 8, "horizon": 4}, dealt=False),
     "sequences": Sample(lambda folder, wild: "narma10", {"window": 12}, dealt=False, made=True),
     "arrays": Sample(arrays),

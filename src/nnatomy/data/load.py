@@ -66,7 +66,7 @@ def load(
 
     `accepts` lists the kinds (all if None) and `tasks` the tasks (all with targets if None) that the architecture takes; of the
     kinds that can read a source the surest is taken, the earlier in `accepts` among equals. `window` and `horizon` are lengths
-    in tokens or rows. A text has so many `tokens` of bytes, learned from it, instead of characters. `groups` names a column:
+    in tokens or rows. A text has so many learned `tokens` instead of characters or words. `groups` names a column:
     rows with equal values stay in one split. `encoding` is that of text that is not UTF-8. `limit` keeps at most so many
     examples in each split. A `fold` splits the raw rows in place of the usual three splits, everything is fitted on its
     training rows, and an official test part takes no part.

@@ -48,7 +48,7 @@ class DataRequest:
     binary: bool | None = option(SWITCH, "Make each pixel 0 or 1, or not: 1 above half its range.")
     window: int | None = option(INTEGER, "Length of the model's input, in tokens or rows.", least=1)
     horizon: int | None = option(INTEGER, "Length of the forecast, in rows.", least=1)
-    tokens: int | None = option(INTEGER, "Learn so many tokens of bytes from a text, not characters.", least=1)
+    tokens: int | None = option(INTEGER, "Learn so many tokens from a text, not characters or words.", least=1)
     limit: int | None = option(INTEGER, "Use at most this many examples of each split.", least=1)
     groups: str | None = option(TEXT, "Column whose equal values stay in one split.", metavar="COLUMN")
     seed: int = option(INTEGER, "Seed of splits, initial weights and order.", 0, least=0)

@@ -14,6 +14,7 @@ from nnatomy.tasks.forward import forward
 from nnatomy.tasks.generation import Generation
 from nnatomy.tasks.graph_classification import GraphClassification
 from nnatomy.tasks.language import Language
+from nnatomy.tasks.masked_language import MaskedLanguage
 from nnatomy.tasks.node_classification import NodeClassification
 from nnatomy.tasks.parts import Answer, Coloring, Meter, Mistakes, Score
 from nnatomy.tasks.recall import Recall
@@ -28,8 +29,8 @@ from nnatomy.training.recipe import Recipe
 
 __all__ = [
     "Anomaly", "Answer", "Baseline", "Classification", "Clustering", "Coloring", "Completion", "Control", "Density",
-    "Evaluation", "FittedBaseline", "Forecast", "Generation", "GraphClassification", "Language", "Meter", "Metric",
-    "Mistakes", "NodeClassification", "Recall", "Reconstruction", "Regression", "Score", "Segmentation", "Task",
+    "Evaluation", "FittedBaseline", "Forecast", "Generation", "GraphClassification", "Language", "MaskedLanguage", "Meter",
+    "Metric", "Mistakes", "NodeClassification", "Recall", "Reconstruction", "Regression", "Score", "Segmentation", "Task",
     "Translation", "forward", "task_for",
 ]  # fmt: skip
 

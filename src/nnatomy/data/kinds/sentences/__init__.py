@@ -33,7 +33,7 @@ class SentencesKind(Kind[WordPreprocessing]):
     name = "sentences"
     noun = "labeled sentences"
     preprocessing = WordPreprocessing
-    options = frozenset({"target", "types", "groups", "encoding"})
+    options = frozenset({"target", "types", "groups", "encoding", "tokens"})
     endings = (".tsv", ".csv", ".parquet", ".arrow", ".jsonl")
     folders = "a pair of .pos and .neg texts"
     ragged = True
@@ -102,7 +102,8 @@ class SentencesKind(Kind[WordPreprocessing]):
         if not (isinstance(texts, list | tuple) and texts and all(isinstance(text, str) for text in texts)):
             return super().given(value, preprocessing, raw)
         blank = sum(not text.strip() for text in texts)
-        notices = (f"Empty texts count as one unknown word; there are {blank}.",) if blank else ()
+        empty = "have no words" if preprocessing.pieces else "count as one unknown word"
+        notices = (f"Empty texts {empty}; there are {blank}.",) if blank else ()
         rows = tuple(str(n + 1) for n in range(len(texts)))
         return Inputs(preprocessing.transform(texts), rows, notices, {"text": tuple(texts)})
 
@@ -124,6 +125,8 @@ class SentencesKind(Kind[WordPreprocessing]):
         return SentenceInputs(dataset)
 
     def limits(self, dataset: Dataset) -> str:
+        if self.fitted(dataset).pieces:
+            return f"Words with characters that its training sentences lack count as one; {LONGEST} word pieces are read."
         return f"Words that its training sentences lack count as one; what comes after {LONGEST} words is cut off."
 
     def look(self, dataset: Dataset) -> Look:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -16,6 +17,7 @@ from nnatomy.data.fields import select
 from nnatomy.data.kinds.sentences.files import Labeled
 from nnatomy.data.lines import NORMAL_FORM, Form, normal, words
 from nnatomy.data.reading import Reading
+from nnatomy.data.wordpiece import CLS, SEP, WordPieces, learn
 from nnatomy.errors import UserError
 
 __all__ = ["LONGEST", "WordPreprocessing", "sentences_dataset"]
@@ -27,10 +29,13 @@ LONGEST = 200  # words of a sentence that are read; the rest is cut off
 
 @dataclass(frozen=True)
 class WordPreprocessing(Preprocessing):
-    """Numbers words by their frequency in the training sentences; 0 pads, 1 is any word seen too rarely."""
+    """Numbers words by their frequency in the training sentences; 0 pads, 1 is any word seen too rarely.
+
+    With `pieces`, tokens are word pieces between [CLS] and [SEP] instead, and any word of known characters can be written.
+    """
 
     kind: ClassVar[str] = "sentences"
-    vocabulary: tuple[str, ...]  # starts with PADDING, UNKNOWN
+    vocabulary: tuple[str, ...]  # starts with PADDING, UNKNOWN; of pieces, with wordpiece.SPECIAL
     classes: tuple[str, ...]
     columns: tuple[str, ...] = ()
     """The columns of a table that hold the texts; empty where these were in lines without names."""
@@ -39,20 +44,34 @@ class WordPreprocessing(Preprocessing):
     form: Form = NORMAL_FORM
     """The normal form of Unicode that texts take."""
     encoding: str = ""
+    pieces: bool = False
 
     @classmethod
-    def fit(cls, sentences: Sequence[str], classes: Sequence[str], minimum: int = 2) -> WordPreprocessing:
-        """Fit on the training sentences; words seen fewer than `minimum` times are unknown."""
+    def fit(
+        cls, sentences: Sequence[str], classes: Sequence[str], minimum: int = 2, size: int | None = None
+    ) -> WordPreprocessing:
+        """Fit on the training sentences: words seen `minimum` times or more, or a vocabulary of `size` word pieces."""
+        if size is not None:
+            return cls(learn(sentences, size), tuple(classes), pieces=True)
         counts = Counter(word for sentence in sentences for word in words(normal(sentence).lower()))
         common = sorted((w for w, n in counts.items() if n >= minimum), key=lambda w: (-counts[w], w))
         return cls((PADDING, UNKNOWN, *common), tuple(classes))
 
+    @cached_property
+    def cutter(self) -> WordPieces:
+        """The vocabulary with what cuts words into its pieces."""
+        return WordPieces(self.vocabulary, self.form)
+
     def split(self, sentence: str) -> list[str]:
-        """Return a sentence's lower-case words and marks."""
+        """Return a sentence's lower-case words and marks, or their pieces."""
+        if self.pieces:
+            return [self.vocabulary[i] for i in self.cutter.encode(sentence)]
         return words(normal(sentence, self.form).lower())
 
     def encode(self, sentences: Sequence[str]) -> tuple[Array, ...]:
         """Return the word numbers int64 of each sentence; an empty one is an unknown word."""
+        if self.pieces:
+            return tuple(np.array([CLS, *self.cutter.encode(s)[: LONGEST - 2], SEP], np.int64) for s in sentences)
         place = {word: n for n, word in enumerate(self.vocabulary)}
         return tuple(np.array([place.get(w, 1) for w in self.split(s)[:LONGEST]] or [1], dtype=np.int64) for s in sentences)
 
@@ -87,12 +106,13 @@ def sentences_dataset(name: str, read: Sequence[Labeled], reading: Reading, noti
     published = None if len(read) < 3 else (np.arange(ends[0]), np.arange(ends[0], ends[1]), np.arange(ends[1], ends[2]))
     groups = None if first.groups is None else np.unique(first.groups, return_inverse=True)[1]
     parts = reading.part(len(ids), ids, classes, fractions=(0.1, 0.1), official=published, groups=groups)
-    fitted = WordPreprocessing.fit([sentences[i] for i in parts.train], classes)
+    fitted = WordPreprocessing.fit([sentences[i] for i in parts.train], classes, size=reading.use("tokens"))
     preprocessing = replace(fitted, columns=first.columns, target=first.target)
     splits = [RaggedSplit(preprocessing.encode([sentences[i] for i in rows]), ids[rows]) for rows in parts]
-    cut = sum(len(preprocessing.split(sentence)) > LONGEST for sentence in sentences)
-    long = (f"{cut} texts have more than {LONGEST} words; the rest of these is cut off.",) if cut else ()
-    text = f"{len(sentences)} sentences of {len(classes)} classes, {len(preprocessing.vocabulary)} words"
+    noun = "word pieces" if preprocessing.pieces else "words"
+    cut = sum(len(preprocessing.split(sentence)) > LONGEST - 2 * preprocessing.pieces for sentence in sentences)
+    long = (f"{cut} texts have more than {LONGEST} {noun}; the rest of these is cut off.",) if cut else ()
+    text = f"{len(sentences)} sentences of {len(classes)} classes, {len(preprocessing.vocabulary)} {noun}"
     shape, outputs = (max(len(s) for split in splits for s in split.sequences),), len(classes)
     return Dataset(
         name, "sentences", "classification", splits[0], splits[1], splits[2], classes, preprocessing,

@@ -1,0 +1,156 @@
+"""Word pieces, sentence pairs with masks, and labeled sentences as word pieces."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import nnatomy as nn
+from nnatomy.data import load
+from nnatomy.data.kinds import kind_of
+from nnatomy.data.kinds.passages.passages import PassagePreprocessing, documents_of
+from nnatomy.data.wordpiece import CLS, MASK, SEP, SPECIAL, UNKNOWN, WordPieces, frequent_words, learn
+from nnatomy.errors import UserError
+
+TEXTS = ["The cats play in the garden.", "A cat played, and plays!", "Dogs are playing with cats.", "a dog plays"] * 5
+TASKS: dict[str, Any] = {"accepts": ("passages",), "tasks": ("masked language",)}
+pytestmark = pytest.mark.any_kernels
+
+
+def vocabulary(*pieces: str) -> WordPieces:
+    return WordPieces((*SPECIAL, *pieces))
+
+
+def test_a_word_is_cut_into_the_longest_pieces_that_fit() -> None:
+    pieces = vocabulary("play", "##ing", "##in", "##g", "p", "##lay", "the")
+    assert pieces.pieces("playing") == ("play", "##ing")
+    assert pieces.pieces("playin") == ("play", "##in")
+    assert pieces.pieces("plays") == ("[UNK]",)  # a rest without a piece makes the whole word unknown
+    ids = pieces.encode("The [MASK] Playing")
+    assert [pieces.vocabulary[i] for i in ids] == ["the", "[MASK]", "play", "##ing"]
+    assert pieces.decode(ids) == "the [MASK] playing"
+    assert pieces.encode("").shape == (0,)
+
+
+def test_pieces_are_those_of_the_library() -> None:
+    tokenizers = pytest.importorskip("tokenizers")
+    learned = learn(TEXTS, 60)
+    assert learned[: len(SPECIAL)] == SPECIAL
+    assert len(learned) == len(set(learned)) == 60
+    made = tokenizers.Tokenizer(tokenizers.models.WordPiece({w: n for n, w in enumerate(learned)}, unk_token="[UNK]"))
+    made.pre_tokenizer = tokenizers.pre_tokenizers.BertPreTokenizer()
+    ours = WordPieces(learned)
+    for text in [*TEXTS, "gardening dogs zebra"]:
+        assert ours.encode(text).tolist() == made.encode(text.lower()).ids
+    assert UNKNOWN in ours.encode("zebra")
+
+
+def test_a_learned_vocabulary_is_always_the_same() -> None:
+    """In other processes too, where the order of the library's tables differs."""
+    pytest.importorskip("tokenizers")
+    import subprocess
+    import sys
+
+    code = f"from nnatomy.data.wordpiece import learn; print(learn({TEXTS!r}, 60))"
+    runs = {subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout for _ in range(3)}
+    assert runs == {f"{learn(TEXTS, 60)}\n"}
+    with pytest.raises(UserError, match="Word pieces"):
+        learn(TEXTS, 10)
+
+
+def test_words_that_are_frequent() -> None:
+    assert frequent_words(["A b", "b, [SEP] c", "c B"], 2) == (*SPECIAL, "b", "c")
+
+
+def test_two_sentences_are_marked_and_cut() -> None:
+    made = PassagePreprocessing((*SPECIAL, "a", "b", "c", "d"), window=8)
+    texts = ["a b", "a b [SEP] c d", "a a a a a a a a a", "a a a a [SEP] b b b b", "a [SEP] b b b b b"]
+    tokens, lengths, segments = made.transform(texts)
+    a, b, c, d = range(5, 9)
+    assert tokens[0].tolist() == [CLS, a, b, SEP, 0, 0, 0, 0]
+    assert tokens[1].tolist() == [CLS, a, b, SEP, c, d, SEP, 0]
+    assert segments[1].tolist() == [0, 0, 0, 0, 1, 1, 1, 0]
+    assert tokens[2].tolist() == [CLS, *[a] * 6, SEP]
+    assert tokens[3].tolist() == [CLS, a, a, SEP, b, b, b, SEP]
+    assert tokens[4].tolist() == [CLS, a, SEP, b, b, b, b, SEP]
+    assert lengths.tolist() == [4, 7, 8, 8, 8]
+
+
+def test_documents_end_at_blank_lines() -> None:
+    encode = WordPieces((*SPECIAL, *"abcdef", ".")).encode
+    found = documents_of("a. b.\nc.\n\nd.\ne. f.\n", encode)
+    assert [len(document) for document in found] == [3, 3]
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Path:
+    rng = np.random.default_rng(0)
+    names, verbs, things = ["anna", "ben", "tom"], ["plants", "cooks", "paints"], ["apples", "eggs", "ducks"]
+    sentences = [" ".join(rng.choice(group) for group in (names, verbs, things)) + "." for _ in range(400)]
+    path = tmp_path / "book.txt"
+    path.write_text("\n".join(sentences), encoding="utf-8")
+    return path
+
+
+def test_a_text_becomes_pairs(book: Path) -> None:
+    data: Any = load(book, window=16, **TASKS)
+    assert data.kind == "passages"
+    for part in (data.train, data.validation, data.test):
+        tokens, lengths, segments, labels, random = part.all()
+        assert 0.3 < random.mean() < 0.6
+        chosen = labels != -100
+        assert (chosen.sum(axis=1) >= 1).all()
+        assert not chosen[tokens < len(SPECIAL)].any() or (tokens[chosen] >= MASK).all()
+        assert (tokens[np.arange(len(tokens)), lengths - 1] == SEP).all()
+        assert ((segments == 1).sum(axis=1) > 0).all()
+    again: Any = load(book, window=16, **TASKS)
+    for a, b in zip(data.train.all(), again.train.all(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    other: Any = load(book, window=16, seed=1, **TASKS)
+    assert any((a != b).any() for a, b in zip(data.train.all(), other.train.all(), strict=True))
+
+
+def test_a_plain_text_is_a_text_first(book: Path) -> None:
+    assert load(book, window=16).kind == "text"
+    with pytest.raises(UserError, match="8 tokens at least"):
+        load(book, window=4, **TASKS)
+
+
+def test_labeled_sentences_as_pieces(tmp_path: Path) -> None:
+    pytest.importorskip("tokenizers")
+    lines = [f"{text}\t{'dog' if 'og' in text else 'cat'}" for text in TEXTS]
+    (tmp_path / "s.tsv").write_text("\n".join(lines), encoding="utf-8")
+    data: Any = load(tmp_path / "s.tsv", ("sentences",), tokens=60)
+    tokens, lengths, _ = data.train.all()
+    assert (tokens[:, 0] == CLS).all()
+    assert (tokens[np.arange(len(tokens)), lengths - 1] == SEP).all()
+    ids, n = data.preprocessing.transform(["cats", ""])
+    assert n.tolist()[1] == 2
+    assert "word pieces" in kind_of(data).limits(data)
+    saved = data.preprocessing.to_json()
+    restored = type(data.preprocessing).from_json(saved)
+    np.testing.assert_array_equal(restored.transform(["cats play"])[0], data.preprocessing.transform(["cats play"])[0])
+    plain: Any = load(tmp_path / "s.tsv", ("sentences",))
+    assert not plain.preprocessing.pieces
+    assert ids.shape[1] == n.max()
+
+
+def test_bert_learns_a_users_files(book: Path, tmp_path: Path) -> None:
+    """A text and labeled sentences: trained for an epoch, predicted, exported."""
+    pytest.importorskip("tokenizers")
+    small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
+    found = nn.train("bert", book, out=tmp_path / "run", window=16, epochs=1, set=small, report=False)
+    answer = nn.predict(found.run.folder, ["anna [MASK] apples.", "ben cooks eggs. [SEP] [MASK] paints ducks."])
+    assert list(answer.columns) == ["row", "text", "filled"]
+    first, second = answer.columns["filled"]
+    assert len(first.split()) == 4
+    assert "[" not in first + second
+    assert first.startswith("anna ")
+    table = tmp_path / "mine.csv"
+    table.write_text("text,label\n" + "\n".join(f'"{t}",{"dog" if "og" in t else "cat"}' for t in TEXTS * 3), encoding="utf-8")
+    found = nn.train("bert", table, out=tmp_path / "texts", epochs=1, tokens=60, set=small, report=False)
+    assert "accuracy" in found.metrics
+    assert set(nn.predict(found.run.folder, ["my dog"]).columns["prediction"]) <= {"dog", "cat"}
