@@ -142,7 +142,7 @@ def test_bert_learns_a_users_files(book: Path, tmp_path: Path) -> None:
     """A text and labeled sentences: trained for an epoch, predicted, exported."""
     pytest.importorskip("tokenizers")
     small = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    found = nn.train("bert", book, out=tmp_path / "run", window=16, epochs=1, set=small, report=False)
+    found = nn.train("bert", book, out=tmp_path / "run", window=16, epochs=1, settings=small, report=False)
     answer = nn.predict(found.run.folder, ["anna [MASK] apples.", "ben cooks eggs. [SEP] [MASK] paints ducks."])
     assert list(answer.columns) == ["row", "text", "filled"]
     first, second = answer.columns["filled"]
@@ -150,7 +150,8 @@ def test_bert_learns_a_users_files(book: Path, tmp_path: Path) -> None:
     assert "[" not in first + second
     assert first.startswith("anna ")
     table = tmp_path / "mine.csv"
-    table.write_text("text,label\n" + "\n".join(f'"{t}",{"dog" if "og" in t else "cat"}' for t in TEXTS * 3), encoding="utf-8")
-    found = nn.train("bert", table, out=tmp_path / "texts", epochs=1, tokens=60, set=small, report=False)
+    rows = [f'"{text} {n}",{"dog" if "og" in text else "cat"}' for n, text in enumerate(TEXTS * 3)]
+    table.write_text("\n".join(["text,label", *rows]), encoding="utf-8")
+    found = nn.train("bert", table, out=tmp_path / "texts", epochs=1, tokens=90, settings=small, report=False)
     assert "accuracy" in found.metrics
     assert set(nn.predict(found.run.folder, ["my dog"]).columns["prediction"]) <= {"dog", "cat"}
