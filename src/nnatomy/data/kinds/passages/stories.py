@@ -19,7 +19,7 @@ SUBJECTS = (  # as it is written, its pronoun, the number of its verbs
 )  # fmt: skip
 NEAR = ("", "near the tree", "near the trees", "near the house", "near the houses")
 """What stands between a subject and its verb, of either number."""
-PLACES = {  # where somebody is, and what is done there
+PLACES = {  # where a person is, and what is done there
     "in the garden": ("plant", "flower"), "in the kitchen": ("cook", "egg"), "at the lake": ("follow", "duck"),
     "in the forest": ("pick", "apple"), "at the market": ("want", "orange"), "at school": ("paint", "picture"),
 }  # fmt: skip
