@@ -88,9 +88,9 @@ def text(folder: Path, wild: Array) -> Path:
 
 
 def passages(folder: Path, wild: Array) -> Path:
-    words = np.array(["the", "cat", "sat", "on", "the", "mat", ".", "it", "ran", "to", "a", "dog", "."] * 60)
-    words[wild] = "zebra"
-    return _written(folder / "p.txt", [" ".join(words[i : i + 13]) for i in range(0, len(words), 13)])
+    letters = np.array(list("the cat sat on the mat. it ran to a dog.\n" * 60))
+    letters[wild[np.char.isalpha(letters[wild])]] = "Z"
+    return _written(folder / "p.txt", ["".join(letters)])
 
 
 def series(folder: Path, wild: Array) -> Path:
@@ -150,7 +150,7 @@ SAMPLES = {
     "sentences": Sample(sentences),
     "pairs": Sample(pairs),
     "text": Sample(text, {"window": 8}, dealt=False),
-    "passages": Sample(passages, {"window": 24}, dealt=False),
+    "passages": Sample(passages, {"window": 24, "tasks": ("masked language",)}, dealt=False),
     "series": Sample(series, {"window": 8, "horizon": 4}, dealt=False),
     "sequences": Sample(lambda folder, wild: "narma10", {"window": 12}, dealt=False, made=True),
     "arrays": Sample(arrays),
