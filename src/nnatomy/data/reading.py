@@ -28,7 +28,8 @@ __all__ = ["OPTIONS", "TASKS", "Inputs", "Parts", "Reading", "Source"]
 Array = npt.NDArray[Any]
 TASKS = (
     "classification", "node classification", "graph classification", "regression", "language", "completion",
-    "masked language", "translation", "forecast", "anomaly", "control", "segmentation", "recall", "density", "generation", "reconstruction",
+    "masked language", "translation", "forecast", "anomaly", "control", "segmentation", "recall", "density", "generation",
+    "reconstruction",
 )  # fmt: skip
 UNLABELED = TASKS[-3:]
 """Tasks that need no targets."""
