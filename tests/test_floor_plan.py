@@ -21,6 +21,8 @@ OTHER_MEANINGS = {
     ("atlas/formulas.py", "text"),  # LaTeX's command
     ("data/reading.py", "reconstruction"),  # the tasks without targets: one check here, for all readers
     ("data/reading.py", "clustering"),
+    ("architectures/transformers/bert/model.py", "classification"),  # the name of a head
+    ("architectures/transformers/bert/torch_twin.py", "classification"),
 }
 """Exceptions, where such a word means something else or one check serves all callers: file and word."""
 
