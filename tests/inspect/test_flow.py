@@ -127,6 +127,7 @@ APART = {
     "hopfield": "signs decide, and no value passes them",
     "vae": "the codebook's vectors are chosen by their numbers",
     "gpt": "positions are constants, which come from no input",
+    "bert": "positions are constants, which come from no input",
     "neural_ode": "the solver's times are constants",
     "diffusion": "the sampler's times are constants",
 }
