@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import Any
 
 from nnatomy.interchange.names import Names
@@ -20,18 +21,20 @@ META = {
 
 
 def tables(rotary: str = "half", num_hidden_layers: int = 32, tie_word_embeddings: bool = False, **_: Any) -> dict[str, Names]:
-    """Return the tables of a Llama's files: Meta's, whose pairs of features are neighbors, or Hugging Face's, of halves.
+    """Return the tables of a Llama's files: Hugging Face's for pairs of halves, Meta's for pairs of neighbors.
 
-    A tied head may be in a file as a second copy, and Meta's early files hold the rotary frequencies; both are left out.
-    Tables with more names come first: a file is read by the first table all of whose names it has.
+    Early files hold the rotary frequencies too, and a file may repeat a tied head; both are left out. Tables with more names
+    come first: a file is read by the first table all of whose names it has.
     """
+    layers = range(num_hidden_layers)
     names: dict[str, str] = {"model.": ""}
+    title, head, angles = "transformers", "lm_head.weight", [f"model.layers.{n}.self_attn.rotary_emb.inv_freq" for n in layers]
     if rotary == "pairs":
-        names = {f"layers.{n}.{theirs}": f"layers.{n}.{ours}" for n in range(num_hidden_layers) for theirs, ours in META.items()}
+        names = {f"layers.{n}.{theirs}": f"layers.{n}.{ours}" for n in layers for theirs, ours in META.items()}
         names |= {"tok_embeddings.": "embed_tokens."} | ({} if tie_word_embeddings else {"output.": "lm_head."})
-    title, head, rope = ("Meta", "output.weight", "rope.freqs") if rotary == "pairs" else ("transformers", "lm_head.weight", "")
+        title, head, angles = "Meta", "output.weight", ["rope.freqs"]
     found: dict[str, Names] = {}
-    for without in ({rope, head} if tie_word_embeddings else {rope}, {head} if tie_word_embeddings else set(), {rope}, set()):
-        left = {name: None for name in sorted(without) if name}
-        found[" without ".join([title, *left])] = {**names, **left}
+    for old, twice in product((True, False), (True, False) if tie_word_embeddings else (False,)):
+        left_out = (angles if old else []) + ([head] if twice else [])
+        found[f"{title}{' angles' if old else ''}{' head' if twice else ''}"] = {**names, **dict.fromkeys(left_out)}
     return found
