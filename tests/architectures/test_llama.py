@@ -252,9 +252,12 @@ def test_palms_branches_read_the_same() -> None:
 
 SIZES_OF = {
     "7B": (6_738_415_616, {}),
-    "13B": (13_015_864_320, {"hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40, "num_attention_heads": 40}),
-    "30B": (32_528_943_616, {"hidden_size": 6656, "intermediate_size": 17920, "num_hidden_layers": 60, "num_attention_heads": 52}),
-    "65B": (65_285_660_672, {"hidden_size": 8192, "intermediate_size": 22016, "num_hidden_layers": 80, "num_attention_heads": 64}),
+    "13B": (13_015_864_320, {
+        "hidden_size": 5120, "intermediate_size": 13824, "num_hidden_layers": 40, "num_attention_heads": 40}),
+    "30B": (32_528_943_616, {
+        "hidden_size": 6656, "intermediate_size": 17920, "num_hidden_layers": 60, "num_attention_heads": 52}),
+    "65B": (65_285_660_672, {
+        "hidden_size": 8192, "intermediate_size": 22016, "num_hidden_layers": 80, "num_attention_heads": 64}),
     "Llama 2 70B": (68_976_648_192, {
         "hidden_size": 8192, "intermediate_size": 28672, "num_hidden_layers": 80, "num_attention_heads": 64,
         "num_key_value_heads": 8}),

@@ -211,11 +211,11 @@ def build(
         if value not in known:
             raise unknown_name(name, value, known)
     kv_heads = num_attention_heads if num_key_value_heads is None else num_key_value_heads
-    sizes = (vocab_size, max_position_embeddings, hidden_size, intermediate_size, num_hidden_layers, num_attention_heads, kv_heads)
-    if min(sizes) < 1 or num_attention_heads % kv_heads:
+    sizes = (vocab_size, max_position_embeddings, hidden_size, intermediate_size, num_hidden_layers)
+    if min(*sizes, num_attention_heads, kv_heads) < 1 or num_attention_heads % kv_heads:
         raise UserError(
             "A Llama needs sizes of at least 1, and key-value heads that divide the query heads. Received sizes "
-            f"{sizes[:5]}, {num_attention_heads} query heads and {kv_heads} key-value heads. Change num_key_value_heads."
+            f"{sizes}, {num_attention_heads} query heads and {kv_heads} key-value heads. Change num_key_value_heads."
         )
     width = hidden_size / num_attention_heads if head_dim is None else head_dim
     if width < 2 or width % 2:

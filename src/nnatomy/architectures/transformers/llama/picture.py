@@ -114,8 +114,8 @@ def _shown(theta: Array) -> list[int]:
 
 def _clocks(figure: Any, theta: Array) -> None:
     """A row for each pair, a column for each place; a hand starts up and turns clockwise, its last way shaded."""
-    figure.suptitle("Each pair of features is the hand of a clock, which turns by a fixed angle from place to place", fontsize=12,
-                    color=INK)  # fmt: skip
+    title = "Each pair of features is the hand of a clock, which turns by a fixed angle from place to place"
+    figure.suptitle(title, fontsize=12, color=INK)
     axes = figure.subplots()
     shown = _shown(theta)
     for row, pair in enumerate(shown):
@@ -124,14 +124,13 @@ def _clocks(figure: Any, theta: Array) -> None:
             angle = place * theta[pair]
             axes.add_patch(Circle((place, -row), 0.4, facecolor="white", edgecolor=LIGHT, lw=1.2))
             trail = np.linspace(max(0.0, angle - theta[pair]), angle, 30) if place else np.zeros(1)
-            fan = np.array([(0, 0), *zip(0.36 * np.sin(trail), 0.36 * np.cos(trail))]) + (place, -row)
-            axes.fill(fan[:, 0], fan[:, 1], color=color, alpha=0.22, lw=0)
-            end = (place + 0.36 * np.sin(angle), -row + 0.36 * np.cos(angle))
-            axes.plot([place, end[0]], [-row, end[1]], color=color, lw=2.6, solid_capstyle="round")
+            x, y = place + 0.36 * np.sin(trail), -row + 0.36 * np.cos(trail)
+            axes.fill([place, *x], [-row, *y], color=color, alpha=0.22, lw=0)
+            axes.plot([place, x[-1]], [-row, y[-1]], color=color, lw=2.6, solid_capstyle="round")
             axes.plot(place, -row, "o", color=color, ms=3)
         turn = 2 * np.pi / theta[pair]
-        label = f"{turn:.1f}" if turn < 100 else f"{turn:,.0f}"
-        axes.text(-0.62, -row, f"pair {pair + 1}\nonce round in\n{label} places", ha="right", va="center", fontsize=10, color=color)
+        label = f"pair {pair + 1}\nonce round in\n{turn:,.{1 if turn < 100 else 0}f} places"
+        axes.text(-0.62, -row, label, ha="right", va="center", fontsize=10, color=color)
     for place in range(PLACES):
         axes.text(place, 0.58, str(place), ha="center", va="bottom", fontsize=10, color=GRAY)
     axes.text(-0.62, 0.58, "place", ha="right", va="bottom", fontsize=10, color=GRAY)
