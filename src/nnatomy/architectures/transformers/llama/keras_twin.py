@@ -123,6 +123,9 @@ class Llama(keras.Model):
         return scores / math.sqrt(x.shape[-1]) if self.palm else scores
 
 
+LAYOUTS = ("half", "pairs")
+
+
 def build(
     vocab_size: int = 32000,
     max_position_embeddings: int = 2048,
@@ -139,7 +142,7 @@ def build(
     form: str = "llama",
 ) -> Llama:
     """The model with initial weights N(0, 0.02), or PaLM's N(0, 1 / sqrt(fan in)); the defaults are LLaMA 7B."""
-    if rotary not in ("half", "pairs"):
+    if rotary not in LAYOUTS:
         raise ValueError(f"rotary is 'half' or 'pairs'. Received {rotary!r}. Use rotary='half'.")
     if form not in ("llama", "palm"):
         raise ValueError(f"form is 'llama' or 'palm'. Received {form!r}. Use form='llama'.")
@@ -150,7 +153,7 @@ def build(
         raise ValueError(
             f"num_key_value_heads divides num_attention_heads, and head_dim is even. Received {groups}, {heads} and {features}."
         )
-    palm, pairs, dtype = form == "palm", rotary == "pairs", keras.config.floatx()
+    palm, pairs, dtype = form == "palm", rotary != "half", keras.config.floatx()
     blocks = [
         Layer(
             width, intermediate_size, heads, groups, features, rope_theta, pairs, rms_norm_eps, palm, f"layers_{i}", dtype

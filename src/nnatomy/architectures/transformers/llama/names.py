@@ -29,7 +29,7 @@ def tables(rotary: str = "half", num_hidden_layers: int = 32, tie_word_embedding
     layers = range(num_hidden_layers)
     names: dict[str, str] = {"model.": ""}
     title, head, angles = "transformers", "lm_head.weight", [f"model.layers.{n}.self_attn.rotary_emb.inv_freq" for n in layers]
-    if rotary == "pairs":
+    if rotary != "half":
         names = {f"layers.{n}.{theirs}": f"layers.{n}.{ours}" for n in layers for theirs, ours in META.items()}
         names |= {"tok_embeddings.": "embed_tokens."} | ({} if tie_word_embeddings else {"output.": "lm_head."})
         title, head, angles = "Meta", "output.weight", ["rope.freqs"]

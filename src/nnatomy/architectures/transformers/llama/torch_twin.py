@@ -106,6 +106,9 @@ class Llama(nn.Module):
         return F.linear(x, self.embed_tokens.weight) if self.lm_head is None else self.lm_head(x)
 
 
+LAYOUTS = ("half", "pairs")
+
+
 def build(
     vocab_size: int = 32000,
     max_position_embeddings: int = 2048,
@@ -122,7 +125,7 @@ def build(
     form: str = "llama",
 ) -> Llama:
     """The model with initial weights N(0, 0.02), or PaLM's N(0, 1 / sqrt(fan in)); the defaults are LLaMA 7B."""
-    if rotary not in ("half", "pairs"):
+    if rotary not in LAYOUTS:
         raise ValueError(f"rotary is 'half' or 'pairs'. Received {rotary!r}. Use rotary='half'.")
     if form not in ("llama", "palm"):
         raise ValueError(f"form is 'llama' or 'palm'. Received {form!r}. Use form='llama'.")
@@ -136,7 +139,7 @@ def build(
     palm = form == "palm"
     layers = []
     for _ in range(num_hidden_layers):
-        attention = Attention(hidden_size, num_attention_heads, groups, features, rope_theta, rotary == "pairs")
+        attention = Attention(hidden_size, num_attention_heads, groups, features, rope_theta, rotary != "half")
         layers.append(Layer(hidden_size, intermediate_size, attention, rms_norm_eps, palm))
     return Llama(vocab_size, max_position_embeddings, hidden_size, layers, rms_norm_eps, tie_word_embeddings, palm)
 
