@@ -12,6 +12,7 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -164,7 +165,8 @@ for _ in range(20):
     ids=["at once", "asleep", "sys.exit", "Ctrl-C", "once more at exit"],
 )
 def test_waiting_workers_let_the_interpreter_end(end: str, code: int, message: str) -> None:
-    found = subprocess.run([sys.executable, "-c", START + end], capture_output=True, text=True, timeout=60)
+    default = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background of a shell ignore it
+    found = subprocess.run([sys.executable, "-c", START + end], capture_output=True, text=True, timeout=60, preexec_fn=default)
     assert found.returncode == code
     assert message in found.stderr
     assert bool(found.stderr) == bool(message)
