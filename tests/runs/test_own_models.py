@@ -308,6 +308,35 @@ def test_other_processes_say_that_arrays_are_missing(tmp_path: Path) -> None:
 # Weights in a file
 
 
+class Tied(nn.Module):  # type: ignore[misc]
+    """Two layers with one weight, which has two names."""
+
+    def __init__(self) -> None:
+        self.first, self.second, self.last = (nn.Linear(4, n) for n in (4, 4, 2))
+        self.second.weight = self.first.weight
+
+    def forward(self, x: Any) -> Any:
+        return self.last(nn.tanh(self.second(nn.tanh(self.first(x)))))
+
+
+def test_a_shared_weight_needs_one_of_its_names(tmp_path: Path) -> None:
+    model, x = Tied(), np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32)
+    state = model.state_dict()
+    assert {"first.weight", "second.weight"} <= set(state)
+    for name in ("first.weight", "second.weight"):
+        part = {key: value + 1 for key, value in state.items() if key != name}
+        assert not model.load_state_dict(part).missing_keys
+        np.testing.assert_array_equal(model.first.weight.numpy(), state[name] + 1)
+        np.testing.assert_array_equal(model.second.weight.numpy(), state[name] + 1)
+    with pytest.raises(nn.UserError, match=r"missing: first\.weight, second\.weight\."):
+        model.load_state_dict({key: value for key, value in state.items() if "weight" not in key or "last" in key})
+    data = x, (x[:, 0] > 0).astype(int)
+    found = nn.train(model, data, epochs=4, out=tmp_path / "run", report=False)
+    again = nn.load_run(tmp_path / "run", model=Tied(), data=data)
+    assert same(again.model, found.model)
+    assert again.evaluate().metrics == pytest.approx(found.metrics, rel=1e-6)
+
+
 def test_weights_are_saved_and_loaded_strictly(tmp_path: Path) -> None:
     net = Net()
     path = nn.save(net, tmp_path / "net.safetensors")

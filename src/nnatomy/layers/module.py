@@ -212,7 +212,7 @@ class Module:
         """Take the values of `state`; with `strict`, raise UserError naming what is missing, unexpected or misshapen.
 
         Values are arrays, Tensors, or PyTorch's tensors: `model.load_state_dict(torch_model.state_dict())`. Returns the names
-        that were missing and unexpected, which only `strict=False` leaves.
+        that were missing and unexpected, which only `strict=False` leaves. What is shared may be under any of its names.
         """
         if not isinstance(state, Mapping):
             raise UserError(
@@ -221,7 +221,8 @@ class Module:
         own = dict(self._tensors())
         optional = {f"{path}.{name}" if path else name for path, module in self.named_modules() for name in module._optional}
         state = {name: _values(value) for name, value in state.items() if name in own or name not in optional}
-        missing = [name for name in own if name not in state]
+        found = {id(value) for name, value in own.items() if name in state}  # one of the names of what is shared is enough
+        missing = [name for name, value in own.items() if id(value) not in found]
         unexpected = [name for name in state if name not in own]
         misshapen = [
             f"{name} is {tuple(state[name].shape)}, expected {value.shape}"

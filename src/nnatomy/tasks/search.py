@@ -58,7 +58,8 @@ def search(
         longest: the most tokens of a sequence, the end included; an unfinished sequence is returned as it is
         never: tokens that are not written
 
-    Source: Sutskever, Vinyals and Le (2014), section 3.2; Wu et al. (2016), equation 14, for the length penalty.
+    Source: Sutskever, Vinyals and Le (2014), section 3.2. Wu et al. (2016), section 7, divide by the length to a power; their
+    equation 14 counts five tokens more.
     """
     width = beam
     state = _rows(state, np.repeat(np.arange(rows), width))
