@@ -46,7 +46,7 @@ sums = Recipe(
     build=fit_to,
     options={"hidden_size": 64, "intermediate_size": 172, "num_hidden_layers": 2, "num_key_value_heads": 4},
     learn=GradientDescent(loss, partial(AdamW, lr=5e-3, weight_decay=0.1), schedule=partial(Cosine, warmup=0.02), clip=1.0),
-    epochs=5,
+    epochs=7,
     batch_size=32,
     metric="loss",
     score={"answers": 0.9},
