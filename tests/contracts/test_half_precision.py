@@ -31,6 +31,7 @@ def gradient(ours: Ours, case: Case, batch: tuple[Any, ...], precision: Precisio
     place(ours.model)
     learn = GradientDescent(case.loss, partial(optim.SGD, lr=1.0))  # a step is the gradient, read off the float32 weights
     step = learn.begin(ours.model, setup=Setup(precision))
+    step.fields = case.fields or None  # a single array is an input where its field says so
     state, start = step.state(), ours.state()
     new, metrics = nn.compile(step)(state, batch)
     after = {name: np.array(a) for name, a in new["model"].items() if name in ours.parameters}

@@ -18,6 +18,7 @@ import nnatomy as nn
 from nnatomy import data, random, tasks
 from nnatomy.data import fields
 from nnatomy.data.dataset import ArraySplit, Dataset
+from nnatomy.data.kinds.passages.stories import VOCABULARY
 from nnatomy.errors import UserError
 from nnatomy.runs.fitting import fit_recipe
 from nnatomy.tasks import Evaluation, Task, task_for
@@ -46,6 +47,12 @@ def _one_hot(targets: Array, classes: int) -> Array:
 def _text(folder: Path) -> Dataset:
     (folder / "t.txt").write_text("abcab" * 300, encoding="utf-8")
     return data.load(folder / "t.txt", window=16)
+
+
+def _filled(targets: tuple[Array, ...], sure: float) -> Any:
+    """Scores and relation that are as sure of the right answer as `sure`."""
+    labels, random = targets
+    return sure * np.eye(len(VOCABULARY))[np.maximum(labels, 0)], sure * np.eye(2)[random]
 
 
 def _anomalies(folder: Path) -> Dataset:
@@ -106,6 +113,10 @@ CASES: dict[type[Task], Case] = {
     tasks.Completion: Case(
         lambda folder: data.load("sums"), lambda x, y: _one_hot(y[0], 14), lambda x, y: np.zeros((*y[0].shape, 14)),
         {"answers": 1, "bits_per_token": 0, "perplexity": 1, "accuracy": 1},
+    ),
+    tasks.MaskedLanguage: Case(
+        lambda folder: data.load("stories", ("passages",), tasks=("masked language",), limit=200), lambda x, y: _filled(y, 50.0),
+        lambda x, y: _filled(y, 0.0), {"accuracy": 1, "perplexity": 1, "relation": 1},
     ),
     tasks.Reconstruction: Case(
         lambda folder: data.load("wine", ("table",), tasks=("reconstruction",)), lambda x, y: x[0],
