@@ -31,7 +31,8 @@ def gradient(ours: Ours, case: Case, batch: tuple[Any, ...], precision: Precisio
     place(ours.model)
     learn = GradientDescent(case.loss, partial(optim.SGD, lr=1.0))  # a step is the gradient, read off the float32 weights
     step = learn.begin(ours.model, setup=Setup(precision))
-    step.fields = case.fields or None  # a single array is an input where its field says so
+    if len(batch) == 1 and case.fields:
+        step.fields = case.fields  # without fields, the last array counts as the target
     state, start = step.state(), ours.state()
     new, metrics = nn.compile(step)(state, batch)
     after = {name: np.array(a) for name, a in new["model"].items() if name in ours.parameters}
