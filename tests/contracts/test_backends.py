@@ -61,7 +61,7 @@ def same(found: dict[str, Any], expected: dict[str, Any], what: str) -> None:
         wanted = expected[name]
         assert value.dtype == wanted.dtype, f"{what}: {name} is {value.dtype}, not {wanted.dtype}"
         scale = max(1.0, float(np.abs(wanted).max(initial=0.0)))
-        # The bias of attention's keys has a gradient of 0: Adam with the transformer's eps of 1e-9 divides rounding of 1e-18 by it.
+        # The bias of attention's keys has a gradient of 0: Adam with the transformer's eps of 1e-9 divides its rounding by eps.
         most = 1e-8 if name.endswith(f"after {STEPS} steps") else 1e-9
         np.testing.assert_allclose(value, wanted, rtol=1e-9, atol=most * scale, err_msg=f"{what}: {name}")
 

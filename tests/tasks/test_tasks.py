@@ -115,8 +115,8 @@ CASES: dict[type[Task], Case] = {
         {"answers": 1, "bits_per_token": 0, "perplexity": 1, "accuracy": 1},
     ),
     tasks.MaskedLanguage: Case(
-        lambda folder: data.load("stories", ("passages",), tasks=("masked language",), limit=200), lambda x, y: _filled(y, 50.0),
-        lambda x, y: _filled(y, 0.0), {"accuracy": 1, "perplexity": 1, "relation": 1},
+        lambda folder: data.load("stories", ("passages",), tasks=("masked language",), limit=200),
+        lambda x, y: _filled(y, 50.0), lambda x, y: _filled(y, 0.0), {"accuracy": 1, "perplexity": 1, "relation": 1},
     ),
     tasks.Reconstruction: Case(
         lambda folder: data.load("wine", ("table",), tasks=("reconstruction",)), lambda x, y: x[0],
