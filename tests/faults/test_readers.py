@@ -22,6 +22,7 @@ import pytest
 import nnatomy as nn
 from nnatomy.data import from_frame, load, load_examples, load_inputs, preprocessing_from_json
 from nnatomy.data.columns import table_of_frame
+from nnatomy.data.csvfile import reads_as_table
 from nnatomy.data.kinds.pairs.vocabulary import Vocabulary
 from nnatomy.data.kinds.sentences.request import SentenceReader
 from nnatomy.data.kinds.sentences.sentences import WordPreprocessing
@@ -508,3 +509,10 @@ def test_folders_of_other_files_are_not_images(tmp_path: Path) -> None:
         load(tmp_path / "films", ("sentences", "text"))
     with pytest.raises(UserError, match="one sub-folder of pictures for each class"):
         load(tmp_path / "films", ("image",))
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_line_that_the_sample_cuts_takes_no_part(end: str) -> None:
+    """The sample ends within a row of a wide table, whatever ends the lines."""
+    rows = [",".join(f"c{n}" for n in range(600)), *[",".join(["0.123"] * 600)] * 60]
+    assert reads_as_table(end.join(rows) + end)

@@ -212,8 +212,8 @@ def reads_as_table(text: str) -> bool:
 
 def _sample(text: str) -> list[str]:
     """Return the first lines, without one that may have been cut."""
-    text = text[:100_000].replace("\r\n", "\n").replace("\r", "\n")  # the reader ends lines at each of them
-    return lines(text.rpartition("\n")[0] if len(text) > 99_999 else text)[:LOOKED_AT]
+    first = text[:100_000].replace("\r\n", "\n").replace("\r", "\n")  # the reader ends lines at each of them
+    return lines(first.rpartition("\n")[0] if len(text) > 100_000 else first)[:LOOKED_AT]
 
 
 def _parsed(rows: Iterable[str], delimiter: str, strict: bool = False) -> Any:
