@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import unicodedata
+from collections import Counter
+from collections.abc import Iterable
 from functools import cache
 from typing import Any, Literal
 
-__all__ = ["NORMAL_FORM", "Form", "SOFT_HYPHEN", "lines", "normal", "word", "words"]
+__all__ = ["NORMAL_FORM", "Form", "SOFT_HYPHEN", "common_words", "lines", "normal", "word", "words"]
 
 SOFT_HYPHEN = "\u00ad"
 Form = Literal["", "NFC", "NFD", "NFKC", "NFKD"]
@@ -45,3 +47,9 @@ def words(text: str) -> list[str]:
     """Return a text's words and marks as they are written; soft hyphens, which say where a line may end, are left out."""
     found: list[str] = word().findall(text.replace(SOFT_HYPHEN, ""))
     return found
+
+
+def common_words(texts: Iterable[str], minimum: int) -> list[str]:
+    """Return the words that occur `minimum` times or more, in lower case, the most frequent first."""
+    counts = Counter(word for text in texts for word in words(normal(text).lower()))
+    return sorted((word for word, n in counts.items() if n >= minimum), key=lambda word: (-counts[word], word))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from nnatomy.data.lines import NORMAL_FORM, Form, normal, words
+from nnatomy.data.lines import NORMAL_FORM, Form, common_words, normal, words
 from nnatomy.errors import UserError
 
 __all__ = ["CLS", "MASK", "PAD", "SEP", "SPECIAL", "UNKNOWN", "WordPieces", "frequent_words", "learn"]
@@ -63,9 +62,7 @@ class WordPieces:
 
 def frequent_words(texts: Iterable[str], minimum: int = 2) -> tuple[str, ...]:
     """Return the vocabulary of the words that occur `minimum` times or more, the most frequent first; others are unknown."""
-    counts = Counter(word for text in texts for word in words(normal(text).lower()))
-    common = sorted((w for w, n in counts.items() if n >= minimum and w not in SPECIAL), key=lambda w: (-counts[w], w))
-    return (*SPECIAL, *common)
+    return (*SPECIAL, *common_words(texts, minimum))
 
 
 def learn(texts: Iterable[str], size: int) -> tuple[str, ...]:

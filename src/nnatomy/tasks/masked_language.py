@@ -15,6 +15,7 @@ from nnatomy.data.wordpiece import MASK, SPECIAL
 from nnatomy.functional import cross_entropy
 from nnatomy.tasks.baselines import Baseline, FittedBaseline, arrays_of
 from nnatomy.tasks.parts import Answer, Array, Batch, Meter
+from nnatomy.tasks.search import log_softmax
 from nnatomy.tasks.task import Task
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.recipe import Recipe
@@ -137,8 +138,7 @@ class _Chosen:
         chosen = labels != IGNORED
         scores, true = scores[chosen].astype(np.float64), labels[chosen]
         with np.errstate(all="ignore"):
-            top = scores.max(axis=-1, keepdims=True, initial=-np.inf)
-            log_p = scores - top - np.log(np.exp(scores - top).sum(axis=-1, keepdims=True))
+            log_p = log_softmax(scores)
         self._nats -= float(log_p[np.arange(len(true)), true].sum())
         self._hits += int((scores.argmax(axis=-1) == true).sum()) if len(true) else 0
         self._count += len(true)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,7 +14,7 @@ from nnatomy.data.cells import number
 from nnatomy.data.dataset import Batch, Dataset, Preprocessing, RaggedSplit
 from nnatomy.data.fields import select
 from nnatomy.data.kinds.sentences.files import Labeled
-from nnatomy.data.lines import NORMAL_FORM, Form, normal, words
+from nnatomy.data.lines import NORMAL_FORM, Form, common_words, normal, words
 from nnatomy.data.reading import Reading
 from nnatomy.data.wordpiece import CLS, SEP, WordPieces, learn
 from nnatomy.errors import UserError
@@ -53,9 +52,7 @@ class WordPreprocessing(Preprocessing):
         """Fit on the training sentences: words seen `minimum` times or more, or a vocabulary of `size` word pieces."""
         if size is not None:
             return cls(learn(sentences, size), tuple(classes), pieces=True)
-        counts = Counter(word for sentence in sentences for word in words(normal(sentence).lower()))
-        common = sorted((w for w, n in counts.items() if n >= minimum), key=lambda w: (-counts[w], w))
-        return cls((PADDING, UNKNOWN, *common), tuple(classes))
+        return cls((PADDING, UNKNOWN, *common_words(sentences, minimum)), tuple(classes))
 
     @cached_property
     def cutter(self) -> WordPieces:
