@@ -12,7 +12,6 @@ import threading
 import time
 import types
 from collections.abc import Callable, Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +143,7 @@ def test_a_forked_child_has_threads_of_its_own() -> None:
 START = """
 import signal, sys, time, numpy as np, nnatomy as nn
 from nnatomy.kernels import machine
+signal.signal(signal.SIGINT, signal.default_int_handler)  # tests in the background of a shell ignore it
 lines = machine.aligned(64, np.float64)
 program = machine.Program()
 program.add("control", "nothing", [machine.address(lines)], parallel=True)
@@ -165,8 +165,7 @@ for _ in range(20):
     ids=["at once", "asleep", "sys.exit", "Ctrl-C", "once more at exit"],
 )
 def test_waiting_workers_let_the_interpreter_end(end: str, code: int, message: str) -> None:
-    default = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # tests in the background of a shell ignore it
-    found = subprocess.run([sys.executable, "-c", START + end], capture_output=True, text=True, timeout=60, preexec_fn=default)
+    found = subprocess.run([sys.executable, "-c", START + end], capture_output=True, text=True, timeout=60)
     assert found.returncode == code
     assert message in found.stderr
     assert bool(found.stderr) == bool(message)
