@@ -279,17 +279,16 @@ def test_training_and_evaluation_on_jax_are_those_on_numpy(tmp_path: Path) -> No
 
 
 @pytest.mark.slow
-def test_captions_are_translated(tmp_path: Path) -> None:
-    """The recipe for Multi30k: BLEU of at least 8 on the whole official test part; word by word it is more."""
+def test_captions_have_yardsticks() -> None:
+    """Multi30k, whose scores stand in docs/results.md: what BLEU is without a network on the whole official test part."""
+    captions = next(recipe for recipe in nn.architecture("seq2seq").recipes if recipe.data == "multi30k")
     try:
-        nn.data.load("multi30k", offline=True, limit=10)
+        dataset = nn.data.load("multi30k", offline=True)
     except UserError as problem:
         pytest.skip(str(problem))
-    found = nn.train("seq2seq", "multi30k", out=tmp_path / "run", report=False)
-    assert len(found.dataset.test) == 1000
-    assert found.metrics["bleu"] >= 8
-    task = found.prepared.task
-    fitted = {name: baseline(found.dataset, (task.recipe,)) for name, baseline in task.baselines.items()}
-    scores = {name: task.score(one.outputs, found.dataset.test).metrics["bleu"] for name, one in fitted.items()}
-    assert max(scores["copied source"], scores["most frequent target"]) < 1
-    assert scores["word by word"] > 20
+    assert len(dataset.test) == 1000
+    task = task_for(captions, dataset)
+    predictors = {name: baseline(dataset, (captions,)) for name, baseline in task.baselines.items()}
+    bleu = {name: task.score(one.outputs, dataset.test).metrics["bleu"] for name, one in predictors.items()}
+    assert max(bleu["copied source"], bleu["most frequent target"]) < 1
+    assert bleu["word by word"] > 20

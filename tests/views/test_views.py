@@ -35,7 +35,7 @@ PAIRS = [(architecture.name, recipe.data) for architecture in architectures().va
 SMALL = {
     "etth1": {"limit": 120, "window": 16, "horizon": 4}, "tinyshakespeare": {"limit": 40, "window": 16},
     "adding_problem": {"limit": 60, "window": 12}, "rt_polarity": {"limit": 40}, "digits": {"limit": 100},
-    "cifar10": {"limit": 100}, "sums": {"limit": 40},
+    "cifar10": {"limit": 100}, "sums": {"limit": 40}, "multi30k": {"limit": 60}, "eight_gaussians": {"limit": 100},
 }  # fmt: skip
 _made: dict[tuple[str, str], tuple[prepare.Prepared, Run]] = {}
 
