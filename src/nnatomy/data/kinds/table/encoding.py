@@ -186,6 +186,11 @@ class TablePreprocessing(Preprocessing):
         widths = [len(field.features()) for field in self.fields]
         return tuple(sum(widths[:n]) for n, field in enumerate(self.fields) if field.type in ("numeric", "date"))
 
+    @property
+    def columns(self) -> tuple[int, ...]:
+        """The number of the column that each feature was made of."""
+        return tuple(n for n, field in enumerate(self.fields) for _ in field.features())
+
     def transform(self, raw: RawTable) -> Batch:
         """Return (inputs[n, features],) for a table with the training table's columns."""
         return self.encode(raw)[0]
