@@ -101,7 +101,8 @@ def test_the_features_of_a_column_start_with_one_scale() -> None:
         assert set(np.unique(r)) == {-1.0, 1.0}
         np.testing.assert_array_equal(r[:, 0], r[:, 1])
         np.testing.assert_array_equal(r[:, 3], r[:, 4])
-        assert (r[:, 0] != r[:, 2]).any() and (r[:, 2] != r[:, 3]).any()
+        assert (r[:, 0] != r[:, 2]).any()
+        assert (r[:, 2] != r[:, 3]).any()
     own = network(k=40).backbone.blocks[0][0].r.numpy()
     assert all((own[:, a] != own[:, b]).any() for a in range(4) for b in range(a))
 
@@ -150,7 +151,8 @@ def test_the_encoding_is_equation_1_of_its_paper() -> None:
 
 def test_a_bin_of_the_outside_still_tells_numbers_apart() -> None:
     low, lower, high, higher = encoded(EDGES[:1], np.array([[-2.0], [-9.0], [6.0], [60.0]]))[:, 0]
-    assert lower[0] < low[0] < 0 and 1 < high[2] < higher[2]
+    assert lower[0] < low[0] < 0
+    assert 1 < high[2] < higher[2]
 
 
 def test_the_package_encodes_alike_and_its_file_is_read(tmp_path: Path) -> None:
@@ -238,7 +240,8 @@ def test_probabilities_are_averaged_not_scores() -> None:
 def test_scores_of_hundreds_stay_finite() -> None:
     model, (x, _) = network(), examples()
     out = model(Tensor(1e4 * x)).numpy()
-    assert np.isfinite(out).all() and out.min() < -100
+    assert np.isfinite(out).all()
+    assert out.min() < -100
     np.testing.assert_allclose(np.exp(out).sum(axis=1), 1, rtol=1e-9)
 
 

@@ -93,7 +93,7 @@ class LinearForEach(Module):
         self.weight = Parameter(init.zeros((numbers, bins, size)))
 
     def forward(self, e: Float[Tensor, "batch numbers bins"]) -> Float[Tensor, "batch numbers size"]:
-        return (e.transpose((1, 0, 2)) @ self.weight).transpose((1, 0, 2))  # type: ignore[no-any-return]
+        return (e.transpose((1, 0, 2)) @ self.weight).transpose((1, 0, 2))
 
 
 class PiecewiseLinearEmbeddings(Module):
@@ -146,7 +146,7 @@ class BatchEnsembleLinear(Module):
         self.bias = Parameter(np.tile(init.uniform((1, outputs), -bound, bound), (k, 1)))
 
     def forward(self, h: Float[Tensor, "batch _ inputs"]) -> Float[Tensor, "batch k outputs"]:
-        return ((h * self.r) @ self.weight.T) * self.s + self.bias  # type: ignore[no-any-return]
+        return ((h * self.r) @ self.weight.T) * self.s + self.bias
 
 
 class LinearEnsemble(Module):
@@ -158,7 +158,7 @@ class LinearEnsemble(Module):
         self.bias = Parameter(init.uniform((k, outputs), -bound, bound))
 
     def forward(self, h: Float[Tensor, "batch _ inputs"]) -> Float[Tensor, "batch k outputs"]:
-        return (h.transpose((1, 0, 2)) @ self.weight).transpose((1, 0, 2)) + self.bias  # type: ignore[no-any-return]
+        return (h.transpose((1, 0, 2)) @ self.weight).transpose((1, 0, 2)) + self.bias
 
 
 # The network
@@ -257,7 +257,7 @@ class TabM(Module):
     def average(self, z: Float[Tensor, "batch k outputs"]) -> Float[Tensor, "batch outputs"]:
         """Return ln(1/k sum_i softmax(z_i)), whose softmax is the mean probability; the mean of z_i where these are numbers."""
         if not self.classify:
-            return z.mean(axis=1)  # type: ignore[no-any-return]
+            return z.mean(axis=1)
         return ops.logsumexp(ops.log_softmax(z, axis=2), axis=1) - math.log(self.k)  # type: ignore[no-any-return]
 
     def forward(self, x: Float[Tensor, "batch ..."]) -> Float[Tensor, "batch outputs"]:
@@ -270,9 +270,7 @@ def build(
     groups: Sequence[int] = (),
 ) -> TabM:  # fmt: skip
     """Return a TabM from plain values."""
-    return TabM(
-        features, outputs, classify, k, blocks, width, dropout, variant, start, numbers, bins, embedding, groups
-    )
+    return TabM(features, outputs, classify, k, blocks, width, dropout, variant, start, numbers, bins, embedding, groups)
 
 
 def loss(model: TabM, x: Float[Tensor, "batch ..."], targets: Tensor) -> tuple[Float[Tensor, ""], Tensor]:

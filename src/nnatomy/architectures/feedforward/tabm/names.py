@@ -9,5 +9,5 @@ from nnatomy.interchange.names import Names
 
 def tables(**_: Any) -> dict[str, Names]:
     """Return the tables of files where numbers have different numbers of bins, a single bin, or both."""
-    masks = {name: None for name in ("num_module.impl.mask", "num_module.impl.single_bin_mask")}
+    masks = dict.fromkeys(("num_module.impl.mask", "num_module.impl.single_bin_mask"))
     return {"tabm": masks, **{f"tabm {name.rpartition('.')[2]}": {name: None} for name in masks}}

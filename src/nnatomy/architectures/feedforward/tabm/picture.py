@@ -37,7 +37,9 @@ def draw(model: TabM, dataset: Dataset) -> Figure:
         _plane(grid[0, 0])
     finally:
         default.load_state_dict(kept)
-    x, y = (part[:EXAMPLES] for part in (select(dataset.test.fields, dataset.test.all(), role)[0] for role in ("input", "target")))
+    x, y = (
+        part[:EXAMPLES] for part in (select(dataset.test.fields, dataset.test.all(), role)[0] for role in ("input", "target"))
+    )
     x = x.reshape(len(x), -1)
     place = _widest(model, x)
     _swept(grid[0, 1], model, dataset, x, place)

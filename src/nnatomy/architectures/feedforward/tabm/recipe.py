@@ -41,17 +41,19 @@ def build_for(
     return model
 
 
+# Chosen by validation rows of splits (seeds 100 to 102) that no published score uses.
 classification = Recipe(
     kind="table",
     tasks=(Classification,),
     data="breast_cancer",
     build=build_for,
     options={"k": 16, "width": 128, "dropout": 0.1, "bins": 48, "embedding": 16},
-    learn=GradientDescent(loss, partial(AdamW, lr=2e-3, weight_decay=3e-4), schedule=partial(Cosine, warmup=0.05), clip=1.0),
-    epochs=30,
-    batch_size=64,
+    learn=GradientDescent(loss, partial(AdamW, lr=3e-3, weight_decay=3e-4), schedule=partial(Cosine, warmup=0.05), clip=1.0),
+    epochs=15,
+    batch_size=128,
     metric="loss",
-    patience=10,
+    score={"accuracy": 0.95},
+    least_steps=500,
 )
 regression = Recipe(
     kind="table",
@@ -59,11 +61,12 @@ regression = Recipe(
     data="california_housing",
     build=build_for,
     options={"k": 16, "width": 128, "dropout": 0.1, "bins": 48, "embedding": 16},
-    learn=GradientDescent(loss, partial(AdamW, lr=2e-3, weight_decay=3e-4), schedule=partial(Cosine, warmup=0.05), clip=1.0),
-    epochs=20,
+    learn=GradientDescent(loss, partial(AdamW, lr=4e-3, weight_decay=3e-4), schedule=partial(Cosine, warmup=0.05), clip=1.0),
+    epochs=25,
     batch_size=128,
     metric="r2",
-    patience=10,
+    score={"r2": 0.81},
+    least_steps=800,
 )
 recipes = (classification, regression)
 
