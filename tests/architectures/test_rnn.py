@@ -13,7 +13,7 @@ from nnatomy import data
 from nnatomy.architectures.recurrent.gru import GRU
 from nnatomy.architectures.recurrent.lstm import LSTM
 from nnatomy.architectures.recurrent.rnn import RNN, Jordan, build, cell, loss, start_identity, start_orthogonal
-from nnatomy.architectures.recurrent.rnn.picture import bound, draw, influence
+from nnatomy.architectures.recurrent.rnn.picture import bound, draw, influence, untrained
 from nnatomy.architectures.recurrent.rnn.recipe import build_for, forecasts, sequences
 from nnatomy.errors import UserError
 from nnatomy.layers.sequences import FromLastValue
@@ -307,10 +307,11 @@ def test_picture_shows_a_gradient_below_its_bound(options: dict[str, Any]) -> No
     titles = [axes.get_title(loc="left")[:10] for axes in draw(model, dataset).axes if axes.get_title(loc="left")]
     assert titles == ["What the n", "The states", "How much t"]
     x = Tensor(dataset.test.take(np.arange(1))[0])
-    limit = bound(model, x)
-    assert (limit is None) is bool(options)
-    if limit is not None:
-        assert (influence(model, x) <= limit * (1 + 1e-5)).all()
+    for network in (model, untrained(model)):
+        limit = bound(network, x)
+        assert (limit is None) is bool(options)
+        if limit is not None:
+            assert (influence(network, x) <= limit * (1 + 1e-5)).all()
 
 
 def test_starts_reach_the_recipe() -> None:

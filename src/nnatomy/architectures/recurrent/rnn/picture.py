@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -33,20 +34,34 @@ def influence(network: Any, seen: Tensor) -> Array:
 
 
 def bound(network: Any, seen: Tensor) -> Array | None:
-    """Return what `influence` cannot exceed: |w_o| (|W_hh| gamma)^(T - t) gamma |W_ih|; None for what the theorem leaves out.
+    """Return what `influence` cannot exceed: |w_o| |D_T W_hh| ... |D_(t+1) W_hh| |D_t W_ih|, by the norms of all steps.
 
-    gamma is 1, the largest slope of tanh and ReLU; w_o the row of the output layer that was asked for its gradient.
+    w_o is the row of the output layer whose gradient is taken, D_t the diagonal of slopes. None for the networks that the
+    theorem leaves out: Jordan's, several layers, two directions.
     """
     rnn = network.rnn
     if isinstance(rnn, Jordan) or rnn.layers > 1 or len(rnn.directions) > 1:
         return None
     with no_grad():
         y, _ = network.answer(seen)
+        h = np.array([state.numpy()[0] for state in rnn.trace(seen)])
     last = y.numpy()[0].reshape(-1, y.shape[-1])[-1]
-    row = network.output.weight.numpy()[int(np.abs(last).argmax())].astype(np.float64)
-    W_ih, W_hh = (np.linalg.norm(w.numpy().astype(np.float64), 2) for w in (rnn.weight_ih_l0, rnn.weight_hh_l0))
-    distance = np.arange(seen.shape[1])[::-1]
-    return np.asarray(np.linalg.norm(row) * W_hh**distance * W_ih)
+    factor = float(np.linalg.norm(network.output.weight.numpy()[int(np.abs(last).argmax())]))
+    slopes = 1 - h**2 if rnn.nonlinearity == "tanh" else (h > 0).astype(h.dtype)
+    found = []
+    for slope in slopes[::-1]:
+        found.append(factor * np.linalg.norm(slope[:, None] * rnn.weight_ih_l0.numpy(), 2))
+        factor *= float(np.linalg.norm(slope[:, None] * rnn.weight_hh_l0.numpy(), 2))
+    return np.array(found[::-1])
+
+
+def untrained(network: Any) -> Any:
+    """Return a copy whose recurrent weights are drawn from U(-1/sqrt(hidden), 1/sqrt(hidden)), PyTorch's start."""
+    fresh, rng = copy.deepcopy(network), np.random.default_rng(0)
+    state = fresh.rnn.state_dict()
+    limit = 1 / np.sqrt(len(state["bias_hh_l0"]))
+    fresh.rnn.load_state_dict({name: rng.uniform(-limit, limit, a.shape).astype(a.dtype) for name, a in state.items()})
+    return fresh
 
 
 def draw(model: Module, dataset: Dataset) -> Figure:
@@ -69,17 +84,24 @@ def draw(model: Module, dataset: Dataset) -> Figure:
     scale, note = (1.0, "") if largest <= 1 else (largest, f", divided by the largest, {largest:.3g}")
     holds = f"The states h of the units that change most{note}: rewritten at every step"
     unit_map(figure, panels[0], bars[-2], h[:, units] / scale, units, holds, "RdBu_r", -1.0)
-    _gradient(panels[1], influence(network, seen), bound(network, seen))
+    _gradients(panels[1], network, seen)
     number_steps(shown[-2:], dataset, len(h), labels)
     return figure
 
 
-def _gradient(axes: Any, norms: Array, limit: Array | None) -> None:
-    steps = np.arange(len(norms))
-    axes.semilogy(steps, np.maximum(norms, LEAST), color=BLUE, marker=".", lw=2, label="norm of the gradient")
+def _gradients(axes: Any, network: Any, seen: Tensor) -> None:
+    """Draw the trained network's gradient by step, and that of an untrained one below its bound."""
+    fresh = untrained(network)
+    curves = [
+        (influence(network, seen), BLUE, "-", "this network, trained"),
+        (influence(fresh, seen), ORANGE, "-", "untrained"),
+    ]
+    limit = bound(fresh, seen)
     if limit is not None:
-        axes.semilogy(steps, np.maximum(limit, LEAST), color=ORANGE, ls="--", label="bound of the theorem")
-    axes.set_ylabel("logarithmic scale")
-    axes.set_title("How much the last output depends on the input of each step", loc="left", fontsize=12)
+        curves.append((limit, ORANGE, "--", "its bound: the product of norms"))
+    for norms, color, line, label in curves:
+        axes.semilogy(np.maximum(norms, LEAST), color=color, ls=line, lw=2 if line == "-" else 1.3, label=label)
+    axes.set_ylabel("norm of the gradient")
+    axes.set_title("How much the last output depends on each input", loc="left", fontsize=12)
     legend(axes)
     axes.grid(alpha=0.25, color=GRAY)

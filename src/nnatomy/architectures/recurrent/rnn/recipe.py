@@ -17,7 +17,7 @@ from nnatomy.optim import Adam, AdamW, Cosine
 from nnatomy.tasks import Classification, Forecast, Language, Regression
 from nnatomy.tasks.language import generate_text
 from nnatomy.training.learners import GradientDescent
-from nnatomy.training.recipe import Case, Recipe
+from nnatomy.training.recipe import Case, Contract, Recipe
 
 Array = NDArray[Any]
 STARTS = {"identity": start_identity, "orthogonal": start_orthogonal}
@@ -83,22 +83,10 @@ sequences = Recipe(
     build=build_for,
     options={"hidden": 32, "start": "orthogonal"},
     learn=GradientDescent(loss, partial(Adam, lr=1e-2), schedule=partial(Cosine, warmup=0.02), clip=1.0),
-    epochs=60,
+    epochs=40,
     batch_size=50,
     metric="r2",
-    score={"r2": 0.93},
-)
-irnn = Recipe(
-    kind="series",
-    tasks=(Regression,),
-    data="adding_problem",
-    build=build_for,
-    options={"hidden": 64, "nonlinearity": "relu", "start": "identity"},
-    learn=GradientDescent(loss, partial(Adam, lr=2e-3), schedule=partial(Cosine, warmup=0.02), clip=1.0),
-    epochs=30,
-    batch_size=50,
-    metric="r2",
-    name="irnn",
+    score={"r2": 0.9},
 )
 text = Recipe(
     kind="text",
@@ -136,7 +124,7 @@ forecasts = Recipe(
     batch_size=64,
     metric="mse",
 )
-recipes: tuple[Recipe, ...] = (sequences, irnn, text, sentences, forecasts)
+recipes: tuple[Recipe, ...] = (sequences, text, sentences, forecasts)
 
 
 def _tokens(rng: np.random.Generator) -> tuple[Array, ...]:
@@ -160,12 +148,14 @@ cases: tuple[Case, ...] = (
         {"inputs": 5, "hidden": 8, "outputs": 9, "truncation": 2, "vocabulary": 9, "readout": "each"},
         _tokens,
         loss,
+        without={Contract.GRADIENTS: "a truncated gradient is not that of the loss: it leaves out what is older"},
     ),
     Case(
         "Jordan",
         {"inputs": 3, "hidden": 6, "outputs": 2, "feedback": "output", "decay": 0.5, "readout": "each"},
         _every_step,
         loss,
+        overfit=0.1,
     ),
     Case(
         "ragged, relu",
