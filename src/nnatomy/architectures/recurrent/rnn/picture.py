@@ -15,7 +15,7 @@ from nnatomy.data.dataset import Dataset
 from nnatomy.graph import no_grad
 from nnatomy.layers.module import Module
 from nnatomy.tasks.figures import BLUE, GRAY, ORANGE
-from nnatomy.tasks.sequence_figures import draw_inputs, example_of, frame, legend, number_steps, step_labels, title_of, unit_map
+from nnatomy.tasks.sequence_figures import draw_inputs, example_of, frame, number_steps, step_labels, title_of, unit_map
 from nnatomy.tensor import Tensor
 
 Array = NDArray[Any]
@@ -103,5 +103,5 @@ def _gradients(axes: Any, network: Any, seen: Tensor) -> None:
         axes.semilogy(np.maximum(norms, LEAST), color=color, ls=line, lw=2 if line == "-" else 1.3, label=label)
     axes.set_ylabel("norm of the gradient")
     axes.set_title("How much the last output depends on each input", loc="left", fontsize=12)
-    legend(axes)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.01, 0.99), ncols=3, frameon=False, fontsize=10)
     axes.grid(alpha=0.25, color=GRAY)
