@@ -125,6 +125,7 @@ def test_the_model_is_left_as_it_was() -> None:
 APART = {
     "mcculloch_pitts": "comparisons with thresholds decide, and no value passes them",
     "hopfield": "signs decide, and no value passes them",
+    "rnn": "two layers of long loops are shown by one turn of the second, without the path from the first",
     "vae": "the codebook's vectors are chosen by their numbers",
     "gpt": "positions are constants, which come from no input",
     "bert": "positions are constants, which come from no input",
