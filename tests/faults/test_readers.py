@@ -347,6 +347,9 @@ def test_names_next_to_a_class_are_texts_and_categories_of_several_words_are_non
     )
     names.to_csv(tmp_path / "n.csv", index=False)
     assert load(tmp_path / "n.csv", LSTM, tasks=TASKS, target="y", fold=nn.data.Fold(0, 2)).kind == "sentences"
+    again = pd.DataFrame({"text": ["good film", "bad film"] * 15, "label": ["yes", "no"] * 15})
+    again.to_csv(tmp_path / "a.csv", index=False)
+    assert load(tmp_path / "a.csv", LSTM, tasks=TASKS, target="label").kind == "sentences"
     jobs = pd.DataFrame({"job": [f"maker of part {k % 150}" for k in range(1200)], "a": A.tolist() * 10, "y": [*Y] * 10})
     jobs.to_csv(tmp_path / "t.csv", index=False)
     columns = {column.name: column.role for column in load(tmp_path / "t.csv", ("table",), target="y").columns}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from nnatomy.data.cells import is_numeric, number
 from nnatomy.data.lines import words
 
-__all__ = ["is_wordy", "why_no_classes"]
+__all__ = ["has_letters", "is_wordy", "why_no_classes"]
 
 WORDY = 2.0  # words in a cell, on average, from which a column of mostly different cells holds texts
 LOOKED_AT = 200  # cells by which a column is known
@@ -22,6 +22,12 @@ def is_wordy(cells: Sequence[str], least: float = WORDY) -> bool:
         return False
     counted = sum(any(c.isalpha() for c in word) for cell in some for word in words(cell))
     return counted >= least * len(some)
+
+
+def has_letters(cells: Sequence[str]) -> bool:
+    """Return True if most cells that are not empty have a letter."""
+    present = [cell for cell in cells if cell][:LOOKED_AT]
+    return 2 * sum(any(c.isalpha() for c in cell) for cell in present) > len(present)
 
 
 def why_no_classes(cells: Sequence[str]) -> str | None:

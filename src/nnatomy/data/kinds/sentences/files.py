@@ -11,7 +11,7 @@ from nnatomy.data.csvfile import RawTable, read_text
 from nnatomy.data.formats import DELIMITED, JSON, PLAIN, TABLES
 from nnatomy.data.lines import lines, words
 from nnatomy.data.reading import Source
-from nnatomy.data.texts import is_wordy, why_no_classes
+from nnatomy.data.texts import has_letters, is_wordy, why_no_classes
 from nnatomy.errors import UserError, unknown_name
 
 __all__ = [
@@ -19,6 +19,11 @@ __all__ = [
     "texts_of", "unlabeled",
 ]  # fmt: skip
 
+TEXTS = (
+    "text", "sentence", "review", "comment", "message", "tweet", "headline", "document", "content", "body", "question",
+    "utterance",
+)  # fmt: skip
+"""Names of columns of texts, one or several of them."""
 TARGETS = ("label", "labels", "class", "category", "sentiment", "polarity", "target", "y")
 """Names of columns that hold the classes unless --target names another."""
 TEXT = "text"
@@ -149,12 +154,15 @@ def _read_pair(paths: tuple[Path, Path], encoding: str) -> Labeled:
 def text_columns(table: RawTable, types: Mapping[str, str], target: str | None = None) -> tuple[str, ...]:
     """Return the columns of texts: those that `types` names so, else all with mostly different cells of several words.
 
-    Next to a target alone, words will do: a table of names and their classes has no other inputs.
+    Next to a target alone, words will do: a table of names and their classes has no other inputs. Where no column is like
+    that, one with a usual name is: a few texts that come again and again.
     """
     chosen = tuple(name for name, kind in types.items() if kind == TEXT and name in table.columns)
     others = [name for name in table.columns if name != target and name not in types]
     least = {"least": 1.0} if len(others) == 1 and target in table.columns and len(table.columns) == 2 else {}
-    return chosen or tuple(name for name in others if is_wordy(table.columns[name], **least))
+    wordy = tuple(name for name in others if is_wordy(table.columns[name], **least))
+    usual = (name for name in others if name.lower().removesuffix("s") in TEXTS and has_letters(table.columns[name]))
+    return chosen or wordy or tuple(usual)
 
 
 def classes_in(table: RawTable, columns: Sequence[str], target: str | None) -> str | None:
