@@ -350,7 +350,8 @@ def _point(answers: list[Mapping[str, Any]], folds: int, metric: str) -> tuple[f
     known = [score for score in scores if score is not None]
     if len(known) < folds:
         return None
-    return float(np.mean([a["train"] for a in answers])), float(np.mean(known)), float(np.std(known, ddof=1))
+    spread = float(np.std(known, ddof=1)) if len(known) > 1 else math.nan
+    return float(np.mean([a["train"] for a in answers])), float(np.mean(known)), spread
 
 
 def _pairs(candidates: list[Candidate], test_over_train: float, sign: int) -> list[Pair]:
