@@ -15,7 +15,7 @@ from nnatomy.errors import UserError
 from nnatomy.foreign import understood
 from nnatomy.ops.creation import sizes
 from nnatomy.printing import shown
-from nnatomy.tensor import Tensor
+from nnatomy.tensor import Tensor, wrap
 
 Shape = int | Sequence[int]
 
@@ -168,13 +168,13 @@ def seed(value: int) -> None:
 @understood
 def rand(*shape: Any, generator: Generator | None = None, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
     """Uniform in [0, 1): nn.rand(2, 3) or nn.rand((2, 3))."""
-    return Tensor((generator or default).uniform(sizes(shape), dtype=dtype), requires_grad)
+    return wrap((generator or default).uniform(sizes(shape), dtype=dtype), requires_grad)
 
 
 @understood
 def randn(*shape: Any, generator: Generator | None = None, dtype: Any = "float32", requires_grad: bool = False) -> Tensor:
     """Normal with mean 0 and standard deviation 1."""
-    return Tensor((generator or default).normal(sizes(shape), dtype=dtype), requires_grad)
+    return wrap((generator or default).normal(sizes(shape), dtype=dtype), requires_grad)
 
 
 @understood
@@ -182,10 +182,10 @@ def randint(low: int, high: Any, shape: Any = None, generator: Generator | None 
     """Uniform integers in [low, high), of a shape: randint(1, 7, (2, 3)), or from 0: randint(7, (2, 3))."""
     if shape is None:
         low, high, shape = 0, low, high
-    return Tensor((generator or default).integers(low, high, shape))
+    return wrap((generator or default).integers(low, high, shape))
 
 
 @understood
 def randperm(n: int, generator: Generator | None = None) -> Tensor:
     """The numbers 0 to n - 1 in random order."""
-    return Tensor(B.asarray((generator or default).permutation(n)))
+    return wrap(B.asarray((generator or default).permutation(n)))

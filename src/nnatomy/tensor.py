@@ -60,9 +60,10 @@ class Size(int):
 
 
 class Tensor:
-    """An array of the active backend and, where a gradient is wanted, the operation that made it.
+    """A copy of an array of the active backend and, where a gradient is wanted, the operation that made it.
 
-    `data`: the array. `requires_grad`: whether `backward()` should reach it. `grad`: the accumulated gradient or None.
+    `data`: the array, which is read-only, as a graph may hold it: `copy_()` replaces it. `requires_grad`: whether `backward()`
+    should reach it. `grad`: the accumulated gradient or None.
     """
 
     __slots__ = ("__weakref__", "data", "grad", "hooks", "index", "node", "requires_grad")
@@ -72,7 +73,7 @@ class Tensor:
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
         if requires_grad:
             _differentiable(data)
-        self.data = data
+        self.data: Array = sealed(data.copy("K")) if type(data) is np.ndarray else data
         self.requires_grad = requires_grad
         self.grad: Tensor | None = None
         self.node: graph.Node | None = None
@@ -204,7 +205,7 @@ class Tensor:
 
     def detach(self) -> Tensor:
         """The same values without history, in the same memory."""
-        return Tensor(self.data)
+        return wrap(self.data)
 
     def requires_grad_(self, requires_grad: bool = True) -> Tensor:
         """Set whether `backward()` should reach this leaf."""
@@ -250,6 +251,8 @@ class Tensor:
                 raise UserError(
                     f"Values must broadcast to the Tensor's shape {self.shape}. Received {tuple(new.shape)}. Reshape them."
                 ) from None
+        if type(new) is np.ndarray:  # as `sealed`, without the call
+            new.setflags(False)  # type: ignore[call-arg]
         self.data = new
         return self
 
@@ -648,7 +651,35 @@ def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tenso
     array = B.array(raw, dtype=dtype)
     if requires_grad:
         _differentiable(array)
-    return Tensor(array, requires_grad)
+    return wrap(array, requires_grad)
+
+
+def wrap(data: Array, requires_grad: bool = False) -> Tensor:
+    """A Tensor of the array itself, not of a copy: for arrays that are not written to while a graph holds them."""
+    return result(data.view() if type(data) is np.ndarray else data, requires_grad)
+
+
+def sealed(data: Array) -> Array:
+    """The array, which is read-only from now on if it is one of NumPy."""
+    if type(data) is np.ndarray:
+        data.setflags(write=False)
+    return data
+
+
+def result(data: Array, requires_grad: bool = False) -> Tensor:
+    """A Tensor of what an operation has computed, which becomes read-only."""
+    if type(data) is _Ndarray:  # as `sealed`, without the call; `write=` would take twice the time
+        data.setflags(False)  # type: ignore[call-arg]
+    t: Tensor = _new(Tensor)
+    t.data = data
+    t.requires_grad = requires_grad
+    t.grad = t.node = t.hooks = None
+    t.index = 0
+    return t
+
+
+_new = object.__new__
+_Ndarray = np.ndarray
 
 
 def _differentiable(array: Array) -> None:

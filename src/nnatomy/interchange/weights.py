@@ -16,7 +16,7 @@ from nnatomy.interchange.files import contents
 from nnatomy.interchange.names import KERAS, LEFT_OUT, Flattened, Names, Variable
 from nnatomy.layers.module import Module
 from nnatomy.printing import listed
-from nnatomy.tensor import Tensor
+from nnatomy.tensor import Tensor, sealed
 
 Array = np.ndarray[Any, Any]
 
@@ -134,7 +134,7 @@ def fill(
             "Give a table of names, or strict=False to take what fits."
         )
     for name, array in fitting.items():
-        own[name].data = B.array(np.ascontiguousarray(array).reshape(array.shape), dtype=own[name].dtype)
+        own[name].data = sealed(B.array(np.ascontiguousarray(array).reshape(array.shape), dtype=own[name].dtype))
     return found
 
 

@@ -12,7 +12,7 @@ from nnatomy.backends import B
 from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.graph import RemovableHandle
-from nnatomy.tensor import Parameter, Tensor
+from nnatomy.tensor import Parameter, Tensor, sealed
 
 if TYPE_CHECKING:
     from nnatomy.layers.summary import Summary
@@ -193,14 +193,14 @@ class Module:
         """Convert all floating-point parameters and buffers."""
         for _, value in self._tensors():
             if is_floating(value.data.dtype):
-                value.data = value.data.astype(dtype)
+                value.data = sealed(value.data.astype(dtype))
                 value.grad = None
         return self
 
     def to_backend(self) -> Self:
         """Move all parameters and buffers to the active backend and its device, where what was made before is not yet."""
         for _, value in self._tensors():
-            value.data = B.array(value.data, dtype=value.dtype)
+            value.data = sealed(B.array(value.data, dtype=value.dtype))
             value.grad = None
         return self
 
@@ -245,7 +245,7 @@ class Module:
         for name, value in own.items():
             if name in state:
                 given = state[name]
-                value.data = B.array(given.data if isinstance(given, Tensor) else given, dtype=value.dtype)
+                value.data = sealed(B.array(given.data if isinstance(given, Tensor) else given, dtype=value.dtype))
         return IncompatibleKeys(missing, unexpected)
 
     def count_parameters(self) -> int:

@@ -8,7 +8,7 @@ from typing import Any
 
 from nnatomy.backends import B
 from nnatomy.errors import UserError
-from nnatomy.tensor import Tensor
+from nnatomy.tensor import Tensor, wrap
 
 FLOAT = "float32"
 
@@ -23,23 +23,23 @@ def sizes(shape: tuple[Any, ...]) -> tuple[int, ...]:
 
 def zeros(*shape: Any, dtype: Any = FLOAT, requires_grad: bool = False) -> Tensor:
     """Zeros: nn.zeros(2, 3) or nn.zeros((2, 3))."""
-    return Tensor(B.zeros(sizes(shape), dtype=dtype), requires_grad)
+    return wrap(B.zeros(sizes(shape), dtype=dtype), requires_grad)
 
 
 def ones(*shape: Any, dtype: Any = FLOAT, requires_grad: bool = False) -> Tensor:
     """Ones."""
-    return Tensor(B.ones(sizes(shape), dtype=dtype), requires_grad)
+    return wrap(B.ones(sizes(shape), dtype=dtype), requires_grad)
 
 
 def full(shape: int | Sequence[int], value: float, dtype: Any = FLOAT, requires_grad: bool = False) -> Tensor:
     """`value` everywhere."""
-    return Tensor(B.full(sizes((shape,)), value, dtype=dtype), requires_grad)
+    return wrap(B.full(sizes((shape,)), value, dtype=dtype), requires_grad)
 
 
 def eye(n: int, m: int | None = None, dtype: Any = FLOAT) -> Tensor:
     """n rows and m columns (n if None), 1 where row and column are equal, 0 elsewhere."""
     n, m = sizes((n, n if m is None else m))
-    return Tensor((B.arange(n)[:, None] == B.arange(m)[None, :]).astype(dtype))
+    return wrap((B.arange(n)[:, None] == B.arange(m)[None, :]).astype(dtype))
 
 
 def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any = None) -> Tensor:
@@ -49,13 +49,13 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
         raise UserError("arange() needs a step other than 0. Received 0. Use nn.full() for equal numbers.")
     if dtype is None:
         dtype = "int64" if all(isinstance(v, Integral) for v in (low, high, step)) else FLOAT
-    return Tensor(B.arange(low, high, step).astype(dtype))
+    return wrap(B.arange(low, high, step).astype(dtype))
 
 
 def linspace(start: float, stop: float, count: int, dtype: Any = FLOAT) -> Tensor:
     """`count` numbers at equal distances, from `start` to `stop` inclusive."""
     (count,) = sizes((count,))
-    return Tensor((start + B.arange(count) * ((stop - start) / max(count - 1, 1))).astype(dtype))
+    return wrap((start + B.arange(count) * ((stop - start) / max(count - 1, 1))).astype(dtype))
 
 
 def zeros_like(a: Any, dtype: Any = None) -> Any:
@@ -71,4 +71,4 @@ def ones_like(a: Any, dtype: Any = None) -> Any:
 def full_like(a: Any, value: float, dtype: Any = None) -> Any:
     """`value` everywhere, in the same shape, and dtype unless another is given."""
     made = B.full(tuple(a.shape), value, dtype=a.dtype if dtype is None else dtype)
-    return Tensor(made) if isinstance(a, Tensor) else made
+    return wrap(made) if isinstance(a, Tensor) else made

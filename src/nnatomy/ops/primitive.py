@@ -15,7 +15,7 @@ from nnatomy.backends.dtypes import is_floating, is_half
 from nnatomy.errors import UserError
 from nnatomy.foreign import unknown_keyword
 from nnatomy.graph import is_grad_enabled
-from nnatomy.tensor import Tensor
+from nnatomy.tensor import Tensor, result
 
 Vjp = Callable[..., Any] | None
 FLOAT64 = np.dtype("float64")
@@ -214,7 +214,7 @@ def primitive(
                 return tuple(_result(o, node, i) for i, o in enumerate(out[: len(out) - saved]))
             if out.dtype is not FLOAT32 and "dtype" not in kwargs:
                 out = check_dtype(name, values, out, spec.arguments)
-            return _result(out, graph.Node(spec, args, values, needs, kwargs, out), 0) if track else Tensor(out)
+            return _result(out, graph.Node(spec, args, values, needs, kwargs, out), 0) if track else result(out)
 
         found: Any = op if not spec.short else _unary(spec, forward, op) if count == 1 else _binary(spec, forward, op)
         found.primitive = spec
@@ -255,7 +255,7 @@ def _unary(spec: Primitive, forward: Callable[..., Any], general: Callable[..., 
             raise explained(spec.name, (x,), error) from error
         if out.dtype is not FLOAT32:
             out = check_dtype(spec.name, (x,), out)
-        t = Tensor(out)
+        t = result(out)
         if a.requires_grad and is_grad_enabled():
             t.requires_grad = True
             t.node = graph.Node(spec, (a,), (x,), (True,), _NO_OPTIONS, out)
@@ -293,7 +293,7 @@ def _binary(spec: Primitive, forward: Callable[..., Any], general: Callable[...,
             raise explained(spec.name, (x, z), error) from error
         if out.dtype is not FLOAT32:
             out = check_dtype(spec.name, (x, z), out, spec.arguments)
-        t = Tensor(out)
+        t = result(out)
         if x is not a and a.requires_grad:
             needs = _BOTH if z is not b and b.requires_grad else _LEFT
         elif z is not b and b.requires_grad:
@@ -324,7 +324,7 @@ def through(composed: Callable[..., Any], needs: Sequence[bool], g: Any, inputs:
 
 
 def _result(out: Any, node: graph.Node | None, index: int) -> Tensor:
-    t = Tensor(out)
+    t = result(out)
     if node is not None and (out.dtype is FLOAT32 or is_floating(out.dtype)):
         t.requires_grad, t.node, t.index = True, node, index
     return t

@@ -14,7 +14,7 @@ from nnatomy.backends import B
 from nnatomy.backends.dtypes import is_floating
 from nnatomy.errors import UserError, unknown_name
 from nnatomy.graph import enable_grad, no_grad
-from nnatomy.tensor import Array, Parameter, Tensor
+from nnatomy.tensor import Array, Parameter, Tensor, result
 
 Group = dict[str, Any]
 """Parameters that share settings: "params", "names", and each hyperparameter by name."""
@@ -95,7 +95,7 @@ class Optimizer(ABC):
                     if traced:
                         now["lr"], at = _single(lr, param.dtype), _single(t, param.dtype)
                     p, s = self.update(param.data, -g if maximize else g, self.state[name], now, at)
-                    param.copy_(Tensor(asarray(p)))
+                    param.copy_(result(asarray(p)))
                     for key, value in s.items():
                         s[key] = asarray(value)
                     self.state[name] = s

@@ -14,7 +14,7 @@ from nnatomy.data.fields import Field
 from nnatomy.functional import masked_examples
 from nnatomy.graph import no_grad
 from nnatomy.layers.module import Module
-from nnatomy.tensor import Tensor
+from nnatomy.tensor import Tensor, wrap
 from nnatomy.training.learners.learner import Loss
 from nnatomy.training.parallel.devices import Devices
 from nnatomy.training.precision import FLOAT32, Precision
@@ -55,7 +55,7 @@ def own_stream(stream: Stream, generators: Sequence[random.Generator] = ()) -> I
 def forward(model: Module, arrays: tuple[Array, ...]) -> Any:
     """Return the model's output for a batch of inputs (no targets), in evaluation mode and unrecorded."""
     with evaluating(model):
-        return model(*[Tensor(a) for a in arrays])
+        return model(*[wrap(a) for a in arrays])
 
 
 def plain(outputs: Any) -> Any:
@@ -97,7 +97,7 @@ class Forward:
         self, arrays: dict[str, Array], stream: Stream, batch: tuple[Array, ...], mask: Any = None
     ) -> tuple[dict[str, Any], Any]:
         self.bind(arrays)
-        tensors = tuple(Tensor(a) for a in self.precision.evaluated(batch))
+        tensors = tuple(wrap(a) for a in self.precision.evaluated(batch))
         found: dict[str, Any] = {}
         outputs: Any = None
         with (

@@ -12,7 +12,7 @@ from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.graph import no_grad
 from nnatomy.layers.cache import KeyValueCache
-from nnatomy.tensor import Tensor
+from nnatomy.tensor import wrap
 
 __all__ = ["Writer", "draw", "generate", "probabilities"]
 
@@ -102,7 +102,7 @@ def generate(
                 cache, read = model.cache(), first
             if not cached:
                 cache, read = model.cache(), first
-            scores = model(Tensor(B.asarray(tokens[:, read:])), cache)
+            scores = model(wrap(B.asarray(tokens[:, read:])), cache)
             read = tokens.shape[1]
             p = probabilities(scores.numpy()[:, -1], temperature, top_k, top_p)
             tokens = np.concatenate([tokens, draw(p, generator)[:, None]], axis=1)

@@ -10,7 +10,7 @@ import numpy as np
 
 from nnatomy.backends import B
 from nnatomy.graph import no_grad
-from nnatomy.tensor import Tensor
+from nnatomy.tensor import wrap
 
 __all__ = ["Decoder", "Found", "search"]
 
@@ -72,7 +72,7 @@ def search(
     length = 0
     with no_grad(), np.errstate(divide="ignore"):
         while length < longest:
-            scores, state = step(state, Tensor(B.asarray(last)))
+            scores, state = step(state, wrap(B.asarray(last)))
             log_p = log_softmax(np.asarray(scores.data, np.float64)).reshape(rows, width, -1)
             log_p[..., list(never)] = -np.inf
             length += 1

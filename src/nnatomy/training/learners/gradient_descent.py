@@ -16,7 +16,7 @@ from nnatomy.errors import UserError, unknown_name
 from nnatomy.functional import masked_examples
 from nnatomy.layers.module import Module
 from nnatomy.optim import Optimizer, clip_grad_norm
-from nnatomy.tensor import Tensor
+from nnatomy.tensor import Tensor, wrap
 from nnatomy.training.learners.learner import (
     ADAMW,
     Batch,
@@ -136,7 +136,7 @@ class GradientDescentLearner(Learner):
     def update(self, batch: Batch, mask: Any = None) -> dict[str, Tensor]:
         metrics = {"loss": self._gradients(batch, mask)}
         if self.clip is not None:
-            metrics["gradient_norm"] = Tensor(clip_grad_norm(self.model.parameters(), self.clip))
+            metrics["gradient_norm"] = wrap(clip_grad_norm(self.model.parameters(), self.clip))
         self.optimizer.step()
         return metrics
 
@@ -161,15 +161,15 @@ class GradientDescentLearner(Learner):
                     gradients[name] = gradients[name] + g * fraction if name in gradients else g * fraction
         gradients = self.devices.split(gradients)
         for name, p in self._parameters.items():
-            p.grad = Tensor(gradients[name]) if name in gradients else None
-        return Tensor(loss)
+            p.grad = wrap(gradients[name]) if name in gradients else None
+        return wrap(loss)
 
     def _backward(self, batch: Batch, mask: Any) -> tuple[Any, dict[str, Any]]:
         """The loss and its gradient by each parameter that it depends on, in the type of the master weights."""
         self.optimizer.zero_grad()
         with self.lowered(), self.devices.whole(self._tensors), masked_examples(mask):
             loss, _ = self.loss(self.model, *self.precision.inputs(self.named(batch), batch))
-            (loss if self.scaling is None else loss * Tensor(self.scaling.scale)).backward()
+            (loss if self.scaling is None else loss * wrap(self.scaling.scale)).backward()
         gradients = {name: p.grad.data for name, p in self._parameters.items() if p.grad is not None}
         if self.precision.half is not None:
             gradients = {name: g.astype(self.precision.master) for name, g in gradients.items()}

@@ -19,7 +19,7 @@ from nnatomy.data.fields import Field
 from nnatomy.errors import UserError
 from nnatomy.layers.module import Module
 from nnatomy.optim import AdamW, Optimizer
-from nnatomy.tensor import Parameter, Tensor
+from nnatomy.tensor import Parameter, Tensor, wrap
 from nnatomy.training.parallel.devices import Devices
 from nnatomy.training.precision import FLOAT32, Precision
 
@@ -228,7 +228,7 @@ class Learner(ABC):
     def step(self, state: Tree, batch: tuple[Any, ...], mask: Any = None) -> tuple[Tree, dict[str, Any]]:
         """Return the next state and the metrics of a batch; `mask` (batch,) marks its examples where others pad it."""
         self.bind(state)
-        metrics = {name: value.data for name, value in self.update(tuple(Tensor(a) for a in batch), mask).items()}
+        metrics = {name: value.data for name, value in self.update(tuple(wrap(a) for a in batch), mask).items()}
         new = self.state()
         if self.average is not None:
             old, decay = state["average"], self.average
