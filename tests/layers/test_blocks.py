@@ -49,12 +49,13 @@ class Inverted(T.Module):
 
 
 class Squeeze(T.Module):
-    def __init__(self, channels, squeezed):
+    def __init__(self, channels, squeezed, inner=torch.relu, gate=torch.sigmoid):
         super().__init__()
+        self.inner, self.gate = inner, gate
         self.fc1, self.fc2 = T.Conv2d(channels, squeezed, 1), T.Conv2d(squeezed, channels, 1)
 
     def forward(self, x):
-        return x * torch.sigmoid(self.fc2(torch.relu(self.fc1(x.mean((2, 3), keepdim=True)))))
+        return x * self.gate(self.fc2(self.inner(self.fc1(x.mean((2, 3), keepdim=True)))))
 
 
 def separable(i, o, stride):
@@ -90,6 +91,10 @@ CASES = {
     "inverted, halved": (nn.InvertedResidual(4, 4, 2, 2), Inverted(4, 4, 2, 2)),
     "inverted, wider": (nn.InvertedResidual(4, 6, 1, 2), Inverted(4, 6, 1, 2)),
     "squeeze": (nn.SqueezeExcitation(4, 2), Squeeze(4, 2)),
+    "squeeze, other activations": (
+        nn.SqueezeExcitation(4, 2, nn.SiLU, nn.Hardsigmoid),
+        Squeeze(4, 2, T.functional.silu, lambda x: T.functional.relu6(x + 3) / 6),  # torch's hardsigmoid divides in float32
+    ),
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from nnatomy.errors import UserError, unknown_name
@@ -158,16 +159,20 @@ class InvertedResidual(Module):
 class SqueezeExcitation(Module):
     """y = x sigmoid(fc2(relu(fc1(mean of x over space)))): a factor for each channel (Hu et al. 2018, eq. 2 to 4).
 
-    x (batch, input_channels, height, width); fc1 and fc2 are 1x1 convolutions to squeeze_channels and back.
+    x (batch, input_channels, height, width); fc1 and fc2 are 1x1 convolutions to squeeze_channels and back. `activation` and
+    `scale_activation` make the layers that replace ReLU and the sigmoid.
     """
 
-    def __init__(self, input_channels: int, squeeze_channels: int, *, generator: Generator | None = None) -> None:
+    def __init__(
+        self, input_channels: int, squeeze_channels: int, activation: Callable[[], Module] = ReLU,
+        scale_activation: Callable[[], Module] = Sigmoid, *, generator: Generator | None = None,
+    ) -> None:  # fmt: skip
         checks.sizes("SqueezeExcitation", input_channels=input_channels, squeeze_channels=squeeze_channels)
         self.avgpool = AdaptiveAvgPool2d(1)
         self.fc1 = Conv2d(input_channels, squeeze_channels, 1, generator=generator)
         self.fc2 = Conv2d(squeeze_channels, input_channels, 1, generator=generator)
-        self.activation = ReLU()
-        self.scale_activation = Sigmoid()
+        self.activation = activation()
+        self.scale_activation = scale_activation()
 
     def forward(self, x: Any) -> Any:
         return x * self.scale_activation(self.fc2(self.activation(self.fc1(self.avgpool(x)))))
