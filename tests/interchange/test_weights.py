@@ -13,7 +13,7 @@ import pytest
 import nnatomy as nn
 from nnatomy.catalog import architecture
 from nnatomy.errors import UserError
-from nnatomy.interchange import Flattened, load, read
+from nnatomy.interchange import Depthwise, Flattened, Pointwise, load, read
 from nnatomy.layers import GRU, LSTM, BatchNorm1d, BatchNorm2d, Conv2d, ConvTranspose2d, Embedding, LayerNorm, Linear
 from nnatomy.layers.module import Module, Sequential
 from nnatomy.tensor import Tensor
@@ -303,6 +303,35 @@ def test_keras_layouts_of_maps(tmp_path: Path, keras: Any, suffix: str) -> None:
     ours = Maps()
     found = load(ours, path, names={"model_weights/dense": flattened} if suffix == ".h5" else names)
     assert len(found.loaded) == 12
+    x = np.random.default_rng(0).normal(size=(3, 6, 6, 2)).astype("float32")
+    expected = np.asarray(theirs(x, training=False))
+    np.testing.assert_allclose(outputs(ours, x.transpose(0, 3, 1, 2).copy()), expected, rtol=1e-4, atol=1e-5)
+
+
+class Separable(Module):
+    """One kernel for each channel and its neighbor, and a linear layer over the channels."""
+
+    def __init__(self) -> None:
+        self.filters, self.mix = Conv2d(2, 6, (3, 2), groups=2), Linear(6, 5)
+
+    def forward(self, x: Any) -> Any:
+        return self.mix(self.filters(x).mean(axis=(2, 3)))
+
+
+def test_keras_layers_of_other_classes(tmp_path: Path, keras: Any) -> None:
+    """A depthwise convolution with three maps a channel, and a 1x1 convolution that is a linear layer here."""
+    layers = keras.layers
+    theirs = keras.Sequential(
+        [
+            keras.Input((6, 6, 2)), layers.DepthwiseConv2D((3, 2), depth_multiplier=3),
+            layers.GlobalAveragePooling2D(keepdims=True), layers.Conv2D(5, 1), layers.Flatten(),
+        ]
+    )  # fmt: skip
+    theirs.set_weights([np.random.default_rng(i).normal(size=w.shape) for i, w in enumerate(theirs.get_weights())])
+    theirs.save(tmp_path / "x.keras")
+    names: Any = {"layers/depthwise_conv2d": Depthwise("filters"), "layers/conv2d": Pointwise("mix")}
+    ours = Separable()
+    assert len(load(ours, tmp_path / "x.keras", names=names).loaded) == 4
     x = np.random.default_rng(0).normal(size=(3, 6, 6, 2)).astype("float32")
     expected = np.asarray(theirs(x, training=False))
     np.testing.assert_allclose(outputs(ours, x.transpose(0, 3, 1, 2).copy()), expected, rtol=1e-4, atol=1e-5)

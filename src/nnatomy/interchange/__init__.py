@@ -8,17 +8,17 @@ from nnatomy.lazy import face
 
 if TYPE_CHECKING:
     from nnatomy.interchange.files import read
-    from nnatomy.interchange.names import Flattened
+    from nnatomy.interchange.names import Depthwise, Flattened, Pointwise
     from nnatomy.interchange.onnx import to_onnx
     from nnatomy.interchange.weights import Loaded, load
 
-__all__ = ["Flattened", "Loaded", "load", "read", "to_onnx"]
+__all__ = ["Depthwise", "Flattened", "Loaded", "Pointwise", "load", "read", "to_onnx"]
 
 __getattr__ = face(
     __name__,
     {
         "files": ("read",),
-        "names": ("Flattened",),
+        "names": ("Depthwise", "Flattened", "Pointwise"),
         "onnx": ("to_onnx",),
         "weights": ("Loaded", "load"),
     },

@@ -5,6 +5,7 @@ PyTorch's names and layouts are ours already.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -97,13 +98,23 @@ LEFT_OUT = ("num_batches_tracked",)
 
 
 @dataclass(frozen=True)
-class Flattened:
-    """A linear layer `path` behind a flattened map, whose inputs Keras has in the order height, width, channels.
+class Reordered(ABC):
+    """A layer `path` of ours whose weights have another shape or order in Keras."""
+
+    path: str
+
+    @abstractmethod
+    def reordered(self, weight: Array) -> Array:
+        """Return our weights, given Keras's with the axes of the layer's class."""
+
+
+@dataclass(frozen=True)
+class Flattened(Reordered):
+    """A linear layer behind a flattened map, whose inputs Keras has in the order height, width, channels.
 
     `maps`: (channels, height, width), which is the order here.
     """
 
-    path: str
     maps: tuple[int, int, int]
 
     def reordered(self, weight: Array) -> Array:
@@ -112,5 +123,22 @@ class Flattened:
         return weight.reshape(-1, height, width, channels).transpose(0, 3, 1, 2).reshape(len(weight), -1)
 
 
-Names = Mapping[str, "str | Flattened | None"]
+class Depthwise(Reordered):
+    """A convolution with one group for each channel, which is a layer of another class in Keras."""
+
+    def reordered(self, weight: Array) -> Array:
+        """[multiplier, channels, *kernel] -> [channels * multiplier, 1, *kernel]."""
+        multiplier, channels, *kernel = weight.shape
+        return np.swapaxes(weight, 0, 1).reshape(channels * multiplier, 1, *kernel)
+
+
+class Pointwise(Reordered):
+    """A linear layer that is a 1x1 convolution in Keras."""
+
+    def reordered(self, weight: Array) -> Array:
+        """[out, in, 1, 1] -> [out, in]."""
+        return weight.reshape(weight.shape[:2])
+
+
+Names = Mapping[str, "str | Reordered | None"]
 """Foreign names, or prefixes of them, -> ours; None leaves an array out."""

@@ -13,7 +13,7 @@ import numpy as np
 from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.interchange.files import contents
-from nnatomy.interchange.names import KERAS, LEFT_OUT, Flattened, Names, Variable
+from nnatomy.interchange.names import KERAS, LEFT_OUT, Names, Reordered, Variable
 from nnatomy.layers.module import Module
 from nnatomy.printing import listed
 from nnatomy.tensor import Tensor, sealed
@@ -164,8 +164,9 @@ def _renamed(arrays: dict[str, Array], names: Names, used: set[str]) -> list[Tra
             continue
         used.add(key)
         ours = names[key]
-        if isinstance(ours, Flattened):
-            raise UserError(f"Flattened is for the files of Keras. Received it for {key!r}. Give the name alone.")
+        if isinstance(ours, Reordered):
+            kind = type(ours).__name__
+            raise UserError(f"{kind} is for the files of Keras. Received it for {key!r}. Give the name alone.")
         translated.append((foreign, None if ours is None else (ours + foreign[len(key) :]).lstrip("."), array))
     return translated
 
@@ -173,7 +174,7 @@ def _renamed(arrays: dict[str, Array], names: Names, used: set[str]) -> list[Tra
 def _from_keras(model: Module, arrays: dict[str, Array], names: Names, used: set[str]) -> list[Translated]:
     """Variables by layer; the class of the module that takes a layer says what they become."""
     layers: dict[str, dict[str, str]] = {}
-    targets: dict[str, str | Flattened | None] = {}
+    targets: dict[str, str | Reordered | None] = {}
     for foreign in arrays:
         layer, _, variable = foreign.rpartition("/vars/" if "/vars/" in foreign else "/")
         key = _longest(layer, names)
@@ -192,7 +193,7 @@ def _from_keras(model: Module, arrays: dict[str, Array], names: Names, used: set
     translated: list[Translated] = []
     for layer, variables in layers.items():
         target = targets[layer]
-        path, _, suffix = (target.path if isinstance(target, Flattened) else target or "").partition(".*")
+        path, _, suffix = (target.path if isinstance(target, Reordered) else target or "").partition(".*")
         module = modules.get(path)
         for variable, foreign in variables.items():
             row = None if target is None or module is None else _row(module, suffix, variable, len(variables))
@@ -202,7 +203,7 @@ def _from_keras(model: Module, arrays: dict[str, Array], names: Names, used: set
             for name, layout in row.ours:
                 try:
                     array = layout(arrays[foreign])
-                    if isinstance(target, Flattened) and name == "weight":
+                    if isinstance(target, Reordered) and name == "weight":
                         array = target.reordered(array)
                 except ValueError:  # it has too few axes, or a size that does not divide: its shape will be reported
                     array = arrays[foreign]
