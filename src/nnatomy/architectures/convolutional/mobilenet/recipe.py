@@ -68,6 +68,6 @@ _small = {"classes": 3, "channels": 2, "dropout": 0.0, "momentum": 0.1}
 _third = {"version": "v3-small", "alpha": 0.1, "blocks": 4, "padding": "symmetric", "downsample": 8}
 cases = (
     Case("v1", {**_small, "version": "v1", "alpha": 0.03, "blocks": 2}, _images(12, 11), loss),
-    Case("v2", {**_small, "version": "v2", "alpha": 0.35, "blocks": 3}, _images(16, 15), loss),
+    Case("v2", {**_small, "version": "v2", "alpha": 0.35, "blocks": 3}, _images(16, 15), loss, lr=0.01),
     Case("v3 small", {**_small, **_third}, _images(12, 11), loss),
 )
