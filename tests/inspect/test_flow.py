@@ -128,6 +128,7 @@ APART = {
     "rnn": "two layers of long loops are shown by one turn of the second, without the path from the first",
     "vae": "the codebook's vectors are chosen by their numbers",
     "gpt": "positions are constants, which come from no input",
+    "attention_rnn": "the output layer reads the state before a step, so nothing reads the last one",
     "bert": "positions are constants, which come from no input",
     "neural_ode": "the solver's times are constants",
     "diffusion": "the sampler's times are constants",
