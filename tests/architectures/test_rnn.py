@@ -314,6 +314,12 @@ def test_picture_shows_a_gradient_below_its_bound(options: dict[str, Any]) -> No
             assert (influence(network, x) <= limit * (1 + 1e-5)).all()
 
 
+def test_the_picture_shows_the_gradient_that_truncation_leaves_out() -> None:
+    model = build(3, 5, 2, truncation=2)
+    assert (influence(model, Tensor(numbers(1, 8, 3).data.astype(np.float32))) > 0).all()
+    assert model.rnn.truncation == 2  # type: ignore[attr-defined]
+
+
 def test_starts_reach_the_recipe() -> None:
     dataset = data.load("narma10", ("series",), limit=50)
     model: Any = build_for(dataset, hidden=8, nonlinearity="relu", start="identity")

@@ -24,7 +24,9 @@ LEAST = 1e-12  # where gradients end on the logarithmic axis
 
 
 def influence(network: Any, seen: Tensor) -> Array:
-    """Return the norm of the gradient of the last step's largest output by the input of each step, (time,)."""
+    """Return the norm of the gradient of the last step's largest output by the input of each step, (time,), not truncated."""
+    network = copy.deepcopy(network)
+    network.rnn.truncation = None
     x = Tensor(B.asarray(seen.numpy()), requires_grad=True)
     y, _ = network.answer(x)
     last = y[0, -1] if network.readout == "each" else y[0]
