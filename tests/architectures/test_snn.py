@@ -292,9 +292,7 @@ def test_a_file_of_snntorchs_tutorial_network_loads(tmp_path: Path) -> None:
     net.fc1, net.lif1 = torch.nn.Linear(6, 9), snntorch.Leaky(0.7, threshold=0.5)
     net.fc2, net.lif2 = torch.nn.Linear(9, 4), snntorch.Leaky(0.7, threshold=0.5)
     save_file(net.state_dict(), tmp_path / "net.safetensors")
-    found = nn.interchange.load(
-        nn.architecture("snn"), tmp_path / "net.safetensors", features=6, classes=4, hidden=9, steps=15
-    )
+    found = nn.interchange.load(nn.architecture("snn"), tmp_path / "net.safetensors", features=6, classes=4, hidden=9, steps=15)
     assert len(found.left_out) == 4
     x = torch.randn(5, 6)
     first, second, counts = net.lif1.reset_mem(), net.lif2.reset_mem(), 0

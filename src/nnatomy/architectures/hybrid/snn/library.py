@@ -10,7 +10,6 @@ from torch import Tensor, nn
 LIBRARY = "snntorch"
 
 
-
 class ATan(surrogate.ATan):
     """The library's, with spikes in the membrane's dtype: its own are float32 and round the gradient."""
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from nnatomy import init, ops, random
 from nnatomy.backends import B
@@ -24,6 +25,8 @@ from nnatomy.typing import Float
 
 if TYPE_CHECKING:
     from nnatomy.data.dataset import Split
+
+Array = npt.NDArray[Any]
 
 LEARNING, RESETS, READOUTS = ("surrogate", "stdp"), ("subtract", "zero", "none"), ("count", "membrane")
 
@@ -40,7 +43,10 @@ def fast_sigmoid(u: Any, k: float) -> Any:
     return 1 / (1 + k * u.abs()).square()
 
 
-SURROGATES: Mapping[str, tuple[Callable[[Any, float], Any], float]] = {"atan": (atan, 2.0), "fast_sigmoid": (fast_sigmoid, 25.0)}
+SURROGATES: Mapping[str, tuple[Callable[[Any, float], Any], float]] = {
+    "atan": (atan, 2.0),
+    "fast_sigmoid": (fast_sigmoid, 25.0),
+}
 """The slope that stands in for the step's, and its usual steepness."""
 
 
@@ -57,7 +63,7 @@ def spike(u: Tensor, surrogate: str = "atan", slope: float | None = None) -> Ten
     if not u.requires_grad:
         return step
     h, usual = SURROGATES[surrogate]
-    return step + h(u0, usual if slope is None else slope) * (u - u0)
+    return step + h(u0, usual if slope is None else slope) * (u - u0)  # type: ignore[no-any-return]
 
 
 # The neuron
@@ -79,7 +85,12 @@ class LIF(Module):
     """
 
     def __init__(
-        self, beta: float = 0.9, threshold: Any = 1.0, reset: str = "subtract", surrogate: str = "atan", slope: float | None = None
+        self,
+        beta: float = 0.9,
+        threshold: Any = 1.0,
+        reset: str = "subtract",
+        surrogate: str = "atan",
+        slope: float | None = None,
     ) -> None:
         if reset not in RESETS:
             raise unknown_name("reset", reset, RESETS)
@@ -89,7 +100,8 @@ class LIF(Module):
             raise UserError(f"The decay beta is a number from 0 to 1. Received {beta!r}. Use beta=0.9.")
         if not np.all(np.asarray(threshold) > 0) or (slope is not None and not slope > 0):
             raise UserError(
-                f"The threshold and the slope of a surrogate are positive. Received {threshold!r} and {slope!r}. Use threshold=1.0."
+                f"The threshold and the slope of a surrogate are positive. Received {threshold!r} and {slope!r}. "
+                "Use threshold=1.0."
             )
         self.reset, self.surrogate, self.slope = reset, surrogate, slope
         self.beta = Tensor(B.asarray(beta, dtype="float32"))
@@ -138,9 +150,9 @@ def latency(p: Tensor, steps: int, training: bool) -> Iterator[Tensor]:
 CODES: Mapping[str, Callable[[Tensor, int, bool], Iterator[Tensor]]] = {"direct": direct, "rate": rate, "latency": latency}
 
 
-def intensities(x: Float[Tensor, "batch ..."], mean: Sequence[float], std: Sequence[float]) -> Float[Tensor, "batch features"]:
+def intensities(x: Float[Tensor, "batch ..."], mean: Array, std: Array) -> Float[Tensor, "batch features"]:
     """Undo the standardization of pixels, x std + mean by channel, and keep the result in [0, 1]."""
-    scale, shift = (np.array(values, x.dtype).reshape(-1, *(1,) * (x.ndim - 2)) for values in (std, mean))
+    scale, shift = (values.astype(x.dtype).reshape(-1, *(1,) * (x.ndim - 2)) for values in (std, mean))
     return ops.clip(x * Tensor(scale) + Tensor(shift), 0.0, 1.0).flatten(1)  # type: ignore[no-any-return]
 
 
@@ -178,7 +190,8 @@ class SNN(Module):
             raise unknown_name("coding", coding, CODES)
         if readout not in READOUTS:
             raise unknown_name("readout", readout, READOUTS)
-        self.steps, self.coding, self.readout, self.mean, self.std = steps, coding, readout, tuple(mean), tuple(std)
+        self.steps, self.coding, self.readout = steps, coding, readout
+        self.mean, self.std = np.array(mean), np.array(std)
         self.fc1 = Linear(features, hidden)
         self.lif1 = LIF(beta, threshold, reset, surrogate, slope)
         self.fc2 = Linear(hidden, classes)
@@ -218,7 +231,8 @@ class STDPLayer(Module):
         self, features: int, classes: int, neurons: int, steps: int, beta: float, threshold: float, mean: Sequence[float],
         std: Sequence[float],
     ) -> None:  # fmt: skip
-        self.classes, self.steps, self.mean, self.std = classes, steps, tuple(mean), tuple(std)
+        self.classes, self.steps = classes, steps
+        self.mean, self.std = np.array(mean), np.array(std)
         self.weight = Parameter(init.uniform((neurons, 2 * features), 0.0, 1.0))
         self.lif = LIF(beta, np.full(neurons, threshold), "none")
         self.labels = Tensor(B.asarray(np.arange(neurons)[:, None] % classes, dtype="float32"))
@@ -252,15 +266,15 @@ def stdp(
 ) -> Tensor:  # fmt: skip
     """Present a batch, change the weights by spike timing, and return the loss of `loss` before.
 
-    An input spike n steps before the neuron's own moves the weight toward 1 by a_plus trace^n (1 - w), one that comes n steps
-    after it toward 0 by a_minus trace^n w. The traces keep these sums as time passes. Then each threshold moves by
-    `homeostasis` times the neuron's wins an example, less 1 / neurons, the wins that it should have.
+    An input spike n >= 0 steps before the neuron's own moves the weight toward 1 by a_plus trace^n (1 - w), one that comes
+    n >= 1 steps after it toward 0 by a_minus trace^(n-1) w. The traces keep these sums as time passes. Then each threshold
+    moves by `homeostasis` times the neuron's wins an example, less 1 / neurons, the wins that it should have.
 
     Args:
         progress, targets: not looked at, but for the loss
         x: examples (batch, ...)
 
-    Source: Song, Miller and Abbott (2000); Morrison, Diesmann and Gerstner (2008), section 4.1.1; bounds: van Rossum et al. (2000).
+    Source: Song, Miller and Abbott (2000); Morrison, Diesmann and Gerstner (2008), section 4.1.
     """
     if not (0 <= trace <= 1 and min(a_plus, a_minus, homeostasis) >= 0):
         raise UserError(
@@ -273,8 +287,7 @@ def stdp(
     free = Tensor(B.ones((rows, 1), dtype=x.dtype))  # 1 until a neuron has fired, then all are inhibited
     free = free if kept is None else ops.where(kept, free, 0.0)
     examples = free.sum()
-    pre, post = 0.0, Tensor(B.zeros((rows, neurons), dtype=x.dtype))
-    causal = acausal = wins = 0.0
+    post, pre, causal, acausal, wins = Tensor(B.zeros((rows, neurons), dtype=x.dtype)), *[cast(Any, 0.0)] * 4
     for spikes, excess in model.path(x):
         first = one_hot(excess.argmax(axis=1), neurons, dtype=x.dtype) * free
         fired = ops.where(excess > 0, first, 0.0)

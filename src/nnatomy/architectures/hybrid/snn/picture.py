@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from nnatomy.architectures.hybrid.snn.model import SNN, SURROGATES, Moment, STDPLayer, intensities
 from nnatomy.data.dataset import Dataset
@@ -62,11 +63,13 @@ def _spikes(model: SNN, dataset: Dataset, x: Array, true: int) -> Figure:
     panels = right.subplots(4, 1, sharex=True, height_ratios=(1.25, 1.25, 1.7, 1.25))
     _inputs(panels[0], model, traces["inputs"])
     _raster(panels[1], traces["hidden"], BLUE)
-    panels[1].set(title=f"Hidden spikes: {int(traces['hidden'].sum())} of {traces['hidden'].size} possible", ylabel="hidden neuron")
+    panels[1].set(
+        title=f"Hidden spikes: {int(traces['hidden'].sum())} of {traces['hidden'].size} possible", ylabel="hidden neuron"
+    )
     _membranes(panels[2], model, traces["hidden_membrane"], traces["hidden"])
     _outputs(panels[3], model, traces, dataset.classes, true)
     panels[3].set(xlabel="time step", xlim=(0.3, model.steps + 0.7))
-    panels[3].xaxis.get_major_locator().set_params(integer=True)
+    panels[3].xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 
@@ -80,7 +83,9 @@ def _raster(axes: Axes, spikes: Array, color: str, marks: list[str] | None = Non
 
 def _inputs(axes: Axes, model: SNN, inputs: Array) -> None:
     if model.coding == "direct":
-        axes.imshow(inputs.T, cmap="gray_r", aspect="auto", interpolation="nearest", extent=(0.5, len(inputs) + 0.5, inputs.shape[1], 0))
+        axes.imshow(
+            inputs.T, cmap="gray_r", aspect="auto", interpolation="nearest", extent=(0.5, len(inputs) + 0.5, inputs.shape[1], 0)
+        )
         axes.set(title="Input: the same current at every step", ylabel="input")
         return
     _raster(axes, inputs, INK)
@@ -111,7 +116,9 @@ def _outputs(axes: Axes, model: SNN, traces: dict[str, Array], classes: tuple[st
         axes.set(title="Output spikes: the class with the most is the prediction", ylabel="class")
     else:
         for label, color in enumerate(marks):
-            axes.plot(np.arange(1, model.steps + 1), traces["output_membrane"][:, label], color=color, lw=2 if label == true else 1)
+            axes.plot(
+                np.arange(1, model.steps + 1), traces["output_membrane"][:, label], color=color, lw=2 if label == true else 1
+            )
         axes.set(title="Output membranes: the greatest value of each is its score", ylabel="membrane U")
         return
     if len(classes) <= 12:
@@ -167,7 +174,9 @@ def _fields(figure: Any, model: STDPLayer, dataset: Dataset, labels: Array) -> N
     order = np.argsort(labels, kind="stable")
     chosen = order[np.unique(np.linspace(0, len(order) - 1, min(SHOWN, len(order))).astype(int))]
     columns = min(16, len(chosen))
-    grid = np.atleast_2d(figure.subplots(-(-len(chosen) // columns), columns, squeeze=False, gridspec_kw={"hspace": 0.0, "wspace": 0.05}))
+    grid = np.atleast_2d(
+        figure.subplots(-(-len(chosen) // columns), columns, squeeze=False, gridspec_kw={"hspace": 0.0, "wspace": 0.05})
+    )
     shape = dataset.input_shape[-2:] if len(dataset.input_shape) > 1 else (1, dataset.input_shape[0])
     for axes in grid.ravel():
         axes.set_axis_off()
@@ -175,7 +184,9 @@ def _fields(figure: Any, model: STDPLayer, dataset: Dataset, labels: Array) -> N
         field = (on - off)[neuron].reshape(-1, *shape).mean(axis=0)
         axes.imshow(field, cmap="RdBu_r", vmin=-1, vmax=1)
         axes.set_title(dataset.classes[labels[neuron]][:6] if labels[neuron] >= 0 else "–", fontsize=9, pad=2)
-    figure.suptitle("What each neuron waits for: ON weights (red) less OFF weights (blue), and the class that it wins most", fontsize=11)
+    figure.suptitle(
+        "What each neuron waits for: ON weights (red) less OFF weights (blue), and the class that it wins most", fontsize=11
+    )
 
 
 def _race(axes: Axes, excess: Array, labels: Array, classes: tuple[str, ...]) -> None:
@@ -190,4 +201,4 @@ def _race(axes: Axes, excess: Array, labels: Array, classes: tuple[str, ...]) ->
     axes.plot(steps[-1], excess[end, winner], "^", color=ORANGE, ms=10, label=f"neuron {winner} fires first: class “{name}”")
     axes.legend(frameon=False, fontsize=9, loc="upper left")
     axes.set(title="Race of the membranes", xlabel="time step", ylabel="U − threshold", xlim=(0.5, len(excess) + 0.5))
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))

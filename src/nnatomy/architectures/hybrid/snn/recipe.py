@@ -88,7 +88,10 @@ def _numbers(features: int, low: float = -math.inf, rows: int = 9) -> Any:
 SURROGATE = {Contract.GRADIENTS: "the backward pass has the slope of a surrogate, not of the step"}
 UNSUPERVISED = {Contract.OVERFIT: "spike timing does not look at the classes"}
 cases = (
-    Case("direct, count", {"features": 5, "classes": 3, "hidden": 12, "steps": 6, "beta": 0.5}, _numbers(5), loss, without=SURROGATE),
+    Case(
+        "direct, count", {"features": 5, "classes": 3, "hidden": 12, "steps": 6, "beta": 0.5}, _numbers(5), loss,
+        without=SURROGATE,
+    ),
     Case(
         "latency, membrane",
         {
