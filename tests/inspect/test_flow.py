@@ -132,6 +132,7 @@ APART = {
     "bert": "positions are constants, which come from no input",
     "neural_ode": "the solver's times are constants",
     "diffusion": "the sampler's times are constants",
+    "snn": "a spike is a comparison, and no value passes it",
 }
 """Architectures with parts that no path from an input reaches, and why."""
 

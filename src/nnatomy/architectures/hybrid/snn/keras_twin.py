@@ -105,9 +105,9 @@ class Surrogate(keras.Model):
         u2 = s2 = ops.zeros((ops.shape(x)[0], self.fc2.units), x.dtype)
         spikes, membranes = [], []
         for given in self.coding.inputs(x, training):
-            u1 = self.lif1(u1, self.fc1(given), s1, self.reset)
+            u1 = self.lif1(u1, self.fc1(given), s1, reset=self.reset)
             s1 = self.spike(u1 - self.lif1.threshold)
-            u2 = self.lif2(u2, self.fc2(s1), s2, self.reset if self.readout == "count" else "none")
+            u2 = self.lif2(u2, self.fc2(s1), s2, reset=self.reset if self.readout == "count" else "none")
             if self.readout == "count":
                 s2 = self.spike(u2 - self.lif2.threshold)
             spikes.append(s2)
@@ -138,7 +138,7 @@ class Competition(keras.Model):
         spikes = self.coding.latency(ops.concatenate([p, 1 - p], axis=1))
         u, excesses = ops.zeros((ops.shape(x)[0], self.kernel.shape[1]), x.dtype), []
         for s in spikes:
-            u = self.lif(u, ops.matmul(s, self.kernel), ops.zeros_like(u), "none")
+            u = self.lif(u, ops.matmul(s, self.kernel), ops.zeros_like(u), reset="none")
             excesses.append(u - self.lif.threshold)
         return spikes, excesses
 
