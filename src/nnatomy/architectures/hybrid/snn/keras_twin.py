@@ -190,7 +190,9 @@ def build(
     else:
         alpha = {"atan": 2.0, "fast_sigmoid": 25.0}[surrogate] if slope is None else slope
         model = Surrogate(classes, hidden, beta, threshold, surrogate, alpha, reset, readout, code, dtype)
-    model(np.zeros((1, features), dtype))
+        model.fc1.build((None, features))
+        model.fc2.build((None, hidden))
+    model.built = True
     return model
 
 
