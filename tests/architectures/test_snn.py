@@ -305,6 +305,30 @@ def test_a_file_of_snntorchs_tutorial_network_loads(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.model(nn.tensor(x.numpy())).numpy(), counts.numpy(), atol=1e-4)
 
 
+@pytest.mark.parametrize("reset", ["subtract", "zero", "none"])
+@pytest.mark.parametrize("surrogate", ["atan", "fast_sigmoid"])
+def test_a_network_whose_outputs_fire_equals_its_twin(reset: str, surrogate: str) -> None:
+    torch = pytest.importorskip("torch")
+    options = {"features": 5, "classes": 3, "hidden": 12, "steps": 8, "beta": 0.75, "threshold": 0.25}
+    twin_module = nn.architecture("snn").module("torch_twin")
+    twin = twin_module.build(**options, reset=reset, surrogate=surrogate).double()
+    nn.seed(0)
+    model = build(**options, reset=reset, surrogate=surrogate).astype("float64")
+    twin.load_state_dict({name: torch.tensor(a) for name, a in model.state_dict().items()})
+    rng = np.random.default_rng(0)
+    x, y = 2 * rng.normal(size=(9, 5)), np.arange(9) % 3
+    found, counts = loss(model, nn.tensor(x), nn.tensor(y))
+    assert len(np.unique(counts.numpy())) > 3  # outputs fire, and not alike often
+    np.testing.assert_array_equal(counts.numpy(), twin(torch.tensor(x)).detach().numpy())
+    found.backward()
+    theirs = twin_module.loss(twin, torch.tensor(x), torch.tensor(y))
+    theirs.backward()
+    assert found.item() == pytest.approx(theirs.item(), rel=1e-12)
+    for (name, mine), parameter in zip(model.named_parameters(), twin.parameters(), strict=True):
+        assert np.abs(mine.grad.numpy()).max() > 0
+        np.testing.assert_allclose(mine.grad.numpy(), parameter.grad.numpy(), rtol=1e-9, atol=1e-12, err_msg=name)
+
+
 def test_size_is_that_of_its_two_linear_layers() -> None:
     assert build().count_parameters() == 784 * 100 + 100 + 100 * 10 + 10
     assert build(hidden=1000).count_parameters() == 795_010
