@@ -15,6 +15,7 @@ from nnatomy.inspect.recording import evaluating
 from nnatomy.runs.folder import Run
 from nnatomy.tasks.figures import short
 from nnatomy.tensor import Tensor
+from nnatomy.training.recipe import Contract
 from nnatomy.views.common import (
     COLORS,
     INK,
@@ -66,6 +67,9 @@ def why_unsupported(prepared: Prepared, run: Run | None) -> str | None:
         return "needs a task with one number to explain"
     if not any(parameter.requires_grad for parameter in prepared.model.parameters()):
         return "needs outputs with a slope, which thresholds do not have"
+    cases = prepared.architecture.cases if prepared.architecture.has("recipe") else ()
+    if cases and all(Contract.GRADIENTS in case.without for case in cases):
+        return "needs gradients that are the slopes of the outputs"
     if reason := why_not_by_row(prepared):
         return reason
     inputs = inputs_of(prepared, evenly_spaced(prepared, prepared.dataset.test, 1))
