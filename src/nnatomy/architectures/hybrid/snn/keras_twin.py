@@ -152,8 +152,8 @@ class Competition(keras.Model):
             waiting = ops.max(response, axis=1, keepdims=True) <= 0
         member = ops.equal(self.labels, ops.arange(self.classes, dtype=self.labels.dtype))  # (hidden, classes)
         each = ops.where(member, ops.expand_dims(response, 2), -np.inf)
-        nobody = ops.min(response, axis=1, keepdims=True) - 1
-        return ops.where(ops.any(member, axis=0), ops.max(each, axis=1), nobody)
+        unclaimed = ops.min(response, axis=1, keepdims=True) - 1
+        return ops.where(ops.any(member, axis=0), ops.max(each, axis=1), unclaimed)
 
 
 def build(
