@@ -55,6 +55,12 @@ class Pictures:
         black = -np.asarray(self.mean, np.float64) / np.asarray(self.std, np.float64)
         return np.broadcast_to(black[:, None, None], x.shape).astype(x.dtype)
 
+    def bounds(self) -> tuple[float, float] | None:
+        """Return the smallest and the largest value of a pixel of any channel; None where no range is known."""
+        if not self.mean:
+            return self.limits
+        return min(-m / s for m, s in zip(self.mean, self.std)), max((1 - m) / s for m, s in zip(self.mean, self.std))
+
     def show(self, axes: Axes, example: Batch) -> None:
         axes.imshow(self.picture(example[0][0]), cmap="gray", vmin=0, vmax=1)
         axes.set_axis_off()
