@@ -131,6 +131,7 @@ APART = {
     "attention_rnn": "the output layer reads the state before a step, so nothing reads the last one",
     "bert": "positions are constants, which come from no input",
     "neural_ode": "the solver's times are constants",
+    "coatnet": "biases of offsets are parameters alone, which come from no input",
     "diffusion": "the sampler's times are constants",
     "snn": "a spike is a comparison, and no value passes it",
 }
