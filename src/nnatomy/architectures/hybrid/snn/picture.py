@@ -163,7 +163,7 @@ def _timing(model: STDPLayer, dataset: Dataset, x: Array, true: int) -> Figure:
     below = halves[1].subplots(1, 3, width_ratios=(0.8, 1.4, 1.6))
     _image(below[0], model, x, f"Input: class “{dataset.classes[true]}”")
     _raster(below[1], spikes, INK)
-    below[1].set(title="Input spikes: bright early, then dark", xlabel="time step", ylabel="ON inputs, then OFF inputs")
+    below[1].set(title="Input spikes: the stronger an input, the earlier", xlabel="time step", ylabel="ON, then OFF inputs")
     _race(below[2], excess, labels, dataset.classes)
     return figure
 
@@ -199,6 +199,6 @@ def _race(axes: Axes, excess: Array, labels: Array, classes: tuple[str, ...]) ->
     axes.axhline(0, color=INK, ls="--", lw=1)
     name = classes[labels[winner]] if labels[winner] >= 0 else "none"
     axes.plot(steps[-1], excess[end, winner], "^", color=ORANGE, ms=10, label=f"neuron {winner} fires first: class “{name}”")
-    axes.legend(frameon=False, fontsize=9, loc="upper left")
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
     axes.set(title="Race of the membranes", xlabel="time step", ylabel="U − threshold", xlim=(0.5, len(excess) + 0.5))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
