@@ -71,6 +71,7 @@ class Tensor:
     __array_ufunc__ = None  # ndarray + Tensor is Tensor.__radd__, never an array of objects
 
     def __init__(self, data: Array, requires_grad: bool = False) -> None:
+        data = _array(data)
         if requires_grad:
             _differentiable(data)
         self.data: Array = sealed(data.copy("K")) if type(data) is np.ndarray else data
@@ -530,13 +531,13 @@ class Tensor:
         return _ops.median(self, *bare, axis=axis, keepdims=keepdims, dim=dim)
 
     def reshape(self, *shape: Any) -> Tensor:
-        return _ops.reshape(self, shape[0] if len(shape) == 1 and not isinstance(shape[0], int) else shape)
+        return _ops.reshape(self, _one_by_one(shape))
 
     def transpose(self, *axes: Any) -> Tensor:
         return _ops.transpose(self, *axes)
 
     def permute(self, *axes: Any) -> Tensor:
-        return _ops.permute(self, axes[0] if len(axes) == 1 and not isinstance(axes[0], int) else axes)
+        return _ops.permute(self, _one_by_one(axes))
 
     def swapaxes(self, first: int, second: int) -> Tensor:
         return _ops.swapaxes(self, first, second)
@@ -554,7 +555,7 @@ class Tensor:
         return _ops.tile(self, times[0] if len(times) == 1 else times)
 
     def repeat(self, *times: Any) -> Tensor:
-        return _ops.repeat(self, times[0] if len(times) == 1 and not isinstance(times[0], int) else times)
+        return _ops.repeat(self, _one_by_one(times))
 
     def moveaxis(self, source: int, target: int) -> Tensor:
         return _ops.moveaxis(self, source, target)
@@ -680,6 +681,20 @@ def result(data: Array, requires_grad: bool = False) -> Tensor:
 
 _new = object.__new__
 _Ndarray = np.ndarray
+
+
+def _array(data: Any) -> Array:
+    """The array of a new Tensor. Raises UserError for what holds no numbers."""
+    if not hasattr(data, "dtype"):
+        raise UserError(f"A Tensor holds an array. Received {type(data).__name__}. Use nn.tensor(), which makes one.")
+    if data.dtype.kind in "OSUMm":
+        raise UserError(f"A Tensor holds numbers. Received an array of {data.dtype}. Convert it with .astype('float32').")
+    return data.data if isinstance(data, Tensor) else np.asarray(data) if isinstance(data, np.generic) else data
+
+
+def _one_by_one(sizes: tuple[Any, ...]) -> Any:
+    """The sizes of x.reshape(2, 3), or those of x.reshape((2, 3))."""
+    return sizes if len(sizes) != 1 or isinstance(sizes[0], int | np.integer) else sizes[0]
 
 
 def _differentiable(array: Array) -> None:

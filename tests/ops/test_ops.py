@@ -86,7 +86,7 @@ def test_all_public_operations_are_listed() -> None:
         if callable(f) and getattr(f, "__module__", "") == m.__name__ and not name.startswith("_")
     }
     assert public - set(ops.__all__) == {
-        "add_rows", "place", "plain", "raw", "real", "Ranked", "sizes", "two_meanings", "with_an_axis",
+        "add_rows", "for_each", "is_number", "place", "plain", "raw", "real", "Ranked", "sizes", "two_meanings", "with_an_axis",
     }  # fmt: skip
     assert all(hasattr(nn, name) for name in ops.__all__)
     found = {name for name, f in vars(nn.linalg).items() if getattr(f, "__module__", "") == nn.linalg.__name__}

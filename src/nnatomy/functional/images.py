@@ -13,6 +13,7 @@ from nnatomy import ops, random
 from nnatomy.backends import B, known
 from nnatomy.errors import UserError
 from nnatomy.ops.indexing import raw
+from nnatomy.ops.shapes import for_each
 from nnatomy.tensor import Tensor
 
 __all__ = [
@@ -94,7 +95,7 @@ def _pools(axes: int) -> tuple[Callable[..., Any], ...]:
 
         Space is (n - 1) stride - 2 padding + kernel unless `output_size` says another.
         """
-        sizes = [(v,) * axes if isinstance(v, int) else tuple(v) for v in (kernel_size, stride or kernel_size, padding)]
+        sizes = [for_each(v, axes) for v in (kernel_size, stride or kernel_size, padding)]
         given = input.shape[len(input.shape) - axes :]
         space = [(n - 1) * s - 2 * p + k for n, k, s, p in zip(given, *sizes)]
         if output_size is not None:
@@ -112,7 +113,7 @@ def _pools(axes: int) -> tuple[Callable[..., Any], ...]:
 
 def _sizes(x: Any, size: Any) -> tuple[int, ...]:
     space = x.shape[2:]
-    sizes = (size,) * len(space) if size is None or isinstance(size, int) else tuple(size)
+    sizes = for_each(size, len(space)) if size is not None else (None,) * len(space)
     if len(sizes) != len(space):
         raise UserError(
             f"output_size must be one number, or {len(space)}: one for each axis of space. Received {size!r}. "
@@ -160,9 +161,9 @@ def fold(
     """
     if len(input.shape) == 2:
         return ops.squeeze(fold(ops.expand_dims(input, 0), output_size, kernel_size, dilation, padding, stride), 0)
-    space = (output_size,) * 2 if isinstance(output_size, int) else tuple(output_size)
+    space = for_each(output_size, 2)
     kernel, dilations, pads, strides = (
-        (v,) * len(space) if isinstance(v, int) else tuple(v) for v in (kernel_size, dilation, padding, stride)
+        for_each(v, len(space)) for v in (kernel_size, dilation, padding, stride)
     )
     positions = [(n + 2 * p - d * (k - 1) - 1) // s + 1 for n, k, d, p, s in zip(space, kernel, dilations, pads, strides)]
     size = math.prod(kernel)
@@ -223,7 +224,7 @@ def _lp_pool(
     """(sum over each window of x^p)^(1/p) with p = norm_type (Gulcehre et al. 2014); the stride is the kernel if None."""
     if not norm_type:
         raise UserError("A pooling by a norm needs norm_type other than 0. Received 0. Use norm_type=2.")
-    kernel = (kernel_size,) * axes if isinstance(kernel_size, int) else tuple(kernel_size)
+    kernel = for_each(kernel_size, axes)
 
     def pooled(x: Any) -> Any:
         means = ops.avg_pool(x ** float(norm_type), kernel, stride, 0, True, ceil_mode)
@@ -263,13 +264,13 @@ def _fractional_max_pool(
         )
 
     def pooled(x: Any) -> Any:
-        kernel = (kernel_size,) * axes if isinstance(kernel_size, int) else tuple(kernel_size)
+        kernel = for_each(kernel_size, axes)
         space = tuple(x.shape[2:])
         if output_ratio is not None:
             ratios = (output_ratio,) * axes if isinstance(output_ratio, int | float) else tuple(output_ratio)
             sizes = tuple(int(n * ratio) for n, ratio in zip(space, ratios))
         else:
-            sizes = (output_size,) * axes if isinstance(output_size, int) else tuple(output_size or ())
+            sizes = for_each(output_size or (), axes)
         if len(space) != axes or not all(m >= 1 and m + k - 1 <= n for m, k, n in zip(sizes, kernel, space)):
             raise UserError(
                 f"Fractional pooling to {sizes} with a kernel of {kernel} needs an input at least as large. "

@@ -41,6 +41,8 @@ def pad(input: Any, pad: Sequence[int], mode: str = "constant", value: float = 0
             f"Received {flat} and {mode!r}. Correct them, or use nn.pad(), which takes a pair for each axis."
         )
     pairs = [(0, 0)] * (len(input.shape) - len(flat) // 2) + list(zip(flat[-2::-2], flat[-1::-2], strict=True))
+    if any(n + a + b < 0 for n, (a, b) in zip(input.shape, pairs, strict=True)):
+        raise UserError(f"pad() leaves 0 or more of each axis. Received {flat} for {tuple(input.shape)}. Cut off less.")
     cuts = tuple(slice(max(-a, 0), n - max(-b, 0)) for n, (a, b) in zip(input.shape, pairs, strict=True))
     if any(n < 0 for n in flat):
         input = ops.getitem(input, cuts)

@@ -14,6 +14,7 @@ from nnatomy.functional.widening import widened
 from nnatomy.ops import linear
 from nnatomy.ops import normalization as fused
 from nnatomy.ops.pointwise import real
+from nnatomy.ops.shapes import for_each
 
 __all__ = [
     "batch_norm", "group_norm", "instance_norm", "layer_norm", "linear", "local_response_norm", "normalize", "rms_norm",
@@ -60,8 +61,9 @@ def _flat(x: Any, normalized_shape: Sequence[int], *weights: Any) -> list[Any]:
     return [ops.reshape(x, (*lead, n)), *(w if w is None else ops.reshape(w, (n,)) for w in weights)]
 
 
-def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
+def layer_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, bias: Any = None, eps: float = 1e-5) -> Any:
     """w (x - mean) / sqrt(variance + eps) + b over the last axes, which have `normalized_shape` (Ba et al. 2016, eq. 4)."""
+    normalized_shape = for_each(normalized_shape, 1)
     _check_trailing(x, normalized_shape, "layer_norm()")
     x = real(x)
     if len(normalized_shape) == 1:
@@ -69,8 +71,9 @@ def layer_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, bias
     return ops.reshape(fused.layer_norm(*_flat(x, normalized_shape, weight, bias), eps=eps), x.shape)
 
 
-def rms_norm(x: Any, normalized_shape: Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
+def rms_norm(x: Any, normalized_shape: int | Sequence[int], weight: Any = None, eps: float | None = None) -> Any:
     """w x / sqrt(mean(x^2) + eps) over the last axes (Zhang and Sennrich 2019, eq. 4); eps None is the dtype's epsilon."""
+    normalized_shape = for_each(normalized_shape, 1)
     _check_trailing(x, normalized_shape, "rms_norm()")
     x = real(x)
     if eps is None:

@@ -16,7 +16,7 @@ __all__ = ["AlphaDropout", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "Fe
 class _Dropout(Module):
     def __init__(self, p: float = 0.5, *, generator: Generator | None = None) -> None:
         checks.probability(type(self).__name__, p)
-        self.p = p
+        self.p = float(p)
         self._generator = generator
 
 

@@ -12,6 +12,7 @@ from nnatomy.errors import UserError
 from nnatomy.functional.images import batched
 from nnatomy.layers import checks
 from nnatomy.layers.module import Module
+from nnatomy.ops.shapes import for_each
 from nnatomy.tensor import Parameter, Tensor
 
 __all__ = [
@@ -125,7 +126,7 @@ class InstanceNorm3d(_InstanceNorm):
 
 
 def _shape(layer: str, normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    shape = (normalized_shape,) if isinstance(normalized_shape, int) else tuple(normalized_shape)
+    shape = for_each(normalized_shape, 1)
     return checks.each(layer, "normalized_shape", shape, max(len(shape), 1))
 
 

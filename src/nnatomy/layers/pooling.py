@@ -11,6 +11,7 @@ from nnatomy.errors import UserError
 from nnatomy.functional.images import batched
 from nnatomy.layers import checks
 from nnatomy.layers.module import Module
+from nnatomy.ops.shapes import for_each
 from nnatomy.random import Generator
 
 __all__ = [
@@ -209,7 +210,7 @@ class _AdaptivePool(Module):
     axes: int
 
     def __init__(self, output_size: int | Sequence[int | None] | None) -> None:
-        sizes = (output_size,) * self.axes if output_size is None or isinstance(output_size, int) else tuple(output_size)
+        sizes = (None,) * self.axes if output_size is None else for_each(output_size, self.axes)
         checks.each(type(self).__name__, "output_size", [1 if n is None else n for n in sizes], self.axes)
         self.output_size = sizes
 

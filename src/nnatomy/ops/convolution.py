@@ -120,7 +120,7 @@ def _with_bias(y: Any, bias: Any) -> Any:
 
 def _each(name: str, value: Size, n: int) -> tuple[int, ...]:
     """One number for each of n axes of space."""
-    values = (value,) * n if isinstance(value, int) else tuple(value)
+    values = shapes.for_each(value, n)
     if len(values) != n or any(v < 0 for v in values):
         raise UserError(f"{name} must be a number >= 0, or {n} of them. Received {value}. Use {name}=1, for example.")
     return values

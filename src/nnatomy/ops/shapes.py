@@ -7,6 +7,8 @@ import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.ops.primitive import named_as, primitive
@@ -56,7 +58,7 @@ def _reshape(a: Any, *, shape: tuple[int, ...]) -> Any:
 
 def reshape(a: Any, shape: int | Sequence[int]) -> Any:
     """The same elements in another shape; one entry may be -1."""
-    return _reshape(a, shape=(shape,) if isinstance(shape, int) else tuple(shape))
+    return _reshape(a, shape=for_each(shape, 1))
 
 
 @primitive(lambda g, y, a, axes: _transpose(g, axes=tuple(sorted(range(len(axes)), key=axes.__getitem__))))
@@ -75,7 +77,7 @@ def transpose(a: Any, *axes: Any) -> Any:
         return _transpose(a, axes=tuple(range(n))[::-1])
     if len(axes) == 2:
         return swapaxes(a, *axes)
-    return permute(a, (given,) if isinstance(given, int) else given)
+    return permute(a, for_each(given, 1))
 
 
 def permute(a: Any, axes: Sequence[int]) -> Any:
@@ -202,7 +204,7 @@ def split(a: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ..
     """Parts of the given sizes along `axis`, or of one size with a shorter last part, as torch.split does."""
     n = a.shape[axis]
     sections = plain(sections)
-    if isinstance(sections, int):
+    if isinstance(sections, int | np.integer):
         if sections < 1:
             raise UserError(f"split() needs parts of at least 1. Received {sections}. Give a larger size.")
         sections = [builtins.min(sections, n - start) for start in range(0, n, sections)]
@@ -302,19 +304,25 @@ def pad(a: Any, widths: Sequence[tuple[int, int]], mode: str = "constant", value
     return a
 
 
-def _is_number(value: Any) -> bool:
+def for_each(value: Any, n: int) -> tuple[Any, ...]:
+    """The numbers of n axes: one that holds for all, or one for each."""
+    return (operator.index(value),) * n if is_number(value) else tuple(value)
+
+
+def is_number(value: Any) -> bool:
+    """Return True for a whole number, NumPy's too."""
     return hasattr(value, "__index__") and not (hasattr(value, "shape") and value.shape)
 
 
 def _count(name: str, times: Any) -> int:
-    if not _is_number(times) or times < 0:
+    if not is_number(times) or times < 0:
         raise UserError(f"{name}() repeats a number >= 0 of times. Received {times!r}. Take elements with x[index] instead.")
     return operator.index(times)
 
 
 def repeat(a: Any, times: int | Sequence[int]) -> Any:
     """Tiled `times[i]` times along axis i (torch.Tensor.repeat, numpy.tile); numpy.repeat is `repeat_interleave`."""
-    counts: tuple[int, ...] = plain((times,) if isinstance(times, int) else tuple(times))
+    counts: tuple[int, ...] = plain(for_each(times, 1))
     lead = len(counts) - len(a.shape)
     if lead < 0 or builtins.any(n < 0 for n in counts):
         raise UserError(
