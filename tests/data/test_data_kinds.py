@@ -28,7 +28,7 @@ each_kind = pytest.mark.parametrize("name", NAMES)
 each_file = pytest.mark.parametrize("name", [name for name in NAMES if name not in SAMPLES or not SAMPLES[name].made])
 VALUES: dict[str, Any] = {
     "target": "y", "keep": ("x",), "types": {"x": "numeric"}, "labels": "labels.json", "resize": (4, 4), "gray": True,
-    "binary": True, "tokens": 300, "window": 9, "horizon": 3, "encoding": "latin-1",
+    "binary": True, "tokens": 300, "window": 9, "horizon": 3, "encoding": "latin-1", "pairs": "none",
 }  # fmt: skip
 
 

@@ -12,6 +12,7 @@ import nnatomy as nn
 from nnatomy.data import load
 from nnatomy.data.kinds import kind_of
 from nnatomy.data.kinds.passages.passages import PassagePreprocessing, documents_of
+from nnatomy.data.masking import DynamicMasks
 from nnatomy.data.wordpiece import CLS, MASK, SEP, SPECIAL, UNKNOWN, WordPieces, frequent_words, learn
 from nnatomy.errors import UserError
 
@@ -155,3 +156,48 @@ def test_bert_learns_a_users_files(book: Path, tmp_path: Path) -> None:
     found = nn.train("bert", table, out=tmp_path / "texts", epochs=1, tokens=90, settings=small, report=False)
     assert "accuracy" in found.metrics
     assert set(nn.predict(found.run.folder, ["my dog"]).columns["prediction"]) <= {"dog", "cat"}
+
+
+def test_swapped_pairs_have_the_same_sentences(book: Path) -> None:
+    """Half are in the wrong order; each pair of sentences follows each other in the text."""
+    data: Any = load(book, window=16, pairs="swapped", **TASKS)
+    tokens, lengths, segments, labels, swapped = data.train.all()
+    assert 0.4 < swapped.mean() < 0.6
+    whole = np.where(labels == -100, tokens, labels)
+    sentences = [data.preprocessing.pieces.encode(line).tolist() for line in book.read_text(encoding="utf-8").splitlines()]
+    follow = set(zip(map(tuple, sentences), map(tuple, sentences[1:]), strict=False))
+    for row in range(0, len(whole), 50):
+        ids, second = whole[row, : lengths[row]], segments[row, : lengths[row]] == 1
+        a, b = (tuple(ids[part][~np.isin(ids[part], (CLS, SEP))].tolist()) for part in (~second, second))
+        assert ((b, a) if swapped[row] else (a, b)) in follow
+
+
+def test_passages_without_pairs_are_full(book: Path) -> None:
+    """No segments, no second target, one [SEP], and as many whole sentences as fit; a [SEP] of a user starts nothing."""
+    data: Any = load(book, window=16, pairs="none", **TASKS)
+    tokens, lengths, _ = data.train.all()
+    assert (tokens == SEP).sum(axis=1).max() == 1
+    assert np.median(lengths) > 12
+    assert [field.name for field in data.train.fields] == ["tokens", "lengths", "labels"]
+    (given, n) = data.preprocessing.transform(["anna plants apples. [SEP] ben cooks"])
+    assert (given == SEP).sum() == 1
+    assert n.tolist() == [8]
+    assert type(data.preprocessing).from_json(data.preprocessing.to_json()).pairs == "none"
+    with pytest.raises(UserError, match="mixed"):
+        load(book, pairs="mixed", **TASKS)
+
+
+def test_dynamic_masks_are_drawn_again(book: Path) -> None:
+    """The same texts under others masks each time; the same generator gives the same ones."""
+    data: Any = load(book, window=16, pairs="none", **TASKS)
+    batch = data.train.take(np.arange(20))
+    whole = np.where(batch[2] == -100, batch[0], batch[2])
+    change, named = DynamicMasks(), data.train.fields
+    seen = [change(named, batch, np.random.default_rng(seed)) for seed in (1, 1, 2)]
+    for tokens, lengths, labels in seen:
+        np.testing.assert_array_equal(np.where(labels == -100, tokens, labels), whole)
+        np.testing.assert_array_equal(lengths, batch[1])
+        assert ((labels != -100).sum(axis=1) == (batch[2] != -100).sum(axis=1)).all()
+    np.testing.assert_array_equal(seen[0][0], seen[1][0])
+    assert (seen[0][2] != seen[2][2]).any()
+    assert (seen[0][2] != batch[2]).any()

@@ -12,6 +12,7 @@ from nnatomy.data import load
 from nnatomy.data.wordpiece import MASK, SPECIAL
 from nnatomy.tasks import MaskedLanguage
 from nnatomy.tasks.masked_language import neighbors, unigrams
+from nnatomy.tensor import Tensor
 from nnatomy.training.recipe import Recipe
 
 pytestmark = pytest.mark.any_kernels
@@ -41,6 +42,25 @@ def test_only_chosen_tokens_are_measured(stories: Any) -> None:
     assert found["accuracy"] == 1
     assert found["perplexity"] == pytest.approx((math.exp(3) + n - 1) / math.exp(3))
     assert found["relation"] == pytest.approx(19 / 20)
+
+
+@pytest.mark.parametrize("pairs", ["random", "none"])
+def test_scores_alone_are_measured_without_a_relation(pairs: str) -> None:
+    """Of data with pairs and without, and a network that knows nothing of pairs: loss and metrics are of the words."""
+    data: Any = load("stories", accepts=("passages",), tasks=("masked language",), pairs=pairs, limit=20)
+    batch = data.test.all()
+    labels = batch[3 if pairs == "random" else 2]
+    scores = np.where(np.arange(data.outputs) == np.where(labels == -100, 0, labels)[..., None], 3.0, 0.0)
+    meter = task(data).meter()
+    meter.add(scores, batch)
+    found = meter.result().metrics
+    assert found.keys() == {"accuracy", "perplexity"}
+    assert found["accuracy"] == 1
+    loss = MaskedLanguage.loss(Tensor(scores), *map(Tensor, batch))
+    assert math.exp(float(loss)) == pytest.approx(found["perplexity"], rel=1e-5)
+    for made in (unigrams, neighbors):
+        measured = task(data).score(made(data, ()).outputs, data.test).metrics
+        assert ("relation" in measured) == (pairs == "random")
 
 
 def test_neighbors_are_better_than_counts(stories: Any) -> None:

@@ -55,6 +55,7 @@ def load(
     window: int | None = None,
     horizon: int | None = None,
     tokens: int | None = None,
+    pairs: str | None = None,
     groups: str | None = None,
     encoding: str | None = None,
     seed: int = 0,
@@ -66,10 +67,11 @@ def load(
 
     `accepts` lists the kinds (all if None) and `tasks` the tasks (all with targets if None) that the architecture takes; of the
     kinds that can read a source the surest is taken, the earlier in `accepts` among equals. `window` and `horizon` are lengths
-    in tokens or rows. A text has so many learned `tokens` instead of characters or words. `groups` names a column:
-    rows with equal values stay in one split. `encoding` is that of text that is not UTF-8. `limit` keeps at most so many
-    examples in each split. A `fold` splits the raw rows in place of the usual three splits, everything is fitted on its
-    training rows, and an official test part takes no part.
+    in tokens or rows. A text has so many learned `tokens` instead of characters or words. Passages are `pairs` of sentences, of
+    which half have a "random" second one or are "swapped", or there are no pairs ("none"). `groups` names a column: rows with
+    equal values stay in one split. `encoding` is that of text that is not UTF-8. `limit` keeps at most so many examples in each
+    split. A `fold` splits the raw rows in place of the usual three splits, everything is fitted on its training rows, and an
+    official test part takes no part.
     Raises UserError, one sentence, for all that is wrong with the source or the options.
     """
     for option, value in (("window", window), ("horizon", horizon)):
@@ -80,7 +82,7 @@ def load(
     reading = Reading(
         tasks, seed=seed, fold=fold, limit=limit, offline=offline, target=target, keep=tuple(keep), types=dict(types or {}),
         labels=None if labels is None else Path(labels).expanduser(), resize=resize, gray=gray, binary=binary,
-        window=window, horizon=horizon, groups=groups, encoding=encoding, tokens=tokens,
+        window=window, horizon=horizon, groups=groups, encoding=encoding, tokens=tokens, pairs=pairs,
     )  # fmt: skip
     if encoding is not None:
         check_encoding(encoding)

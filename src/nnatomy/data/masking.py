@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["IGNORED", "mask_tokens"]
+from nnatomy.data.augment import BatchChange
+from nnatomy.data.fields import Field, where
+from nnatomy.data.wordpiece import MASK, SPECIAL
+
+__all__ = ["IGNORED", "DynamicMasks", "mask_tokens"]
 
 Array = npt.NDArray[Any]
 IGNORED = -100
@@ -36,3 +41,19 @@ def mask_tokens(
     fate, other = rng.uniform(size=tokens.shape), rng.integers(*words, tokens.shape)
     masked = np.where(fate < 0.8, mask, np.where(fate < 0.9, other, tokens))
     return np.where(chosen, masked, tokens), np.where(chosen, tokens, IGNORED)
+
+
+@dataclass(frozen=True)
+class DynamicMasks(BatchChange):
+    """The masks of the texts in a batch, drawn again each time that it is read (Liu et al. 2019, section 4.1).
+
+    The first input has the tokens and the first target the hidden ones. Random tokens are those up to the largest of the batch.
+    """
+
+    def __call__(self, named: tuple[Field, ...], batch: tuple[Array, ...], rng: np.random.Generator) -> tuple[Array, ...]:
+        inputs, targets = where(named, "input")[0], where(named, "target")[0]
+        tokens, labels = batch[inputs], batch[targets]
+        whole = np.where(labels == IGNORED, tokens, labels)
+        words = (len(SPECIAL), max(int(whole.max()), len(SPECIAL)) + 1)
+        drawn = dict(zip((inputs, targets), mask_tokens(whole, whole >= len(SPECIAL), MASK, words, rng), strict=True))
+        return tuple(drawn.get(place, array) for place, array in enumerate(batch))

@@ -33,7 +33,9 @@ TASKS = (
 )  # fmt: skip
 UNLABELED = TASKS[-3:]
 """Tasks that need no targets."""
-OPTIONS = ("target", "keep", "types", "labels", "resize", "gray", "binary", "window", "horizon", "encoding", "tokens")
+OPTIONS = (
+    "target", "keep", "types", "labels", "resize", "gray", "binary", "window", "horizon", "encoding", "tokens", "pairs",
+)  # fmt: skip
 """The options of `load` that say how a source is read; "groups" is an option of a fold."""
 
 

@@ -1,4 +1,4 @@
-"""Masked language: which tokens are behind the masks of a text, and whether its second sentence follows the first."""
+"""Masked language: which tokens are behind the masks of a text, and often how its second sentence belongs to the first."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ BACKOFF = (20.0, 5.0)
 
 def unigrams(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
     """The frequency of each token among the masked ones of the training part, one added; sentences follow as often as there."""
-    (labels, random) = arrays_of(dataset.train, "target")
-    log_p, relation = np.log(_frequencies(labels[labels != IGNORED], dataset.outputs)), _relation(random)
+    labels, *random = arrays_of(dataset.train, "target")
+    log_p = np.log(_frequencies(labels[labels != IGNORED], dataset.outputs))
     return FittedBaseline(
-        lambda x, *_: (np.broadcast_to(log_p, (*x.shape, len(log_p))), np.tile(relation, (len(x), 1))), len(log_p), 0
+        lambda x, *_: (np.broadcast_to(log_p, (*x.shape, len(log_p))), *_relation(random, len(x))), len(log_p), 0
     )
 
 
@@ -39,8 +39,8 @@ def neighbors(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
     p(b | a, c) = (n(a, b, c) + s p(b | a)) / (n(a, c) + s), and p(b | a) likewise, with the masked tokens written in.
     """
     tokens, lengths = arrays_of(dataset.train, "input")[:2]
-    labels, random = arrays_of(dataset.train, "target")
-    n, relation = dataset.outputs, _relation(random)
+    labels, *random = arrays_of(dataset.train, "target")
+    n = dataset.outputs
     whole = np.where(labels == IGNORED, tokens, labels)
     read = np.arange(whole.shape[1]) < lengths[:, None]
     inner = (read[:, 1:-1] & (whole[:, 1:-1] >= len(SPECIAL))).nonzero()
@@ -65,12 +65,12 @@ def neighbors(dataset: Dataset, recipes: Sequence[Recipe]) -> FittedBaseline:
         found: Array = np.log((seen + far * p) / (seen.sum() + far))
         return found
 
-    def outputs(x: Array, *_: Array) -> tuple[Array, Array]:
+    def outputs(x: Array, *_: Array) -> tuple[Array, ...]:
         padded = np.pad(x, ((0, 0), (1, 1)))
         sides = np.stack([padded[:, :-2], padded[:, 2:]], axis=-1).reshape(-1, 2)
         pairs, which = np.unique(sides, axis=0, return_inverse=True)
         scores = np.array([one(int(before), int(after)) for before, after in pairs])
-        return scores[which.reshape(-1)].reshape(*x.shape, n), np.tile(relation, (len(x), 1))
+        return scores[which.reshape(-1)].reshape(*x.shape, n), *_relation(random, len(x))
 
     return FittedBaseline(outputs, len(between) + 2 * n * n, 0)
 
@@ -81,16 +81,16 @@ def _frequencies(tokens: Array, size: int) -> Array:
     return found
 
 
-def _relation(random: Array) -> Array:
-    """The logarithms of how often a second sentence follows, and is a random one."""
-    found: Array = np.log(_frequencies(random, 2))
-    return found
+def _relation(random: Sequence[Array], rows: int) -> list[Array]:
+    """For each row the logarithms of how often a second sentence follows, and is a random one; nothing without pairs."""
+    return [np.tile(np.log(_frequencies(each, 2)), (rows, 1)) for each in random]
 
 
 class MaskedLanguage(Task):
     """The prediction of masked tokens from both sides, and of whether the second sentence follows the first.
 
-    A model gives (scores (batch, time, vocabulary), relation (batch, 2)); class 1 of the relation is a random sentence.
+    A model gives (scores (batch, time, vocabulary), relation (batch, 2)), and class 1 of the relation is a random sentence; or
+    the scores alone, and the relation is not measured.
     """
 
     name = "masked language"
@@ -105,15 +105,17 @@ class MaskedLanguage(Task):
 
     @classmethod
     def loss(cls, outputs: Any, *batch: Any) -> Any:
-        """Return the mean cross-entropy of the chosen tokens plus that of the relation, in nats."""
-        (scores, relation), (labels, random) = outputs, batch[-2:]
-        return cross_entropy(scores.reshape(-1, scores.shape[-1]), labels.reshape(-1)) + cross_entropy(relation, random)
+        """Return the mean cross-entropy of the chosen tokens plus that of the relation, if it is given, in nats."""
+        scores, *relation = _parts(outputs)
+        labels = batch[-1] if len(batch[-1].shape) == 2 else batch[-2]  # the relation of a pair is one number
+        masked = cross_entropy(scores.reshape(-1, scores.shape[-1]), labels.reshape(-1))
+        return masked + cross_entropy(relation[0], batch[-1]) if relation else masked
 
     def meter(self) -> Meter:
         return _Chosen(self.dataset.fields)
 
     def interpret(self, outputs: Any, inputs: tuple[Any, ...]) -> Any:
-        return outputs[0]
+        return _parts(outputs)[0]
 
     def present(self, meant: Any, inputs: Batch) -> Answer:
         """Return each text with its masks filled in by their likeliest tokens."""
@@ -125,16 +127,21 @@ class MaskedLanguage(Task):
         return Answer({"filled": np.array(texts, dtype=object)})
 
 
+def _parts(outputs: Any) -> tuple[Any, ...]:
+    """The scores and, where the model gives it, the relation."""
+    return outputs if isinstance(outputs, tuple) else (outputs,)
+
+
 class _Chosen:
-    """Sums over the chosen tokens and over pairs."""
+    """Sums over the chosen tokens and, where the relation is given, over pairs."""
 
     def __init__(self, named: tuple[fields.Field, ...]) -> None:
         self._named = named
         self._nats, self._hits, self._count, self._related, self._pairs = 0.0, 0, 0, 0, 0
 
-    def add(self, outputs: tuple[Array, Array], batch: Batch) -> None:
-        scores, relation = outputs
-        labels, random = fields.select(self._named, batch, "target")
+    def add(self, outputs: Any, batch: Batch) -> None:
+        scores, *relation = _parts(outputs)
+        labels, *random = fields.select(self._named, batch, "target")
         chosen = labels != IGNORED
         scores, true = scores[chosen].astype(np.float64), labels[chosen]
         with np.errstate(all="ignore"):
@@ -142,12 +149,12 @@ class _Chosen:
         self._nats -= float(log_p[np.arange(len(true)), true].sum())
         self._hits += int((scores.argmax(axis=-1) == true).sum()) if len(true) else 0
         self._count += len(true)
-        self._related += int((relation.argmax(axis=-1) == random).sum())
-        self._pairs += len(random)
+        for given, true_relation in zip(relation, random, strict=False):
+            self._related += int((given.argmax(axis=-1) == true_relation).sum())
+            self._pairs += len(given)
 
     def result(self) -> Evaluation:
         nats = self._nats / max(self._count, 1)
-        return Evaluation({
-            "accuracy": self._hits / max(self._count, 1), "perplexity": math.exp(min(nats, 700.0)),
-            "relation": self._related / max(self._pairs, 1),
-        })  # fmt: skip
+        related = {"relation": self._related / self._pairs} if self._pairs else {}
+        found = {"accuracy": self._hits / max(self._count, 1), "perplexity": math.exp(min(nats, 700.0))}
+        return Evaluation(found | related)

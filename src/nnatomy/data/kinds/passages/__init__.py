@@ -1,4 +1,4 @@
-"""Plain text as pairs of sentences with masked tokens: which tokens were there, and whether one sentence follows the other."""
+"""Plain text as sentences with masked tokens: which tokens were there, and how two sentences belong together."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class PassagesKind(Kind[PassagePreprocessing]):
     name = "passages"
     noun = "plain text in sentences"
     preprocessing = PassagePreprocessing
-    options = frozenset({"window", "encoding", "tokens"})
+    options = frozenset({"window", "encoding", "tokens", "pairs"})
     endings = (".txt",)
     sets = {"stories": Made(stories)}
 

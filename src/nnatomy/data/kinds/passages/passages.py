@@ -1,4 +1,4 @@
-"""Pairs of sentences with masked tokens, from plain text. The sentences of generated stories are in stories.py."""
+"""Pairs of sentences, or whole passages, with masked tokens, from plain text. Generated stories are in stories.py."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +17,10 @@ from nnatomy.data.lines import NORMAL_FORM, Form, lines
 from nnatomy.data.masking import mask_tokens
 from nnatomy.data.reading import Reading, Source
 from nnatomy.data.wordpiece import CLS, MASK, SEP, SPECIAL, WordPieces, frequent_words, learn
-from nnatomy.errors import UserError
+from nnatomy.errors import UserError, unknown_name
 from nnatomy.saved import Count
 
-__all__ = ["WINDOW", "PassagePreprocessing", "documents_of", "load_passages", "masked_pairs", "passage_dataset"]
+__all__ = ["WINDOW", "PassagePreprocessing", "documents_of", "load_passages", "masked_pairs", "pairs_of", "passage_dataset"]
 
 Array = npt.NDArray[Any]
 WINDOW = 64
@@ -30,13 +30,20 @@ FIELDS = (
     Field("tokens", like="tokens"), Field("lengths"), Field("segments"), Field("labels", role="target", like="tokens"),
     Field("random", role="target"),
 )  # fmt: skip
+WHOLE = (FIELDS[0], FIELDS[1], FIELDS[3])
+"""Of passages without pairs: no segments, and no second target."""
+Pairs = Literal["random", "swapped", "none"]
+"""The pairs of sentences: half with a random second one (BERT), half in the wrong order (ALBERT), or none (RoBERTa)."""
 Document = Sequence[Array]
 """Sentences that follow each other, as token ids."""
 
 
 @dataclass(frozen=True)
 class PassagePreprocessing(Preprocessing):
-    """Word pieces of two sentences as [CLS] A [SEP] B [SEP], padded to the window; the segment is 0 up to the first [SEP]."""
+    """Word pieces of two sentences as [CLS] A [SEP] B [SEP], padded to the window; the segment is 0 up to the first [SEP].
+
+    Without pairs, those of all sentences as [CLS] A B ... [SEP].
+    """
 
     kind: ClassVar[str] = "passages"
     vocabulary: tuple[str, ...]  # starts with SPECIAL
@@ -44,6 +51,7 @@ class PassagePreprocessing(Preprocessing):
     form: Form = NORMAL_FORM
     """The normal form of Unicode that texts take."""
     encoding: str = ""
+    pairs: Pairs = "random"
 
     @cached_property
     def pieces(self) -> WordPieces:
@@ -51,7 +59,10 @@ class PassagePreprocessing(Preprocessing):
         return WordPieces(self.vocabulary, self.form)
 
     def transform(self, raw: Sequence[str]) -> Batch:
-        """Return (tokens[n, T], lengths[n], segments[n, T]) for texts; a [SEP] in a text starts its second sentence."""
+        """Return (tokens[n, T], lengths[n], segments[n, T]) for texts; a [SEP] in a text starts its second sentence.
+
+        Without pairs there are no segments.
+        """
         return self.joined([self._parts(text) for text in raw])
 
     def _parts(self, text: str) -> Document:
@@ -64,6 +75,8 @@ class PassagePreprocessing(Preprocessing):
         segments, lengths = np.zeros_like(tokens), np.zeros(len(texts), np.int64)
         for row, text in enumerate(texts):
             parts = [part[~np.isin(part, (CLS, SEP))] for part in text]
+            if self.pairs == "none":
+                parts = [np.concatenate(parts)]
             first, second = parts[0], np.concatenate([np.zeros(0, np.int64), *parts[1:]])
             both = len(second) > 0
             most = self.window - 2 - both
@@ -71,7 +84,7 @@ class PassagePreprocessing(Preprocessing):
             ids = np.array([CLS, *first[:kept], SEP, *([*second[: most - kept], SEP] if both else [])], np.int64)
             tokens[row, : len(ids)], lengths[row] = ids, len(ids)
             segments[row, kept + 2 : len(ids)] = 1
-        return tokens, lengths, segments
+        return (tokens, lengths) if self.pairs == "none" else (tokens, lengths, segments)
 
 
 def documents_of(text: str, encode: Any) -> list[Document]:
@@ -89,21 +102,46 @@ def documents_of(text: str, encode: Any) -> list[Document]:
 def masked_pairs(
     documents: Sequence[Document], preprocessing: PassagePreprocessing, rng: np.random.Generator, copies: int = 1
 ) -> ArraySplit:
-    """Return each sentence with the next one or, half the time, with a random one, tokens masked: `copies` of each pair."""
+    """Return each sentence with the next one or, half the time, with a random one, tokens masked: `copies` of each pair.
+
+    Where pairs are swapped, half have the next one first; where there are none, sentences fill the window.
+    """
+    if preprocessing.pairs == "none":
+        texts = [text for document in documents for text in _filled(document, preprocessing.window - 2)] * copies
+        return _masked(texts, preprocessing, rng)
     places = [(d, s) for d, document in enumerate(documents) for s in range(len(document) - 1)] * copies
     second = [(d, s) for d, document in enumerate(documents) for s in range(1, len(document))]
     random = rng.uniform(size=len(places)) < 0.5
     drawn = rng.integers(0, max(len(second), 1), len(places))
     texts = []
     for n, (d, s) in enumerate(places):
-        other = second[drawn[n]]
+        a, b, other = documents[d][s], documents[d][s + 1], second[drawn[n]]
+        if preprocessing.pairs == "swapped":
+            texts.append((b, a) if random[n] else (a, b))
+            continue
         random[n] &= other not in ((d, s), (d, s + 1))
-        b = documents[other[0]][other[1]] if random[n] else documents[d][s + 1]
-        texts.append((documents[d][s], b))
-    tokens, lengths, segments = preprocessing.joined(texts)
+        texts.append((a, documents[other[0]][other[1]] if random[n] else b))
+    return _masked(texts, preprocessing, rng, random.astype(np.int64))
+
+
+def _filled(document: Document, most: int) -> list[Document]:
+    """Return the sentences of a document as texts that are as long as possible, of at most so many tokens."""
+    found: list[list[Array]] = []
+    for sentence in document:
+        if found and sum(map(len, found[-1])) + len(sentence) <= most:
+            found[-1].append(sentence)
+        else:
+            found.append([sentence])
+    return list(found)
+
+
+def _masked(
+    texts: Sequence[Document], preprocessing: PassagePreprocessing, rng: np.random.Generator, *relation: Array
+) -> ArraySplit:
+    tokens, *others = preprocessing.joined(texts)
     words = (len(SPECIAL), max(len(preprocessing.vocabulary), len(SPECIAL) + 1))
     masked, labels = mask_tokens(tokens, tokens >= len(SPECIAL), MASK, words, rng)
-    return ArraySplit((masked, lengths, segments, labels, random.astype(np.int64)), FIELDS)
+    return ArraySplit((masked, *others, labels, *relation), FIELDS if relation else WHOLE)
 
 
 def passage_dataset(
@@ -119,6 +157,14 @@ def passage_dataset(
     )  # fmt: skip
 
 
+def pairs_of(reading: Reading) -> Pairs:
+    """Return the pairs that are wanted. Raises UserError for others than there are."""
+    found: Pairs = reading.use("pairs", "random")
+    if found not in get_args(Pairs):
+        raise unknown_name("kind of pairs", found, get_args(Pairs))
+    return found
+
+
 def load_passages(source: Source, reading: Reading) -> Dataset:
     """Return the sentence pairs of a UTF-8 text, split by position 90/5/5 or by a fold.
 
@@ -130,7 +176,7 @@ def load_passages(source: Source, reading: Reading) -> Dataset:
         raise UserError(f"A window holds two sentences and three marks, 8 tokens at least. Received {window}. Use --window 64.")
     pieces = [text[a:b] for a, b in reading.periods(len(text), (0.05, 0.05))]
     vocabulary = frequent_words(lines(pieces[0])) if size is None else learn(lines(pieces[0]), int(size))
-    preprocessing = PassagePreprocessing(vocabulary, window)
+    preprocessing = PassagePreprocessing(vocabulary, window, pairs=pairs_of(reading))
     parts = [documents_of(piece, preprocessing.pieces.encode) for piece in pieces]
     fewest = min(sum(len(document) - 1 for document in part if document) for part in parts)
     if fewest < 1:

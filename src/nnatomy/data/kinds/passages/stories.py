@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from nnatomy.data.dataset import Dataset
-from nnatomy.data.kinds.passages.passages import PassagePreprocessing, passage_dataset
+from nnatomy.data.kinds.passages.passages import PassagePreprocessing, pairs_of, passage_dataset
 from nnatomy.data.reading import Reading
 from nnatomy.data.wordpiece import SPECIAL
 
@@ -39,7 +39,7 @@ def stories(reading: Reading) -> Dataset:
     The verb's number follows from the subject on its left, its tense from the time on its right, the pronoun from the first
     sentence, its end from both, the object from the place, and "a" or "an" from the word after it. No story is in two parts.
     """
-    preprocessing = PassagePreprocessing(VOCABULARY, int(reading.use("window", WINDOW)))
+    preprocessing = PassagePreprocessing(VOCABULARY, int(reading.use("window", WINDOW)), pairs=pairs_of(reading))
     documents = [[preprocessing.pieces.encode(sentence) for sentence in story] for story in _all()]
     parts = [[documents[i] for i in rows] for rows in reading.part(len(documents), fractions=(0.15, 0.15))]
     described = f"{len(documents):,} generated stories of two sentences, {len(VOCABULARY)} tokens"
