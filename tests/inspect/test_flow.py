@@ -129,7 +129,7 @@ APART = {
     "vae": "the codebook's vectors are chosen by their numbers",
     "gpt": "positions are constants, which come from no input",
     "attention_rnn": "the output layer reads the state before a step, so nothing reads the last one",
-    "bert": "positions are constants, which come from no input",
+    **dict.fromkeys(("bert", "distilbert", "albert"), "positions are constants, which come from no input"),
     "neural_ode": "the solver's times are constants",
     "coatnet": "biases of offsets are parameters alone, which come from no input",
     "diffusion": "the sampler's times are constants",
