@@ -23,7 +23,10 @@ OTHER_MEANINGS = {
     ("data/reading.py", "clustering"),
     ("architectures/transformers/bert/model.py", "classification"),  # the name of a head
     ("architectures/transformers/bert/torch_twin.py", "classification"),
-}
+    *((f"architectures/transformers/{name}/{file}.py", "classification")
+      for name in ("distilbert", "albert", "roberta") for file in ("model", "torch_twin", "keras_twin")),
+    ("architectures/transformers/distilbert/library.py", "classification"),
+}  # fmt: skip
 """Exceptions, where such a word means something else or one check serves all callers: file and word."""
 
 
