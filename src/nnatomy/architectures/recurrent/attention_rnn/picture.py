@@ -115,10 +115,10 @@ def _quality(axes: Any, lengths: Array, made: list[str], true: list[str], words:
     for low, high in zip(edges, [*edges[1:], lengths.max() + 1], strict=True):
         rows = np.flatnonzero((lengths >= low) & (lengths < high))
         a, b = ([side[i] for i in rows] for side in (made, true))
-        names.append(f"{low}" if high == low + 1 else f"{low}-{high - 1}")
+        names.append((f"{low}" if high == low + 1 else f"{low}-{high - 1}") + f"\n({len(rows)})")
         scores.append(bleu(a, b) if words else 100 * float(np.mean([x == y for x, y in zip(a, b, strict=True)])))
     axes.bar(names, scores, color=BLUE)
-    axes.set(xlabel="tokens of the source", ylabel="BLEU" if words else "exact, %")
+    axes.set(xlabel="tokens of the source, and how many sources", ylabel="BLEU" if words else "exact, %")
     axes.set_title(f"Quality by length, on {len(made)} test examples", loc="left", fontsize=12)
     axes.grid(alpha=0.25, axis="y", color=GRAY)
     axes.set_axisbelow(True)

@@ -146,12 +146,13 @@ def _quality(axes: Any, lengths: Array, texts: list[str], true: list[str], words
     names, scores = [], []
     for low, high in itertools.pairwise(edges):
         rows = np.flatnonzero((lengths >= low) & (lengths < high))
-        names.append(f"{low}" if high == low + 1 else f"{low}-{high - 1}")
+        names.append((f"{low}" if high == low + 1 else f"{low}-{high - 1}") + f"\n({len(rows)})")
         made, wanted = ([side[i] for i in rows] for side in (texts, true))
         exact = 100 * float(np.mean([a == b for a, b in zip(made, wanted, strict=True)]))
         scores.append(bleu(made, wanted) if words else exact)
     axes.bar(names, scores, color=BLUE)
-    axes.set(xlabel="tokens of the source", ylabel="BLEU" if words else "translations that equal the reference, %")
+    measure = "BLEU" if words else "translations that equal the reference, %"
+    axes.set(xlabel="tokens of the source, and how many sources", ylabel=measure)
     axes.set_ylim(0, max(100 if not words else 1, *scores) * 1.05)
     axes.set_title(f"Quality by length, on {len(texts)} test examples: one vector must hold them all", loc="left", fontsize=11)
     axes.grid(alpha=0.25, axis="y", color=GRAY)
