@@ -4,5 +4,6 @@
     twin.py     trains a PyTorch twin by a recipe
     table.py    docs/results.md: reading, writing, and what is missing
     against.py  the second table of docs/results.md: networks next to the baselines of their tasks
+    steps.py    its third table: the time of a training step, next to the twin's
     readme.py   README's tables
 """

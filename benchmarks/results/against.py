@@ -37,24 +37,31 @@ def place(metric: Metric, ours: Sequence[float], theirs: Sequence[float]) -> str
 
 
 def section(page: str) -> str:
-    """Return the part of a page that is this table; "" where there is none."""
+    """Return the part of a page that begins with this table, later ones too; "" where there is none."""
     _, title, rest = page.partition(TITLE)
     return f"\n{title}{rest}" if title else ""
 
 
+def parts(page: str, title: str) -> tuple[str, str, str]:
+    """Return what is before the section of a title, the section, and what is after it; all is before where it is missing."""
+    before, found, rest = page.partition(f"\n{title}\n")
+    own, following, after = rest.partition("\n## ")
+    return before, own if found else "", following + after
+
+
 def read(page: str) -> list[Row]:
     """Return the rows of a page."""
-    lines = [line for line in section(page).splitlines() if line.startswith("| ")]
+    lines = [line for line in parts(page, TITLE)[1].splitlines() if line.startswith("| ")]
     return [Row(*(cell.strip() for cell in line.strip("| ").split(" | "))) for line in lines[2:]]
 
 
 def written(page: str, rows: Sequence[Row]) -> str:
     """Return a page with these rows in place of those that it had."""
-    before = page.partition(f"\n{TITLE}")[0]
+    before, _, after = parts(page, TITLE)
     return before + "\n" + wrapped([
         TITLE,
         """Written by `python benchmarks/against_baselines.py`: default recipes next to every baseline of the task (see
         [baselines](baselines.md)), fitted on the same splits, which the seeds decide. Level: the mean difference from the best
         baseline is at most two standard errors over the seeds. Seconds are those of one training.""",
         in_markdown((HEADER, [tuple(row) for row in rows])),
-    ])  # fmt: skip
+    ]) + after  # fmt: skip

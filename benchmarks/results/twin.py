@@ -28,55 +28,72 @@ from nnatomy.training.recipe import Recipe
 from nnatomy.verification.implementations import decay_groups
 
 
+class Twin:
+    """A PyTorch twin with the weights of our model for a recipe, and the steps that the recipe trains it by."""
+
+    def __init__(self, architecture: Architecture, recipe: Recipe, learn: GradientDescent, dataset: Dataset, seed: int) -> None:
+        if recipe.plateau is not None:
+            raise UserError(
+                f"A twin is trained without plateaus. Received the recipe of {architecture.name}, which has one. Give it a "
+                "schedule."
+            )
+        random.seed(seed)
+        with options_of_builds(architecture) as built:
+            self.ours = recipe.build(dataset, **recipe.options)
+        self.dataset, self.learn, self.task = dataset, learn, task_for(recipe, dataset)
+        self.module = architecture.module("torch_twin")
+        self.with_noise = getattr(architecture.module("model"), "with_noise", None)
+        self.options = options_for(self.module.build, recipe, dataset, built)
+        self.model = self.module.build(**self.options)
+        self.model.load_state_dict({name: torch.tensor(a) for name, a in self.ours.state_dict().items()})
+        torch.manual_seed(seed)
+
+        own = learn.optimizer(self.ours.named_parameters())
+        rule = getattr(torch.optim, type(own).__name__)
+        settings = {k: v for k, v in own.defaults.items() if k in inspect.signature(rule).parameters}
+        self.optimizer = rule(decay_groups(self.model, learn), **settings)
+        self.rate, self.steps = float(own.lr), 0
+        per_epoch = -(-len(dataset.train) // recipe.batch_size)
+        self.schedule = None if learn.schedule is None else learn.schedule(recipe.epochs * per_epoch)
+        self.average = {} if learn.average is None else {name: t.clone() for name, t in self.model.state_dict().items()}
+
+    def step(self, batch: tuple[Any, ...]) -> None:
+        """Train by a batch, as `GradientDescent` does."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.rate * (1.0 if self.schedule is None else float(self.schedule(self.steps)))
+        self.optimizer.zero_grad()
+        if self.with_noise is None:
+            given = fitted(batch, self.dataset, self.task, self.options)
+        else:
+            given = drawn(self.with_noise, self.ours, batch)
+        self.module.loss(self.model, *given).backward()
+        if self.learn.clip is not None:
+            torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.learn.clip)
+        self.optimizer.step()
+        self.steps += 1
+        if (decay := self.learn.average) is not None:
+            for key, t in self.model.state_dict().items():
+                self.average[key] = decay * self.average[key] + (1 - decay) * t if t.is_floating_point() else t
+
+    def weights(self) -> dict[str, Any]:
+        """The weights that count, as arrays."""
+        return {key: t.detach().numpy().copy() for key, t in (self.average or self.model.state_dict()).items()}
+
+
 def train_twin(
     architecture: Architecture, recipe: Recipe, learn: GradientDescent, dataset: Dataset, seed: int
 ) -> dict[str, float]:
     """Return the metrics on the test split of the twin, trained as the recipe trains our model."""
-    if recipe.plateau is not None:
-        raise UserError(
-            f"A twin is trained without plateaus. Received the recipe of {architecture.name}, which has one. Give it a "
-            "schedule."
-        )
-    random.seed(seed)
-    with options_of_builds(architecture) as built:
-        model = recipe.build(dataset, **recipe.options)
-    task = task_for(recipe, dataset)
-    module = architecture.module("torch_twin")
-    with_noise = getattr(architecture.module("model"), "with_noise", None)
-    options = options_for(module.build, recipe, dataset, built)
-    twin = module.build(**options)
-    twin.load_state_dict({name: torch.tensor(a) for name, a in model.state_dict().items()})
-    torch.manual_seed(seed)
-
-    ours = learn.optimizer(model.named_parameters())
-    rule = getattr(torch.optim, type(ours).__name__)
-    settings = {k: v for k, v in ours.defaults.items() if k in inspect.signature(rule).parameters}
-    optimizer = rule(decay_groups(twin, learn), **settings)
-    rate = float(ours.lr)
-    per_epoch = -(-len(dataset.train) // recipe.batch_size)
-    schedule = None if learn.schedule is None else learn.schedule(recipe.epochs * per_epoch)
-    decay = learn.average
-    average = {name: t.clone() for name, t in twin.state_dict().items()} if decay is not None else {}
-
-    step, waited, metric = 0, 0, task.metric(recipe.metric)
+    twin = Twin(architecture, recipe, learn, dataset, seed)
+    model, task = twin.ours, twin.task
+    waited, metric = 0, task.metric(recipe.metric)
     best: tuple[float | None, dict[str, Any]] = (None, {})
     for epoch in range(recipe.epochs):
-        twin.train()
+        twin.model.train()
         order = np.random.Generator(np.random.Philox(key=[seed, epoch + 1]))
         for batch in batches(dataset.train, recipe.batch_size, order, augment=recipe.augment):
-            for group in optimizer.param_groups:
-                group["lr"] = rate * (1.0 if schedule is None else float(schedule(step)))
-            optimizer.zero_grad()
-            given = fitted(batch, dataset, task, options) if with_noise is None else drawn(with_noise, model, batch)
-            module.loss(twin, *given).backward()
-            if learn.clip is not None:
-                torch.nn.utils.clip_grad_norm_(twin.parameters(), learn.clip)
-            optimizer.step()
-            step += 1
-            if decay is not None:
-                for key, t in twin.state_dict().items():
-                    average[key] = decay * average[key] + (1 - decay) * t if t.is_floating_point() else t
-        weights = {key: t.detach().numpy().copy() for key, t in (average or twin.state_dict()).items()}
+            twin.step(batch)
+        weights = twin.weights()
         model.load_state_dict(weights)
         score = task.evaluate(model, dataset.validation, part="validation").metrics[metric.name]
         if metric.improves(score, best[0]):

@@ -11,6 +11,7 @@ pytest.importorskip("torch")
 from test_results_table import rows_for
 
 from nnatomy.training.evaluation import Metric
+from results import steps
 from results.against import TITLE, Row, place, read, section, written
 from results.table import markdown
 from results.table import read as first_table
@@ -33,6 +34,18 @@ def test_both_tables_are_read_as_they_were_written(tmp_path: Path) -> None:
     again = markdown(rows[:1]) + section(once)  # as benchmarks/results.py writes the first table
     assert (read(again), again.count(TITLE)) == (ROWS, 1)
     assert read(markdown(rows)) == []
+
+
+def test_the_third_table_leaves_the_others_and_they_leave_it() -> None:
+    times = [steps.Row("mlp", "digits", "64", "1.00", "2.00", "2.00"), steps.Row("gpt", "sums", "32", "2.00", "1.00", "0.50")]
+    both = written(markdown(rows_for("mlp")), ROWS)
+    page = steps.written(both, times)
+    assert page.startswith(both)
+    assert "Ours is slower in gpt." in page
+    assert (steps.read(page), read(page)) == (times, ROWS)
+    assert written(page, ROWS) == page
+    assert steps.written(page, times) == page
+    assert steps.read(both) == []
 
 
 @pytest.mark.parametrize(
