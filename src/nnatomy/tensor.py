@@ -684,9 +684,9 @@ _Ndarray = np.ndarray
 
 
 def _array(data: Any) -> Array:
-    """The array of a new Tensor. Raises UserError for what holds no numbers."""
+    """The array of a new Tensor: of numbers and lists as `tensor` makes it. Raises UserError for what holds no numbers."""
     if not hasattr(data, "dtype"):
-        raise UserError(f"A Tensor holds an array. Received {type(data).__name__}. Use nn.tensor(), which makes one.")
+        return tensor(data).data
     if data.dtype.kind in "OSUMm":
         raise UserError(f"A Tensor holds numbers. Received an array of {data.dtype}. Convert it with .astype('float32').")
     return data.data if isinstance(data, Tensor) else np.asarray(data) if isinstance(data, np.generic) else data

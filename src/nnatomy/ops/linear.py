@@ -6,8 +6,6 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.ops import matrices, reductions, shapes
@@ -149,7 +147,7 @@ def tensordot(a: Any, b: Any, axes: int | tuple[Sequence[int], Sequence[int]] = 
     """The sum over paired axes: the last `axes` of a with the first of b, or the two given lists."""
     left: Sequence[int]
     right: Sequence[int]
-    if isinstance(axes, int | np.integer):
+    if shapes.is_number(axes):
         left, right = range(len(a.shape) - axes, len(a.shape)), range(axes)
     else:
         left, right = axes

@@ -5,14 +5,15 @@ from __future__ import annotations
 import builtins
 import operator
 from collections.abc import Callable, Sequence
-from typing import Any
-
-import numpy as np
+from typing import TYPE_CHECKING, Any
 
 from nnatomy.backends import B
 from nnatomy.errors import UserError
 from nnatomy.ops.primitive import named_as, primitive
 from nnatomy.tensor import Axis
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeIs
 
 
 def plain(axis: Any) -> Any:
@@ -204,7 +205,7 @@ def split(a: Any, sections: int | Sequence[int], axis: int = 0) -> tuple[Any, ..
     """Parts of the given sizes along `axis`, or of one size with a shorter last part, as torch.split does."""
     n = a.shape[axis]
     sections = plain(sections)
-    if isinstance(sections, int | np.integer):
+    if is_number(sections):
         if sections < 1:
             raise UserError(f"split() needs parts of at least 1. Received {sections}. Give a larger size.")
         sections = [builtins.min(sections, n - start) for start in range(0, n, sections)]
@@ -309,7 +310,7 @@ def for_each(value: Any, n: int) -> tuple[Any, ...]:
     return (operator.index(value),) * n if is_number(value) else tuple(value)
 
 
-def is_number(value: Any) -> bool:
+def is_number(value: Any) -> TypeIs[int]:
     """Return True for a whole number, NumPy's too."""
     return hasattr(value, "__index__") and not (hasattr(value, "shape") and value.shape)
 
