@@ -88,7 +88,7 @@ def _coverage(axes: Any, static: list[tuple[Array, ...]], dynamic: list[tuple[Ar
         axes.plot(steps, part, "-o", color=color, lw=2.4, label=name)
         axes.text(EPOCHS + 0.1, part[-1], f"{part[-1]:.0%}", va="center", fontsize=11, color=color)
     rate = float((static[0][2] != IGNORED)[candidates].mean())
-    axes.plot(steps, 1 - (1 - rate) ** steps, "--", color=GRAY, label=f"1 - (1 - {rate:.2f})$^n$ after n epochs")
+    axes.plot(steps, 1 - (1 - rate) ** steps, "--", color=GRAY, label=f"1 - (1 - {rate:.2f})ⁿ after n epochs")
     axes.set(xlabel="epochs", xlim=(1, EPOCHS + 0.6), ylim=(0, 1), xticks=steps)
     axes.set_yticks(np.linspace(0, 1, 6), [f"{t:.0%}" for t in np.linspace(0, 1, 6)])
     axes.set_title(f"Tokens of {len(static[0][0])} texts that were hidden at least once", loc="left", fontsize=12, color=INK)
