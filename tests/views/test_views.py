@@ -37,7 +37,9 @@ SMALL = {
     "etth1": {"limit": 120, "window": 16, "horizon": 4}, "tinyshakespeare": {"limit": 40, "window": 16},
     "adding_problem": {"limit": 60, "window": 12}, "rt_polarity": {"limit": 40}, "digits": {"limit": 100},
     "cifar10": {"limit": 100}, "sums": {"limit": 40}, "multi30k": {"limit": 60}, "eight_gaussians": {"limit": 100},
+    "dcgan-mnist": {"limit": 100},
 }  # fmt: skip
+"""Options of a data set, or of one architecture on it."""
 _made: dict[tuple[str, str], tuple[prepare.Prepared, Run]] = {}
 
 
@@ -49,7 +51,8 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         folder, where = tmp_path_factory.mktemp("views") / "run", find(data)
         if where is None:
             pytest.skip(f"needs the data of {architecture}'s recipe: {data}")
-        result = nn.train(architecture, where, epochs=2, out=folder, report=False, offline=True, **SMALL.get(data, {}))
+        small = SMALL.get(f"{architecture}-{data}") or SMALL.get(data, {})
+        result = nn.train(architecture, where, epochs=2, out=folder, report=False, offline=True, **small)
         _made[architecture, data] = result.prepared, result.run
     return _made[architecture, data]
 
