@@ -17,7 +17,7 @@ from nnatomy.data.kinds import PERHAPS, kind_of
 from nnatomy.data.reading import OPTIONS, TASKS, Source
 from nnatomy.data.requests import JSON, RequestError
 from nnatomy.errors import UserError
-from nnatomy.tensor import Tensor
+from nnatomy.tensor import Tensor, wrap
 
 pytestmark = pytest.mark.any_kernels
 
@@ -246,7 +246,7 @@ def test_what_is_exported_equals_the_preprocessing(name: str, read: Callable[...
         for array, spec in zip(raw, exported.inputs, strict=True):
             assert array.shape == (7, *spec.shape)
             assert array.dtype.kind == "U" if spec.type == "string" else array.dtype.name == spec.type
-        encoded = exported.encode(*map(Tensor, raw))
+        encoded = exported.encode(*map(wrap, raw))
         for tensor, array in zip(encoded, found.preprocessing.prepare(*raw), strict=True):
             got = tensor.data[:, : array.shape[1]] if array.ndim > 1 else tensor.data  # what only pads may be left out
             np.testing.assert_allclose(got, array, atol=1e-5)

@@ -37,6 +37,7 @@ SMALL = {
     "etth1": {"limit": 120, "window": 16, "horizon": 4}, "tinyshakespeare": {"limit": 40, "window": 16},
     "adding_problem": {"limit": 60, "window": 12}, "rt_polarity": {"limit": 40}, "digits": {"limit": 100},
     "cifar10": {"limit": 100}, "sums": {"limit": 40}, "multi30k": {"limit": 60}, "eight_gaussians": {"limit": 100},
+    "mnist": {"limit": 300}, "california_housing": {"limit": 400}, "stories": {"limit": 60}, "noisy_mnist": {"limit": 300},
     "dcgan-mnist": {"limit": 100},
 }  # fmt: skip
 """Options of a data set, or of one architecture on it."""

@@ -26,7 +26,7 @@ from nnatomy.runs.prepare import Prepared
 from nnatomy.runs.restore import plain_dataset, restore
 from nnatomy.runs.trained import TrainedRun
 from nnatomy.tasks import forward
-from nnatomy.tensor import Tensor
+from nnatomy.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
 FORMATS = ("onnx", "safetensors")
@@ -147,7 +147,7 @@ def _as_onnx(prepared: Prepared, taken: ExportedInputs, description: dict[str, A
 
     def expected(*raw: Array) -> tuple[Any, ...]:
         inputs = raw if own else preprocessing.prepare(*raw)
-        return answered(forward(model, inputs), tuple(map(Tensor, inputs)))
+        return answered(forward(model, inputs), tuple(map(wrap, inputs)))
 
     raw, real = examples(prepared, taken, max(BATCHES))
     names = [[end["name"] for end in description[ends]] for ends in ("inputs", "outputs")]

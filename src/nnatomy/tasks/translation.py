@@ -23,7 +23,7 @@ from nnatomy.tasks.forward import evaluating
 from nnatomy.tasks.parts import Array, Batch, Meter, Mistakes
 from nnatomy.tasks.search import log_softmax, search
 from nnatomy.tasks.task import Predictor, Task
-from nnatomy.tensor import Tensor
+from nnatomy.tensor import wrap
 from nnatomy.training.evaluation import Evaluation, Metric
 from nnatomy.training.recipe import Recipe
 
@@ -156,7 +156,7 @@ class Translation(Task):
             for batch in placed:
                 inputs = fields.select(split.fields, batch.batch, "input")
                 rows = len(inputs[0])
-                state = decoder.begin(*self.precision.evaluated(tuple(map(Tensor, inputs))))
+                state = decoder.begin(*self.precision.evaluated(tuple(map(wrap, inputs))))
                 tokens = search(
                     decoder.step, state, rows, start=BOS, end=EOS, longest=longest, beam=getattr(model, "beam", 1),
                     length_penalty=getattr(model, "length_penalty", 0.0), never=(PAD, BOS, UNK),

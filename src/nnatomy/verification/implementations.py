@@ -21,7 +21,7 @@ from nnatomy.catalog import Architecture
 from nnatomy.errors import UserError
 from nnatomy.graph import no_grad
 from nnatomy.interchange.names import LEFT_OUT
-from nnatomy.tensor import Tensor
+from nnatomy.tensor import Tensor, wrap
 from nnatomy.training.learners import GradientDescent, LearnerSpec, Setup
 from nnatomy.training.precision import PRECISIONS
 from nnatomy.training.recipe import Case
@@ -106,14 +106,14 @@ class Ours(Implementation):
     def outputs(self, inputs: tuple[Array, ...]) -> list[Array]:
         self.model.eval()
         with no_grad():
-            return [np.asarray(t.data) for t in leaves(self.model(*map(Tensor, inputs)))]
+            return [np.asarray(t.data) for t in leaves(self.model(*map(wrap, inputs)))]
 
     def gradients(self, batch: tuple[Array, ...]) -> tuple[float, Arrays]:
         self.model.train()
         self.model.zero_grad()
         if self.case.loss is None:
             raise CannotLearn("nothing follows a gradient")
-        loss, _ = self.case.loss(self.model, *map(Tensor, batch))
+        loss, _ = self.case.loss(self.model, *map(wrap, batch))
         loss.backward()
         found = {n: np.zeros(p.shape) if p.grad is None else np.array(p.grad.data) for n, p in self.parameters.items()}
         return float(loss.item()), found
@@ -152,7 +152,7 @@ class Ours(Implementation):
         ]
         try:
             with no_grad():
-                self.model(*map(Tensor, inputs))
+                self.model(*map(wrap, inputs))
         except Exception as problem:  # a broken model may raise anything; we want the outputs before that
             return found, problem
         finally:

@@ -16,7 +16,7 @@ import numpy as np
 from nnatomy.errors import UserError
 from nnatomy.graph import no_grad
 from nnatomy.plan.trace import Call, Trace, TracedArray, TracedNumber, Unplannable, Var, recording
-from nnatomy.tensor import Tensor
+from nnatomy.tensor import Tensor, wrap
 
 Array = np.ndarray[Any, Any]
 SIZES = (3, 5)
@@ -162,7 +162,7 @@ class _Traced:
         self.inputs = [array.var for array in given]
         try:
             with recording(self.trace), no_grad(), np.errstate(all="ignore"), _standing_in(state, arrays):
-                returned = function(*map(Tensor, given))
+                returned = function(*map(wrap, given))
         except Unplannable as why:
             text = str(why)
             raise UserError(

@@ -74,7 +74,8 @@ class PrimaryCapsules(Module):
 class ClassCapsules(Module):
     """A capsule for each class: every input capsule votes for each class's vector, and routing weighs the votes.
 
-    `detach`: the votes count as constants in all rounds but the last, so that no gradient flows through the couplings.
+    `detach`: in training, the votes count as constants in all rounds but the last, so that no gradient flows through the
+    couplings.
     """
 
     def __init__(
@@ -97,7 +98,7 @@ class ClassCapsules(Module):
 
         The logits b start at 0 for each example: they are no parameters.
         """
-        fixed = votes.detach() if self.detach else votes
+        fixed = votes.detach() if self.detach and self.training else votes
         logits = ops.zeros_like(fixed[..., 0])  # (batch, outputs, inputs)
         rounds = []
         for _ in range(self.routings - 1):
