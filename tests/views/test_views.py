@@ -100,11 +100,7 @@ def test_each_view_that_fits_is_drawn_and_the_others_are_refused(trained: tuple[
         figure.set_layout_engine("none")  # which takes most of the time
         figure.savefig(io.BytesIO(), dpi=40)  # glyphs that no font has are errors here
         width, height = figure.get_size_inches() * 110
-        most = (6600, 5200) if what == "architecture" else (2200, 3000)  # a diagram grows with layers and branches
-        if what == "architecture" and prepared.architecture.name == "attention_rnn":  # the steps of its decoder are in a row
-            most = (6600, 6600)
-        if what == "architecture" and prepared.architecture.name == "snn":  # its 25 time steps follow each other
-            most = (6600, 8000)
+        most = (6600, 8000) if what == "architecture" else (2200, 3000)  # a diagram grows with layers, branches and steps
         assert 300 <= width <= most[0], what
         assert 200 <= height <= most[1], what
         words = told(figure)
