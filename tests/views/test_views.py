@@ -38,7 +38,7 @@ SMALL = {
     "adding_problem": {"limit": 60, "window": 12}, "rt_polarity": {"limit": 40}, "digits": {"limit": 100},
     "cifar10": {"limit": 100}, "sums": {"limit": 40}, "multi30k": {"limit": 60}, "eight_gaussians": {"limit": 100},
     "mnist": {"limit": 300}, "california_housing": {"limit": 400}, "stories": {"limit": 60}, "noisy_mnist": {"limit": 300},
-    "dcgan-mnist": {"limit": 100},
+    "dcgan-mnist": {"limit": 100}, "mobilenet-cifar10": {"limit": 100, "settings": {"blocks": 4}},
 }  # fmt: skip
 """Options of a data set, or of one architecture on it."""
 _made: dict[tuple[str, str], tuple[prepare.Prepared, Run]] = {}
