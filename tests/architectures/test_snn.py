@@ -425,10 +425,10 @@ def test_labels_are_the_classes_that_neurons_win_most() -> None:
 
 
 @pytest.mark.slow
-def test_spike_timing_finds_the_digits_and_k_means_finds_them_better() -> None:
+def test_spike_timing_finds_the_digits_and_k_means_finds_them_better(tmp_path: Path) -> None:
     from sklearn.cluster import KMeans
 
-    result = nn.train("snn", data="digits", variant="stdp", baselines=False)
+    result = nn.train("snn", data="digits", variant="stdp", baselines=False, out=tmp_path / "run")
     dataset = nn.data.load("digits")
     (x, y), (held, truth) = (part.take(np.arange(len(part)))[:2] for part in (dataset.train, dataset.test))
     centers = KMeans(100, n_init=1, random_state=0).fit(x.reshape(len(x), -1))
