@@ -649,14 +649,13 @@ def tensor(values: Any, dtype: Any = None, requires_grad: bool = False) -> Tenso
         dtype = np.float32 if found.kind == "f" else None
     elif getattr(getattr(raw, "dtype", None), "kind", "f") in "OUSMmc":
         raise UserError(f"tensor() needs real numbers. Received an array of {raw.dtype}. Convert it with .astype('float32').")
-    array = B.array(raw, dtype=dtype)
-    if requires_grad:
-        _differentiable(array)
-    return wrap(array, requires_grad)
+    return wrap(B.array(raw, dtype=dtype), requires_grad)
 
 
 def wrap(data: Array, requires_grad: bool = False) -> Tensor:
     """A Tensor of the array itself, not of a copy: for arrays that are not written to while a graph holds them."""
+    if requires_grad:
+        _differentiable(data)
     return result(data.view() if type(data) is np.ndarray else data, requires_grad)
 
 

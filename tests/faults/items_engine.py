@@ -106,6 +106,7 @@ ITEMS = [
     Item(36, "split by nothing", refusal(lambda: nn.split(nn.ones(4), 0)), "Received 0"),
     Item(36, "steps of nothing", refusal(lambda: nn.arange(0, 3, 0)), "Received 0"),
     Item(33, "a Tensor of a number", refusal(lambda: nn.Tensor(1, requires_grad=True)), "Received int64"),
+    Item(33, "whole zeros with a gradient", refusal(lambda: nn.zeros(2, dtype="int64", requires_grad=True)), "Received int64"),
     Item(33, "a Tensor of texts", refusal(lambda: nn.Tensor(np.array(["a"]))), "holds numbers"),
     Item(36, "more cut off than there is", refusal(lambda: F.pad(nn.ones(4), (-9, 0))), "Received (-9, 0)"),
     Item(37, "weights written before backward", overwritten, "[4.0, 6.0]"),
